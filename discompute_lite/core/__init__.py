@@ -1,0 +1,1 @@
+"""DECISIONS: what to believe and what to do next, as machines without sockets, clocks or chance."""

@@ -1,0 +1,141 @@
+"""Rank the addresses of one device by how well they answered.
+
+Knows:   round trips, failures and the pause after each, what was heard first-hand and what is hearsay.
+Refuses: to dial (core/dialling.py says when) and to draw lots: `roll`, from 0 to 1, comes in.
+Read next: core/known.py.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, Dict, List, Optional, Tuple
+
+from .retry import redial_s
+
+
+class KnownAddress:
+    """Remember how one host:port answered."""
+
+    def __init__(self, address: str, order: int) -> None:
+        self.address = address
+        #: Smoothed seconds of a call; None until measured.
+        self.round_trip_s: Optional[float] = None
+        #: Dials that failed in a row; 0 after every success.
+        self.failures = 0
+        #: When the last failure was, and until when it is left alone; meaningless while `failures` is 0.
+        self.failed_at = 0.0
+        self.retry_at = 0.0
+        #: Grows whenever it is heard of first-hand: among the unmeasured the freshest comes first.
+        self.order = order
+
+    def rank(self) -> Tuple[int, float, int]:
+        """Return the sort key: measured ones by speed, then the unmeasured, then what fails."""
+        if self.failures:
+            return 2, float(self.failures), -self.order
+        if self.round_trip_s is not None:
+            return 0, self.round_trip_s, -self.order
+        return 1, 0.0, -self.order
+
+
+class AddressBook:
+    """Keep the best `most` addresses of one device."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        #: address -> how it answered; at most `most`.
+        self._known: Dict[str, KnownAddress] = {}
+        self._order = 0
+
+    def ranked(self) -> List[KnownAddress]:
+        """Return all, the most promising first."""
+        return sorted(self._known.values(), key=KnownAddress.rank)
+
+    def heard(self, address: str) -> bool:
+        """Note that the device itself was heard from here; return whether that is new.
+
+        The least promising makes room, unless all others were measured and answer.
+        """
+        self._order += 1
+        if address in self._known:
+            self._known[address].order = self._order
+            return False
+        if not is_address(address):
+            return False
+        if len(self._known) >= self._most:
+            worst = self.ranked()[-1]
+            if worst.rank()[0] == 0:
+                return False
+            del self._known[worst.address]
+        self._known[address] = KnownAddress(address, self._order)
+        return True
+
+    def told(self, address: str) -> bool:
+        """Note hearsay: it takes free room and never anybody's place; return whether that is new."""
+        if address in self._known or len(self._known) >= self._most or not is_address(address):
+            return False
+        # Order 0 puts it behind everything that was heard first-hand.
+        self._known[address] = KnownAddress(address, 0)
+        return True
+
+    def measured(self, address: str, seconds: float) -> bool:
+        """Smooth a round trip into what is known, as TCP does; the address answers, so it is healthy."""
+        if not (isfinite(seconds) and seconds >= 0.0):
+            return False
+        new = self.heard(address)
+        entry = self._known.get(address)
+        if entry is not None:
+            before = entry.round_trip_s
+            entry.round_trip_s = seconds if before is None else before + (seconds - before) / 8
+            entry.failures = 0
+        return new
+
+    def answered(self, address: str) -> bool:
+        """Note a link opened by way of this address."""
+        new = self.heard(address)
+        if address in self._known:
+            self._known[address].failures = 0
+        return new
+
+    def failed(self, address: str, now: float, roll: float) -> None:
+        """Note a dial that failed: it is left alone for 2 s, then 4 … 60 s, and stays in the book."""
+        entry = self._known.get(address)
+        if entry is not None:
+            entry.failures += 1
+            entry.failed_at = now
+            entry.retry_at = now + redial_s(entry.failures, roll)
+
+    def forgive(self, address: str = "") -> None:
+        """Make one address, or all, worth trying at once: there is news that its device is back."""
+        for entry in self._known.values():
+            if address in ("", entry.address):
+                entry.failures = 0
+
+    def due(self, now: float) -> List[str]:
+        """Return those that may be dialled now, the most promising first."""
+        return [entry.address for entry in self.ranked() if not entry.failures or entry.retry_at <= now]
+
+    def next_try(self) -> Optional[float]:
+        """Return when one may be dialled (0.0 for at once), or None when the book is empty."""
+        return min((entry.retry_at if entry.failures else 0.0 for entry in self._known.values()), default=None)
+
+    def all_failed_since(self, when: float) -> bool:
+        """Return whether there are addresses and each has failed at `when` or later."""
+        return bool(self._known) and all(
+            entry.failures and entry.failed_at >= when for entry in self._known.values()
+        )
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def check(self) -> None:
+        """Assert the invariants written beside the fields."""
+        assert len(self._known) <= self._most
+        assert all(entry.failures >= 0 and key == entry.address for key, entry in self._known.items())
+
+
+def is_address(text: Any) -> bool:
+    """Return whether `text` looks like host:port and is of a sane length; only a dial tells more."""
+    if not isinstance(text, str) or not 3 <= len(text) <= 262:
+        return False
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536

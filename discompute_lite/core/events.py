@@ -1,0 +1,335 @@
+"""Say every word of the deciding machines on one page: events come in, actions go out.
+
+Knows:   what may happen (past tense) and what may be wished (imperative).
+Refuses: behaviour. `apply(event, now) -> [action, ...]` lives in the machines.
+Read next: core/registry.py (who is there), core/scheduler.py (who does what).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed: what was due at `now` may be done."""
+
+
+# ---- the registry: what happened ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BeaconHeard:
+    """A beacon came in; `device` is what it says, `address` is host:port to call, from the datagram's source."""
+
+    device: Device
+    address: str
+    boot: str
+    seq: int
+    #: The sender's own interval, seconds; decides how much silence is too much.
+    every_s: float
+    #: The transport that heard it.
+    via: str
+
+
+@dataclass(frozen=True)
+class ForeignHeard:
+    """A node of another program was heard (Go discompute, EXO): listed, never given work."""
+
+    device: Device
+    address: str
+    #: The program's name, such as "discompute (Go)" or "EXO".
+    program: str
+    via: str
+
+
+@dataclass(frozen=True)
+class GoodbyeHeard:
+    """A node said that it is leaving. Ignored when `boot` is not the one believed to be running."""
+
+    device_id: str
+    boot: str
+
+
+@dataclass(frozen=True)
+class DeviceTold:
+    """A peer spoke of a third device: hearsay, good for an address to try and nothing else."""
+
+    device: Device
+    by: str
+
+
+@dataclass(frozen=True)
+class LinkOpened:
+    """A connection to this device has completed its Hello: first-hand proof of life."""
+
+    device_id: str
+    name: str
+    #: host:port under which it can be dialled, "" when only it can dial us.
+    address: str
+    boot: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class LinkLost:
+    """The last connection to this device ended; it may only have moved, so it is asked for at once."""
+
+    device_id: str
+    #: True when we closed it ourselves, to save room: no reason to suspect anything.
+    on_purpose: bool = False
+
+
+@dataclass(frozen=True)
+class DeviceDescribed:
+    """A device described itself over its own link (RegisterDevice)."""
+
+    device: Device
+
+
+@dataclass(frozen=True)
+class HeartbeatHeard:
+    """A device, or its answer to our heartbeat, came over a link; None means *as before*."""
+
+    device_id: str
+    status: Optional[DeviceStatus] = None
+    metrics: Optional[ComputeMetrics] = None
+    capabilities: Optional[DeviceCapabilities] = None
+
+
+@dataclass(frozen=True)
+class HeartbeatMissed:
+    """Nothing came over an open link when it was due; `silent_s` seconds have passed since it was."""
+
+    device_id: str
+    silent_s: float
+
+
+@dataclass(frozen=True)
+class RoundTripMeasured:
+    """A call to `address` took `seconds`; addresses are ranked by it."""
+
+    device_id: str
+    address: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AddressFailed:
+    """Dialling `address` did not reach this device: nobody there, or somebody else."""
+
+    device_id: str
+    address: str
+    reason: str
+
+
+# ---- the registry: what is wished -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TellJoined:
+    """A device is there that was not there before (or had died or left)."""
+
+    device_id: str
+
+
+@dataclass(frozen=True)
+class TellRestarted:
+    """A device is there again under a new `boot`: whatever ran on it is gone."""
+
+    device_id: str
+
+
+@dataclass(frozen=True)
+class TellChanged:
+    """A device's status, capabilities or reason changed."""
+
+    device_id: str
+
+
+@dataclass(frozen=True)
+class TellSuspect:
+    """A device has been silent for too long: no new work, the rest waits."""
+
+    device_id: str
+
+
+@dataclass(frozen=True)
+class TellDead:
+    """A device is gone without a word."""
+
+    device_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TellLeft:
+    """A device said goodbye."""
+
+    device_id: str
+
+
+@dataclass(frozen=True)
+class TellDuplicateIdentity:
+    """Another process, at `address`, uses this node's own id: a copied state folder. Told once a minute at most."""
+
+    device_id: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Dial:
+    """Open a link to this device, trying `addresses` in order."""
+
+    device_id: str
+    addresses: Tuple[str, ...]
+
+
+# ---- the scheduler: what happened -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskSubmitted:
+    """A task was accepted, already split into `subtasks` pieces with indexes from 0."""
+
+    task_id: str
+    subtasks: int
+    #: 1 to 10, higher first.
+    priority: int = 5
+    #: What a device must offer: names out of `DeviceReady.offers`.
+    requires: Tuple[str, ...] = ()
+    #: At most so many devices at once; 0 for no limit.
+    max_devices: int = 0
+
+
+@dataclass(frozen=True)
+class DeviceReady:
+    """A device may be given work, as from now with these properties (repeated on every change)."""
+
+    device_id: str
+    #: Attempts at once; 0 means none just now, and `reason` says why.
+    slots: int
+    #: Measured score of one slot, 1.0 for the reference machine; 0 where not measured.
+    speed: float = 0.0
+    #: 0 to 1: how busy it is with other things.
+    load: float = 0.0
+    offers: Tuple[str, ...] = ()
+    reason: str = ""
+    #: Seconds that an attempt may live here without a sign of life: 15, phones 30.
+    lease_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class DeviceLost:
+    """A device is gone: all its attempts are lost at once."""
+
+    device_id: str
+    reason: str
+    #: True when it went in good order (a goodbye, a drain): not held against the work that ran on it.
+    clean: bool = False
+
+
+@dataclass(frozen=True)
+class LeaseRenewed:
+    """A device reported, by heartbeat, that these attempts still run."""
+
+    device_id: str
+    attempts: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AttemptSucceeded:
+    """The outcome of an attempt is here and right."""
+
+    attempt_id: str
+
+
+@dataclass(frozen=True)
+class AttemptFailed:
+    """An attempt ended badly; `blame` says what follows.
+
+    "task": its own code raised: final. "device": the device broke under it (its process died, memory
+    ran out): tried elsewhere, and counted towards poison. "refused": the device would not take it
+    (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
+    """
+
+    attempt_id: str
+    blame: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """Somebody cancelled a task."""
+
+    task_id: str
+    reason: str
+
+
+# ---- the scheduler: what is wished ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """Send this subtask to this device; `attempt_id` is ``<task>/<index>.<number>``, the fencing token."""
+
+    attempt_id: str
+    task_id: str
+    index: int
+    device_id: str
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class StopAttempt:
+    """Tell the device to end an attempt that is no longer wanted (best effort)."""
+
+    attempt_id: str
+    device_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AcceptResult:
+    """Keep this attempt's outcome as the one result of its subtask; happens once a subtask."""
+
+    task_id: str
+    index: int
+    attempt_id: str
+    device_id: str
+
+
+@dataclass(frozen=True)
+class FinishTask:
+    """Every subtask has its result: merge them."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class FailTask:
+    """The task cannot succeed any more; what ran of it has been stopped."""
+
+    task_id: str
+    reason: str
+    #: The subtask that ended it, -1 for none in particular.
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class EndCancelled:
+    """The task is cancelled; what ran of it has been stopped."""
+
+    task_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TellStory:
+    """Write one line of a task's story, for `status` and for people."""
+
+    task_id: str
+    text: str

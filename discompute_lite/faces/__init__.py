@@ -1,0 +1,1 @@
+"""FACES: what a person or a program sees of a node."""

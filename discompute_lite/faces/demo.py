@@ -1,0 +1,223 @@
+"""Show in under a minute what this is: three nodes, a real job, one of them killed, the right answer.
+
+Knows:   how to start nodes as processes of their own, watch them, kill one, and check what comes out.
+Refuses: to pretend: discovery, work, loss and recovery are the real ones, and the answer is compared
+         with one process's.
+Read next: tasks/builtin.py (the job), roles/coordinator.py (the recovery).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from ..model.codec import from_json
+from ..model.device import short_id
+from ..model.errors import SettingsError, TaskFailed, Unavailable
+from ..net.client import Client
+from ..run import can_start_processes, relaunch_command
+from ..tasks.types import run_locally
+from ..tasks.values import dump_value, load_value
+from .command import JSON_FLAG, Context, argument, command
+from .console import Console
+
+DEMO = "demo"
+NODES = 3
+#: Pieces of the job: small enough that a lost one costs little, large enough to watch.
+PIECES = 36
+#: The node is killed when so much of the job is done.
+KILL_AT = 0.4
+#: Seconds for each step before the demo gives up.
+MEET_S, JOB_S, STOP_S = 15.0, 120.0, 5.0
+
+
+@command(DEMO, JSON_FLAG, argument("--limit", type=int, default=0, metavar="N", help="use only the first N images"))
+def demo_command(context: Context) -> int:
+    """Start three nodes on this machine, run a real job over them, kill one halfway."""
+    if not can_start_processes():
+        raise SettingsError("this app cannot start processes; run demo on a computer, and start here")
+    stage = DemoStage(context.console)
+    try:
+        facts = stage.play({"limit": context.arguments.limit} if context.arguments.limit else {})
+    finally:
+        stage.clear()
+    if context.console.is_json:
+        context.console.json(facts)
+    return 0 if facts["equal"] else 1
+
+
+class DemoNode:
+    """Own one node's process."""
+
+    def __init__(self, name: str, folder: str, environ: Dict[str, str]) -> None:
+        self.name = name
+        state = os.path.join(folder, name)
+        settings = os.path.join(folder, "settings.yaml")
+        self.process = subprocess.Popen(
+            relaunch_command("__main__:main", is_isolated=False) + [
+                "start", "--json", "--name", name, "--slots", "1", "--bind", "127.0.0.1", "--state-dir", state,
+                "--config", settings,
+            ],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environ, text=True, encoding="utf-8",
+        )
+        self.id = ""
+        self.port = 0
+        self.client: Optional[Client] = None
+
+    def wait_ready(self, token: str) -> None:
+        """Wait for its first line, then open a client that is its owner."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise Unavailable(f"{self.name} did not start; run it by hand to see why: python3 -m discompute_lite start")
+        ready = json.loads(line)
+        self.id, self.port = ready["device"]["id"], ready["port"]
+        self.client = Client(f"127.0.0.1:{self.port}", token=token)
+
+    def call(self, method: str, params: Any, timeout_s: float = 15.0) -> Any:
+        """Call the node as its owner."""
+        assert self.client is not None
+        return self.client.call(method, params, timeout_s=timeout_s)
+
+    def kill(self) -> None:
+        """End it without a word, as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """End it politely."""
+        if self.client is not None:
+            self.client.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class DemoStage:
+    """Play the demo and leave nothing behind."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._folder = tempfile.mkdtemp(prefix="discompute-demo-")
+        self._token = secrets.token_urlsafe(32)
+        self._nodes: List[DemoNode] = []
+
+    def play(self, params: Dict[str, Any]) -> Dict[str, Any]:
+        """Run all steps; return the facts that were shown."""
+        self._say("One process alone: classifying handwritten digits by their nearest neighbours …")
+        began = time.perf_counter()
+        expected = run_locally("digits", params)
+        alone_s = time.perf_counter() - began
+        self._say(f"  {expected['accuracy']:.2%} right of {expected['total']} images, in {alone_s:.1f} s", "good")
+        self._start_nodes()
+        job_s, value, story = self._run_job(params)
+        facts = self._conclude(value, expected, job_s, alone_s, story)
+        facts["images"] = expected["total"]
+        return facts
+
+    def clear(self) -> None:
+        """End the nodes that still run and remove their folder."""
+        for node in self._nodes:
+            node.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start_nodes(self) -> None:
+        # The user's own settings and nodes must not take part: an empty file, a folder and a token of our own.
+        with open(os.path.join(self._folder, "settings.yaml"), "w", encoding="utf-8") as file:
+            file.write("# the demo's nodes use the defaults\n")
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
+        environ.update(DISCOMPUTE_CONTROL_TOKEN=self._token, TMPDIR=self._folder, TEMP=self._folder)
+        self._say(f"Starting {NODES} nodes on this machine …")
+        began = time.perf_counter()
+        self._nodes = [DemoNode(f"node-{number}", self._folder, environ) for number in range(1, NODES + 1)]
+        for node in self._nodes:
+            node.wait_ready(self._token)
+        started_s = time.perf_counter() - began
+        self._wait(MEET_S, self._have_met, "the nodes did not find one another; is the loopback interface up?")
+        met_s = time.perf_counter() - began - started_s
+        for node in self._nodes:
+            self._say(f"  {node.name} is {short_id(node.id)} at 127.0.0.1:{node.port}")
+        self._say(f"  ready in {started_s:.2f} s, all known to one another {met_s:.2f} s later", "good")
+
+    def _have_met(self) -> bool:
+        for node in self._nodes:
+            devices = {item["id"]: item for item in node.call("GetDevices", {})["devices"]}
+            for other in self._nodes:
+                device = devices.get(other.id)
+                if device is None or device["status"] != "AVAILABLE" or not device["lite"].get("slots"):
+                    return False
+        return True
+
+    def _run_job(self, params: Dict[str, Any]) -> Any:
+        first, victim = self._nodes[0], self._nodes[-1]
+        self._say(f"The same job over all of them; {victim.name} is killed halfway …")
+        task = {"task_type": "digits", "task_data": dump_value(params), "metadata": {"name": "digits"}}
+        began = time.perf_counter()
+        answer = first.call("SubmitTask", {"task": task, "target_subtasks": PIECES}, timeout_s=JOB_S)
+        if not answer["success"]:
+            raise TaskFailed(answer["message"])
+        task_id, is_killed = answer["task_id"], False
+        deadline = time.monotonic() + JOB_S
+        while time.monotonic() < deadline:
+            status = first.call("GetTaskStatus", {"task_id": task_id})
+            share = status["completion_percentage"] / 100
+            self._console.progress(share, f"{status['task']['lite']['state'].lower()}")
+            working = any(
+                item["status"] == "RUNNING" and item["assigned_device_id"] == victim.id for item in status["subtasks"]
+            )
+            if not is_killed and share >= KILL_AT and working:
+                victim.kill()
+                is_killed = True
+                self._say(f"  {victim.name} killed with {share:.0%} done, in the middle of its work", "warn")
+            if status["task"]["lite"]["state"] not in ("PENDING", "RUNNING"):
+                break
+            time.sleep(0.05)
+        result = first.call("GetTaskResult", {"task_id": task_id})
+        job_s = time.perf_counter() - began
+        if result["state"] != "COMPLETED":
+            raise TaskFailed(f"the job did not end well: {result['message'] or result['state']}")
+        status = first.call("GetTaskStatus", {"task_id": task_id})
+        return job_s, load_value(from_json(bytes, result["result_data"])), status
+
+    def _conclude(
+        self, value: Any, expected: Any, job_s: float, alone_s: float, status: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        names = {node.id: node.name for node in self._nodes}
+        done = {names.get(device_id, device_id): count for device_id, count in status["lite"]["devices"].items()}
+        self._say("Who did what:")
+        for name in sorted(done):
+            self._say(f"  {name}: {done[name]} of {len(status['subtasks'])} pieces")
+        recovered = [line for line in status["lite"]["story"] if "lost" in line or "again" in line or "retr" in line]
+        for line in recovered[:4]:
+            self._say(f"  {line.strip()}", "quiet")
+        equal = value == expected
+        self._say(f"{value['accuracy']:.2%} right of {value['total']} images in {job_s:.1f} s:"
+                  f" {alone_s / job_s:.2f} times as fast as one process", "good")
+        self._say("The answer equals that of one process." if equal else "THE ANSWER DIFFERS from that of one process.",
+                  "good" if equal else "bad")
+        return {
+            "equal": equal, "accuracy": value["accuracy"], "pieces_by_node": done, "one_process_s": round(alone_s, 3),
+            "job_s": round(job_s, 3), "speed_up": round(alone_s / job_s, 2), "killed": self._nodes[-1].name,
+        }
+
+    def _wait(self, limit_s: float, condition: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise Unavailable(complaint)
+            time.sleep(0.02)
+
+    def _say(self, text: str, style: str = "") -> None:
+        if not self._console.is_json:
+            self._console.print(text, style)

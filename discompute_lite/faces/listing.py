@@ -1,0 +1,109 @@
+"""Lay devices and tasks out as text: the original's block format, and tables that fit the terminal.
+
+Knows:   how a device, a task and a moment are written.
+Refuses: to print (faces/console.py does) and to ask anybody for anything.
+Read next: faces/node_commands.py, faces/task_commands.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, List
+
+from ..model.device import Device, DeviceCapabilities, Hardware, short_id
+from ..model.task import ComputeTask
+from .console import printable
+
+
+def device_lines(device: Device) -> List[str]:
+    """Return one device in the original's block format; a line whose value is not known is left out."""
+    lite = device.lite
+    lines = [f"Device ID: {printable(short_id(device.id))}", f"  Name: {printable(device.name)}"]
+    if lite.get("label"):
+        lines.append(f"  Alias: {printable(str(lite['label']))}")
+    if lite.get("model") and lite["model"] != device.name:
+        lines.append(f"  Model: {printable(str(lite['model']))}")
+    lines += [
+        f"  Type: {printable(device.type)}", f"  Address: {printable(device.address)}", f"  Status: {device.status.value}",
+    ]
+    if lite.get("foreign"):
+        lines.append(f"  Foreign: {printable(str(lite['foreign']))}, is never given work")
+    if lite.get("reason"):
+        lines.append(f"  Reason: {printable(str(lite['reason']))}")
+    lines += capability_lines(device.capabilities, lite.get("measured"))
+    lines.append(f"  Last Seen: {moment(device.last_seen)}")
+    return lines
+
+
+def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[str]:
+    """Return what a device can do; TFLOPS are its GPU's nominal ones."""
+    lines = ["  Capabilities:"]
+    if capabilities.cpu_cores:
+        lines.append(f"    CPU Cores: {capabilities.cpu_cores}")
+    if capabilities.chip:
+        lines.append(f"    Chip: {printable(capabilities.chip)}")
+    if capabilities.memory_mb:
+        lines.append(f"    Memory: {capabilities.memory_mb} MB")
+    if capabilities.has_gpu:
+        lines.append(f"    GPU: true ({printable(capabilities.gpu_type or 'unknown')})")
+    rates = (("FP32", capabilities.fp32_tflops), ("FP16", capabilities.fp16_tflops), ("INT8", capabilities.int8_tflops))
+    if any(rate > 0 for _, rate in rates):
+        lines.append("    Compute Performance (nominal, GPU):")
+        lines += [f"      {name}: {rate:.2f} TFLOPS" for name, rate in rates if rate > 0]
+    if isinstance(measured, dict) and isinstance(measured.get("score"), (int, float)):
+        lines += measured_lines(measured)
+    if capabilities.battery_level >= 0:
+        charging = " (charging)" if capabilities.is_charging else ""
+        lines.append(f"    Battery: {capabilities.battery_level * 100:.1f}%{charging}")
+    return lines if len(lines) > 1 else []
+
+
+def measured_lines(measured: Any) -> List[str]:
+    """Return what a device measured of itself."""
+    python = printable(str(measured.get("python", "")))
+    lines = ["    Measured:", f"      Python: {measured['score']:.2f} x reference" + (f" (Python {python})" if python else "")]
+    gflops = measured.get("matmul_gflops")
+    if isinstance(gflops, (int, float)) and gflops > 0:
+        lines.append(f"      Matrix product (NumPy): {gflops:.1f} GFLOPS")
+    return lines
+
+
+def listing(devices: List[Device]) -> List[str]:
+    """Return all devices as `list` prints them."""
+    lines = [f"Found {len(devices)} device(s):", ""]
+    for device in devices:
+        lines += [*device_lines(device), ""]
+    return lines
+
+
+def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any) -> List[str]:
+    """Return this device as `info` prints it."""
+    lines = ["Device Information:", "", f"Device ID: {short_id(device_id)}" if device_id else "Device ID: made at the first start"]
+    lines += [f"  Name: {printable(name)}", f"  Type: {hardware.type}"]
+    if hardware.model:
+        lines.append(f"  Model: {hardware.model}" + (f" ({hardware.identifier})" if hardware.identifier else ""))
+    if hardware.app:
+        lines.append(f"  App: {hardware.app}")
+    if hardware.capabilities.os_version:
+        lines.append(f"  System: {hardware.capabilities.os_version}")
+    lines += capability_lines(hardware.capabilities, measured)
+    return lines + [f"  Note: {note}" for note in hardware.notes]
+
+
+def task_lines(task: ComputeTask) -> List[str]:
+    """Return one task as `tasks` prints it."""
+    lite = task.lite
+    name = task.metadata.get("name") or task.task_type
+    line = f"{printable(task.task_id):14} {lite.get('state', ''):10} {lite.get('percentage', 0):5.1f} %  {printable(name)}"
+    message = str(lite.get("message", "")).splitlines()
+    return [line] + ([f"{'':14} {printable(message[0])}"] if message else [])
+
+
+def moment(unix_s: int) -> str:
+    """Return a time as the original prints it: RFC 3339, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s)) if unix_s > 0 else "never"
+
+
+def clock_time() -> str:
+    """Return the time of day, for event lines."""
+    return time.strftime("%H:%M:%S")

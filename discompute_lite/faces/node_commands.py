@@ -1,0 +1,203 @@
+"""Offer the commands about devices: start, info, list, send, config, version.
+
+Knows:   what each prints, for people and for programs.
+Refuses: to know how a node works (run.py), or how devices are laid out (faces/listing.py).
+Read next: faces/reach.py, faces/listing.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Dict, List
+
+from ..model.codec import to_json
+from ..model.device import Device, DeviceStatus, short_id
+from ..model.errors import DiscomputeError, NotFound, Unavailable
+from ..model.settings import settings_rows
+from ..model.version import VERSION
+from ..net.client import call_once
+from ..net.stream import split_address
+from ..run import LocalNode, describe_this_device, platform_text
+from .command import JSON_FLAG, Context, argument, command
+from .console import Console, printable
+from .listing import clock_time, hardware_lines, listing
+from .reach import Reach, choose_device
+
+#: What this module adds to the table of commands.
+NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
+#: Seconds between two pictures of `list --watch`.
+WATCH_S = 2.0
+#: Seconds that `send` looks for a device that is not known yet.
+SEND_LOOK_S = 5.0
+EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
+
+
+@command("start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"))
+def start_command(context: Context) -> int:
+    """Run a node until Ctrl-C."""
+    console = context.console
+
+    def tell(kind: str, text: str) -> None:
+        if console.is_json:
+            console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
+        elif not console.is_quiet or kind in ("warning", "message"):
+            console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
+
+    # What happens before the node is ready is told after its own lines.
+    early: List[Any] = []
+    ready = False
+    local = LocalNode(context.settings, tell=lambda kind, text: early.append((kind, text)) if not ready else tell(kind, text))
+    local.start()
+    restore = local.stop_on_signals()
+    try:
+        _say_ready(console, local)
+        ready = True
+        for kind, text in early:
+            tell(kind, text)
+        local.run()
+    finally:
+        restore()
+    if not console.is_json:
+        console.note("stopped")
+    return 0
+
+
+def _say_ready(console: Console, local: LocalNode) -> None:
+    device = local.node.own_device()
+    if console.is_json:
+        console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
+        return
+    capabilities = device.capabilities
+    what = [item for item in (local.hardware.model or device.type, capabilities.chip) if item]
+    console.print(f"discompute-lite {VERSION}", "strong")
+    console.print(f"  Name:     {printable(device.name)}")
+    console.print(f"  Device:   {short_id(device.id)}")
+    console.print(f"  Address:  {device.address}")
+    console.print(f"  Hardware: {', '.join(dict.fromkeys(what))}")
+    console.print(f"            {capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots")
+    console.print("  State:    alone: lists devices, takes messages, runs nobody's code but yours")
+    if local.settings.bind == "all":
+        console.print("  Join it:  devices on this network find it by themselves; from elsewhere:")
+        console.print(f"            python3 -m discompute_lite start --peers {device.address}")
+    else:
+        console.print(f"  Join it:  only from this machine (--bind {local.settings.bind})")
+    console.print("Ready. Press Ctrl-C to stop.", "good")
+
+
+@command("info", JSON_FLAG, argument("--bench", action="store_true", help="measure this device's speed too (about 1 s)"))
+def info_command(context: Context) -> int:
+    """Show this device's capabilities."""
+    facts = describe_this_device(context.settings, with_bench=context.arguments.bench)
+    if context.console.is_json:
+        context.console.json({
+            "id": facts.id, "name": facts.name, "hardware": to_json(facts.hardware), "measured": facts.measured,
+            "active_limits": facts.limits, "version": VERSION,
+        })
+        return 0
+    for line in hardware_lines(facts.hardware, facts.name, facts.id, facts.measured):
+        context.console.print(line)
+    if not facts.measured:
+        context.console.note("not measured yet: info --bench measures it, and a node does so when it is idle")
+    context.console.print("  Limits for tasks:")
+    for name, value in facts.limits.items():
+        context.console.print(f"    {name}: {value}")
+    return 0
+
+
+@command(
+    "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C"),
+    argument("--wait", type=float, metavar="S", help="seconds to look around first (default 1.5 where no node runs here)"),
+)
+def list_command(context: Context) -> int:
+    """List the devices on the network, this one first."""
+    with Reach(context.settings) as reach:
+        devices = reach.look_around(context.arguments.wait)
+        while True:
+            _show_devices(context.console, devices)
+            if not context.arguments.watch:
+                break
+            time.sleep(WATCH_S)
+            devices = reach.devices()
+        if reach.local is not None and len(devices) == 1 and not context.console.is_json:
+            context.console.note("no other device answered; start one with: python3 -m discompute_lite start")
+    return 0
+
+
+def _show_devices(console: Console, devices: List[Device]) -> None:
+    if console.is_json:
+        console.json({"devices": to_json(devices)})
+        return
+    for line in listing(devices):
+        console.print(line)
+
+
+@command("send", argument("device", metavar="DEVICE", help="an id, its beginning, a name, or host:port"),
+         argument("text", metavar="TEXT", nargs="+", help="what to say"), JSON_FLAG)
+def send_command(context: Context) -> int:
+    """Send a message to a device; print its acknowledgement."""
+    wanted, text = context.arguments.device, " ".join(context.arguments.text)
+    params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8")}
+    with Reach(context.settings) as reach:
+        try:
+            device = _find_device(reach, wanted)
+            answer = reach.call("SendMessage", {**params, "to_device_id": device.id})
+            name = device.name
+        except NotFound:
+            if not _looks_like_address(wanted):
+                raise
+            own = reach.devices()[0]
+            answer = call_once(wanted, "SendMessage", {**params, "from_device_id": own.id})
+            name = wanted
+    if not answer.get("success"):
+        raise Unavailable(f"{name} did not take the message: {answer.get('message', '')}")
+    if context.console.is_json:
+        context.console.json({"device": name, **answer})
+    else:
+        context.console.print(f"{printable(name)}: {printable(answer.get('message', ''))}")
+    return 0
+
+
+def _find_device(reach: Reach, wanted: str) -> Device:
+    """Return the device meant by `wanted`, looking around for a while where it is not known yet."""
+
+    def is_known(devices: List[Device]) -> bool:
+        try:
+            return choose_device(devices, wanted).status is not DeviceStatus.OFFLINE
+        except NotFound as error:
+            return "several" in error.message
+
+    wait_s = 0.0 if _looks_like_address(wanted) and reach.local is None else SEND_LOOK_S
+    return choose_device(reach.look_around(wait_s, is_known), wanted)
+
+
+def _looks_like_address(text: str) -> bool:
+    try:
+        return bool(split_address(text)[1])
+    except DiscomputeError:
+        return False
+
+
+@command("config", argument("--show", action="store_true", help="show every setting (the default)"), JSON_FLAG)
+def config_command(context: Context) -> int:
+    """Show every setting with its value and where it came from."""
+    rows = settings_rows(context.settings)
+    if context.console.is_json:
+        context.console.json([{"setting": key, "value": value, "source": source} for key, value, source in rows])
+        return 0
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    value_width = min(widths[1], max(10, context.console.width - widths[0] - 24))
+    for key, value, source in rows:
+        context.console.print(f"{key:{widths[0]}}  {printable(value):{value_width}}  {printable(source)}")
+    return 0
+
+
+@command("version", JSON_FLAG)
+def version_command(context: Context) -> int:
+    """Show version, Python and platform."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    if context.console.is_json:
+        context.console.json({"version": VERSION, "python": python, "platform": platform_text()})
+    else:
+        context.console.print(f"discompute-lite {VERSION}, Python {python}, {platform_text()}")
+    return 0

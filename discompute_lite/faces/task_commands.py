@@ -1,0 +1,233 @@
+"""Offer the commands about work: submit, status, result, tasks, cancel.
+
+Knows:   how a job file becomes a task, and how its progress and result are shown.
+Refuses: to run anything itself; the node does.
+Read next: tasks/jobs.py, faces/reach.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pprint
+import time
+from typing import Any, Dict, List
+
+from ..model.codec import from_json
+from ..model.device import short_id
+from ..model.errors import NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
+from ..model.task import ComputeTask, SubTask, TaskState
+from ..tasks.jobs import job_arguments, job_task_data, parse_job
+from ..tasks.types import TASK_TYPES
+from ..tasks.values import dump_value, load_value
+from .command import JSON_FLAG, Context, argument, command
+from .console import Console, printable
+from .listing import task_lines
+from .reach import Reach
+
+#: What this module adds to the table of commands.
+TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
+#: Seconds that one call waits for news of a task.
+NEWS_S = 0.5
+WATCH_S = 1.0
+TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning of it")
+
+
+@command(
+    "submit", argument("--detach", action="store_true", help="print the task's id and leave it with the running node"),
+    argument("--max-devices", type=int, default=0, metavar="N", help="use at most so many devices"),
+    argument("--subtasks", type=int, default=0, metavar="N", help="split into about so many pieces"),
+    argument("--priority", type=int, default=5, metavar="1-10", choices=range(1, 11), help="higher goes first"), JSON_FLAG,
+    argument("file", metavar="FILE.py", help="a job file, or the name of a built-in task type"),
+    argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --bound 1000"),
+)
+def submit_command(context: Context) -> int:
+    """Run a job file over the devices; show progress, then its result."""
+    arguments = context.arguments
+    task = _task_of(arguments.file, arguments.args)
+    task["priority"] = arguments.priority
+    with Reach(context.settings) as reach:
+        if arguments.detach and reach.local is not None:
+            raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
+        reach.look_around(None)
+        answer = reach.call(
+            "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
+            timeout_s=120.0,
+        )
+        if not answer.get("success"):
+            raise TaskRejected(answer.get("message", "the task was refused"))
+        task_id = answer["task_id"]
+        if arguments.detach:
+            context.console.print(task_id)
+            return 0
+        try:
+            value = _follow(reach, context.console, task_id)
+        except KeyboardInterrupt:
+            reach.call("CancelTask", {"task_id": task_id})
+            raise
+    _show_value(context.console, task_id, value)
+    return 0
+
+
+def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
+    """Return the ComputeTask for a job file or a built-in type and its arguments."""
+    if not os.path.exists(file) and file in TASK_TYPES and file not in ("job", "call"):
+        data = dump_value(_builtin_arguments(file, words))
+        return {"task_type": file, "task_data": data, "metadata": {"name": file}}
+    name = os.path.basename(file)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read()
+        source = raw.decode("utf-8")
+    except FileNotFoundError:
+        types = ", ".join(item for item in TASK_TYPES.names() if item not in ("job", "call"))
+        raise SettingsError(f"there is no file {file}; give a job file, or a built-in task type: {types}") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{file} is a folder; give a job file in it") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read ({error.strerror}); check its permissions") from None
+    parse_job(source, name)
+    return {"task_type": "job", "task_data": job_task_data(source, name, job_arguments(source, words)), "metadata": {"name": name}}
+
+
+def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
+    task_type = TASK_TYPES.get(name)
+    assert task_type is not None
+    source = "def split(" + ", ".join(
+        f"{parameter}: {kind} = {default!r}" for parameter, (kind, default, _) in task_type.parameters.items()
+    ) + "): ...\ndef work(part): ...\n"
+    return job_arguments(source, words)
+
+
+def _follow(reach: Reach, console: Console, task_id: str) -> Any:
+    """Show progress until the task is over; return its value, or raise what ended it."""
+    next_index = 0
+    while True:
+        answer = reach.call(
+            "GetTaskResult", {"task_id": task_id, "from_index": next_index, "wait_s": NEWS_S}, timeout_s=60.0
+        )
+        if not answer.get("success"):
+            raise NotFound(answer.get("message", "the task is not known"))
+        for part in answer["parts"]:
+            _show_output(console, from_json(SubTask, part))
+        next_index = answer["next_index"]
+        state = answer["state"]
+        if state == TaskState.COMPLETED.value:
+            console.end_progress()
+            return load_value(from_json(bytes, answer["result_data"]))
+        if state == TaskState.FAILED.value:
+            raise TaskFailed(answer["message"])
+        if state == TaskState.CANCELLED.value:
+            raise TaskCancelled(answer["message"])
+        status = reach.call("GetTaskStatus", {"task_id": task_id})
+        devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
+        console.progress(status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work")
+
+
+def _show_output(console: Console, part: SubTask) -> None:
+    for line in str(part.lite.get("output", "")).splitlines():
+        console.note(f"[{short_id(part.assigned_device_id)}] {printable(line)}")
+
+
+def _show_value(console: Console, task_id: str, value: Any) -> None:
+    if console.is_json:
+        console.json({"task_id": task_id, "state": "COMPLETED", "result": _tagged(value)})
+    elif isinstance(value, str):
+        console.print(value)
+    elif value is not None:
+        console.print(pprint.pformat(value, width=console.width, sort_dicts=False))
+
+
+def _tagged(value: Any) -> Any:
+    """Return a value as its tagged JSON."""
+    return json.loads(dump_value(value))
+
+
+def _find_task(reach: Reach, wanted: str) -> ComputeTask:
+    tasks = [from_json(ComputeTask, item) for item in reach.call("ListTasks", {})["tasks"]]
+    found = [task for task in tasks if task.task_id == wanted] or [task for task in tasks if task.task_id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise NotFound(f"{wanted!r} may mean several tasks; give more of the id")
+    raise NotFound(f"no task is called {wanted!r} on this machine's node; `tasks` lists them")
+
+
+@command("status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG,
+         argument("--watch", action="store_true", help="keep showing until the task is over"))
+def status_command(context: Context) -> int:
+    """Show how far a task is: percentage, subtasks, devices, expected end."""
+    if context.arguments.task is None:
+        return tasks_command(context)
+    with Reach(context.settings) as reach:
+        task_id = _find_task(reach, context.arguments.task).task_id
+        while True:
+            answer = reach.call("GetTaskStatus", {"task_id": task_id})
+            _show_status(context.console, answer)
+            state = answer["task"]["lite"]["state"]
+            if not context.arguments.watch or state not in ("PENDING", "RUNNING"):
+                return 0
+            time.sleep(WATCH_S)
+
+
+def _show_status(console: Console, answer: Dict[str, Any]) -> None:
+    if console.is_json:
+        console.json(answer)
+        return
+    task = from_json(ComputeTask, answer["task"])
+    counts: Dict[str, int] = {}
+    for subtask in answer["subtasks"]:
+        counts[subtask["status"]] = counts.get(subtask["status"], 0) + 1
+    console.print(f"Task {task.task_id}: {task.lite.get('state', '')}, {answer['completion_percentage']:.1f} %", "strong")
+    message = answer["lite"].get("message", "")
+    if message:
+        console.print(f"  {printable(message, keep_lines=True)}")
+    console.print("  Subtasks: " + (", ".join(f"{count} {name.lower()}" for name, count in counts.items()) or "none yet"))
+    for device_id, count in answer["lite"].get("devices", {}).items():
+        console.print(f"    {short_id(device_id)}: {count} done")
+    expected = answer["estimated_completion_time"] - time.time()
+    if task.lite.get("state") == "RUNNING" and expected > 0:
+        console.print(f"  Expected end: in {expected:.0f} s")
+    for line in answer["lite"].get("story", [])[-10:]:
+        console.print(f"  {printable(line)}", "quiet")
+
+
+@command("result", TASK, JSON_FLAG)
+def result_command(context: Context) -> int:
+    """Print a task's result, waiting for it where it is still running."""
+    with Reach(context.settings) as reach:
+        task_id = _find_task(reach, context.arguments.task).task_id
+        value = _follow(reach, context.console, task_id)
+    _show_value(context.console, task_id, value)
+    return 0
+
+
+@command("tasks", JSON_FLAG)
+def tasks_command(context: Context) -> int:
+    """List the tasks of this machine's node, the newest first."""
+    with Reach(context.settings) as reach:
+        answer = reach.call("ListTasks", {})
+    if context.console.is_json:
+        context.console.json(answer)
+        return 0
+    for item in answer["tasks"]:
+        for line in task_lines(from_json(ComputeTask, item)):
+            context.console.print(line)
+    if not answer["tasks"]:
+        context.console.note("no tasks; submit FILE.py starts one")
+    return 0
+
+
+@command("cancel", TASK, JSON_FLAG)
+def cancel_command(context: Context) -> int:
+    """Cancel a task, down to its running processes."""
+    with Reach(context.settings) as reach:
+        task_id = _find_task(reach, context.arguments.task).task_id
+        answer = reach.call("CancelTask", {"task_id": task_id})
+    if context.console.is_json:
+        context.console.json({"task_id": task_id, **answer})
+    else:
+        context.console.print(f"{task_id}: {printable(answer['message'])}")
+    return 0 if answer["success"] else 3

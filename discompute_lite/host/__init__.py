@@ -1,0 +1,1 @@
+"""THIS MACHINE: its hardware, its processes, its files."""

@@ -1,0 +1,181 @@
+"""Read and write small files so that a cut leaves the old or the new one whole, and secrets stay secret.
+
+Knows:   what POSIX, Apple and Windows each need for a file to be on the disk, and who may have touched it.
+Refuses: links, devices, folders in place of files, secrets that others could read, folders that others could change.
+Read next: host/store.py (what is kept).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shlex
+import stat
+import time
+from contextlib import contextmanager
+from typing import Iterator, List, Optional
+
+from ..model.errors import StateError
+from ..model.limits import MIB
+
+#: A file of a state folder, read whole. Beyond: it counts as damaged.
+STATE_FILE_BYTES = 4 * MIB
+#: For every file: no links, no CR LF on Windows, no waiting for whoever writes into a pipe.
+SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Replace `path` by a file with `data` that only its owner can read; it is on the disk on return.
+
+    Raises StateError, and leaves the old file as it was, when the disk is full or read-only.
+    """
+    fresh = f"{path}.{secrets.token_hex(4)}.new"
+    with state_errors(path):
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o600)
+        try:
+            try:
+                # A nearly full disk takes a part and says so only by the count.
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest):]
+                sync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            _replace_file(fresh, path)
+        except BaseException:
+            remove_file(fresh)
+            raise
+        _sync_folder(os.path.dirname(path))
+
+
+def sync_file(descriptor: int) -> None:
+    """Return when the file's bytes are on the disk: on Apple's systems fsync alone leaves them in the drive."""
+    try:
+        import fcntl
+        # Looked up by name: only Apple's systems have it.
+        fcntl.fcntl(descriptor, vars(fcntl)["F_FULLFSYNC"])
+    except (ImportError, KeyError, OSError):
+        os.fsync(descriptor)  # Everywhere else, and on network disks that refuse the other.
+
+
+def _replace_file(source: str, target: str) -> None:
+    for _ in range(20 if os.name == "nt" else 0):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            time.sleep(0.02)  # Windows: a virus scanner or a reader has the target open for a moment.
+    os.replace(source, target)
+
+
+def _sync_folder(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # Windows cannot open folders, and renames there are durable without.
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some network and phone file systems cannot sync folders; the file itself is safe.
+    finally:
+        os.close(descriptor)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file; one that is not there is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def read_small_file(path: str, secret: str = "") -> Optional[bytes]:
+    """Return a file's bytes, None where there is none; `secret` names one that only its owner may read."""
+    what = f"The {secret}" if secret else "The file"
+    with state_errors(path):
+        try:
+            kind = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return None
+        if stat.S_ISLNK(kind):
+            raise StateError(f"{what} is a link, which others may have made. Put the file itself there: {path}")
+        if not stat.S_ISREG(kind):
+            raise StateError(f"{what} is not a file. Move away what is there: {path}")
+        descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+        try:
+            facts = os.fstat(descriptor)  # Of what was opened, whatever the name means by now.
+            if secret:
+                _check_secret(what, path, facts)
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > STATE_FILE_BYTES:
+                raise StateError(f"{what} is larger than {STATE_FILE_BYTES} bytes. Move it away: {path}")
+            parts: List[bytes] = []
+            while True:
+                part = os.read(descriptor, 65536)
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+        finally:
+            os.close(descriptor)
+
+
+def _check_secret(what: str, path: str, facts: os.stat_result) -> None:
+    me = my_uid()
+    if me is None:
+        return  # Windows: the user's profile is the user's by its access list, and modes say nothing.
+    if facts.st_uid != me:
+        raise StateError(f"{what} belongs to another user. Run as that user, or set --state-dir: {path}")
+    if facts.st_mode & 0o077:
+        raise StateError(f"{what} can be read by others. Run: chmod 600 {shlex.quote(path)}")
+
+
+def make_private_folder(path: str, probe: str) -> None:
+    """Make a folder that only we can change, or check that it is one; raise OSError or StateError.
+
+    `probe` names a file that is made in it where it is missing: whether a folder can be written is known
+    only by writing. An existing folder keeps its mode; it may be somebody's home.
+    """
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    facts, link, me = os.stat(path), os.lstat(path), my_uid()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", path)
+    if me is not None and is_new and (facts.st_uid != me or facts.st_mode & 0o077):
+        os.rmdir(path)
+        raise PermissionError(errno.EPERM, "this disk does not keep permissions", path)
+    # A link is fine when we made it; in a shared folder for temporary files others could have.
+    if me is not None and (facts.st_uid != me or link.st_uid != me):
+        raise StateError(f"The state folder {path} belongs to another user. Choose another with --state-dir.")
+    if me is not None and facts.st_mode & 0o022:
+        raise StateError(f"The state folder can be changed by others. Run: chmod 700 {shlex.quote(path)}")
+    os.close(os.open(os.path.join(path, probe), os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600))
+
+
+def my_uid() -> Optional[int]:
+    """Return the number of the user that we are to the system, None where users have none (Windows)."""
+    return os.geteuid() if hasattr(os, "geteuid") else None
+
+
+@contextmanager
+def state_errors(path: str) -> Iterator[None]:
+    """Translate what the system says into sentences for people."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            sentence = "The disk is full. Free some space, then try again"
+        elif number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            sentence = "This may not be read or written. Choose another folder with --state-dir"
+        else:
+            sentence = f"This cannot be used ({reason_of(error)}). Choose another folder with --state-dir"
+        raise StateError(f"{sentence}: {path}") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Return the system's words for an error, without numbers and paths."""
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -1,0 +1,258 @@
+"""Say how this device feels just now: load, memory, battery, heat.
+
+Knows:   /proc and /sys with the limits of the control group; pmset and vm_stat; kernel32; UIDevice in Pythonista.
+Refuses: to wait. Files are read on the spot; what needs a command or another thread's answer is asked in the
+         background, at most once a minute, and `read` gives what was known last.
+Read next: core/policy.py (who decides by these figures), host/cgroup.py.
+
+A usage of -1 is *not known*. Temperature is that of the processor and 0 where no sensor is surely its own.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from dataclasses import dataclass
+from typing import Callable, List, Optional, Tuple
+
+from ..model.device import ComputeMetrics
+from .cgroup import group_cpu_seconds, group_limits, group_memory_used
+from .detect_linux import meminfo_bytes
+from .detect_others import is_android
+from .probe import NO_BATTERY, PowerSupply, Probe
+
+#: Commands and app bridges are asked no more often than this; batteries and memory do not jump.
+SLOW_FACTS_EVERY_S = 60.0
+#: Sensors and thermal zones that measure the processor, by the start of their names.
+_CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp", "bigcore", "littlecore")
+#: Sensors report nonsense when they sleep; a processor outside this range does not run.
+_CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
+_SENSORS_MAX = 8
+_SUPPLIES = "/sys/class/power_supply"
+_VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Hold one look at the device. The battery is 0 to 1, -1 where there is none or it is not known."""
+
+    metrics: ComputeMetrics
+    battery_level: float
+    #: True on outside power, also when the battery is full: what matters is that work does not drain it.
+    is_charging: bool
+
+
+@dataclass(frozen=True)
+class _SlowFacts:
+    """Hold what commands and bridges said last."""
+
+    battery: PowerSupply = NO_BATTERY
+    memory_usage: float = -1.0
+
+
+def start_in_background(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that no one waits for, not even the end of the program."""
+    threading.Thread(target=work, name="slow-facts", daemon=True).start()
+
+
+class MetricsReader:
+    """Read the metrics again and again; usages are those since the last `read`. One thread at a time."""
+
+    def __init__(self, probe: Probe, *, clock: Callable[[], float] = time.monotonic,
+                 start: Callable[[Callable[[], None]], None] = start_in_background) -> None:
+        self._probe = probe
+        self._clock = clock
+        self._start = start
+        self._is_linux = probe.platform.startswith(("linux", "android"))
+        self._limits = group_limits(probe) if self._is_linux else None
+        self._sensors = _cpu_sensor_files(probe) if self._is_linux else []
+        #: Replaced whole by the background thread, so a reader sees the old or the new, never half.
+        self._slow = _SlowFacts()
+        self._slow_due = clock()
+        self._slow_running = False
+        self._has_slow_facts = probe.platform in ("darwin", "ios") or is_android(probe)
+        self._app_memory = probe.app_memory_left()
+        self._cpu_before = self._cpu_times()
+        self._cpu_share = -1.0
+
+    def read(self, active_tasks: int, throughput: float) -> Reading:
+        """Return how the device feels. Below 2 ms on Linux, and never waits for a command."""
+        self._refresh_slow_facts()
+        battery = self._battery()
+        metrics = ComputeMetrics(cpu_usage=self._cpu_usage(), memory_usage=self._memory_usage(), gpu_usage=-1.0,
+                                 temperature=self._temperature(), active_tasks=active_tasks, throughput=throughput)
+        return Reading(metrics, battery.level, battery.plugged)
+
+    # ---- processor ------------------------------------------------------------------------------------
+
+    def _cpu_usage(self) -> float:
+        now = self._cpu_times()
+        if now is None or self._cpu_before is None:
+            load = self._probe.load_average()
+            return _share(load, self._probe.cpu_count()) if load >= 0 else -1.0
+        busy, total = now[0] - self._cpu_before[0], now[1] - self._cpu_before[1]
+        if total > 0:  # else asked twice within one tick of the kernel's clock: what was known last
+            self._cpu_before, self._cpu_share = now, _share(busy, total)
+        return self._cpu_share
+
+    def _cpu_times(self) -> Optional[Tuple[float, float]]:
+        """Return busy and total CPU time so far, in any unit, or None where only the load is known."""
+        if not self._is_linux:
+            return self._probe.windows_times() if self._probe.platform == "win32" else None
+        if self._limits is not None and self._limits.cpus:
+            used_s = group_cpu_seconds(self._probe, self._limits.cpu_time_file)
+            if used_s >= 0:
+                return used_s, self._clock() * self._limits.cpus
+        return _cpu_ticks(self._probe)
+
+    # ---- memory ---------------------------------------------------------------------------------------
+
+    def _memory_usage(self) -> float:
+        if self._is_linux:
+            return self._linux_memory_usage()
+        if self._probe.inside_ios():
+            left = self._probe.app_memory_left()
+            # What the app may take is not told; the most that was ever left stands for it.
+            self._app_memory = max(self._app_memory, left)
+            return _share(self._app_memory - left, self._app_memory) if left > 0 else -1.0
+        memory = self._probe.windows_memory() if self._probe.platform == "win32" else None
+        return _share(memory[0] - memory[1], memory[0]) if memory else self._slow.memory_usage
+
+    def _linux_memory_usage(self) -> float:
+        facts = meminfo_bytes(self._probe)
+        total, available = facts.get("MemTotal", 0), facts.get("MemAvailable", facts.get("MemFree", -1))
+        usage = _share(total - available, total) if total and available >= 0 else -1.0
+        limits = self._limits
+        if limits is not None and limits.memory_bytes:
+            used = group_memory_used(self._probe, limits.memory_group)
+            if used >= 0:
+                # A small group on a full machine suffers too.
+                usage = max(usage, _share(used, limits.memory_bytes))
+        return usage
+
+    # ---- heat and battery -----------------------------------------------------------------------------
+
+    def _temperature(self) -> float:
+        values = []
+        for path in self._sensors:
+            text = (self._probe.read_text(path) or "").strip()
+            if text.isdigit():
+                values.append(int(text) / 1000)
+        return max((value for value in values if _CELSIUS_MIN <= value <= _CELSIUS_MAX), default=0.0)
+
+    def _battery(self) -> PowerSupply:
+        if self._probe.platform == "win32":
+            return self._probe.windows_battery() or NO_BATTERY
+        if self._is_linux:
+            found = linux_battery(self._probe)
+            if found is not None:
+                return found
+        return self._slow.battery
+
+    # ---- what is slow to ask --------------------------------------------------------------------------
+
+    def _refresh_slow_facts(self) -> None:
+        if not self._has_slow_facts or self._slow_running or self._clock() < self._slow_due:
+            return
+        self._slow_running = True
+        self._slow_due = self._clock() + SLOW_FACTS_EVERY_S
+        self._start(self._ask_slow_facts)
+
+    def _ask_slow_facts(self) -> None:
+        try:
+            if self._probe.inside_ios():
+                self._slow = _SlowFacts(self._probe.app_battery() or NO_BATTERY)
+            elif self._probe.platform == "darwin":
+                self._slow = _SlowFacts(mac_battery(self._probe), mac_memory_usage(self._probe))
+            else:
+                self._slow = _SlowFacts(termux_battery(self._probe))
+        finally:
+            self._slow_running = False
+
+
+def linux_battery(probe: Probe) -> Optional[PowerSupply]:
+    """Return the battery by /sys/class/power_supply: the emptiest of several; None without one.
+
+    Supplies are told apart by their `type`, not by their names; a mouse has a battery too (scope "Device").
+    """
+    levels: List[float] = []
+    states: List[str] = []
+    mains = False
+    for name in probe.list_dir(_SUPPLIES):
+        folder = f"{_SUPPLIES}/{name}/"
+        kind = (probe.read_text(folder + "type") or "").strip()
+        if kind in ("Mains", "USB"):
+            mains = mains or (probe.read_text(folder + "online") or "").strip() == "1"
+        elif kind == "Battery" and (probe.read_text(folder + "scope") or "").strip() != "Device":
+            percent = (probe.read_text(folder + "capacity") or "").strip()
+            if percent.isdigit():
+                levels.append(min(100, int(percent)) / 100)
+                states.append((probe.read_text(folder + "status") or "").strip())
+    if not levels:
+        return None
+    plugged = "Charging" in states or "Full" in states or (mains and "Discharging" not in states)
+    return PowerSupply(min(levels), plugged)
+
+
+def mac_battery(probe: Probe) -> PowerSupply:
+    """Return the battery by `pmset -g batt`: where power comes from, then NN%; a desktop prints no percent."""
+    told = probe.run(["/usr/bin/pmset", "-g", "batt"]) or ""
+    percent = re.search(r"(\d{1,3})%", told)
+    return PowerSupply(min(100, int(percent.group(1))) / 100, "'AC Power'" in told) if percent else NO_BATTERY
+
+
+def mac_memory_usage(probe: Probe) -> float:
+    """Return the share of memory in use by `vm_stat`: all but free and inactive pages, as psutil counts."""
+    told = probe.run(["/usr/bin/vm_stat"]) or ""
+    page = re.search(r"page size of (\d+) bytes", told)
+    pages = dict(_VM_STAT_LINE.findall(told))
+    total = probe.sysctl_number("hw.memsize") or 0
+    if not page or "free" not in pages or total <= 0:
+        return -1.0
+    return _share(total - int(page.group(1)) * sum(int(count) for count in pages.values()), total)
+
+
+def termux_battery(probe: Probe) -> PowerSupply:
+    """Return the battery by `termux-battery-status`, which is there with the Termux:API add-on only."""
+    told = probe.run(["termux-battery-status"]) or ""
+    percent = re.search(r'"percentage"\s*:\s*(\d+)', told)
+    plugged = re.search(r'"plugged"\s*:\s*"PLUGGED_', told)
+    return PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
+
+
+def _cpu_ticks(probe: Probe) -> Optional[Tuple[float, float]]:
+    """Return busy and total ticks of the CPUs that this process may use, or None (Android forbids /proc/stat).
+
+    A line: cpu3 user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user already.
+    """
+    mask = probe.affinity()
+    wanted = {f"cpu{number}" for number in mask} if mask else set()
+    busy = total = 0
+    for line in (probe.read_text("/proc/stat") or "").splitlines():
+        name, *ticks = line.split() or [""]
+        if name in wanted or (not wanted and name == "cpu"):
+            numbers = [int(tick) for tick in ticks[:8] if tick.isdigit()]
+            if len(numbers) >= 4:
+                total += sum(numbers)
+                busy += sum(numbers) - sum(numbers[3:5])
+    return (busy, total) if total else None
+
+
+def _cpu_sensor_files(probe: Probe) -> List[str]:
+    """Return the files of the processor's thermometers, in thousandths of a degree Celsius."""
+    files: List[str] = []
+    for device in probe.list_dir("/sys/class/hwmon"):
+        folder = f"/sys/class/hwmon/{device}/"
+        if (probe.read_text(folder + "name") or "").startswith(_CPU_SENSORS):
+            files += [folder + name for name in probe.list_dir(folder[:-1]) if re.fullmatch(r"temp\d+_input", name)]
+    if not files:
+        for zone in probe.list_dir("/sys/class/thermal"):
+            folder = f"/sys/class/thermal/{zone}/"
+            if zone.startswith("thermal_zone") and (probe.read_text(folder + "type") or "").startswith(_CPU_SENSORS):
+                files.append(folder + "temp")
+    return files[:_SENSORS_MAX]
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, max(0.0, part / whole)) if whole > 0 else -1.0

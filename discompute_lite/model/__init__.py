@@ -1,0 +1,1 @@
+"""NOUNS: the words that every other room uses; imports nothing of ours."""

@@ -1,0 +1,92 @@
+"""Name every limit once, with its reason and what happens when it is hit.
+
+Knows:   numbers. `Limits()` are a desktop's, `Limits.for_phone()` a phone's.
+Refuses: to enforce anything; each limit names the module that does.
+Read next: model/settings.py (`limits` there changes any of these by name).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Hold one node's limits; a field's comment is its documentation."""
+
+    #: A message's JSON line. Hostile JSON costs about 24 times its size in memory (measured), so
+    #: 1 MiB bounds one message at some 25 MiB. Beyond: TooLarge, close. (wire/framing)
+    line_bytes: int = 1 * MIB
+    #: Attachments of one message: bounds the bookkeeping of a message. Beyond: TooLarge, close. (wire/framing)
+    attachments: int = 256
+    #: Line and attachments together. Beyond: TooLarge, close, nothing allocated. (wire/framing)
+    message_bytes: int = 1 * GIB
+    #: JSON nesting. CPython's own parser gives up near 1,000; nobody needs 64. Beyond: ParseError, close.
+    #: (wire/framing)
+    json_depth: int = 64
+    #: Calls of one batch: bounds the work of one line. Beyond: TooLarge, close. (wire/rpc)
+    batch_calls: int = 256
+    #: Calls of one link being answered at once; further ones wait unread. (wire/rpc)
+    calls_in_flight: int = 1024
+    #: Bytes waiting to be sent to a peer that does not read; beyond it we stop reading from it. (net/stream)
+    send_buffer_bytes: int = 4 * MIB
+    #: HTTP request line and headers together. Beyond: 431, close. (wire/http)
+    http_head_bytes: int = 16 * KIB
+    #: HTTP header lines. Beyond: 431, close. (wire/http)
+    http_headers: int = 64
+    #: Seconds until the first message of a connection must be complete; idle strangers cost a slot. (net/stream)
+    first_message_s: float = 10.0
+    #: Seconds within which a message, once begun, must be complete: a member's slow Wi-Fi passes, a trickle
+    #: does not. (net/stream)
+    message_s: float = 600.0
+    #: Seconds without a message after which a connection that is nobody's link is closed. (net/stream)
+    idle_s: float = 120.0
+    #: Connections of a node: half of the 512 descriptors that many systems give. Beyond: closed at accept.
+    #: (net/listener)
+    connections: int = 256
+    #: Connections of one remote address: leaves room for others. Beyond: closed at accept. (net/listener)
+    connections_per_address: int = 32
+    #: A discovery datagram: fits every MTU without IP fragmentation. Longer ones are ignored. (wire/beacon)
+    datagram_bytes: int = 1200
+    #: Datagrams read a second; a flood beyond is left to the kernel, so it costs under a tenth of a core.
+    #: (net/transports)
+    datagrams_per_s: int = 200
+    #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/discovery)
+    beacon_replies_per_s: int = 50
+    #: Devices in the registry. Verified ones never make room for unverified ones. (core/registry)
+    devices: int = 4096
+    #: Addresses remembered for one device; the least promising goes first. (core/registry)
+    addresses_per_device: int = 8
+    #: Devices told in one answer: about 1 KiB each keeps the answer under half of `line_bytes`. (roles/methods)
+    devices_per_answer: int = 512
+    #: Idle links kept open; the longest unused is closed first. (net/links)
+    idle_links: int = 64
+    #: A text message from a stranger, in bytes. Beyond: InvalidParams. (roles/methods)
+    message_text_bytes: int = 2 * KIB
+    #: Text messages of one unverified sender a minute. Beyond: Unavailable with retry_after. (roles/methods)
+    messages_per_minute: int = 5
+    #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator)
+    tasks: int = 256
+    #: Subtasks of one task: `GetTaskStatus` lists them all. Beyond: TaskRejected. (roles/coordinator)
+    subtasks: int = 4096
+    #: Finished tasks whose results are kept; the oldest goes first. (roles/coordinator)
+    finished_tasks: int = 64
+    #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
+    outcome_kept_s: float = 3600.0
+    #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
+    output_bytes: int = 1 * MIB
+    #: Text of an error that a user's function raised, traceback included. (tasks/work)
+    error_text_bytes: int = 8 * KIB
+    #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/source)
+    source_bytes: int = 1 * MIB
+    #: A configuration file. Beyond: SettingsError. (model/yaml_subset)
+    config_bytes: int = 1 * MIB
+
+    @classmethod
+    def for_phone(cls) -> Limits:
+        """Return what an app that the system kills for memory can afford."""
+        return cls(message_bytes=128 * MIB, connections=64, connections_per_address=16, devices=512, idle_links=16)

@@ -1,0 +1,1 @@
+"""SOCKETS: the loop, the links and the ways of meeting."""

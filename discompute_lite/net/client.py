@@ -1,0 +1,131 @@
+"""Call one node from outside its loop: the blocking client that faces use.
+
+Knows:   one connection, one call at a time or a few in a row, and answers.
+Refuses: threads of its own, and being called by a node.
+Read next: faces/cli.py.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from typing import Any, Optional
+
+from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
+from ..model.limits import Limits
+from ..wire.rpc import AnswerReceived, CallReceived, ProtocolBroken, RpcSession
+from .memory import allocate_attachment
+from .stream import READ_BYTES, error_name, is_loopback_host, split_address
+
+
+class Client:
+    """Hold one connection to a node; a context manager."""
+
+    def __init__(self, address: str, *, token: str = "", timeout_s: float = 10.0, limits: Limits = Limits()) -> None:
+        """Connect to host:port and, on loopback, show the control `token`; raise `LinkError` or what the node says."""
+        host, port = split_address(address, 8080)
+        self.address = address
+        self._timeout_s = timeout_s
+        try:
+            self._sock = socket.create_connection((host, port), timeout=timeout_s)
+        except OSError as error:
+            name = error_name(error) if error.errno else type(error).__name__
+            raise Unreachable(f"nobody answers at {address} ({name}); is a node running there?") from None
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.settimeout(None)
+        self._receive_limit_s = 0.0
+        self._rpc = RpcSession(limits, allocate=allocate_attachment)
+        self.hello: Any = None
+        if token and is_loopback_host(self._sock.getpeername()[0]):
+            self.hello = self.call("Hello", {"auth": token})
+
+    def call(self, method: str, params: Any, *, timeout_s: Optional[float] = None) -> Any:
+        """Return the result of one call; raise what the node answered, or `LinkError`."""
+        wait_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + wait_s
+        self._limit_receiving(wait_s)
+        box: list = []
+        self._rpc.call(method, params, now=0.0, context=box)
+        self._send()
+        while not box:
+            self._receive(deadline)
+        answer: AnswerReceived = box[0]
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _limit_receiving(self, wait_s: float) -> None:
+        """Let the kernel end a `recv` after `wait_s`: a Python time-out costs two more system calls a call."""
+        if wait_s == self._receive_limit_s:
+            return
+        self._receive_limit_s = wait_s
+        if sys.platform == "win32":
+            limit = struct.pack("@L", max(1, int(wait_s * 1000)))
+        else:
+            limit = struct.pack("@ll", int(wait_s), int(wait_s % 1 * 1_000_000) or 1)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
+    def _send(self) -> None:
+        try:
+            for piece in self._rpc.data_to_send():
+                self._sock.sendall(piece)
+        except OSError as error:
+            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+
+    def _receive(self, deadline: float) -> None:
+        direct = self._rpc.direct_buffer()
+        try:
+            if direct is not None:
+                count = self._sock.recv_into(direct)
+                direct.release()
+                self._rpc.direct_filled(count)
+            else:
+                data = self._sock.recv(READ_BYTES)
+                count = len(data)
+                self._rpc.receive_data(data)
+        except (BlockingIOError, socket.timeout):
+            count = -1
+        except OSError as error:
+            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+        if count < 0 or time.monotonic() > deadline:
+            raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time")
+        while True:
+            event = self._rpc.next_event(0.0)
+            if event is None:
+                break
+            if isinstance(event, AnswerReceived):
+                event.context.append(event)
+            elif isinstance(event, CallReceived):
+                event.refuse(MethodNotFound("this is a command-line client; it offers no methods"))
+            elif isinstance(event, ProtocolBroken):
+                raise event.error
+        if not count:
+            raise LinkClosed(f"{self.address} closed the connection; look at what that node printed")
+        self._send()
+
+
+def call_once(address: str, method: str, params: Any, *, token: str = "", timeout_s: float = 10.0) -> Any:
+    """Connect, make one call, close; raise as `Client` does."""
+    with Client(address, token=token, timeout_s=timeout_s) as client:
+        return client.call(method, params, timeout_s=timeout_s)
+
+
+def is_answering(address: str, timeout_s: float = 1.0) -> bool:
+    """Whether a node answers `Hello` there."""
+    try:
+        call_once(address, "Hello", {}, timeout_s=timeout_s)
+        return True
+    except DiscomputeError:
+        return False

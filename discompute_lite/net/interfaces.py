@@ -1,0 +1,121 @@
+"""List this machine's network interfaces with their addresses and masks.
+
+Knows:   `getifaddrs` by ctypes, and what to do where that does not exist.
+Refuses: to guess: nothing assumes en0, a /24 or an address that ends in 255; to send anything.
+Read next: net/transports.py (which broadcasts on them).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Any, Iterator, List, Optional
+
+IFF_UP = 0x1
+IFF_BROADCAST = 0x2
+IFF_LOOPBACK = 0x8
+#: BSD systems, Apple's among them, begin a sockaddr with its length; the family follows in one byte.
+_HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platform
+#: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
+#: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
+_ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Describe one IPv4 address of one interface."""
+
+    name: str
+    address: str
+    #: "" where unknown.
+    netmask: str = ""
+    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
+    broadcast: str = ""
+    is_loopback: bool = False
+
+
+def list_interfaces() -> List[Interface]:
+    """Return the IPv4 addresses of interfaces that are up; never raises, may be empty."""
+    try:
+        found = list(_by_getifaddrs())
+    except (ImportError, OSError, AttributeError, ValueError):
+        found = []
+    return found or list(_by_routes())
+
+
+def choose_interfaces(found: List[Interface], wanted: str) -> List[Interface]:
+    """Return those of `found` that the setting `discovery-interface` (a name, an address or all) means."""
+    return [item for item in found if wanted in ("all", "", item.name, item.address)]
+
+
+def _by_getifaddrs() -> Iterator[Interface]:
+    import ctypes  # Absent in some app Pythons, so asked for only here.
+
+    class IfAddrs(ctypes.Structure):
+        pass
+
+    IfAddrs._fields_ = [
+        ("next", ctypes.POINTER(IfAddrs)), ("name", ctypes.c_char_p), ("flags", ctypes.c_uint),
+        ("address", ctypes.c_void_p), ("netmask", ctypes.c_void_p), ("broadcast", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+    ]
+    library: Any = ctypes.CDLL(None)
+    head = ctypes.POINTER(IfAddrs)()
+    if library.getifaddrs(ctypes.byref(head)) != 0:
+        return
+    try:
+        entry = head
+        while entry:
+            item = entry.contents
+            address = _ipv4_at(ctypes, item.address)
+            if address is not None and item.flags & IFF_UP:
+                can_broadcast = item.flags & IFF_BROADCAST and not item.flags & IFF_LOOPBACK
+                yield Interface(
+                    name=(item.name or b"").decode("utf-8", "replace"),
+                    address=address,
+                    netmask=_ipv4_at(ctypes, item.netmask, any_family=True) or "",
+                    broadcast=(_ipv4_at(ctypes, item.broadcast) or "") if can_broadcast else "",
+                    is_loopback=bool(item.flags & IFF_LOOPBACK),
+                )
+            entry = item.next
+    finally:
+        library.freeifaddrs(head)
+
+
+def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> Optional[str]:
+    """Return the IPv4 address of a `struct sockaddr_in`, or None for another family.
+
+    | bytes | Linux                 | BSD, Apple             |
+    | 0-1   | family (native u16)   | length u8, family u8   |
+    | 2-3   | port                  | port                   |
+    | 4-7   | address               | address                |
+
+    BSD leaves a netmask's family at 0 and may cut its trailing zero bytes, as its length says.
+    """
+    if not pointer:
+        return None
+    length = 8
+    if _HAS_SOCKADDR_LENGTH:
+        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
+    else:
+        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
+    if family != socket.AF_INET and not any_family:
+        return None
+    raw = ctypes.string_at(pointer, min(8, max(length, 2)))
+    return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
+
+
+def _by_routes() -> Iterator[Interface]:
+    seen = set()
+    for probe in _ROUTE_PROBES:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect((probe, 9))
+                address = sock.getsockname()[0]
+        except OSError:
+            continue
+        if address not in seen:
+            seen.add(address)
+            yield Interface(name="", address=address, is_loopback=address.startswith("127."))

@@ -1,0 +1,131 @@
+"""Dial addresses: from host:port to an open connection, or a reason.
+
+Knows:   names, addresses, non-blocking connects and how long to wait for them.
+Refuses: to choose among addresses or to try again (core/registry.py does); to say Hello (roles/discovery.py).
+Read next: net/stream.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from typing import Callable, Optional, Tuple
+
+from ..model.errors import DiscomputeError, Unreachable
+from ..model.limits import Limits
+from .loop import Loop, Timer
+from .stream import Connection, Receiver, error_name, is_loopback_host, split_address
+
+OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
+#: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.
+DIAL_S = 4.0
+#: What `connect_ex` says while it is still trying, on Unix and on Windows.
+IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+
+
+class Dialler:
+    """Open connections for one node."""
+
+    def __init__(self, loop: Loop, receiver: Receiver, limits: Limits, *, loopback_only: bool) -> None:
+        self._loop = loop
+        self._receiver = receiver
+        self._limits = limits
+        self._loopback_only = loopback_only
+
+    def open(self, address: str, default_port: int, on_dialled: OnDialled) -> None:
+        """Connect to host:port; `on_dialled(connection, error)` comes exactly once, later."""
+        try:
+            host, port = split_address(address, default_port)
+        except DiscomputeError as error:
+            self._loop.post(on_dialled, None, error)
+            return
+        if _is_numeric(host):
+            self._connect(host, port, on_dialled)
+        else:
+            # Name resolution blocks, for seconds when the name server is away: never on the loop's thread.
+            threading.Thread(
+                target=self._resolve, args=(host, port, on_dialled), name="discompute-resolve", daemon=True
+            ).start()
+
+    def _resolve(self, host: str, port: int, on_dialled: OnDialled) -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            numeric = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)[0][4][0]
+        except (OSError, UnicodeError, IndexError):
+            error = Unreachable(f"no device is called {host} on this network; give its address instead")
+            self._loop.post(on_dialled, None, error)
+            return
+        self._loop.post(self._connect, str(numeric), port, on_dialled)
+
+    def _connect(self, host: str, port: int, on_dialled: OnDialled) -> None:
+        if self._loopback_only and not is_loopback_host(host):
+            text = f"{host} is another machine, and --bind keeps this node to its own; start it without --bind"
+            self._loop.post(on_dialled, None, Unreachable(text))
+            return
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            outcome = sock.connect_ex((host, port))
+        except (OSError, OverflowError) as error:
+            outcome = getattr(error, "errno", None) or errno.EINVAL
+        if outcome not in IN_PROGRESS:
+            sock.close()
+            self._loop.post(on_dialled, None, _unreachable(host, port, outcome))
+            return
+        attempt = _Attempt(self, sock, (host, port), on_dialled)
+        attempt.timer = self._loop.call_later(DIAL_S, attempt.finish, errno.ETIMEDOUT)
+        self._loop.watch(sock, None, attempt.writable)
+
+    def _finish(self, attempt: _Attempt, outcome: int) -> None:
+        self._loop.unwatch(attempt.sock)
+        attempt.timer.cancel()
+        if not outcome:
+            try:
+                connection = Connection(self._loop, attempt.sock, self._receiver, self._limits, is_dialled=True)
+            except OSError as error:
+                outcome = error.errno or errno.ECONNRESET
+            else:
+                attempt.on_dialled(connection, None)
+                return
+        attempt.sock.close()
+        attempt.on_dialled(None, _unreachable(*attempt.address, outcome))
+
+
+class _Attempt:
+    """Hold one connect in progress."""
+
+    def __init__(self, dialler: Dialler, sock: socket.socket, address: Tuple[str, int], on_dialled: OnDialled) -> None:
+        self.dialler = dialler
+        self.sock = sock
+        self.address = address
+        self.on_dialled = on_dialled
+        self.is_over = False
+        self.timer: Timer
+
+    def writable(self) -> None:
+        self.finish(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def finish(self, outcome: int) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.dialler._finish(self, outcome)
+
+
+def _unreachable(host: str, port: int, number: int) -> Unreachable:
+    name = error_name(OSError(number, ""))
+    if name == "ECONNREFUSED":
+        return Unreachable(f"nothing listens on {host}:{port}; is the node there running?")
+    if name in ("ETIMEDOUT", "EHOSTDOWN"):
+        return Unreachable(f"{host}:{port} does not answer; is the device awake and on this network?")
+    return Unreachable(f"{host}:{port} cannot be reached ({name}); check the address and this device's network")
+
+
+def _is_numeric(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+            return True
+        except OSError:
+            continue
+    return False

@@ -1,0 +1,153 @@
+"""Accept connections within caps.
+
+Knows:   the listening socket, how many connections there are, and from where.
+Refuses: to read a byte; each connection reads its own (net/stream.py).
+Read next: net/stream.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Dict, List, Set
+
+from ..model.errors import DiscomputeError, SettingsError
+from ..model.limits import Limits
+from .loop import Loop
+from .stream import Connection, Receiver, error_name, host_of, is_loopback_host
+
+#: Connections accepted before the others get their turn.
+ACCEPTS_A_TURN = 64
+#: Seconds without accepting after the system had no descriptor left for us.
+EXHAUSTED_PAUSE_S = 0.5
+#: The kernel's queue of connections not yet accepted.
+BACKLOG = 128
+#: Ports tried after the default one, before any free port is taken.
+FALLBACK_PORTS = range(8081, 8100)
+
+
+def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket:
+    """Return a listening socket on `port`, or, where `may_move`, on the next free of 8081-8099, else any.
+
+    Raise `SettingsError` when the port is taken and must not change, or the address is not ours.
+    """
+    choices: List[int] = [port]
+    if may_move and port:
+        choices += [other for other in FALLBACK_PORTS if other != port] + [0]
+    for choice in choices:
+        try:
+            return _listen(host, choice)
+        except OSError as error:
+            if error_name(error) not in ("EADDRINUSE", "EACCES", "WSAEADDRINUSE", "WSAEACCES"):
+                raise SettingsError(
+                    f"cannot listen on {host or 'any address'}: {error_name(error)}; give one of this machine's"
+                    " addresses to --bind, or 127.0.0.1"
+                ) from None
+    raise SettingsError(f"port {port} is in use; stop the program that uses it or choose another with --port")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+        if exclusive is not None:
+            # On Windows SO_REUSEADDR would let another program take our port over.
+            sock.setsockopt(socket.SOL_SOCKET, exclusive, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        return sock
+    except OSError:
+        sock.close()
+        raise
+
+
+class Listener:
+    """Own the listening socket and count its connections."""
+
+    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._receiver = receiver
+        self._limits = limits
+        #: Open connections that were accepted here, and how many each remote host has; both without zeros.
+        self._connections: Set[Connection] = set()
+        self._by_host: Dict[str, int] = {}
+        self.refused = 0
+        loop.watch(sock, self._acceptable, None)
+
+    @property
+    def port(self) -> int:
+        """Return the port that peers may call."""
+        return int(self._sock.getsockname()[1])
+
+    def connections(self) -> List[Connection]:
+        """Return the open connections that were accepted here."""
+        return list(self._connections)
+
+    def close(self) -> None:
+        """Stop listening; connections stay."""
+        self._loop.unwatch(self._sock)
+        self._sock.close()
+
+    def forget(self, connection: Connection) -> None:
+        """Take a closed connection out of the count."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            host = host_of(connection.remote_address)
+            self._by_host[host] -= 1
+            if not self._by_host[host]:
+                del self._by_host[host]
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error_name(error) in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"):
+                    self._pause()
+                    return
+                if error_name(error) in ("ECONNABORTED", "EPROTO", "EPERM"):
+                    continue
+                logging.getLogger("discompute").warning("the listening socket failed: %s", error_name(error))
+                self._pause()
+                return
+            self._take(sock, str(address[0]))
+
+    def _take(self, sock: socket.socket, host: str) -> None:
+        host = host[7:] if host.startswith("::ffff:") else host
+        cap = self._limits.connections_per_address
+        if len(self._connections) >= self._limits.connections or self._by_host.get(host, 0) >= cap:
+            self.refused += 1
+            sock.close()
+            return
+        try:
+            connection = Connection(self._loop, sock, self._receiver, self._limits, is_dialled=False)
+        except (OSError, DiscomputeError):
+            sock.close()  # It was gone before we looked.
+            return
+        self._connections.add(connection)
+        self._by_host[host] = self._by_host.get(host, 0) + 1
+
+    def _pause(self) -> None:
+        self._loop.unwatch(self._sock)
+        self._loop.call_later(EXHAUSTED_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._loop.watch(self._sock, self._acceptable, None)
+
+
+def bind_host(bind: str) -> str:
+    """Return the address to give to `socket.bind` for the setting `bind`."""
+    return "" if bind == "all" else bind
+
+
+def stays_on_loopback(bind: str) -> bool:
+    """Whether the setting `bind` keeps the node, discovery included, to this machine."""
+    return is_loopback_host(bind)

@@ -1,0 +1,158 @@
+"""Turn readiness, time and other threads' wishes into calls on one thread.
+
+Knows:   sockets that may be read or written, timers, and callbacks posted from anywhere.
+Refuses: to know what any of it is for.
+Read next: net/stream.py (what reads and writes), roles/ports.py (`Clock`, which this is).
+
+Everything a node owns is touched by the thread inside `run` and by no other. `post` is the one
+door for other threads; behind it lies the only lock of the package's heart (a deque and a wake-up byte).
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Callable, Deque, Optional, Tuple
+
+from ..model.deadlines import Deadlines
+
+Callback = Callable[..., None]
+#: The longest sleep: a wake-up that was lost (a defunct socket pair after an app's suspension) costs no more.
+LONGEST_SLEEP_S = 30.0
+
+
+class Timer:
+    """Stand for one call in the future."""
+
+    __slots__ = ("_loop", "callback", "arguments")
+
+    def __init__(self, loop: Loop, callback: Callback, arguments: Tuple[Any, ...]) -> None:
+        self._loop = loop
+        self.callback = callback
+        self.arguments = arguments
+
+    def cancel(self) -> None:
+        """Do not call; harmless when it has been called already."""
+        self._loop._deadlines.cancel(self)
+
+
+class Loop:
+    """Run callbacks when sockets are ready, when time has come, and when other threads ask."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._deadlines = Deadlines()
+        self._posted: Deque[Tuple[Callback, Tuple[Any, ...]]] = deque()
+        self._wake_lock = threading.Lock()
+        self._is_woken = False
+        self._is_running = False
+        self._is_closed = False
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        for end in (self._wake_receiver, self._wake_sender):
+            end.setblocking(False)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ, (self._drain_wakes, None))
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def call_at(self, when: float, callback: Callback, *arguments: Any) -> Timer:
+        """Call back at `when` (monotonic seconds), on the loop's thread."""
+        timer = Timer(self, callback, arguments)
+        self._deadlines.set(timer, when)
+        return timer
+
+    def call_later(self, delay_s: float, callback: Callback, *arguments: Any) -> Timer:
+        """Call back after `delay_s` seconds, on the loop's thread."""
+        return self.call_at(time.monotonic() + delay_s, callback, *arguments)
+
+    def post(self, callback: Callback, *arguments: Any) -> None:
+        """Call back soon, on the loop's thread; the one method that any thread may call."""
+        self._posted.append((callback, arguments))
+        with self._wake_lock:
+            if self._is_woken or self._is_closed:
+                return
+            self._is_woken = True
+            try:
+                self._wake_sender.send(b"\0")
+            except OSError:
+                pass  # Full: it is awake already. Dead: LONGEST_SLEEP_S bounds the wait.
+
+    def watch(self, sock: socket.socket, on_readable: Optional[Callback], on_writable: Optional[Callback]) -> None:
+        """Call back whenever `sock` is ready; None means not interested, twice None unwatches."""
+        events = (selectors.EVENT_READ if on_readable else 0) | (selectors.EVENT_WRITE if on_writable else 0)
+        if not events:
+            self.unwatch(sock)
+            return
+        try:
+            self._selector.modify(sock, events, (on_readable, on_writable))
+        except KeyError:
+            self._selector.register(sock, events, (on_readable, on_writable))
+
+    def unwatch(self, sock: socket.socket) -> None:
+        """Stop watching; sockets that are not watched, or were closed under us, are fine."""
+        try:
+            self._selector.unregister(sock)
+        except (KeyError, ValueError, OSError):
+            pass
+
+    def run(self) -> None:
+        """Run until `stop`; one thread at a time."""
+        self._is_running = True
+        while self._is_running:
+            self._run_once()
+
+    def stop(self) -> None:
+        """Let `run` return soon; any thread may call this."""
+        self.post(self._stop_running)
+
+    def close(self) -> None:
+        """Release the selector and the wake-up sockets; after `run` has returned."""
+        with self._wake_lock:
+            self._is_closed = True
+        self._selector.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+    def _run_once(self) -> None:
+        wait_s = LONGEST_SLEEP_S
+        due_at = self._deadlines.next()
+        if self._posted:
+            wait_s = 0.0
+        elif due_at is not None:
+            wait_s = min(wait_s, max(0.0, due_at - time.monotonic()))
+        for key, mask in self._selector.select(wait_s):
+            on_readable, on_writable = key.data
+            if mask & selectors.EVENT_READ and on_readable is not None:
+                self._call(on_readable, ())
+            if mask & selectors.EVENT_WRITE and on_writable is not None:
+                self._call(on_writable, ())
+        if due_at is not None:
+            for timer in self._deadlines.pop_due(time.monotonic()):
+                self._call(timer.callback, timer.arguments)
+        # Only as many as are here now: callbacks that post again must not starve the sockets.
+        for _ in range(len(self._posted)):
+            self._call(*self._posted.popleft())
+
+    def _call(self, callback: Callback, arguments: Tuple[Any, ...]) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            # One of three places for a broad except: a bug in one callback must not end the node.
+            logging.getLogger("discompute").exception("a callback of the loop failed: %r", callback)
+
+    def _stop_running(self) -> None:
+        self._is_running = False
+
+    def _drain_wakes(self) -> None:
+        with self._wake_lock:
+            self._is_woken = False
+            try:
+                while self._wake_receiver.recv(4096):
+                    pass
+            except OSError:
+                pass

@@ -1,0 +1,283 @@
+"""Move beacons: each class is one way of announcing a datagram and hearing others'.
+
+Knows:   UDP sockets, broadcast addresses, and how they fail on phones, Macs and busy networks.
+Refuses: what a datagram says (wire/beacon.py), when to send one (roles/discovery.py).
+Read next: roles/discovery.py.
+
+A transport hears on two sockets: the shared one on the discovery port, which gets broadcasts, and its
+own on a free port, from which it sends and to which answers come (a unicast to the shared port reaches only
+one of the sockets that share it). A destination that fails backs off and is never dropped for good;
+a socket that dies is rebuilt, slowly; a flood is left to the kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Callable, Dict, List, Optional, Tuple
+
+from ..model.catalog import Catalog
+from ..model.limits import Limits
+from .interfaces import choose_interfaces, list_interfaces
+from .listener import bind_host, stays_on_loopback
+from .loop import Loop
+from .stream import address_text, error_name, split_address
+
+#: (datagram, source host:port, name of the transport)
+Heard = Callable[[bytes, str, str], None]
+#: The largest datagram UDP can carry: longer than a beacon may be, so that too long ones are seen as such.
+READ_DATAGRAM_BYTES = 65_535
+#: Seconds between two looks at the interfaces, and between tries to rebuild a socket.
+INTERFACES_EVERY_S = 15.0
+REBUILD_FIRST_S, REBUILD_LAST_S = 0.1, 5.0
+#: Back-off of one destination, seconds.
+RETRY_FIRST_S, RETRY_LAST_S = 2.0, 60.0
+#: Seconds between two log lines about the same trouble.
+COMPLAIN_EVERY_S = 60.0
+#: EXO of the Python era announces itself here.
+EXO_PORT = 5678
+LOOPBACK_BROADCAST = "127.255.255.255"
+
+#: name -> class(loop, options); the setting `discovery` chooses by these names.
+TRANSPORTS: Catalog = Catalog("transport")
+
+
+class TransportOptions:
+    """Hold what transports need to know of the settings."""
+
+    def __init__(self, *, bind: str, port: int, interface: str, peers: Tuple[str, ...], interop: bool, limits: Limits) -> None:
+        self.bind = bind
+        self.port = port
+        self.interface = interface
+        self.peers = peers
+        self.interop = interop
+        self.limits = limits
+
+
+class Destinations:
+    """Remember which destinations fail, and when to try them again."""
+
+    def __init__(self) -> None:
+        #: destination -> (time of the next try, present back-off); only failing ones.
+        self._failing: Dict[Tuple[str, int], Tuple[float, float]] = {}
+        self._complained: Dict[Tuple[Tuple[str, int], str], float] = {}
+
+    def may_try(self, destination: Tuple[str, int], now: float) -> bool:
+        """Whether it is time to send to this destination."""
+        return now >= self._failing.get(destination, (now, 0.0))[0]
+
+    def succeeded(self, destination: Tuple[str, int]) -> None:
+        """Go back to normal."""
+        self._failing.pop(destination, None)
+
+    def failed(self, destination: Tuple[str, int], error: OSError, now: float) -> None:
+        """Back off: 2, 4, ... 60 s; complain in the log once a minute."""
+        before = self._failing.get(destination, (0.0, RETRY_FIRST_S / 2))[1]
+        wait_s = min(RETRY_LAST_S, before * 2)
+        self._failing[destination] = (now + wait_s, wait_s)
+        about = (destination, error_name(error))
+        if now >= self._complained.get(about, 0.0):
+            self._complained[about] = now + COMPLAIN_EVERY_S
+            logging.getLogger("discompute").info("cannot send to %s:%d: %s", *destination, error_name(error))
+
+    def failing(self) -> List[str]:
+        """Return the destinations that fail just now, for people."""
+        return [f"{host}:{port}" for host, port in self._failing]
+
+
+class DatagramSocket:
+    """Keep one UDP socket alive: rebuild it when it dies, read it no faster than is useful."""
+
+    def __init__(self, loop: Loop, address: Tuple[str, int], limits: Limits, on_datagram: Callable[[bytes, str], None]) -> None:
+        self._loop = loop
+        self._address = address
+        self._limits = limits
+        self._on_datagram = on_datagram
+        self._sock: Optional[socket.socket] = None
+        self._rebuild_s = REBUILD_FIRST_S
+        self._is_open = True
+        #: Datagrams that may still be read in the present tenth of a second.
+        self._allowance = self._allowance_each = max(1, limits.datagrams_per_s // 10)
+        self._allowance_until = 0.0
+        self._build()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a socket just now."""
+        return self._sock is not None
+
+    def send(self, data: bytes, destination: Tuple[str, int]) -> None:
+        """Send one datagram; raise OSError as the system does."""
+        if self._sock is None:
+            raise OSError(0, "the socket is being rebuilt")
+        self._sock.sendto(data, destination)
+
+    def close(self) -> None:
+        """Close for good."""
+        self._is_open = False
+        self._drop()
+
+    def _build(self) -> None:
+        if not self._is_open or self._sock is not None:
+            return
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            if self._address[1]:
+                # Several nodes of one machine share the discovery port.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if hasattr(socket, "SO_REUSEPORT"):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setblocking(False)
+            sock.bind(self._address)
+        except OSError as error:
+            sock.close()
+            self._rebuild_later(error)
+            return
+        self._sock = sock
+        self._loop.watch(sock, self._readable, None)
+
+    def _readable(self) -> None:
+        now = self._loop.now()
+        if now >= self._allowance_until:
+            self._allowance, self._allowance_until = self._allowance_each, now + 0.1
+        while self._sock is not None:
+            if not self._allowance:
+                # A flood: what the kernel cannot keep until we read again is its to drop.
+                self._loop.unwatch(self._sock)
+                self._loop.call_at(self._allowance_until, self._read_again, self._sock)
+                return
+            try:
+                data, source = self._sock.recvfrom(READ_DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                # Windows reports an unreachable peer of an earlier send here; the socket is well.
+                if error_name(error) not in ("ECONNRESET", "ECONNREFUSED", "EMSGSIZE", "WSAECONNRESET"):
+                    self._drop()
+                    self._rebuild_later(error)
+                return
+            self._allowance -= 1
+            self._rebuild_s = REBUILD_FIRST_S
+            self._on_datagram(data, address_text(source))
+
+    def _read_again(self, sock: socket.socket) -> None:
+        if sock is self._sock:
+            self._loop.watch(sock, self._readable, None)
+
+    def _drop(self) -> None:
+        if self._sock is not None:
+            self._loop.unwatch(self._sock)
+            self._sock.close()
+            self._sock = None
+
+    def _rebuild_later(self, error: OSError) -> None:
+        if self._is_open:
+            logging.getLogger("discompute").info("UDP socket on %s:%d: %s", *self._address, error_name(error))
+            self._loop.call_later(self._rebuild_s, self._build)
+            self._rebuild_s = min(REBUILD_LAST_S, self._rebuild_s * 2)
+
+
+@TRANSPORTS.register("broadcast")
+class BroadcastTransport:
+    """Announce to every interface's own broadcast address and to 255.255.255.255."""
+
+    name = "broadcast"
+
+    def __init__(self, loop: Loop, options: TransportOptions) -> None:
+        self._loop = loop
+        self._options = options
+        self._destinations = Destinations()
+        self._sockets: List[DatagramSocket] = []
+        self._heard: Optional[Heard] = None
+        self._targets: List[Tuple[str, int]] = []
+        self._targets_until = 0.0
+        #: The name of the interface that leads to the others, for the beacon.
+        self.interface_name = ""
+
+    def open(self, heard: Heard) -> None:
+        """Listen; `heard(datagram, source, transport)` comes for every datagram."""
+        self._heard = heard
+        options = self._options
+        is_local = stays_on_loopback(options.bind)
+        # A socket bound to 127.0.0.1 hears no broadcast; one bound to the broadcast address does, on Linux.
+        shared_host = LOOPBACK_BROADCAST if is_local else ""
+        self._own = DatagramSocket(self._loop, (bind_host(options.bind), 0), options.limits, self._take)
+        self._sockets = [self._own, DatagramSocket(self._loop, (shared_host, options.port), options.limits, self._take)]
+        if options.interop:
+            self._sockets.append(DatagramSocket(self._loop, (shared_host, EXO_PORT), options.limits, self._take))
+
+    def announce(self, datagram: bytes) -> None:
+        """Send to every destination that is not backing off."""
+        for destination in self.targets():
+            self._send(datagram, destination)
+
+    def answer(self, datagram: bytes, address: str) -> None:
+        """Send to one node's own socket."""
+        self._send(datagram, split_address(address))
+
+    def close(self) -> None:
+        """Stop listening."""
+        for item in self._sockets:
+            item.close()
+
+    def targets(self) -> List[Tuple[str, int]]:
+        """Return the destinations of an announcement, by what the interfaces are now."""
+        now = self._loop.now()
+        if now >= self._targets_until:
+            self._targets_until = now + INTERFACES_EVERY_S
+            ports = [self._options.port] + ([EXO_PORT] if self._options.interop else [])
+            self._targets = [(host, port) for host in self._hosts() for port in ports]
+        return self._targets
+
+    def trouble(self) -> List[str]:
+        """Say in words what does not work just now."""
+        lines = [f"broadcast to {where} is refused by the system" for where in self._destinations.failing()]
+        if any(not item.is_alive for item in self._sockets):
+            lines.append(f"UDP port {self._options.port} cannot be opened; another program may hold it")
+        return lines
+
+    def _hosts(self) -> List[str]:
+        if stays_on_loopback(self._options.bind):
+            return [LOOPBACK_BROADCAST]
+        found = choose_interfaces(list_interfaces(), self._options.interface)
+        if self._options.bind != "all":
+            found = [item for item in found if item.address == self._options.bind]
+        useful = [item for item in found if item.broadcast]
+        self.interface_name = useful[0].name if useful else ""
+        limited = ["255.255.255.255"] if self._options.interface == "all" else []
+        return list(dict.fromkeys([item.broadcast for item in useful] + limited))
+
+    def _take(self, data: bytes, source: str) -> None:
+        if self._heard is not None:
+            self._heard(data, source, self.name)
+
+    def _send(self, datagram: bytes, destination: Tuple[str, int]) -> None:
+        now = self._loop.now()
+        if not self._destinations.may_try(destination, now):
+            return
+        try:
+            self._own.send(datagram, destination)
+        except BlockingIOError:
+            return  # The queue is full; the next announcement is due soon enough.
+        except OSError as error:
+            self._destinations.failed(destination, error, now)
+        else:
+            self._destinations.succeeded(destination)
+
+
+@TRANSPORTS.register("peers")
+class SeedTransport(BroadcastTransport):
+    """Announce by unicast to the addresses that the user gave, on their discovery port."""
+
+    name = "peers"
+
+    def open(self, heard: Heard) -> None:
+        """Listen on an own socket only: answers come to it."""
+        self._heard = heard
+        self._own = DatagramSocket(self._loop, (bind_host(self._options.bind), 0), self._options.limits, self._take)
+        self._sockets = [self._own]
+
+    def _hosts(self) -> List[str]:
+        hosts = (split_address(peer)[0] for peer in self._options.peers)
+        return [host for host in hosts if host.replace(".", "").isdigit()]

@@ -1,0 +1,1 @@
+"""ROLES: what a node does, without doing any of it by hand."""

@@ -1,0 +1,407 @@
+"""Be one node: receive every call, check who may make it, and hand it to the role whose work it is.
+
+Knows:   its identity, its roles, and what it was given to reach the world (roles/ports.py).
+Refuses: sockets, threads, files, clocks; whatever happens comes in as a call of one of its methods.
+Read next: roles/methods.py (the surface), roles/discovery.py, roles/coordinator.py, roles/worker.py.
+
+One call, end to end: a connection gives `call_received`; the method is looked up, the caller's access
+checked, the parameters read by the method's signature; its role answers now or `Later`; the answer is
+encoded and goes out on the same connection.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ..core.events import (
+    DeviceReady, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
+)
+from ..core.policy import Caller, access
+from ..core.registry import DeviceRegistry
+from ..model.codec import to_json
+from ..model.device import ComputeMetrics, Device, DeviceStatus, Hardware, short_id
+from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
+from ..model.limits import Limits
+from ..wire.rpc import CallReceived
+from .coordinator import Coordinator, TaskRecord
+from .discovery import Discovery
+from .methods import METHODS, Greeting, HelloAnswer
+from .ports import ClockAndWorld, Later, LinkPort, Peer
+from .post import PostOffice
+from .web import admit_web_request, answer_web_request
+from .worker import Worker
+
+#: Seconds between two readings of load, memory and battery.
+METRICS_EVERY_S = 5.0
+#: What a device offers to tasks that require it, besides its chip's name.
+OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Say who this node is."""
+
+    id: str
+    #: Random for each start of the process.
+    boot: str
+    name: str
+    version: str
+    #: Whoever shows it over loopback is the owner.
+    token: str
+    #: The token was given from outside to several nodes, so that they accept each other's work (demo, tests).
+    is_token_shared: bool = False
+
+
+class Node:
+    """Compose the roles of one node; all methods belong to the clock's thread."""
+
+    def __init__(
+        self, identity: Identity, settings: Any, limits: Limits, hardware: Hardware, world: ClockAndWorld
+    ) -> None:
+        self.identity = identity
+        self.id, self.boot = identity.id, identity.boot
+        self.name, self.version = identity.name, identity.version
+        self.settings = settings
+        self.settings_limits = limits
+        self.hardware = hardware
+        self.world = world
+        self.clock, self.wall, self.rng = world.clock, world.wall, world.rng
+        self.dialler, self.transports = world.dialler, world.transports
+        self.executor, self.store = world.executor, world.store
+        self.tell: Callable[[str, str], None] = world.tell
+        self.slots = settings.slots or (1 if hardware.app else max(1, hardware.capabilities.cpu_cores))
+        self.port = 0
+        self.reading = world.read_metrics(0, 0.0)
+        #: What this device measured of itself, as it is listed; {} until measured.
+        self.measured: Dict[str, Any] = {}
+        self.counters: Dict[str, int] = {}
+        #: The face that others see; None when something in it changed.
+        self._own_device: Optional[Device] = None
+        self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
+        self.worker = Worker(self)
+        self.coordinator = Coordinator(self)
+        self.post_office = PostOffice(self)
+        self._is_stopping = False
+
+    # ---- life -------------------------------------------------------------------------------------
+
+    def start(self, port: int) -> None:
+        """Begin to meet others; calls are answered from now on at `port`."""
+        self.port = port
+        self._offer_own_slots()
+        self.discovery.start()
+        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
+
+    def stop(self) -> None:
+        """End tasks and attempts, say goodbye, close links; the loop should run a moment longer."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self.coordinator.stop()
+            self.worker.stop()
+            self.discovery.stop()
+
+    # ---- what connections give (net/stream.py: Receiver) ------------------------------------------------
+
+    def call_received(self, link: LinkPort, call: CallReceived) -> None:
+        """Answer one call, now or later."""
+        peer = self._peer_of(link)
+        method = METHODS.get(call.method)
+        if method is None:
+            call.refuse(MethodNotFound(f"there is no method {call.method!r}; rpc.discover lists them"))
+            return
+        refusal = self._refusal(link, method.level)
+        if refusal is not None:
+            call.refuse(refusal)
+            link.finish()
+            return
+        try:
+            if method is peer.memo_method and call.params == peer.memo_params:
+                arguments = peer.memo_arguments
+            else:
+                arguments = method.read(call.params)
+                peer.memo_method, peer.memo_params, peer.memo_arguments = method, call.params, arguments
+            result = method.function(self, link, **arguments)
+        except DiscomputeError as error:
+            call.refuse(error)
+            if isinstance(error, Unauthenticated):
+                link.finish()
+        except Exception:
+            # One of three places for a broad except: a bug in one method must not end the node.
+            logging.getLogger("discompute").exception("the method %s failed", call.method)
+            call.refuse(InternalError("this node made a mistake; its log says which"))
+        else:
+            if isinstance(result, Later):
+                result.then(lambda value, error: call.refuse(error) if error else call.answer(to_json(value)))
+            else:
+                call.answer(to_json(result))
+
+    def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
+        """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
+        method = METHODS.get(name)
+        if method is not None and self._peer_of(link).is_owner:
+            return None
+        return self._refusal(link, "owner") or MethodNotFound(f"there is no method {name!r}; rpc.discover lists them")
+
+    def request_received(self, connection: Any, request: Any) -> None:
+        """Answer one HTTP request, now or later."""
+        answer_web_request(self, connection, request)
+
+    def admit_request(self, connection: Any, head: Any) -> Any:
+        """Refuse an HTTP request by its head, before its body is read."""
+        return admit_web_request(self, connection, head)
+
+    def connection_closed(self, link: LinkPort, reason: str) -> None:
+        """Forget a connection."""
+        self.world.connection_closed(link)
+        if link.peer is not None:
+            self.discovery.link_closed(link)
+
+    # ---- greeting -----------------------------------------------------------------------------------
+
+    def greet(self, link: LinkPort, greeting: Greeting) -> HelloAnswer:
+        """Answer a Hello; raise `Unauthenticated` for a wrong token."""
+        peer = self._peer_of(link)
+        if greeting.auth:
+            if not (link.is_loopback and self._is_token(greeting.auth)):
+                raise Unauthenticated(
+                    "The control token is wrong or came from another machine: use the one in this node's state folder,"
+                    " from the same machine."
+                )
+            peer.is_owner = True
+        if len(greeting.node_id) > 64:
+            raise InvalidRequest("a node_id has at most 64 characters")
+        if greeting.node_id and greeting.node_id != self.id and not peer.node_id:
+            self.discovery.greeted(link, greeting)
+        own = self.greeting_for(link)
+        return HelloAnswer(own.node_id, own.name, own.version, own.port, own.boot, own.auth if greeting.node_id else "")
+
+    def greeting_for(self, link: LinkPort) -> Greeting:
+        """Return our own Hello for this link; a shared token is shown over loopback, ours never."""
+        shows_token = self.identity.is_token_shared and link.is_loopback
+        auth = self.identity.token if shows_token and (link.is_dialled or self._peer_of(link).is_owner) else ""
+        return Greeting(self.id, self.name, self.version, self.port, self.boot, auth)
+
+    def check_answered_token(self, link: LinkPort, auth: str) -> None:
+        """Take note that the node which we dialled showed the shared token too."""
+        if auth and link.is_loopback and self._is_token(auth):
+            self._peer_of(link).is_owner = True
+
+    # ---- this device ----------------------------------------------------------------------------------
+
+    def own_device(self) -> Device:
+        """Return this device as others see it."""
+        if self._own_device is None:
+            self._own_device = self._describe()
+        return replace(self._own_device, last_seen=int(self.wall()))
+
+    def load_changed(self) -> None:
+        """The number of running attempts changed: so may have the status."""
+        before = self._own_device
+        self._own_device = None
+        if before is not None and before.status is not self._describe().status and not self._is_stopping:
+            self.clock.post(self.discovery.own_state_changed)
+
+    def set_measured(self, measured: Dict[str, Any]) -> None:
+        """Take the outcome of a measurement of this device."""
+        self.measured = measured
+        self._own_device = None
+        self._offer_own_slots()
+        self.discovery.own_state_changed()
+
+    def total_slots(self) -> int:
+        """Return the slots of all devices that may be given work, this one included."""
+        return self.worker.allowance().slots + sum(
+            int(device.device.lite.get("slots", 0)) for device in self.discovery.registry.devices()
+            if device.present and self._may_give_work(device.device_id)
+        )
+
+    def seeds(self, nobody_known: bool) -> List[str]:
+        """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
+        found = list(self.settings.peers)
+        if "exchange" in self.settings.discovery:
+            remembered = self.store.read_json("peers.json", {}).get("addresses", [])
+            found += [address for address in remembered if isinstance(address, str)]
+        if nobody_known:
+            found += [address for address in self.world.neighbours if address != f"127.0.0.1:{self.port}"]
+        return list(dict.fromkeys(found))
+
+    # ---- what discovery tells -----------------------------------------------------------------------------
+
+    def membership_changed(self, action: Any) -> None:
+        """Tell people and the scheduler about a device that came, changed or went."""
+        device_id = action.device_id
+        known = self.discovery.registry.get(device_id)
+        name = known.device.name if known is not None else short_id(device_id)
+        called = f"{name} ({short_id(device_id)})"
+        if isinstance(action, TellJoined):
+            where = self.discovery.registry.addresses(device_id)[:1]
+            self.tell("joined", f"{called} joined{' at ' + where[0] if where else ''}")
+        elif isinstance(action, TellRestarted):
+            self.tell("restarted", f"{called} was restarted")
+            self.coordinator.device_lost(device_id, "it was restarted")
+            self.worker.sender_lost(device_id)
+        elif isinstance(action, TellSuspect):
+            self.tell("suspect", f"{called} does not answer")
+        elif isinstance(action, TellDead):
+            self.tell("lost", f"{called} is gone: {action.reason}")
+        elif isinstance(action, TellLeft):
+            self.tell("left", f"{called} left")
+        elif isinstance(action, TellDuplicateIdentity):
+            self.tell("warning", f"another device at {action.address} has this device's identity; was the folder copied?"
+                                 " Delete the copied state folder there")
+        if isinstance(action, (TellDead, TellLeft)):
+            self.coordinator.device_lost(device_id, getattr(action, "reason", "it left"))
+            self.worker.sender_lost(device_id)
+        elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
+            self._offer_slots_of(device_id)
+
+    def link_opened(self, device_id: str) -> None:
+        """A link to a device is ready for calls."""
+        self._offer_slots_of(device_id)
+        self.coordinator.link_opened(device_id)
+
+    def link_ended(self, device_id: str) -> None:
+        """The last link to a device ended; nothing new goes there until there is one again."""
+        self._offer_slots_of(device_id)
+
+    def heartbeat_notes(self, device_id: str) -> Dict[str, Any]:
+        """Return what our answers to heartbeats say of ours: status, and the sender's attempts that run here."""
+        self.worker.heard_from(device_id)
+        device = self._own_device or self.own_device()
+        notes: Dict[str, Any] = {"status": device.status.value}
+        attempts = self.worker.running_for(device_id) if device_id else []
+        if attempts:
+            notes["attempts"] = attempts
+        return notes
+
+    def heartbeat_notes_for(self, device_id: str) -> Dict[str, Any]:
+        """Return what our heartbeats say of ours."""
+        done = self.coordinator.acknowledgements_for(device_id)
+        return {"done": done} if done else {}
+
+    def heartbeat_notes_received(self, device_id: str, notes: Dict[str, Any]) -> None:
+        """Take the notes of somebody's heartbeat."""
+        done = notes.get("done")
+        if isinstance(done, list):
+            self.worker.acknowledged([attempt for attempt in done if isinstance(attempt, str)])
+
+    def heartbeat_notes_heard(self, device_id: str, notes: Dict[str, Any]) -> None:
+        """Take the notes of an answer to our heartbeat."""
+        attempts = notes.get("attempts")
+        if isinstance(attempts, list) and self.coordinator.has_work_with(device_id):
+            self.coordinator.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
+
+    def has_work_with(self, device_id: str) -> bool:
+        """Whether attempts run between that device and this one, in either direction."""
+        return self.coordinator.has_work_with(device_id) or bool(self.worker.running_for(device_id))
+
+    def task_ended(self, record: TaskRecord) -> None:
+        """A task of ours is over."""
+        self.load_changed()
+
+    def count(self, what: str) -> None:
+        """Count something odd, for `status` and for tests."""
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _peer_of(self, link: LinkPort) -> Peer:
+        if link.peer is None:
+            link.peer = Peer()
+        peer: Peer = link.peer
+        return peer
+
+    def _refusal(self, link: LinkPort, level: str) -> Optional[DiscomputeError]:
+        return access(level, Caller(loopback=link.is_loopback, token=self._peer_of(link).is_owner))
+
+    def _is_token(self, text: str) -> bool:
+        return bool(self.identity.token) and hmac.compare_digest(text.encode("utf-8"), self.identity.token.encode("utf-8"))
+
+    def owns(self, token: str) -> bool:
+        """Whether `token` is this node's control token."""
+        return self._is_token(token)
+
+    def _read_metrics(self) -> None:
+        if self._is_stopping:
+            return
+        before = self.worker.allowance()
+        self.reading = self.world.read_metrics(self.worker.running, self.worker.throughput())
+        self._own_device = None
+        if self.worker.allowance() != before:
+            self._offer_own_slots()
+            self.discovery.own_state_changed()
+        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
+
+    def _describe(self) -> Device:
+        allowance = self.worker.allowance()
+        status = DeviceStatus.AVAILABLE
+        if self._is_stopping:
+            status = DeviceStatus.OFFLINE
+        elif allowance.slots == 0:
+            status = DeviceStatus.OVERLOADED
+        elif self.worker.running >= allowance.slots:
+            status = DeviceStatus.BUSY
+        lite: Dict[str, Any] = {"slots": allowance.slots, "boot": self.boot, "version": self.version}
+        lite.update({key: value for key, value in (
+            ("model", self.hardware.model), ("label", self.settings.device_id), ("measured", self.measured),
+            ("reason", allowance.reason),
+        ) if value})
+        reading = self.reading
+        capabilities = replace(
+            self.hardware.capabilities, battery_level=reading.battery_level, is_charging=reading.is_charging
+        )
+        metrics: ComputeMetrics = replace(
+            reading.metrics, active_tasks=self.worker.running, throughput=round(self.worker.throughput(), 3)
+        )
+        return Device(
+            id=self.id, name=self.name, type=self.hardware.type, address=f"{self.world.own_host()}:{self.port}",
+            capabilities=capabilities, status=status, compute_metrics=metrics, lite=lite,
+        )
+
+    def _may_give_work(self, device_id: str) -> bool:
+        """Until links are encrypted, only a device that showed the shared token over loopback gets work from us."""
+        link = self.discovery.link_to(device_id)
+        return link is not None and link.is_loopback and self._peer_of(link).is_owner
+
+    def _offer_own_slots(self) -> None:
+        allowance = self.worker.allowance()
+        metrics = self.reading.metrics
+        self.coordinator.device_ready(DeviceReady(
+            self.id, allowance.slots, float(self.measured.get("score", 0.0)), min(1.0, max(0.0, metrics.cpu_usage)),
+            _offers(self.own_device()), allowance.reason,
+        ))
+
+    def _offer_slots_of(self, device_id: str) -> None:
+        known = self.discovery.registry.get(device_id)
+        if known is None or known.foreign:
+            return
+        slots, reason = known.device.lite.get("slots", 0), known.reason_now()
+        if not self._may_give_work(device_id):
+            slots, reason = 0, "not paired with this device"
+        elif known.state.value != "alive":
+            slots, reason = 0, "it does not answer"
+        score, load = _score_of(known.device), known.device.compute_metrics.cpu_usage
+        slots = slots if isinstance(slots, int) and 0 <= slots <= 1024 else 0
+        self.coordinator.device_ready(
+            DeviceReady(device_id, slots, score, min(1.0, max(0.0, load)), _offers(known.device), reason)
+        )
+
+
+def _score_of(device: Device) -> float:
+    """Return a device's own measured score, within bounds: it is self-reported and only a hint."""
+    measured = device.lite.get("measured")
+    score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
+    return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
+
+
+def _offers(device: Device) -> Tuple[str, ...]:
+    """Return the names by which a task may require this device."""
+    capabilities = device.capabilities
+    offers = [device.type, capabilities.chip]
+    offers += [OFFER_GPU] if capabilities.has_gpu else []
+    offers += [OFFER_CUDA] if capabilities.supports_cuda else []
+    offers += [OFFER_METAL] if capabilities.supports_metal else []
+    return tuple(offer for offer in offers if offer)

@@ -1,0 +1,196 @@
+"""Say what roles need from outside: small Protocols that net, host and a simulation provide.
+
+Knows:   shapes. Nothing else crosses the wall between roles and the world.
+Refuses: behaviour; and sockets, threads, files, clocks in any other form than these.
+Read next: roles/node.py (who uses them), run.py (who provides the real ones).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, List, Optional, Protocol, Sequence
+
+from ..model.errors import DiscomputeError
+
+OnReply = Callable[[Any, Optional[DiscomputeError]], None]
+
+
+class TimerPort(Protocol):
+    """Stand for one call in the future."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+
+class Clock(Protocol):
+    """Give the time and the thread that owns all state."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+
+    def call_at(self, when: float, callback: Callable[..., None], *arguments: Any) -> TimerPort:
+        """Call back at `when`."""
+
+    def call_later(self, delay_s: float, callback: Callable[..., None], *arguments: Any) -> TimerPort:
+        """Call back after `delay_s` seconds."""
+
+    def post(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call back soon; any thread may call this."""
+
+
+class LinkPort(Protocol):
+    """Be one open connection to another node or client."""
+
+    remote_address: str
+    is_loopback: bool
+    is_dialled: bool
+    is_closed: bool
+    is_link: bool
+    #: A `Peer`, set by roles/node.py.
+    peer: Any
+
+    def call(
+        self, method: str, params: Any, on_reply: OnReply, *, timeout_s: Optional[float] = None, tell_timeout: bool = False
+    ) -> None:
+        """Call the other side; `on_reply(result, error)` comes exactly once."""
+
+    def notify(self, method: str, params: Any) -> None:
+        """Tell the other side something, without an answer."""
+
+    def finish(self) -> None:
+        """Send what there is, then close."""
+
+    def close(self, reason: str) -> None:
+        """Close now."""
+
+
+class DiallerPort(Protocol):
+    """Open connections."""
+
+    def open(
+        self, address: str, default_port: int, on_dialled: Callable[[Optional[LinkPort], Optional[DiscomputeError]], None]
+    ) -> None:
+        """Connect to host:port; `on_dialled(link, error)` comes exactly once."""
+
+
+class TransportPort(Protocol):
+    """Move beacons."""
+
+    name: str
+    interface_name: str
+
+    def open(self, heard: Callable[[bytes, str, str], None]) -> None:
+        """Listen; `heard(datagram, source, transport)`."""
+
+    def announce(self, datagram: bytes) -> None:
+        """Send to everybody whom this transport reaches."""
+
+    def answer(self, datagram: bytes, address: str) -> None:
+        """Send to one."""
+
+    def targets(self) -> List[Any]:
+        """Return the destinations of one announcement."""
+
+    def trouble(self) -> List[str]:
+        """Say in words what does not work just now."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class ExecutorPort(Protocol):
+    """Run work: `submit(request)` returns a future with `stop(reason)`."""
+
+    def submit(self, request: Any) -> Any:
+        """Start or queue a `WorkRequest`; the future's result is a `WorkOutcome`."""
+
+    def shutdown(self, now: bool = True) -> None:
+        """End all work."""
+
+
+class StorePort(Protocol):
+    """Keep small JSON documents."""
+
+    def read_json(self, name: str, default: Any) -> Any:
+        """Return the document, `default` when there is none or it is damaged."""
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Replace the document."""
+
+
+@dataclass
+class ClockAndWorld:
+    """Hold everything outside that one node was given by its composition root."""
+
+    clock: Clock
+    #: Unix seconds.
+    wall: Callable[[], float]
+    #: Anything with `.random()`.
+    rng: Any
+    dialler: DiallerPort
+    transports: Sequence[TransportPort]
+    executor: ExecutorPort
+    store: StorePort
+    #: tell(kind, sentence): one event for people.
+    tell: Callable[[str, str], None]
+    #: read_metrics(active_tasks, throughput) -> host/metrics.Reading.
+    read_metrics: Callable[[int, float], Any]
+    #: The address under which others may call this machine, "127.0.0.1" where only itself can.
+    own_host: Callable[[], str]
+    #: Loopback addresses where other nodes of this machine may listen.
+    neighbours: Sequence[str] = ()
+    #: Told about every connection that ended.
+    connection_closed: Callable[[Any], None] = lambda link: None
+
+
+class Peer:
+    """Remember what is known of the other end of one connection."""
+
+    __slots__ = (
+        "node_id", "boot", "is_owner", "is_retired", "told_version", "memo_method", "memo_params", "memo_arguments",
+    )
+
+    def __init__(self) -> None:
+        #: The id it gave in `Hello`, "" for clients; unverified until links are encrypted.
+        self.node_id = ""
+        self.boot = ""
+        #: Whether it showed this node's control token over loopback.
+        self.is_owner = False
+        #: Whether its end is meant: one side said goodbye.
+        self.is_retired = False
+        #: The registry's version that it has been told of.
+        self.told_version = 0
+        #: The last call's method, raw parameters and what they were read as: heartbeats rarely change.
+        self.memo_method: Any = None
+        self.memo_params: Any = None
+        self.memo_arguments: Any = None
+
+
+class Later:
+    """Promise a result: resolved or failed once; callbacks set before or after that."""
+
+    __slots__ = ("_callback", "_outcome")
+
+    def __init__(self) -> None:
+        self._callback: Optional[OnReply] = None
+        self._outcome: Any = None
+
+    def resolve(self, result: Any) -> None:
+        """Give the result."""
+        self._settle((result, None))
+
+    def fail(self, error: DiscomputeError) -> None:
+        """Give the reason why there is none."""
+        self._settle((None, error))
+
+    def then(self, callback: OnReply) -> None:
+        """Call `callback(result, error)` when it is known."""
+        self._callback = callback
+        if self._outcome is not None:
+            callback(*self._outcome)
+
+    def _settle(self, outcome: Any) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+            if self._callback is not None:
+                self._callback(*outcome)

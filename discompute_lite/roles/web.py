@@ -1,0 +1,137 @@
+"""Answer HTTP on the same port: health for anyone, everything else for the owner.
+
+Knows:   the routes, the access table's lines about HTTP, and JSON-RPC over POST.
+Refuses: to read the body of a request whose head is refused; pages (faces/ adds those).
+Read next: wire/http.py (the bytes), roles/node.py (the calls).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional
+
+from ..model.catalog import Catalog
+from ..model.codec import to_json
+from ..wire.http import HttpHead, HttpRefusal, HttpRequest, bearer_token, check_browser_headers
+from ..wire.rpc import RpcSession
+from ..wire.strict_json import encode_json
+from .ports import Peer
+
+#: "METHOD /path" -> function(node, connection, request) that answers. A path ending in "/" takes what follows it.
+ROUTES: Catalog[Callable[..., None]] = Catalog("route")
+SENTENCE_TOKEN = (
+    "Show this node's control token: Authorization: Bearer followed by the content of control.token in its state"
+    " folder, from the same machine."
+)
+
+
+def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[HttpRefusal]:
+    """Refuse by the head whoever may not make this request; "GET /healthz" is anybody's."""
+    if connection.is_loopback:
+        problem = check_browser_headers(head.headers, node.port)
+        if problem:
+            return HttpRefusal(403, problem)
+    if head.path == "/healthz" and head.method in ("GET", "HEAD"):
+        return None
+    if not (connection.is_loopback and node.owns(bearer_token(head.headers))):
+        return HttpRefusal(401, SENTENCE_TOKEN)
+    return None
+
+
+def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None:
+    """Find the route and let it answer."""
+    method = "GET" if request.method == "HEAD" else request.method
+    route = ROUTES.get(f"{method} {request.path}")
+    if route is not None:
+        route(node, connection, request)
+        return
+    others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {request.path}")]
+    if others:
+        connection.http.answer_error(request, 405, f"use {' or '.join(others)} here")
+    else:
+        connection.http.answer_error(request, 404, "there is nothing at this path; see the README for what there is")
+
+
+def _answer_json(connection: Any, request: HttpRequest, value: Any) -> None:
+    connection.http.answer(request, 200, encode_json(value) + b"\n")
+
+
+@ROUTES.register("GET /healthz")
+def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
+    _answer_json(connection, request, {"status": "ok"})
+
+
+@ROUTES.register("GET /api/devices")
+def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
+    devices = node.discovery.list_devices(node.settings_limits.devices_per_answer)
+    _answer_json(connection, request, {"devices": to_json(devices)})
+
+
+@ROUTES.register("GET /api/tasks")
+def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
+    _answer_json(connection, request, to_json(node.coordinator.list_tasks()))
+
+
+@ROUTES.register("POST /rpc")
+def _web_rpc(node: Any, connection: Any, request: HttpRequest) -> None:
+    """Answer one JSON-RPC message; a notification gets 204 and no body."""
+    exchange = _WebExchange(node, connection, request)
+    exchange.run()
+
+
+class _WebExchange:
+    """Stand in for a link while one HTTP request's JSON-RPC message is answered."""
+
+    is_dialled = False
+    is_closed = False
+    is_link = False
+
+    def __init__(self, node: Any, connection: Any, request: HttpRequest) -> None:
+        self._node = node
+        self._connection = connection
+        self._request = request
+        self.remote_address = connection.remote_address
+        self.is_loopback = connection.is_loopback
+        self.peer = Peer()
+        self.peer.is_owner = True  # admit_web_request has seen the token.
+        self._session = RpcSession(
+            node.settings_limits, on_answer=self._flush, inline_bytes=node.settings_limits.message_bytes
+        )
+        self._is_answered = False
+        self._is_reading = True
+
+    def run(self) -> None:
+        self._session.receive_data(self._request.body.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
+        calls: List[Any] = []
+        while True:
+            event = self._session.next_event(self._node.clock.now())
+            if event is None:
+                break
+            calls.append(event)
+        wants_answer = False
+        for call in calls:
+            if hasattr(call, "method"):
+                wants_answer = wants_answer or call.wants_answer
+                self._node.call_received(self, call)
+        self._is_reading = False
+        if not self._session.is_between_messages:
+            self._is_answered = True
+            self._connection.http.answer_error(self._request, 400, "attachments do not travel over HTTP; send bytes as base64 text")
+        self._flush()
+        if not wants_answer and not self._is_answered:
+            self._is_answered = True
+            self._connection.http.answer(self._request, 204)
+
+    def finish(self) -> None:
+        """The owner is never refused for who he is; nothing is to be closed."""
+
+    def notify(self, method: str, params: Any) -> None:
+        """HTTP cannot carry calls back; nobody sends any over an exchange."""
+
+    def _flush(self) -> None:
+        if self._is_reading or self._is_answered:
+            return
+        pieces = self._session.data_to_send()
+        if pieces:
+            self._is_answered = True
+            self._connection.http.answer(self._request, 200, b"".join(bytes(piece) for piece in pieces))
+            self._connection.flush()

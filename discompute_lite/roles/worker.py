@@ -1,0 +1,242 @@
+"""Run the subtasks that coordinators send here, and keep each outcome until it has arrived.
+
+Knows:   attempts that run, wait or have ended here; their leases; how many slots there are.
+Refuses: to run code itself (the executor does), to choose work (coordinators do).
+Read next: host/executors.py (where it runs), roles/coordinator.py (who sends it).
+
+An attempt id is executed once: asking again joins the running attempt or returns its kept outcome. So
+an answer that was lost with its link is fetched, not computed again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import Any, Deque, Dict, List, Optional
+
+from ..core.policy import Allowance, work_allowance
+from ..model.deadlines import Deadlines
+from ..model.errors import Unavailable
+from ..model.task import SubTask, SubTaskStatus
+from ..tasks.work import WorkRequest
+from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
+from .ports import Later
+
+#: Attempts that may wait here for a slot, for each slot: enough to hide a round trip, too few to hoard.
+WAITING_PER_SLOT = 4
+#: Seconds for which a lease is granted when the coordinator names none.
+LEASE_S = 15.0
+#: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
+KEPT_OUTCOMES = 1024
+#: Seconds over which `throughput` counts.
+THROUGHPUT_S = 60.0
+
+
+class WorkerAttempt:
+    """Hold one attempt of one subtask on this device."""
+
+    __slots__ = ("id", "subtask", "sender", "lease_s", "started_at", "future", "waiting", "outcome")
+
+    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float) -> None:
+        self.id = attempt_id
+        self.subtask = subtask
+        #: The node that sent it; "" for this node itself and for clients.
+        self.sender = sender
+        self.lease_s = lease_s
+        self.started_at = 0
+        #: The executor's future while it runs, else None.
+        self.future: Any = None
+        #: Callers to be answered.
+        self.waiting: List[Later] = []
+        #: The answer, once it has ended.
+        self.outcome: Optional[ExecuteSubtaskAnswer] = None
+
+
+class Worker:
+    """Run attempts for one node."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        #: attempt id -> attempt: waiting, running, or ended and kept.
+        self._attempts: Dict[str, WorkerAttempt] = {}
+        self._queue: Deque[WorkerAttempt] = deque()
+        #: Attempts with a future; at most `slots`.
+        self.running = 0
+        #: When running attempts lose their lease, and when kept outcomes go.
+        self._deadlines = Deadlines()
+        self._finished_at: Deque[float] = deque()
+        #: Ids of ended attempts, oldest first; some may be forgotten already.
+        self._ended_order: Deque[str] = deque()
+        self._wake: Any = None
+        self._is_stopping = False
+
+    # ---- what methods ask -------------------------------------------------------------------------
+
+    def execute(self, sender: str, subtask: SubTask) -> Later:
+        """Run `subtask`, or join it when it is here already; the answer comes when it has ended."""
+        later = Later()
+        attempt_id = str(subtask.lite.get("attempt") or subtask.subtask_id)
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None:
+            allowance = self.allowance()
+            if allowance.slots == 0 or len(self._queue) >= WAITING_PER_SLOT * allowance.slots:
+                reason = allowance.reason or "all slots of this device are taken"
+                later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
+                return later
+            lease_s = subtask.lite.get("lease_s", LEASE_S)
+            lease_s = float(lease_s) if isinstance(lease_s, (int, float)) and lease_s > 0 else LEASE_S
+            attempt = self._attempts[attempt_id] = WorkerAttempt(attempt_id, subtask, sender, lease_s)
+            self._queue.append(attempt)
+            self._deadlines.set(attempt_id, self._node.clock.now() + lease_s)
+            self._start_waiting()
+        if attempt.outcome is not None:
+            later.resolve(attempt.outcome)
+        else:
+            attempt.waiting.append(later)
+        self._schedule()
+        return later
+
+    def cancel(self, attempt_id: str) -> CancelTaskAnswer:
+        """Stop one attempt, down to its process."""
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None or attempt.outcome is not None:
+            return CancelTaskAnswer(False, "no such attempt runs here")
+        self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "it was cancelled")
+        return CancelTaskAnswer(True, "stopped")
+
+    def allowance(self) -> Allowance:
+        """Return how many attempts may run here, and why fewer than usual."""
+        node = self._node
+        if self._is_stopping:
+            return Allowance(0, "this device is shutting down")
+        if node.settings.accept == "nobody":
+            return Allowance(0, "this device takes no work (its setting accept is nobody)")
+        reading = node.reading
+        return work_allowance(
+            node.slots, battery_level=reading.battery_level, is_charging=reading.is_charging,
+            battery_min=node.settings.battery_min,
+        )
+
+    def running_for(self, sender: str) -> List[str]:
+        """Return the attempts that run or wait here for one node."""
+        return [attempt.id for attempt in self._attempts.values() if attempt.sender == sender and attempt.outcome is None]
+
+    def throughput(self) -> float:
+        """Return subtasks finished a second, over the last minute."""
+        now = self._node.clock.now()
+        while self._finished_at and self._finished_at[0] < now - THROUGHPUT_S:
+            self._finished_at.popleft()
+        return len(self._finished_at) / THROUGHPUT_S
+
+    # ---- what the node tells ----------------------------------------------------------------------
+
+    def heard_from(self, sender: str) -> None:
+        """A coordinator lives: its attempts keep their leases."""
+        now = self._node.clock.now()
+        for attempt in self._attempts.values():
+            if attempt.sender == sender and attempt.outcome is None:
+                self._deadlines.set(attempt.id, now + attempt.lease_s)
+
+    def sender_lost(self, sender: str) -> None:
+        """A coordinator is gone for good: nobody waits for its attempts any more."""
+        for attempt in list(self._attempts.values()):
+            if attempt.sender == sender and sender:
+                if attempt.outcome is None:
+                    self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "its coordinator is gone")
+                self._forget(attempt)
+
+    def stop(self) -> None:
+        """Stop everything; the executor is shut down by the node."""
+        self._is_stopping = True
+        for attempt in list(self._attempts.values()):
+            if attempt.outcome is None:
+                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="device")
+
+    # ---- inside -----------------------------------------------------------------------------------
+
+    def _start_waiting(self) -> None:
+        while self._queue and self.running < self.allowance().slots:
+            attempt = self._queue.popleft()
+            subtask = attempt.subtask
+            self.running += 1
+            attempt.started_at = int(self._node.wall())
+            request = WorkRequest(
+                phase="run", task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
+                attempt_id=attempt.id,
+            )
+            attempt.future = self._node.executor.submit(request)
+            attempt.future.add_done_callback(
+                lambda future, attempt=attempt: self._node.clock.post(self._ended, attempt, future)
+            )
+        self._node.load_changed()
+
+    def _ended(self, attempt: WorkerAttempt, future: Any) -> None:
+        if attempt.future is future:
+            attempt.future = None
+            self.running -= 1
+        if attempt.outcome is None:
+            self._finished_at.append(self._node.clock.now())
+            work = future.result()
+            status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
+            lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
+            if work.output:
+                lite["output"] = work.output
+            if not work.ok:
+                lite["blame"] = work.blame
+            self._settle(attempt, status, work.error, lite, work.data)
+        self._start_waiting()
+
+    def _stop_attempt(self, attempt: WorkerAttempt, status: SubTaskStatus, reason: str, blame: str = "device") -> None:
+        if attempt in self._queue:
+            self._queue.remove(attempt)
+        self._settle(attempt, status, reason, {"attempt": attempt.id, "blame": blame}, b"")
+        if attempt.future is not None:
+            attempt.future.stop(reason)
+
+    def _settle(
+        self, attempt: WorkerAttempt, status: SubTaskStatus, error: str, lite: Dict[str, Any], data: bytes
+    ) -> None:
+        done = replace(
+            attempt.subtask, subtask_data=b"", assigned_device_id=self._node.id, status=status,
+            started_at=attempt.started_at, completed_at=int(self._node.wall()), result_data=data, error_message=error,
+            lite=lite,
+        )
+        attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
+        waiting, attempt.waiting = attempt.waiting, []
+        for later in waiting:
+            later.resolve(attempt.outcome)
+        self._ended_order.append(attempt.id)
+        while len(self._ended_order) > KEPT_OUTCOMES:
+            oldest = self._attempts.get(self._ended_order.popleft())
+            if oldest is not None:
+                self._forget(oldest)
+        # Its coordinator asks again only after a lost link; then the next call of that link acknowledges it.
+        self._deadlines.set(attempt.id, self._node.clock.now() + self._node.settings_limits.outcome_kept_s)
+        self._schedule()
+
+    def acknowledged(self, attempt_ids: List[str]) -> None:
+        """The coordinator has these outcomes: they need not be kept."""
+        for attempt_id in attempt_ids:
+            attempt = self._attempts.get(attempt_id)
+            if attempt is not None and attempt.outcome is not None:
+                self._forget(attempt)
+
+    def _forget(self, attempt: WorkerAttempt) -> None:
+        self._attempts.pop(attempt.id, None)
+        self._deadlines.cancel(attempt.id)
+
+    def _schedule(self) -> None:
+        due = self._deadlines.next()
+        if due is not None and (self._wake is None or due < self._wake[0]):
+            if self._wake is not None:
+                self._wake[1].cancel()
+            self._wake = (due, self._node.clock.call_at(due, self._woken))
+
+    def _woken(self) -> None:
+        self._wake = None
+        for attempt_id in self._deadlines.pop_due(self._node.clock.now()):
+            attempt = self._attempts[attempt_id]
+            if attempt.outcome is None:
+                self._stop_attempt(attempt, SubTaskStatus.FAILED, "its lease ended: nothing was heard from its coordinator")
+            self._forget(attempt)
+        self._schedule()

@@ -1,0 +1,395 @@
+"""Put a node together and run it: the one module that knows every room.
+
+Knows:   which real clock, sockets, executor, folder and detectors a node gets; how to start ourselves again.
+Refuses: decisions; whatever could be tested without a socket lives in a room of its own.
+Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+
+from .crypto.p256 import device_id
+from .host.detect import detect_hardware, device_name, has_processes
+from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor
+from .host.metrics import MetricsReader
+from .host.probe import Probe
+from .host.speed import SpeedReport
+from .host.store import StateFolder, default_state_folders, open_state
+from .model.device import Hardware
+from .model.errors import SettingsError, StateError
+from .model.settings import Settings, load_settings
+from .model.version import VERSION
+from .net.interfaces import list_interfaces
+from .net.links import Dialler
+from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
+from .net.loop import Loop
+from .net.transports import TRANSPORTS, TransportOptions
+from .roles.node import Identity, Node
+from .roles.ports import ClockAndWorld
+
+#: Seconds that a stopping node has to send its goodbyes.
+GOODBYE_S = 0.15
+#: Seconds after the start, and between further tries, until a device that is idle measures itself.
+MEASURE_AFTER_S = 6.0
+#: Seconds between two looks at the interfaces for our own address.
+OWN_HOST_EVERY_S = 15.0
+#: Nodes of one folder that are looked for by commands.
+INSTANCES = 9
+#: Ports of this machine where further nodes may listen: the default one and its fallbacks.
+NEIGHBOUR_PORTS = 20
+
+Tell = Callable[[str, str], None]
+
+
+def read_settings(flags: Mapping[str, Optional[str]], environ: Mapping[str, str], config_file: str = "") -> Settings:
+    """Return the user's settings; raise `SettingsError` also when a file that was asked for cannot be read."""
+    asked = config_file or environ.get("DISCOMPUTE_CONFIG", "")
+    path = os.path.expanduser(asked or "~/.discompute.yaml")
+    try:
+        with open(path, "rb") as file:
+            text: Optional[str] = file.read(1024 * 1024 + 1).decode("utf-8")
+    except FileNotFoundError:
+        if asked:
+            raise SettingsError(f"there is no configuration file {path}; give another with --config") from None
+        text = None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the configuration file {path} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"the configuration file {path} cannot be read ({error.strerror}); mend or move it") from None
+    return load_settings(flags, environ, text, path)
+
+
+def open_state_folder(settings: Settings, probe: Probe) -> StateFolder:
+    """Return the state folder that these settings mean, not yet locked."""
+    folders = default_state_folders(probe.environ, os.path.expanduser("~"), on_ios=probe.inside_ios())
+    return open_state(settings.state_dir, folders)
+
+
+def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
+    """Return (port, token) of the first node of this user that runs from these settings' state folder."""
+    try:
+        root = open_state_folder(settings, Probe())
+    except StateError:
+        return None
+    paths = [root.path] + [os.path.join(root.path, str(number)) for number in range(2, INSTANCES + 1)]
+    for path in paths if root.path else []:
+        running = StateFolder(path).running_node() if os.path.isdir(path) else None
+        if running is not None:
+            return running[0], settings.control_token or running[1]
+    return None
+
+
+def relaunch_command(entry: str, *, is_isolated: bool = True) -> List[str]:
+    """Return the command that runs `entry` ("module:function" of this package) in a new Python.
+
+    Isolated (-I), neither the user's environment nor the current folder changes what is imported; the
+    module path is ours, so that NumPy and friends are there.
+    """
+    module, _, function = entry.partition(":")
+    paths = [os.path.abspath(path) for path in sys.path]
+    code = f"import sys; sys.path[:] = {paths!r}; from {__package__}.{module} import {function}; {function}()"
+    return [sys.executable, *(["-I"] if is_isolated else []), "-c", code]
+
+
+@dataclass(frozen=True)
+class ThisDevice:
+    """Say what `info` shows: this device without a node running."""
+
+    #: "" before the first start, which makes the identity.
+    id: str
+    name: str
+    hardware: Hardware
+    measured: Dict[str, Any]
+    #: Name of a limit for tasks -> what holds here, "not limited" where nothing does.
+    limits: Dict[str, str]
+
+
+def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
+    """Detect, and with `with_bench` measure, this device; changes nothing but the stored measurement."""
+    probe = Probe()
+    hardware = detect_hardware(probe)
+    state = open_state_folder(settings, probe)
+    known_id = device_id(state.load_or_make_key(secrets.token_bytes)) if state.has_key() else ""
+    report = measure_in_process(with_numpy=True) if with_bench else None
+    if report is not None:
+        state.write_json("speed.json", report.to_dict())
+    else:
+        report = SpeedReport.from_dict(state.read_json("speed.json", {}))
+    uses_threads = settings.executor == "thread" or not has_processes(probe)
+    limits = {
+        "process": "a thread of the node: cannot be stopped by force" if uses_threads else "one killable process a slot",
+        "environment": "shared with the node" if uses_threads else "clean, with a folder of its own",
+        "memory, time, files, network": "not limited",
+    }
+    return ThisDevice(
+        known_id, settings.name or device_name(probe, hardware), hardware,
+        measured_facts(report) if report is not None else {}, limits,
+    )
+
+
+def can_start_processes() -> bool:
+    """Whether this Python may start processes; inside iOS apps it may not."""
+    return has_processes(Probe())
+
+
+def measured_facts(report: SpeedReport) -> Dict[str, Any]:
+    """Return a measurement as devices tell it to one another."""
+    measured: Dict[str, Any] = {"score": round(report.score, 3), "python": report.python}
+    if report.matmul_gflops:
+        measured["matmul_gflops"] = round(report.matmul_gflops, 1)
+    return measured
+
+
+def platform_text() -> str:
+    """Return system and machine; `platform.platform()` starts processes and has crashed apps on iOS."""
+    return f"{sys.platform} {Probe().machine()}".strip()
+
+
+class LocalNode:
+    """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
+
+    def __init__(self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None) -> None:
+        self.settings = settings
+        self.probe = probe or Probe()
+        self._tell = tell
+        self.hardware: Hardware = detect_hardware(self.probe)
+        self.limits = settings.limits_for(bool(self.hardware.app))
+        self.loop = Loop()
+        self.node: Node
+        self.state: StateFolder
+        self._listener: Optional[Listener] = None
+        self._scratch = ""
+        self._own_host: Tuple[str, float] = ("", 0.0)
+        self._measurement: Optional[threading.Thread] = None
+        self._is_stopping = False
+
+    @property
+    def address(self) -> str:
+        """Return host:port under which others may call this node."""
+        return f"{self.own_host()}:{self.node.port}"
+
+    def start(self) -> None:
+        """Take the state folder, listen, and meet others as soon as `run` runs; raise before anything is shown."""
+        settings = self.settings
+        self.state = open_state_folder(settings, self.probe)
+        self.state.lock()
+        try:
+            may_move = settings.source_of("port") == "default"
+            sock = open_listening_socket(bind_host(settings.bind), settings.port, may_move)
+        except SettingsError:
+            self.state.close()
+            raise
+        identity = self._identity()
+        self.node = Node(identity, settings, self.limits, self.hardware, self._world())
+        self._listener = Listener(self.loop, sock, self.node, self.limits)
+        port = self._listener.port
+        self._note_port(port)
+        self._report_speed(self.state.read_json("speed.json", {}))
+        try:
+            self.state.write_node_json(os.getpid(), port, identity.boot)
+        except StateError as error:
+            self._tell("warning", str(error))
+        for note in self.state.notes:
+            self._tell("note", note)
+        self.node.start(port)
+        self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
+
+    def run(self) -> None:
+        """Run until `stop`; then leave nothing behind."""
+        try:
+            self.loop.run()
+        finally:
+            self._clean_up()
+
+    def stop(self) -> None:
+        """End soon, with a goodbye; any thread and any signal may call this."""
+        self.loop.post(self._begin_stop)
+
+    def run_in_thread(self) -> threading.Thread:
+        """Run in a thread of its own."""
+        thread = threading.Thread(target=self.run, name="discompute-loop", daemon=True)
+        thread.start()
+        return thread
+
+    def stop_on_signals(self) -> Callable[[], None]:
+        """Stop on Ctrl-C and SIGTERM where this thread may say so; return what restores the signals."""
+        before: Dict[int, Any] = {}
+        for name in ("SIGINT", "SIGTERM"):
+            number = getattr(signal, name)
+            try:
+                before[number] = signal.signal(number, lambda *_: self.stop())
+            except (ValueError, OSError, RuntimeError):
+                pass  # Not the main thread: an app's console. There `stop` is called by other means.
+
+        def restore() -> None:
+            for number, previous in before.items():
+                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+
+        return restore
+
+    def own_host(self) -> str:
+        """Return the address under which other machines may call this one."""
+        if self.settings.bind != "all":
+            return self.settings.bind
+        host, until = self._own_host
+        if not host or time.monotonic() >= until:
+            found = [item.address for item in list_interfaces() if not item.is_loopback]
+            host = found[0] if found else "127.0.0.1"
+            self._own_host = (host, time.monotonic() + OWN_HOST_EVERY_S)
+        return host
+
+    # ---- putting together -------------------------------------------------------------------------
+
+    def _identity(self) -> Identity:
+        key = self.state.load_or_make_key(secrets.token_bytes)
+        token = self.settings.control_token or self.state.control_token()
+        return Identity(
+            id=device_id(key), boot=secrets.token_hex(8), name=self.settings.name or device_name(self.probe, self.hardware),
+            version=VERSION, token=token, is_token_shared=bool(self.settings.control_token),
+        )
+
+    def _world(self) -> ClockAndWorld:
+        settings, reader = self.settings, MetricsReader(self.probe)
+        options = TransportOptions(
+            bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
+            peers=settings.peers, interop=settings.interop, limits=self.limits,
+        )
+        wanted = [name for name in settings.discovery if name in TRANSPORTS]
+        return ClockAndWorld(
+            clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
+            dialler=_LateDialler(self), transports=[TRANSPORTS.get(name)(self.loop, options) for name in wanted],
+            executor=self._make_executor(), store=self.state, tell=self._tell, read_metrics=reader.read,
+            own_host=self.own_host, neighbours=_neighbours(settings.port),
+            connection_closed=lambda connection: self._listener.forget(connection) if self._listener else None,
+        )
+
+    def make_dialler(self) -> Dialler:
+        """Return what dials for this node; its receiver is the node itself."""
+        return Dialler(self.loop, self.node, self.limits, loopback_only=stays_on_loopback(self.settings.bind))
+
+    def _make_executor(self) -> Any:
+        wanted, slots = self.settings.executor, self.settings.slots or max(1, self.hardware.capabilities.cpu_cores)
+        if ":" in wanted:
+            return ExternalExecutor(_load_executor(wanted))
+        if wanted == "thread" or (not wanted and not has_processes(self.probe)):
+            return ThreadExecutor(slots)
+        self._scratch = tempfile.mkdtemp(prefix="discompute-")
+        return ProcessExecutor(slots, relaunch_command("host.child:child_main"), os.environ, self._scratch)
+
+    def _note_port(self, port: int) -> None:
+        wanted = self.settings.port
+        if wanted and port != wanted:
+            self._tell("note", f"port {wanted} is taken; listening on {port} instead")
+
+    # ---- measuring --------------------------------------------------------------------------------
+
+    def _report_speed(self, stored: Any) -> bool:
+        report = SpeedReport.from_dict(stored) if stored else None
+        if report is None or not report.is_current(time.time()):
+            return False
+        self.node.measured = measured_facts(report)
+        return True
+
+    def _measure_when_idle(self) -> None:
+        """Measure once, in a process of its own and only while nothing runs here; then remember it for weeks."""
+        if self._is_stopping or self.node.measured or not has_processes(self.probe):
+            return
+        if self.node.worker.running:
+            self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
+            return
+        self._measurement = threading.Thread(target=self._measure, name="discompute-measure", daemon=True)
+        self._measurement.start()
+
+    def _measure(self) -> None:
+        report = measure_in_process(with_numpy=False)
+        if report is not None:
+            self.loop.post(self._measured, report)
+
+    def _measured(self, report: SpeedReport) -> None:
+        if self._is_stopping:
+            return
+        try:
+            self.state.write_json("speed.json", report.to_dict())
+        except StateError as error:
+            self._tell("warning", str(error))
+        if self._report_speed(report.to_dict()):
+            self.node.set_measured(self.node.measured)
+        else:
+            # The machine was busy meanwhile.
+            self.loop.call_later(10 * MEASURE_AFTER_S, self._measure_when_idle)
+
+    # ---- stopping ---------------------------------------------------------------------------------
+
+    def _begin_stop(self) -> None:
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self.node.stop()
+        if self._listener is not None:
+            self._listener.close()
+        self.loop.call_later(GOODBYE_S, self.loop.stop)
+
+    def _clean_up(self) -> None:
+        self.node.executor.shutdown(now=True)
+        for connection in self._listener.connections() if self._listener is not None else []:
+            connection.close("the node was stopped")
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        try:
+            self.state.close()
+        except StateError as error:
+            logging.getLogger("discompute").warning("%s", error)
+        self.loop.close()
+
+
+class _LateDialler:
+    """Break the circle of construction: the dialler needs the node as receiver, the node needs a dialler."""
+
+    def __init__(self, local: LocalNode) -> None:
+        self._local = local
+        self._dialler: Optional[Dialler] = None
+
+    def open(self, address: str, default_port: int, on_dialled: Any) -> None:
+        if self._dialler is None:
+            self._dialler = self._local.make_dialler()
+        self._dialler.open(address, default_port, on_dialled)
+
+
+def measure_in_process(with_numpy: bool, timeout_s: float = 20.0) -> Optional[SpeedReport]:
+    """Measure this machine in a fresh Python, so that nothing of ours disturbs it; None when that fails."""
+    command = relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else [])
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=True)
+        return SpeedReport.from_dict(json.loads(done.stdout))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def _neighbours(port: int) -> List[str]:
+    first = [8080] + ([port] if port and port != 8080 else [])
+    return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
+
+
+def _load_executor(reference: str) -> Any:
+    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
+    module_name, _, name = reference.partition(":")
+    try:
+        __import__(module_name)
+        return getattr(sys.modules[module_name], name)()
+    except Exception as error:
+        # The user's own code runs here, so anything may come out of it.
+        raise SettingsError(f"--executor {reference} cannot be used: {type(error).__name__}: {error}") from None

@@ -1,0 +1,52 @@
+"""Show every tag of tagged JSON with one golden example, for tests and for the reader of README.md.
+
+Knows:   tags, examples and their meaning.
+Refuses: to read or write them; see tasks/values.py.
+Read next: tasks/value_kinds.py (the rows behind most tags).
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+#: Every tag: a golden example (a test reads and writes it) and what it stands for.
+VALUE_TAGS: Dict[str, Tuple[str, str]] = {
+    "tuple": ('{"$t":"tuple","v":[1,"a"]}', "tuple"),
+    "list": ('[{"$t":"list","id":1,"v":[]},{"$t":"ref","v":1}]', "a list that is referred to again"),
+    "dict": ('{"$t":"dict","v":[[1,"a"]]}', "dict whose keys are not all text, or with a key `$t`"),
+    "ref": ('{"$t":"list","id":1,"v":[{"$t":"ref","v":1}]}', "the value that carries the `id`; here a list in itself"),
+    "set": ('{"$t":"set","v":[7]}', "set"),
+    "frozenset": ('{"$t":"frozenset","v":[7]}', "frozenset"),
+    "int": ('{"$t":"int","v":"9223372036854775808"}', "int beyond 64 bits; beyond 2,000 bits hexadecimal, `0x…`"),
+    "float": ('{"$t":"float","v":"-inf"}', "`nan`, `inf`, `-inf`"),
+    "str": ('{"$t":"str","v":{"$t":"bytes","v":"7aCA"}}', "text with lone surrogates, as UTF-8 bytes of them"),
+    "bytes": ('{"$t":"bytes","v":"AP8="}', "bytes, in base64 with padding"),
+    "bytearray": ('{"$t":"bytearray","v":"AP8="}', "bytearray"),
+    "complex": ('{"$t":"complex","v":[1.0,-2.5]}', "complex: real, imaginary"),
+    "range": ('{"$t":"range","v":[0,10,2]}', "range: start, stop, step"),
+    "slice": ('{"$t":"slice","v":[null,10,null]}', "slice: start, stop, step"),
+    "memoryview": ('{"$t":"memoryview","v":["B",[2],{"$t":"bytes","v":"AP8="}]}',
+                   "memoryview: item format, shape, bytes (bytearray where it may be written to)"),
+    "array": ('{"$t":"array","v":["h",2,{"$t":"bytes","v":"AQD+/w=="}]}',
+              "array.array: type code, bytes an item, items little-endian"),
+    "datetime": ('{"$t":"datetime","v":["2024-08-28T18:30:45",0,{"$t":"timezone","v":[{"$t":"timedelta","v":[0,0,0]}]}]}',
+                 "datetime: ISO 8601, fold, time zone or null"),
+    "date": ('{"$t":"date","v":"2024-08-28"}', "date: ISO 8601"),
+    "time": ('{"$t":"time","v":["18:30:45",0,null]}', "time of day: ISO 8601, fold, time zone or null"),
+    "timedelta": ('{"$t":"timedelta","v":[1,30,5]}', "timedelta: days, seconds, microseconds"),
+    "timezone": ('{"$t":"timezone","v":[{"$t":"timedelta","v":[0,3600,0]},"CET"]}', "fixed time zone: offset, name if it has one"),
+    "decimal": ('{"$t":"decimal","v":"1.50"}', "Decimal"),
+    "fraction": ('{"$t":"fraction","v":[1,3]}', "Fraction: numerator, denominator"),
+    "uuid": ('{"$t":"uuid","v":"12345678-1234-5678-1234-567812345678"}', "UUID"),
+    "path": ('{"$t":"path","v":["PurePosixPath","a/b"]}',
+             "path: class, text; `PosixPath` and `WindowsPath` become the reader's own kind"),
+    "ndarray": ('{"$t":"ndarray","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
+                "NumPy array: type, shape (null for a scalar), items row by row; lists where NumPy is missing"),
+}
+
+
+def value_table_markdown() -> str:
+    """Return the table of tags for README.md: tag, golden example, what it stands for."""
+    rows = ["| tag | example | stands for |", "| --- | --- | --- |"]
+    rows += [f"| `{tag}` | `{example}` | {meaning} |" for tag, (example, meaning) in VALUE_TAGS.items()]
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,400 @@
+"""Turn values into tagged JSON and back: the only form in which arguments and results travel.
+
+Knows:   JSON's own types, the containers, shared and cyclic references; the other kinds are rows of value_kinds.
+Refuses: pickle, classes named by data, and whatever is not exactly of a known type: `TaskRejected` says where
+         the culprit stands and what it is. Hostile JSON raises `TaskRejected` too, at a cost bounded by its size.
+Read next: tasks/types.py (what the values are for).
+
+Plain JSON stands for itself: null, true, false, integers within 64 bits, finite numbers, text, arrays (lists) and
+objects (dicts whose keys are text and none of which is "$t"). Everything else is
+
+    {"$t": tag, "v": content}            for example {"$t":"tuple","v":[1,2]}
+    {"$t": tag, "id": 3, "v": content}   an object that is referred to again, from inside itself too,
+    {"$t": "ref", "v": 3}                by this, later in the text.
+
+tasks/value_table.py has the whole table with one golden example a tag. Marks belong to one text, which is read
+from left to right. NumPy arrays arrive as nested lists of Python's numbers where NumPy is not installed.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from ..model.errors import TaskRejected
+from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
+
+#: Nesting of values. Reading a level takes five of Python's 1,000 stack frames; half are left to the caller.
+#: Beyond: TaskRejected.
+VALUE_DEPTH = 100
+#: Integers that JSON carries as they are, by the protocol page; longer ones are tagged.
+PLAIN_INT_MIN, PLAIN_INT_MAX = -(2 ** 63), 2 ** 63 - 1
+
+_SCALARS = frozenset((type(None), bool, int, float, str))
+_IMMUTABLE = frozenset((tuple, frozenset))
+_CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
+_UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+
+def encode_value(value: Any, where: str = "the value") -> Any:
+    """Return `value` as JSON types; raise `TaskRejected` that names the part below `where` that cannot travel."""
+    try:
+        return ValueWriter(value).write(value, 0)
+    except CannotTravel as culprit:
+        path = where + _path_to(value, culprit.value)
+        raise TaskRejected(f"{path} is {_described(culprit.value)}; it cannot travel: {culprit.reason}") from None
+    except RecursionError:
+        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+
+
+def decode_value(plain: Any) -> Any:
+    """Return the value that `plain` JSON types stand for; raise `TaskRejected` when they stand for none."""
+    reader = ValueReader()
+    try:
+        return reader.finish(reader.read(plain, 0))
+    except RecursionError:
+        raise TaskRejected("the data is nested too deeply") from None
+
+
+def dump_value(value: Any, where: str = "the value") -> bytes:
+    """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
+    try:
+        return _ENCODE_TEXT(encode_value(value, where)).encode("utf-8")
+    except RecursionError:
+        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+
+
+def load_value(data: Any) -> Any:
+    """Return the value of a tagged JSON text (bytes, bytearray or memoryview); raise `TaskRejected`."""
+    return decode_value(parse_plain(data))
+
+
+def parse_plain(data: Any) -> Any:
+    """Parse tagged JSON text into JSON types without reading the tags; raise `TaskRejected`."""
+    try:
+        return _DECODE_TEXT(str(data, "utf-8"))
+    except RecursionError:
+        raise TaskRejected("the data is nested too deeply") from None
+    except ValueError as error:
+        raise TaskRejected(f"the data is not tagged JSON: {error}") from None
+
+
+def _read_plain_int(text: str) -> int:
+    # At most 20 characters before int() sees them: reading longer ones is quadratic on Python 3.9.
+    if len(text) <= 20:
+        number = int(text)
+        if PLAIN_INT_MIN <= number <= PLAIN_INT_MAX:
+            return number
+    raise ValueError("integers beyond 64 bits are written as {\"$t\":\"int\"}")
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON; it is written as {{\"$t\":\"float\"}}")
+
+
+# Built once: building them each call costs a third of a small value's time (measured).
+_ENCODE_TEXT = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
+_DECODE_TEXT = json.JSONDecoder(parse_int=_read_plain_int, parse_constant=_refuse_constant).decode
+
+
+def _described(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _is_plain_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class ValueWriter:
+    """Write one value as JSON types; made for one root, whose shared parts it has counted."""
+
+    def __init__(self, root: Any) -> None:
+        self._shared = _shared_parts(root)
+        self._marks: Dict[int, int] = {}
+
+    def write(self, value: Any, depth: int) -> Any:
+        """Return `value` as JSON types; raise `CannotTravel` with the culprit."""
+        kind = type(value)
+        if kind in _SCALARS:
+            return self._write_scalar(value, kind)
+        if depth > VALUE_DEPTH:
+            raise CannotTravel(value, f"it is nested deeper than {VALUE_DEPTH} levels")
+        mark = 0
+        if id(value) in self._shared:
+            mark = self._marks.get(id(value), 0)
+            if mark:
+                return {"$t": "ref", "v": mark}
+            mark = self._marks[id(value)] = len(self._marks) + 1
+        if kind is list:
+            items = self._write_items(value, depth)
+            return {"$t": "list", "id": mark, "v": items} if mark else items
+        if kind is dict:
+            return self._write_dict(value, mark, depth)
+        if kind is tuple or kind is set or kind is frozenset:
+            return _tagged(kind.__name__, mark, self._write_items(value, depth))
+        row = kind_of(value)
+        if row is None:
+            raise CannotTravel(value, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+        try:
+            content = row.pack(value)
+        except ValueError as error:
+            raise CannotTravel(value, str(error)) from None
+        return _tagged(row.tag, mark, content if row.tag in _BARE else self.write(content, depth + 1))
+
+    def _write_scalar(self, value: Any, kind: type) -> Any:
+        if kind is float and not isfinite(value):
+            tag = "float"
+        elif kind is int and not PLAIN_INT_MIN <= value <= PLAIN_INT_MAX:
+            tag = "int"
+        elif kind is str and not _is_plain_text(value):
+            tag = "str"
+        else:
+            return value
+        return _tagged(tag, 0, self.write(VALUE_KINDS[tag].pack(value), 0))
+
+    def _write_items(self, items: Any, depth: int) -> List[Any]:
+        kinds = set(map(type, items))
+        # Long lists of numbers are common, and these checks run at the speed of C.
+        if kinds <= {int, bool} and (not items or (min(items) >= PLAIN_INT_MIN and max(items) <= PLAIN_INT_MAX)):
+            return list(items)
+        if kinds == {float} and all(map(isfinite, items)):
+            return list(items)
+        if kinds == {str} and all(map(str.isascii, items)):
+            return list(items)
+        return [self.write(item, depth + 1) for item in items]
+
+    def _write_dict(self, value: Dict[Any, Any], mark: int, depth: int) -> Any:
+        if not mark and "$t" not in value and set(map(type, value)) <= {str} and all(map(_is_plain_text, value)):
+            return {key: self.write(item, depth + 1) for key, item in value.items()}
+        pairs = [[self.write(key, depth + 1), self.write(item, depth + 1)] for key, item in value.items()]
+        return _tagged("dict", mark, pairs)
+
+
+#: Kinds whose content is text already.
+_BARE = frozenset(("bytes", "bytearray", "decimal", "uuid", "date"))
+
+
+def _tagged(tag: str, mark: int, content: Any) -> Dict[str, Any]:
+    return {"$t": tag, "id": mark, "v": content} if mark else {"$t": tag, "v": content}
+
+
+def _parts_of(value: Any) -> Any:
+    """Return what a container holds, or () for anything else."""
+    kind = type(value)
+    if kind is dict:
+        return [part for pair in value.items() for part in pair]
+    return value if kind in _CONTAINERS else ()
+
+
+def _shared_parts(root: Any) -> Set[int]:
+    """Return the ids of the objects below `root` that are met more than once.
+
+    Counted is what can be changed in place, and what holds such things or further containers: a tuple of tuples
+    of tuples may be small in memory and endless on paper. Tuples of plain scalars are repeated instead.
+    """
+    seen: Set[int] = set()
+    shared: Set[int] = set()
+    stack = [root]
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in _SCALARS or kind is bytes:
+            continue
+        parts = _parts_of(value)
+        inner = [] if set(map(type, parts)) <= _SCALARS else [part for part in parts if type(part) not in _SCALARS]
+        if not inner and (kind in _IMMUTABLE or (kind not in _CONTAINERS and not _is_mutable_leaf(value))):
+            continue
+        if id(value) in seen:
+            shared.add(id(value))
+            continue
+        seen.add(id(value))
+        stack.extend(inner)
+    return shared
+
+
+def _is_mutable_leaf(value: Any) -> bool:
+    row = kind_of(value)
+    return row is not None and row.mutable
+
+
+def _path_to(root: Any, culprit: Any) -> str:
+    """Return where in `root` the object `culprit` stands, as Python would index it."""
+    stack: List[Tuple[Any, str]] = [(root, "")]
+    seen: Set[int] = set()
+    while stack:
+        value, path = stack.pop()
+        if value is culprit:
+            return path
+        if id(value) in seen or len(path) > 500:
+            continue
+        seen.add(id(value))
+        if type(value) is dict:
+            steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
+            steps += [(key, f"{path}'s key") for key in value]
+        elif type(value) in (list, tuple):
+            steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        elif type(value) in (set, frozenset):
+            steps = [(item, f"{path}'s item") for item in value]
+        else:
+            continue
+        stack.extend(reversed(steps))
+    return ""
+
+
+def _short(key: Any) -> str:
+    text = repr(key) if type(key) in _SCALARS else f"a {type(key).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Unfinished:
+    """Stand for a tuple that cannot be made yet, because it holds something that refers back to it."""
+
+    def __init__(self, mark: int, items: Optional[List[Any]] = None) -> None:
+        self.mark = mark
+        self.items = items
+
+
+class ValueReader:
+    """Read one text's JSON types back into a value; marks belong to that text alone."""
+
+    def __init__(self) -> None:
+        self._marked: Dict[int, Any] = {}
+        #: Tuples being read: a reference to one of them is answered later.
+        self._open: Set[int] = set()
+        #: (container, key or index, what stands there until `finish`).
+        self._late: List[Tuple[Any, Any, Unfinished]] = []
+
+    def read(self, plain: Any, depth: int) -> Any:
+        """Return the value, or an `Unfinished` one; raise `TaskRejected`."""
+        kind = type(plain)
+        if kind is list:
+            return self._fill_list([], plain, depth)
+        if kind is dict:
+            return self._read_tagged(plain, depth) if "$t" in plain else self._fill_dict({}, plain.items(), depth)
+        if kind is float and not isfinite(plain):
+            raise TaskRejected("the data holds a number beyond the range of a float")
+        if kind in _SCALARS:
+            return plain
+        raise TaskRejected(f"the data holds {_described(plain)}, which is not JSON")
+
+    def finish(self, root: Any) -> Any:
+        """Put the late tuples where they belong and return the root."""
+        for container, key, unfinished in self._late:
+            container[key] = self._resolved(unfinished, 0)
+        return self._resolved(root, 0) if type(root) is Unfinished else root
+
+    def _read_items(self, items: Any, depth: int) -> List[Any]:
+        if type(items) is not list:
+            raise TaskRejected("the content of a list is an array")
+        if depth > VALUE_DEPTH:
+            raise TaskRejected("the data is nested too deeply")
+        kinds = set(map(type, items))
+        if kinds <= {int, bool, str, type(None)} or (kinds == {float} and all(map(isfinite, items))):
+            return list(items)
+        return [self.read(item, depth + 1) for item in items]
+
+    def _fill_list(self, out: List[Any], items: Any, depth: int) -> List[Any]:
+        out.extend(self._read_items(items, depth))
+        if self._open:
+            self._late.extend((out, index, item) for index, item in enumerate(out) if type(item) is Unfinished)
+        return out
+
+    def _fill_dict(self, out: Dict[Any, Any], pairs: Any, depth: int) -> Dict[Any, Any]:
+        if depth > VALUE_DEPTH:
+            raise TaskRejected("the data is nested too deeply")
+        for key, item in pairs:
+            value = self.read(item, depth + 1)
+            if type(value) is Unfinished:
+                self._late.append((out, key, value))
+            out[key] = value
+        return out
+
+    def _read_tagged(self, plain: Dict[str, Any], depth: int) -> Any:
+        tag, mark, content = plain["$t"], plain.get("id", 0), plain.get("v")
+        if type(tag) is not str or type(mark) is not int or mark < 0:
+            raise TaskRejected("a tag is text and its id a number")
+        if tag == "ref":
+            return self._referred(content)
+        if mark and (mark in self._marked or mark in self._open):
+            raise TaskRejected(f"two values carry the id {mark}")
+        if tag == "list":
+            return self._fill_list(self._keep(mark, []), content, depth)
+        if tag == "dict":
+            out: Dict[Any, Any] = self._keep(mark, {})
+            return self._fill_dict(out, self._pairs(content, depth), depth)
+        if tag == "tuple":
+            return self._read_tuple(mark, content, depth)
+        return self._keep(mark, self._unpacked(tag, content, depth))
+
+    def _keep(self, mark: int, value: Any) -> Any:
+        if mark:
+            self._marked[mark] = value
+        return value
+
+    def _referred(self, mark: Any) -> Any:
+        if type(mark) is int and mark in self._open:
+            return Unfinished(mark)
+        if type(mark) is not int or mark not in self._marked:
+            raise TaskRejected("the data refers to a value that is not in it")
+        return self._marked[mark]
+
+    def _pairs(self, content: Any, depth: int) -> Any:
+        """Yield (key, item still plain) of a tagged dict: keys first, so that each goes in as it is read."""
+        if type(content) is not list:
+            raise TaskRejected("the content of a dict is an array of pairs")
+        for pair in content:
+            if type(pair) is not list or len(pair) != 2:
+                raise TaskRejected("the content of a dict is an array of pairs")
+            key = self.read(pair[0], depth + 1)
+            try:
+                hash(key)
+            except (TypeError, ValueError):
+                raise TaskRejected(f"{_described(key)} cannot be a key") from None
+            if type(key) is Unfinished:
+                raise TaskRejected("a key cannot hold the dict that it belongs to")
+            yield key, pair[1]
+
+    def _read_tuple(self, mark: int, content: Any, depth: int) -> Any:
+        if mark:
+            self._open.add(mark)
+        items = self._read_items(content, depth)
+        self._open.discard(mark)
+        if any(type(item) is Unfinished for item in items):
+            return self._keep(mark, Unfinished(mark, items))
+        return self._keep(mark, tuple(items))
+
+    def _resolved(self, value: Any, depth: int) -> Any:
+        """Return the tuple behind an `Unfinished`; every round of a cycle passes a list or dict, which exist."""
+        if type(value) is Unfinished and value.mark:
+            value = self._marked[value.mark]
+        if type(value) is not Unfinished:
+            return value
+        if depth > VALUE_DEPTH:
+            raise TaskRejected("a tuple cannot hold itself directly")
+        done = tuple([self._resolved(item, depth + 1) for item in value.items or ()])
+        return self._keep(value.mark, done)
+
+    def _unpacked(self, tag: str, content: Any, depth: int) -> Any:
+        kind = VALUE_KINDS.get(tag)
+        if kind is None and tag not in ("set", "frozenset"):
+            raise TaskRejected(f"this version does not know the tag {tag[:40]!r}; update this device")
+        value = content if tag in _BARE else self.read(content, depth + 1)
+        if type(value) is list and any(type(item) is Unfinished for item in value):
+            raise TaskRejected(f"the content of {tag!r} cannot hold what it belongs to")
+        try:
+            if kind is not None:
+                return kind.unpack(value)
+            if type(value) is not list:
+                raise TypeError("an array is wanted")
+            return set(value) if tag == "set" else frozenset(value)
+        except _UNPACK_ERRORS as error:
+            raise TaskRejected(f"the content of {tag!r} cannot be read: {str(error)[:200]}") from None

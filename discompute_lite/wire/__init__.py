@@ -1,0 +1,1 @@
+"""BYTES: every format that crosses a wire, without a socket."""

@@ -1,0 +1,200 @@
+r"""Cut a stream of bytes into messages: one line of JSON, then its raw attachments.
+
+Knows:   the framing of the protocol and its limits.
+Refuses: what the JSON means (wire/rpc.py does); to allocate what was only announced beyond a limit.
+Read next: wire/rpc.py.
+
+    {"jsonrpc":"2.0","id":7,"method":"Echo","params":{"data":{"$attachment":0}},"attachments":[3]}\n
+    abc
+
+A line ends with ``\n``; ``\r\n`` is read too, and blank lines between messages are skipped, because
+people type. `attachments` lists the byte lengths of what follows the line, in order.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
+
+from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
+from ..model.limits import KIB, Limits
+from .strict_json import encode_line, make_encoder, parse_strict
+
+#: What carries bytes without saying who owns them.
+Buffer = Union[bytes, bytearray, memoryview]
+#: A message as it is on the wire: the JSON value and its attachments.
+Message = Tuple[Any, List[Buffer]]
+#: Attachments of at least this size are received straight into their own memory, without a copy.
+DIRECT_BYTES = 64 * KIB
+#: `bytes` values up to this size travel as base64 text within the line; above, as attachments.
+INLINE_BYTES = 1 * KIB
+
+
+class MessageDecoder:
+    """Turn received bytes into messages, incrementally and within limits.
+
+    Feed with `receive_data`, then call `next_message` until it returns None. When `direct_buffer`
+    returns memory, the next bytes of the stream may be received straight into it, followed by
+    `direct_filled`. After a `ProtocolError` the stream cannot be resynchronised: close it.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        admit: Optional[Callable[[Any], None]] = None,
+        allocate: Callable[[int], Any] = bytearray,
+    ) -> None:
+        """`admit(value)` is asked about a line that announces attachments, before any memory is
+        taken for them, and refuses by raising; `allocate(size)` returns writable memory."""
+        self._limits = limits
+        self._admit = admit
+        self._allocate = allocate
+        self._data = bytearray()
+        #: No newline lies before this position of `_data`.
+        self._searched = 0
+        self._value: Any = None
+        #: Attachments of the message being read; the last one has `_missing` bytes to go.
+        self._attachments: List[Buffer] = []
+        self._sizes: List[int] = []
+        self._missing = 0
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether an end of the stream here cuts nothing."""
+        return not self._data and self._value is None
+
+    def receive_data(self, data: Buffer) -> None:
+        """Take the next bytes of the stream."""
+        self._data += data
+
+    def next_message(self) -> Optional[Message]:
+        """Return the next whole message, or None until more bytes come; raise `ProtocolError`."""
+        while self._value is None:
+            line = self._next_line()
+            if line is None:
+                return None
+            if line:
+                self._begin(parse_strict(line, self._limits.json_depth))
+        self._fill()
+        if self._missing:
+            return None
+        message = (self._value, self._attachments)
+        self._value, self._attachments, self._sizes = None, [], []
+        return message
+
+    def direct_buffer(self) -> Optional[memoryview]:
+        """Return where the next bytes belong, when a large attachment is being received."""
+        if self._missing >= DIRECT_BYTES and not self._data:
+            return memoryview(self._attachments[-1])[-self._missing:]
+        return None
+
+    def direct_filled(self, count: int) -> None:
+        """Say that `count` bytes have been received into `direct_buffer()`."""
+        self._missing -= count
+
+    def _next_line(self) -> Optional[bytes]:
+        end = self._data.find(b"\n", self._searched)
+        if (len(self._data) if end < 0 else end) > self._limits.line_bytes:
+            raise TooLarge(
+                f"the line is longer than {self._limits.line_bytes} bytes; send large values as attachments"
+            )
+        if end < 0:
+            self._searched = len(self._data)
+            return None
+        line = bytes(self._data[:end])
+        del self._data[: end + 1]
+        self._searched = 0
+        return line.rstrip(b"\r") if line.strip() else b""
+
+    def _begin(self, value: Any) -> None:
+        if isinstance(value, dict) and "attachments" in value:
+            sizes = self._checked_sizes(value["attachments"])
+            if sizes and self._admit is not None:
+                self._admit(value)
+            self._sizes = sizes[::-1]
+            self._next_attachment()
+        # A JSON null is a message too (an invalid one), and must not read as "no message yet".
+        self._value = value if value is not None else _NULL
+
+    def _checked_sizes(self, sizes: Any) -> List[int]:
+        if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+            raise TooLarge("attachments must be a list of byte lengths")
+        if len(sizes) > self._limits.attachments:
+            raise TooLarge(f"a message has at most {self._limits.attachments} attachments")
+        if sum(sizes) > self._limits.message_bytes:
+            raise TooLarge(f"a message has at most {self._limits.message_bytes} bytes; send it in parts")
+        return sizes
+
+    def _next_attachment(self) -> None:
+        while self._sizes and not self._missing:
+            self._missing = self._sizes.pop()
+            self._attachments.append(self._allocate(self._missing) if self._missing else b"")
+
+    def _fill(self) -> None:
+        while self._missing and self._data:
+            count = min(self._missing, len(self._data))
+            target = memoryview(self._attachments[-1])
+            start = len(target) - self._missing
+            with memoryview(self._data) as source:
+                target[start:start + count] = source[:count]
+            del self._data[:count]
+            self._missing -= count
+            self._next_attachment()
+        if not self._missing:
+            self._next_attachment()
+
+
+#: Stands for a top-level JSON null while None means "nothing yet".
+_NULL = ("null",)
+
+
+def encode_message(value: Any, inline_bytes: int = INLINE_BYTES) -> List[Buffer]:
+    """Return the pieces of one message, to be sent in order: the line, then the attachments.
+
+    `bytes` anywhere in `value` up to `inline_bytes` become base64 text, larger ones attachments; no
+    attachment is copied. `value` gets its `attachments` member here and must not have one. A batch has
+    no attachments: all its bytes are text.
+    """
+    attachments: List[Buffer] = []
+    all_inline = isinstance(value, list)
+
+    def place(item: Any) -> Any:
+        if isinstance(item, (bytes, bytearray, memoryview)):
+            view = memoryview(item).cast("B") if len(item) else memoryview(b"")
+            if all_inline or len(view) <= inline_bytes:
+                return b2a_text(view)
+            attachments.append(view)
+            return {"$attachment": len(attachments) - 1}
+        raise TypeError(f"{type(item).__name__} is not JSON")
+
+    try:
+        try:
+            # Most messages hold no bytes, and an encoder built once is a third faster.
+            return [encode_line(value) + b"\n"]
+        except TypeError:
+            line = make_encoder(place)(value)
+        if attachments:
+            line = line[:-1] + ',"attachments":[' + ",".join(str(len(item)) for item in attachments) + "]}"
+        return [line.encode("utf-8") + b"\n", *attachments]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalProtocolError(f"this message cannot be sent: {error}") from None
+
+
+def b2a_text(data: Buffer) -> str:
+    """Return bytes as base64 text, the form that proto3's JSON mapping gives them."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def join_attachments(value: Any, attachments: Sequence[Buffer]) -> Any:
+    """Return `value` with each ``{"$attachment": i}`` replaced by the bytes that it stands for."""
+    if isinstance(value, dict):
+        if len(value) == 1 and "$attachment" in value:
+            index = value["$attachment"]
+            if type(index) is int and 0 <= index < len(attachments):
+                return attachments[index]
+            raise InvalidRequest("$attachment must be the number of one of the message's attachments")
+        return {key: join_attachments(item, attachments) for key, item in value.items()}
+    if isinstance(value, list):
+        return [join_attachments(item, attachments) for item in value]
+    return value

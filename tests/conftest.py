@@ -1,0 +1,184 @@
+"""Keep every test on this machine, away from the user's files, and from hanging.
+
+Knows:   the environment that tests and the nodes they start live in, the loopback rule, time limits.
+Refuses: anything about one room; such fixtures stand beside that room's tests.
+Read next: pyproject.toml (markers), tools/check.py (who runs which tests), tests/house (the rules).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import ipaddress
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Seconds before a hanging test ends the run with every thread's traceback, and so much more where waiting is the job.
+TEST_LIMIT_S = 120.0
+SYSTEM_TEST_LIMIT_S = 300.0
+
+
+# ---- pytest and hypothesis ------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples a property gets: the same ones every time, unless `tools/check.py --long` asks."""
+    is_long = bool(os.environ.get("DISCOMPUTE_TEST_LONG"))
+    settings.register_profile(
+        "discompute",
+        max_examples=int(os.environ.get("DISCOMPUTE_TEST_EXAMPLES", "2000" if is_long else "100")),
+        derandomize=not is_long,
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+    settings.load_profile("discompute")
+    # Output is captured during tests: a copy of the real one, for the traceback of a hang.
+    config.stash[REAL_STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
+
+
+REAL_STDERR = pytest.StashKey[Any]()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close what `pytest_configure` opened."""
+    config.stash[REAL_STDERR].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    """Mark what lies in tests/system, so that a place is enough and nobody forgets the marker."""
+    for item in items:
+        if (ROOT / "tests" / "system") in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End the run when one test hangs; better a traceback than a night."""
+    limit_s = SYSTEM_TEST_LIMIT_S if item.get_closest_marker("system") else TEST_LIMIT_S
+    faulthandler.dump_traceback_later(limit_s * _scale(), exit=True, file=item.config.stash[REAL_STDERR])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _scale() -> float:
+    return float(os.environ.get("DISCOMPUTE_TEST_SCALE", "1"))
+
+
+@pytest.fixture(scope="session")
+def scale() -> Callable[[float], float]:
+    """Turn the seconds that a quick machine needs at most into the deadline to use here."""
+    return lambda seconds: seconds * _scale()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+# ---- the environment ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give tests and their children an empty home, loopback only, and this checkout from any folder."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("DISCOMPUTE_", "XDG_")) and not name.startswith("DISCOMPUTE_TEST_"):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        patch.setenv("USERPROFILE", str(home))
+        patch.setenv("DISCOMPUTE_STATE_DIR", str(home / ".discompute"))
+        patch.setenv("DISCOMPUTE_BIND", "127.0.0.1")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield
+
+
+# ---- the loopback rule ----------------------------------------------------------------------------
+
+
+class LoopbackOnly:
+    """Refuse to send anything to another machine, and remember who tried: a shell may swallow the error."""
+
+    def __init__(self) -> None:
+        self.is_lifted = False
+        self.attempts: List[str] = []
+
+    def check(self, address: Any) -> None:
+        """Raise AssertionError unless `address` (of `connect` or `sendto`) is on this machine."""
+        if not self.is_lifted and isinstance(address, tuple) and not _is_loopback(str(address[0])):
+            self.attempts.append(f"{address[0]}:{address[1]}")
+            raise AssertionError(f"a test sends to {address[0]}:{address[1]}; tests stay on 127.0.0.0/8 and ::1")
+
+    def check_name(self, host: Any) -> None:
+        """Refuse to ask the network for a name; `.invalid` names fail as they would, without being asked for."""
+        name = host.decode() if isinstance(host, bytes) else host
+        if self.is_lifted or not name or _is_numeric(name) or name in ("localhost", socket.gethostname()):
+            return
+        if name.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        self.attempts.append(name)
+        raise AssertionError(f"a test looks up {name!r}; use a numeric address, or a name that ends in .invalid")
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    if not _is_numeric(host):
+        return host == "localhost"
+    address = ipaddress.ip_address(host.split("%")[0])
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loopback_rule() -> Iterator[LoopbackOnly]:
+    """Hold the loopback rule over every socket of the test process; nodes are held to it by DISCOMPUTE_BIND."""
+    rule = LoopbackOnly()
+
+    def guarded(original: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def call(self: socket.socket, *arguments: Any) -> Any:
+            # `sendto` has its address last, `sendmsg` fourth and only sometimes.
+            if len(arguments) > position:
+                rule.check(arguments[position])
+            return original(self, *arguments)
+
+        return call
+
+    def getaddrinfo(host: Any, *arguments: Any, **named: Any) -> Any:
+        rule.check_name(host)
+        return ask(host, *arguments, **named)
+
+    ask = socket.getaddrinfo
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        for name, position in (("connect", 0), ("connect_ex", 0), ("sendto", -1), ("sendmsg", 3)):
+            if hasattr(socket.socket, name):
+                patch.setattr(socket.socket, name, guarded(getattr(socket.socket, name), position))
+        yield rule
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(request: pytest.FixtureRequest, _loopback_rule: LoopbackOnly) -> Iterator[None]:
+    """Lift the rule for tests in network namespaces of their own; fail the test in which it was broken."""
+    _loopback_rule.is_lifted = request.node.get_closest_marker("namespaces") is not None
+    _loopback_rule.attempts.clear()
+    yield
+    assert _loopback_rule.attempts == [], "this test spoke to another machine"

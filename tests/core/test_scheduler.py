@@ -1,0 +1,522 @@
+"""Who runs what, and what becomes of work whose device breaks, vanishes, refuses or falls silent."""
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from discompute_lite.core.events import (
+    AcceptResult, AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, EndCancelled, FailTask,
+    FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
+)
+from discompute_lite.core.ledger import FINISHED_STORIES
+from discompute_lite.core.records import AttemptState, TaskState
+from discompute_lite.core.scheduler import Scheduler
+
+
+class World:
+    """A scheduler, a clock, and short words for what happens."""
+
+    def __init__(self):
+        self.scheduler = Scheduler(random.Random(5))
+        self.now = 100.0
+        #: attempt id -> device id of what runs, as the devices see it.
+        self.running = {}
+
+    def __call__(self, event):
+        actions = self.scheduler.apply(event, self.now)
+        self.scheduler.check()
+        for action in actions:
+            if isinstance(action, StartAttempt):
+                self.running[action.attempt_id] = action.device_id
+            elif isinstance(action, StopAttempt):
+                self.running.pop(action.attempt_id, None)
+        return [action for action in actions if not isinstance(action, TellStory)]
+
+    def devices(self, *names, slots=1, **fields):
+        return [action for name in names for action in self(DeviceReady(name, slots, **fields))]
+
+    def submit(self, task_id="t", subtasks=1, **fields):
+        return self(TaskSubmitted(task_id, subtasks, **fields))
+
+    def succeed(self, attempt_id):
+        self.running.pop(attempt_id, None)
+        return self(AttemptSucceeded(attempt_id))
+
+    def fail(self, attempt_id, blame="device", reason="its process died"):
+        self.running.pop(attempt_id, None)
+        return self(AttemptFailed(attempt_id, blame, reason))
+
+    def lose(self, device_id, clean=False):
+        self.running = {key: where for key, where in self.running.items() if where != device_id}
+        return self(DeviceLost(device_id, "gone", clean))
+
+    def wait(self, seconds, renew=()):
+        """Let time pass; devices in `renew` send heartbeats every second."""
+        until, actions = self.now + seconds, []
+        while self.now < until:
+            due = self.scheduler.next_deadline()
+            step = min(until, self.now + 1.0, due if due is not None else until)
+            self.now = max(step, self.now)
+            for name in renew:
+                mine = tuple(key for key, where in self.running.items() if where == name)
+                actions += self(LeaseRenewed(name, mine))
+            actions += self(Tick())
+        return actions
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def started(actions):
+    return [(action.attempt_id, action.device_id) for action in actions if isinstance(action, StartAttempt)]
+
+
+# ---- placing ---------------------------------------------------------------------------------------
+
+
+def test_a_task_runs_wherever_there_are_slots_and_finishes_once(world):
+    world.devices("a", "b", slots=2)
+    assert started(world.submit(subtasks=5)) == [("t/0.1", "a"), ("t/1.1", "b"), ("t/2.1", "a"), ("t/3.1", "b")]
+    assert world.succeed("t/1.1") == [AcceptResult("t", 1, "t/1.1", "b"), StartAttempt("t/4.1", "t", 4, "b", 15.0)]
+    for index in (0, 2, 3):
+        world.succeed(f"t/{index}.1")
+    assert world.succeed("t/4.1")[-1] == FinishTask("t")
+    assert world.scheduler.task("t").state is TaskState.COMPLETED
+
+
+def test_the_least_loaded_and_the_faster_device_comes_first(world):
+    world.devices("busy", load=0.9, slots=4)
+    world.devices("idle", load=0.0, slots=4)
+    world.devices("fast", load=0.0, slots=1, speed=3.0)
+    assert [device for _, device in started(world.submit(subtasks=3))] == ["fast", "idle", "idle"]
+
+
+def test_a_task_goes_only_where_everything_it_requires_is_offered(world):
+    world.devices("plain", slots=8)
+    assert world.submit(subtasks=2, requires=("gpu", "numpy")) == []
+    world.devices("half", offers=("gpu",), slots=8)
+    assert started(world.devices("full", offers=("numpy", "gpu", "x"))) == [("t/0.1", "full")]
+
+
+def test_higher_priority_goes_first_and_equals_in_order_of_submission(world):
+    for task_id, priority in (("low", 1), ("first", 5), ("second", 5), ("high", 10)):
+        world.submit(task_id, priority=priority)
+    order = [task_id for task_id, _ in started(world.devices("a"))]
+    while world.running:
+        order += [task_id for task_id, _ in started(world.succeed(next(iter(world.running))))]
+    assert order == ["high/0.1", "first/0.1", "second/0.1", "low/0.1"]
+
+
+def test_a_task_that_nobody_can_run_holds_up_nobody_else(world):
+    world.devices("a")
+    world.submit("needy", requires=("gpu",), priority=10)
+    assert started(world.submit("modest")) == [("modest/0.1", "a")]
+
+
+def test_max_devices_limits_devices_and_not_slots(world):
+    world.devices("a", "b", "c", slots=2)
+    assert {device for _, device in started(world.submit(subtasks=9, max_devices=2))} == {"a", "b"}
+    assert len(world.running) == 4
+    assert started(world.submit("other")) == [("other/0.1", "c")]
+    # When one of the two is gone another may take its place.
+    assert {device for _, device in started(world.lose("a"))} == {"c"}
+    assert started(world.devices("b", slots=3)) == [("t/2.2", "b")]
+
+
+def test_fewer_slots_end_nothing_that_runs(world):
+    world.devices("a", slots=3)
+    world.submit(subtasks=6)
+    assert world.devices("a", slots=1) == []
+    assert world.succeed("t/0.1") == [AcceptResult("t", 0, "t/0.1", "a")]
+    world.succeed("t/1.1")
+    assert started(world.succeed("t/2.1")) == [("t/3.1", "a")]
+
+
+def test_a_task_without_a_device_waits_and_says_why(world):
+    world.submit(requires=("gpu",))
+    assert world.scheduler.story("t")[-1] == "waits: no device takes work here yet"
+    world.devices("phone-12345", slots=0, reason="on battery at 12 %", offers=("gpu",))
+    world.devices("desktop-1")
+    told = world.scheduler.story("t")[-1]
+    assert told == "waits for a device: phone-12 on battery at 12 %; desktop- does not offer gpu"
+    world.devices("phone-12345", slots=1, offers=("gpu",))
+    assert world.scheduler.story("t")[-1] == "subtask 0: attempt 1 goes to phone-12"
+
+
+def test_losing_the_last_device_is_told(world):
+    world.devices("a")
+    world.submit()
+    actions = world.scheduler.apply(DeviceLost("a", "gone"), world.now)
+    assert TellStory("t", "waits: no device takes work here yet") in actions
+
+
+def test_submitting_again_changes_nothing(world):
+    world.devices("a")
+    world.submit(subtasks=2)
+    assert world.submit(subtasks=7) == [] and world.scheduler.task("t").total == 2
+
+
+def test_a_task_of_no_pieces_is_done_at_once(world):
+    assert world.submit(subtasks=0) == [FinishTask("t")]
+
+
+# ---- failing ---------------------------------------------------------------------------------------
+
+
+def test_an_exception_of_the_users_code_ends_the_task_and_stops_the_rest(world):
+    world.devices("a", "b")
+    world.submit(subtasks=5)
+    actions = world.fail("t/1.1", blame="task", reason="ZeroDivisionError: division by zero")
+    assert actions == [
+        StopAttempt("t/0.1", "a", "its task has ended"),
+        FailTask("t", "ZeroDivisionError: division by zero", 1),
+    ]
+    assert world.running == {} and world.wait(100) == []
+
+
+def test_what_a_device_broke_is_tried_elsewhere_after_a_pause(world):
+    world.devices("a", "b")
+    world.submit()
+    assert world.fail("t/0.1") == []
+    assert started(world.wait(0.3)) == []
+    assert started(world.wait(0.4)) == [("t/0.2", "b")]
+
+
+def test_a_retry_waits_for_an_untried_device_rather_than_go_back(world):
+    world.devices("a", "b")
+    world.submit("long", max_devices=1)
+    world.submit("t")
+    world.fail("t/0.1")
+    assert started(world.wait(20, renew=("a", "b"))) == []
+    assert started(world.succeed("long/0.1") + world.wait(2)) == [("t/0.2", "a")]
+
+
+def test_where_there_is_only_one_device_it_gets_another_chance(world):
+    world.devices("a")
+    world.submit()
+    world.fail("t/0.1")
+    assert started(world.wait(2)) == [("t/0.2", "a")]
+
+
+def test_a_device_on_which_everything_fails_does_not_eat_the_queue(world):
+    world.devices("hole", slots=8, speed=100.0)
+    world.devices("good", slots=1)
+    world.submit(subtasks=30)
+    for _ in range(400):
+        for attempt_id, where in list(world.running.items()):
+            if where == "hole":
+                world.fail(attempt_id)
+        good = [key for key, where in world.running.items() if where == "good"]
+        if good:
+            world.succeed(good[0])
+        world.wait(0.25)
+    assert world.scheduler.task("t").state is TaskState.COMPLETED
+
+
+def test_refusals_are_tried_elsewhere_and_never_poison(world):
+    world.devices("a")
+    world.submit()
+    for _ in range(10):
+        assert world.fail(next(iter(world.running)), blame="refused", reason="low battery") == []
+        world.wait(90, renew=("a",))
+    assert started(world.devices("b")) == [] and len(world.running) == 1
+    assert world.scheduler.task("t").state is TaskState.RUNNING
+
+
+def test_work_of_a_lost_device_goes_elsewhere_at_once(world):
+    world.devices("a", slots=3)
+    world.submit(subtasks=3)
+    world.devices("b", slots=3)
+    assert started(world.lose("a")) == [("t/0.2", "b"), ("t/1.2", "b"), ("t/2.2", "b")]
+
+
+def test_a_subtask_that_takes_down_three_devices_is_poison_and_names_them(world):
+    world.devices("d1")
+    world.submit()
+    world.devices("d2", "d3", "d4")
+    assert started(world.lose("d1")) == [("t/0.2", "d2")]
+    assert started(world.lose("d2")) == [("t/0.3", "d3")]
+    (failed,) = world.lose("d3")
+    assert isinstance(failed, FailTask) and failed.index == 0 and "d1, d2, d3" in failed.reason
+    assert world.running == {}
+
+
+def test_devices_that_leave_in_good_order_are_not_held_against_their_work(world):
+    world.devices("d0")
+    world.submit()
+    for number in range(6):
+        world.devices(f"d{number + 1}")
+        assert len(started(world.lose(f"d{number}", clean=True))) == 1
+
+
+def test_a_crash_loop_on_a_single_device_ends(world):
+    world.devices("a")
+    world.submit()
+    failed = []
+    for _ in range(3):
+        failed += world.fail(next(iter(world.running)))
+        world.wait(10)
+    assert [type(action) for action in failed] == [FailTask]
+
+
+# ---- leases ----------------------------------------------------------------------------------------
+
+
+def test_a_lease_ends_without_a_sign_of_life_and_the_work_goes_elsewhere(world):
+    world.devices("a", lease_s=30.0)
+    assert world.submit()[0].lease_s == 30.0
+    world.devices("b")
+    assert world.wait(29.9) == []
+    assert world.wait(0.2) == [
+        StopAttempt("t/0.1", "a", "its lease ended"), StartAttempt("t/0.2", "t", 0, "b", 15.0),
+    ]
+
+
+def test_heartbeats_keep_a_lease(world):
+    world.devices("a", "b")
+    world.submit()
+    assert world.wait(100, renew=("a",)) == []
+
+
+def test_a_silent_device_gets_nothing_until_it_speaks(world):
+    world.devices("a")
+    world.submit()
+    assert world.wait(15.1) == [StopAttempt("t/0.1", "a", "its lease ended")]
+    assert started(world(LeaseRenewed("a", ()))) == [("t/0.2", "a")]
+
+
+def test_a_device_that_was_only_asleep_killed_nobody(world):
+    world.devices("d1")
+    world.submit()
+    for number in range(1, 6):
+        world.devices(f"d{number + 1}")
+        (attempt_id,) = world.running
+        world.wait(15.1)
+        assert world(LeaseRenewed(f"d{number}", (attempt_id,))) == [
+            StopAttempt(attempt_id, f"d{number}", "it is no longer wanted")
+        ]
+        world(DeviceReady(f"d{number}", 0, reason="asleep"))
+    assert world.scheduler.task("t").state is TaskState.RUNNING
+
+
+def test_late_outcomes_are_ignored_and_counted(world):
+    world.devices("a")
+    world.submit()
+    world.devices("b")
+    world.wait(15.1)
+    assert world.succeed("t/0.1") == [] and world.fail("t/0.1", blame="task") == []
+    assert world.succeed("nobody/3.1") == [] and world.succeed("t/9.1") == [] and world.succeed("t/" + "9" * 5000) == []
+    assert world.scheduler.late == 5
+    assert world.succeed("t/0.2") == [AcceptResult("t", 0, "t/0.2", "b"), FinishTask("t")]
+    assert world.succeed("t/0.2") == []
+
+
+def test_a_device_cannot_renew_the_lease_of_another(world):
+    world.devices("a")
+    world.submit()
+    world.devices("b", slots=0)
+    for _ in range(16):
+        world(LeaseRenewed("b", ("t/0.1",)))
+        world.now += 1
+    assert world(Tick()) == [StopAttempt("t/0.1", "a", "its lease ended")]
+
+
+# ---- cancelling and forgetting ---------------------------------------------------------------------
+
+
+def test_cancelling_stops_what_runs_and_forgets_what_waits(world):
+    world.devices("a", "b")
+    world.submit(subtasks=9)
+    world.fail("t/1.1")
+    assert world(CancelAsked("t", "no longer needed")) == [
+        StopAttempt("t/0.1", "a", "its task has ended"), EndCancelled("t", "no longer needed"),
+    ]
+    assert world(CancelAsked("t", "again")) == [] and world.wait(60) == []
+    assert world.scheduler.story("t")[-1] == "cancelled: no longer needed"
+
+
+def test_several_tasks_at_once_all_finish(world):
+    world.devices("a", "b", slots=3)
+    for task_id in ("x", "y", "z"):
+        world.submit(task_id, subtasks=7)
+    finished = []
+    while world.running:
+        actions = world.succeed(next(iter(world.running)))
+        finished += [action.task_id for action in actions if isinstance(action, FinishTask)]
+    assert sorted(finished) == ["x", "y", "z"]
+
+
+def test_stories_of_old_tasks_are_forgotten(world):
+    world.devices("a")
+    for number in range(FINISHED_STORIES + 5):
+        world.submit(f"t{number}")
+        world.succeed(f"t{number}/0.1")
+    assert world.scheduler.story("t0") == [] and world.scheduler.story("t5") != []
+    assert started(world.submit("t0")) == [("t0/0.1", "a")]
+
+
+def test_an_impossible_move_tells_the_story_of_the_attempt(world):
+    world.devices("a")
+    world.submit()
+    attempt = world.scheduler.task("t").live["t/0.1"]
+    attempt.state = AttemptState.STOPPED
+    with pytest.raises(AssertionError, match="attempt t/0.1 on a, stopped"):
+        attempt.move("renewed")
+
+
+# ---- cost ------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_devices_cost_no_more_an_event_than_ten(monkeypatch):
+    """Count comparisons of costs, the work of the heaps, rather than seconds."""
+    counted = {}
+    for fleet in (10, 10000):
+        calls = 0
+
+        def cost(*, running, slots, speed, load):
+            nonlocal calls
+            calls += 1
+            return (1.0 + running / slots) / (speed or 1.0)
+
+        monkeypatch.setattr("discompute_lite.core.records.placement_cost", cost)
+        scheduler = Scheduler(random.Random(1))
+        for number in range(fleet):
+            scheduler.apply(DeviceReady(f"d{number:05d}", 1, 1.0 + number % 7), 0.0)
+        before, running = calls, []
+        actions = scheduler.apply(TaskSubmitted("t", 12000), 0.0)
+        after_submit = calls
+        running = [action.attempt_id for action in actions if isinstance(action, StartAttempt)]
+        assert len(running) == fleet
+        for attempt_id in running[:10]:
+            scheduler.apply(AttemptSucceeded(attempt_id), 1.0)
+            scheduler.apply(LeaseRenewed("d00003", ()), 1.0)
+        assert after_submit - before <= 3 * fleet
+        counted[fleet] = calls - after_submit
+        pool = scheduler._books.pools[()]
+        assert len(pool._heap) <= 64 + 2 * fleet + 1
+    assert counted[10000] <= counted[10] <= 40
+
+
+# ---- whatever happens ------------------------------------------------------------------------------
+
+
+DEVICES = st.sampled_from(["a", "b", "c", "d"])
+TASKS = st.sampled_from(["x", "y", "z"])
+
+
+class AnythingHappens(RuleBasedStateMachine):
+    """Feed every event in every order: invariants hold, slots are kept, each subtask has one result at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.scheduler = Scheduler(random.Random(2))
+        self.now = 0.0
+        self.slots, self.running, self.old, self.accepted = {}, {}, [], set()
+        self.open, self.ended = {}, []
+
+    def feed(self, event):
+        for action in self.scheduler.apply(event, self.now):
+            if isinstance(action, StartAttempt):
+                assert action.attempt_id not in self.running and action.attempt_id not in self.old
+                self.running[action.attempt_id] = action.device_id
+                mine = [key for key, where in self.running.items() if where == action.device_id]
+                assert len(mine) <= self.slots[action.device_id], "over capacity"
+            elif isinstance(action, StopAttempt):
+                self.forget(action.attempt_id)
+            elif isinstance(action, AcceptResult):
+                assert (action.task_id, action.index) not in self.accepted, "two results"
+                self.accepted.add((action.task_id, action.index))
+            elif isinstance(action, (FinishTask, FailTask, EndCancelled)):
+                total = self.open.pop(action.task_id)
+                if isinstance(action, FinishTask):
+                    assert {(action.task_id, index) for index in range(total)} <= self.accepted
+                assert not [key for key in self.running if key.startswith(action.task_id + "/")]
+
+    def forget(self, attempt_id):
+        if self.running.pop(attempt_id, None):
+            self.old.append(attempt_id)
+
+    def pick(self, number):
+        return list(self.running)[number % len(self.running)] if self.running else "x/0.99"
+
+    @rule(task=TASKS, subtasks=st.integers(0, 6), priority=st.integers(-1, 12), limit=st.integers(0, 2),
+          requires=st.sampled_from([(), ("gpu",)]))
+    def submit(self, task, subtasks, priority, limit, requires):
+        name = f"{task}{len(self.ended)}"
+        self.ended.append(name)
+        self.open[name] = subtasks
+        self.feed(TaskSubmitted(name, subtasks, priority, requires, limit))
+
+    @rule(device=DEVICES, slots=st.integers(0, 3), gpu=st.booleans(), load=st.floats(0, 1))
+    def ready(self, device, slots, gpu, load):
+        self.slots[device] = slots
+        self.feed(DeviceReady(device, slots, 1.0, load, ("gpu",) if gpu else ()))
+
+    @rule(device=DEVICES, clean=st.booleans())
+    def lost(self, device, clean):
+        for attempt_id in [key for key, where in self.running.items() if where == device]:
+            self.forget(attempt_id)
+        self.feed(DeviceLost(device, "gone", clean))
+
+    @rule(number=st.integers(0, 99))
+    def succeed(self, number):
+        attempt_id = self.pick(number)
+        self.forget(attempt_id)
+        self.feed(AttemptSucceeded(attempt_id))
+
+    @rule(number=st.integers(0, 99), blame=st.sampled_from(["device", "device", "refused", "task"]))
+    def fail(self, number, blame):
+        attempt_id = self.pick(number)
+        self.forget(attempt_id)
+        self.feed(AttemptFailed(attempt_id, blame, "why"))
+
+    @rule(number=st.integers(0, 99))
+    def speak_late(self, number):
+        if self.old:
+            late = self.scheduler.late
+            self.feed(AttemptSucceeded(self.old[number % len(self.old)]))
+            assert self.scheduler.late == late + 1
+
+    @rule(device=DEVICES)
+    def renew(self, device):
+        mine = tuple(key for key, where in self.running.items() if where == device)
+        self.feed(LeaseRenewed(device, mine))
+
+    @rule(number=st.integers(0, 99))
+    def cancel(self, number):
+        if self.open:
+            self.feed(CancelAsked(list(self.open)[number % len(self.open)], "why"))
+
+    @rule(seconds=st.sampled_from([0.0, 0.3, 1.0, 8.0, 16.0, 100.0]))
+    def wait(self, seconds):
+        self.now += seconds
+        self.feed(Tick())
+        due = self.scheduler.next_deadline()
+        assert due is None or due > self.now
+
+    @invariant()
+    def holds(self):
+        self.scheduler.check()
+        assert set(self.scheduler._books.attempts) == set(self.running)
+
+    def teardown(self):
+        """With the faults off every task ends."""
+        for device in ("a", "b", "c", "d"):
+            self.ready(device, 2, True, 0.0)
+        for _ in range(500):
+            if not self.open:
+                return
+            if self.running:
+                self.succeed(0)
+            else:
+                self.wait(1.0)
+        raise AssertionError(f"these never ended: {self.open}")
+
+
+AnythingHappens.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestAnythingHappens = AnythingHappens.TestCase

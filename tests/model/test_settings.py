@@ -1,0 +1,344 @@
+"""Settings: one table, four sources, one value; whatever does not fit is refused by name, source and advice."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.model.errors import SettingsError
+from discompute_lite.model.limits import Limits
+from discompute_lite.model.setting_kinds import write_setting
+from discompute_lite.model.settings import (
+    ACCEPT_WORDS,
+    ANNOUNCE_WORDS,
+    DISCOVERY_WAYS,
+    SETTINGS,
+    Settings,
+    load_settings,
+    settings_rows,
+    settings_table_markdown,
+    settings_yaml,
+    unknown_environment,
+)
+from discompute_lite.model.yaml_writer import dump_yaml
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+LIMIT_FIELDS = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(Limits)}
+TOKEN = "correct-horse-battery"
+
+
+def load(*, flags=None, environ=None, file=None):
+    return load_settings(flags or {}, environ or {}, file, "conf.yaml")
+
+
+def assert_refused(words, **sources):
+    with pytest.raises(SettingsError) as refusal:
+        load(**sources)
+    for word in words:
+        assert word in refusal.value.message
+    assert "\n" not in refusal.value.message and ";" in refusal.value.message
+    assert refusal.value.exit_status == 2
+    return refusal.value.message
+
+
+# ---- any value, from any source ------------------------------------------------------------------
+
+VISIBLE = st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=64)
+LINES = VISIBLE.map(str.strip).filter(lambda text: text and text.isprintable())
+HOSTS = st.one_of(st.from_regex(r"\A[a-z]([a-z0-9-]{0,10}[a-z0-9])?(\.[a-z]{2,6})?\Z"), st.ip_addresses(v=4).map(str),
+                  st.ip_addresses(v=6).map("[{}]".format)).filter(lambda host: host != "none")
+
+
+def limit_numbers(name):
+    whole = isinstance(LIMIT_FIELDS[name], int)
+    numbers = st.integers(1, 2 ** 53) if whole else st.floats(0.001, 1e8)
+    return numbers.map(lambda number: (name, number))
+
+
+VALUES = {
+    "name": LINES, "state_dir": LINES, "discovery_interface": LINES,
+    "device_id": st.from_regex(r"\A[A-Z0189 _-]{1,7}[0189]\Z").map(str.strip),
+    "port": st.integers(0, 65535), "discovery_port": st.integers(1, 65535), "slots": st.integers(0, 1024),
+    "bind": st.one_of(st.just("all"), st.ip_addresses().map(str)),
+    "discovery": st.sets(st.sampled_from(DISCOVERY_WAYS)).map(lambda ways: tuple(w for w in DISCOVERY_WAYS if w in ways)),
+    "broadcast_interval": st.floats(0.1, 3600), "battery_min": st.floats(0, 1), "task_memory": st.floats(0.01, 1),
+    "peers": st.lists(st.tuples(HOSTS, st.integers(1, 65535)).map("{0[0]}:{0[1]}".format), unique=True).map(tuple),
+    "executor": st.sampled_from(["process", "thread", "pool:make", "my.pool:Pool.shared"]),
+    "accept": st.sampled_from(ACCEPT_WORDS), "announce": st.sampled_from(ANNOUNCE_WORDS),
+    "limits": st.lists(st.sampled_from(sorted(LIMIT_FIELDS)).flatmap(limit_numbers), unique_by=lambda pair: pair[0]).map(
+        lambda pairs: tuple(sorted(pairs, key=lambda pair: list(LIMIT_FIELDS).index(pair[0])))),
+}
+
+
+def values_of(setting):
+    return st.booleans() if isinstance(setting.default, bool) else VALUES[setting.name]
+
+
+@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if not setting.secret], ids=lambda each: each.name)
+@given(st.data())
+def test_a_value_is_the_same_from_file_environment_and_flag(setting, data):
+    value = data.draw(values_of(setting))
+    text = write_setting(value)
+    from_file = load(file=f"{setting.key}: {dump_yaml(setting.kind.to_plain(value))}")
+    from_quoted_text = load(file=f"{setting.key}: {dump_yaml(text)}")
+    from_environment = load(environ={setting.environment: text})
+    from_flag = load(flags={setting.name: text})
+    expected = Settings(**{setting.name: value})
+    assert getattr(expected, setting.name) == value and type(getattr(expected, setting.name)) is type(value)
+    assert from_file == from_quoted_text == from_environment == from_flag == expected
+    assert from_file.source_of(setting.name) == "conf.yaml line 1"
+    assert from_environment.source_of(setting.name) == f"environment {setting.environment}"
+    assert from_flag.source_of(setting.name) == setting.flag
+    assert load(file=settings_yaml(expected)) == expected
+
+
+@given(st.sampled_from([setting for setting in SETTINGS if not setting.secret]), st.text(max_size=20))
+def test_any_text_is_taken_or_refused_by_name(setting, text):
+    try:
+        taken = load(flags={setting.name: text})
+    except SettingsError as refusal:
+        assert refusal.message.startswith(f"{setting.key} ({setting.flag}) cannot be ")
+    else:
+        assert load(flags={setting.name: write_setting(getattr(taken, setting.name))}) == taken
+
+
+# ---- which source wins ---------------------------------------------------------------------------
+
+
+def test_defaults_are_the_documented_ones():
+    settings = load()
+    assert settings == Settings()
+    assert (settings.port, settings.discovery_port, settings.broadcast_interval) == (8080, 5005, 2.5)
+    assert settings.tls and settings.task_network and not settings.interop and not settings.allow_pickle
+    assert settings.discovery == ("broadcast", "mdns", "peers", "exchange", "sweep")
+    assert (settings.bind, settings.announce, settings.battery_min) == ("all", "open", 0.2)
+    assert {settings.source_of(setting.name) for setting in SETTINGS} == {"default"}
+
+
+def test_flags_win_over_environment_over_file_over_defaults():
+    file, environ, flags = "name: a\nport: 1\nslots: 1", {"DISCOMPUTE_PORT": "2", "DISCOMPUTE_SLOTS": "2"}, {"slots": "3"}
+    settings = load(file=file, environ=environ, flags=flags)
+    assert (settings.name, settings.port, settings.slots, settings.bind) == ("a", 2, 3, "all")
+    assert [settings.source_of(name) for name in ("name", "port", "slots", "bind")] == [
+        "conf.yaml line 1", "environment DISCOMPUTE_PORT", "--slots", "default"]
+
+
+def test_a_default_that_was_given_has_its_source():
+    assert load(flags={"port": "8080"}).source_of("port") == "--port"
+
+
+def test_a_list_replaces_a_list_whole():
+    settings = load(file="peers: [a, b]\nlimits: {tasks: 1}", environ={"DISCOMPUTE_PEERS": "c"}, flags={"limits": "none"})
+    assert settings.peers == ("c:8080",) and settings.limits == ()
+
+
+def test_what_is_empty_or_none_is_not_given():
+    settings = load(file="# nothing\nport:\npeers: ~", environ={"DISCOMPUTE_PORT": ""}, flags={"port": None, "name": None})
+    assert settings.source_of("port") == settings.source_of("peers") == "default"
+    assert load(file="") == load(file="---\n") == load(file=None) == Settings()
+
+
+def test_an_empty_flag_takes_a_text_back_to_automatic():
+    assert load(file="name: Ada", flags={"name": ""}).name == ""
+
+
+def test_a_wrong_value_is_refused_even_where_another_wins():
+    assert_refused(["port", "conf.yaml line 1"], file="port: no", flags={"port": "1"})
+
+
+def test_flags_may_have_hyphens():
+    assert load(flags={"device-id": "Ada"}).device_id == load(flags={"device_id": "Ada"}).device_id == "Ada"
+
+
+# ---- names that are no settings ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key, words", [
+    ("device_id: x", ["conf.yaml line 1", "write device-id"]), ("\nprot: 1", ["conf.yaml line 2", "'prot'", "write port"]),
+    ("Port: 1", ["write port"]), ("brodcast-intervall: 3", ["write broadcast-interval"]), ("zzzz: 1", ["config --show"]),
+    ("- port", ["line 1", "port: 8080"]), ("port 8080", ["line 1", "port: 8080"]), ("sources: {}", ["no setting"]),
+    ("port: 1\nport: 2", ["line 2", "second time"]),
+])
+def test_a_file_that_says_something_else_is_refused(key, words):
+    assert_refused(words, file=key)
+
+
+def test_an_unknown_flag_is_refused():
+    assert_refused(["--prot", "write port"], flags={"prot": "1"})
+
+
+def test_unknown_variables_are_told_not_refused():
+    environ = {"DISCOMPUTE_PROT": "1", "DISCOMPUTE_PORT": "1", "DISCOMPUTE_CONFIG": "x", "DISCOMPUTE_TEST_SCALE": "2",
+               "DISCOMPUTE_CONTROL_TOKEN": TOKEN, "PATH": "x", "DISCOMPUTE_A": "1"}
+    assert load(environ=environ).port == 1
+    assert unknown_environment(environ) == ("DISCOMPUTE_A", "DISCOMPUTE_PROT")
+
+
+# ---- what fits -----------------------------------------------------------------------------------
+
+TAKEN = [
+    ("debug", "1", True), ("debug", " Yes ", True), ("tls", "off", False), ("tls", "0", False), ("port", "0x1F90", 8080),
+    ("port", "010", 10), ("broadcast_interval", "3", 3.0), ("battery_min", "1e-1", 0.1), ("bind", "localhost", "127.0.0.1"),
+    ("bind", "0:0:0:0:0:0:0:1", "::1"), ("bind", "127.0.0.5", "127.0.0.5"), ("discovery", "sweep, mdns", ("mdns", "sweep")),
+    ("discovery", "none", ()), ("peers", "h, 10.0.0.1:1,[::1], [0::2]:3", ("h:8080", "10.0.0.1:1", "[::1]:8080", "[::2]:3")),
+    ("peers", "a,a:8080", ("a:8080",)), ("peers", "none", ()), ("peers", "none:1", ("none:1",)), ("executor", "", ""),
+    ("peers", "[fe80::1%en0]:8080", ("[fe80::1%en0]:8080",)),
+    ("limits", "attachments=8, line-bytes=4096", (("line-bytes", 4096), ("attachments", 8))),
+    ("limits", "idle-s=5", (("idle-s", 5.0),)), ("device_id", "kitchen", "kitchen"), ("device_id", "work-shop", "work-shop"),
+    ("device_id", "Living room", "Living room"), ("device_id", "a" * 53, "a" * 53), ("name", " Ada’s Mac ", "Ada’s Mac"),
+]
+WRONG = [
+    ("debug", "maybe"), ("debug", ""), ("debug", "2"), ("port", "-1"), ("port", "65536"), ("port", "8080.0"), ("port", "abc"),
+    ("port", ""), ("port", "1e400"), ("port", "9" * 500), ("port", "true"), ("port", "8_080"), ("port", "٣"),
+    ("broadcast_interval", "0"), ("broadcast_interval", ".nan"), ("broadcast_interval", ".inf"), ("battery_min", "20"),
+    ("battery_min", "20%"), ("bind", "eth0"), ("bind", "300.1.1.1"), ("bind", "127.1"), ("bind", "ALL"), ("bind", ""),
+    ("discovery", "pigeon"), ("discovery", "mdns,,sweep"), ("peers", "a:0"), ("peers", "a:65536"), ("peers", "::1"),
+    ("peers", "a b"), ("peers", "a,"), ("peers", "http://a"), ("peers", "1.2.3.400"), ("peers", "[1.2.3.4]:1"),
+    ("peers", "[x]:1"), ("peers", "-a"), ("peers", "a:b"), ("peers", "[::1"), ("peers", "bücher"), ("executor", "fork"),
+    ("executor", "a:b:c"), ("executor", "a.:b"), ("executor", "a b:c"), ("slots", "1025"), ("accept", "all"),
+    ("announce", "Open"), ("announce", ""), ("name", "a" * 65), ("name", "a\nb"), ("name", "   "), ("name", "\x1b[31m"),
+    ("device_id", "k3fq9zt2"[:4] + "aaaa" * 1 + ":80"), ("device_id", "abcdefgh"), ("device_id", "WORKSHOP"),
+    ("device_id", "a" * 52), ("device_id", "mac:8080"), ("state_dir", "a\0b"), ("limits", "tasks=0"), ("limits", "tasks=-1"),
+    ("limits", "tasks=1.5"), ("limits", "line_bytes=1"), ("limits", "tasks"), ("limits", "tasks=1,tasks=2"),
+    ("limits", "tasks=1=2"), ("limits", "idle-s=.inf"), ("limits", "idle-s=.nan"), ("limits", "tasks=1e99"),
+]
+
+
+@pytest.mark.parametrize("name, text, value", TAKEN)
+def test_text_that_fits(name, text, value):
+    taken = getattr(load(flags={name: text}), name)
+    assert taken == value and type(taken) is type(value)
+
+
+@pytest.mark.parametrize("name, text", WRONG, ids=lambda each: repr(each)[:24])
+def test_text_that_does_not_fit(name, text):
+    setting = BY_NAME[name]
+    assert_refused([f"{setting.key} ({setting.flag}) cannot be", "write " + setting.kind.wanted], flags={name: text})
+    if text:
+        assert_refused([f"({'environment ' + setting.environment})"], environ={setting.environment: text})
+
+
+@pytest.mark.parametrize("file, words", [
+    ("name: 007", ["name", "7", "quotes"]), ("name: true", ["True", "quotes"]), ("peers: {a: 1}", ["peers", "host:port"]),
+    ("peers: [a, 'b:0']", ["'b:0'"]), ("peers: [1]", ["cannot be 1"]), ("debug: 2", ["true or false"]),
+    ("debug: []", ["true or false"]), ("port: 80.5", ["80.5", "0 to 65535"]), ("port: true", ["True"]),
+    ("port: [1]", ["whole number"]), ("announce: false", ["one of open, private, off"]), ("bind: 127", ["127.0.0.1"]),
+    ("limits: {line-byte: 1}", ["'line-byte'", "line-bytes"]), ("limits: {tasks: 0}", ["cannot be 0", "above 0"]),
+    ("limits: {tasks: true}", ["True"]), ("limits: [tasks]", ["'tasks'"]), ("limits: [1]", ["cannot be 1"]),
+    ("limits: 5", ["cannot be 5"]), ("executor: 1", ["module:callable"]), ("discovery: true", ["broadcast"]),
+    ("name: " + "x" * 5000, ["xxx...", "64"]),
+])
+def test_a_file_value_that_does_not_fit(file, words):
+    message = assert_refused(["conf.yaml line 1", "write", *words], file=file)
+    assert len(message) < 1200
+
+
+def test_yes_and_off_mean_what_they_say():
+    assert load(file="debug: yes\ntls: off\nannounce: off\ninterop: 1") == Settings(
+        debug=True, tls=False, announce="off", interop=True)
+
+
+def test_a_bad_yaml_file_is_refused_with_its_line():
+    assert_refused(["conf.yaml line 2", "tab"], file="port: 1\n\tname: x")
+
+
+# ---- the secret ----------------------------------------------------------------------------------
+
+
+def test_the_control_token_comes_from_the_environment_alone():
+    assert load(environ={"DISCOMPUTE_CONTROL_TOKEN": TOKEN}).control_token == TOKEN
+    for sources in ({"file": f"control-token: {TOKEN}"}, {"flags": {"control_token": TOKEN}}):
+        assert TOKEN not in assert_refused(["control-token", "DISCOMPUTE_CONTROL_TOKEN"], **sources)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 15, "x" * 257, "sixteen letters and spaces", "sixteen-and-\xe9-more"])
+def test_a_token_that_does_not_fit_is_not_shown(token):
+    assert token not in assert_refused(["control-token", "16 to 256"], environ={"DISCOMPUTE_CONTROL_TOKEN": token})
+
+
+def test_the_control_token_is_shown_nowhere():
+    settings = load(environ={"DISCOMPUTE_CONTROL_TOKEN": TOKEN})
+    assert TOKEN not in repr(settings) + str(settings_rows(settings)) + settings_yaml(settings)
+    assert ("control-token", "(set)", "environment DISCOMPUTE_CONTROL_TOKEN") in settings_rows(settings)
+    assert ("control-token", "(not set)", "default") in settings_rows(Settings())
+    assert BY_NAME["control_token"].flag == ""
+
+
+# ---- the settings themselves ---------------------------------------------------------------------
+
+
+def test_settings_made_in_code_are_checked_and_brought_into_form():
+    settings = Settings(peers=["a"], limits={"tasks": 3}, bind="localhost", battery_min=1)
+    assert (settings.peers, settings.limits, settings.bind) == (("a:8080",), (("tasks", 3),), "127.0.0.1")
+    assert type(settings.battery_min) is float
+    assert settings.source_of("peers") == "the program" and settings.source_of("port") == "default"
+    with pytest.raises(SettingsError, match=r"port \(the program\) cannot be 70000"):
+        Settings(port=70000)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.port = 1
+    assert hash(settings) == hash(settings.replace())
+
+
+def test_replacing_checks_and_forgets_the_old_source():
+    settings = load(flags={"port": "1", "name": "Ada"})
+    changed = settings.replace(port=2)
+    assert (changed.port, changed.source_of("port")) == (2, "the program")
+    assert changed.source_of("name") == "--name" and settings.port == 1
+    with pytest.raises(SettingsError, match="slots"):
+        settings.replace(slots=-1)
+
+
+def test_limits_are_changed_by_name_on_phone_and_computer():
+    settings = load(file="limits: {line-bytes: 4096, idle-s: 5}")
+    for phone, standard in ((False, Limits()), (True, Limits.for_phone())):
+        assert settings.limits_for(phone) == dataclasses.replace(standard, line_bytes=4096, idle_s=5.0)
+        assert Settings().limits_for(phone) == standard
+    assert Limits() != Limits.for_phone()
+
+
+# ---- the table -----------------------------------------------------------------------------------
+
+CLI_PAGE = {
+    "debug", "name", "device-id", "port", "bind", "tls", "discovery", "discovery-port", "discovery-interface",
+    "broadcast-interval", "peers", "executor", "slots", "battery-min", "accept", "announce", "interop", "task-network",
+    "state-dir",
+}
+
+
+def test_every_documented_setting_is_there_with_three_names():
+    assert {setting.key for setting in SETTINGS} >= CLI_PAGE
+    setting = BY_NAME["device_id"]
+    assert (setting.key, setting.flag, setting.environment) == ("device-id", "--device-id", "DISCOMPUTE_DEVICE_ID")
+    for setting in SETTINGS:
+        assert setting.help and setting.default_text and setting.kind.label and setting.kind.wanted
+        assert setting.check(setting.default) == setting.default
+    # argparse reads % in a help text as a format.
+    assert not [setting.key for setting in SETTINGS if "%" in setting.help]
+
+
+def test_rows_show_values_and_say_automatic_ones_in_words():
+    rows = {key: (value, source) for key, value, source in settings_rows(load(flags={"peers": "a,b", "slots": "2"}))}
+    assert list(rows) == [setting.key for setting in SETTINGS]
+    assert rows["peers"] == ("[a:8080, b:8080]", "--peers") and rows["slots"] == ("2", "--slots")
+    assert rows["name"] == ("the device's own", "default") and rows["tls"] == ("true", "default")
+    assert rows["state-dir"] == ("~/.discompute (~/Documents/.discompute on iOS)", "default")
+    assert {key: value for key, value, _ in settings_rows(Settings(port=0, battery_min=0))}["port"] == "0"
+    assert {key: value for key, value, _ in settings_rows(Settings())}["slots"] == "CPU cores (1 on a phone)"
+
+
+def test_the_written_file_names_sources_and_survives_odd_file_names():
+    settings = load_settings({}, {}, "name: x", "odd\nport: 1\x00.yaml")
+    text = settings_yaml(settings)
+    assert "name: x  # odd?port: 1?.yaml line 1\n" in text and "port: 8080  # default\n" in text
+    assert load(file=text) == settings
+
+
+def test_the_markdown_table_has_a_row_a_setting():
+    lines = settings_table_markdown().splitlines()
+    assert len(lines) == 2 + len(SETTINGS) and {line.count("|") for line in lines} == {5}
+    assert "| port | 8080 | `DISCOMPUTE_PORT` | where to listen" in "\n".join(lines)
+    assert "| `~/.discompute` (`~/Documents/.discompute` on iOS) |" in "\n".join(lines)
+    assert "`DISCOMPUTE_CONTROL_TOKEN` only" in "\n".join(lines)

@@ -1,0 +1,375 @@
+"""Run every check of this repository: `python3 tools/check.py`, on a fresh machine too.
+
+Knows:   how to find Pythons, make environments for them, and run lint, types and the tests on each.
+Refuses: to know what is checked: that stands in pyproject.toml and in tests/.
+Read next: pyproject.toml (the tools' settings), tests/house (the house rules), tools/README.md.
+
+Lint and types run first, then the portable tests on every other Python that is found, then everything on
+one Python; the last line printed is pytest's summary. Exit codes: 0 all passed, 1 something failed, 2 could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import concurrent.futures
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+ROOT = Path(__file__).resolve().parent.parent
+#: One virtual environment a Python and a list of requirements; git-ignored, safe to delete.
+ENVIRONMENTS = ROOT / ".venv-check"
+#: What we promise to run on (`requires-python` says at least the first).
+PROMISED = tuple((3, minor) for minor in range(9, 15))
+#: From here on every tool and every library of the extras has wheels.
+FULL_FROM = (3, 11)
+#: Enough for the tests that run everywhere; the rest of the `test` extra serves one Python.
+PORTABLE_NEEDS = ("pytest", "hypothesis")
+#: What every Python runs: no comparisons with other libraries, and few real processes.
+PORTABLE_TESTS = "not against and (not system or smoke)"
+#: What `--fast` runs, on one Python.
+FAST_TESTS = "not against and not system and not slow and not namespaces"
+#: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
+STAGE_LIMIT_S = 600.0
+LONG_STAGE_LIMIT_S = 5400.0
+INSTALL_LIMIT_S = 400.0
+#: Asked of each interpreter found. No ensurepip: Debian ships Python without `venv` working.
+PROBE = (
+    "import sys, importlib.util as u; print(sys.implementation.name, *sys.version_info[:2],"
+    " int(bool(u.find_spec('venv') and u.find_spec('ensurepip'))))"
+)
+
+Version = Tuple[int, int]
+
+
+class CannotCheck(Exception):
+    """Carry one sentence that says why nothing could be run and what to do."""
+
+
+def name_version(version: Version) -> str:
+    """Return 3.9 for (3, 9)."""
+    return ".".join(map(str, version))
+
+
+class Python(NamedTuple):
+    """One interpreter found on this machine."""
+
+    version: Version
+    path: str
+    can_venv: bool
+
+    def __str__(self) -> str:
+        return f"Python {name_version(self.version)}"
+
+
+@dataclass
+class Outcome:
+    """What one stage came to."""
+
+    name: str
+    passed: bool
+    seconds: float
+    summary: str
+    output: str = ""
+
+
+# ---- the Pythons of this machine ------------------------------------------------------------------
+
+
+def find_pythons() -> List[Python]:
+    """Return one CPython for each version from 3.9 on, newest first; the running one stands for its version."""
+    found: Dict[Version, Python] = {}
+    for path in [sys.executable, *_candidate_paths()]:
+        python = _ask_python(path)
+        if python is None or python.version < PROMISED[0]:
+            continue
+        known = found.get(python.version)
+        if known is None or (python.can_venv and not known.can_venv):
+            found[python.version] = python
+    return sorted(found.values(), reverse=True)
+
+
+def _candidate_paths() -> List[str]:
+    names = ["python" + name_version(version) for version in (*PROMISED, (3, 15), (3, 16))] + ["python3"]
+    paths = [path for name in names for path in [shutil.which(name)] if path]
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    paths += sorted(str(path) for path in versions.glob("3.*/bin/python3"))
+    if os.name == "nt" and shutil.which("py"):
+        listing = _run(["py", "-0p"], limit_s=20)[1]
+        paths += re.findall(r"\S:\\.*?python\.exe", listing)
+    seen: Dict[str, str] = {}
+    for path in paths:
+        seen.setdefault(os.path.realpath(path), path)
+    return list(seen.values())
+
+
+def _ask_python(path: str) -> Optional[Python]:
+    code, output = _run([path, "-c", PROBE], limit_s=20)
+    words = output.split()
+    if code != 0 or len(words) != 4 or words[0] != "cpython":
+        return None
+    return Python((int(words[1]), int(words[2])), path, words[3] == "1")
+
+
+# ---- environments ---------------------------------------------------------------------------------
+
+
+def read_extras() -> Dict[str, List[str]]:
+    """Return the optional requirements of pyproject.toml; Python 3.9 has no TOML reader, our lists need none."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.split("[project.optional-dependencies]", 1)[1].split("\n[", 1)[0]
+    return {name: ast.literal_eval(body) for name, body in re.findall(r"^(\w+) = (\[.*?^\])", section, re.M | re.S)}
+
+
+def full_requirements() -> List[str]:
+    """Return all that one Python needs to run everything."""
+    extras = read_extras()
+    return extras["test"] + [item for item in extras["dev"] if not item.startswith("discompute-lite")]
+
+
+def portable_requirements() -> List[str]:
+    """Return what every Python needs."""
+    return [item for item in read_extras()["test"] if re.split(r"[^\w-]", item)[0] in PORTABLE_NEEDS]
+
+
+def environment_for(python: Python, requirements: List[str]) -> str:
+    """Return the interpreter of a ready environment, making it where it is missing; raise CannotCheck."""
+    key = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:10]
+    folder = ENVIRONMENTS / f"{name_version(python.version)}-{key}"
+    inner = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if (folder / "ready").exists() and inner.exists():
+        return str(inner)
+    if not python.can_venv:
+        raise CannotCheck(f"{python} cannot make virtual environments; install its venv and ensurepip modules")
+    shutil.rmtree(folder, ignore_errors=True)
+    code, output = _run([python.path, "-m", "venv", str(folder)], limit_s=INSTALL_LIMIT_S)
+    if code != 0:
+        raise CannotCheck(f"{python} could not make a virtual environment: {_last_line(output)}")
+    install = [str(inner), "-m", "pip", "install", "-q", "--no-input", "--only-binary", ":all:", *requirements]
+    code, output = _run(install, limit_s=INSTALL_LIMIT_S)
+    if code != 0:
+        raise CannotCheck(
+            f"pip could not install the test requirements for {python} ({_last_line(output)}); check the network"
+        )
+    (folder / "ready").touch()
+    return str(inner)
+
+
+def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
+    """Return the Python that runs everything: this one if recent enough, else the newest with all wheels."""
+    recent = [python for python in pythons if python.version >= FULL_FROM] or pythons
+    order = sorted(recent, key=lambda python: python.version != sys.version_info[:2])
+    reasons = []
+    for python in order:
+        try:
+            return python, environment_for(python, full_requirements())
+        except CannotCheck as error:
+            reasons.append(str(error))
+    if _run([sys.executable, "-c", "import pytest, hypothesis"], limit_s=60)[0] == 0:
+        print(f"{reasons[0]}; going on with what {sys.executable} has", flush=True)
+        return Python((sys.version_info[0], sys.version_info[1]), sys.executable, False), sys.executable
+    raise CannotCheck(f"{reasons[0]}; or install pytest and hypothesis for {sys.executable}")
+
+
+# ---- stages ---------------------------------------------------------------------------------------
+
+
+def run_tool(name: str, python: str, arguments: List[str]) -> Outcome:
+    """Run one linter; a linter that is not installed is named, not passed over."""
+    if _run([python, "-c", f"import {name}"], limit_s=60)[0] != 0:
+        return Outcome(name, True, 0.0, f"not run: {name} is not installed")
+    begun = time.monotonic()
+    code, output = _run([python, "-m", name, *arguments], limit_s=STAGE_LIMIT_S)
+    return Outcome(name, code == 0, time.monotonic() - begun, "passed" if code == 0 else "FAILED", output)
+
+
+def run_tests(name: str, python: str, arguments: List[str], *, limit_s: float, **extra: str) -> Outcome:
+    """Run pytest with `extra` in its environment; the summary is its last line."""
+    begun = time.monotonic()
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *arguments]
+    code, output = _run(command, limit_s=limit_s, **extra)
+    summary = _last_line(output)
+    if not count_results(summary):
+        summary, code = "FAILED: pytest ended without results", code or 1
+    return Outcome(name, code == 0, time.monotonic() - begun, summary, output)
+
+
+def run_portable(python: Python) -> Outcome:
+    """Run on one more Python what every Python runs."""
+    try:
+        inner = environment_for(python, portable_requirements())
+    except CannotCheck as error:
+        return Outcome(str(python), True, 0.0, f"not run: {error}")
+    # Two of these share the machine, so their deadlines are generous.
+    scale = os.environ.get("DISCOMPUTE_TEST_SCALE", "3")
+    return run_tests(
+        str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_SCALE=scale
+    )
+
+
+def count_results(line: str) -> Dict[str, int]:
+    """Return the counts of pytest's summary line by word, `errors` as `error`; {} for any other line."""
+    if not re.search(r" in \d+\.\d+s", line):
+        return {}
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)(?=,| in )", line)}
+    if "errors" in counts:
+        counts["error"] = counts.pop("errors")
+    return counts
+
+
+def closing_line(last: Outcome, earlier: List[Outcome]) -> str:
+    """Return the line that ends it all: pytest's own, or one of its shape that counts earlier failures too."""
+    failed = [outcome for outcome in earlier if not outcome.passed]
+    counts = count_results(last.summary)
+    if counts and not failed:
+        return last.summary
+    counts = counts or {"error": 1}
+    for outcome in failed:
+        theirs = count_results(outcome.summary)
+        bad = {word: theirs[word] for word in ("failed", "error") if theirs.get(word)} or {"error": 1}
+        for word, number in bad.items():
+            counts[word] = counts.get(word, 0) + number
+    said = []
+    for word in sorted(counts, key=("failed passed skipped deselected error").find):
+        said.append(f"{counts[word]} {word}{'s' if word == 'error' and counts[word] > 1 else ''}")
+    seconds = sum(outcome.seconds for outcome in [*earlier, last])
+    return " {} in {:.2f}s ".format(", ".join(said), seconds).center(100, "=")
+
+
+# ---- running and saying ---------------------------------------------------------------------------
+
+#: The commands that run now; an interrupt ends them with all they have started.
+_CHILDREN: List[subprocess.Popen[bytes]] = []
+
+
+def _run(command: List[str], *, limit_s: float, **extra: str) -> Tuple[int, str]:
+    """Run a command in the repository; return its exit code (124: took too long) and both its outputs."""
+    refused = ("DISCOMPUTE_", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("DISCOMPUTE_TEST_") or not name.startswith(refused)
+    }
+    environment.update(PYTHONUTF8="1", PIP_DISABLE_PIP_VERSION_CHECK="1", COLUMNS="100", **extra)
+    # A file and not a pipe: a process left behind by a test would hold a pipe open for ever.
+    with tempfile.TemporaryFile() as output:
+        try:
+            child = subprocess.Popen(
+                command, cwd=str(ROOT), env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )
+        except OSError as error:
+            return 127, str(error)
+        _CHILDREN.append(child)
+        try:
+            code = child.wait(limit_s)
+            late = ""
+        except subprocess.TimeoutExpired:
+            _end(child)
+            child.wait()
+            code, late = 124, f"\nended after {limit_s:.0f} s"
+        _CHILDREN.remove(child)
+        output.seek(0)
+        return code, output.read().decode("utf-8", "replace") + late
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill a command with all that it started and that stayed in its group."""
+    try:
+        if os.name == "nt":
+            child.kill()
+        else:
+            os.killpg(child.pid, signal.SIGKILL)
+    except OSError:
+        pass  # it ended by itself in the meantime
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    """Leave at once: two threads wait for commands that did not get the signal."""
+    for child in list(_CHILDREN):
+        _end(child)
+    os._exit(128 + number)
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "WARNING" not in line]
+    return lines[-1] if lines else "no output"
+
+
+def say(outcome: Outcome) -> Outcome:
+    """Print one line for a stage, and all it printed if it failed."""
+    if not outcome.passed:
+        print(outcome.output.rstrip(), flush=True)
+    print(f"{outcome.name:<12}{outcome.seconds:>7.1f} s   {outcome.summary.strip('= ')}", flush=True)
+    return outcome
+
+
+def say_last(outcome: Outcome, earlier: List[Outcome]) -> int:
+    """Print what the last run skipped, or all of it if it failed, and the closing line; return the exit code."""
+    lines = outcome.output.rstrip().splitlines()
+    if outcome.passed:
+        lines = [line for line in lines if line.startswith(("SKIPPED", "XFAIL"))]
+    elif count_results(outcome.summary):
+        lines.pop()
+    print("\n".join(lines), end="\n" if lines else "")
+    failed = [each.name for each in [*earlier, outcome] if not each.passed]
+    if failed:
+        print(f"NOT PASSED: {', '.join(failed)}")
+    print(closing_line(outcome, earlier), flush=True)
+    return 1 if failed else 0
+
+
+def check(*, fast: bool, long: bool) -> int:
+    """Run all stages; return the exit code."""
+    begun = time.monotonic()
+    pythons = find_pythons()
+    if not pythons:
+        raise CannotCheck("no Python 3.9 or newer is found on this machine; install one")
+    python, inner = full_environment(pythons)
+    say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        tools = [("ruff", ["check", "."]), ("mypy", [])]
+        earlier = list(map(say, pool.map(lambda tool: run_tool(tool[0], inner, tool[1]), tools)))
+        if not fast:
+            others = [other for other in pythons if other.version != python.version]
+            earlier += map(say, pool.map(run_portable, others))
+            for version in PROMISED:
+                if version not in [each.version for each in pythons]:
+                    say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
+    if fast:
+        last = run_tests(str(python), inner, ["-m", FAST_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES="25")
+    elif long:
+        last = run_tests(str(python), inner, [], limit_s=LONG_STAGE_LIMIT_S, DISCOMPUTE_TEST_LONG="1")
+    else:
+        last = run_tests(str(python), inner, [], limit_s=STAGE_LIMIT_S)
+    return say_last(last, earlier)
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the checks that the command line asks for; return the exit code."""
+    parser = argparse.ArgumentParser(description="Run every check of this repository.")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--fast", action="store_true", help="lint, types, pure tests on one Python: for every save")
+    kind.add_argument("--long", action="store_true", help="more rounds of the fuzzers and of the kill loops")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        return check(fast=options.fast, long=options.long)
+    except CannotCheck as error:
+        print(f"check: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
