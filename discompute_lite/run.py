@@ -29,7 +29,7 @@ from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.speed import SpeedReport
 from .host.store import StateFolder, default_state_folders, open_state
-from .model.device import Hardware
+from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
 from .model.settings import Settings, load_settings
 from .model.version import VERSION
@@ -87,6 +87,7 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         return None
     paths = [root.path] + [os.path.join(root.path, str(number)) for number in range(2, INSTANCES + 1)]
     for path in paths if root.path else []:
+        # A token that others could have read raises: the person has to know, whatever command was typed.
         running = StateFolder(path).running_node() if os.path.isdir(path) else None
         if running is not None:
             return running[0], settings.control_token or running[1]
@@ -167,7 +168,7 @@ class LocalNode:
         self.probe = probe or Probe()
         self._tell = tell
         self.hardware: Hardware = detect_hardware(self.probe)
-        self.limits = settings.limits_for(bool(self.hardware.app))
+        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
         self.loop = Loop()
         self.node: Node
         self.state: StateFolder
@@ -241,6 +242,11 @@ class LocalNode:
 
         return restore
 
+    def slots(self) -> int:
+        """Return how many subtasks run here at once."""
+        is_phone = self.hardware.type in PHONE_TYPES
+        return self.settings.slots or (1 if is_phone else max(1, self.hardware.capabilities.cpu_cores))
+
     def own_host(self) -> str:
         """Return the address under which other machines may call this one."""
         if self.settings.bind != "all":
@@ -273,7 +279,7 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=_LateDialler(self), transports=[TRANSPORTS.get(name)(self.loop, options) for name in wanted],
             executor=self._make_executor(), store=self.state, tell=self._tell, read_metrics=reader.read,
-            own_host=self.own_host, neighbours=_neighbours(settings.port),
+            slots=self.slots(), own_host=self.own_host, neighbours=_neighbours(settings.port),
             connection_closed=lambda connection: self._listener.forget(connection) if self._listener else None,
         )
 
@@ -282,7 +288,7 @@ class LocalNode:
         return Dialler(self.loop, self.node, self.limits, loopback_only=stays_on_loopback(self.settings.bind))
 
     def _make_executor(self) -> Any:
-        wanted, slots = self.settings.executor, self.settings.slots or max(1, self.hardware.capabilities.cpu_cores)
+        wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
             return ExternalExecutor(_load_executor(wanted))
         if wanted == "thread" or (not wanted and not has_processes(self.probe)):

@@ -338,17 +338,21 @@ def check(*, fast: bool, long: bool) -> int:
     python, inner = full_environment(pythons)
     say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        tools = [("ruff", ["check", "."]), ("mypy", [])]
-        earlier = list(map(say, pool.map(lambda tool: run_tool(tool[0], inner, tool[1]), tools)))
-        if not fast:
-            others = [other for other in pythons if other.version != python.version]
-            earlier += map(say, pool.map(run_portable, others))
-            for version in PROMISED:
-                if version not in [each.version for each in pythons]:
-                    say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
+        stages = [pool.submit(run_tool, "ruff", inner, ["check", "."]), pool.submit(run_tool, "mypy", inner, [])]
+        if fast:
+            final = pool.submit(
+                run_tests, str(python), inner, ["-m", FAST_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES="25"
+            )
+        else:
+            stages += [pool.submit(run_portable, other) for other in pythons if other.version != python.version]
+        earlier = [say(stage.result()) for stage in stages]
     if fast:
-        last = run_tests(str(python), inner, ["-m", FAST_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES="25")
-    elif long:
+        return say_last(final.result(), earlier)
+    for version in PROMISED:
+        if version not in [each.version for each in pythons]:
+            say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
+    # Alone on the machine: these tests watch the clock more than any other.
+    if long:
         last = run_tests(str(python), inner, [], limit_s=LONG_STAGE_LIMIT_S, DISCOMPUTE_TEST_LONG="1")
     else:
         last = run_tests(str(python), inner, [], limit_s=STAGE_LIMIT_S)

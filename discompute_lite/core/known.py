@@ -12,7 +12,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..model.device import PHONE_TYPES, Device, DeviceStatus, short_id
+from ..model.device import PHONE_TYPES, ComputeMetrics, Device, DeviceCapabilities, DeviceStatus, short_id
 from .addresses import AddressBook
 
 
@@ -186,10 +186,29 @@ class KnownDevice:
         """Take over a description; a beacon, which says less, does not overwrite what came over a connection."""
         lite = lite_kept(told.lite)
         if self.described and not over_link:
+            lite = {**self.lite_under(told.status), **lite}
             told = replace(self.device, name=told.name, status=told.status)
-            lite = {**self.device.lite, **lite}
         self.device = replace(told, name=told.name or self.device.name, lite=lite)
         self.described = self.described or over_link
+
+    def update(
+        self, status: Optional[DeviceStatus], metrics: Optional[ComputeMetrics],
+        capabilities: Optional[DeviceCapabilities],
+    ) -> None:
+        """Take over what a heartbeat says; None means *as before*."""
+        status = status or self.device.status
+        self.device = replace(
+            self.device,
+            status=status,
+            compute_metrics=metrics or self.device.compute_metrics,
+            capabilities=capabilities or self.device.capabilities,
+            lite=self.lite_under(status),
+        )
+
+    def lite_under(self, status: DeviceStatus) -> Dict[str, Any]:
+        """Return `lite` without its reason where `status` is another: that was the reason of the one before."""
+        lite = self.device.lite
+        return lite if status is self.device.status else {key: lite[key] for key in lite if key != "reason"}
 
     def enter_boot(self, boot: str) -> None:
         """Note which of its processes runs now; what the one before said of itself may be out of date."""

@@ -12,8 +12,9 @@ from collections import OrderedDict
 from typing import Dict, Optional, Tuple
 
 from ..model.deadlines import Deadlines
+from ..model.task import TaskState
 from .pools import DevicePool
-from .records import AttemptRecord, AttemptState, DeviceRecord, SubtaskRecord, SubtaskState, TaskRecord, TaskState
+from .records import AttemptRecord, AttemptState, DeviceRecord, SubtaskRecord, SubtaskState, ScheduledTask
 
 #: Stories of finished tasks that are kept; the oldest goes first (the results are the coordinator's).
 FINISHED_STORIES = 64
@@ -24,9 +25,9 @@ class Ledger:
 
     def __init__(self) -> None:
         #: task id -> task: exactly the unfinished ones, in order of submission.
-        self.tasks: Dict[str, TaskRecord] = {}
+        self.tasks: Dict[str, ScheduledTask] = {}
         #: task id -> task: the last FINISHED_STORIES ended ones, for their stories.
-        self.finished: OrderedDict[str, TaskRecord] = OrderedDict()
+        self.finished: OrderedDict[str, ScheduledTask] = OrderedDict()
         #: device id -> device, in order of appearance: exactly those told ready and not lost since.
         self.devices: Dict[str, DeviceRecord] = {}
         #: attempt id -> attempt: exactly the live ones; each is in its subtask's, its task's and its device's too.
@@ -43,9 +44,9 @@ class Ledger:
 
     def open_task(
         self, task_id: str, subtasks: int, *, priority: int, requires: Tuple[str, ...], max_devices: int
-    ) -> TaskRecord:
+    ) -> ScheduledTask:
         """Enter a task whose pieces are all pending."""
-        task = TaskRecord(task_id, subtasks, order=self._submitted, priority=priority)
+        task = ScheduledTask(task_id, subtasks, order=self._submitted, priority=priority)
         task.requires = tuple(sorted(set(requires)))
         task.max_devices = max(0, max_devices)
         self._submitted += 1
@@ -61,7 +62,7 @@ class Ledger:
         pool.stalled_news = pool.stalled_news or not pool.members
         return task
 
-    def close_task(self, task: TaskRecord, state: TaskState) -> None:
+    def close_task(self, task: ScheduledTask, state: TaskState) -> None:
         """Enter the end of a task without live attempts; what is left of it is its story."""
         assert not task.live
         for subtask in task.subtasks:
@@ -88,7 +89,7 @@ class Ledger:
         heapq.heappush(subtask.task.pending, subtask.index)
         self.pools[subtask.task.requires].queue(subtask.task)
 
-    def take_pending(self, task: TaskRecord) -> SubtaskRecord:
+    def take_pending(self, task: ScheduledTask) -> SubtaskRecord:
         """Return the pending subtask of the lowest index; the caller starts it or lets it rest."""
         return task.subtasks[heapq.heappop(task.pending)]
 
@@ -195,7 +196,7 @@ class Ledger:
         assert len(self.finished) <= FINISHED_STORIES
         assert not any(task.live or task.devices for task in self.finished.values())
 
-    def _check_task(self, task: TaskRecord) -> int:
+    def _check_task(self, task: ScheduledTask) -> int:
         """Check one unfinished task; return how many deadlines its resting subtasks have."""
         assert task.state is TaskState.RUNNING and task.left > 0
         assert task.left == sum(subtask.state is not SubtaskState.DONE for subtask in task.subtasks)

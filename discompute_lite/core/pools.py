@@ -11,7 +11,7 @@ import heapq
 from typing import Container, Dict, List, Optional, Tuple
 
 from .placement import is_suitable
-from .records import DeviceRecord, TaskRecord
+from .records import DeviceRecord, ScheduledTask
 
 
 class DevicePool:
@@ -26,7 +26,7 @@ class DevicePool:
         #: device id -> device: exactly the known devices that are suitable, free or not.
         self.members: Dict[str, DeviceRecord] = {}
         #: task id -> task: exactly the unfinished tasks with these requirements.
-        self.tasks: Dict[str, TaskRecord] = {}
+        self.tasks: Dict[str, ScheduledTask] = {}
         #: (cost, order, generation, device id): one living entry for each free member, and void ones.
         self._heap: List[Tuple[float, int, int, str]] = []
         #: Ranks of the tasks with `queued`, and void ones.
@@ -51,13 +51,13 @@ class DevicePool:
         if self.members.pop(device.device_id, None) is not None and not self.members:
             self.stalled_news = True
 
-    def queue(self, task: TaskRecord) -> None:
+    def queue(self, task: ScheduledTask) -> None:
         """Let a task take its turn, unless it does already or has nothing to place."""
         if task.pending and not task.queued:
             task.queued = True
             heapq.heappush(self._queue, task.rank())
 
-    def next_task(self) -> Optional[TaskRecord]:
+    def next_task(self) -> Optional[ScheduledTask]:
         """Return whose turn it is, or None when nobody waits or no device is free."""
         while self._queue:
             task = self.tasks.get(self._queue[0][2])
@@ -68,7 +68,7 @@ class DevicePool:
             heapq.heappop(self._queue)
         return None
 
-    def set_aside(self, task: TaskRecord) -> None:
+    def set_aside(self, task: ScheduledTask) -> None:
         """Take the task whose turn it is out of the queue; `queue` brings it back."""
         assert self._queue[0] == task.rank() and task.queued
         task.queued = False

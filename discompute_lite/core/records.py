@@ -12,10 +12,11 @@ from enum import Enum
 from typing import Deque, Dict, FrozenSet, List, Tuple
 
 from ..model.device import short_id
+from ..model.task import TaskState
 from .placement import placement_cost
 
 #: Lines of a task's story that are kept; a task that goes well has three.
-STORY_LINES = 200
+TOLD_LINES = 200
 
 
 class AttemptState(Enum):
@@ -62,15 +63,6 @@ class SubtaskState(Enum):
     DONE = "done"
 
 
-class TaskState(Enum):
-    """Say where a task is; the words are those of the wire."""
-
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
 class DeviceRecord:
     """Remember one device that may be given work."""
 
@@ -104,7 +96,7 @@ class DeviceRecord:
         return placement_cost(running=len(self.running), slots=self.slots, speed=self.speed, load=self.load)
 
 
-class TaskRecord:
+class ScheduledTask:
     """Remember one task and what of it is where."""
 
     def __init__(self, task_id: str, subtasks: int, *, order: int, priority: int) -> None:
@@ -129,7 +121,7 @@ class TaskRecord:
         self.queued = False
         #: True while the last that its story told is that no device takes it.
         self.told_waiting = False
-        self.lines: Deque[str] = deque(maxlen=STORY_LINES)
+        self.lines: Deque[str] = deque(maxlen=TOLD_LINES)
 
     def rank(self) -> Tuple[int, int, str]:
         """Return the sort key of whose turn it is: priority, then order of submission."""
@@ -144,7 +136,7 @@ class TaskRecord:
 class SubtaskRecord:
     """Remember one piece of a task."""
 
-    def __init__(self, task: TaskRecord, index: int) -> None:
+    def __init__(self, task: ScheduledTask, index: int) -> None:
         self.task = task
         self.index = index
         self.state = SubtaskState.PENDING

@@ -287,13 +287,7 @@ class DeviceRegistry:
         if device is None or device.state is Liveness.TOLD:
             self.strays += 1
             return
-        told = device.device
-        device.device = replace(
-            told,
-            status=event.status or told.status,
-            compute_metrics=event.metrics or told.compute_metrics,
-            capabilities=event.capabilities or told.capabilities,
-        )
+        device.update(event.status, event.metrics, event.capabilities)
         self._spoke(device, now, actions)
 
     def _on_missed(self, event: HeartbeatMissed, now: float, actions: List[Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Iterable, Tuple
 REDIAL_FIRST_S, REDIAL_MOST_S = 2.0, 60.0
 #: A subtask or device that failed rests for half a second first, so that a device on which everything
 #: fails at once cannot eat a queue; a minute at most, since what is broken may be repaired.
-RETRY_FIRST_S, RETRY_MOST_S = 0.5, 60.0
+AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 60.0
 #: Devices that one subtask may take down before it is called poison (security page, decision 6).
 POISON_AFTER = 3
 
@@ -36,7 +36,7 @@ def redial_s(failures: int, roll: float) -> float:
 
 def retry_s(failures: int, roll: float) -> float:
     """Return the seconds until a subtask, or a device, that failed `failures` times is tried again."""
-    return backoff_s(failures, RETRY_FIRST_S, RETRY_MOST_S, roll)
+    return backoff_s(failures, AGAIN_FIRST_S, AGAIN_MOST_S, roll)
 
 
 def is_poison(harms: Iterable[Tuple[str, bool]]) -> bool:

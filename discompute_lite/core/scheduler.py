@@ -16,13 +16,14 @@ from itertools import islice
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..model.device import short_id
+from ..model.task import TaskState
 from .events import (
     AcceptResult, AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, EndCancelled, FailTask,
     FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
 )
 from .ledger import Ledger
 from .pools import DevicePool
-from .records import AttemptRecord, DeviceRecord, SubtaskState, TaskRecord, TaskState
+from .records import AttemptRecord, DeviceRecord, SubtaskState, ScheduledTask
 from .retry import is_poison, retry_s
 
 #: A subtask that only devices where it failed before would take now looks again after this; others will come free.
@@ -52,7 +53,7 @@ class Scheduler:
             lines.append(self._why_waiting(task))
         return lines
 
-    def task(self, task_id: str) -> Optional[TaskRecord]:
+    def task(self, task_id: str) -> Optional[ScheduledTask]:
         """Return a task, finished ones while their story is kept, to read and not to change."""
         return self._books.tasks.get(task_id) or self._books.finished.get(task_id)
 
@@ -207,7 +208,7 @@ class Scheduler:
     def _place(self, now: float, actions: List[Any]) -> None:
         """Start whatever can be started, by priority and then by order of submission."""
         while True:
-            best: Optional[TaskRecord] = None
+            best: Optional[ScheduledTask] = None
             for pool in self._books.pools.values():
                 task = pool.next_task()
                 if task is not None and (best is None or task.rank() < best.rank()):
@@ -223,7 +224,7 @@ class Scheduler:
                         task.told_waiting = True
                         self._tell(task, self._why_waiting(task), actions)
 
-    def _place_one(self, task: TaskRecord, pool: DevicePool, now: float, actions: List[Any]) -> None:
+    def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
         tried = task.subtasks[task.pending[0]].tried
         if task.at_device_limit:
             device = self._choose_in_crew(task, pool, tried)
@@ -244,7 +245,7 @@ class Scheduler:
             self._tell(task, f"subtask {index}: attempt {number} goes to {short_id(device.device_id)}", actions)
         actions.append(StartAttempt(attempt.attempt_id, task.task_id, index, device.device_id, device.lease_s))
 
-    def _choose_in_crew(self, task: TaskRecord, pool: DevicePool, tried: Dict[str, None]) -> Optional[DeviceRecord]:
+    def _choose_in_crew(self, task: ScheduledTask, pool: DevicePool, tried: Dict[str, None]) -> Optional[DeviceRecord]:
         """Return the best free device of those that already work for a task; few, since a person set the limit."""
         members = (pool.members.get(device_id) for device_id in task.devices)
         free = [device for device in members if device is not None and device.free]
@@ -276,30 +277,30 @@ class Scheduler:
 
     # ---- the ends of a task -----------------------------------------------------------------------
 
-    def _finish(self, task: TaskRecord, actions: List[Any]) -> None:
+    def _finish(self, task: ScheduledTask, actions: List[Any]) -> None:
         self._close(task, TaskState.COMPLETED, "every subtask has its result", actions)
         actions.append(FinishTask(task.task_id))
 
-    def _fail(self, task: TaskRecord, reason: str, index: int, actions: List[Any]) -> None:
+    def _fail(self, task: ScheduledTask, reason: str, index: int, actions: List[Any]) -> None:
         self._close(task, TaskState.FAILED, f"failed in subtask {index}: {reason}", actions)
         actions.append(FailTask(task.task_id, reason, index))
 
-    def _close(self, task: TaskRecord, state: TaskState, line: str, actions: List[Any]) -> None:
+    def _close(self, task: ScheduledTask, state: TaskState, line: str, actions: List[Any]) -> None:
         self._stop_attempts(list(task.live.values()), "its task has ended", actions)
         self._tell(task, line, actions)
         self._books.close_task(task, state)
 
     # ---- words for people -------------------------------------------------------------------------
 
-    def _tell(self, task: TaskRecord, line: str, actions: List[Any]) -> None:
+    def _tell(self, task: ScheduledTask, line: str, actions: List[Any]) -> None:
         task.lines.append(line)
         actions.append(TellStory(task.task_id, line))
 
-    def _is_stalled(self, task: TaskRecord) -> bool:
+    def _is_stalled(self, task: ScheduledTask) -> bool:
         pool = self._books.pools.get(task.requires)
         return bool(task.pending) and not task.live and pool is not None and not pool.members
 
-    def _why_waiting(self, task: TaskRecord) -> str:
+    def _why_waiting(self, task: ScheduledTask) -> str:
         """Say why no device may be given a task, device by device for the first few."""
         if not self._books.devices:
             return "waits: no device takes work here yet"

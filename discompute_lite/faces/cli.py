@@ -39,7 +39,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         arguments = _parse(words)
         console = Console(is_json=getattr(arguments, "json", False), is_quiet=arguments.quiet)
-        flags = {setting.name: getattr(arguments, f"set_{setting.name}", None) for setting in SETTINGS}
+        flags = {
+            setting.name: getattr(arguments, f"set_{setting.name}", None) for setting in SETTINGS if not setting.secret
+        }
         settings = read_settings(flags, os.environ, arguments.config or "")
         is_debug = settings.debug
         _log(console, is_debug, arguments.verbose)
@@ -110,14 +112,14 @@ def _shared_flags() -> argparse.ArgumentParser:
             text = setting.help.replace("%", "%%").replace("`", "")
             default = setting.default_text.replace("%", "%%").replace("`", "")
             group.add_argument(
-                setting.flag, dest=f"set_{setting.name}", metavar=setting.metavar, help=f"{text} (default {default})"
+                setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, help=f"{text} (default {default})"
             )
     return shared
 
 
 def _with_switch_values(words: List[str]) -> List[str]:
     """Give switches without a word their "true", so that the word after them stays an argument."""
-    switches = {setting.flag for setting in SETTINGS if isinstance(setting.default, bool)}
+    switches = [setting.flag for setting in SETTINGS if isinstance(setting.default, bool)]
     result: List[str] = []
     for index, word in enumerate(words):
         follower = words[index + 1].lower() if index + 1 < len(words) else ""

@@ -29,7 +29,7 @@ from .reach import Reach
 TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
-WATCH_S = 1.0
+TASK_WATCH_S = 1.0
 TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning of it")
 
 
@@ -133,14 +133,14 @@ def _show_output(console: Console, part: SubTask) -> None:
 
 def _show_value(console: Console, task_id: str, value: Any) -> None:
     if console.is_json:
-        console.json({"task_id": task_id, "state": "COMPLETED", "result": _tagged(value)})
+        console.json({"task_id": task_id, "state": "COMPLETED", "result": _as_tagged_json(value)})
     elif isinstance(value, str):
         console.print(value)
     elif value is not None:
         console.print(pprint.pformat(value, width=console.width, sort_dicts=False))
 
 
-def _tagged(value: Any) -> Any:
+def _as_tagged_json(value: Any) -> Any:
     """Return a value as its tagged JSON."""
     return json.loads(dump_value(value))
 
@@ -169,7 +169,7 @@ def status_command(context: Context) -> int:
             state = answer["task"]["lite"]["state"]
             if not context.arguments.watch or state not in ("PENDING", "RUNNING"):
                 return 0
-            time.sleep(WATCH_S)
+            time.sleep(TASK_WATCH_S)
 
 
 def _show_status(console: Console, answer: Dict[str, Any]) -> None:

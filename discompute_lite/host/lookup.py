@@ -99,7 +99,8 @@ def find_gpu(driver_name: str, memory_mb: int = 0) -> Optional[NamedChip]:
 
 def normal_gpu_name(name: str) -> str:
     """Return a GPU's name in small letters, without trademarks, vendor and double blanks."""
-    text = " ".join(_SYMBOLS.sub(" ", name).lower().split())
+    plain = name if name.isascii() and "(" not in name else _SYMBOLS.sub(" ", name)
+    text = " ".join(plain.lower().split())
     for word in _VENDOR_WORDS:
         if text.startswith(word):
             return text[len(word):]
@@ -114,7 +115,7 @@ def _without_gpu_word(name: str) -> str:
 def _names_of_gpu(name: str, driver_names: str) -> List[str]:
     """Return everything a row may be called: its own name, without memory size or remark, and the drivers' names."""
     own = normal_gpu_name(name)
-    names = [own, _PARENTHESIS_AT_END.sub("", own)]
+    names = [own, _PARENTHESIS_AT_END.sub("", own)] if own.endswith(")") else [own]
     return names + [normal_gpu_name(text) for text in driver_names.split("|") if text]
 
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from ..model.device import ComputeMetrics
 from .cgroup import group_cpu_seconds, group_limits, group_memory_used
@@ -104,7 +104,7 @@ class MetricsReader:
             used_s = group_cpu_seconds(self._probe, self._limits.cpu_time_file)
             if used_s >= 0:
                 return used_s, self._clock() * self._limits.cpus
-        return _cpu_ticks(self._probe)
+        return cpu_ticks(self._probe.read_text("/proc/stat") or "", self._probe.affinity() or ())
 
     # ---- memory ---------------------------------------------------------------------------------------
 
@@ -221,15 +221,15 @@ def termux_battery(probe: Probe) -> PowerSupply:
     return PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
 
 
-def _cpu_ticks(probe: Probe) -> Optional[Tuple[float, float]]:
-    """Return busy and total ticks of the CPUs that this process may use, or None (Android forbids /proc/stat).
+def cpu_ticks(text: str, cpus: Sequence[int]) -> Optional[Tuple[float, float]]:
+    """Return busy and total ticks of these CPUs (all, where none is named) by /proc/stat, None where it is empty.
 
     A line: cpu3 user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user already.
+    Android forbids the file.
     """
-    mask = probe.affinity()
-    wanted = {f"cpu{number}" for number in mask} if mask else set()
+    wanted = {f"cpu{number}" for number in cpus}
     busy = total = 0
-    for line in (probe.read_text("/proc/stat") or "").splitlines():
+    for line in text.splitlines():
         name, *ticks = line.split() or [""]
         if name in wanted or (not wanted and name == "cpu"):
             numbers = [int(tick) for tick in ticks[:8] if tick.isdigit()]

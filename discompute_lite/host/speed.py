@@ -13,6 +13,7 @@ Each repetition is made to last about 10 ms; kernels take turns, so that a distu
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 import time
@@ -21,6 +22,8 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, U
 
 from ..model.codec import from_json
 from ..model.errors import InternalError, InvalidParams
+from .metrics import cpu_ticks
+from .probe import Probe
 
 NanosecondClock = Callable[[], int]
 
@@ -34,6 +37,8 @@ REPETITIONS_MIN = 5
 SETTLED_ROUNDS, SETTLED_RATIO = 3, 0.97
 #: Wall time above CPU time by more than this factor: something else was running.
 CONTENDED_RATIO = 1.2
+#: Other programs used more than this share of one CPU: on cores with two threads they cost us a third.
+OTHERS_RATIO = 0.3
 #: What a measurement is good for; then power, heat or Python may have changed.
 SPEED_GOOD_FOR_S = 7 * 24 * 3600
 #: Left for the matrix product, its import (0.1 s and more) not counted.
@@ -51,6 +56,18 @@ class SpeedKernel(NamedTuple):
     expected: Union[int, float, str]
     #: Nanoseconds a step on `REFERENCE`.
     reference_ns: float
+
+
+class SpeedClocks(NamedTuple):
+    """Hold three clocks in nanoseconds: the wall's, this process's CPU time, the CPU time of all programs (or -1)."""
+
+    wall: NanosecondClock
+    own: NanosecondClock
+    everyone: NanosecondClock
+
+    def read(self) -> Tuple[int, int, int]:
+        """Return all three."""
+        return self.wall(), self.own(), self.everyone()
 
 
 @dataclass(frozen=True)
@@ -89,8 +106,19 @@ class SpeedReport:
         return same and not self.contended and 0 <= now_s - self.taken_at < SPEED_GOOD_FOR_S
 
 
+def machine_busy_ns() -> int:
+    """Return the CPU time that all programs together have used since the start, -1 where it is not told."""
+    probe = Probe()
+    if probe.platform == "win32":
+        times = probe.windows_times()
+        return times[0] * 100 if times else -1
+    ticks = cpu_ticks(probe.read_text("/proc/stat") or "", ()) if probe.platform.startswith("linux") else None
+    per_second = probe.sysconf("SC_CLK_TCK")
+    return int(ticks[0] * 1_000_000_000 / per_second) if ticks and per_second > 0 else -1
+
+
 def measure_speed(clock: NanosecondClock = time.perf_counter_ns, cpu_clock: NanosecondClock = time.process_time_ns,
-                  budget_s: float = 0.8, *, with_numpy: bool = False,
+                  budget_s: float = 0.8, *, with_numpy: bool = False, busy_clock: NanosecondClock = machine_busy_ns,
                   wall: Callable[[], float] = time.time) -> SpeedReport:
     """Measure; takes about half a second, at most `budget_s` and one repetition.
 
@@ -98,7 +126,8 @@ def measure_speed(clock: NanosecondClock = time.perf_counter_ns, cpu_clock: Nano
     Raises `InternalError` when a kernel's result is wrong: this Python or this machine cannot be trusted.
     """
     numpy_ns = _MATMUL_NS if with_numpy else 0
-    scores, contended = time_kernels(SPEED_KERNELS, clock, cpu_clock, int(budget_s * 1e9) - numpy_ns)
+    clocks = SpeedClocks(clock, cpu_clock, busy_clock)
+    scores, contended = time_kernels(SPEED_KERNELS, clocks, int(budget_s * 1e9) - numpy_ns)
     score = math.exp(sum(math.log(value) for value in scores.values()) / len(scores))
     return SpeedReport(
         score=_four_digits(score), kernels={name: _four_digits(value) for name, value in scores.items()},
@@ -106,33 +135,42 @@ def measure_speed(clock: NanosecondClock = time.perf_counter_ns, cpu_clock: Nano
         matmul_gflops=_four_digits(_matmul_gflops(clock, _MATMUL_NS)) if with_numpy else 0.0)
 
 
-def time_kernels(kernels: Sequence[SpeedKernel], clock: NanosecondClock, cpu_clock: NanosecondClock,
+def time_kernels(kernels: Sequence[SpeedKernel], clocks: SpeedClocks,
                  budget_ns: int) -> Tuple[Dict[str, float], bool]:
     """Return each kernel's speed relative to its reference, and whether the machine was busy.
 
     While rounds still improve the best, or the machine is busy, more are run, to the end of the budget, in
     search of a quiet moment.
     """
-    start_ns, start_cpu_ns = clock(), cpu_clock()
+    before = clocks.read()
     best: Dict[str, float] = {}
     steps: Dict[str, int] = {}
     for kernel in kernels:
         if kernel.run(_CHECK_STEPS) != kernel.expected:
             raise InternalError(f"the {kernel.name} kernel computed a wrong result; do not use this Python for work")
-        steps[kernel.name], best[kernel.name] = _size_by_time(kernel, clock)
+        steps[kernel.name], best[kernel.name] = _size_by_time(kernel, clocks.wall)
     rounds, improved_in, contended = 0, 0, False
-    while clock() - start_ns < budget_ns:
+    while clocks.wall() - before[0] < budget_ns:
         if rounds >= REPETITIONS_MIN and rounds - improved_in >= SETTLED_ROUNDS and not contended:
             break
         rounds += 1
         for kernel in kernels:
-            per_step = _once(kernel, steps[kernel.name], clock)
+            per_step = _once(kernel, steps[kernel.name], clocks.wall)
             if per_step < best[kernel.name]:
                 improved_in = rounds if per_step < best[kernel.name] * SETTLED_RATIO else improved_in
                 best[kernel.name] = per_step
-        # Over the whole run: the CPU clock of Windows ticks every 16 ms, too coarse for one repetition.
-        contended = clock() - start_ns > (cpu_clock() - start_cpu_ns) * CONTENDED_RATIO
+        contended = _was_contended(before, clocks.read())
     return {kernel.name: kernel.reference_ns / best[kernel.name] for kernel in kernels}, contended
+
+
+def _was_contended(before: Tuple[int, int, int], after: Tuple[int, int, int]) -> bool:
+    """Say whether others were busy, by (wall, own CPU, all CPUs' busy) nanoseconds at the start and now.
+
+    Over the whole run, not for each repetition: the CPU clock of Windows ticks every 16 ms.
+    """
+    wall_ns, own_ns, all_ns = (late - early for early, late in zip(before, after))
+    waited = wall_ns > own_ns * CONTENDED_RATIO
+    return waited or (before[2] >= 0 and all_ns - own_ns > wall_ns * OTHERS_RATIO)
 
 
 def _size_by_time(kernel: SpeedKernel, clock: NanosecondClock) -> Tuple[int, float]:
@@ -230,3 +268,9 @@ def _matmul_gflops(clock: NanosecondClock, budget_ns: int) -> float:
         else:
             repetitions += 1
     return best
+
+
+def speed_main() -> None:
+    """Measure in a process of its own and write the report to standard output; argument "numpy" asks for NumPy."""
+    report = measure_speed(with_numpy="numpy" in sys.argv[1:])
+    sys.stdout.write(json.dumps(report.to_dict()))

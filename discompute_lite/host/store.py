@@ -156,6 +156,10 @@ class StateFolder:
                 f" device, which has to be paired again: {self._where(_KEY_FILE)}"
             ) from None
 
+    def has_key(self) -> bool:
+        """Whether this device has an identity already; says nothing about whether the key can be used."""
+        return os.path.lexists(self._where(_KEY_FILE)) if self.path else _KEY_FILE in self._memory
+
     def control_token(self) -> str:
         """Return the token that commands the node of this folder, made at the first start."""
         token = self._read_token()

@@ -28,6 +28,8 @@ T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
 #: Fields that are not in the original's messages.
 OMITTED_WHEN_EMPTY = ("lite", "auth")
+#: Types that are JSON already, or bytes.
+_PLAIN_TYPES = frozenset((str, int, float, bool, type(None), bytes, bytearray, memoryview))
 INT64_MIN, INT64_MAX = -(2 ** 63), 2 ** 63 - 1
 #: A number of a double as JSON writes it: `float` alone also takes 1_0, spaces and other alphabets' digits.
 _DOUBLE_TEXT = re.compile(r"-?[0-9]{1,32}(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,4})?")
@@ -36,21 +38,24 @@ _BYTES_TEXT = re.compile(r"([A-Za-z0-9+/_-]*)(={0,2})")
 
 def to_json(value: Any) -> Any:
     """Return `value` as JSON types; `bytes` stay bytes, for the encoder to place (base64 or attachment)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {}
-        for name in _field_names(type(value)):
-            item = getattr(value, name)
-            # Ours beyond the original's fields is left out where there is nothing to say.
-            if item or name not in OMITTED_WHEN_EMPTY:
-                plain[name] = to_json(item)
-        return plain
+    kind: Any = type(value)
+    if kind in _PLAIN_TYPES:
+        return value
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, (list, tuple)):
+    if kind is list or kind is tuple:
         return [to_json(item) for item in value]
-    if isinstance(value, dict):
+    if kind is dict:
         return {key: to_json(item) for key, item in value.items()}
-    return value
+    if not dataclasses.is_dataclass(value):
+        return value
+    plain = {}
+    for name in _field_names(kind):
+        item = getattr(value, name)
+        # Ours beyond the original's fields is left out where there is nothing to say.
+        if item or name not in OMITTED_WHEN_EMPTY:
+            plain[name] = item if type(item) in _PLAIN_TYPES else to_json(item)
+    return plain
 
 
 def from_json(kind: Type[T], raw: Any, where: str = "") -> T:

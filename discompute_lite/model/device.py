@@ -93,7 +93,7 @@ class Hardware:
     #: The machine's own identifier, such as "Mac15,8" or "iPhone17,1"; "" where there is none.
     identifier: str = ""
     capabilities: DeviceCapabilities = DeviceCapabilities()
-    #: True when it runs inside an app: no processes, threads only.
+    #: The app that it runs in, such as "Pythonista" or "Termux"; "" outside of apps.
     app: str = ""
     #: Physical cores, 0 where unknown; `capabilities.cpu_cores` counts what may be used.
     physical_cores: int = 0

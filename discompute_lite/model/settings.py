@@ -81,15 +81,12 @@ class Settings:
     slots: int = setting_row(0, whole_kind(0, 1024, "N"), "subtasks at once", shown="CPU cores (1 on a phone)")
     battery_min: float = setting_row(0.20, number_kind(0, 1, "SHARE"),
                                      "charge, 0 to 1, below which there is no new work unless charging")
-    task_memory: float = setting_row(0.25, number_kind(0.01, 1, "SHARE"),
-                                     "share of this device's memory that one subtask may hold")
     accept: str = setting_row("", choice_kind("WHAT", ACCEPT_WORDS, blank=True),
                               "what members may run here: nobody, named tasks, approved by hash, ask each time, any",
                               shown="any (computers), ask (phones)")
     announce: str = setting_row("open", choice_kind("HOW", ANNOUNCE_WORDS), "what strangers see: open, private, off")
     interop: bool = setting_row(False, switch_kind(), "also hear and speak to EXO's port 5678")
     task_network: bool = setting_row(True, switch_kind(), "may tasks use the network")
-    allow_pickle: bool = setting_row(False, switch_kind(), "let values travel as pickle where both ends allow it")
     state_dir: str = setting_row("", line_kind("FOLDER", 4096), "where identity, trust and journals are kept",
                                  shown="~/.discompute (~/Documents/.discompute on iOS)")
     control_token: str = setting_row("", secret_kind(), "token of this machine's own faces, instead of the one in the "

@@ -36,7 +36,7 @@ LINGER_S = 2.0
 #: A TLS alert "handshake_failure", for a TLS client of a node that has no TLS: better than silence.
 TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
 
-OnReply = Callable[[Any, Optional[DiscomputeError]], None]
+ReplyCallback = Callable[[Any, Optional[DiscomputeError]], None]
 
 
 class Receiver(Protocol):
@@ -113,7 +113,7 @@ class Connection:
     # ---- calls ------------------------------------------------------------------------------------
 
     def call(
-        self, method: str, params: Any, on_reply: OnReply, *, timeout_s: Optional[float] = None, tell_timeout: bool = False
+        self, method: str, params: Any, on_reply: ReplyCallback, *, timeout_s: Optional[float] = None, tell_timeout: bool = False
     ) -> None:
         """Call the other side; `on_reply(result, error)` comes exactly once, also when the link breaks."""
         if self.is_closed or self.rpc is None or self.rpc.is_closing:

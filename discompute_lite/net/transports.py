@@ -31,7 +31,7 @@ READ_DATAGRAM_BYTES = 65_535
 INTERFACES_EVERY_S = 15.0
 REBUILD_FIRST_S, REBUILD_LAST_S = 0.1, 5.0
 #: Back-off of one destination, seconds.
-RETRY_FIRST_S, RETRY_LAST_S = 2.0, 60.0
+DESTINATION_RETRY_FIRST_S, DESTINATION_RETRY_LAST_S = 2.0, 60.0
 #: Seconds between two log lines about the same trouble.
 COMPLAIN_EVERY_S = 60.0
 #: EXO of the Python era announces itself here.
@@ -72,8 +72,8 @@ class Destinations:
 
     def failed(self, destination: Tuple[str, int], error: OSError, now: float) -> None:
         """Back off: 2, 4, ... 60 s; complain in the log once a minute."""
-        before = self._failing.get(destination, (0.0, RETRY_FIRST_S / 2))[1]
-        wait_s = min(RETRY_LAST_S, before * 2)
+        before = self._failing.get(destination, (0.0, DESTINATION_RETRY_FIRST_S / 2))[1]
+        wait_s = min(DESTINATION_RETRY_LAST_S, before * 2)
         self._failing[destination] = (now + wait_s, wait_s)
         about = (destination, error_name(error))
         if now >= self._complained.get(about, 0.0):

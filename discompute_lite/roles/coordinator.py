@@ -19,7 +19,7 @@ from ..core.events import (
 from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, LinkClosed, LinkError, NotFound, Unavailable
+from ..model.errors import DiscomputeError, Forbidden, LinkError, NotFound, Unauthenticated, Unavailable
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import WorkOutcome, WorkRequest, merge_data, split_parts
@@ -29,12 +29,12 @@ from .methods import (
 from .ports import Later
 
 #: Lines of a task's story that are kept.
-STORY_LINES = 200
+KEPT_STORY_LINES = 200
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
 
 
-class TaskRecord:
+class CoordinatedTask:
     """Hold one task from submission until it is forgotten."""
 
     def __init__(self, task: ComputeTask, max_devices: int, target: int) -> None:
@@ -48,7 +48,7 @@ class TaskRecord:
         #: Subtasks with a result; equals the number of COMPLETED ones.
         self.completed = 0
         self.result_data = b""
-        self.story: Deque[str] = deque(maxlen=STORY_LINES)
+        self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
         self.finished_at = 0.0
         #: Those who wait for the task to be split, and for something new to happen.
@@ -81,7 +81,7 @@ class Coordinator:
     def __init__(self, node: Any) -> None:
         self._node = node
         self.scheduler = Scheduler(node.rng)
-        self._records: Dict[str, TaskRecord] = {}
+        self._records: Dict[str, CoordinatedTask] = {}
         self._finished: Deque[str] = deque()
         #: attempt id -> (action, device) of attempts sent out and not yet ended.
         self._sent: Dict[str, StartAttempt] = {}
@@ -89,6 +89,8 @@ class Coordinator:
         self._sent_by_device: Dict[str, int] = {}
         #: device id -> outcomes that have arrived and may be forgotten there.
         self._to_acknowledge: Dict[str, List[str]] = {}
+        #: The outcome that the scheduler is being told of.
+        self._arrived: Tuple[str, SubTask] = ("", SubTask())
         self._submitted = 0
         self._wake: Any = None
         self._is_stopping = False
@@ -110,7 +112,7 @@ class Coordinator:
             self._submitted += 1
             seed = f"{self._node.id}/{self._node.boot}/{self._submitted}"
             task = replace(task, task_id=hashlib.sha256(seed.encode()).hexdigest()[:12])
-        record = self._records[task.task_id] = TaskRecord(task, max(0, max_devices), max(0, target))
+        record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
         record.submitted_at = self._node.wall()
         record.splitting.append(later)
         self._tell(record, f"submitted: {task.task_type}, {len(task.task_data)} bytes of data")
@@ -181,13 +183,13 @@ class Coordinator:
         if not self._is_stopping:
             self._apply(ready)
 
-    def device_lost(self, device_id: str, reason: str) -> None:
+    def device_lost(self, device_id: str, reason: str, is_clean: bool = False) -> None:
         """A device is gone, with everything that ran on it."""
         for attempt_id in [key for key, sent in self._sent.items() if sent.device_id == device_id]:
             self._no_longer_sent(attempt_id)
         self._to_acknowledge.pop(device_id, None)
         if not self._is_stopping:
-            self._apply(DeviceLost(device_id, reason))
+            self._apply(DeviceLost(device_id, reason, clean=is_clean))
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called again: ask anew for attempts whose answer may have been lost with the last link."""
@@ -225,7 +227,7 @@ class Coordinator:
             raise Unavailable(f"{limits.tasks} tasks are under way here; wait for one to end", {"retry_after": 5.0})
         return ""
 
-    def _split_done(self, record: TaskRecord, outcome: WorkOutcome) -> None:
+    def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
             return
         most = self._node.settings_limits.subtasks
@@ -253,7 +255,7 @@ class Coordinator:
             self._answer_submit(later, record)
         record.splitting = []
 
-    def _answer_submit(self, later: Later, record: TaskRecord) -> None:
+    def _answer_submit(self, later: Later, record: CoordinatedTask) -> None:
         if record.state is TaskState.PENDING:
             record.splitting.append(later)
             return
@@ -262,7 +264,7 @@ class Coordinator:
         message = record.message if failed else f"{len(listed)} subtasks"
         later.resolve(SubmitTaskAnswer(not failed, message, record.task.task_id, listed))
 
-    def _merge(self, record: TaskRecord) -> None:
+    def _merge(self, record: CoordinatedTask) -> None:
         results = [subtask.result_data for subtask in record.subtasks]
         request = WorkRequest(
             phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
@@ -270,7 +272,7 @@ class Coordinator:
         )
         self._run_here(request, lambda outcome: self._merged(record, outcome))
 
-    def _merged(self, record: TaskRecord, outcome: WorkOutcome) -> None:
+    def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
             return
         if outcome.ok:
@@ -279,7 +281,7 @@ class Coordinator:
         else:
             self._end(record, TaskState.FAILED, f"its results could not be merged: {outcome.error}")
 
-    def _end(self, record: TaskRecord, state: TaskState, message: str) -> None:
+    def _end(self, record: CoordinatedTask, state: TaskState, message: str) -> None:
         record.state, record.message = state, message
         record.finished_at = self._node.wall()
         self._tell(record, f"{state.value.lower()}{': ' + message.splitlines()[0] if message else ''}")
@@ -344,13 +346,14 @@ class Coordinator:
         sent = self._sent.get(action.attempt_id)
         if sent is None or self._is_stopping:
             return
-        if isinstance(error, (LinkClosed, NotFound, LinkError)) and action.device_id != self._node.id:
+        if isinstance(error, (NotFound, LinkError)) and action.device_id != self._node.id:
             # The attempt may still run there: the registry finds out whether the device does, and either
             # `link_opened` asks again or `device_lost` gives it up.
             return
         self._no_longer_sent(action.attempt_id)
         if error is not None:
-            self._apply(AttemptFailed(action.attempt_id, "device", error.message))
+            is_refusal = isinstance(error, (Unavailable, Forbidden, Unauthenticated))
+            self._apply(AttemptFailed(action.attempt_id, "refused" if is_refusal else "device", error.message))
             return
         try:
             answer = result if isinstance(result, ExecuteSubtaskAnswer) else from_json(
@@ -365,15 +368,13 @@ class Coordinator:
         done = answer.completed_subtask
         record = self._records.get(action.task_id)
         if answer.success and record is not None:
-            self._keep(record, action, done)
+            # Laid ready here; `AcceptResult` makes it the subtask's one result.
+            self._arrived = (action.attempt_id, done)
             self._apply(AttemptSucceeded(action.attempt_id))
         else:
-            blame = "task" if done.lite.get("blame") == "task" else "device"
+            blame = done.lite.get("blame")
+            blame = blame if blame in ("task", "refused") else "device"
             self._apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
-
-    def _keep(self, record: TaskRecord, action: StartAttempt, done: SubTask) -> None:
-        """Lay the outcome ready; `AcceptResult` makes it the subtask's one result."""
-        self._arrived = (action.attempt_id, done)
 
     def _accept(self, action: AcceptResult) -> None:
         record = self._records[action.task_id]
@@ -388,8 +389,6 @@ class Coordinator:
         self._wake_watchers(record)
 
     def _stop(self, action: StopAttempt) -> None:
-        if action.attempt_id not in self._sent:
-            return
         self._no_longer_sent(action.attempt_id)
         if action.device_id == self._node.id:
             self._node.worker.cancel(action.attempt_id)
@@ -436,17 +435,17 @@ class Coordinator:
         future = self._node.executor.submit(request)
         future.add_done_callback(lambda future: self._node.clock.post(lambda: done(future.result())))
 
-    def _tell(self, record: TaskRecord, text: str) -> None:
+    def _tell(self, record: CoordinatedTask, text: str) -> None:
         since_s = self._node.wall() - record.submitted_at
         record.story.append(f"{since_s:7.2f} s  {text}")
         self._node.tell("task", f"task {short_id(record.task.task_id)}: {text}")
 
-    def _wake_watchers(self, record: TaskRecord) -> None:
+    def _wake_watchers(self, record: CoordinatedTask) -> None:
         watching, record.watching = record.watching, []
         for later in watching:
             later.resolve(None)
 
-    def _result_now(self, record: TaskRecord, from_index: int) -> GetTaskResultAnswer:
+    def _result_now(self, record: CoordinatedTask, from_index: int) -> GetTaskResultAnswer:
         parts: List[SubTask] = []
         for subtask in record.subtasks[max(0, from_index):]:
             if subtask.status is not SubTaskStatus.COMPLETED:
@@ -457,7 +456,7 @@ class Coordinator:
             True, message, record.state.value, record.result_data, parts, max(0, from_index) + len(parts)
         )
 
-    def _expected_end(self, record: TaskRecord) -> int:
+    def _expected_end(self, record: CoordinatedTask) -> int:
         if record.is_over or not record.completed:
             return int(record.finished_at)
         spent_s = self._node.wall() - record.submitted_at

@@ -149,7 +149,8 @@ class Discovery:
         peer = link.peer
         device_id = peer.node_id or device_id
         known = self.registry.get(device_id)
-        if known is None:
+        if known is None or (known.linked and not peer.node_id):
+            # Unknown; or somebody without a Hello speaks for a device that speaks for itself.
             return HeartbeatAnswer(success=False)
         self._apply(HeartbeatHeard(device_id, status, metrics, capabilities))
         changed: List[Device] = []
@@ -176,6 +177,11 @@ class Discovery:
             if not self._is_stopping:
                 self._apply(LinkLost(node_id, on_purpose=link.peer.is_retired))
             self._node.link_ended(node_id)
+
+    def drop_links(self, device_id: str) -> None:
+        """Close what is still open to a device that is believed dead: a half-open link helps nobody."""
+        for link in list(self.links.get(device_id, [])):
+            link.close("the device does not answer")
 
     def said_goodbye(self, link: LinkPort, is_leaving: bool) -> None:
         """The peer of this link closes it: it is leaving, or only makes room for other links."""

@@ -26,7 +26,7 @@ from ..model.device import ComputeMetrics, Device, DeviceStatus, Hardware, short
 from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
-from .coordinator import Coordinator, TaskRecord
+from .coordinator import Coordinator, CoordinatedTask
 from .discovery import Discovery
 from .methods import METHODS, Greeting, HelloAnswer
 from .ports import ClockAndWorld, Later, LinkPort, Peer
@@ -72,7 +72,7 @@ class Node:
         self.dialler, self.transports = world.dialler, world.transports
         self.executor, self.store = world.executor, world.store
         self.tell: Callable[[str, str], None] = world.tell
-        self.slots = settings.slots or (1 if hardware.app else max(1, hardware.capabilities.cpu_cores))
+        self.slots = world.slots
         self.port = 0
         self.reading = world.read_metrics(0, 0.0)
         #: What this device measured of itself, as it is listed; {} until measured.
@@ -112,11 +112,13 @@ class Node:
         if method is None:
             call.refuse(MethodNotFound(f"there is no method {call.method!r}; rpc.discover lists them"))
             return
-        refusal = self._refusal(link, method.level)
-        if refusal is not None:
-            call.refuse(refusal)
-            link.finish()
-            return
+        if method.level not in peer.cleared:
+            refusal = self._refusal(link, method.level)
+            if refusal is not None:
+                call.refuse(refusal)
+                link.finish()
+                return
+            peer.cleared.add(method.level)
         try:
             if method is peer.memo_method and call.params == peer.memo_params:
                 arguments = peer.memo_arguments
@@ -253,8 +255,10 @@ class Node:
             self.tell("warning", f"another device at {action.address} has this device's identity; was the folder copied?"
                                  " Delete the copied state folder there")
         if isinstance(action, (TellDead, TellLeft)):
-            self.coordinator.device_lost(device_id, getattr(action, "reason", "it left"))
+            is_clean = isinstance(action, TellLeft)
+            self.coordinator.device_lost(device_id, "it left" if is_clean else action.reason, is_clean)
             self.worker.sender_lost(device_id)
+            self.discovery.drop_links(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
             self._offer_slots_of(device_id)
 
@@ -298,7 +302,7 @@ class Node:
         """Whether attempts run between that device and this one, in either direction."""
         return self.coordinator.has_work_with(device_id) or bool(self.worker.running_for(device_id))
 
-    def task_ended(self, record: TaskRecord) -> None:
+    def task_ended(self, record: CoordinatedTask) -> None:
         """A task of ours is over."""
         self.load_changed()
 
@@ -386,7 +390,10 @@ class Node:
         score, load = _score_of(known.device), known.device.compute_metrics.cpu_usage
         slots = slots if isinstance(slots, int) and 0 <= slots <= 1024 else 0
         self.coordinator.device_ready(
-            DeviceReady(device_id, slots, score, min(1.0, max(0.0, load)), _offers(known.device), reason)
+            DeviceReady(
+                device_id, slots, score, min(1.0, max(0.0, load)), _offers(known.device), reason,
+                lease_s=known.dead_after_s,
+            )
         )
 
 

@@ -8,7 +8,7 @@ Read next: roles/node.py (who uses them), run.py (who provides the real ones).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Protocol, Sequence
+from typing import Any, Callable, List, Optional, Protocol, Sequence, Set
 
 from ..model.errors import DiscomputeError
 
@@ -135,6 +135,8 @@ class ClockAndWorld:
     tell: Callable[[str, str], None]
     #: read_metrics(active_tasks, throughput) -> host/metrics.Reading.
     read_metrics: Callable[[int, float], Any]
+    #: Subtasks that the executor runs at once.
+    slots: int
     #: The address under which others may call this machine, "127.0.0.1" where only itself can.
     own_host: Callable[[], str]
     #: Loopback addresses where other nodes of this machine may listen.
@@ -147,7 +149,8 @@ class Peer:
     """Remember what is known of the other end of one connection."""
 
     __slots__ = (
-        "node_id", "boot", "is_owner", "is_retired", "told_version", "memo_method", "memo_params", "memo_arguments",
+        "node_id", "boot", "is_owner", "is_retired", "cleared", "told_version", "memo_method", "memo_params",
+        "memo_arguments",
     )
 
     def __init__(self) -> None:
@@ -156,6 +159,8 @@ class Peer:
         self.boot = ""
         #: Whether it showed this node's control token over loopback.
         self.is_owner = False
+        #: Levels of access that were granted; emptied whenever anything that they rest on changes.
+        self.cleared: Set[str] = set()
         #: Whether its end is meant: one side said goodbye.
         self.is_retired = False
         #: The registry's version that it has been told of.

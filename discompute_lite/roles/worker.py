@@ -150,7 +150,7 @@ class Worker:
         self._is_stopping = True
         for attempt in list(self._attempts.values()):
             if attempt.outcome is None:
-                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="device")
+                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="refused")
 
     # ---- inside -----------------------------------------------------------------------------------
 

@@ -226,6 +226,15 @@ def test_a_link_that_was_only_moved_comes_back_without_a_death(world):
     assert of(world.wait(120), (TellDead, TellSuspect)) == []
 
 
+def test_beacons_do_not_put_off_the_death_of_a_device_whose_link_was_lost(world):
+    world.link()
+    world(LinkLost(AFTER))
+    told = []
+    for _ in range(8):
+        told += world.wait(2) + world.beacon()
+    assert len(of(told, TellDead)) == 1
+
+
 @pytest.mark.parametrize("type_, dead_after", [("mac", 15), ("iphone", 30)])
 def test_silence_over_a_link_makes_suspect_and_then_dead(world, type_, dead_after):
     world.link()
@@ -304,6 +313,16 @@ def test_heartbeats_tell_of_changes_only(world):
     assert world(busy) == []
     assert world(HeartbeatHeard(AFTER, metrics=ComputeMetrics(cpu_usage=0.9))) == []
     assert world.registry.get(AFTER).device.compute_metrics.cpu_usage == 0.9
+
+
+def test_the_reason_of_a_status_goes_with_it(world):
+    world.link()
+    hot = Device(id=AFTER, name="peer", status=DeviceStatus.OVERLOADED, lite={"reason": "too hot", "slots": 4})
+    world(DeviceDescribed(hot))
+    world(HeartbeatHeard(AFTER, DeviceStatus.OVERLOADED))
+    assert world.registry.get(AFTER).reason_now() == "too hot"
+    world(HeartbeatHeard(AFTER, DeviceStatus.AVAILABLE))
+    assert world.registry.get(AFTER).reason_now() == "" and world.registry.get(AFTER).device.lite == {"slots": 4}
 
 
 def test_a_client_that_registers_without_a_link_is_listed(world):

@@ -12,8 +12,9 @@ from discompute_lite.core.events import (
     FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
 )
 from discompute_lite.core.ledger import FINISHED_STORIES
-from discompute_lite.core.records import AttemptState, TaskState
+from discompute_lite.core.records import AttemptState
 from discompute_lite.core.scheduler import Scheduler
+from discompute_lite.model.task import TaskState
 
 
 class World:
@@ -128,6 +129,13 @@ def test_max_devices_limits_devices_and_not_slots(world):
     assert started(world.devices("b", slots=3)) == [("t/2.2", "b")]
 
 
+def test_a_task_at_its_device_limit_goes_on_as_soon_as_its_device_has_room(world):
+    world.devices("a")
+    world.submit(subtasks=3, max_devices=1)
+    world.devices("idle")
+    assert started(world.devices("a", slots=2)) == [("t/1.1", "a")]
+
+
 def test_fewer_slots_end_nothing_that_runs(world):
     world.devices("a", slots=3)
     world.submit(subtasks=6)
@@ -218,6 +226,13 @@ def test_a_device_on_which_everything_fails_does_not_eat_the_queue(world):
     assert world.scheduler.task("t").state is TaskState.COMPLETED
 
 
+def test_a_success_ends_the_rest_of_a_device(world):
+    world.devices("a", slots=2)
+    world.submit(subtasks=4)
+    world.fail("t/0.1")
+    assert started(world.succeed("t/1.1")) == [("t/2.1", "a"), ("t/3.1", "a")]
+
+
 def test_refusals_are_tried_elsewhere_and_never_poison(world):
     world.devices("a")
     world.submit()
@@ -288,6 +303,17 @@ def test_a_silent_device_gets_nothing_until_it_speaks(world):
     world.submit()
     assert world.wait(15.1) == [StopAttempt("t/0.1", "a", "its lease ended")]
     assert started(world(LeaseRenewed("a", ()))) == [("t/0.2", "a")]
+
+
+def test_a_late_tick_does_not_take_old_news_for_a_sign_of_life(world):
+    world.devices("a", slots=2)
+    world.submit("x")
+    world.now += 10
+    world.submit("y")
+    world.now += 6
+    world(Tick())
+    world.now += 15  # The second lease and the silence are due in one tick.
+    assert started(world(Tick())) == []
 
 
 def test_a_device_that_was_only_asleep_killed_nobody(world):
@@ -400,6 +426,14 @@ def test_ten_thousand_devices_cost_no_more_an_event_than_ten(monkeypatch):
         pool = scheduler._books.pools[()]
         assert len(pool._heap) <= 64 + 2 * fleet + 1
     assert counted[10000] <= counted[10] <= 40
+
+
+def test_a_device_that_changes_for_ever_costs_no_memory(world):
+    world.devices("a", "b", slots=2)
+    world.submit(subtasks=9)
+    world.devices("c", slots=5)
+    for number in range(500):
+        world.devices("c", slots=9 + number % 2)  # `check` bounds the heap.
 
 
 # ---- whatever happens ------------------------------------------------------------------------------

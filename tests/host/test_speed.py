@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.host import speed
-from discompute_lite.host.speed import SPEED_KERNELS, SpeedKernel, SpeedReport, measure_speed, time_kernels
+from discompute_lite.host.speed import SPEED_KERNELS, SpeedClocks, SpeedKernel, SpeedReport, measure_speed, time_kernels
 from discompute_lite.model.errors import InternalError
 
 MS = 1_000_000
@@ -22,13 +22,17 @@ BUDGET_NS = 800 * MS
 class FakeMachine:
     """A machine on which a step of a kernel takes a told time, by the wall and by the CPU."""
 
-    def __init__(self, step_ns: float, *, slow_runs: float = 1.0, cpu_share: float = 1.0) -> None:
+    def __init__(self, step_ns: float, *, slow_runs: float = 1.0, cpu_share: float = 1.0,
+                 others: float = 0.0, tells_others: bool = True) -> None:
         self.wall_ns = 0.0
         self.cpu_ns = 0.0
         self.step_ns = step_ns
         #: Every second run takes so much longer, by the wall only.
         self.slow_runs = slow_runs
         self.cpu_share = cpu_share
+        #: CPUs that other programs keep busy.
+        self.others = others
+        self.tells_others = tells_others
         self.steps: List[int] = []
 
     def run(self, steps: int) -> int:
@@ -47,9 +51,15 @@ class FakeMachine:
     def cpu_clock(self) -> int:
         return int(self.cpu_ns)
 
+    def busy_clock(self) -> int:
+        return int(self.cpu_ns + self.wall_ns * self.others) if self.tells_others else -1
+
+    def clocks(self) -> SpeedClocks:
+        return SpeedClocks(self.clock, self.cpu_clock, self.busy_clock)
+
     def measure(self, reference_ns: float = 100.0) -> Any:
         kernel = SpeedKernel("told", self.run, 7, reference_ns)
-        scores, contended = time_kernels([kernel], self.clock, self.cpu_clock, BUDGET_NS)
+        scores, contended = time_kernels([kernel], self.clocks(), BUDGET_NS)
         return scores["told"], contended
 
 
@@ -78,6 +88,11 @@ def test_a_busy_machine_is_told_and_given_until_the_end_of_the_budget() -> None:
     assert BUDGET_NS <= busy.wall_ns < BUDGET_NS * 1.1
 
 
+@pytest.mark.parametrize(("others", "told", "contended"), [(0.1, True, False), (1.0, True, True), (1.0, False, False)])
+def test_other_programs_on_other_cpus_count_where_they_are_told(others: float, told: bool, contended: bool) -> None:
+    assert FakeMachine(100.0, others=others, tells_others=told).measure()[1] is contended
+
+
 def test_a_very_slow_machine_is_measured_once_and_left_alone() -> None:
     machine = FakeMachine(1e7)  # 64 steps take 0.64 s
     assert machine.measure()[0] == pytest.approx(1e-5, rel=0.01)
@@ -87,7 +102,7 @@ def test_a_very_slow_machine_is_measured_once_and_left_alone() -> None:
 def test_a_wrong_result_is_refused() -> None:
     broken = SpeedKernel("told", lambda steps: 8, 7, 100.0)
     with pytest.raises(InternalError, match="told kernel computed a wrong result"):
-        time_kernels([broken], FakeMachine(1.0).clock, FakeMachine(1.0).cpu_clock, BUDGET_NS)
+        time_kernels([broken], FakeMachine(1.0).clocks(), BUDGET_NS)
 
 
 @pytest.mark.parametrize("kernel", SPEED_KERNELS, ids=[kernel.name for kernel in SPEED_KERNELS])

@@ -168,8 +168,9 @@ def test_where_nothing_can_be_written_memory_serves(tmp_path):
     with open_state("", [str(tmp_path / "file")]) as folder:
         assert folder.path == "" and "lasts until it stops" in folder.notes[-1]
         assert folder.lock() == 1
+        assert not folder.has_key()
         key = folder.load_or_make_key(chance(1))
-        assert folder.load_or_make_key(no_chance) == key
+        assert folder.has_key() and folder.load_or_make_key(no_chance) == key
         assert folder.control_token() == folder.control_token()
         folder.write_json("peers.json", [1])
         assert folder.read_json("peers.json", []) == [1]
@@ -271,7 +272,9 @@ def test_a_moment_of_asking_does_not_cost_a_node_its_folder(path, monkeypatch):
 
 
 def test_a_key_is_made_once(folder, path):
+    assert not folder.has_key()
     key = folder.load_or_make_key(chance(1))
+    assert folder.has_key()
     before = (path / "device.key").read_bytes()
     assert before.decode() == pem("PRIVATE KEY", pkcs8_der(key))
     folder.close()

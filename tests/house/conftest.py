@@ -19,7 +19,7 @@ import pytest
 PACKAGE = "discompute_lite"
 #: Generated, and held to its own rules by its own test.
 GENERATED = ("ios/discompute.py",)
-#: Tables and pages as Python literals: long by nature, and with nothing to know or refuse.
+#: Tables and pages as Python literals: long by nature.
 DATA_NAMES = ("chips.py", "digits_data.py", "page.py")
 
 
@@ -30,9 +30,12 @@ class Source:
     path: str
     text: str = field(repr=False)
     tree: ast.Module = field(init=False, repr=False)
+    #: Every node of the tree, walked once for all rules.
+    nodes: List[ast.AST] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.tree = ast.parse(self.text, self.path, feature_version=(3, 9))
+        self.nodes = list(ast.walk(self.tree))
 
     @property
     def name(self) -> str:
@@ -59,15 +62,21 @@ class Source:
         """Word one breach; `where` is a node of the tree or a line number."""
         return f"{self.path}:{getattr(where, 'lineno', where)}: {rule}"
 
+    def definitions(self) -> Iterator[ast.AST]:
+        """Yield the module's own functions and classes; a table has none."""
+        for node in self.tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield node
+
     def functions(self) -> Iterator[ast.FunctionDef]:
         """Yield every function and method, nested ones too."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield node  # type: ignore[misc]
 
     def calls(self) -> Iterator[Tuple[ast.Call, str]]:
         """Yield every call with its dotted name, `` where it has none."""
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Call):
                 yield node, dotted(node.func)
 
@@ -76,7 +85,7 @@ class Source:
         for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.string
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 text = ast.get_docstring(node, clean=False)
                 if text is not None:

@@ -49,7 +49,7 @@ def targets_of(node):
 def library_names(source):
     """Return {name: where it is from} for what a module imports from outside the package."""
     bound = {}
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             bound.update({alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names})
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module != "__future__":
@@ -91,7 +91,7 @@ def breaches_of_words(source):
     stem = source.name[: -len(".py")]
     if set(words_of(stem)) & FORBIDDEN_WORDS:
         yield source.at(1, f"the file name {stem!r} says nothing about what is in it")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         names = []
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names = [node.name]

@@ -19,7 +19,9 @@ try:
 except ImportError:  # one Python has it, the others run everything else
     yaml = None
 
-needs_pyyaml = pytest.mark.skipif(yaml is None, reason="PyYAML is not installed")
+
+def needs_pyyaml(test):
+    return pytest.mark.against(pytest.mark.skipif(yaml is None, reason="PyYAML is not installed")(test))
 
 
 def same(left, right):

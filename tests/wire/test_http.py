@@ -363,8 +363,8 @@ def test_a_request_is_answered_once():
 
 LINES = st.sampled_from(
     [b"GET / HTTP/1.1\r\n", b"POST /a?b=c HTTP/1.1\r\n", b"GET / HTTP/1.0\r\n", b"HOST: h\r\n",
-     b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n", b"Connection: close\r\n",
-     b"X: y\r\n", b" fold\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"abc", b"\x00", GET]
+     b"Content-Length: 3\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n",
+     b"Connection: close\r\n", b"X: y\r\n", b" fold\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"abc", b"\x00", GET]
 )
 CONVERSATIONS = st.lists(st.one_of(LINES, LINES, st.binary(max_size=8)), max_size=30).map(b"".join)
 

@@ -1,0 +1,296 @@
+"""Run code that a person sends: job files with `split`, `work` and `merge`, and single functions.
+
+Knows:   how a job's source is checked without running it, carried with every subtask, and turned into a module
+         whose tracebacks show its lines.
+Refuses: to judge what the code does. It is run only where tasks/work.py calls, after policy said yes.
+Read next: tasks/job_arguments.py (command line words), tasks/work.py (who calls).
+
+    def split(bound: int = 1000): ...   # -> the parts; without it, `work` is called once with the arguments
+    def work(part): ...                 # needed: runs on some device
+    def merge(parts): ...               # runs where the job was submitted; without it, the list of results
+
+A subtask carries {source, sha256, name} and either {part} or, of a job without `split`, {args}.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import linecache
+import sys
+from types import ModuleType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
+
+from ..model.errors import TaskRejected
+from ..model.limits import Limits
+from .job_arguments import JobSignature, match_words, read_signature
+from .types import TASK_TYPES, TaskParameter, TaskType, read_params
+from .values import dump_value, load_value
+
+#: Modules of jobs kept loaded in one process; a process serves few jobs, and a thread executor must not grow.
+JOB_MODULES_KEPT = 16
+_MODULE_PREFIX = "discompute_job_"
+_READY = "__discompute_ready__"
+
+
+class JobOutline(NamedTuple):
+    """Say what a job's source offers, as far as it can be seen without running it."""
+
+    name: str
+    doc: str
+    #: Names bound at its top level.
+    names: List[str]
+    #: The signature of `split`, or of `work` where there is no `split`; None where either is not a plain `def`.
+    signature: Optional[JobSignature]
+
+
+def parse_job(source: str, filename: str = "job.py") -> JobOutline:
+    """Check a job's source without running it; raise `TaskRejected` that says where and what is wrong."""
+    tree = parse_source(source, filename)
+    bound = _bound_names(tree.body)
+    if "work" not in bound:
+        raise TaskRejected(f"{filename} has no function work(part); a job needs one, and may have split and merge")
+    for name in ("split", "work", "merge"):
+        if isinstance(bound.get(name), ast.AsyncFunctionDef):
+            raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
+    taker = bound.get("split", bound["work"])
+    signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
+    return JobOutline(filename, ast.get_docstring(tree) or "", list(bound), signature)
+
+
+def job_arguments(source: str, argv: List[str], filename: str = "job.py") -> Dict[str, Any]:
+    """Return the arguments that command line words give to a job; raise `TaskRejected` that names its parameters.
+
+    They go to `split`, and where there is none to `work`, whose part may be left out there.
+    """
+    signature = parse_job(source, filename).signature
+    if signature is None:
+        if argv:
+            raise TaskRejected(f"{filename}: split is not a plain function, so its arguments are not known")
+        return {}
+    return match_words(signature, argv)
+
+
+def job_task_data(source: str, name: str, args: Dict[str, Any]) -> bytes:
+    """Return the task data of a job."""
+    return dump_value(
+        {"source": source, "args": args, "sha256": source_hash(source), "name": name}, "the arguments")
+
+
+def source_hash(source: str) -> str:
+    """Return the SHA-256 of a source's UTF-8 text, in hexadecimal."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def checked_hash(source: str, sha256: str, name: str) -> str:
+    """Return the hash of `source`; raise `TaskRejected` where `sha256` says otherwise ("" says nothing)."""
+    actual = source_hash(source)
+    if sha256 and sha256 != actual:
+        raise TaskRejected(f"the source of {_file_label(name)} does not match its sha256; submit it again")
+    return actual
+
+
+def parse_source(source: str, filename: str) -> ast.Module:
+    """Parse Python source; raise `TaskRejected` naming file, line and trouble."""
+    most = Limits().source_bytes
+    if len(source) > most or len(source.encode("utf-8", "surrogatepass")) > most:
+        raise TaskRejected(f"{filename} is longer than {most} bytes; read large data at run time instead")
+    if "\0" in source:
+        raise TaskRejected(f"{filename} holds a NUL byte; it is not Python source")
+    try:
+        # The compiler first: it counts how deep it is, which parsing into a tree does not on Python 3.9.
+        compile(source, filename, "exec", dont_inherit=True)
+        return ast.parse(source, filename)
+    except SyntaxError as error:
+        raise TaskRejected(f"{filename}, line {error.lineno or 1}: {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise TaskRejected(f"{filename} is nested too deeply for this Python; split long expressions") from None
+    except ValueError as error:
+        raise TaskRejected(f"{filename} is not Python source: {error}") from None
+
+
+def _bound_names(body: Iterable[ast.stmt]) -> Dict[str, ast.stmt]:
+    """Return what a module's top level binds, looking into if, try and with blocks."""
+    bound: Dict[str, ast.stmt] = {}
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound[node.name] = node
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound.update({item.asname or item.name.partition(".")[0]: node for item in node.names})
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)]
+            bound.update({name: node for name in names})
+        elif isinstance(node, (ast.If, ast.Try, ast.With)):
+            blocks = [node.body, getattr(node, "orelse", []), getattr(node, "finalbody", [])]
+            blocks += [clause.body for clause in getattr(node, "handlers", [])]
+            for block in blocks:
+                bound.update(_bound_names(block))
+    return bound
+
+
+# ---- the module of a job ----------------------------------------------------------------------------
+
+
+def load_job_module(source: str, sha256: str, name: str, owner: str) -> ModuleType:
+    """Return the module of a source, running it once in this process for each `owner`.
+
+    Raises `TaskRejected` where the source does not match its hash or is not Python, and whatever the module's
+    own code raises.
+    """
+    if type(source) is not str or type(name) is not str:
+        raise TaskRejected("source and name of a job are text")
+    actual = checked_hash(source, sha256, name)
+    filename = f"<{_file_label(name)} {actual[:8]}>"
+    stem = _MODULE_PREFIX + hashlib.sha256(f"{owner}\n{name}\n{actual}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    for attempt in range(JOB_MODULES_KEPT):
+        # Another thread may be running this module's code just now: it gets its copy, this one another.
+        module = ModuleType(stem + (f"_{attempt}" if attempt else ""))
+        present = sys.modules.setdefault(module.__name__, module)
+        if present is not module and hasattr(present, _READY):
+            return present
+        if present is module:
+            break
+    _run_module(module, source, name, filename)
+    _forget_old_modules(module.__name__)
+    return module
+
+
+def _run_module(module: ModuleType, source: str, name: str, filename: str) -> None:
+    try:
+        parse_source(source, _file_label(name))
+        # Tracebacks find the lines here; a size without a time is never checked against a file.
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        exec(compile(source, filename, "exec", dont_inherit=True), module.__dict__)
+        setattr(module, _READY, filename)
+    finally:
+        if not hasattr(module, _READY):
+            sys.modules.pop(module.__name__, None)
+
+
+def _forget_old_modules(newest: str) -> None:
+    names = [name for name, module in list(sys.modules.items()) if name.startswith(_MODULE_PREFIX) and hasattr(module, _READY)]
+    for name in names[:-JOB_MODULES_KEPT]:
+        module = sys.modules.pop(name, None) if name != newest else None
+        if module is not None:
+            linecache.cache.pop(getattr(module, _READY), None)
+
+
+def is_job_filename(filename: str) -> bool:
+    """Whether a traceback's file name is that of a job's source; those of Python itself are "<frozen ...>"."""
+    return filename.startswith("<") and not filename.startswith("<frozen ")
+
+
+def _file_label(name: str) -> str:
+    """Return a name fit for tracebacks: what others send may hold line breaks and angle brackets."""
+    label = name.replace("\\", "/").rpartition("/")[2]
+    label = "".join(letter for letter in label if letter.isprintable() and letter not in "<>")
+    return label[:80] or "job.py"
+
+
+def _function_of(module: ModuleType, name: str, label: str) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise TaskRejected(f"{_file_label(label)} has no function {name[:60]!r}")
+    return function
+
+
+# ---- the two task types -----------------------------------------------------------------------------
+
+_SOURCE = TaskParameter("str", "", "Python source text")
+
+
+class JobTask(TaskType):
+    """Run a job file: `split(**args)` gives the parts, `work(part)` runs on the devices, `merge(parts)` at the end."""
+
+    name = "job"
+    parameters = {
+        "source": _SOURCE,
+        "args": TaskParameter("dict", {}, "arguments of split, or of work where there is no split"),
+        "sha256": TaskParameter("str", "", "of the source's UTF-8 text, in hexadecimal; checked where given"),
+        "name": TaskParameter("str", "job.py", "the file's name, for tracebacks"),
+    }
+
+    def split_data(self, task_data: bytes, target: int, owner: str) -> Iterator[bytes]:
+        """Yield {source, sha256, name, part} for each part; a job without split is one subtask with {args}."""
+        params = read_params(self, task_data)
+        outline = parse_job(params["source"], _file_label(params["name"]))
+        args = _keyword_arguments(params["args"])
+        sha256 = checked_hash(params["source"], params["sha256"], params["name"])
+        carried = {"source": params["source"], "sha256": sha256, "name": params["name"]}
+        if "split" not in outline.names:
+            yield dump_value({**carried, "args": args}, "the arguments")
+            return
+        module = load_job_module(**carried, owner=owner)
+        parts = _function_of(module, "split", params["name"])(**args)
+        # The source is the same in all of them: its JSON is made once.
+        head = dump_value(carried)[:-1] + b',"part":'
+        for index, part in enumerate(parts):
+            yield head + dump_value(part, f"part {index}") + b"}"
+
+    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+        """Call `work`."""
+        given = load_value(subtask_data)
+        if type(given) is not dict or not ("part" in given or "args" in given):
+            raise TaskRejected("the data of a job's subtask is {source, sha256, name, part}")
+        name = given.get("name", "job.py")
+        module = load_job_module(given.get("source", ""), given.get("sha256", ""), name, owner)
+        work = _function_of(module, "work", name)
+        result = work(given["part"]) if "part" in given else work(**_keyword_arguments(given["args"]))
+        return dump_value(result, "the result of work")
+
+    def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
+        """Call `merge` with an iterator over the results; without it, return them as a list."""
+        params = read_params(self, task_data)
+        names = parse_job(params["source"], _file_label(params["name"])).names
+        parts = map(load_value, results)
+        if "merge" not in names:
+            merged = list(parts)
+            # Without split there is one subtask, and its result is the job's.
+            return dump_value(merged if "split" in names or len(merged) != 1 else merged[0], "the result")
+        module = load_job_module(params["source"], params["sha256"], params["name"], owner)
+        return dump_value(_function_of(module, "merge", params["name"])(parts), "the result of merge")
+
+
+class CallTask(TaskType):
+    """Call one function once: `name` out of `source`, with `args` and `kwargs`; the result is what it returns."""
+
+    name = "call"
+    parameters = {
+        "source": _SOURCE,
+        "name": TaskParameter("str", "", "the function's name"),
+        "args": TaskParameter("any", [], "its arguments, a list or tuple"),
+        "kwargs": TaskParameter("dict", {}, "its named arguments"),
+    }
+
+    def split_data(self, task_data: bytes, target: int, owner: str) -> Iterator[bytes]:
+        """Yield the task data as it is: arrays travel on even through a coordinator without NumPy."""
+        params = read_params(self, task_data)
+        parse_source(params["source"], "the function's source")
+        yield task_data
+
+    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+        """Call the function."""
+        params = read_params(self, subtask_data)
+        if type(params["args"]) not in (list, tuple):
+            raise TaskRejected("args is a list or tuple")
+        module = load_job_module(params["source"], "", params["name"] + ".py", owner)
+        function = _function_of(module, params["name"], params["name"])
+        return dump_value(function(*params["args"], **_keyword_arguments(params["kwargs"])), "the result")
+
+    def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
+        """Return the one result as it is."""
+        only = list(results)
+        if len(only) != 1:
+            raise TaskRejected(f"a call has one result, not {len(only)}")
+        return only[0]
+
+
+def _keyword_arguments(args: Any) -> Dict[str, Any]:
+    if type(args) is not dict or any(type(key) is not str for key in args):
+        raise TaskRejected("arguments are an object: name to value")
+    return args
+
+
+TASK_TYPES.add(JobTask.name, JobTask())
+TASK_TYPES.add(CallTask.name, CallTask())

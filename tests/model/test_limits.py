@@ -1,0 +1,44 @@
+"""Limits: every number positive, explained, and never larger on a phone."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+import pytest
+
+from discompute_lite.model.limits import Limits
+
+FIELDS = [field.name for field in dataclasses.fields(Limits)]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_limit_is_positive_and_no_larger_on_a_phone(name):
+    assert 0 < getattr(Limits.for_phone(), name) <= getattr(Limits(), name)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_limit_has_a_reason_and_names_who_enforces_it(name):
+    comment = re.search(rf"((?:    #: .*\n)+)    {name}: (?:int|float) = ", inspect.getsource(Limits))
+    assert comment and re.search(r"\(\w+/\w+\)$", comment.group(1).strip())
+
+
+def test_the_figures_of_the_protocol_and_security_pages():
+    limits = Limits()
+    assert (limits.line_bytes, limits.attachments, limits.message_bytes) == (2 ** 20, 256, 2 ** 30)
+    assert (limits.json_depth, limits.batch_calls) == (64, 256)
+    assert (limits.connections_per_address, limits.first_message_s, limits.datagram_bytes) == (32, 10.0, 1200)
+    assert (limits.message_text_bytes, limits.messages_per_minute) == (2048, 5)
+
+
+def test_the_limits_fit_each_other():
+    for limits in (Limits(), Limits.for_phone()):
+        assert limits.line_bytes < limits.message_bytes and limits.http_head_bytes < limits.line_bytes
+        assert limits.connections_per_address <= limits.connections and limits.idle_links <= limits.connections
+        assert limits.first_message_s <= limits.message_s
+
+
+def test_limits_are_not_changed_in_place():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Limits().line_bytes = 1
