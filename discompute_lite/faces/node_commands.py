@@ -13,11 +13,10 @@ from typing import Any, Dict, List
 
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, short_id
-from ..model.errors import DiscomputeError, NotFound, Unavailable
+from ..model.errors import NotFound, Unavailable
 from ..model.settings import settings_rows
 from ..model.version import VERSION
-from ..net.client import call_once
-from ..net.stream import split_address
+from ..net.client import call_once, looks_like_address
 from ..run import LocalNode, describe_this_device, platform_text
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
@@ -144,7 +143,7 @@ def send_command(context: Context) -> int:
             answer = reach.call("SendMessage", {**params, "to_device_id": device.id})
             name = device.name
         except NotFound:
-            if not _looks_like_address(wanted):
+            if not looks_like_address(wanted):
                 raise
             own = reach.devices()[0]
             answer = call_once(wanted, "SendMessage", {**params, "from_device_id": own.id})
@@ -167,15 +166,8 @@ def _find_device(reach: Reach, wanted: str) -> Device:
         except NotFound as error:
             return "several" in error.message
 
-    wait_s = 0.0 if _looks_like_address(wanted) and reach.local is None else SEND_LOOK_S
+    wait_s = 0.0 if looks_like_address(wanted) and reach.local is None else SEND_LOOK_S
     return choose_device(reach.look_around(wait_s, is_known), wanted)
-
-
-def _looks_like_address(text: str) -> bool:
-    try:
-        return bool(split_address(text)[1])
-    except DiscomputeError:
-        return False
 
 
 @command("config", argument("--show", action="store_true", help="show every setting (the default)"), JSON_FLAG)

@@ -36,6 +36,11 @@ class Deadlines:
         self._alive.pop(key, None)
         self._rebuild_when_mostly_dead()
 
+    def when(self, key: Hashable) -> Optional[float]:
+        """Return when `key` is due, or None."""
+        alive = self._alive.get(key)
+        return alive[0] if alive is not None else None
+
     def next(self) -> Optional[float]:
         """Return when the earliest key is due, or None."""
         self._drop_dead()

@@ -16,8 +16,11 @@ from typing import Any, Optional
 from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
 from ..model.limits import Limits
 from ..wire.rpc import AnswerReceived, CallReceived, ProtocolBroken, RpcSession
+from .addresses import error_name, is_loopback_host, split_address
 from .memory import allocate_attachment
-from .stream import READ_BYTES, error_name, is_loopback_host, split_address
+
+#: One read: a whole answer in most cases.
+CLIENT_READ_BYTES = 64 * 1024
 
 
 class Client:
@@ -46,15 +49,21 @@ class Client:
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + wait_s
         self._limit_receiving(wait_s)
-        box: list = []
-        self._rpc.call(method, params, now=0.0, context=box)
+        self._rpc.call(method, params, now=0.0)
         self._send()
-        while not box:
-            self._receive(deadline)
-        answer: AnswerReceived = box[0]
-        if answer.error is not None:
-            raise answer.error
-        return answer.result
+        while True:
+            event = self._rpc.next_event(0.0)
+            if event is None:
+                self._receive(deadline)
+            elif isinstance(event, AnswerReceived):
+                if event.error is not None:
+                    raise event.error
+                return event.result
+            elif isinstance(event, CallReceived):
+                event.refuse(MethodNotFound("this is a command-line client; it offers no methods"))
+                self._send()
+            elif isinstance(event, ProtocolBroken):
+                raise event.error
 
     def close(self) -> None:
         """Close the connection."""
@@ -92,28 +101,19 @@ class Client:
                 direct.release()
                 self._rpc.direct_filled(count)
             else:
-                data = self._sock.recv(READ_BYTES)
+                data = self._sock.recv(CLIENT_READ_BYTES)
                 count = len(data)
                 self._rpc.receive_data(data)
         except (BlockingIOError, socket.timeout):
-            count = -1
+            self.close()
+            raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time") from None
         except OSError as error:
             raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
-        if count < 0 or time.monotonic() > deadline:
-            raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time")
-        while True:
-            event = self._rpc.next_event(0.0)
-            if event is None:
-                break
-            if isinstance(event, AnswerReceived):
-                event.context.append(event)
-            elif isinstance(event, CallReceived):
-                event.refuse(MethodNotFound("this is a command-line client; it offers no methods"))
-            elif isinstance(event, ProtocolBroken):
-                raise event.error
         if not count:
             raise LinkClosed(f"{self.address} closed the connection; look at what that node printed")
-        self._send()
+        if time.monotonic() > deadline and self._rpc.is_between_messages is False:
+            self.close()
+            raise CallTimeout(f"{self.address} answers too slowly; try again, or allow more time")
 
 
 def call_once(address: str, method: str, params: Any, *, token: str = "", timeout_s: float = 10.0) -> Any:
@@ -127,5 +127,13 @@ def is_answering(address: str, timeout_s: float = 1.0) -> bool:
     try:
         call_once(address, "Hello", {}, timeout_s=timeout_s)
         return True
+    except DiscomputeError:
+        return False
+
+
+def looks_like_address(text: str) -> bool:
+    """Whether `text` is host:port."""
+    try:
+        return bool(split_address(text)[1])
     except DiscomputeError:
         return False

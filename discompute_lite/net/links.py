@@ -15,7 +15,8 @@ from typing import Callable, Optional, Tuple
 from ..model.errors import DiscomputeError, Unreachable
 from ..model.limits import Limits
 from .loop import Loop, Timer
-from .stream import Connection, Receiver, error_name, is_loopback_host, split_address
+from .addresses import error_name, is_loopback_host, split_address
+from .stream import Connection, Receiver
 
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
 #: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.

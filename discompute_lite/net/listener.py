@@ -14,7 +14,8 @@ from typing import Dict, List, Set
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
 from .loop import Loop
-from .stream import Connection, Receiver, error_name, host_of, is_loopback_host
+from .addresses import error_name, host_of, is_loopback_host
+from .stream import Connection, Receiver
 
 #: Connections accepted before the others get their turn.
 ACCEPTS_A_TURN = 64

@@ -28,15 +28,17 @@ LONGEST_SLEEP_S = 30.0
 class Timer:
     """Stand for one call in the future."""
 
-    __slots__ = ("_loop", "callback", "arguments")
+    __slots__ = ("_loop", "callback", "arguments", "is_cancelled")
 
     def __init__(self, loop: Loop, callback: Callback, arguments: Tuple[Any, ...]) -> None:
         self._loop = loop
         self.callback = callback
         self.arguments = arguments
+        self.is_cancelled = False
 
     def cancel(self) -> None:
         """Do not call; harmless when it has been called already."""
+        self.is_cancelled = True
         self._loop._deadlines.cancel(self)
 
 
@@ -51,10 +53,9 @@ class Loop:
         self._is_woken = False
         self._is_running = False
         self._is_closed = False
-        self._wake_receiver, self._wake_sender = socket.socketpair()
-        for end in (self._wake_receiver, self._wake_sender):
-            end.setblocking(False)
-        self._selector.register(self._wake_receiver, selectors.EVENT_READ, (self._drain_wakes, None))
+        self._wake_receiver: socket.socket
+        self._wake_sender: socket.socket
+        self._make_wakes()
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -81,6 +82,14 @@ class Loop:
                 self._wake_sender.send(b"\0")
             except OSError:
                 pass  # Full: it is awake already. Dead: LONGEST_SLEEP_S bounds the wait.
+
+    def call_now(self, callback: Callback, *arguments: Any) -> None:
+        """Call at once, from the loop's thread; what the callback raises is logged, and concerns nobody else."""
+        try:
+            callback(*arguments)
+        except Exception:
+            # One of three places for a broad except: a bug in one callback must not end the node.
+            logging.getLogger("discompute").exception("a callback of the loop failed: %r", callback)
 
     def watch(self, sock: socket.socket, on_readable: Optional[Callback], on_writable: Optional[Callback]) -> None:
         """Call back whenever `sock` is ready; None means not interested, twice None unwatches."""
@@ -128,25 +137,27 @@ class Loop:
         for key, mask in self._selector.select(wait_s):
             on_readable, on_writable = key.data
             if mask & selectors.EVENT_READ and on_readable is not None:
-                self._call(on_readable, ())
+                self.call_now(on_readable)
             if mask & selectors.EVENT_WRITE and on_writable is not None:
-                self._call(on_writable, ())
+                self.call_now(on_writable)
         if due_at is not None:
             for timer in self._deadlines.pop_due(time.monotonic()):
-                self._call(timer.callback, timer.arguments)
+                # One that was due at the same time may have cancelled it.
+                if not timer.is_cancelled:
+                    self.call_now(timer.callback, *timer.arguments)
         # Only as many as are here now: callbacks that post again must not starve the sockets.
         for _ in range(len(self._posted)):
-            self._call(*self._posted.popleft())
-
-    def _call(self, callback: Callback, arguments: Tuple[Any, ...]) -> None:
-        try:
-            callback(*arguments)
-        except Exception:
-            # One of three places for a broad except: a bug in one callback must not end the node.
-            logging.getLogger("discompute").exception("a callback of the loop failed: %r", callback)
+            callback, arguments = self._posted.popleft()
+            self.call_now(callback, *arguments)
 
     def _stop_running(self) -> None:
         self._is_running = False
+
+    def _make_wakes(self) -> None:
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        for end in (self._wake_receiver, self._wake_sender):
+            end.setblocking(False)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ, (self._drain_wakes, None))
 
     def _drain_wakes(self) -> None:
         with self._wake_lock:
@@ -154,5 +165,12 @@ class Loop:
             try:
                 while self._wake_receiver.recv(4096):
                     pass
+            except (BlockingIOError, InterruptedError):
+                return
             except OSError:
                 pass
+            # The system took the pair away while the app slept: a dead one is readable for ever.
+            self.unwatch(self._wake_receiver)
+            self._wake_receiver.close()
+            self._wake_sender.close()
+            self._make_wakes()

@@ -10,52 +10,36 @@ bytes that were looked at are given to the session that was chosen.
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
-from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Protocol, Tuple
+from typing import Any, Optional, Sequence
 
-from ..model.errors import DiscomputeError, InvalidRequest, LinkClosed, LinkError, LocalProtocolError
+from ..model.errors import DiscomputeError, InvalidRequest, LinkClosed, LocalProtocolError
 from ..model.limits import KIB, MIB, Limits
 from ..wire.framing import Buffer
-from ..wire.http import HttpRequest, HttpSession
+from ..wire.http import HttpSession
 from ..wire.rpc import AnswerReceived, CallReceived, RpcSession
 from ..wire.sniff import sniff
+from .addresses import address_text, error_name, is_loopback_host, split_address
+from .farewell import Farewell
 from .loop import Loop, Timer
 from .memory import allocate_attachment
+from .outbox import Outbox
+from .receiver import Receiver, ReplyCallback
 
 #: One read of a connection: large enough for many small messages.
 READ_BYTES = 64 * KIB
-#: What one connection may read before the others get their turn.
+#: What one connection may read before the others get their turn: bytes of attachments, which only need to be moved,
+#: and reads of anything else, of which each may hold a thousand calls.
 TURN_BYTES = 8 * MIB
-#: Pieces below this size are joined before they are written: two writes cost more than one copy.
-JOIN_BYTES = 64 * KIB
-#: Seconds that a closing connection has to take what is still to be sent.
-LINGER_S = 2.0
+TURN_READS = 4
+#: Answers are written when so many bytes of them wait, not only when all calls that came together have been answered.
+ANSWER_BYTES = 256 * KIB
+#: Answers beyond `send_buffer_bytes` that a peer may leave unread while it owes us answers itself. Two nodes that each
+#: send large results must both go on reading, or both wait for ever; nobody who owes us nothing gets this.
+UNREAD_ANSWERS = 64
 #: A TLS alert "handshake_failure", for a TLS client of a node that has no TLS: better than silence.
 TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
-
-ReplyCallback = Callable[[Any, Optional[DiscomputeError]], None]
-
-
-class Receiver(Protocol):
-    """Say what a connection needs from whoever owns it."""
-
-    def call_received(self, connection: Connection, call: CallReceived) -> None:
-        """Answer `call`, now or later."""
-
-    def request_received(self, connection: Connection, request: HttpRequest) -> None:
-        """Answer an HTTP request by `connection.http.answer`, then `connection.flush()`."""
-
-    def admit_call(self, connection: Connection, method: str) -> Optional[DiscomputeError]:
-        """Say whether attachments of a call to `method` may be read at all."""
-
-    def admit_request(self, connection: Connection, head: Any) -> Any:
-        """Say whether the body of an HTTP request may be read at all."""
-
-    def connection_closed(self, connection: Connection, reason: str) -> None:
-        """Forget the connection."""
 
 
 class Connection:
@@ -69,6 +53,8 @@ class Connection:
         self.is_dialled = is_dialled
         self.remote_address = address_text(sock.getpeername())
         self.local_address = address_text(sock.getsockname())
+        #: Whether the other end is a process of this machine.
+        self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.
         self.peer: Any = None
         #: A link to another node stays open while idle; its role decides when it ends.
@@ -85,10 +71,9 @@ class Connection:
         self._is_lingering = False
         #: Bytes that came before they told which session they are for.
         self._start = b""
-        #: Too many calls are unanswered: nothing is read until some are.
+        #: Too many calls are unanswered, or too many answers unread: nothing more is taken until that is better.
         self._is_held = False
-        self._outgoing: Deque[memoryview] = deque()
-        self._outgoing_bytes = 0
+        self._outbox = Outbox(sock)
         self._wake_at: Optional[float] = None
         self._wake_timer: Optional[Timer] = None
         #: When the message being received must be complete; None between messages of a link.
@@ -104,11 +89,6 @@ class Connection:
             self._choose("rpc")
         loop.watch(sock, self._readable, None)
         self._set_wake()
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the other end is a process of this machine."""
-        return is_loopback_host(host_of(self.remote_address))
 
     # ---- calls ------------------------------------------------------------------------------------
 
@@ -143,13 +123,19 @@ class Connection:
         pieces = session.data_to_send()
         if pieces:
             self._send(pieces)
-        if not self.is_closed and not self._close_if_over() and self.rpc is not None:
+        if not self._is_held and self._must_hold():
+            self._hold()
+        if self._had_message:
+            self._limit_message(session.is_between_messages)
+        if not self.is_closed and not self._close_if_over():
             self._set_wake()
 
     def finish(self) -> None:
         """Send what is still to be sent, read nothing more, then close."""
-        if self.rpc is not None:
-            self.rpc.is_closing = True
+        if self.rpc is None:
+            self.close("the conversation is over")
+            return
+        self.rpc.is_closing = True
         if not self._is_processing:
             self.flush()
 
@@ -162,18 +148,18 @@ class Connection:
         if self._wake_timer is not None:
             self._wake_timer.cancel()
         self._sock.close()
-        self._outgoing.clear()
+        self._outbox.clear()
         if self.rpc is not None:
             error = LinkClosed(f"the connection to {self.remote_address} ended ({reason}); try again")
             for answer in self.rpc.abandon(error):
-                answer.context(None, answer.error)
+                self._loop.call_now(answer.context, answer.result, answer.error)
         self._receiver.connection_closed(self, reason)
 
     # ---- reading ----------------------------------------------------------------------------------
 
     def _readable(self) -> None:
-        budget = TURN_BYTES
-        while budget > 0 and self._is_reading and not self.is_closed and not self._is_lingering:
+        budget, reads = TURN_BYTES, TURN_READS
+        while budget > 0 and reads > 0 and self._wants_data():
             direct = self.rpc.direct_buffer() if self.rpc is not None else None
             try:
                 if direct is not None:
@@ -191,6 +177,7 @@ class Connection:
                 self._end_of_stream()
                 return
             budget -= count
+            reads -= direct is None
             if direct is not None and self.rpc is not None:
                 direct.release()
                 self.rpc.direct_filled(count)
@@ -200,6 +187,8 @@ class Connection:
                 return
 
     def _received(self, data: Buffer) -> None:
+        if not self._is_over():
+            self._last_active = self._loop.now()
         if self.rpc is None and self.http is None:
             self._choose_by(bytes(data))
             if self.rpc is None and self.http is None:
@@ -243,15 +232,29 @@ class Connection:
             self.http = HttpSession(self._limits, admit=lambda head: self._receiver.admit_request(self, head))
 
     def _answered(self) -> None:
-        if self._is_processing or self.is_closed:
-            return
-        self.flush()
-        # A session that held further calls back may take them now.
-        if not self.is_closed and self._is_held:
+        if not self._is_processing and not self.is_closed:
+            self.flush()
+            self._resume()
+
+    def _must_hold(self) -> bool:
+        if self.rpc is not None and self.rpc.is_held:
+            return True
+        if self._outbox.waiting_bytes <= self._limits.send_buffer_bytes:
+            return False
+        if self.rpc is None:
+            return True
+        return self._outbox.unsent_answers(self.rpc.answers_made) > (UNREAD_ANSWERS if self.rpc.is_waiting else 0)
+
+    def _hold(self) -> None:
+        self._is_held = True
+        self._watch()
+
+    def _resume(self) -> None:
+        """Take the calls that were held back, when that may be again."""
+        if self._is_held and not self.is_closed and not self._must_hold():
             self._is_held = False
-            self._received(b"")
-            if not self.is_closed and not self._is_held:
-                self._after_writing()
+            self._process()
+            self._watch()
 
     def _process(self) -> None:
         self._is_processing = True
@@ -259,131 +262,109 @@ class Connection:
             self._process_rpc(self.rpc)
         elif self.http is not None:
             for request in self.http.events():
-                self._note_message()
-                self._receiver.request_received(self, request)
+                self._message_came()
+                self._loop.call_now(self._receiver.request_received, self, request)
         self._is_processing = False
         self.flush()
 
     def _process_rpc(self, session: RpcSession) -> None:
         now = self._loop.now()
         while not self.is_closed:
+            if session.outgoing_bytes > ANSWER_BYTES:
+                self._send(session.data_to_send())
+                if self._must_hold():
+                    self._hold()
+                    break
             event = session.next_event(now)
             if event is None:
                 break
             if isinstance(event, CallReceived):
-                self._note_message()
-                self._receiver.call_received(self, event)
+                self._message_came()
+                self._loop.call_now(self._receiver.call_received, self, event)
             elif isinstance(event, AnswerReceived):
-                self._note_message()
-                event.context(event.result, event.error)
+                self._message_came()
+                self._loop.call_now(event.context, event.result, event.error)
             else:
                 logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
-        if session.is_between_messages:
-            self._message_due = None if self._had_message else self._message_due
-        elif self._had_message and self._message_due is None:
-            self._message_due = now + self._limits.message_s
-        self._last_active = now
-        if session.is_held and not self._is_held and not self.is_closed:
-            self._is_held = True
-            self._loop.watch(self._sock, None, self._writable if self._outgoing else None)
 
-    def _note_message(self) -> None:
-        if not self._had_message:
-            self._had_message = True
+    def _message_came(self) -> None:
+        self._had_message = True
+        self._message_due = None
+
+    def _limit_message(self, is_between_messages: bool) -> None:
+        """A message that has begun must be complete in time, unless it is us who do not read it."""
+        if self._is_held or is_between_messages:
             self._message_due = None
+        elif self._message_due is None:
+            self._message_due = self._loop.now() + self._limits.message_s
 
     def _end_of_stream(self) -> None:
-        cut = self.rpc is not None and not self.rpc.is_between_messages
-        if self.rpc is not None and not cut and not self.rpc.is_idle:
-            # A client that has sent its last call and half-closed (`nc` does) still gets its answers.
+        session = self.rpc or self.http
+        is_cut = session is not None and not session.is_between_messages
+        is_owed = session is not None and (bool(self._outbox.waiting_bytes) or not session.is_idle)
+        # A client that has sent its last call and half-closed (`nc` does) still gets its answers. A node never
+        # half-closes: where it does not send any more, it has died.
+        if is_owed and not is_cut and not self.is_link and not self.is_dialled:
             self._is_reading = False
             self._is_half_closed = True
-            self._loop.watch(self._sock, None, self._writable if self._outgoing else None)
+            self._watch()
             return
-        self.close("connection cut in the middle of a message" if cut else "the other side closed it")
+        self.close("connection cut in the middle of a message" if is_cut else "the other side closed it")
+
+    def _is_over(self) -> bool:
+        session = self.rpc or self.http
+        return session is not None and session.is_closing
 
     def _close_if_over(self) -> bool:
         session = self.rpc or self.http
-        if self._outgoing:
+        if self._outbox.waiting_bytes or session is None:
             return False
-        if session is not None and session.is_closing:
+        if session.is_closing:
             self._linger("the conversation is over")
             return True
-        if self._is_half_closed and self.rpc is not None and self.rpc.is_idle:
+        if self._is_half_closed and session.is_idle:
             self.close("the other side closed it")
         return self.is_closed
 
     def _linger(self, reason: str) -> None:
-        """Close, but first let the last words arrive: a close with unread data resets the connection,
-        and the other side may lose what it was told. (RFC 9112, 9.6)"""
-        if self.is_closed or self._is_lingering:
-            return
-        self._is_lingering = True
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close(reason)
-            return
-        self._loop.watch(self._sock, lambda: self._throw_away(reason), None)
-        self._loop.call_later(LINGER_S, self.close, reason)
-
-    def _throw_away(self, reason: str) -> None:
-        try:
-            if self._sock.recv(READ_BYTES):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self.close(reason)
+        if not self.is_closed and not self._is_lingering:
+            self._is_lingering = True
+            Farewell(self._loop, self._sock).begin(lambda: self.close(reason))
 
     # ---- writing ----------------------------------------------------------------------------------
 
-    def _send(self, pieces: List[Buffer]) -> None:
-        if not self._outgoing and len(pieces) == 1:
-            # The hot path: one small message, an idle socket, one system call.
-            try:
-                sent = self._sock.send(pieces[0])
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self.close(error_name(error))
-                return
-            if sent == len(pieces[0]):
-                return
-            pieces = [memoryview(pieces[0])[sent:]]
-        for piece in _joined(pieces):
-            self._outgoing.append(piece)
-            self._outgoing_bytes += len(piece)
-        self._writable()
+    def _send(self, pieces: Sequence[Buffer]) -> None:
+        try:
+            self._outbox.send(pieces, self.rpc.answers_made if self.rpc is not None else 0)
+        except OSError as error:
+            self.close(error_name(error))
+            return
+        self._last_active = self._loop.now()
+        if self._outbox.waiting_bytes:
+            self._watch()
 
     def _writable(self) -> None:
-        budget = TURN_BYTES
-        while self._outgoing and budget > 0 and not self.is_closed:
-            try:
-                sent = self._sock.send(self._outgoing[0])
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                self.close(error_name(error))
-                return
-            budget -= sent
-            self._outgoing_bytes -= sent
-            if sent == len(self._outgoing[0]):
-                self._outgoing.popleft()
-            else:
-                self._outgoing[0] = self._outgoing[0][sent:]
-        self._after_writing()
+        try:
+            if self._outbox.push():
+                self._last_active = self._loop.now()
+        except OSError as error:
+            self.close(error_name(error))
+            return
+        if not self._close_if_over():
+            self._resume()
+            self._watch()
 
-    def _after_writing(self) -> None:
-        if self.is_closed:
-            return
-        if self._close_if_over():
-            return
-        wants_data = self._is_reading and not self._is_held and self._outgoing_bytes <= self._limits.send_buffer_bytes
-        self._loop.watch(
-            self._sock, self._readable if wants_data else None, self._writable if self._outgoing else None
-        )
+    def _wants_data(self) -> bool:
+        return self._is_reading and not (self._is_held or self.is_closed or self._is_lingering)
+
+    def _watch(self) -> None:
+        """Tell the loop what this connection waits for now."""
+        if not self.is_closed and not self._is_lingering:
+            self._loop.watch(
+                self._sock,
+                self._readable if self._wants_data() else None,
+                self._writable if self._outbox.waiting_bytes else None,
+            )
 
     # ---- deadlines --------------------------------------------------------------------------------
 
@@ -399,7 +380,9 @@ class Connection:
             self._wake_timer = self._loop.call_at(due, self._wake)
 
     def _idle_due(self) -> Optional[float]:
-        return None if self.is_link or self.is_dialled else self._last_active + self._limits.idle_s
+        if (self.is_link or self.is_dialled) and not self._is_over():
+            return None
+        return self._last_active + self._limits.idle_s
 
     def _wake(self) -> None:
         self._wake_at = self._wake_timer = None
@@ -409,65 +392,15 @@ class Connection:
         if self._message_due is not None and now >= self._message_due:
             self.close("no complete message in time")
             return
-        if self.rpc is not None:
-            self.rpc.apply_deadlines(now)
-            self._process()
         idle_due = self._idle_due()
-        is_idle = self.rpc is None or self.rpc.is_idle
-        if not self.is_closed and idle_due is not None and now >= idle_due:
-            if is_idle:
+        if idle_due is not None and now >= idle_due:
+            session = self.rpc or self.http
+            if session is None or session.is_idle or session.is_closing:
                 self.close("idle")
                 return
             self._last_active = now
+        if self.rpc is not None:
+            self.rpc.apply_deadlines(now)
+            self._process()
         if not self.is_closed:
             self._set_wake()
-
-
-def _joined(pieces: List[Buffer]) -> List[memoryview]:
-    """Join neighbouring small pieces; large ones stay as they are, uncopied."""
-    result: List[memoryview] = []
-    small: List[Buffer] = []
-    for piece in pieces:
-        if len(piece) < JOIN_BYTES:
-            small.append(piece)
-            continue
-        if small:
-            result.append(memoryview(b"".join(small)))
-            small = []
-        result.append(memoryview(piece))
-    if small:
-        result.append(memoryview(b"".join(small)))
-    return result
-
-
-def address_text(address: Tuple[Any, ...]) -> str:
-    """Return a socket address as ``host:port``, IPv6 in brackets, mapped IPv4 as IPv4."""
-    host, port = str(address[0]), address[1]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def host_of(address: str) -> str:
-    """Return the host of ``host:port``."""
-    return address.rpartition(":")[0].strip("[]")
-
-
-def split_address(address: str, default_port: int = 0) -> Tuple[str, int]:
-    """Return (host, port) of ``host:port`` or ``host``; raise `LinkError` for anything else."""
-    host, colon, port = address.rpartition(":")
-    if not colon or (address.startswith("[") and address.endswith("]")) or (":" in host and not host.startswith("[")):
-        host, port = address, ""
-    if port and not (port.isdigit() and int(port) < 65536):
-        raise LinkError(f"{address!r} is not host:port")
-    return host.strip("[]"), int(port) if port else default_port
-
-
-def is_loopback_host(host: str) -> bool:
-    """Whether an address (not a name) belongs to this machine's loopback interface."""
-    return host.startswith("127.") or host == "::1"
-
-
-def error_name(error: OSError) -> str:
-    """Return an OSError as its symbol, such as ECONNRESET: numbers and texts differ between systems."""
-    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -21,7 +21,7 @@ from ..model.limits import Limits
 from .interfaces import choose_interfaces, list_interfaces
 from .listener import bind_host, stays_on_loopback
 from .loop import Loop
-from .stream import address_text, error_name, split_address
+from .addresses import address_text, error_name, split_address
 
 #: (datagram, source host:port, name of the transport)
 Heard = Callable[[bytes, str, str], None]

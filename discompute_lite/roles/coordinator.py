@@ -20,59 +20,17 @@ from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Forbidden, LinkError, NotFound, Unauthenticated, Unavailable
-from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState
+from ..model.task import ComputeTask, SubTask, SubTaskStatus, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import WorkOutcome, WorkRequest, merge_data, split_parts
+from .coordinated import CoordinatedTask
 from .methods import (
     CancelTaskAnswer, ExecuteSubtaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
 )
 from .ports import Later
 
-#: Lines of a task's story that are kept.
-KEPT_STORY_LINES = 200
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
-
-
-class CoordinatedTask:
-    """Hold one task from submission until it is forgotten."""
-
-    def __init__(self, task: ComputeTask, max_devices: int, target: int) -> None:
-        self.task = task
-        self.max_devices = max_devices
-        self.target = target
-        self.state = TaskState.PENDING
-        #: Why it failed or was cancelled.
-        self.message = ""
-        self.subtasks: List[SubTask] = []
-        #: Subtasks with a result; equals the number of COMPLETED ones.
-        self.completed = 0
-        self.result_data = b""
-        self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
-        self.submitted_at = 0.0
-        self.finished_at = 0.0
-        #: Those who wait for the task to be split, and for something new to happen.
-        self.splitting: List[Later] = []
-        self.watching: List[Later] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state in FINAL_STATES
-
-    def percentage(self) -> float:
-        """Return how much is done, 0 to 100; 100 only when merged."""
-        if self.state is TaskState.COMPLETED:
-            return 100.0
-        return 99.9 * self.completed / len(self.subtasks) if self.subtasks else 0.0
-
-    def described(self) -> ComputeTask:
-        """Return the task as it is told: without its data, with its state."""
-        lite = {**self.task.lite, "state": self.state.value, "percentage": round(self.percentage(), 1),
-                "submitted_at": int(self.submitted_at)}
-        if self.message:
-            lite["message"] = self.message
-        return replace(self.task, task_data=b"", lite=lite)
 
 
 class Coordinator:
@@ -128,22 +86,14 @@ class Coordinator:
         record = self._records.get(task_id)
         if record is None:
             return GetTaskStatusAnswer(lite={"message": "this node knows no such task; it may have been forgotten"})
-        by_device: Dict[str, int] = {}
-        for subtask in record.subtasks:
-            if subtask.status is SubTaskStatus.COMPLETED:
-                by_device[subtask.assigned_device_id] = by_device.get(subtask.assigned_device_id, 0) + 1
-        lite = {"message": record.message, "story": list(record.story), "devices": by_device}
-        listed = [replace(subtask, subtask_data=b"", result_data=b"") for subtask in record.subtasks]
-        return GetTaskStatusAnswer(
-            True, record.described(), listed, record.percentage(), self._expected_end(record), lite
-        )
+        return record.status(self._node.wall())
 
     def result(self, task_id: str, from_index: int, wait_s: float) -> Any:
         """Return parts and result that are there, waiting up to `wait_s` for something new."""
         record = self._records.get(task_id)
         if record is None:
             return GetTaskResultAnswer(False, "this node knows no such task; it may have been forgotten")
-        answer = self._result_now(record, from_index)
+        answer = record.result_from(from_index)
         if answer.parts or record.is_over or wait_s <= 0:
             return answer
         later, waiting = Later(), Later()
@@ -154,7 +104,7 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            later.resolve(self._result_now(record, from_index))
+            later.resolve(record.result_from(from_index))
 
         waiting.then(woken)
         return later
@@ -235,12 +185,11 @@ class Coordinator:
         if not outcome.ok:
             self._end(record, TaskState.FAILED, f"it could not be split: {outcome.error}")
         elif len(parts) > most:
-            self._end(record, TaskState.FAILED, f"it has {len(parts)} subtasks, and {most} are the most; make them larger")
+            self._end(record, TaskState.FAILED, f"{len(parts)} subtasks are more than {most}; make them larger")
         else:
             task = record.task
             record.subtasks = [
-                SubTask(subtask_id=f"{task.task_id}/{index}", parent_task_id=task.task_id, subtask_index=index, subtask_data=part)
-                for index, part in enumerate(parts)
+                SubTask(f"{task.task_id}/{index}", task.task_id, index, part) for index, part in enumerate(parts)
             ]
             record.state = TaskState.RUNNING
             self._tell(record, f"split into {len(parts)} subtasks")
@@ -260,7 +209,7 @@ class Coordinator:
             record.splitting.append(later)
             return
         failed = record.state is TaskState.FAILED and not record.subtasks
-        listed = [replace(subtask, subtask_data=b"", result_data=b"") for subtask in record.subtasks]
+        listed = record.listed()
         message = record.message if failed else f"{len(listed)} subtasks"
         later.resolve(SubmitTaskAnswer(not failed, message, record.task.task_id, listed))
 
@@ -444,20 +393,3 @@ class Coordinator:
         watching, record.watching = record.watching, []
         for later in watching:
             later.resolve(None)
-
-    def _result_now(self, record: CoordinatedTask, from_index: int) -> GetTaskResultAnswer:
-        parts: List[SubTask] = []
-        for subtask in record.subtasks[max(0, from_index):]:
-            if subtask.status is not SubTaskStatus.COMPLETED:
-                break
-            parts.append(subtask)
-        message = record.message or f"{record.completed} of {len(record.subtasks)} subtasks are done"
-        return GetTaskResultAnswer(
-            True, message, record.state.value, record.result_data, parts, max(0, from_index) + len(parts)
-        )
-
-    def _expected_end(self, record: CoordinatedTask) -> int:
-        if record.is_over or not record.completed:
-            return int(record.finished_at)
-        spent_s = self._node.wall() - record.submitted_at
-        return int(record.submitted_at + spent_s * len(record.subtasks) / record.completed)

@@ -250,7 +250,7 @@ def heartbeat(
     """
     if lite and link.peer.is_owner:
         node.heartbeat_notes_received(link.peer.node_id, lite)
-    return node.discovery.heartbeat(link, device_id, capabilities, status, metrics)
+    return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics)
 
 
 @method("GetDevices", level="alone")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from ..core.events import (
     DeviceReady, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
@@ -22,22 +22,22 @@ from ..core.events import (
 from ..core.policy import Caller, access
 from ..core.registry import DeviceRegistry
 from ..model.codec import to_json
-from ..model.device import ComputeMetrics, Device, DeviceStatus, Hardware, short_id
+from ..model.device import Device, Hardware, short_id
 from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
-from .coordinator import Coordinator, CoordinatedTask
+from .coordinated import CoordinatedTask
+from .coordinator import Coordinator
 from .discovery import Discovery
 from .methods import METHODS, Greeting, HelloAnswer
 from .ports import ClockAndWorld, Later, LinkPort, Peer
+from .own_device import describe_own_device, offers_of, score_of
 from .post import PostOffice
 from .web import admit_web_request, answer_web_request
 from .worker import Worker
 
 #: Seconds between two readings of load, memory and battery.
 METRICS_EVERY_S = 5.0
-#: What a device offers to tasks that require it, besides its chip's name.
-OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,14 @@ class Node:
     def own_device(self) -> Device:
         """Return this device as others see it."""
         if self._own_device is None:
-            self._own_device = self._describe()
+            self._own_device = describe_own_device(self, self._is_stopping)
         return replace(self._own_device, last_seen=int(self.wall()))
 
     def load_changed(self) -> None:
         """The number of running attempts changed: so may have the status."""
         before = self._own_device
         self._own_device = None
-        if before is not None and before.status is not self._describe().status and not self._is_stopping:
+        if before is not None and before.status is not describe_own_device(self, self._is_stopping).status and not self._is_stopping:
             self.clock.post(self.discovery.own_state_changed)
 
     def set_measured(self, measured: Dict[str, Any]) -> None:
@@ -339,32 +339,6 @@ class Node:
             self.discovery.own_state_changed()
         self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
-    def _describe(self) -> Device:
-        allowance = self.worker.allowance()
-        status = DeviceStatus.AVAILABLE
-        if self._is_stopping:
-            status = DeviceStatus.OFFLINE
-        elif allowance.slots == 0:
-            status = DeviceStatus.OVERLOADED
-        elif self.worker.running >= allowance.slots:
-            status = DeviceStatus.BUSY
-        lite: Dict[str, Any] = {"slots": allowance.slots, "boot": self.boot, "version": self.version}
-        lite.update({key: value for key, value in (
-            ("model", self.hardware.model), ("label", self.settings.device_id), ("measured", self.measured),
-            ("reason", allowance.reason),
-        ) if value})
-        reading = self.reading
-        capabilities = replace(
-            self.hardware.capabilities, battery_level=reading.battery_level, is_charging=reading.is_charging
-        )
-        metrics: ComputeMetrics = replace(
-            reading.metrics, active_tasks=self.worker.running, throughput=round(self.worker.throughput(), 3)
-        )
-        return Device(
-            id=self.id, name=self.name, type=self.hardware.type, address=f"{self.world.own_host()}:{self.port}",
-            capabilities=capabilities, status=status, compute_metrics=metrics, lite=lite,
-        )
-
     def _may_give_work(self, device_id: str) -> bool:
         """Until links are encrypted, only a device that showed the shared token over loopback gets work from us."""
         link = self.discovery.link_to(device_id)
@@ -375,7 +349,7 @@ class Node:
         metrics = self.reading.metrics
         self.coordinator.device_ready(DeviceReady(
             self.id, allowance.slots, float(self.measured.get("score", 0.0)), min(1.0, max(0.0, metrics.cpu_usage)),
-            _offers(self.own_device()), allowance.reason,
+            offers_of(self.own_device()), allowance.reason,
         ))
 
     def _offer_slots_of(self, device_id: str) -> None:
@@ -387,28 +361,11 @@ class Node:
             slots, reason = 0, "not paired with this device"
         elif known.state.value != "alive":
             slots, reason = 0, "it does not answer"
-        score, load = _score_of(known.device), known.device.compute_metrics.cpu_usage
+        score, load = score_of(known.device), known.device.compute_metrics.cpu_usage
         slots = slots if isinstance(slots, int) and 0 <= slots <= 1024 else 0
         self.coordinator.device_ready(
             DeviceReady(
-                device_id, slots, score, min(1.0, max(0.0, load)), _offers(known.device), reason,
+                device_id, slots, score, min(1.0, max(0.0, load)), offers_of(known.device), reason,
                 lease_s=known.dead_after_s,
             )
         )
-
-
-def _score_of(device: Device) -> float:
-    """Return a device's own measured score, within bounds: it is self-reported and only a hint."""
-    measured = device.lite.get("measured")
-    score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
-    return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
-
-
-def _offers(device: Device) -> Tuple[str, ...]:
-    """Return the names by which a task may require this device."""
-    capabilities = device.capabilities
-    offers = [device.type, capabilities.chip]
-    offers += [OFFER_GPU] if capabilities.has_gpu else []
-    offers += [OFFER_CUDA] if capabilities.supports_cuda else []
-    offers += [OFFER_METAL] if capabilities.supports_metal else []
-    return tuple(offer for offer in offers if offer)

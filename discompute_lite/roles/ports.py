@@ -150,7 +150,7 @@ class Peer:
 
     __slots__ = (
         "node_id", "boot", "is_owner", "is_retired", "cleared", "told_version", "memo_method", "memo_params",
-        "memo_arguments",
+        "memo_arguments", "said", "said_at",
     )
 
     def __init__(self) -> None:
@@ -169,6 +169,9 @@ class Peer:
         self.memo_method: Any = None
         self.memo_params: Any = None
         self.memo_arguments: Any = None
+        #: What its last heartbeat said, and when that was (monotonic).
+        self.said: Any = None
+        self.said_at = 0.0
 
 
 class Later:

@@ -1,6 +1,6 @@
 """Turn command line words into the arguments of a job, by the signature of the function that takes them.
 
-Knows:   `--bound 1000`, `--bound=1000`, `bound=1000`, `1000`; what a parameter's annotation or default says of its type.
+Knows:   `--bound 1000`, `--bound=1000`, `bound=1000`, `1000`; the types that annotations and defaults say.
 Refuses: to run the job: the signature is read from its syntax tree.
 Read next: tasks/jobs.py.
 """

@@ -120,7 +120,7 @@ def _bound_names(body: Iterable[ast.stmt]) -> Dict[str, ast.stmt]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = [leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)]
-            bound.update({name: node for name in names})
+            bound.update(dict.fromkeys(names, node))
         elif isinstance(node, (ast.If, ast.Try, ast.With)):
             blocks = [node.body, getattr(node, "orelse", []), getattr(node, "finalbody", [])]
             blocks += [clause.body for clause in getattr(node, "handlers", [])]
@@ -142,7 +142,7 @@ def load_job_module(source: str, sha256: str, name: str, owner: str) -> ModuleTy
         raise TaskRejected("source and name of a job are text")
     actual = checked_hash(source, sha256, name)
     filename = f"<{_file_label(name)} {actual[:8]}>"
-    stem = _MODULE_PREFIX + hashlib.sha256(f"{owner}\n{name}\n{actual}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    stem = _MODULE_PREFIX + source_hash(f"{owner}\n{name}\n{actual}")[:16]
     for attempt in range(JOB_MODULES_KEPT):
         # Another thread may be running this module's code just now: it gets its copy, this one another.
         module = ModuleType(stem + (f"_{attempt}" if attempt else ""))
@@ -169,7 +169,8 @@ def _run_module(module: ModuleType, source: str, name: str, filename: str) -> No
 
 
 def _forget_old_modules(newest: str) -> None:
-    names = [name for name, module in list(sys.modules.items()) if name.startswith(_MODULE_PREFIX) and hasattr(module, _READY)]
+    loaded = list(sys.modules.items())
+    names = [name for name, module in loaded if name.startswith(_MODULE_PREFIX) and hasattr(module, _READY)]
     for name in names[:-JOB_MODULES_KEPT]:
         module = sys.modules.pop(name, None) if name != newest else None
         if module is not None:

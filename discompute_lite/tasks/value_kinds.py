@@ -258,7 +258,7 @@ def _unpack_view(content: List[Any]) -> memoryview:
     code, shape, data = content
     if type(code) is not str or len(code) != 1 or code not in VIEW_FORMATS:
         raise ValueError(f"there is no memoryview format {code!r}")
-    flat = memoryview(data)
+    flat: Any = memoryview(data)
     return flat.cast(code) if len(shape) == 1 else flat.cast(code, _whole_numbers(shape, len(shape)))
 
 
@@ -353,7 +353,7 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("ndarray", "numpy", "ndarray", _pack_ndarray, _unpack_ndarray, mutable=True),
     )
 }
-_KINDS_BY_TYPE: Dict[Tuple[str, str], ValueKind] = {(kind.module, kind.type_name): kind for kind in VALUE_KINDS.values()}
+_KINDS_BY_TYPE = {(kind.module, kind.type_name): kind for kind in VALUE_KINDS.values()}
 _PATH_NAMES = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 

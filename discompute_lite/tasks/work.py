@@ -110,7 +110,7 @@ class _UnknownTaskType(TaskRejected):
 
 def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits) -> bytes:
     if request.phase == "split":
-        parts = []
+        parts: List[bytes] = []
         for part in task_type.split_data(bytes(request.data), max(0, request.target), request.owner):
             if len(parts) == limits.subtasks:
                 # Said here, because a generator may have no end.
@@ -267,9 +267,10 @@ def remove_taps() -> None:
 @contextlib.contextmanager
 def _capturing(printed: CappedOutput) -> Iterator[None]:
     install_taps()
-    out, err = sys.stdout, sys.stderr
+    out: Any = sys.stdout
+    err: Any = sys.stderr
     try:
-        with out.catching(printed), err.catching(printed):  # type: ignore[attr-defined]
+        with out.catching(printed), err.catching(printed):
             yield
     finally:
         # The code may have put something else there.

@@ -14,6 +14,7 @@ people type. `attachments` lists the byte lengths of what follows the line, in o
 from __future__ import annotations
 
 import binascii
+import re
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
@@ -28,6 +29,9 @@ Message = Tuple[Any, List[Buffer]]
 DIRECT_BYTES = 64 * KIB
 #: `bytes` values up to this size travel as base64 text within the line; above, as attachments.
 INLINE_BYTES = 1 * KIB
+#: What a blank line may hold, and what ends the search for one.
+_BLANKS = b" \t\r"
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 
 class MessageDecoder:
@@ -42,11 +46,12 @@ class MessageDecoder:
         self,
         limits: Limits,
         *,
-        admit: Optional[Callable[[Any], None]] = None,
+        admit: Optional[Callable[[Any], bool]] = None,
         allocate: Callable[[int], Any] = bytearray,
     ) -> None:
-        """`admit(value)` is asked about a line that announces attachments, before any memory is
-        taken for them, and refuses by raising; `allocate(size)` returns writable memory."""
+        """`admit(value)` is asked about a line that announces attachments, before any memory is taken for
+        them: it refuses by raising, and by returning False has the whole message read and thrown away.
+        `allocate(size)` returns writable memory."""
         self._limits = limits
         self._admit = admit
         self._allocate = allocate
@@ -58,11 +63,13 @@ class MessageDecoder:
         self._attachments: List[Buffer] = []
         self._sizes: List[int] = []
         self._missing = 0
+        #: Bytes still to come of a message that nobody wants.
+        self._unwanted = 0
 
     @property
     def is_between_messages(self) -> bool:
         """Whether an end of the stream here cuts nothing."""
-        return not self._data and self._value is None
+        return not self._data and self._value is None and not self._unwanted
 
     def receive_data(self, data: Buffer) -> None:
         """Take the next bytes of the stream."""
@@ -76,6 +83,8 @@ class MessageDecoder:
                 return None
             if line:
                 self._begin(parse_strict(line, self._limits.json_depth))
+            else:
+                self._skip_blank_lines()
         self._fill()
         if self._missing:
             return None
@@ -93,7 +102,19 @@ class MessageDecoder:
         """Say that `count` bytes have been received into `direct_buffer()`."""
         self._missing -= count
 
+    def _skip_blank_lines(self) -> None:
+        """Drop whole blank lines in one go: one at a time, 8 MiB of them would hold the loop for seconds."""
+        found = _NOT_BLANK.search(self._data, 0, self._limits.line_bytes)
+        start = found.start() if found else min(len(self._data), self._limits.line_bytes)
+        del self._data[: self._data.rfind(b"\n", 0, start) + 1]
+
     def _next_line(self) -> Optional[bytes]:
+        if self._unwanted:
+            count = min(self._unwanted, len(self._data))
+            del self._data[:count]
+            self._unwanted -= count
+            if self._unwanted:
+                return None
         end = self._data.find(b"\n", self._searched)
         if (len(self._data) if end < 0 else end) > self._limits.line_bytes:
             raise TooLarge(
@@ -105,13 +126,14 @@ class MessageDecoder:
         line = bytes(self._data[:end])
         del self._data[: end + 1]
         self._searched = 0
-        return line.rstrip(b"\r") if line.strip() else b""
+        return line.rstrip(b"\r") if line.strip(_BLANKS) else b""
 
     def _begin(self, value: Any) -> None:
         if isinstance(value, dict) and "attachments" in value:
             sizes = self._checked_sizes(value["attachments"])
-            if sizes and self._admit is not None:
-                self._admit(value)
+            if sizes and self._admit is not None and not self._admit(value):
+                self._unwanted = sum(sizes)
+                return
             self._sizes = sizes[::-1]
             self._next_attachment()
         # A JSON null is a message too (an invalid one), and must not read as "no message yet".
@@ -128,8 +150,12 @@ class MessageDecoder:
 
     def _next_attachment(self) -> None:
         while self._sizes and not self._missing:
-            self._missing = self._sizes.pop()
-            self._attachments.append(self._allocate(self._missing) if self._missing else b"")
+            size = self._sizes.pop()
+            try:
+                self._attachments.append(self._allocate(size) if size else b"")
+            except MemoryError:
+                raise TooLarge(f"this device has no {size} bytes of memory left; send it in parts") from None
+            self._missing = size
 
     def _fill(self) -> None:
         while self._missing and self._data:

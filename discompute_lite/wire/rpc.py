@@ -13,6 +13,7 @@ close. Both ends may call; ids belong to this connection and are never remembere
     {"jsonrpc":"2.0","method":"Ping"}         CallReceived, no answer
     {"jsonrpc":"2.0","id":1,"result":{...}}   AnswerReceived
     [call, call]                              CallReceived twice           [answer, answer]
+    {"id":null,"error":{...}}                 ProtocolBroken, no answer
     anything else                             ProtocolBroken               {"jsonrpc":"2.0","id":null,"error":{...}}
 
 A call may carry `"timeout": seconds`; when that has passed, -32006 is answered in place of the method.
@@ -25,14 +26,15 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Union
 
 from ..model.deadlines import Deadlines
 from ..model.errors import (
-    CallTimeout, DeadlineExceeded, DiscomputeError, InternalError, InvalidRequest, ProtocolError, TooLarge,
-    error_from_wire,
+    CallTimeout, DeadlineExceeded, DiscomputeError, InternalError, InvalidRequest, LocalProtocolError, ProtocolError,
+    TooLarge,
 )
 from ..model.limits import Limits
+from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
 from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, join_attachments
 
-#: The ids that JSON-RPC allows; a boolean is an int to Python and not to JSON.
-_ID_TYPES = (str, int, float, type(None))
+#: Kept free for each answer of a batch that must become an error.
+ERROR_ANSWER_BYTES = 512
 
 
 class CallReceived:
@@ -41,12 +43,14 @@ class CallReceived:
     Answer it once, now or later, with `answer` or `refuse`; answering a notification does nothing.
     """
 
-    __slots__ = ("method", "params", "wants_answer", "_session", "_id", "_batch", "is_answered")
+    __slots__ = ("method", "params", "wants_answer", "timeout_s", "_session", "_id", "_batch", "is_answered")
 
     def __init__(self, session: RpcSession, message: Dict[str, Any], batch: Optional[_Batch]) -> None:
         self.method: str = message["method"]
         self.params: Union[Dict[str, Any], List[Any]] = message.get("params", {})
         self.wants_answer = "id" in message
+        #: Seconds that the caller gives, None for as long as it takes.
+        self.timeout_s: Optional[float] = message.get("timeout")
         self.is_answered = False
         self._session = session
         self._id = message.get("id")
@@ -58,7 +62,7 @@ class CallReceived:
 
     def refuse(self, error: DiscomputeError) -> None:
         """Send `error` as the answer."""
-        self._session._finish_call(self, _error_message(self._id, error), self._batch)
+        self._session._finish_call(self, rpc_refusal(self._id, error), self._batch)
 
 
 class AnswerReceived:
@@ -89,8 +93,8 @@ class _Batch:
 
     __slots__ = ("missing", "answers")
 
-    def __init__(self, missing: int) -> None:
-        self.missing = missing
+    def __init__(self) -> None:
+        self.missing = 0
         self.answers: List[Any] = []
 
 
@@ -110,6 +114,8 @@ class RpcSession:
         returns is answered, and the session closes without reading them. `on_answer()` is told
         whenever an answer to a call of theirs is ready to be sent; bytes up to `inline_bytes` travel as text."""
         self._limits = limits
+        #: Who wants bytes as text (HTTP) gets lines of any length; over a link ours must pass at the other end.
+        self._line_limit = max(limits.line_bytes, inline_bytes)
         self._admit_method = admit
         self._on_answer = on_answer
         self._inline_bytes = inline_bytes
@@ -123,6 +129,9 @@ class RpcSession:
         self._waiting: Dict[int, Any] = {}
         #: Calls made of us without an answer yet; only those with a `timeout` are in `_deadlines`.
         self._unanswered = 0
+        #: Answers to their calls so far, and bytes that wait in `_outgoing`: what a peer owes us to read.
+        self.answers_made = 0
+        self.outgoing_bytes = 0
         self._deadlines = Deadlines()
         self.is_closing = False
 
@@ -158,6 +167,11 @@ class RpcSession:
         return self._decoder.is_between_messages
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether the other side owes us an answer."""
+        return bool(self._waiting)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nobody waits for an answer, on either side."""
         return not self._waiting and not self._unanswered
@@ -174,10 +188,10 @@ class RpcSession:
         """
         self._next_id += 1
         number = self._next_id
-        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        message: Dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         if tell_timeout and timeout_s is not None:
             message["timeout"] = timeout_s
-        self._outgoing += self._encode(message)
+        self._put(message)
         self._waiting[number] = context
         if timeout_s is not None:
             self._deadlines.set(number, now + timeout_s)
@@ -185,16 +199,16 @@ class RpcSession:
 
     def notify(self, method: str, params: Any) -> None:
         """Tell the other side something, without an answer."""
-        self._outgoing += self._encode({"jsonrpc": "2.0", "method": method, "params": params})
+        self._put({"jsonrpc": "2.0", "method": method, "params": params})
 
     def close_with(self, error: DiscomputeError) -> None:
         """Say why, with `id: null`, and close."""
-        self._outgoing += self._encode(_error_message(None, error))
+        self._put(rpc_refusal(None, error))
         self.is_closing = True
 
     def data_to_send(self) -> List[Buffer]:
         """Return the pieces to be sent next, in order, and forget them."""
-        data, self._outgoing = self._outgoing, []
+        data, self._outgoing, self.outgoing_bytes = self._outgoing, [], 0
         return data
 
     def next_deadline(self) -> Optional[float]:
@@ -211,8 +225,10 @@ class RpcSession:
                 self._events.append(AnswerReceived(self._waiting.pop(key), None, error))
 
     def abandon(self, error: DiscomputeError) -> List[AnswerReceived]:
-        """End all our calls with `error`, because the connection is gone."""
-        answers = [AnswerReceived(context, None, error) for context in self._waiting.values()]
+        """End all our calls because the connection is gone: with the answer that nobody took yet, else with `error`."""
+        answers = [event for event in self._events if isinstance(event, AnswerReceived)]
+        answers += [AnswerReceived(context, None, error) for context in self._waiting.values()]
+        self._events.clear()
         self._waiting.clear()
         self.is_closing = True
         return answers
@@ -220,22 +236,49 @@ class RpcSession:
     # ---- inside -----------------------------------------------------------------------------------
 
     def _encode(self, message: Any) -> List[Buffer]:
-        return encode_message(message, self._inline_bytes)
+        pieces = encode_message(message, self._inline_bytes)
+        limits = self._limits
+        # The line ends with a newline that does not count, and stands before the attachments.
+        if len(pieces[0]) - 1 > self._line_limit:
+            raise LocalProtocolError(f"a line of ours would pass {limits.line_bytes} bytes; send large values as bytes")
+        if len(pieces) - 1 > limits.attachments or (pieces[1:] and sum(map(len, pieces[1:])) > limits.message_bytes):
+            raise LocalProtocolError(
+                f"a message of ours would pass {limits.attachments} attachments or {limits.message_bytes} bytes;"
+                " send it in parts"
+            )
+        return pieces
 
-    def _admit(self, value: Any) -> None:
-        if self._admit_method is None or not isinstance(value.get("method"), str):
-            return
-        error = self._admit_method(value["method"])
+    def _put(self, message: Any) -> None:
+        self._put_pieces(self._encode(message))
+
+    def _put_pieces(self, pieces: List[Buffer]) -> None:
+        self._outgoing += pieces
+        self.outgoing_bytes += sum(map(len, pieces))
+
+    def _admit(self, value: Dict[str, Any]) -> bool:
+        """Say whether a message is worth memory for its attachments; refuse what is no message, or not allowed."""
+        if is_rpc_answer(value):
+            return self._is_awaited(value.get("id"))
+        check_rpc_call(value)
+        error = self._admit_method(value["method"]) if self._admit_method is not None else None
         if error is not None:
-            self._outgoing += self._encode(_error_message(_id_of(value), error))
+            self._put(rpc_refusal(rpc_id(value), error))
             self.is_closing = True
             raise error
+        return True
+
+    def _is_awaited(self, number: Any) -> bool:
+        return type(number) is int and number in self._waiting
 
     def _take(self, value: Any, attachments: List[Buffer], now: float) -> None:
         if isinstance(value, dict):
             if attachments:
                 value = join_attachments(value, attachments)
-            self._take_one(value, None, now)
+            if is_rpc_answer(value):
+                self._take_answer(value)
+            else:
+                check_rpc_call(value)
+                self._take_call(CallReceived(self, value, None), now)
         elif isinstance(value, list) and value:
             self._take_batch(value, now)
         else:
@@ -244,107 +287,92 @@ class RpcSession:
     def _take_batch(self, entries: List[Any], now: float) -> None:
         if len(entries) > self._limits.batch_calls:
             raise TooLarge(f"a batch has at most {self._limits.batch_calls} calls; send several")
-        wanting = sum(1 for entry in entries if not isinstance(entry, dict) or "method" not in entry or "id" in entry)
-        wanting -= sum(1 for entry in entries if _is_answer(entry))
-        batch = _Batch(wanting)
+        calls: List[CallReceived] = []
+        refusals: List[Any] = []
+        batch = _Batch()
         for entry in entries:
+            if is_rpc_answer(entry):
+                self._take_answer(entry)
+                continue
             try:
-                if isinstance(entry, dict) and "attachments" in entry:
+                check_rpc_call(entry)
+                if "attachments" in entry:
                     raise InvalidRequest("a call in a batch has no attachments; send it on its own")
-                self._take_one(entry, batch, now)
             except InvalidRequest as error:
-                self._add_to_batch(_error_message(_id_of(entry), error), batch)
+                refusals.append(rpc_refusal(rpc_id(entry), error))
+            else:
+                calls.append(CallReceived(self, entry, batch))
+        batch.missing = len(refusals) + sum(call.wants_answer for call in calls)
+        for refusal in refusals:
+            self._add_to_batch(refusal, batch)
+        for call in calls:
+            self._take_call(call, now)
 
-    def _take_one(self, message: Any, batch: Optional[_Batch], now: float) -> None:
-        if _is_answer(message):
-            self._take_answer(message)
-            return
-        _check_call(message)
-        call = CallReceived(self, message, batch)
+    def _take_call(self, call: CallReceived, now: float) -> None:
         if call.wants_answer:
             self._unanswered += 1
-            if "timeout" in message:
-                self._deadlines.set(call, now + max(0.0, float(message["timeout"])))
+            if call.timeout_s is not None:
+                self._deadlines.set(call, now + max(0.0, call.timeout_s))
         self._events.append(call)
 
     def _take_answer(self, message: Dict[str, Any]) -> None:
+        error = rpc_error(message) if "error" in message else None
         number = message.get("id")
-        if type(number) is not int or number not in self._waiting:
-            if number is None and "error" in message:
-                raise _error_of(message)
-            return  # Late: its call has been given up.
-        self._deadlines.cancel(number)
-        error = _error_of(message) if "error" in message else None
-        self._events.append(AnswerReceived(self._waiting.pop(number), message.get("result"), error))
+        if self._is_awaited(number):
+            self._deadlines.cancel(number)
+            self._events.append(AnswerReceived(self._waiting.pop(number), message.get("result"), error))
+        elif number is None and error is not None:
+            # They could not read something of ours, and closing is theirs to explain: an error is never answered.
+            self.is_closing = True
+            self._events.append(ProtocolBroken(error))
+        # Else it is late: its call has been given up.
 
     def _finish_call(self, call: CallReceived, message: Dict[str, Any], batch: Optional[_Batch]) -> None:
         if call.is_answered or not call.wants_answer:
             return
         call.is_answered = True
         self._unanswered -= 1
+        self.answers_made += 1
         self._deadlines.cancel(call)
         if batch is None:
-            self._outgoing += self._encode_answer(message)
+            self._put_answer(message)
         else:
             self._add_to_batch(message, batch)
         if self._on_answer is not None:
             self._on_answer()
 
-    def _encode_answer(self, message: Any) -> List[Buffer]:
+    def _put_answer(self, message: Any) -> None:
         try:
-            return self._encode(message)
-        except ProtocolError as error:
-            return self._encode(_error_message(_id_of(message), InternalError(error.message)))
+            self._put(message)
+        except LocalProtocolError as error:
+            self._put_pieces(encode_message(rpc_refusal(rpc_id(message), InternalError(error.message))))
 
     def _add_to_batch(self, message: Dict[str, Any], batch: _Batch) -> None:
         batch.answers.append(message)
         batch.missing -= 1
         if not batch.missing:
-            self._outgoing += self._encode_answer(batch.answers)
+            try:
+                self._put(batch.answers)
+            except LocalProtocolError:
+                self._put_answer(self._sendable(batch.answers))
+
+    def _sendable(self, answers: List[Any]) -> List[Any]:
+        """Replace by errors those answers of a batch that cannot be sent, so that the others can."""
+        room = self._line_limit - ERROR_ANSWER_BYTES * len(answers)
+        kept = []
+        for message in answers:
+            try:
+                size = len(encode_message([message])[0])
+                if size > room:
+                    raise LocalProtocolError("the answers of this batch are too long together; send this call on its own")
+                room -= size
+            except LocalProtocolError as error:
+                message = rpc_refusal(rpc_id(message), InternalError(error.message))
+            kept.append(message)
+        return kept
 
     def _break_off(self, error: DiscomputeError) -> None:
         if not self.is_closing and isinstance(error, ProtocolError):
-            self._outgoing += self._encode(_error_message(None, error))
+            self._put(rpc_refusal(None, error))
         self.is_closing = True
         self._events.append(ProtocolBroken(error))
-
-
-def _is_answer(message: Any) -> bool:
-    return isinstance(message, dict) and "method" not in message and ("result" in message or "error" in message)
-
-
-def _id_of(message: Any) -> Any:
-    number = message.get("id") if isinstance(message, dict) else None
-    return number if isinstance(number, _ID_TYPES) and not isinstance(number, bool) else None
-
-
-def _check_call(message: Any) -> None:
-    if not isinstance(message, dict):
-        raise InvalidRequest("a call is a JSON object")
-    if message.get("jsonrpc") != "2.0":
-        raise InvalidRequest('a call has "jsonrpc": "2.0"')
-    if not isinstance(message.get("method"), str):
-        raise InvalidRequest("a call has a method, a string")
-    if not isinstance(message.get("params", {}), (dict, list)):
-        raise InvalidRequest("params is an object or an array")
-    number = message.get("id")
-    if isinstance(number, bool) or not isinstance(number, _ID_TYPES):
-        raise InvalidRequest("an id is a string, a number or null")
-    timeout = message.get("timeout", 0)
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise InvalidRequest("timeout is a number of seconds")
-
-
-def _error_message(number: Any, error: DiscomputeError) -> Dict[str, Any]:
-    body: Dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.data:
-        body["data"] = error.data
-    return {"jsonrpc": "2.0", "id": number, "error": body}
-
-
-def _error_of(message: Dict[str, Any]) -> DiscomputeError:
-    body = message["error"]
-    if not isinstance(body, dict) or type(body.get("code")) is not int or not isinstance(body.get("message"), str):
-        raise InvalidRequest("an error has a code, an integer, and a message, a string")
-    data = body.get("data")
-    return error_from_wire(body["code"], body["message"], data if isinstance(data, dict) else None)

@@ -65,9 +65,9 @@ def test_test_folders_are_no_packages(root):
 
 def test_only_python_in_the_package(root):
     """The single file cannot carry data files."""
-    files = [path for path in (root / "discompute_lite").rglob("*") if path.is_file()]
-    kept = [path for path in files if path.suffix == ".py" or path.name == "README.md" or path.suffix == ".pyc"]
-    assert sorted(set(files) - set(kept)) == []
+    files = [path for path in (root / "discompute_lite").rglob("*.*") if path.is_file()]
+    shipped = [path for path in files if not any(part.startswith((".", "__pycache__")) for part in path.parts)]
+    assert [path.name for path in shipped if path.suffix != ".py" and path.name != "README.md"] == []
 
 
 def test_tests_lie_in_the_folder_of_their_room(root, package):

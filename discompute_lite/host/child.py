@@ -1,0 +1,209 @@
+"""Be the process in which one task's code runs: requests come in by a pipe, outcomes go out by another.
+
+Knows:   the frames of those pipes, and how to keep what a person's code does away from them.
+Refuses: to outlive its parent, to serve two at once, and to import what it does not need: it starts in moments.
+Read next: host/child_process.py (the other end), tasks/work.py (what is run).
+
+A frame, both ways:
+
+    4 bytes   length of what follows, big-endian
+    header    a JSON array on one line, ended by a line feed
+    data      the rest, raw
+
+    request   [phase, task_type, attempt_id, target]           data: the request's
+    outcome   [ok, error, error_type, output, seconds, blame]  data: the outcome's
+
+For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1", 0]``, a line feed, ``7``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any, Tuple
+
+from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+
+#: Bytes of a frame's length.
+FRAME_PREFIX = 4
+#: Longest frame that the prefix can announce.
+FRAME_LIMIT = 2 ** (8 * FRAME_PREFIX) - 1
+
+
+def pack_request(request: WorkRequest) -> Tuple[bytes, bytes]:
+    """Return a request as (prefix and header, data), so that large data need not be copied."""
+    return _packed([request.phase, request.task_type, request.attempt_id, request.target], request.data)
+
+
+def unpack_request(body: bytes) -> WorkRequest:
+    """Read a request from a frame's body."""
+    (phase, task_type, attempt_id, target), data = _unpacked_frame(body)
+    return WorkRequest(phase, task_type, data, attempt_id, target=target)
+
+
+def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
+    """Return an outcome as (prefix and header, data)."""
+    header = [outcome.ok, outcome.error, outcome.error_type, outcome.output, outcome.seconds, outcome.blame]
+    return _packed(header, outcome.data)
+
+
+def unpack_outcome(body: bytes) -> WorkOutcome:
+    """Read an outcome from a frame's body; raise ValueError or TypeError where it is none."""
+    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(body)
+    return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
+
+
+def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
+    line = json.dumps(header).encode("ascii") + b"\n"
+    length = len(line) + len(data)
+    if length > FRAME_LIMIT:
+        raise ValueError(f"{length} bytes are more than a frame can hold")
+    return length.to_bytes(FRAME_PREFIX, "big") + line, data
+
+
+def _unpacked_frame(body: bytes) -> Tuple[Any, bytes]:
+    line, _, data = body.partition(b"\n")
+    return json.loads(line), data
+
+
+def write_all(fd: int, *buffers: bytes) -> None:
+    """Write everything, small buffers in one piece."""
+    if sum(map(len, buffers)) <= 65536:
+        buffers = (b"".join(buffers),)
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while view:
+            view = view[os.write(fd, view):]
+
+
+def child_main() -> None:
+    """Serve requests until the parent closes the pipe or dies; never returns."""
+    requests_fd, results_fd = _hide_pipes()
+    catcher = DescriptorCatcher(WORK_LIMITS.output_bytes)
+    if hasattr(signal, "SIGINT"):
+        # Ctrl-C at the terminal is for the node, which ends its children itself.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        # What threads of the code print, which no tap catches, goes to the catcher line by line.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    install_taps()
+    inbox: SimpleQueue[WorkRequest] = SimpleQueue()
+    threading.Thread(target=_read_requests, args=(requests_fd, inbox), daemon=True).start()
+    while True:
+        outcome = run_work(inbox.get())
+        said = catcher.take()
+        if said:
+            outcome = replace(outcome, output=outcome.output + said)
+        try:
+            write_all(results_fd, *_sendable(outcome))
+        except OSError:
+            _exit_with_group()
+
+
+def _sendable(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
+    try:
+        return pack_outcome(outcome)
+    except ValueError as error:
+        return pack_outcome(WorkOutcome(False, b"", f"the result is too large: {error}", "TooLarge", blame="task"))
+
+
+def _hide_pipes() -> Tuple[int, int]:
+    """Move the pipes out of the way of code that reads 0 or prints to 1; return their new numbers."""
+    requests_fd, results_fd = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return requests_fd, results_fd
+
+
+def _read_requests(fd: int, inbox: SimpleQueue[WorkRequest]) -> None:
+    """Pass requests on; when the pipe ends so does this process, whatever the main thread is doing."""
+    try:
+        with open(fd, "rb") as stream:
+            while True:
+                prefix = stream.read(FRAME_PREFIX)
+                length = int.from_bytes(prefix, "big")
+                body = stream.read(length) if len(prefix) == FRAME_PREFIX else b""
+                if not body or len(body) < length:
+                    break
+                inbox.put(unpack_request(body))
+    finally:
+        _exit_with_group()
+
+
+def _exit_with_group() -> None:
+    """End this process and those that a person's code has started in its group."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
+class DescriptorCatcher:
+    """Catch what goes to descriptors 1 and 2 past sys.stdout: programs that the code starts, libraries in C.
+
+    On Windows, where a pipe cannot be asked whether it is empty, that goes nowhere instead.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._printed = CappedOutput(limit)
+        self._has_text = False
+        self._fd = -1
+        if sys.platform == "win32":
+            os.dup2(1, 2)
+            return
+        self._fd, writing = os.pipe()
+        os.set_blocking(self._fd, False)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        # `writing` stays open: code that closes 1 and 2 must not make the pipe end.
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def take(self) -> str:
+        """Return what has been written since the last call."""
+        if self._fd < 0:
+            return ""
+        for stream in (sys.__stdout__, sys.__stderr__):
+            with contextlib.suppress(ValueError, OSError):
+                if stream is not None:
+                    stream.flush()
+        with self._lock:
+            self._read()
+            if not self._has_text:
+                return ""
+            printed, self._printed, self._has_text = self._printed, CappedOutput(self._limit), False
+            return printed.text()
+
+    def _drain(self) -> None:
+        """Keep the pipe from filling up, which would block whoever prints."""
+        import select
+
+        poll = select.poll() if hasattr(select, "poll") else None
+        if poll is not None:
+            poll.register(self._fd, select.POLLIN)
+        while True:
+            if poll is not None:
+                poll.poll()
+            else:
+                select.select([self._fd], [], [])
+            with self._lock:
+                self._read()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                data = os.read(self._fd, 65536)
+                if not data:
+                    return
+                self._printed.write(data)
+                self._has_text = True
+        except BlockingIOError:
+            return

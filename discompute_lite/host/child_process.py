@@ -1,0 +1,218 @@
+"""Own one child process from its parent's side: start it, exchange one request for one outcome, kill it.
+
+Knows:   processes, groups and pipes of POSIX and of Windows; how a process's end is put into words.
+Refuses: to decide when a child is started, reused or killed; host/executors.py does.
+Read next: host/child.py (the other end of the pipes).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Dict, List, Mapping
+
+from ..tasks.work import WorkOutcome, WorkRequest
+from .child import FRAME_PREFIX, pack_request, unpack_outcome, write_all
+
+#: What a child keeps of the node's environment: the rest may hold secrets.
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "LD_LIBRARY_PATH")
+#: One thread each: the node has one child a core already.
+THREAD_COUNTS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
+)
+#: Seconds between two looks whether a silent child still lives: a grandchild may hold its pipe open.
+ALIVE_EVERY_S = 1.0
+#: Seconds that a killed child has to disappear; only one stuck in the kernel needs any.
+REAP_S = 5.0
+
+
+class ChildDied(Exception):
+    """Say how a child ended."""
+
+
+class ChildOverdue(Exception):
+    """A child took longer than its request allowed."""
+
+
+def child_environ(environ: Mapping[str, str], folder: str) -> Dict[str, str]:
+    """Return the environment of a child that lives in `folder`."""
+    kept = {name: environ[name] for name in KEPT_VARIABLES if name in environ}
+    kept.setdefault("LANG", "C.UTF-8")
+    kept.update(dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), folder))
+    kept.update(dict.fromkeys(THREAD_COUNTS, "1"))
+    return kept
+
+
+class ChildProcess:
+    """Hold one running child; one thread exchanges, any thread may kill."""
+
+    def __init__(self, command: List[str], environ: Mapping[str, str], folder: str) -> None:
+        """Start it in `folder`, which it makes and removes; raise OSError where that cannot be."""
+        self.folder = folder
+        #: The task that it serves.
+        self.owner = ""
+        self._lock = threading.Lock()
+        self._is_killed = False
+        self._has_answered = False
+        os.makedirs(folder, mode=0o700)
+        try:
+            with open(os.path.join(folder, ".start"), "wb") as complaints:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, cwd=folder,
+                    env=child_environ(environ, folder), start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        if sys.platform != "win32":
+            os.set_blocking(self._stdin.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it runs and nobody has killed it."""
+        return not self._is_killed and not self._has_ended()
+
+    def exchange(self, request: WorkRequest, wall_s: float) -> WorkOutcome:
+        """Send a request and wait for its outcome; raise `ChildDied`, `ChildOverdue`, ValueError if too long."""
+        head, data = pack_request(request)
+        deadline = time.monotonic() + wall_s
+        clock = None
+        if sys.platform == "win32":
+            # Pipes cannot be waited for with a time limit there.
+            clock = threading.Timer(wall_s, self.kill)
+            clock.daemon = True
+            clock.start()
+        try:
+            self._send(head, data, deadline)
+            outcome = unpack_outcome(self._receive(deadline))
+        except OSError:
+            raise ChildDied(self._last_words()) from None
+        except (ValueError, TypeError):
+            raise ChildDied("the process sent what is no outcome; does the task's code write to pipes?") from None
+        finally:
+            if clock is not None:
+                clock.cancel()
+        self._has_answered = True
+        return outcome
+
+    def kill(self) -> None:
+        """Kill it and its group at once; what it started elsewhere, outside its group, is out of reach."""
+        with self._lock:
+            self._is_killed = True
+            # Its number cannot belong to another process: only `end`, under this lock, gives it back.
+            if self._process.returncode is not None:
+                return
+            if hasattr(os, "killpg"):
+                try:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    # Gone already; macOS says the second of a group of zombies.
+                    pass
+            self._process.kill()
+
+    def end(self) -> None:
+        """Kill it, wait for it, and remove all traces."""
+        self.kill()
+        with self._lock:
+            try:
+                self._process.wait(REAP_S)
+            except subprocess.TimeoutExpired:
+                pass
+        self._stdin.close()
+        self._stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _send(self, head: bytes, data: bytes, deadline: float) -> None:
+        fd = self._stdin.fileno()
+        if sys.platform == "win32":
+            write_all(fd, head, data)
+            return
+        for piece in [head + data] if len(data) <= 65536 else [head, data]:
+            view = memoryview(piece)
+            while view:
+                try:
+                    view = view[os.write(fd, view):]
+                except BlockingIOError:
+                    self._wait(fd, False, deadline)
+
+    def _receive(self, deadline: float) -> bytes:
+        """Return the body of the one frame that is due."""
+        fd, received, wanted = self._stdout.fileno(), bytearray(), FRAME_PREFIX
+        while len(received) < wanted:
+            if sys.platform != "win32":
+                self._wait(fd, True, deadline)
+            chunk = os.read(fd, 1 << 20)
+            if not chunk:
+                raise ChildDied(self._last_words())
+            received += chunk
+            if wanted == FRAME_PREFIX and len(received) >= FRAME_PREFIX:
+                wanted += int.from_bytes(received[:FRAME_PREFIX], "big")
+        if len(received) > wanted:
+            raise ValueError("more than one frame")
+        return bytes(memoryview(received)[FRAME_PREFIX:])
+
+    def _wait(self, fd: int, for_reading: bool, deadline: float) -> None:
+        """Wait until a pipe is ready; raise `ChildOverdue` at the deadline and `ChildDied` when nobody is there."""
+        import select
+
+        poll = select.poll()
+        poll.register(fd, select.POLLIN if for_reading else select.POLLOUT)
+        while not poll.poll(1000 * max(0.0, min(ALIVE_EVERY_S, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                raise ChildOverdue
+            if self._has_ended():
+                raise ChildDied(self._last_words())
+
+    def _has_ended(self) -> bool:
+        """Whether it has ended; where the system can tell, without giving its number back."""
+        if hasattr(os, "waitid"):
+            try:
+                return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+            except ChildProcessError:
+                return True
+        with self._lock:
+            return self._process.poll() is not None
+
+    def _last_words(self) -> str:
+        """Return in a sentence why its pipe has ended; its group has ended too when this returns."""
+        until = time.monotonic() + ALIVE_EVERY_S
+        while not self._has_ended() and time.monotonic() < until:
+            time.sleep(0.002)
+        if not self._has_ended():
+            self.kill()
+            return "the process closed its pipes; does the task's code close what it has not opened?"
+        # While its number is still its own, end what is left of its group.
+        self.kill()
+        with self._lock:
+            status = self._process.wait(REAP_S)
+        return describe_exit(status, "" if self._has_answered else self._complaint())
+
+    def _complaint(self) -> str:
+        try:
+            with open(os.path.join(self.folder, ".start"), "rb") as file:
+                lines = file.read(65536).decode("utf-8", "replace").strip().splitlines()
+            return lines[-1][:300] if lines else ""
+        except OSError:
+            return ""
+
+
+def describe_exit(status: int, complaint: str = "") -> str:
+    """Say how a process ended, from `Popen.returncode` and the last line it wrote before it was ready."""
+    if status >= 0:
+        return f"the process could not start: {complaint}" if complaint else (
+            f"the process ended by itself with status {status}")
+    name = (signal.strsignal(-status) or "").lower()
+    hint = "; the system may have run out of memory" if status == -9 else ""
+    return f"the process was killed by signal {-status}{f' ({name})' if name else ''}{hint}"

@@ -1,0 +1,367 @@
+"""Run work beside the loop: in killable processes, in threads where processes cannot be had, or elsewhere.
+
+Knows:   slots, who waits for one, which child serves which task, and how each kind of work is stopped.
+Refuses: to know what the work is (tasks/work.py does), and to tell the loop: callbacks of a future come from
+         other threads and only post.
+Read next: host/child_process.py, tasks/work.py; roles/ports.py has what roles see of this.
+
+Every executor has `submit(request) -> WorkFuture` and `shutdown(now)`. A future's result is always a `WorkOutcome`:
+what was stopped, killed or never begun has one too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import deque
+from concurrent.futures import Executor, Future, InvalidStateError
+from queue import Empty, SimpleQueue
+from typing import Any, Deque, List, Mapping, Optional
+
+from ..tasks.work import (
+    BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
+)
+from .child_process import ChildDied, ChildOverdue, ChildProcess
+
+#: Seconds that a request may take where it names no limit itself.
+WALL_S = 3600.0
+#: Seconds after which a child without work is ended: it holds memory, and data of its task.
+CHILD_IDLE_S = 30.0
+_FOLDER_PREFIX = "child-"
+
+
+def stopped_outcome(reason: str) -> WorkOutcome:
+    """Return the outcome of work that was stopped from outside."""
+    return WorkOutcome(False, error=reason, error_type="Stopped")
+
+
+class WorkFuture(Future):
+    """Stand for one request; `stop` ends it whether it waits or runs."""
+
+    def __init__(self, request: WorkRequest, executor: Any) -> None:
+        super().__init__()
+        self.request = request
+        #: Why it is to stop, "" while it is not.
+        self.stop_reason = ""
+        self.has_begun = False
+        self._executor = executor
+
+    def stop(self, reason: str) -> None:
+        """End it; its result becomes an outcome with `reason`. Does nothing once it is done."""
+        if not self.done():
+            self._executor.interrupt(self, reason or "stopped")
+
+    def settle(self, outcome: WorkOutcome) -> None:
+        """Give the result, unless there is one already."""
+        try:
+            self.set_result(outcome)
+        except InvalidStateError:
+            # Stopped or cancelled meanwhile: that was its outcome.
+            pass
+
+
+class WorkSlot:
+    """Hold one slot: its thread, what it does just now, and for processes its child."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.inbox: SimpleQueue[Optional[WorkFuture]] = SimpleQueue()
+        self.thread: Optional[threading.Thread] = None
+        #: Given, not yet done: at most one.
+        self.current: Optional[WorkFuture] = None
+        self.child: Optional[ChildProcess] = None
+
+
+class SlotExecutor:
+    """Give requests to slots, first come first served; subclasses say what a slot does with one."""
+
+    #: Seconds that `shutdown` waits for each thread.
+    join_s = 10.0
+
+    def __init__(self, slots: int) -> None:
+        self._slots = [WorkSlot(number) for number in range(max(1, slots))]
+        #: Guards everything below and `current` of the slots; never held while anything runs or is called back.
+        self._lock = threading.Lock()
+        self._waiting: Deque[WorkFuture] = deque()
+        self._is_closed = False
+
+    def submit(self, request: WorkRequest) -> WorkFuture:
+        """Start or queue a request."""
+        future = WorkFuture(request, self)
+        with self._lock:
+            if not self._is_closed:
+                slot = self._free_slot(request.owner)
+                if slot is None:
+                    self._waiting.append(future)
+                else:
+                    self._give(slot, future)
+                return future
+        future.settle(stopped_outcome("the executor is shut down"))
+        return future
+
+    def interrupt(self, future: WorkFuture, reason: str) -> None:
+        """Do what `WorkFuture.stop` promises."""
+        with self._lock:
+            future.stop_reason = reason
+            slot = next((slot for slot in self._slots if slot.current is future), None)
+            if future in self._waiting:
+                self._waiting.remove(future)
+            elif slot is not None and not (future.has_begun and self._stop_running(slot)):
+                # Its slot settles it: it sees `stop_reason` before it begins, or its child is gone.
+                return
+        future.settle(stopped_outcome(reason))
+
+    def shutdown(self, now: bool = True) -> None:
+        """End: `now` stops what runs and waits, else it is finished first. Returns when nothing is left."""
+        with self._lock:
+            self._is_closed = True
+            dropped = list(self._waiting) if now else []
+            if now:
+                self._waiting.clear()
+            running = [slot.current for slot in self._slots if slot.current is not None]
+            for slot in self._slots:
+                if slot.current is None:
+                    slot.inbox.put(None)
+        for future in dropped + (running if now else []):
+            future.stop("the node is shutting down")
+        for slot in self._slots:
+            if slot.thread is not None and slot.thread is not threading.current_thread():
+                slot.thread.join(self.join_s if now else None)
+
+    # ---- what subclasses write ----------------------------------------------------------------------
+
+    def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+        raise AssertionError("a subclass writes this")
+
+    def _stop_running(self, slot: WorkSlot) -> bool:
+        """Stop what a slot runs, under the lock; return whether its future is to be settled at once."""
+        raise AssertionError("a subclass writes this")
+
+    def _suits(self, slot: WorkSlot, owner: str) -> int:
+        """Return how well an idle slot suits a task, higher is better."""
+        return 0
+
+    def _next(self, slot: WorkSlot) -> Optional[WorkFuture]:
+        return slot.inbox.get()
+
+    def _slot_ends(self, slot: WorkSlot) -> None:
+        """Clean up after a slot's last request."""
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _free_slot(self, owner: str) -> Optional[WorkSlot]:
+        free = [slot for slot in self._slots if slot.current is None]
+        return max(free, key=lambda slot: self._suits(slot, owner)) if free else None
+
+    def _give(self, slot: WorkSlot, future: WorkFuture) -> None:
+        slot.current = future
+        if slot.thread is None:
+            name = f"discompute-slot-{slot.number}"
+            slot.thread = threading.Thread(target=self._serve, args=(slot,), name=name, daemon=True)
+            slot.thread.start()
+        slot.inbox.put(future)
+
+    def _serve(self, slot: WorkSlot) -> None:
+        """Be a slot's thread."""
+        while True:
+            future = self._next(slot)
+            if future is None:
+                break
+            outcome = None
+            with self._lock:
+                future.has_begun = future.set_running_or_notify_cancel()
+            if future.has_begun:
+                outcome = stopped_outcome(future.stop_reason) if future.stop_reason else self._perform(slot, future)
+            with self._lock:
+                # Free before the callbacks, so that what they submit comes to this warm slot.
+                slot.current = None
+                if self._waiting:
+                    self._give(slot, self._waiting.popleft())
+                elif self._is_closed:
+                    slot.inbox.put(None)
+            if outcome is not None:
+                future.settle(outcome)
+        self._slot_ends(slot)
+
+
+class ThreadExecutor(SlotExecutor):
+    """Run work in threads of this process: a phone's way. What runs cannot be stopped, only disowned."""
+
+    #: A function that does not end would hold up the node's own end.
+    join_s = 0.05
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(slots)
+        install_taps()
+
+    def shutdown(self, now: bool = True) -> None:
+        """End; with `now`, a function that still runs is left to end by itself."""
+        was_closed = self._is_closed
+        super().shutdown(now)
+        if not was_closed:
+            remove_taps()
+
+    def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+        return run_work(future.request)
+
+    def _stop_running(self, slot: WorkSlot) -> bool:
+        # The slot stays taken until the function returns: it still uses the processor.
+        return True
+
+
+class ProcessExecutor(SlotExecutor):
+    """Run work in child processes, one a slot, started when first needed and kept warm for the same task."""
+
+    def __init__(self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str) -> None:
+        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`."""
+        super().__init__(slots)
+        self._command = command
+        self._environ = dict(environ)
+        self._scratch = scratch_dir
+        self._started = 0
+        self._sweep_scratch()
+
+    def shutdown(self, now: bool = True) -> None:
+        """End all children and remove their folders."""
+        super().shutdown(now)
+        self._sweep_scratch()
+
+    def children(self) -> List[int]:
+        """Return the process ids of the children there are."""
+        return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
+
+    def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+        request = future.request
+        try:
+            child = self._child_for(slot, request.owner)
+        except OSError as error:
+            reason = f"a process could not be started: {error.strerror or error}"
+            return WorkOutcome(False, error=reason, error_type="Died", blame=BLAME_DEVICE)
+        wall_s = request.wall_s if request.wall_s > 0 else WALL_S
+        try:
+            if future.stop_reason:
+                raise ChildDied(future.stop_reason)
+            return child.exchange(request, wall_s)
+        except ValueError as error:
+            return WorkOutcome(False, error=f"its data is too large: {error}", error_type="TooLarge", blame=BLAME_TASK)
+        except ChildOverdue:
+            reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
+        except ChildDied as died:
+            reason, kind, blame = str(died), "Died", BLAME_DEVICE
+        self._end_child(slot)
+        if future.stop_reason:
+            return stopped_outcome(future.stop_reason)
+        return WorkOutcome(False, error=reason, error_type=kind, blame=blame)
+
+    def _child_for(self, slot: WorkSlot, owner: str) -> ChildProcess:
+        child = slot.child
+        if child is not None and (child.owner != owner or not child.is_alive()):
+            self._end_child(slot)
+            child = None
+        if child is None:
+            with self._lock:
+                self._started += 1
+                folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
+            child = ChildProcess(self._command, self._environ, folder)
+            child.owner = owner
+            slot.child = child
+        return child
+
+    def _stop_running(self, slot: WorkSlot) -> bool:
+        # `stop_reason` is set already: a child that is only being started will not be used.
+        if slot.child is not None:
+            slot.child.kill()
+        return False
+
+    def _suits(self, slot: WorkSlot, owner: str) -> int:
+        child = slot.child
+        return 2 if child is not None and child.owner == owner else 1 if child is None else 0
+
+    def _next(self, slot: WorkSlot) -> Optional[WorkFuture]:
+        if slot.child is not None:
+            try:
+                return slot.inbox.get(timeout=CHILD_IDLE_S)
+            except Empty:
+                self._end_child(slot)
+        return slot.inbox.get()
+
+    def _slot_ends(self, slot: WorkSlot) -> None:
+        self._end_child(slot)
+
+    def _end_child(self, slot: WorkSlot) -> None:
+        child, slot.child = slot.child, None
+        if child is not None:
+            child.end()
+
+    def _sweep_scratch(self) -> None:
+        """Remove the folders of children that are no more, those of a node that was killed included."""
+        try:
+            names = os.listdir(self._scratch)
+        except OSError:
+            return
+        for name in names:
+            if name.startswith(_FOLDER_PREFIX):
+                shutil.rmtree(os.path.join(self._scratch, name), ignore_errors=True)
+
+
+class ExternalExecutor:
+    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()
+        #: Not yet done: our future to theirs.
+        self._inner: Any = {}
+        self._is_closed = False
+        install_taps()
+
+    def submit(self, request: WorkRequest) -> WorkFuture:
+        """Hand a request on."""
+        future = WorkFuture(request, self)
+        try:
+            inner = self._executor.submit(run_work, request)
+        except Exception as error:
+            # A foreign executor: shut down, broken, or anything else.
+            future.settle(_broken_outcome(error))
+            return future
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            self._inner[future] = inner
+        inner.add_done_callback(lambda inner: self._done(future, inner))
+        return future
+
+    def interrupt(self, future: WorkFuture, reason: str) -> None:
+        """Cancel what has not begun; disown what runs."""
+        with self._lock:
+            inner = self._inner.pop(future, None)
+        if inner is not None:
+            inner.cancel()
+        future.settle(stopped_outcome(reason))
+
+    def shutdown(self, now: bool = True) -> None:
+        """Shut the executor down; with `now`, without waiting for what runs."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            pending = list(self._inner)
+        if now:
+            for future in pending:
+                future.stop("the node is shutting down")
+        self._executor.shutdown(wait=not now)
+        if not was_closed:
+            remove_taps()
+
+    def _done(self, future: WorkFuture, inner: Any) -> None:
+        with self._lock:
+            self._inner.pop(future, None)
+        if inner.cancelled():
+            future.settle(stopped_outcome("its executor cancelled it"))
+        elif inner.exception() is not None:
+            future.settle(_broken_outcome(inner.exception()))
+        else:
+            future.settle(inner.result())
+
+
+def _broken_outcome(error: BaseException) -> WorkOutcome:
+    reason = f"the executor failed: {type(error).__name__}: {error}"
+    return WorkOutcome(False, error=reason, error_type=type(error).__name__, blame=BLAME_DEVICE)

@@ -1,0 +1,70 @@
+"""Read and write the addresses that people and peers give: host:port, IPv6 in brackets.
+
+Knows:   texts, and the names of operating-system errors.
+Refuses: to look anything up.
+Read next: net/links.py (who dials them).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from typing import Any, Tuple
+
+from ..model.errors import LinkError
+
+#: [IPv6]:port, host:port, or either without a port. Peers send addresses too, so nothing else passes: controls,
+#: spaces, halves of surrogates and digits that only look like digits have all upset some resolver.
+_BRACKETED = re.compile(r"\[([^][\s]+)\](?::([0-9]{1,5})?)?")
+_PLAIN = re.compile(r"([^][:\s]+)(?::([0-9]{1,5})?)?")
+_BARE_IPV6 = re.compile(r"([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[^][\s:]+)?)()")
+_UNSPEAKABLE = re.compile("[\x00-\x20\x7f\ud800-\udfff]")
+
+
+def address_text(address: Tuple[Any, ...]) -> str:
+    """Return a socket address as ``host:port``, IPv6 in brackets, mapped IPv4 as IPv4."""
+    host, port = plain_host(str(address[0])), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_host(host: str) -> str:
+    """Return an IPv4 address that an IPv6 socket shows as ``::ffff:`` in its own form, all others as they are."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def host_of(address: str) -> str:
+    """Return the host of ``host:port``."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def split_address(address: str, default_port: int = 0) -> Tuple[str, int]:
+    """Return (host, port) of ``host:port`` or ``host``; raise `LinkError` for anything else."""
+    for form in (_BRACKETED, _PLAIN, _BARE_IPV6):
+        match = form.fullmatch(address)
+        if match is not None and not _UNSPEAKABLE.search(address):
+            port = int(match.group(2) or default_port)
+            if port < 65536:
+                return match.group(1), port
+    raise LinkError(f"{address!r} is not host:port; write an address such as 192.168.1.20:8080")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether an address (not a name) belongs to this machine's loopback interface."""
+    return host.startswith("127.") or host == "::1"
+
+
+def is_numeric_host(host: str) -> bool:
+    """Whether this is an IPv4 or IPv6 address, which nobody needs to look up."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+            return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def error_name(error: OSError) -> str:
+    """Return an OSError as its symbol, such as ECONNRESET: numbers and texts differ between systems."""
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -1,0 +1,126 @@
+"""Announce this node by beacons, and hear those of others.
+
+Knows:   when to send, how the interval stretches, whom to answer and how often.
+Refuses: sockets (net/transports.py), formats (wire/beacon.py), beliefs (core/registry.py).
+Read next: roles/discovery.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict
+
+from ..core.events import BeaconHeard, ForeignHeard, GoodbyeHeard
+from ..core.policy import TokenBucket
+from ..model.device import Device, DeviceCapabilities, DeviceStatus
+from ..model.errors import ProtocolError
+from ..wire.beacon import Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority
+
+#: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
+FIRST_BEACONS_S = (0.0, 0.3, 0.9)
+#: The whole network stays under 100 datagrams a second; the interval stretches to keep to this much of it.
+NETWORK_DATAGRAMS_PER_S = 80.0
+
+
+class Announcer:
+    """Send and hear the beacons of one node."""
+
+    def __init__(self, node: Any, discovery: Any) -> None:
+        self._node = node
+        self._discovery = discovery
+        self._seq = 0
+        self._every_s = node.settings.broadcast_interval
+        most = node.settings_limits.beacon_replies_per_s
+        self._replies = TokenBucket(most, most)
+
+    def start(self) -> None:
+        """Open the transports and announce three times, then regularly."""
+        clock = self._node.clock
+        for transport in self._node.transports:
+            transport.open(self._datagram)
+        for delay_s in FIRST_BEACONS_S:
+            clock.call_later(delay_s, self.announce, True)
+        clock.call_later(FIRST_BEACONS_S[-1] + self._jittered(self._every_s), self._announce_regularly)
+
+    def stop(self) -> None:
+        """Say goodbye and close the transports."""
+        self.announce(False, kind="goodbye")
+        for transport in self._node.transports:
+            transport.close()
+
+    def _announce_regularly(self) -> None:
+        if self._discovery.is_stopping:
+            return
+        self.announce(False)
+        targets = sum(len(transport.targets()) for transport in self._node.transports)
+        nodes = 1 + sum(1 for device in self._discovery.registry.devices() if device.present)
+        # All destinations of all nodes together, were they all as we are.
+        self._every_s = max(self._node.settings.broadcast_interval, nodes * max(1, targets) / NETWORK_DATAGRAMS_PER_S)
+        self._node.clock.call_later(self._jittered(self._every_s), self._announce_regularly)
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * (0.8 + 0.4 * self._node.rng.random())
+
+    def announce(self, wants_reply: bool, kind: str = "discovery") -> None:
+        """Send one beacon, or goodbye, by every transport."""
+        if self._node.settings.announce == "off" or (self._discovery.is_stopping and kind != "goodbye"):
+            return
+        for transport in self._node.transports:
+            transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
+
+    def _beacon(self, wants_reply: bool, kind: str, interface_name: str) -> bytes:
+        self._seq += 1
+        node, device = self._node, self._node.own_device()
+        interface_type = interface_kind(interface_name)
+        capabilities = device.capabilities
+        beacon = Beacon(
+            node_id=node.id, port=node.port, type=kind, model=node.hardware.model, chip=capabilities.chip,
+            memory_mb=capabilities.memory_mb, fp32=capabilities.fp32_tflops, fp16=capabilities.fp16_tflops,
+            int8=capabilities.int8_tflops, kind=device.type, priority=interface_priority(interface_type),
+            interface_name=interface_name, interface_type=interface_type, timestamp=int(node.wall()),
+            name=node.name, status=device.status.value, boot=node.boot, seq=self._seq, reply=wants_reply,
+            every_s=self._every_s, label=node.settings.device_id,
+        )
+        return encode_beacon(beacon, node.settings_limits)
+
+    def _datagram(self, data: bytes, source: str, via: str) -> None:
+        if self._discovery.is_stopping:
+            return
+        try:
+            beacon = decode_beacon(data, self._node.settings_limits)
+        except ProtocolError:
+            self._node.count("bad_datagrams")
+            return
+        if beacon is None or (beacon.node_id == self._node.id and beacon.boot == self._node.boot):
+            return
+        if beacon.type == "goodbye":
+            self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
+            return
+        address = f"{source.rpartition(':')[0]}:{beacon.port}"
+        device = _device_of(beacon, address)
+        if beacon.foreign:
+            self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
+            return
+        self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, beacon.every_s, via))
+        if beacon.reply and self._replies.take(self._node.clock.now()) and self._node.settings.announce != "off":
+            for transport in self._node.transports:
+                if transport.name == via:
+                    transport.answer(self._beacon(False, "discovery", transport.interface_name), source)
+
+
+def _device_of(beacon: Beacon, address: str) -> Device:
+    """Return what a beacon says of its device; a beacon says less than the device itself will."""
+    lite: Dict[str, Any] = {"model": beacon.model}
+    if beacon.label:
+        lite["label"] = beacon.label
+    capabilities = DeviceCapabilities(
+        memory_mb=beacon.memory_mb, chip=beacon.chip, fp32_tflops=beacon.fp32, fp16_tflops=beacon.fp16,
+        int8_tflops=beacon.int8, has_gpu=beacon.fp32 > 0, gpu_type=beacon.chip if beacon.fp32 > 0 else "",
+    )
+    try:
+        status = DeviceStatus(beacon.status)
+    except ValueError:
+        status = DeviceStatus.UNKNOWN
+    name = beacon.name or beacon.model or beacon.node_id
+    return replace(Device(), id=beacon.node_id, name=name, type=beacon.kind, address=address,
+                   capabilities=capabilities, status=status, lite=lite)

@@ -1,0 +1,134 @@
+"""Exchange heartbeats over links: often while work is under way, seldom otherwise.
+
+Knows:   when each link's next heartbeat is due, and which are without an answer.
+Refuses: to conclude anything from silence (core/registry.py does).
+Read next: roles/discovery.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from ..core.events import HeartbeatHeard, HeartbeatMissed, RoundTripMeasured
+from ..model.codec import from_json, to_json
+from ..model.deadlines import Deadlines
+from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
+from ..model.errors import DiscomputeError
+from .methods import HeartbeatAnswer
+from .ports import LinkPort
+
+#: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
+IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25
+#: A heartbeat that says the same as the last within this is no news: it costs a third of one that is.
+REPEAT_S = 0.1
+#: An answer to a heartbeat that takes longer than this is told to the registry as silence.
+BEAT_ANSWER_S = 2.0
+#: Seconds between two such tellings.
+BEAT_OVERDUE_S = 1.0
+
+
+class Heartbeats:
+    """Keep the links of one node alive and known to be."""
+
+    def __init__(self, node: Any, discovery: Any) -> None:
+        self._node = node
+        self._discovery = discovery
+        #: device id -> when its next heartbeat is due; exactly the devices with a link.
+        self._beats = Deadlines()
+        #: device id -> when the heartbeat without an answer was sent.
+        self._beats_sent: Dict[str, float] = {}
+
+    def begin(self, device_id: str) -> None:
+        """A link to this device is open, or work with it began: its next heartbeat is due accordingly."""
+        due, before = self._node.clock.now() + self._beat_s(device_id), self._beats.when(device_id)
+        # Never later than it was: work that begins all the time must not put the heartbeat off for ever.
+        if before is None or due < before:
+            self._beats.set(device_id, due)
+
+    def end(self, device_id: str) -> None:
+        """There is no link to this device any more."""
+        self._beats.cancel(device_id)
+        self._beats_sent.pop(device_id, None)
+
+    def next_deadline(self) -> Optional[float]:
+        """Return when `send_due` is next worth calling."""
+        return self._beats.next()
+
+    def send_due(self, now: float) -> None:
+        """Send the heartbeats that are due."""
+        for device_id in self._beats.pop_due(now):
+            self.beat(device_id)
+
+    def received(
+        self, link: LinkPort, device_id: str, capabilities: DeviceCapabilities, status: DeviceStatus, metrics: ComputeMetrics
+    ) -> HeartbeatAnswer:
+        """Take a heartbeat; answer with what changed since this caller was last told."""
+        peer = link.peer
+        device_id = peer.node_id or device_id
+        known = self._discovery.registry.get(device_id)
+        if known is None or (known.linked and not peer.node_id):
+            # Unknown; or somebody without a Hello speaks for a device that speaks for itself.
+            return HeartbeatAnswer(success=False)
+        now = self._node.clock.now()
+        said = (capabilities, status, metrics)
+        if said != peer.said or now - peer.said_at > REPEAT_S:
+            peer.said, peer.said_at = said, now
+            self._discovery.apply(HeartbeatHeard(device_id, status, metrics, capabilities))
+        changed: List[Device] = []
+        if peer.told_version != self._discovery.registry.version:
+            wall = self._node.wall()
+            changed = [
+                entry.to_device(wall, now) for entry in self._discovery.registry.changed_since(peer.told_version)
+                if entry.device_id != device_id
+            ][: self._node.settings_limits.devices_per_answer]
+            peer.told_version = self._discovery.registry.version
+        return HeartbeatAnswer(True, changed, [], self._node.heartbeat_notes(device_id))
+
+    def _beat_s(self, device_id: str) -> float:
+        if not self._node.has_work_with(device_id):
+            return IDLE_BEAT_S * (0.8 + 0.4 * self._node.rng.random())
+        link = self._discovery.link_to(device_id)
+        return BUSY_NEAR_BEAT_S if link is not None and link.is_loopback else BUSY_BEAT_S
+
+    def beat(self, device_id: str) -> None:
+        """Send a heartbeat now, or tell the registry how long the last one has been without an answer."""
+        link, now = self._discovery.link_to(device_id), self._node.clock.now()
+        if link is None:
+            return
+        self._beats.set(device_id, now + self._beat_s(device_id))
+        sent_at = self._beats_sent.get(device_id)
+        if sent_at is not None:
+            if now - sent_at > BEAT_ANSWER_S:
+                self._beats.set(device_id, now + BEAT_OVERDUE_S)
+                self._discovery.apply(HeartbeatMissed(device_id, now - sent_at))
+            return
+        self._beats_sent[device_id] = now
+        device = self._node.own_device()
+        params: Dict[str, Any] = {
+            "device_id": device.id, "capabilities": to_json(device.capabilities), "status": device.status.value,
+            "metrics": to_json(device.compute_metrics),
+        }
+        notes = self._node.heartbeat_notes_for(device_id)
+        if notes:
+            params["lite"] = notes
+        link.call("Heartbeat", params, lambda result, error: self._beat_answered(device_id, link, now, result, error))
+
+    def _beat_answered(
+        self, device_id: str, link: LinkPort, sent_at: float, result: Any, error: Optional[DiscomputeError]
+    ) -> None:
+        self._beats_sent.pop(device_id, None)
+        if error is not None or self._discovery.is_stopping:
+            return
+        self._discovery.apply(RoundTripMeasured(device_id, self._address_of(link), self._node.clock.now() - sent_at))
+        try:
+            answer = from_json(HeartbeatAnswer, result, "the answer to Heartbeat")
+            status = from_json(DeviceStatus, answer.lite.get("status"), "lite.status") if answer.lite else None
+        except DiscomputeError:
+            return
+        self._discovery.apply(HeartbeatHeard(device_id, status))
+        self._node.heartbeat_notes_heard(device_id, answer.lite)
+        for device in answer.updated_devices:
+            self._discovery.told(device, device_id)
+
+    def _address_of(self, link: LinkPort) -> str:
+        return link.remote_address if link.is_dialled else ""

@@ -1,0 +1,61 @@
+"""Describe this device to others, and read what others say of theirs as the scheduler needs it.
+
+Knows:   status, metrics, slots and offers.
+Refuses: to measure (host/ does).
+Read next: roles/node.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, Tuple
+
+from ..model.device import ComputeMetrics, Device, DeviceStatus
+
+#: What a device offers to tasks that require it, besides its chip's name.
+OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
+
+
+def describe_own_device(node: Any, is_stopping: bool) -> Device:
+    """Return this device as others see it, by what is allowed and running just now."""
+    allowance = node.worker.allowance()
+    status = DeviceStatus.AVAILABLE
+    if is_stopping:
+        status = DeviceStatus.OFFLINE
+    elif allowance.slots == 0:
+        status = DeviceStatus.OVERLOADED
+    elif node.worker.running >= allowance.slots:
+        status = DeviceStatus.BUSY
+    lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
+    lite.update({key: value for key, value in (
+        ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),
+        ("reason", allowance.reason),
+    ) if value})
+    reading = node.reading
+    capabilities = replace(
+        node.hardware.capabilities, battery_level=reading.battery_level, is_charging=reading.is_charging
+    )
+    metrics: ComputeMetrics = replace(
+        reading.metrics, active_tasks=node.worker.running, throughput=round(node.worker.throughput(), 3)
+    )
+    return Device(
+        id=node.id, name=node.name, type=node.hardware.type, address=f"{node.world.own_host()}:{node.port}",
+        capabilities=capabilities, status=status, compute_metrics=metrics, lite=lite,
+    )
+
+
+def score_of(device: Device) -> float:
+    """Return a device's own measured score, within bounds: it is self-reported and only a hint."""
+    measured = device.lite.get("measured")
+    score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
+    return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
+
+
+def offers_of(device: Device) -> Tuple[str, ...]:
+    """Return the names by which a task may require this device."""
+    capabilities = device.capabilities
+    offers = [device.type, capabilities.chip]
+    offers += [OFFER_GPU] if capabilities.has_gpu else []
+    offers += [OFFER_CUDA] if capabilities.supports_cuda else []
+    offers += [OFFER_METAL] if capabilities.supports_metal else []
+    return tuple(offer for offer in offers if offer)
