@@ -155,11 +155,6 @@ def measured_facts(report: SpeedReport) -> Dict[str, Any]:
     return measured
 
 
-def platform_text() -> str:
-    """Return system and machine; `platform.platform()` starts processes and has crashed apps on iOS."""
-    return f"{sys.platform} {Probe().machine()}".strip()
-
-
 class LocalNode:
     """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
 

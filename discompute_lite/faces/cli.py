@@ -15,11 +15,11 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.settings import SETTINGS, unknown_environment
-from ..model.version import VERSION
 from ..run import read_settings
 from .command import COMMANDS, Context
 from .console import Console
 from .demo import DEMO
+from .quick import version_text
 from .node_commands import NODE_COMMANDS
 from .task_commands import TASK_COMMANDS
 
@@ -86,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
         description="Turn the devices you own into one computer for Python work.",
         epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the environment.",
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
+    parser.add_argument("--version", action="version", version=version_text(is_json=False), help="show the version")
     parser.set_defaults(quiet=False, verbose=0, config=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
     for name in LISTED:

@@ -7,7 +7,6 @@ Read next: faces/reach.py, faces/listing.py.
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any, Dict, List
 
@@ -17,10 +16,11 @@ from ..model.errors import NotFound, Unavailable
 from ..model.settings import settings_rows
 from ..model.version import VERSION
 from ..net.client import call_once, looks_like_address
-from ..run import LocalNode, describe_this_device, platform_text
+from ..run import LocalNode, describe_this_device
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
 from .listing import clock_time, hardware_lines, listing
+from .quick import version_text
 from .reach import Reach, choose_device
 
 #: What this module adds to the table of commands.
@@ -38,15 +38,20 @@ def start_command(context: Context) -> int:
     console = context.console
 
     def tell(kind: str, text: str) -> None:
-        if console.is_json:
-            console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
-        elif not console.is_quiet or kind in ("warning", "message"):
-            console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
+        try:
+            if console.is_json:
+                console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
+            elif not console.is_quiet or kind in ("warning", "message"):
+                console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
+        except (OSError, ValueError):
+            pass  # Nobody reads any more (a closed pipe or terminal); the node works on.
 
     # What happens before the node is ready is told after its own lines.
     early: List[Any] = []
     ready = False
-    local = LocalNode(context.settings, tell=lambda kind, text: early.append((kind, text)) if not ready else tell(kind, text))
+    local = LocalNode(
+        context.settings, tell=lambda kind, text: tell(kind, text) if ready else early.append((kind, text))
+    )
     local.start()
     restore = local.stop_on_signals()
     try:
@@ -187,9 +192,5 @@ def config_command(context: Context) -> int:
 @command("version", JSON_FLAG)
 def version_command(context: Context) -> int:
     """Show version, Python and platform."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    if context.console.is_json:
-        context.console.json({"version": VERSION, "python": python, "platform": platform_text()})
-    else:
-        context.console.print(f"discompute-lite {VERSION}, Python {python}, {platform_text()}")
+    context.console.print(version_text(is_json=context.console.is_json))
     return 0

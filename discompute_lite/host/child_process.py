@@ -213,6 +213,9 @@ def describe_exit(status: int, complaint: str = "") -> str:
     if status >= 0:
         return f"the process could not start: {complaint}" if complaint else (
             f"the process ended by itself with status {status}")
-    name = (signal.strsignal(-status) or "").lower()
+    try:
+        name = (signal.strsignal(-status) or "").lower()
+    except ValueError:
+        name = ""
     hint = "; the system may have run out of memory" if status == -9 else ""
     return f"the process was killed by signal {-status}{f' ({name})' if name else ''}{hint}"

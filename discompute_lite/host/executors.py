@@ -335,9 +335,10 @@ class ExternalExecutor:
         """Cancel what has not begun; disown what runs."""
         with self._lock:
             inner = self._inner.pop(future, None)
+        # First, because cancelling calls back at once.
+        future.settle(stopped_outcome(reason))
         if inner is not None:
             inner.cancel()
-        future.settle(stopped_outcome(reason))
 
     def shutdown(self, now: bool = True) -> None:
         """Shut the executor down; with `now`, without waiting for what runs."""

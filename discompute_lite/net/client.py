@@ -33,8 +33,8 @@ class Client:
         self._timeout_s = timeout_s
         try:
             self._sock = socket.create_connection((host, port), timeout=timeout_s)
-        except OSError as error:
-            name = error_name(error) if error.errno else type(error).__name__
+        except (OSError, ValueError) as error:
+            name = error_name(error) if isinstance(error, OSError) and error.errno else type(error).__name__
             raise Unreachable(f"nobody answers at {address} ({name}); is a node running there?") from None
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.settimeout(None)
@@ -42,7 +42,11 @@ class Client:
         self._rpc = RpcSession(limits, allocate=allocate_attachment)
         self.hello: Any = None
         if token and is_loopback_host(self._sock.getpeername()[0]):
-            self.hello = self.call("Hello", {"auth": token})
+            try:
+                self.hello = self.call("Hello", {"auth": token})
+            except DiscomputeError:
+                self.close()
+                raise
 
     def call(self, method: str, params: Any, *, timeout_s: Optional[float] = None) -> Any:
         """Return the result of one call; raise what the node answered, or `LinkError`."""
@@ -76,7 +80,7 @@ class Client:
         self.close()
 
     def _limit_receiving(self, wait_s: float) -> None:
-        """Let the kernel end a `recv` after `wait_s`: a Python time-out costs two more system calls a call."""
+        """Let the kernel end a `recv` or `send` after `wait_s`: a Python time-out costs two more system calls."""
         if wait_s == self._receive_limit_s:
             return
         self._receive_limit_s = wait_s
@@ -84,12 +88,16 @@ class Client:
             limit = struct.pack("@L", max(1, int(wait_s * 1000)))
         else:
             limit = struct.pack("@ll", int(wait_s), int(wait_s % 1 * 1_000_000) or 1)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def _send(self) -> None:
         try:
             for piece in self._rpc.data_to_send():
                 self._sock.sendall(piece)
+        except BlockingIOError:
+            self.close()
+            raise CallTimeout(f"{self.address} does not read what it is sent; try again, or allow more time") from None
         except OSError as error:
             raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
 

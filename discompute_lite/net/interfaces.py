@@ -40,7 +40,8 @@ def list_interfaces() -> List[Interface]:
     """Return the IPv4 addresses of interfaces that are up; never raises, may be empty."""
     try:
         found = list(_by_getifaddrs())
-    except (ImportError, OSError, AttributeError, ValueError):
+    except (ImportError, OSError, AttributeError, ValueError, TypeError):
+        # TypeError: Windows has no library without a name, and no getifaddrs.
         found = []
     return found or list(_by_routes())
 

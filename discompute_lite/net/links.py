@@ -14,9 +14,10 @@ from typing import Callable, Optional, Tuple
 
 from ..model.errors import DiscomputeError, Unreachable
 from ..model.limits import Limits
+from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
 from .loop import Loop, Timer
-from .addresses import error_name, is_loopback_host, split_address
-from .stream import Connection, Receiver
+from .receiver import Receiver
+from .stream import Connection
 
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
 #: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.
@@ -41,7 +42,7 @@ class Dialler:
         except DiscomputeError as error:
             self._loop.post(on_dialled, None, error)
             return
-        if _is_numeric(host):
+        if is_numeric_host(host):
             self._connect(host, port, on_dialled)
         else:
             # Name resolution blocks, for seconds when the name server is away: never on the loop's thread.
@@ -53,7 +54,7 @@ class Dialler:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             numeric = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)[0][4][0]
-        except (OSError, UnicodeError, IndexError):
+        except (OSError, ValueError, IndexError):
             error = Unreachable(f"no device is called {host} on this network; give its address instead")
             self._loop.post(on_dialled, None, error)
             return
@@ -64,11 +65,16 @@ class Dialler:
             text = f"{host} is another machine, and --bind keeps this node to its own; start it without --bind"
             self._loop.post(on_dialled, None, Unreachable(text))
             return
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            # No descriptor is left, or this system has no IPv6.
+            self._loop.post(on_dialled, None, _unreachable(host, port, error.errno or errno.EINVAL))
+            return
         sock.setblocking(False)
         try:
             outcome = sock.connect_ex((host, port))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             outcome = getattr(error, "errno", None) or errno.EINVAL
         if outcome not in IN_PROGRESS:
             sock.close()
@@ -120,13 +126,3 @@ def _unreachable(host: str, port: int, number: int) -> Unreachable:
     if name in ("ETIMEDOUT", "EHOSTDOWN"):
         return Unreachable(f"{host}:{port} does not answer; is the device awake and on this network?")
     return Unreachable(f"{host}:{port} cannot be reached ({name}); check the address and this device's network")
-
-
-def _is_numeric(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-            return True
-        except OSError:
-            continue
-    return False

@@ -13,9 +13,10 @@ from typing import Dict, List, Set
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
+from .addresses import error_name, host_of, is_loopback_host, plain_host
 from .loop import Loop
-from .addresses import error_name, host_of, is_loopback_host
-from .stream import Connection, Receiver
+from .receiver import Receiver
+from .stream import Connection
 
 #: Connections accepted before the others get their turn.
 ACCEPTS_A_TURN = 64
@@ -121,7 +122,7 @@ class Listener:
             self._take(sock, str(address[0]))
 
     def _take(self, sock: socket.socket, host: str) -> None:
-        host = host[7:] if host.startswith("::ffff:") else host
+        host = plain_host(host)
         cap = self._limits.connections_per_address
         if len(self._connections) >= self._limits.connections or self._by_host.get(host, 0) >= cap:
             self.refused += 1

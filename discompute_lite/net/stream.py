@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 from ..model.errors import DiscomputeError, InvalidRequest, LinkClosed, LocalProtocolError
 from ..model.limits import KIB, MIB, Limits
 from ..wire.framing import Buffer
 from ..wire.http import HttpSession
-from ..wire.rpc import AnswerReceived, CallReceived, RpcSession
+from ..wire.rpc import CallReceived, ProtocolBroken, RpcSession
 from ..wire.sniff import sniff
 from .addresses import address_text, error_name, is_loopback_host, split_address
 from .farewell import Farewell
@@ -29,11 +29,11 @@ from .receiver import Receiver, ReplyCallback
 
 #: One read of a connection: large enough for many small messages.
 READ_BYTES = 64 * KIB
-#: What one connection may read before the others get their turn: bytes of attachments, which only need to be moved,
-#: and reads of anything else, of which each may hold a thousand calls.
+#: What one connection may read before the others get their turn: bytes of attachments, and reads of anything else,
+#: of which each may hold a thousand calls.
 TURN_BYTES = 8 * MIB
 TURN_READS = 4
-#: Answers are written when so many bytes of them wait, not only when all calls that came together have been answered.
+#: Answers are written when so many bytes of them wait, though more calls are there to be answered.
 ANSWER_BYTES = 256 * KIB
 #: Answers beyond `send_buffer_bytes` that a peer may leave unread while it owes us answers itself. Two nodes that each
 #: send large results must both go on reading, or both wait for ever; nobody who owes us nothing gets this.
@@ -45,14 +45,15 @@ TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
 class Connection:
     """Own one connected socket until it is closed; all methods belong to the loop's thread."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool
+    ) -> None:
         self._loop = loop
         self._sock = sock
         self._receiver = receiver
         self._limits = limits
         self.is_dialled = is_dialled
         self.remote_address = address_text(sock.getpeername())
-        self.local_address = address_text(sock.getsockname())
         #: Whether the other end is a process of this machine.
         self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.
@@ -93,7 +94,8 @@ class Connection:
     # ---- calls ------------------------------------------------------------------------------------
 
     def call(
-        self, method: str, params: Any, on_reply: ReplyCallback, *, timeout_s: Optional[float] = None, tell_timeout: bool = False
+        self, method: str, params: Any, on_reply: ReplyCallback, *,
+        timeout_s: Optional[float] = None, tell_timeout: bool = False,
     ) -> None:
         """Call the other side; `on_reply(result, error)` comes exactly once, also when the link breaks."""
         if self.is_closed or self.rpc is None or self.rpc.is_closing:
@@ -118,15 +120,18 @@ class Connection:
     def flush(self) -> None:
         """Send what the session has to send, as far as the socket takes it."""
         session = self.rpc or self.http
-        if self.is_closed or self._is_lingering or session is None:
+        if session is None or self.is_closed or self._is_lingering:
             return
         pieces = session.data_to_send()
         if pieces:
             self._send(pieces)
         if not self._is_held and self._must_hold():
             self._hold()
-        if self._had_message:
-            self._limit_message(session.is_between_messages)
+        # A message that has begun must be complete in time, unless it is us who do not read it.
+        if self._had_message and (self._is_held or session.is_between_messages):
+            self._message_due = None
+        elif self._message_due is None:
+            self._message_due = self._loop.now() + self._limits.message_s
         if not self.is_closed and not self._close_if_over():
             self._set_wake()
 
@@ -176,8 +181,7 @@ class Connection:
             if not count:
                 self._end_of_stream()
                 return
-            budget -= count
-            reads -= direct is None
+            budget, reads = budget - count, reads - (direct is None)
             if direct is not None and self.rpc is not None:
                 direct.release()
                 self.rpc.direct_filled(count)
@@ -206,21 +210,17 @@ class Connection:
         if kind is None:
             self._start = start
         elif kind in ("rpc", "http"):
-            self._choose(kind)
-            session = self.rpc or self.http
-            assert session is not None
-            session.receive_data(start)
+            self._choose(kind).receive_data(start)
         elif kind == "tls":
             self._send([TLS_REFUSAL])
             self._linger("it speaks TLS, and this node has none")
         elif kind == "http2":
             self._linger("it speaks HTTP/2, as EXO does")
         else:
-            self._choose("rpc")
-            assert self.rpc is not None
+            self.rpc = RpcSession(self._limits)
             self.rpc.close_with(InvalidRequest("send JSON-RPC 2.0, one message a line, or HTTP"))
 
-    def _choose(self, kind: str) -> None:
+    def _choose(self, kind: str) -> Union[RpcSession, HttpSession]:
         if kind == "rpc":
             self.rpc = RpcSession(
                 self._limits,
@@ -228,8 +228,9 @@ class Connection:
                 admit=lambda method: self._receiver.admit_call(self, method),
                 allocate=allocate_attachment,
             )
-        else:
-            self.http = HttpSession(self._limits, admit=lambda head: self._receiver.admit_request(self, head))
+            return self.rpc
+        self.http = HttpSession(self._limits, admit=lambda head: self._receiver.admit_request(self, head))
+        return self.http
 
     def _answered(self) -> None:
         if not self._is_processing and not self.is_closed:
@@ -278,30 +279,23 @@ class Connection:
             event = session.next_event(now)
             if event is None:
                 break
-            if isinstance(event, CallReceived):
-                self._message_came()
-                self._loop.call_now(self._receiver.call_received, self, event)
-            elif isinstance(event, AnswerReceived):
-                self._message_came()
-                self._loop.call_now(event.context, event.result, event.error)
-            else:
+            if isinstance(event, ProtocolBroken):
                 logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
+                continue
+            self._message_came()
+            if isinstance(event, CallReceived):
+                self._loop.call_now(self._receiver.call_received, self, event)
+            else:
+                self._loop.call_now(event.context, event.result, event.error)
 
     def _message_came(self) -> None:
         self._had_message = True
         self._message_due = None
 
-    def _limit_message(self, is_between_messages: bool) -> None:
-        """A message that has begun must be complete in time, unless it is us who do not read it."""
-        if self._is_held or is_between_messages:
-            self._message_due = None
-        elif self._message_due is None:
-            self._message_due = self._loop.now() + self._limits.message_s
-
     def _end_of_stream(self) -> None:
         session = self.rpc or self.http
         is_cut = session is not None and not session.is_between_messages
-        is_owed = session is not None and (bool(self._outbox.waiting_bytes) or not session.is_idle)
+        is_owed = session is not None and (self._outbox.waiting_bytes > 0 or not session.is_idle)
         # A client that has sent its last call and half-closed (`nc` does) still gets its answers. A node never
         # half-closes: where it does not send any more, it has died.
         if is_owed and not is_cut and not self.is_link and not self.is_dialled:
@@ -358,7 +352,7 @@ class Connection:
         return self._is_reading and not (self._is_held or self.is_closed or self._is_lingering)
 
     def _watch(self) -> None:
-        """Tell the loop what this connection waits for now."""
+        """Tell the loop which readiness this connection waits for."""
         if not self.is_closed and not self._is_lingering:
             self._loop.watch(
                 self._sock,

@@ -18,10 +18,10 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 from ..model.catalog import Catalog
 from ..model.limits import Limits
+from .addresses import address_text, error_name, is_loopback_host, is_numeric_host, split_address
 from .interfaces import choose_interfaces, list_interfaces
 from .listener import bind_host, stays_on_loopback
 from .loop import Loop
-from .addresses import address_text, error_name, split_address
 
 #: (datagram, source host:port, name of the transport)
 Heard = Callable[[bytes, str, str], None]
@@ -32,6 +32,8 @@ INTERFACES_EVERY_S = 15.0
 REBUILD_FIRST_S, REBUILD_LAST_S = 0.1, 5.0
 #: Back-off of one destination, seconds.
 DESTINATION_RETRY_FIRST_S, DESTINATION_RETRY_LAST_S = 2.0, 60.0
+#: What sending says when not the destination but the socket is at fault: apps lose theirs while they sleep.
+DEAD_SOCKET = ("ENOTCONN", "EPIPE", "EBADF", "ENOTSOCK")
 #: Seconds between two log lines about the same trouble.
 COMPLAIN_EVERY_S = 60.0
 #: EXO of the Python era announces itself here.
@@ -45,7 +47,9 @@ TRANSPORTS: Catalog = Catalog("transport")
 class TransportOptions:
     """Hold what transports need to know of the settings."""
 
-    def __init__(self, *, bind: str, port: int, interface: str, peers: Tuple[str, ...], interop: bool, limits: Limits) -> None:
+    def __init__(
+        self, *, bind: str, port: int, interface: str, peers: Tuple[str, ...], interop: bool, limits: Limits
+    ) -> None:
         self.bind = bind
         self.port = port
         self.interface = interface
@@ -80,6 +84,12 @@ class Destinations:
             self._complained[about] = now + COMPLAIN_EVERY_S
             logging.getLogger("discompute").info("cannot send to %s:%d: %s", *destination, error_name(error))
 
+    def keep(self, destinations: List[Tuple[str, int]]) -> None:
+        """Forget all others: networks come and go, and this must not grow with them."""
+        kept = set(destinations)
+        self._failing = {key: value for key, value in self._failing.items() if key in kept}
+        self._complained = {key: value for key, value in self._complained.items() if key[0] in kept}
+
     def failing(self) -> List[str]:
         """Return the destinations that fail just now, for people."""
         return [f"{host}:{port}" for host, port in self._failing]
@@ -88,7 +98,9 @@ class Destinations:
 class DatagramSocket:
     """Keep one UDP socket alive: rebuild it when it dies, read it no faster than is useful."""
 
-    def __init__(self, loop: Loop, address: Tuple[str, int], limits: Limits, on_datagram: Callable[[bytes, str], None]) -> None:
+    def __init__(
+        self, loop: Loop, address: Tuple[str, int], limits: Limits, on_datagram: Callable[[bytes, str], None]
+    ) -> None:
         self._loop = loop
         self._address = address
         self._limits = limits
@@ -110,7 +122,13 @@ class DatagramSocket:
         """Send one datagram; raise OSError as the system does."""
         if self._sock is None:
             raise OSError(0, "the socket is being rebuilt")
-        self._sock.sendto(data, destination)
+        try:
+            self._sock.sendto(data, destination)
+        except OSError as error:
+            if error_name(error) in DEAD_SOCKET:
+                self._drop()
+                self._rebuild_later(error)
+            raise
 
     def close(self) -> None:
         """Close for good."""
@@ -120,7 +138,11 @@ class DatagramSocket:
     def _build(self) -> None:
         if not self._is_open or self._sock is not None:
             return
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError as error:
+            self._rebuild_later(error)  # No descriptor is left.
+            return
         try:
             if self._address[1]:
                 # Several nodes of one machine share the discovery port.
@@ -213,8 +235,12 @@ class BroadcastTransport:
             self._send(datagram, destination)
 
     def answer(self, datagram: bytes, address: str) -> None:
-        """Send to one node's own socket."""
-        self._send(datagram, split_address(address))
+        """Send to one node's own socket; it is lost on failure, as a datagram may be: addresses of strangers are
+        not remembered."""
+        try:
+            self._own.send(datagram, split_address(address))
+        except OSError as error:
+            logging.getLogger("discompute").debug("cannot answer %s: %s", address, error_name(error))
 
     def close(self) -> None:
         """Stop listening."""
@@ -228,6 +254,7 @@ class BroadcastTransport:
             self._targets_until = now + INTERFACES_EVERY_S
             ports = [self._options.port] + ([EXO_PORT] if self._options.interop else [])
             self._targets = [(host, port) for host in self._hosts() for port in ports]
+            self._destinations.keep(self._targets)
         return self._targets
 
     def trouble(self) -> List[str]:
@@ -279,5 +306,8 @@ class SeedTransport(BroadcastTransport):
         self._sockets = [self._own]
 
     def _hosts(self) -> List[str]:
-        hosts = (split_address(peer)[0] for peer in self._options.peers)
-        return [host for host in hosts if host.replace(".", "").isdigit()]
+        hosts = [split_address(peer)[0] for peer in self._options.peers]
+        if stays_on_loopback(self._options.bind):
+            hosts = [host for host in hosts if is_loopback_host(host)]
+        # Names are looked up for TCP only, away from this thread.
+        return [host for host in hosts if is_numeric_host(host) and ":" not in host]

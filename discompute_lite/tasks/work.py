@@ -228,6 +228,9 @@ class OutputTap(io.TextIOBase):
         if flush is not None:
             flush()
 
+    def close(self) -> None:
+        """Stay open: it is not the code's to close, and the original belongs to somebody else."""
+
     @property
     def buffer(self) -> Any:
         """Return where bytes go."""

@@ -317,7 +317,7 @@ class RpcSession:
 
     def _take_answer(self, message: Dict[str, Any]) -> None:
         error = rpc_error(message) if "error" in message else None
-        number = message.get("id")
+        number: Any = message.get("id")
         if self._is_awaited(number):
             self._deadlines.cancel(number)
             self._events.append(AnswerReceived(self._waiting.pop(number), message.get("result"), error))
@@ -364,7 +364,7 @@ class RpcSession:
             try:
                 size = len(encode_message([message])[0])
                 if size > room:
-                    raise LocalProtocolError("the answers of this batch are too long together; send this call on its own")
+                    raise LocalProtocolError("the answers of this batch are too long; send this call on its own")
                 room -= size
             except LocalProtocolError as error:
                 message = rpc_refusal(rpc_id(message), InternalError(error.message))

@@ -1,0 +1,40 @@
+"""Answer what needs no node at all, without loading one: the version.
+
+Knows:   version, Python, platform.
+Refuses: to import anything else of ours: a whole node takes ten times as long to load as this.
+Read next: __main__.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Sequence
+
+from ..model.version import VERSION
+
+
+def platform_text() -> str:
+    """Return system and machine; `platform.platform()` starts processes and has crashed apps on iOS."""
+    machine = os.uname().machine if hasattr(os, "uname") else os.environ.get("PROCESSOR_ARCHITECTURE", "")
+    return f"{sys.platform} {machine}".strip()
+
+
+def version_text(*, is_json: bool) -> str:
+    """Return the line that `version` prints."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    if is_json:
+        return json.dumps({"version": VERSION, "python": python, "platform": platform_text()})
+    return f"discompute-lite {VERSION}, Python {python}, {platform_text()}"
+
+
+def is_quick(words: Sequence[str]) -> bool:
+    """Whether `main_quick` answers this command line; with any other word the whole program does."""
+    return list(words) in (["version"], ["--version"], ["version", "--json"])
+
+
+def main_quick() -> int:
+    """Print the version."""
+    sys.stdout.write(version_text(is_json="--json" in sys.argv) + "\n")
+    return 0

@@ -1,0 +1,178 @@
+"""Executors without a process or a wait: frames, environment, words for how a process ended, foreign executors."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent.futures import Executor, Future
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.host.child import FRAME_PREFIX, pack_outcome, pack_request, unpack_outcome, unpack_request
+from discompute_lite.host.child_process import THREAD_COUNTS, child_environ, describe_exit
+from discompute_lite.host.executors import ExternalExecutor
+from discompute_lite.tasks.work import OutputTap, WorkOutcome, WorkRequest
+
+ECHO = WorkRequest("run", "echo", b"7", "t/0.1")
+
+
+# ---- frames -------------------------------------------------------------------------------------------
+
+requests = st.builds(
+    WorkRequest, st.sampled_from(["split", "run", "merge"]), st.text(), st.binary(), st.text(),
+    target=st.integers(0, 99))
+outcomes = st.builds(
+    WorkOutcome, st.booleans(), st.binary(), st.text(), st.text(), st.text(), st.floats(0, 1e9),
+    st.sampled_from(["", "task"]))
+
+
+def body_of(frame):
+    head, data = frame
+    assert int.from_bytes(head[:FRAME_PREFIX], "big") == len(head) - FRAME_PREFIX + len(data)
+    return head[FRAME_PREFIX:] + data
+
+
+@given(requests)
+def test_requests_cross_the_pipe(request):
+    assert unpack_request(body_of(pack_request(request))) == request
+
+
+@given(outcomes)
+def test_outcomes_cross_the_pipe(outcome):
+    assert unpack_outcome(body_of(pack_outcome(outcome))) == outcome
+
+
+def test_the_golden_frame():
+    head, data = pack_request(ECHO)
+    assert head + data == b'\x00\x00\x00\x1d["run", "echo", "t/0.1", 0]\n7'
+
+
+@pytest.mark.parametrize("body",
+    [b"", b"\n", b"[]\n", b"[true]\n", b"{}\n", b"5\n", b"\xff\n", b'[1,2,3,4,"x",6]\n', b"[" * 20])
+def test_what_is_no_outcome_is_noticed(body):
+    with pytest.raises((ValueError, TypeError)):
+        unpack_outcome(body)
+
+
+# ---- a child's surroundings ---------------------------------------------------------------------------------
+
+
+def test_a_child_sees_little_of_the_nodes_environment():
+    given_ = {"PATH": "/bin", "SECRET_TOKEN": "x", "HOME": "/home/me", "PYTHONPATH": "/evil", "LC_ALL": "C"}
+    environ = child_environ(given_, "/scratch/1")
+    assert environ["PATH"] == "/bin" and environ["LC_ALL"] == "C" and environ["LANG"]
+    assert "SECRET_TOKEN" not in environ and "PYTHONPATH" not in environ
+    assert {environ[name] for name in ("HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE")} == {"/scratch/1"}
+    assert all(environ[name] == "1" for name in THREAD_COUNTS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ends_are_put_into_words():
+    assert describe_exit(-int(signal.SIGSEGV)) .startswith("the process was killed by signal 11 (segmentation fault")
+    assert "may have run out of memory" in describe_exit(-int(signal.SIGKILL))
+    assert describe_exit(-99).startswith("the process was killed by signal 99")
+    assert describe_exit(3) == "the process ended by itself with status 3"
+    assert describe_exit(1, "No module named x") == "the process could not start: No module named x"
+
+
+# ---- foreign executors ------------------------------------------------------------------------------------------
+
+
+class HandExecutor(Executor):
+    """A foreign executor that runs nothing until it is told to."""
+
+    def __init__(self):
+        self.work = []
+        self.was_shut_down = []
+
+    def submit(self, function, *arguments):
+        if self.was_shut_down:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = Future()
+        self.work.append((future, function, arguments))
+        return future
+
+    def run_one(self):
+        future, function, arguments = self.work.pop(0)
+        future.set_running_or_notify_cancel()
+        future.set_result(function(*arguments))
+
+    def shutdown(self, wait=True):
+        self.was_shut_down.append(wait)
+
+
+@pytest.fixture
+def hand():
+    return HandExecutor()
+
+
+@pytest.fixture
+def external(hand):
+    executor = ExternalExecutor(hand)
+    yield executor
+    executor.shutdown()
+
+
+def test_any_executor_will_do(external, hand):
+    future = external.submit(ECHO)
+    assert not future.done()
+    hand.run_one()
+    assert future.result(0).data == b"7"
+    future.stop("too late")
+    assert future.result(0).ok
+
+
+def test_stopping_cancels_what_has_not_begun(external, hand):
+    future = external.submit(ECHO)
+    future.stop("not wanted")
+    assert hand.work[0][0].cancelled()
+    outcome = future.result(0)
+    assert (outcome.ok, outcome.error, outcome.error_type, outcome.blame) == (False, "not wanted", "Stopped", "")
+
+
+def test_stopping_disowns_what_runs(external, hand):
+    future = external.submit(ECHO)
+    inner, function, arguments = hand.work[0]
+    inner.set_running_or_notify_cancel()
+    future.stop("not wanted")
+    inner.set_result(function(*arguments))
+    assert future.result(0).error == "not wanted"
+
+
+@pytest.mark.parametrize("trouble", ["cancel", "break"])
+def test_an_executor_that_fails_is_the_devices_fault(external, hand, trouble):
+    future = external.submit(ECHO)
+    inner = hand.work[0][0]
+    if trouble == "cancel":
+        inner.cancel()
+        assert future.result(0).error == "its executor cancelled it"
+    else:
+        inner.set_exception(OSError("pool is broken"))
+        assert future.result(0).blame == "device" and "OSError: pool is broken" in future.result(0).error
+
+
+def test_after_shutdown_there_is_an_outcome_and_no_exception(external, hand):
+    waiting = external.submit(ECHO)
+    external.shutdown(now=True)
+    assert hand.was_shut_down == [False]
+    assert waiting.result(0).error == "the node is shutting down"
+    assert external.submit(ECHO).result(0).blame == "device"
+
+
+def test_callbacks_get_the_future(external, hand):
+    seen = []
+    future = external.submit(ECHO)
+    future.add_done_callback(seen.append)
+    hand.run_one()
+    assert seen == [future]
+
+
+def test_while_it_lives_output_is_caught_thread_by_thread(hand):
+    before = sys.stdout, sys.stderr
+    executor = ExternalExecutor(hand)
+    assert isinstance(sys.stdout, OutputTap) and isinstance(sys.stderr, OutputTap)
+    executor.shutdown()
+    executor.shutdown()
+    assert (sys.stdout, sys.stderr) == before

@@ -1,0 +1,481 @@
+"""Executors with real children and threads: warm, isolated, killed, replaced, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from discompute_lite.host.executors import ProcessExecutor, ThreadExecutor
+from discompute_lite.tasks.jobs import job_task_data, source_hash
+from discompute_lite.tasks.values import dump_value, load_value
+from discompute_lite.tasks.work import WorkRequest
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups")
+
+
+def job(body, owner="t", part=None, wall_s=0.0, head=""):
+    """Return a request to run `work(part)` with this body."""
+    source = f"import os, sys, time\n{head}\ndef work(part):\n" + "".join(f"    {line}\n" for line in body.splitlines())
+    data = dump_value({"source": source, "sha256": source_hash(source), "name": "my.py", "part": part})
+    return WorkRequest("run", "job", data, f"{owner}/0.1", wall_s=wall_s)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Bench:
+    """Make executors and remember what has to be gone in the end."""
+
+    def __init__(self, command, scratch, limit_s):
+        self.command, self.scratch, self.limit_s = command, scratch, limit_s
+        self.executors = []
+
+    def processes(self, slots=1, command=None, environ=None):
+        executor = ProcessExecutor(slots, command or self.command, os.environ if environ is None else environ,
+            str(self.scratch))
+        self.executors.append(executor)
+        return executor
+
+    def threads(self, slots=1):
+        executor = ThreadExecutor(slots)
+        self.executors.append(executor)
+        return executor
+
+    def result(self, future):
+        return future.result(self.limit_s)
+
+    def wait_for(self, condition):
+        until = time.monotonic() + self.limit_s
+        while not condition():
+            assert time.monotonic() < until, "it never happened"
+            time.sleep(0.01)
+
+    def value(self, executor, *arguments, **named):
+        """Run a job; return its value, or fail with its error."""
+        outcome = self.result(executor.submit(job(*arguments, **named)))
+        assert outcome.ok, outcome.error
+        return load_value(outcome.data)
+
+
+@pytest.fixture
+def bench(root, tmp_path, scale):
+    code = (f"import sys; sys.path[:0] = [{str(root)!r}]; "
+            "from discompute_lite.host.child import child_main; child_main()")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    threads = threading.active_count()
+    streams = sys.stdout, sys.stderr
+    here = Bench([sys.executable, "-I", "-c", code], scratch, scale(20.0))
+    yield here
+    for executor in here.executors:
+        executor.shutdown()
+    here.wait_for(lambda: threading.active_count() <= threads)
+    assert list(scratch.iterdir()) == []
+    assert (sys.stdout, sys.stderr) == streams
+
+
+# ---- children -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_work_runs_in_a_process_of_its_own_that_stays_warm(bench):
+    executor = bench.processes(slots=2)
+    assert executor.children() == []
+    first = bench.value(executor, "return os.getpid()")
+    assert first != os.getpid()
+    assert executor.children() == [first]
+    assert bench.value(executor, "return os.getpid()") == first
+    count = "runs.append(1)\nreturn len(runs)"
+    assert [bench.value(executor, count, head="runs = []") for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.smoke
+def test_a_whole_job_over_processes(bench):
+    executor = bench.processes(slots=2)
+    from discompute_lite.tasks.work import merge_data, split_parts
+
+    source = "def split(n=9): return range(n)\ndef work(part): return part * part\ndef merge(parts): return sum(parts)"
+    data = job_task_data(source, "squares.py", {})
+    parts = split_parts(bench.result(executor.submit(WorkRequest("split", "job", data, "t"))))
+    futures = [executor.submit(WorkRequest("run", "job", part, f"t/{index}.1")) for index, part in enumerate(parts)]
+    results = [bench.result(future).data for future in futures]
+    merged = bench.result(executor.submit(WorkRequest("merge", "job", merge_data(data, results), "t")))
+    assert load_value(merged.data) == sum(number * number for number in range(9))
+
+
+def test_a_process_serves_one_task_only(bench):
+    executor = bench.processes()
+    first = bench.value(executor, "open('left.txt', 'w').close()\nreturn os.getpid(), os.getcwd()")
+    second = bench.value(executor, "return os.getpid(), os.getcwd(), os.listdir('.')", owner="other")
+    assert first[0] != second[0] and first[1] != second[1]
+    assert "left.txt" not in second[2]
+    assert not os.path.exists(first[1])
+    assert executor.children() == [second[0]]
+
+
+def test_requests_wait_for_a_slot_in_order(bench):
+    executor = bench.processes()
+    futures = [executor.submit(job("return part", part=number)) for number in range(20)]
+    finished = []
+    for future in futures:
+        future.add_done_callback(finished.append)
+    assert [load_value(bench.result(future).data) for future in futures] == list(range(20))
+    bench.wait_for(lambda: len(finished) == 20)
+    assert finished == futures
+
+
+def test_slots_run_beside_one_another(bench, tmp_path):
+    executor = bench.processes(slots=2)
+    # Each waits for the other's file: alone, neither would end.
+    body = "open(part[0], 'w').close()\nwhile not os.path.exists(part[1]): time.sleep(0.01)"
+    names = [str(tmp_path / "a"), str(tmp_path / "b")]
+    futures = [executor.submit(job(body, part=pair)) for pair in (names, names[::-1])]
+    assert all(bench.result(future).ok for future in futures)
+
+
+@pytest.mark.smoke
+def test_a_child_knows_nothing_of_the_nodes_secrets_and_home(bench):
+    executor = bench.processes(environ={**os.environ, "TOKEN": "secret"})
+    facts = bench.value(executor, """
+return {"token": os.environ.get("TOKEN"), "home": os.path.expanduser("~"), "cwd": os.getcwd(),
+        "isolated": sys.flags.isolated, "threads": os.environ["OMP_NUM_THREADS"],
+        "temporary": __import__("tempfile").gettempdir()}""")
+    assert facts["token"] is None and facts["isolated"] == 1 and facts["threads"] == "1"
+    assert os.path.realpath(facts["home"]) == os.path.realpath(facts["cwd"]) == os.path.realpath(facts["temporary"])
+    assert facts["cwd"].startswith(os.path.realpath(bench.scratch))
+
+
+@posix
+def test_a_child_inherits_no_descriptors(bench, tmp_path):
+    executor = bench.processes(slots=2)
+    with open(tmp_path / "secret", "w") as file:
+        os.set_inheritable(file.fileno(), True)
+        bench.value(executor, "return 1", owner="first")
+        targets = bench.value(executor, """
+found = []
+for number in range(200):
+    try:
+        found.append((number, os.fstat(number).st_mode & 0o170000 == 0o100000))
+    except OSError: pass
+return found""", owner="second")
+    assert not any(is_file for _, is_file in targets)
+    assert len(targets) < 10
+
+
+@posix
+def test_a_child_is_a_group_of_its_own_and_ignores_ctrl_c(bench):
+    executor = bench.processes()
+    pid, group = bench.value(executor, "return os.getpid(), os.getpgrp()")
+    assert pid == group != os.getpgrp()
+    os.kill(pid, signal.SIGINT)
+    assert bench.value(executor, "return os.getpid()") == pid
+
+
+# ---- what is printed ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_prints_are_caught_and_never_reach_the_protocol(bench):
+    executor = bench.processes()
+    outcome = bench.result(executor.submit(job("print('out')\nprint('err', file=sys.stderr)\nreturn 5")))
+    assert outcome.output == "out\nerr\n" and outcome.data == b"5"
+    assert bench.result(executor.submit(job("return 6"))).output == ""
+
+
+@posix
+def test_what_goes_past_python_is_caught_too(bench):
+    executor = bench.processes()
+    body = """
+os.write(1, b"one ")
+os.write(2, b"two ")
+import subprocess, threading
+subprocess.run(["echo", "three"])
+thread = threading.Thread(target=print, args=("four",))
+thread.start()
+thread.join()
+sys.__stdout__.write("five")"""
+    assert bench.result(executor.submit(job(body))).output == "one two three\nfour\nfive"
+    assert bench.result(executor.submit(job("return 1"))).output == ""
+
+
+@posix
+def test_a_flood_past_python_is_bounded_and_blocks_nobody(bench):
+    executor = bench.processes()
+    outcome = bench.result(executor.submit(job("for _ in range(100): os.write(1, b'x' * 65536)")))
+    assert outcome.ok and len(outcome.output) < 1.1 * 2 ** 20 and "more bytes were printed" in outcome.output
+
+
+@posix
+@pytest.mark.parametrize("body", [
+    "return sys.stdin.read()", "os.close(0)\nos.close(1)\nos.close(2)\nreturn ''",
+    "sys.stdout.close()\nsys.stderr.close()\nreturn ''",
+    "sys.stdout = None\nreturn ''", "os.dup2(os.open(os.devnull, os.O_RDWR), 1)\nreturn ''",
+])
+def test_code_may_play_with_the_standard_streams(bench, body):
+    executor = bench.processes()
+    assert bench.value(executor, body) == ""
+    assert bench.value(executor, "return 'again'") == "again"
+
+
+# ---- ends ----------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("body, words", [
+    ("os._exit(3)", "ended by itself with status 3"), ("os.kill(os.getpid(), 11)", "signal 11 (segmentation fault"),
+    ("os.abort()", "signal 6 ("), ("os.kill(os.getpid(), 9)", "run out of memory"),
+    ("os.kill(0, 15)", "signal 15"), ("os.closerange(3, 200)\ntime.sleep(60)", "the process"),
+    ("import signal\nsignal.raise_signal(signal.SIGBUS)", "(bus error"),
+])
+def test_a_child_that_dies_is_told_and_replaced(bench, body, words):
+    executor = bench.processes()
+    outcome = bench.result(executor.submit(job(body)))
+    assert (outcome.ok, outcome.error_type, outcome.blame) == (False, "Died", "device")
+    assert words in outcome.error
+    assert bench.value(executor, "return 1") == 1
+
+
+@posix
+def test_a_child_that_writes_into_the_protocol_is_told_and_replaced(bench):
+    executor = bench.processes()
+    body = ("for number in range(3, 20):\n    try: os.write(number, b'\\0\\0\\0\\5hello' * 3)\n"
+            "    except OSError: pass\nreturn 1")
+    outcome = bench.result(executor.submit(job(body)))
+    assert outcome.error_type == "Died" and "no outcome" in outcome.error
+    assert bench.value(executor, "return 1") == 1
+
+
+@pytest.mark.smoke
+def test_stopping_kills_at_once_and_the_slot_goes_on(bench):
+    executor = bench.processes()
+    pid = bench.value(executor, "return os.getpid()")
+    future = executor.submit(job("while True: pass"))
+    waiting = executor.submit(job("return os.getpid()"))
+    bench.wait_for(future.running)
+    future.stop("the task was cancelled")
+    outcome = bench.result(future)
+    assert (outcome.ok, outcome.error, outcome.error_type) == (False, "the task was cancelled", "Stopped")
+    assert load_value(bench.result(waiting).data) != pid
+    if sys.platform != "win32":
+        assert not is_running(pid)
+
+
+@posix
+@pytest.mark.parametrize("deafen", [
+    "import signal\nfor number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)",
+    "import signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+])
+def test_stopping_needs_no_consent(bench, deafen):
+    executor = bench.processes()
+    pid = bench.value(executor, "return os.getpid()")
+    future = executor.submit(job(f"{deafen}\nwhile True: time.sleep(1)"))
+    bench.wait_for(future.running)
+    time.sleep(0.1)
+    future.stop("enough")
+    assert bench.result(future).error == "enough"
+    assert not is_running(pid)
+
+
+@posix
+def test_what_the_code_has_started_ends_with_it(bench, tmp_path):
+    executor = bench.processes()
+    note = tmp_path / "pid"
+    body = "import subprocess\nchild = subprocess.Popen(['sleep', '100'])\nopen(part, 'w').write(str(child.pid))\n"
+    for last, ends in (("time.sleep(100)", "stop"), ("os._exit(0)", "dies")):
+        future = executor.submit(job(body + last, part=str(note)))
+        bench.wait_for(lambda: note.exists() and note.read_text())
+        if ends == "stop":
+            future.stop("enough")
+        assert not bench.result(future).ok
+        bench.wait_for(lambda: not is_running(int(note.read_text())) or _is_zombie(int(note.read_text())))
+        note.unlink()
+
+
+def _is_zombie(pid):
+    """Whether a process has ended and nobody has asked for its status yet (where /proc says so)."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def test_stopping_what_waits_costs_no_process(bench):
+    executor = bench.processes()
+    running = executor.submit(job("time.sleep(100)"))
+    waiting = [executor.submit(job("return 1")) for _ in range(3)]
+    cancelled = executor.submit(job("return 1"))
+    assert cancelled.cancel() and cancelled.cancelled()
+    for future in waiting:
+        future.stop("not wanted")
+        assert future.result(0).error == "not wanted"
+    running.stop("neither")
+    assert bench.result(running).error == "neither"
+    assert bench.value(executor, "return 2") == 2
+
+
+def test_a_stop_at_any_moment_hits_only_its_own_request(bench):
+    executor = bench.processes(slots=2)
+    for round_number in range(40):
+        future = executor.submit(job("return 1"))
+        time.sleep(0.0002 * (round_number % 20))
+        future.stop("enough")
+        outcome = bench.result(future)
+        assert outcome.ok or outcome.error == "enough", outcome
+        assert bench.value(executor, "return 2") == 2
+
+
+def test_the_wall_limit_ends_it_and_blames_the_task(bench):
+    executor = bench.processes()
+    outcome = bench.result(executor.submit(job("while True: pass", wall_s=0.3)))
+    assert outcome.error == "it ran longer than its limit of 0.3 s" and outcome.blame == "task"
+    assert bench.value(executor, "return 1", wall_s=60) == 1
+
+
+@posix
+def test_large_data_passes_and_a_stopped_reader_blocks_nobody(bench):
+    executor = bench.processes()
+    big = "x" * (8 << 20)
+    assert bench.value(executor, "return part", part=big) == big
+    pid, = executor.children()
+    os.kill(pid, signal.SIGSTOP)
+    outcome = bench.result(executor.submit(job("return part", part=big, wall_s=0.3)))
+    assert "longer than its limit" in outcome.error
+    assert not is_running(pid)
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="os.waitid")
+def test_a_warm_child_that_died_while_idle_is_replaced_unnoticed(bench):
+    executor = bench.processes()
+    pid = bench.value(executor, "return os.getpid()")
+    os.kill(pid, signal.SIGKILL)
+    # Its threads end after it; only then has it ended.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert bench.value(executor, "return os.getpid()") != pid
+
+
+def test_children_that_cannot_start_are_told_with_their_last_words(bench):
+    for command, words in (
+        ([sys.executable, "-I", "-c", "import no_such_module"],
+            "could not start: ModuleNotFoundError: No module named"),
+        ([str(bench.scratch / "nothing")], "could not be started: "),
+    ):
+        outcome = bench.result(bench.processes(command=command).submit(job("return 1")))
+        assert words in outcome.error and outcome.blame == "device"
+
+
+@pytest.mark.smoke
+def test_shutdown_leaves_nothing(bench):
+    executor = bench.processes(slots=2)
+    pid = bench.value(executor, "return os.getpid()")
+    running = executor.submit(job("time.sleep(100)"))
+    waiting = [executor.submit(job("return 1")) for _ in range(5)]
+    bench.wait_for(running.running)
+    executor.shutdown(now=True)
+    assert bench.result(running).error == "the node is shutting down"
+    assert all(not bench.result(future).ok or load_value(future.result().data) == 1 for future in waiting)
+    assert executor.children() == []
+    if sys.platform != "win32":
+        assert not is_running(pid)
+    assert bench.result(executor.submit(job("return 1"))).error == "the executor is shut down"
+    executor.shutdown()
+
+
+def test_a_gentle_shutdown_finishes_what_waits(bench):
+    executor = bench.processes()
+    futures = [executor.submit(job("return part", part=number)) for number in range(5)]
+    executor.shutdown(now=False)
+    assert [load_value(future.result(0).data) for future in futures] == list(range(5))
+
+
+def test_idle_children_are_let_go(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.executors.CHILD_IDLE_S", 0.05)
+    executor = bench.processes()
+    first = bench.value(executor, "return os.getpid()")
+    bench.wait_for(lambda: executor.children() == [])
+    assert bench.value(executor, "return os.getpid()") != first
+
+
+@posix
+def test_children_die_with_their_parent_even_while_they_work(bench, root, tmp_path):
+    """A node that is killed must not leave its children computing, nor what they have started."""
+    note = tmp_path / "pids"
+    body = "import subprocess\nchild = subprocess.Popen(['sleep', '100'])\n" \
+           "open(part, 'w').write(f'{os.getpid()} {child.pid}.')\nwhile True: pass"
+    code = (f"import sys; sys.path[:0] = [{str(root)!r}]; from discompute_lite.host.executors import *; "
+            f"executor = ProcessExecutor(1, {bench.command!r}, {{}}, {str(bench.scratch)!r}); "
+            f"executor.submit({job(body, part=str(note))!r}).result()")
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        bench.wait_for(lambda: note.exists() and note.read_text().endswith("."))
+        pids = [int(word) for word in note.read_text().rstrip(".").split()]
+    finally:
+        parent.kill()
+        parent.wait()
+    bench.wait_for(lambda: all(not is_running(pid) or _is_zombie(pid) for pid in pids))
+    assert list(bench.scratch.iterdir()) != []
+    bench.processes()
+    assert list(bench.scratch.iterdir()) == []
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_threads_run_the_same_work(bench):
+    executor = bench.threads(slots=2)
+    assert bench.value(executor, "return os.getpid()") == os.getpid()
+    outcome = bench.result(executor.submit(job("print('hello')\n1/0")))
+    assert outcome.output == "hello\n" and outcome.error_type == "ZeroDivisionError" and outcome.blame == "task"
+
+
+def test_threads_print_each_to_its_own(bench, tmp_path):
+    executor = bench.threads(slots=2)
+    body = ("print(part[0])\nopen(part[0], 'w').close()\n"
+            "while not os.path.exists(part[1]): time.sleep(0.01)\nprint('end')")
+    names = [str(tmp_path / "a"), str(tmp_path / "b")]
+    futures = [executor.submit(job(body, part=pair)) for pair in (names, names[::-1])]
+    assert [bench.result(future).output for future in futures] == [f"{name}\nend\n" for name in names]
+
+
+def test_a_stopped_thread_is_disowned_and_keeps_its_slot(bench, tmp_path):
+    executor = bench.threads()
+    gate = tmp_path / "gate"
+    future = executor.submit(job("while not os.path.exists(part): time.sleep(0.01)\nreturn 1", part=str(gate)))
+    waiting = executor.submit(job("return 2"))
+    bench.wait_for(future.running)
+    future.stop("enough")
+    assert future.result(0).error == "enough"
+    assert not waiting.done()
+    gate.touch()
+    assert load_value(bench.result(waiting).data) == 2
+    assert future.result(0).error == "enough"
+
+
+def test_shutdown_does_not_wait_for_a_thread_that_does_not_end(bench, tmp_path):
+    executor = bench.threads()
+    gate = tmp_path / "gate"
+    future = executor.submit(job("while not os.path.exists(part): time.sleep(0.01)", part=str(gate)))
+    bench.wait_for(future.running)
+    executor.shutdown(now=True)
+    assert future.result(0).error == "the node is shutting down"
+    gate.touch()
+
+
+def test_exceptions_in_callbacks_do_not_end_a_slot(bench, caplog):
+    executor = bench.threads()
+    future = executor.submit(job("time.sleep(0.05)"))
+    future.add_done_callback(lambda future: 1 / 0)
+    bench.result(future)
+    assert bench.value(executor, "return 1") == 1
