@@ -50,7 +50,8 @@ class BenchNode:
         settings = Path(self._folder.name) / "empty.yaml"
         settings.write_text("")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "discompute_lite", "start", "--json", "--bind", "127.0.0.1", "--config", str(settings)],
+            [sys.executable, "-m", "discompute_lite", "start", "--json", "--bind", "127.0.0.1",
+             "--config", str(settings)],
             cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True,
         )
         assert self.process.stdout is not None
@@ -214,13 +215,13 @@ def _sequential(node: BenchNode, rounds: int, calls: int = 4000) -> Dict[str, An
 def _concurrent(node: BenchNode, rounds: int, clients: int = 8, calls: int = 1500) -> Dict[str, Any]:
     with YardstickServer("multiprocessing", core=0) as server:
         ratio, mine, yard = compare(
-            lambda: _drive("ours", node.port, clients, calls), lambda: _drive("multiprocessing", server.port, clients, calls),
-            rounds,
+            lambda: _drive("ours", node.port, clients, calls),
+            lambda: _drive("multiprocessing", server.port, clients, calls), rounds,
         )
     total = clients * calls
     return row(
-        f"calls/s of {clients} concurrent clients / multiprocessing.connection, same payload", 1 / ratio, "at least 1.0",
-        1 / ratio >= 1.0, f"{total / mine:,.0f} / {total / yard:,.0f} calls/s",
+        f"calls/s of {clients} concurrent clients / multiprocessing.connection, same payload",
+        1 / ratio, "at least 1.0", 1 / ratio >= 1.0, f"{total / mine:,.0f} / {total / yard:,.0f} calls/s",
     )
 
 
@@ -228,7 +229,8 @@ def _drive(kind: str, port: int, clients: int, calls: int) -> float:
     """Let `clients` processes make `calls` each; return the seconds from the common start to the last end."""
     workers = [
         subprocess.Popen(
-            [sys.executable, __file__, "--drive", kind, str(port), str(calls)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, __file__, "--drive", kind, str(port), str(calls)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for _ in range(clients)
     ]
@@ -299,8 +301,8 @@ def _attachment(node: BenchNode, rounds: int, size: int = 64 * MIB) -> Dict[str,
     copies = [(late - early) / size for early, late in zip(before, after)]
     speed = 1 / ratio
     return row(
-        f"speed of a {size // MIB} MiB attachment / hand-written sendall, recv_into a fresh buffer", speed, "at least 0.8",
-        speed >= 0.8 and copies[0] <= 2.1 and copies[1] <= 1.1,
+        f"speed of a {size // MIB} MiB attachment / hand-written sendall, recv_into a fresh buffer",
+        speed, "at least 0.8", speed >= 0.8 and copies[0] <= 2.1 and copies[1] <= 1.1,
         f"{size / mine / MIB:,.0f} / {size / yard / MIB:,.0f} MiB/s; memory grew by {copies[0]:.2f} payloads at the"
         f" receiver, {copies[1]:.2f} at the sender",
     )
@@ -348,7 +350,8 @@ def main() -> int:
     arguments = parser.parse_args()
     results = BENCHES[arguments.what](arguments.rounds)
     if arguments.json:
-        print(json.dumps({"bench": arguments.what, "python": sys.version.split()[0], "rounds": arguments.rounds, "rows": results}))
+        facts = {"bench": arguments.what, "python": sys.version.split()[0], "rounds": arguments.rounds, "rows": results}
+        print(json.dumps(facts))
     else:
         print(f"{arguments.what}, Python {sys.version.split()[0]}, median of {arguments.rounds} rounds")
         for line in results:

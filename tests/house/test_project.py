@@ -96,8 +96,12 @@ def test_every_promised_python_is_named(pyproject, check):
 def test_the_script_exists(root, pyproject):
     module, function = re.search(r'^discompute-lite = "(.+):(.+)"$', pyproject, re.M).groups()
     source = (root / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
-    names = [getattr(node, "name", "") for node in ast.parse(source).body]
-    names += [alias.name for node in ast.parse(source).body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    # Walked, because `main` may be chosen by a condition.
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [getattr(node, "name", "") for node in nodes]
+    names += [alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    names += [target.id for node in nodes if isinstance(node, ast.Assign) for target in node.targets
+              if isinstance(target, ast.Name)]
     assert function in names
 
 

@@ -1,0 +1,42 @@
+"""The pages say what the code does: tables are fresh, and what the README tells to type exists."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+PAGES = ("README.md", "discompute_lite/README.md")
+
+
+@pytest.fixture(scope="module")
+def docs(root: Path) -> dict:
+    return runpy.run_path(str(root / "tools" / "docs.py"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_generated_tables_are_fresh(root: Path, docs: dict, page: str) -> None:
+    text = (root / page).read_text("utf-8")
+    assert docs["refreshed"](text) == text, f"{page} is not fresh; run python3 tools/docs.py"
+
+
+def test_every_table_stands_on_a_page(root: Path, docs: dict) -> None:
+    text = "".join((root / page).read_text("utf-8") for page in PAGES)
+    missing = [name for name in docs["TABLES"] if f"<!-- {name} -->" not in text]
+    assert not missing
+
+
+def test_commands_in_the_readme_exist(root: Path, docs: dict) -> None:
+    text = (root / "README.md").read_text("utf-8")
+    typed = re.findall(r"-m discompute_lite ([a-z-]+)", text)
+    assert typed and set(typed) <= set(docs["command_table"]())
+
+
+def test_files_named_on_the_pages_exist(root: Path) -> None:
+    text = (root / "discompute_lite" / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:model|core|wire|crypto|tasks|host|net|roles|faces)/[a-z_]+\.py)`", text))
+    assert named
+    missing = sorted(name for name in named if not (root / "discompute_lite" / name).is_file())
+    assert not missing

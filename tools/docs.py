@@ -1,0 +1,82 @@
+"""Write the generated tables into the two READMEs: `python3 tools/docs.py`; `--check` only says whether they are fresh.
+
+A table stands between `<!-- name -->` and `<!-- /name -->`; its rows come from the code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Callable, Dict
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from discompute_lite.faces.cli import command_table  # noqa: E402
+from discompute_lite.model.settings import settings_table_markdown  # noqa: E402
+from discompute_lite.roles.methods import METHODS  # noqa: E402
+from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
+from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
+
+PAGES = ("README.md", "discompute_lite/README.md")
+LEVELS = {"anyone": "anyone", "alone": "anyone, while the node is alone", "owner": "the owner"}
+
+
+def commands_markdown() -> str:
+    """Return the table of commands."""
+    rows = [f"| `{name}` | {help_text} |" for name, help_text in command_table().items()]
+    return "\n".join(["| command | does |", "| --- | --- |", *rows]) + "\n"
+
+
+def methods_markdown() -> str:
+    """Return the table of RPC methods."""
+    rows = []
+    for name, method in METHODS.items():
+        parameters = ", ".join(parameter for parameter, _ in method.parameters)
+        rows.append(f"| `{name}` | {LEVELS[method.level]} | {parameters or '–'} | {method.help.splitlines()[0]} |")
+    return "\n".join(["| method | who may | parameters | does |", "| --- | --- | --- | --- |", *rows]) + "\n"
+
+
+def task_types_markdown() -> str:
+    """Return the table of task types."""
+    rows = []
+    for name, task_type in TASK_TYPES.items():
+        parameters = ", ".join(task_type.parameters) or "–"
+        rows.append(f"| `{name}` | {parameters} | {(task_type.__doc__ or '').strip().splitlines()[0]} |")
+    return "\n".join(["| type | parameters | does |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+TABLES: Dict[str, Callable[[], str]] = {
+    "commands": commands_markdown, "settings": settings_table_markdown, "methods": methods_markdown,
+    "task types": task_types_markdown, "values": value_table_markdown,
+}
+
+
+def refreshed(text: str) -> str:
+    """Return a page with its tables made anew; raise KeyError for a table that nobody makes."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{TABLES[match[1]]()}<!-- /{match[1]} -->"
+
+    return re.sub(r"<!-- ([a-z ]+) -->\n.*?<!-- /\1 -->", table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Write, or with --check compare; return 1 when something was not fresh."""
+    stale = []
+    for page in PAGES:
+        path = ROOT / page
+        before = path.read_text("utf-8")
+        after = refreshed(before)
+        if after != before:
+            stale.append(page)
+            if "--check" not in sys.argv[1:]:
+                path.write_text(after, "utf-8")
+    for page in stale:
+        print(f"{page}: {'not fresh; run python3 tools/docs.py' if '--check' in sys.argv[1:] else 'written anew'}")
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
