@@ -7,28 +7,28 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
 import secrets
 import shutil
-import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
+from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.speed import SpeedReport
+from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, open_state
+from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts
 from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
 from .model.settings import Settings, load_settings
@@ -52,24 +52,15 @@ INSTANCES = 9
 #: Ports of this machine where further nodes may listen: the default one and its fallbacks.
 NEIGHBOUR_PORTS = 20
 
+#: Settings of `bind` that hear 127.0.0.1 as well, and name no address to be called under.
+ANY_ADDRESS = ("all", "0.0.0.0", "::")
+
 Tell = Callable[[str, str], None]
 
 
 def read_settings(flags: Mapping[str, Optional[str]], environ: Mapping[str, str], config_file: str = "") -> Settings:
     """Return the user's settings; raise `SettingsError` also when a file that was asked for cannot be read."""
-    asked = config_file or environ.get("DISCOMPUTE_CONFIG", "")
-    path = os.path.expanduser(asked or "~/.discompute.yaml")
-    try:
-        with open(path, "rb") as file:
-            text: Optional[str] = file.read(1024 * 1024 + 1).decode("utf-8")
-    except FileNotFoundError:
-        if asked:
-            raise SettingsError(f"there is no configuration file {path}; give another with --config") from None
-        text = None
-    except UnicodeDecodeError:
-        raise SettingsError(f"the configuration file {path} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise SettingsError(f"the configuration file {path} cannot be read ({error.strerror}); mend or move it") from None
+    path, text = read_config_file(config_file, environ)
     return load_settings(flags, environ, text, path)
 
 
@@ -106,40 +97,20 @@ def relaunch_command(entry: str, *, is_isolated: bool = True) -> List[str]:
     return [sys.executable, *(["-I"] if is_isolated else []), "-c", code]
 
 
-@dataclass(frozen=True)
-class ThisDevice:
-    """Say what `info` shows: this device without a node running."""
-
-    #: "" before the first start, which makes the identity.
-    id: str
-    name: str
-    hardware: Hardware
-    measured: Dict[str, Any]
-    #: Name of a limit for tasks -> what holds here, "not limited" where nothing does.
-    limits: Dict[str, str]
-
-
 def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
     """Detect, and with `with_bench` measure, this device; changes nothing but the stored measurement."""
     probe = Probe()
-    hardware = detect_hardware(probe)
-    state = open_state_folder(settings, probe)
-    known_id = device_id(state.load_or_make_key(secrets.token_bytes)) if state.has_key() else ""
-    report = measure_in_process(with_numpy=True) if with_bench else None
-    if report is not None:
-        state.write_json("speed.json", report.to_dict())
-    else:
-        report = SpeedReport.from_dict(state.read_json("speed.json", {}))
-    uses_threads = settings.executor == "thread" or not has_processes(probe)
-    limits = {
-        "process": "a thread of the node: cannot be stopped by force" if uses_threads else "one killable process a slot",
-        "environment": "shared with the node" if uses_threads else "clean, with a folder of its own",
-        "memory, time, files, network": "not limited",
-    }
-    return ThisDevice(
-        known_id, settings.name or device_name(probe, hardware), hardware,
-        measured_facts(report) if report is not None else {}, limits,
-    )
+    report = None
+    if with_bench:
+        if not has_processes(probe):
+            raise SettingsError("this app cannot start the process that measures; run info without --bench")
+        try:
+            report = _start_measurement(with_numpy=True).report()
+        except OSError as error:
+            raise StateError(f"no process could be started to measure ({error.strerror}); try again later") from None
+        if report is None:
+            raise StateError("the measurement gave no result; try again when this machine is less busy")
+    return describe_device(settings, probe, open_state_folder(settings, probe), secrets.token_bytes, report)
 
 
 def can_start_processes() -> bool:
@@ -147,18 +118,12 @@ def can_start_processes() -> bool:
     return has_processes(Probe())
 
 
-def measured_facts(report: SpeedReport) -> Dict[str, Any]:
-    """Return a measurement as devices tell it to one another."""
-    measured: Dict[str, Any] = {"score": round(report.score, 3), "python": report.python}
-    if report.matmul_gflops:
-        measured["matmul_gflops"] = round(report.matmul_gflops, 1)
-    return measured
-
-
 class LocalNode:
     """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
 
-    def __init__(self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None) -> None:
+    def __init__(
+        self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None
+    ) -> None:
         self.settings = settings
         self.probe = probe or Probe()
         self._tell = tell
@@ -167,41 +132,44 @@ class LocalNode:
         self.loop = Loop()
         self.node: Node
         self.state: StateFolder
-        self._listener: Optional[Listener] = None
+        #: Where peers call first; then, where 127.0.0.1 is not reached by that, where local commands do.
+        self._sockets: List[socket.socket] = []
+        self._listeners: List[Listener] = []
+        self._executor: Any = None
         self._scratch = ""
         self._own_host: Tuple[str, float] = ("", 0.0)
-        self._measurement: Optional[threading.Thread] = None
-        self._is_stopping = False
+        self._measurement: Optional[Measurement] = None
+        self._is_meeting = self._is_stopping = False
 
     @property
     def address(self) -> str:
         """Return host:port under which others may call this node."""
         return f"{self.own_host()}:{self.node.port}"
 
+    @property
+    def control_port(self) -> int:
+        """Return the port of 127.0.0.1 at which this machine's commands reach the node."""
+        return self._listeners[-1].port
+
     def start(self) -> None:
-        """Take the state folder, listen, and meet others as soon as `run` runs; raise before anything is shown."""
-        settings = self.settings
-        self.state = open_state_folder(settings, self.probe)
+        """Take the state folder, listen, and meet others as soon as `run` runs; raise before anything is shown.
+
+        What raises leaves nothing behind.
+        """
+        self.state = open_state_folder(self.settings, self.probe)
         self.state.lock()
         try:
-            may_move = settings.source_of("port") == "default"
-            sock = open_listening_socket(bind_host(settings.bind), settings.port, may_move)
-        except SettingsError:
-            self.state.close()
+            self._listen()
+            identity = self._identity()
+            self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
+            self._listeners = [Listener(self.loop, sock, self.node, self.limits) for sock in self._sockets]
+            self._report_speed(self.state.read_json("speed.json", {}))
+            self._say_where_it_is(identity.boot)
+            self._is_meeting = True
+            self.node.start(self._listeners[0].port)
+        except BaseException:
+            self._clean_up()
             raise
-        identity = self._identity()
-        self.node = Node(identity, settings, self.limits, self.hardware, self._world())
-        self._listener = Listener(self.loop, sock, self.node, self.limits)
-        port = self._listener.port
-        self._note_port(port)
-        self._report_speed(self.state.read_json("speed.json", {}))
-        try:
-            self.state.write_node_json(os.getpid(), port, identity.boot)
-        except StateError as error:
-            self._tell("warning", str(error))
-        for note in self.state.notes:
-            self._tell("note", note)
-        self.node.start(port)
         self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
 
     def run(self) -> None:
@@ -212,7 +180,7 @@ class LocalNode:
             self._clean_up()
 
     def stop(self) -> None:
-        """End soon, with a goodbye; any thread and any signal may call this."""
+        """End soon, with a goodbye; any thread may call this."""
         self.loop.post(self._begin_stop)
 
     def run_in_thread(self) -> threading.Thread:
@@ -221,21 +189,10 @@ class LocalNode:
         thread.start()
         return thread
 
-    def stop_on_signals(self) -> Callable[[], None]:
-        """Stop on Ctrl-C and SIGTERM where this thread may say so; return what restores the signals."""
-        before: Dict[int, Any] = {}
-        for name in ("SIGINT", "SIGTERM"):
-            number = getattr(signal, name)
-            try:
-                before[number] = signal.signal(number, lambda *_: self.stop())
-            except (ValueError, OSError, RuntimeError):
-                pass  # Not the main thread: an app's console. There `stop` is called by other means.
-
-        def restore() -> None:
-            for number, previous in before.items():
-                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
-
-        return restore
+    def stop_on_signals(self) -> StopSignals:
+        """Stop on Ctrl-C, SIGTERM and a closed terminal; to be called before `run`, and restored after it."""
+        # Not `stop`, which takes a lock that this thread may hold when the signal comes.
+        return StopSignals(self.loop.watch, self._begin_stop)
 
     def slots(self) -> int:
         """Return how many subtasks run here at once."""
@@ -244,7 +201,7 @@ class LocalNode:
 
     def own_host(self) -> str:
         """Return the address under which other machines may call this one."""
-        if self.settings.bind != "all":
+        if self.settings.bind not in ANY_ADDRESS:
             return self.settings.bind
         host, until = self._own_host
         if not host or time.monotonic() >= until:
@@ -255,12 +212,27 @@ class LocalNode:
 
     # ---- putting together -------------------------------------------------------------------------
 
+    def _listen(self) -> None:
+        settings = self.settings
+        may_move = settings.source_of("port") == "default"
+        self._sockets.append(open_listening_socket(bind_host(settings.bind), settings.port, may_move))
+        port = self._sockets[0].getsockname()[1]
+        if settings.port and port != settings.port:
+            self._tell("note", f"port {settings.port} is taken; listening on {port} instead")
+        if settings.bind not in (*ANY_ADDRESS, "127.0.0.1"):
+            # Local commands call 127.0.0.1, which a socket bound to one other address does not hear.
+            self._sockets.append(open_listening_socket("127.0.0.1", port, True))
+            control_port = self._sockets[1].getsockname()[1]
+            if control_port != port:
+                self._tell("note", f"port {port} of 127.0.0.1 is taken; this machine's commands use {control_port}")
+
     def _identity(self) -> Identity:
         key = self.state.load_or_make_key(secrets.token_bytes)
         token = self.settings.control_token or self.state.control_token()
+        name = self.settings.name or device_name(self.probe, self.hardware)
         return Identity(
-            id=device_id(key), boot=secrets.token_hex(8), name=self.settings.name or device_name(self.probe, self.hardware),
-            version=VERSION, token=token, is_token_shared=bool(self.settings.control_token),
+            id=device_id(key), boot=secrets.token_hex(8), name=name, version=VERSION, token=token,
+            is_token_shared=bool(self.settings.control_token),
         )
 
     def _world(self) -> ClockAndWorld:
@@ -269,13 +241,15 @@ class LocalNode:
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
             peers=settings.peers, interop=settings.interop, limits=self.limits,
         )
-        wanted = [name for name in settings.discovery if name in TRANSPORTS]
+        # Who asked not to be announced in the open is not: private announcements need a cluster's key.
+        wanted = [name for name in settings.discovery if name in TRANSPORTS and settings.announce == "open"]
+        self._executor = self._make_executor()
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=_LateDialler(self), transports=[TRANSPORTS.get(name)(self.loop, options) for name in wanted],
-            executor=self._make_executor(), store=self.state, tell=self._tell, read_metrics=reader.read,
+            executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read,
             slots=self.slots(), own_host=self.own_host, neighbours=_neighbours(settings.port),
-            connection_closed=lambda connection: self._listener.forget(connection) if self._listener else None,
+            connection_closed=self._forget_connection,
         )
 
     def make_dialler(self) -> Dialler:
@@ -286,15 +260,28 @@ class LocalNode:
         wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
             return ExternalExecutor(_load_executor(wanted))
-        if wanted == "thread" or (not wanted and not has_processes(self.probe)):
+        if wanted == "thread" or not has_processes(self.probe):
             return ThreadExecutor(slots)
-        self._scratch = tempfile.mkdtemp(prefix="discompute-")
+        # In the state folder what a killed node leaves is swept away at the next start.
+        self._scratch = os.path.join(self.state.path, "scratch") if self.state.path else tempfile.mkdtemp()
+        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         return ProcessExecutor(slots, relaunch_command("host.child:child_main"), os.environ, self._scratch)
 
-    def _note_port(self, port: int) -> None:
-        wanted = self.settings.port
-        if wanted and port != wanted:
-            self._tell("note", f"port {wanted} is taken; listening on {port} instead")
+    def _forget_connection(self, connection: Any) -> None:
+        for listener in self._listeners:
+            listener.forget(connection)
+
+    def _say_where_it_is(self, boot: str) -> None:
+        try:
+            self.state.write_node_json(os.getpid(), self.control_port, boot)
+        except StateError as error:
+            self._tell("warning", str(error))
+        for note in self.state.notes:
+            self._tell("note", note)
+        if self.settings.announce == "private":
+            self._tell("warning", "announce private needs a cluster, which cannot be made yet: nothing is announced")
+        if not self.settings.task_network:
+            self._tell("warning", "task-network false has no effect: this version cannot keep tasks from the network")
 
     # ---- measuring --------------------------------------------------------------------------------
 
@@ -312,16 +299,18 @@ class LocalNode:
         if self.node.worker.running:
             self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
             return
-        self._measurement = threading.Thread(target=self._measure, name="discompute-measure", daemon=True)
-        self._measurement.start()
+        try:
+            self._measurement = _start_measurement(with_numpy=False)
+        except OSError:
+            return  # No process can be had just now; this device is listed without a measurement.
+        threading.Thread(target=self._measure, args=(self._measurement,), daemon=True).start()
 
-    def _measure(self) -> None:
-        report = measure_in_process(with_numpy=False)
-        if report is not None:
-            self.loop.post(self._measured, report)
+    def _measure(self, measurement: Measurement) -> None:
+        self.loop.post(self._measured, measurement.report())
 
-    def _measured(self, report: SpeedReport) -> None:
-        if self._is_stopping:
+    def _measured(self, report: Optional[SpeedReport]) -> None:
+        self._measurement = None
+        if self._is_stopping or report is None:
             return
         try:
             self.state.write_json("speed.json", report.to_dict())
@@ -340,14 +329,24 @@ class LocalNode:
             return
         self._is_stopping = True
         self.node.stop()
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         self.loop.call_later(GOODBYE_S, self.loop.stop)
 
     def _clean_up(self) -> None:
-        self.node.executor.shutdown(now=True)
-        for connection in self._listener.connections() if self._listener is not None else []:
-            connection.close("the node was stopped")
+        """Release everything that `start` took, however far it came."""
+        self._is_stopping = True
+        if self._is_meeting:
+            self.node.stop()
+        if self._measurement is not None:
+            self._measurement.stop()
+        if self._executor is not None:
+            self._executor.shutdown(now=True)
+        for listener in self._listeners:
+            for connection in listener.connections():
+                connection.close("the node was stopped")
+        for sock in self._sockets:
+            sock.close()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         try:
@@ -370,14 +369,8 @@ class _LateDialler:
         self._dialler.open(address, default_port, on_dialled)
 
 
-def measure_in_process(with_numpy: bool, timeout_s: float = 20.0) -> Optional[SpeedReport]:
-    """Measure this machine in a fresh Python, so that nothing of ours disturbs it; None when that fails."""
-    command = relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else [])
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=True)
-        return SpeedReport.from_dict(json.loads(done.stdout))
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+def _start_measurement(*, with_numpy: bool) -> Measurement:
+    return Measurement(relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else []))
 
 
 def _neighbours(port: int) -> List[str]:

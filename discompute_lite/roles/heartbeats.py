@@ -27,6 +27,10 @@ BEAT_ANSWER_S = 2.0
 BEAT_OVERDUE_S = 1.0
 
 
+#: What a heartbeat is answered that came too soon for news: nothing has changed, nothing runs.
+QUIET_ANSWER = HeartbeatAnswer(success=True)
+
+
 class Heartbeats:
     """Keep the links of one node alive and known to be."""
 
@@ -74,6 +78,9 @@ class Heartbeats:
         if said != peer.said or now - peer.said_at > REPEAT_S:
             peer.said, peer.said_at = said, now
             self._discovery.apply(HeartbeatHeard(device_id, status, metrics, capabilities))
+        elif peer.told_version == self._discovery.registry.version and not self._node.worker.running:
+            # No news from them, none for them.
+            return QUIET_ANSWER
         changed: List[Device] = []
         if peer.told_version != self._discovery.registry.version:
             wall = self._node.wall()

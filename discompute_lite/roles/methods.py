@@ -29,9 +29,11 @@ METHODS: Catalog[Method] = Catalog("method")
 class Method:
     """Hold one callable of the service: how to read its parameters, who may call it, what it does."""
 
-    def __init__(self, name: str, level: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, level: str, function: Callable[..., Any], *, is_repeated: bool = False) -> None:
         self.name = name
         self.level = level
+        #: Callers say the same again and again, so what it was read as is worth remembering.
+        self.is_repeated = is_repeated
         self.function = function
         self.help = inspect.getdoc(function) or ""
         hints = typing.get_type_hints(function)
@@ -56,11 +58,11 @@ class Method:
         }
 
 
-def method(name: str, level: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def method(name: str, level: str, *, is_repeated: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function (node, link, parameters...) as the method `name`."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        METHODS.add(name, Method(name, level, function))
+        METHODS.add(name, Method(name, level, function, is_repeated=is_repeated))
         return function
 
     return register
@@ -238,7 +240,7 @@ def register_device(node: Any, link: LinkPort, device: Device = Device()) -> Reg
     return RegisterDeviceAnswer(success=True, message=f"welcome to {node.name}", known_devices=devices)
 
 
-@method("Heartbeat", level="alone")
+@method("Heartbeat", level="alone", is_repeated=True)
 def heartbeat(
     node: Any, link: LinkPort, device_id: str = "", capabilities: DeviceCapabilities = DeviceCapabilities(),
     status: DeviceStatus = DeviceStatus.UNKNOWN, metrics: ComputeMetrics = ComputeMetrics(),

@@ -124,7 +124,8 @@ class Node:
                 arguments = peer.memo_arguments
             else:
                 arguments = method.read(call.params)
-                peer.memo_method, peer.memo_params, peer.memo_arguments = method, call.params, arguments
+                if method.is_repeated:
+                    peer.memo_method, peer.memo_params, peer.memo_arguments = method, call.params, arguments
             result = method.function(self, link, **arguments)
         except DiscomputeError as error:
             call.refuse(error)

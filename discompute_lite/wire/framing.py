@@ -56,6 +56,8 @@ class MessageDecoder:
         self._admit = admit
         self._allocate = allocate
         self._data = bytearray()
+        #: The one whole line that came, with its newline, while `_data` is empty: most messages come so.
+        self._line = b""
         #: No newline lies before this position of `_data`.
         self._searched = 0
         self._value: Any = None
@@ -69,15 +71,23 @@ class MessageDecoder:
     @property
     def is_between_messages(self) -> bool:
         """Whether an end of the stream here cuts nothing."""
-        return not self._data and self._value is None and not self._unwanted
+        return not (self._data or self._line or self._unwanted) and self._value is None
 
     def receive_data(self, data: Buffer) -> None:
         """Take the next bytes of the stream."""
+        if self._line:
+            self._data += self._line
+            self._line = b""
+        elif self.is_between_messages and type(data) is bytes and data.find(b"\n") == len(data) - 1 >= 0:
+            self._line = data
+            return
         self._data += data
 
     def next_message(self) -> Optional[Message]:
         """Return the next whole message, or None until more bytes come; raise `ProtocolError`."""
         while self._value is None:
+            if not self._data and not self._line:
+                return None
             line = self._next_line()
             if line is None:
                 return None
@@ -109,6 +119,11 @@ class MessageDecoder:
         del self._data[: self._data.rfind(b"\n", 0, start) + 1]
 
     def _next_line(self) -> Optional[bytes]:
+        if self._line and len(self._line) <= self._limits.line_bytes:
+            line, self._line = self._line[:-1], b""
+            return line.rstrip(b"\r") if line.strip(_BLANKS) else b""
+        if self._line:
+            self.receive_data(b"")
         if self._unwanted:
             count = min(self._unwanted, len(self._data))
             del self._data[:count]

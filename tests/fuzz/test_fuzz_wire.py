@@ -28,7 +28,8 @@ MEASURED_EVERY = 200
 #: What one frame may cost at its peak: the session, its buffers, and the one message that a limit allows.
 PEAK_BYTES = 600_000
 LIMITS = replace(
-    Limits(), line_bytes=4000, message_bytes=100_000, attachments=16, batch_calls=8, calls_in_flight=5, http_head_bytes=1000
+    Limits(), line_bytes=4000, message_bytes=100_000, attachments=16, batch_calls=8, calls_in_flight=5,
+    http_head_bytes=1000
 )
 BEACON_KEY = bytes(range(32))
 
@@ -54,12 +55,14 @@ DEVICE = {
 RPC_FRAMES = [
     frame(call(1, "Hello", {"node_id": "k3fq9zt2", "name": "Ann’s Mac", "version": "0.1.0", "port": 8080})),
     frame(call(2, "RegisterDevice", {"device": DEVICE})),
-    frame(call(3, "Heartbeat", {"device_id": "k3fq9zt2", "status": "AVAILABLE", "metrics": {"cpu_usage": 0.25}}, timeout=2.5)),
+    frame(call(3, "Heartbeat", {"device_id": "k3fq9zt2", "status": "AVAILABLE", "metrics": {"cpu_usage": 0.25}},
+    timeout=2.5)),
     frame(call("s-1", "SubmitTask", {"task": {"task_id": "t1", "task_type": "digits", "task_data": "eyJuIjoxMH0=",
                                               "priority": 5}, "submitting_device_id": "k3fq9zt2", "max_devices": 0})),
     frame(call(5, "ExecuteSubtask", {"subtask": {"subtask_id": "t1/0", "subtask_data": {"$attachment": 0}, "lite": {
         "attempt": "t1/0.1", "lease_s": 15.0}}, "executing_device_id": "k3fq9zt2"}), bytes(range(256)) * 6),
-    frame(call(6, "PutBlob", {"parts": [{"$attachment": 1}, {"$attachment": 0}, {"$attachment": 2}]}), b"\n{}\n", b"", b"\xff" * 40),
+    frame(call(6, "PutBlob", {"parts": [{"$attachment": 1}, {"$attachment": 0}, {"$attachment": 2}]}), b"\n{}\n", b"",
+    b"\xff" * 40),
     frame({"jsonrpc": "2.0", "method": "Note", "params": [1, -2.5e3, None, True, "é\\n"]}),
     frame([call(7, "Ping", {}), {"jsonrpc": "2.0", "method": "Note"}, 5, call("x", "Ping", [1])]),
     frame({"jsonrpc": "2.0", "id": 1, "result": {"success": True, "known_devices": [DEVICE, DEVICE]}}),
@@ -97,11 +100,14 @@ BEACON_FRAMES = [
 ]
 #: What upsets parsers, to be put in anywhere.
 MORSELS = [
-    b"", b"\x00", b"\n", b"\r\n", b"\r\n\r\n", b"{", b"[", b"]", b"}", b'"', b"\\", b",", b":", b"-1", b"1e400", b"NaN", b"Infinity",
+    b"", b"\x00", b"\n", b"\r\n", b"\r\n\r\n", b"{", b"[", b"]", b"}", b'"', b"\\", b",", b":", b"-1", b"1e400",
+    b"NaN", b"Infinity",
     b"9223372036854775808", b"-9223372036854775809", b"9" * 30, b"99999999", b"null", b"true", b'{"$attachment":0}',
     b'{"$attachment":-1}', b'"attachments":[5]', b'"attachments":[-1]', b'"attachments":[99999999999]', b',"id":1',
-    b'"\\ud800"', b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x80", b"[" * 70, b'{"a":' * 70, b" " * 500, b"\n" * 300,
-    b"Content-Length: 5\r\n", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"%00", b"%zz", b"x" * 1500,
+    b'"\\ud800"', b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x80", b"[" * 70, b'{"a":' * 70, b" " * 500,
+    b"\n" * 300,
+    b"Content-Length: 5\r\n", b"Content-Length: 99999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"%00", b"%zz",
+    b"x" * 1500,
 ]
 Mutation = Callable[[random.Random, bytes, List[bytes]], bytes]
 
@@ -251,7 +257,8 @@ def test_mutated_frames_are_events_or_protocol_errors(kind):
     for number, (rng, data) in enumerate(mutants(recorded, count, seed=7)):
         try:
             whole = outcome([data])
-            assert kind == "beacon" or outcome(pieces_of(rng, data)) == whole, "pieces give something else than the whole"
+            assert kind == "beacon" or outcome(pieces_of(rng,
+            data)) == whole, "pieces give something else than the whole"
             if number % MEASURED_EVERY == 0:
                 peak = bytes_at_peak(lambda: outcome([data]))
                 assert peak < PEAK_BYTES, f"{peak} bytes of memory"

@@ -24,8 +24,10 @@ from discompute_lite.net.addresses import (
 @pytest.mark.parametrize(
     ("address", "host", "port"),
     [
-        ("192.168.1.20:8081", "192.168.1.20", 8081), ("192.168.1.20", "192.168.1.20", 8080), ("pi.local:1", "pi.local", 1),
-        ("pi", "pi", 8080), ("pi:", "pi", 8080), ("Ann’s-Mac.local", "Ann’s-Mac.local", 8080), ("pi:65535", "pi", 65535),
+        ("192.168.1.20:8081", "192.168.1.20", 8081), ("192.168.1.20", "192.168.1.20", 8080), ("pi.local:1", "pi.local",
+        1),
+        ("pi", "pi", 8080), ("pi:", "pi", 8080), ("Ann’s-Mac.local", "Ann’s-Mac.local", 8080), ("pi:65535", "pi",
+        65535),
         ("[::1]:8081", "::1", 8081), ("[::1]", "::1", 8080), ("::1", "::1", 8080), ("fe80::1%en0", "fe80::1%en0", 8080),
         ("[fe80::1%en0]:9", "fe80::1%en0", 9), ("::ffff:10.0.0.1", "::ffff:10.0.0.1", 8080), ("pi:0", "pi", 0),
     ],
@@ -36,8 +38,10 @@ def test_an_address_is_host_and_port(address, host, port):
 
 @pytest.mark.parametrize(
     "address",
-    ["", ":", ":80", "[]", "[]:80", "pi:65536", "pi:99999", "pi:-1", "pi:+1", "pi:x", "pi:80x", "pi: 80", "pi:8 0", "a b", " pi",
-     "pi\n", "pi\x00", "pi:80:90", "[::1", "::1]", "[::1]x:80", "[::1]80", "[[::1]]:80", "pi:\u00b2", "pi:\u0661", "\ud800:80",
+    ["", ":", ":80", "[]", "[]:80", "pi:65536", "pi:99999", "pi:-1", "pi:+1", "pi:x", "pi:80x", "pi: 80", "pi:8 0",
+    "a b", " pi",
+     "pi\n", "pi\x00", "pi:80:90", "[::1", "::1]", "[::1]x:80", "[::1]80", "[[::1]]:80", "pi:\u00b2", "pi:\u0661",
+     "\ud800:80",
      "pi:" + "9" * 5000, "\x7f"],
 )
 def test_anything_else_is_refused(address):
@@ -65,7 +69,8 @@ def test_what_is_written_is_read_again(address, port):
 
 @pytest.mark.parametrize(
     ("address", "text"),
-    [(("127.0.0.1", 80), "127.0.0.1:80"), (("::1", 80, 0, 0), "[::1]:80"), (("::ffff:10.0.0.1", 80, 0, 0), "10.0.0.1:80"),
+    [(("127.0.0.1", 80), "127.0.0.1:80"), (("::1", 80, 0, 0), "[::1]:80"), (("::ffff:10.0.0.1", 80, 0, 0),
+    "10.0.0.1:80"),
      (("::ffff:a:b", 80, 0, 0), "[::ffff:a:b]:80"), (("fe80::1%en0", 80, 0, 4), "[fe80::1%en0]:80")],
 )
 def test_socket_addresses_are_written_for_people(address, text):
@@ -76,7 +81,8 @@ def test_socket_addresses_are_written_for_people(address, text):
     ("host", "is_numeric", "is_loopback"),
     [("127.0.0.1", True, True), ("127.255.255.255", True, True), ("::1", True, True), ("10.0.0.1", True, False),
      ("fe80::1", True, False), ("0.0.0.0", True, False), ("localhost", False, False), ("128.127.0.1", True, False),
-     ("127.1", False, True), ("", False, False), ("\x00", False, False), ("\ud800", False, False), ("\u00b2", False, False)],
+     ("127.1", False, True), ("", False, False), ("\x00", False, False), ("\ud800", False, False), ("\u00b2", False,
+     False)],
 )
 def test_kinds_of_hosts(host, is_numeric, is_loopback):
     assert (is_numeric_host(host), is_loopback_host(host)) == (is_numeric, is_loopback)

@@ -120,7 +120,8 @@ def test_a_dead_socket_is_for_the_owner_to_bury():
 
 
 @given(
-    st.lists(st.lists(st.sampled_from([b"", b"x", b"yz" * 100, b"w" * 3000, LARGE]), min_size=1, max_size=4), max_size=6),
+    st.lists(st.lists(st.sampled_from([b"", b"x", b"yz" * 100, b"w" * 3000, LARGE]), min_size=1, max_size=4),
+    max_size=6),
     st.lists(st.none() | st.integers(1, 100_000), max_size=40),
 )
 def test_every_byte_leaves_once(messages, takes):

@@ -130,7 +130,8 @@ def test_a_line_of_blanks_is_a_line():
 
 
 def test_attachments_follow_in_order():
-    assert messages_of(b'{"attachments":[1,0,2]}\nabcX\n') == [({"attachments": [1, 0, 2]}, [b"a", b"", b"bc"]), ParseError]
+    assert messages_of(b'{"attachments":[1,0,2]}\nabcX\n') == [({"attachments": [1, 0, 2]}, [b"a", b"", b"bc"]),
+    ParseError]
     assert messages_of(b'{"attachments":[]}\n{"attachments":[0,0]}\n1\n') == [
         ({"attachments": []}, []), ({"attachments": [0, 0]}, [b"", b""]), (1, [])
     ]

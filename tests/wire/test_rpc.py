@@ -152,7 +152,8 @@ def test_what_is_no_request_is_refused_and_ends_the_session(message):
     "line",
     [b"\xff\n", b"{]\n", b'{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]\n', b"\xef\xbb\xbf{}\n",
      '{"jsonrpc":"2.0","method":"x"}\n'.encode("utf-16"), b"\x00\n", b'{"id":1,"id":1}\n', b"[1e400]\n", b"[NaN]\n",
-     rb'{"jsonrpc":"2.0","method":"\ud800"}' + b"\n", b"[" * 65 + b"]" * 65 + b"\n", b"9223372036854775808\n", b"{} {}\n"],
+     rb'{"jsonrpc":"2.0","method":"\ud800"}' + b"\n", b"[" * 65 + b"]" * 65 + b"\n", b"9223372036854775808\n",
+     b"{} {}\n"],
 )
 def test_what_is_no_json_is_refused_and_ends_the_session(line):
     assert_broken(RpcSession(LIMITS), line, -32700)
@@ -210,14 +211,17 @@ def in_order(value: Any) -> str:
     [
         ('{"jsonrpc": "2.0", "method": "subtract", "params": [42, 23], "id": 1}', answer(1, 19)),
         ('{"jsonrpc": "2.0", "method": "subtract", "params": [23, 42], "id": 2}', answer(2, -19)),
-        ('{"jsonrpc": "2.0", "method": "subtract", "params": {"subtrahend": 23, "minuend": 42}, "id": 3}', answer(3, 19)),
-        ('{"jsonrpc": "2.0", "method": "subtract", "params": {"minuend": 42, "subtrahend": 23}, "id": 4}', answer(4, 19)),
+        ('{"jsonrpc": "2.0", "method": "subtract", "params": {"subtrahend": 23, "minuend": 42}, "id": 3}', answer(3,
+        19)),
+        ('{"jsonrpc": "2.0", "method": "subtract", "params": {"minuend": 42, "subtrahend": 23}, "id": 4}', answer(4,
+        19)),
         ('{"jsonrpc": "2.0", "method": "update", "params": [1,2,3,4,5]}', None),
         ('{"jsonrpc": "2.0", "method": "foobar"}', None),
         ('{"jsonrpc": "2.0", "method": "foobar", "id": "1"}', error("1", -32601)),
         ('{"jsonrpc": "2.0", "method": "foobar, "params": "bar", "baz]', error(None, -32700)),
         ('{"jsonrpc": "2.0", "method": 1, "params": "bar"}', error(None, -32600)),
-        ('[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"},{"jsonrpc": "2.0", "method"', error(None, -32700)),
+        ('[{"jsonrpc": "2.0", "method": "sum", "params": [1,2,4], "id": "1"},{"jsonrpc": "2.0", "method"', error(None,
+        -32700)),
         ("[]", error(None, -32600)),
         ("[1]", [error(None, -32600)]),
         ("[1,2,3]", [error(None, -32600)] * 3),
@@ -355,7 +359,8 @@ def test_answers_find_their_calls():
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"), [(-32601, MethodNotFound), (-32602, InvalidParams), (-32002, Unauthenticated), (-32006, DeadlineExceeded),
+    ("code", "kind"), [(-32601, MethodNotFound), (-32602, InvalidParams), (-32002, Unauthenticated), (-32006,
+    DeadlineExceeded),
                        (7, CallError), (-32099, CallError)]
 )
 def test_refusals_of_our_calls_are_errors_by_their_code(code, kind):
@@ -380,7 +385,8 @@ def test_a_malformed_error_ends_the_session(body):
 
 
 @pytest.mark.parametrize(
-    "message", [answer(2, 5), answer(0, 5), answer("1", 5), answer(1.0, 5), answer(True, 5), answer(None, 5), answer([1], 5),
+    "message", [answer(2, 5), answer(0, 5), answer("1", 5), answer(1.0, 5), answer(True, 5), answer(None, 5),
+    answer([1], 5),
                 error_of(5, -32000)]
 )
 def test_answers_nobody_waits_for_are_ignored(message):
@@ -460,7 +466,8 @@ def test_bytes_go_both_ways():
 
 
 def with_attachments(message: Dict[str, Any], *contents: bytes) -> bytes:
-    return json.dumps({**message, "attachments": [len(item) for item in contents]}).encode() + b"\n" + b"".join(contents)
+    return json.dumps({**message, "attachments": [len(item)
+    for item in contents]}).encode() + b"\n" + b"".join(contents)
 
 
 class Doorkeeper:
@@ -493,11 +500,13 @@ def test_attachments_of_a_refused_call_are_not_read():
 def test_a_refused_method_without_attachments_is_for_the_receiver_to_refuse():
     door = Doorkeeper()
     assert one_call(door.session, call_message(1, "Closed")).method == "Closed"
-    assert one_call(door.session, with_attachments(call_message(2, "Open", params=[{"$attachment": 0}]), LARGE)).params == [LARGE]
+    assert one_call(door.session, with_attachments(call_message(2, "Open", params=[{"$attachment": 0}]),
+    LARGE)).params == [LARGE]
 
 
 @pytest.mark.parametrize(
-    "message", [{}, {"id": 1}, {"method": "Open"}, {"jsonrpc": "2.0", "method": 5}, call_message(params="x", method="Open"),
+    "message", [{}, {"id": 1}, {"method": "Open"}, {"jsonrpc": "2.0", "method": 5}, call_message(params="x",
+    method="Open"),
                 call_message(True, "Open")]
 )
 def test_no_memory_is_taken_for_what_is_no_message(message):
@@ -621,7 +630,8 @@ def test_notifications_and_answers_hold_nobody():
 
 def test_a_deadline_frees_a_place():
     session = RpcSession(replace(LIMITS, calls_in_flight=1))
-    feed(session, json.dumps(call_message(1, timeout=1)).encode() + b"\n" + json.dumps(call_message(2)).encode() + b"\n")
+    feed(session, json.dumps(call_message(1, timeout=1)).encode() + b"\n" + json.dumps(call_message(2)).encode()
+    + b"\n")
     assert session.is_held
     session.apply_deadlines(1.0)
     assert len(feed(session, b"")) == 1
@@ -672,7 +682,8 @@ def test_half_a_message_is_told_from_the_end_of_one():
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2 ** 63), 2 ** 63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3).filter(str.isascii), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3).filter(str.isascii), inner,
+    max_size=3),
     max_leaves=5,
 )
 STEPS = st.lists(

@@ -35,7 +35,8 @@ def assert_refused(data: bytes, about: str = "") -> None:
         (b"null", None), (b"true", True), (b'"x"', "x"), (b"[]", []), (b' {"a": [1, -2.5e3]}\r', {"a": [1, -2500.0]}),
         (b"9223372036854775807", 2 ** 63 - 1), (b"-9223372036854775808", -(2 ** 63)), (b"-0", 0),
         (b"1e308", 1e308), (b"1e-400", 0.0),
-        (rb'"\ud83d\ude00"', "\U0001F600"), ("\U0001F600".join('""').encode(), "\U0001F600"), (rb'"\\ud83d"', "\\ud83d"),
+        (rb'"\ud83d\ude00"', "\U0001F600"), ("\U0001F600".join('""').encode(), "\U0001F600"), (rb'"\\ud83d"',
+        "\\ud83d"),
         (rb'"\u0000"', "\x00"), (b'"\x7f"', "\x7f"), ('"\ufeff"'.encode(), "\ufeff"),
         (b'{"a":1,"b":{"a":2}}', {"a": 1, "b": {"a": 2}}), (b'{"":1," ":2}', {"": 1, " ": 2}),
     ],
@@ -58,7 +59,8 @@ def test_what_is_not_json_is_refused(data):
     assert_refused(data)
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "[NaN]", '{"a":-Infinity}', "1e400", "-1e400", "[1e309]"])
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "[NaN]", '{"a":-Infinity}', "1e400", "-1e400",
+"[1e309]"])
 def test_numbers_that_are_none_are_refused(text):
     assert_refused(text.encode())
 
@@ -75,7 +77,8 @@ def test_integers_beyond_64_bits_are_refused(text):
     "data",
     [
         b"\xff\xfe[\x00]\x00", b"\xfe\xff\x00[\x00]", '[1, "a"]'.encode("utf-16"), '{"a":1}'.encode("utf-16-le"),
-        "[1]".encode("utf-32"), b"\xef\xbb\xbf[]", b'"\xff"', b'"\xc3"', b'"\xc0\xaf"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"',
+        "[1]".encode("utf-32"), b"\xef\xbb\xbf[]", b'"\xff"', b'"\xc3"', b'"\xc0\xaf"', b'"\xed\xa0\x80"',
+        b'"\xf4\x90\x80\x80"',
         '"\u00e9"'.encode("latin-1"),
     ],
 )
@@ -85,7 +88,8 @@ def test_other_encodings_and_marks_are_refused(data):
 
 @pytest.mark.parametrize(
     "data",
-    [rb'"\ud800"', rb'"\uDFFF"', rb'"a\ud83d"', rb'["x",{"y":"\udead"}]', rb'{"\ud800":1}', rb'"\ude00\ud83d"', rb'"\ud83dx\ude00"'],
+    [rb'"\ud800"', rb'"\uDFFF"', rb'"a\ud83d"', rb'["x",{"y":"\udead"}]', rb'{"\ud800":1}', rb'"\ude00\ud83d"',
+    rb'"\ud83dx\ude00"'],
 )
 def test_halves_of_surrogate_pairs_are_refused(data):
     assert_refused(data, "surrogate")
@@ -104,7 +108,8 @@ def test_a_key_twice_is_refused(data):
         nested,
         lambda depth: nested(depth, core='"[{[{"'),
         lambda depth: nested(depth, '{"a":', "}", "1"),
-        lambda depth: nested(depth // 2, '{"a":[', "]}") if depth % 2 == 0 else b"[" + nested(depth // 2, '{"a":[', "]}") + b"]",
+        lambda depth: nested(depth // 2, '{"a":[', "]}") if depth % 2 == 0 else b"[" + nested(depth // 2, '{"a":[',
+        "]}") + b"]",
         lambda depth: b"[" + b"[]," * 70 + nested(depth - 1) + b"]",
     ],
 )
@@ -160,7 +165,8 @@ def test_what_is_written_is_read_again(value):
 
 
 def test_writing_is_compact_utf8():
-    assert encode_json({"a": [1, 2.5, None, True], "é": "\U0001F600"}) == '{"a":[1,2.5,null,true],"é":"\U0001F600"}'.encode()
+    assert encode_json({"a": [1, 2.5, None, True],
+    "é": "\U0001F600"}) == '{"a":[1,2.5,null,true],"é":"\U0001F600"}'.encode()
 
 
 def circle() -> list:
@@ -170,7 +176,8 @@ def circle() -> list:
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), [float("inf")], {"a": -float("inf")}, b"bytes", {1, 2}, object(), {(1, 2): 3}, "\ud800", circle()]
+    "value", [float("nan"), [float("inf")], {"a": -float("inf")}, b"bytes", {1, 2}, object(), {(1, 2): 3}, "\ud800",
+    circle()]
 )
 def test_what_json_cannot_say_is_our_own_mistake(value):
     with pytest.raises(LocalProtocolError, match="cannot be sent"):

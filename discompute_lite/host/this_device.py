@@ -1,0 +1,116 @@
+"""Say what this device is, how fast, and what holds for tasks that run on it: what `info` shows.
+
+Knows:   detectors, the stored measurement, how to measure anew beside the node, and each executor's limits.
+Refuses: to change anything but the stored measurement, and to promise a limit that nobody enforces.
+Read next: host/detect.py, host/speed.py, host/executors.py.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
+
+from ..crypto.p256 import device_id
+from ..model.device import Hardware
+from ..model.limits import KIB
+from ..model.settings import Settings
+from .detect import detect_hardware, device_name, has_processes
+from .executors import WALL_S
+from .probe import Probe
+from .speed import SpeedReport
+from .store import StateFolder
+
+#: Seconds that a measurement may take; it needs one.
+MEASUREMENT_S = 20.0
+NOT_LIMITED = "not limited"
+
+
+@dataclass(frozen=True)
+class ThisDevice:
+    """Hold what `info` shows: this device without a node running."""
+
+    #: "" before the first start, which makes the identity.
+    id: str
+    name: str
+    hardware: Hardware
+    measured: Dict[str, Any]
+    #: Name of a limit for tasks -> what holds here, "not limited" where nothing does.
+    limits: Dict[str, str]
+
+
+def describe_device(
+    settings: Settings, probe: Probe, state: StateFolder, random_bytes: Callable[[int], bytes],
+    report: Optional[SpeedReport],
+) -> ThisDevice:
+    """Detect this device; a fresh `report` is stored, without one the stored measurement is shown."""
+    hardware = detect_hardware(probe)
+    if report is not None:
+        state.write_json("speed.json", report.to_dict())
+    else:
+        report = SpeedReport.from_dict(state.read_json("speed.json", {}))
+    return ThisDevice(
+        id=device_id(state.load_or_make_key(random_bytes)) if state.has_key() else "",
+        name=settings.name or device_name(probe, hardware),
+        hardware=hardware,
+        measured=measured_facts(report) if report is not None else {},
+        limits=limits_for_tasks(settings, probe),
+    )
+
+
+def limits_for_tasks(settings: Settings, probe: Probe) -> Dict[str, str]:
+    """Return by name what holds for the code of tasks here, "not limited" where nothing does."""
+    is_foreign = ":" in settings.executor
+    is_thread = settings.executor == "thread" or not has_processes(probe)
+    if is_foreign:
+        process, time_limit, environment = f"as {settings.executor} has it", NOT_LIMITED, "not known"
+    elif is_thread:
+        process, time_limit = "a thread of the node, which cannot be stopped by force", NOT_LIMITED
+        environment = "the node's own"
+    else:
+        process, time_limit = "one a slot, killed with its group", f"{WALL_S / 3600:g} h a subtask, then killed"
+        environment = "clean, with a folder of its own that is removed"
+    output_bytes = settings.limits_for(False).output_bytes
+    network = NOT_LIMITED
+    if not settings.task_network:
+        network += ": this version cannot keep tasks from the network, whatever task-network says"
+    return {
+        "process": process, "environment": environment, "time": time_limit,
+        "output": f"{output_bytes // KIB} KiB of what a subtask prints, the rest is dropped",
+        "memory": NOT_LIMITED, "processor": NOT_LIMITED, "network": network,
+        "files": f"{NOT_LIMITED}: tasks may read and change what you may",
+    }
+
+
+def measured_facts(report: SpeedReport) -> Dict[str, Any]:
+    """Return a measurement as devices tell it to one another."""
+    measured: Dict[str, Any] = {"score": round(report.score, 3), "python": report.python}
+    if report.matmul_gflops:
+        measured["matmul_gflops"] = round(report.matmul_gflops, 1)
+    return measured
+
+
+class Measurement:
+    """Measure this machine in a fresh Python, so that nothing of ours disturbs it; it starts at once."""
+
+    def __init__(self, command: List[str]) -> None:
+        """Start `command`, which prints a `SpeedReport` as JSON; raise OSError where no process can be had."""
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def report(self) -> Optional[SpeedReport]:
+        """Wait for the outcome; None when there is none. No process is left when this returns."""
+        with self._process:
+            try:
+                printed, _ = self._process.communicate(timeout=MEASUREMENT_S)
+                return SpeedReport.from_dict(json.loads(printed))
+            except (OSError, ValueError, subprocess.SubprocessError):
+                return None
+            finally:
+                self._process.kill()
+
+    def stop(self) -> None:
+        """Make `report` return soon; any thread may call this."""
+        self._process.kill()
