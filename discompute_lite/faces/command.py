@@ -1,6 +1,6 @@
 """Hold the table of commands: to add one, decorate a function.
 
-Knows:   each command's name, help, arguments and function.
+Knows:   each command's name, help, arguments and function; how an argument's text is checked.
 Refuses: to parse (faces/cli.py does).
 Read next: faces/cli.py.
 """
@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, Tuple
 
 from ..model.catalog import Catalog
+from ..model.setting_kinds import SettingKind, number_kind, whole_kind
 from ..model.settings import Settings
 from .console import Console
 
 COMMANDS: Catalog[Command] = Catalog("command")
+#: What `command` takes for each argument: (flags, keywords) for `add_argument`.
+CommandArgument = Tuple[Tuple[str, ...], Any]
+#: Seconds that a person may let a command wait.
+LONGEST_WAIT_S = 86400
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,8 @@ class Command:
     name: str
     help: str
     run: Callable[[Context], int]
-    #: (flags, keywords) for `add_argument`, in order.
-    arguments: Tuple[Tuple[Tuple[str, ...], Any], ...]
+    #: In order.
+    arguments: Tuple[CommandArgument, ...]
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,34 @@ class Context:
     console: Console
 
 
-def argument(*flags: str, **keywords: Any) -> Tuple[Tuple[str, ...], Any]:
+def argument(*flags: str, **keywords: Any) -> CommandArgument:
     """Describe one argument of a command."""
     return flags, keywords
 
 
-def command(name: str, *arguments: Tuple[Tuple[str, ...], Any]) -> Callable[[Callable[[Context], int]], Callable[[Context], int]]:
+def whole_number(low: int, high: int) -> Callable[[str], Any]:
+    """Return the type of an argument that is a whole number from `low` to `high`."""
+    return _argument_type(whole_kind(low, high))
+
+
+def wait_seconds() -> Callable[[str], Any]:
+    """Return the type of an argument that says how many seconds to wait."""
+    return _argument_type(number_kind(0, LONGEST_WAIT_S))
+
+
+def _argument_type(kind: SettingKind) -> Callable[[str], Any]:
+    def take(text: str) -> Any:
+        try:
+            return kind.take(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"cannot be {text!r}; write {kind.wanted}") from None
+
+    return take
+
+
+def command(
+    name: str, *arguments: CommandArgument
+) -> Callable[[Callable[[Context], int]], Callable[[Context], int]]:
     """Register a function as a command; the first line of its docstring is its help."""
 
     def register(function: Callable[[Context], int]) -> Callable[[Context], int]:
@@ -56,7 +83,3 @@ def command(name: str, *arguments: Tuple[Tuple[str, ...], Any]) -> Callable[[Cal
 
 JSON_FLAG = argument("--json", action="store_true", help="print one JSON document for programs")
 
-
-def command_names() -> List[str]:
-    """Return all commands in order."""
-    return list(COMMANDS.names())

@@ -1,6 +1,6 @@
 """Write for people: colour, width and progress where the terminal has them, plain text where not.
 
-Knows:   streams that have only `write`, terminals, NO_COLOR, phones' consoles of 40 columns.
+Knows:   streams that have only `write`, terminals, NO_COLOR, phones' consoles of 40 columns, readers that left.
 Refuses: to let text from the network command the terminal: control characters are shown, not sent.
 Read next: faces/listing.py.
 """
@@ -11,12 +11,15 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from typing import Any
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
 #: Columns where the terminal does not say.
 DEFAULT_WIDTH = 80
+#: Narrower than this nothing is laid out: wrapping would cut words into letters.
+NARROWEST = 20
 
 
 class Console:
@@ -28,50 +31,72 @@ class Console:
         self._out = out if out is not None else sys.stdout
         self._err = err if err is not None else sys.stderr
         self._has_progress = False
-        self.width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns or DEFAULT_WIDTH
+        self.width = max(NARROWEST, shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns or DEFAULT_WIDTH)
 
     def print(self, text: str = "", style: str = "") -> None:
-        """Write one line of the result to standard output."""
+        """Write one line of the result to standard output; on a terminal it is broken where it would not fit."""
         self.end_progress()
-        self._write(self._out, self._styled(self._out, text, style) + "\n")
+        write_text(self._out, self._styled(self._out, self._fitted(self._out, text), style) + "\n")
+
+    def result(self, text: str) -> None:
+        """Write a job's own text to standard output, as it is."""
+        self.end_progress()
+        write_text(self._out, text + "\n")
 
     def note(self, text: str, style: str = "quiet") -> None:
         """Write one line beside the result: to standard error, and not at all when quiet."""
         if not self.is_quiet:
             self.end_progress()
-            self._write(self._err, self._styled(self._err, text, style) + "\n")
+            write_text(self._err, self._styled(self._err, self._fitted(self._err, text), style) + "\n")
 
     def error(self, text: str) -> None:
         """Write the one line that says what went wrong and what to do."""
         self.end_progress()
-        self._write(self._err, self._styled(self._err, f"discompute: {printable(text, keep_lines=True)}", "bad") + "\n")
+        line = self._fitted(self._err, f"discompute: {printable(text)}")
+        write_text(self._err, self._styled(self._err, line, "bad") + "\n")
 
     def json(self, value: Any) -> None:
         """Write one JSON document, on one line, to standard output."""
-        self._write(self._out, json.dumps(value, ensure_ascii=False) + "\n")
+        self.end_progress()
+        write_text(self._out, json.dumps(value, ensure_ascii=False) + "\n")
 
     def progress(self, share: float, text: str) -> None:
         """Draw a bar over the last one; only on a terminal, and not when quiet or for programs."""
-        if self.is_quiet or self.is_json or not _is_terminal(self._err):
+        if self.is_quiet or self.is_json or not is_terminal(self._err):
             return
         room = max(8, min(30, self.width - len(text) - 10))
         filled = int(room * min(1.0, max(0.0, share)))
         bar = "█" * filled + "░" * (room - filled)
-        self._write(self._err, f"\r\x1b[K{bar} {share * 100:3.0f} % {text}"[: self.width + 4])
+        line = f"{bar} {share * 100:3.0f} % {text}"[: self.width - 1]
+        write_text(self._err, f"\r\x1b[K{line}")
         self._has_progress = True
 
     def end_progress(self) -> None:
         """Take the bar away."""
         if self._has_progress:
             self._has_progress = False
-            self._write(self._err, "\r\x1b[K")
+            write_text(self._err, "\r\x1b[K")
 
     def _styled(self, stream: Any, text: str, style: str) -> str:
-        if not style or os.environ.get("NO_COLOR") or not _is_terminal(stream):
+        if not style or os.environ.get("NO_COLOR") or not is_terminal(stream):
             return text
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
-    def _write(self, stream: Any, text: str) -> None:
+    def _fitted(self, stream: Any, text: str) -> str:
+        """Return a line broken to the terminal's width, what follows indented below it."""
+        if len(text) <= self.width or not is_terminal(stream):
+            return text
+        indent = " " * min(len(text) - len(text.lstrip()) + 2, self.width // 2)
+        return "\n".join(textwrap.wrap(
+            text, self.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ))
+
+
+def write_text(stream: Any, text: str) -> None:
+    """Write to a stream that may be missing, have only `write`, or know few letters; raise OSError as it does."""
+    if stream is None:
+        return  # A program without a console, or one whose output was closed.
+    try:
         try:
             stream.write(text)
         except UnicodeEncodeError:
@@ -79,17 +104,38 @@ class Console:
         flush = getattr(stream, "flush", None)
         if flush is not None:
             flush()
+    except BrokenPipeError:
+        _let_go(stream)
+        raise
 
 
-def printable(text: str, *, keep_lines: bool = False) -> str:
-    """Return text with control characters, escape sequences and direction marks made visible."""
-    return "".join(
-        mark if mark.isprintable() or (keep_lines and mark in "\n\t") else f"\\x{ord(mark):02x}" for mark in text
-    )
+def _let_go(stream: Any) -> None:
+    """Send to nowhere what a stream still holds: else the interpreter complains about it at its end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, AttributeError, ValueError):
+        pass
 
 
-def _is_terminal(stream: Any) -> bool:
+def printable(text: str) -> str:
+    """Return text on one line, with control characters, escape sequences and direction marks made visible."""
+    return "".join(mark if mark.isprintable() else " " if mark == "\n" else f"\\x{ord(mark):02x}" for mark in text)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a person watches this stream on something that understands escape sequences."""
     try:
         return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb")
     except (AttributeError, ValueError):
         return False
+
+
+def program_name() -> str:
+    """Return what a person types to start this program, as it was started now."""
+    name = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else ""
+    python = "python" if sys.platform == "win32" else "python3"
+    if name in ("", "-c", "-m", "__main__.py"):
+        return f"{python} -m discompute_lite"
+    return f"{python} {name}" if name.endswith(".py") else name

@@ -23,9 +23,8 @@ def device_lines(device: Device) -> List[str]:
         lines.append(f"  Alias: {printable(str(lite['label']))}")
     if lite.get("model") and lite["model"] != device.name:
         lines.append(f"  Model: {printable(str(lite['model']))}")
-    lines += [
-        f"  Type: {printable(device.type)}", f"  Address: {printable(device.address)}", f"  Status: {device.status.value}",
-    ]
+    known = (("Type", device.type), ("Address", device.address), ("Status", device.status.value))
+    lines += [f"  {name}: {printable(value)}" for name, value in known if value]
     if lite.get("foreign"):
         lines.append(f"  Foreign: {printable(str(lite['foreign']))}, is never given work")
     if lite.get("reason"):
@@ -61,7 +60,8 @@ def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[st
 def measured_lines(measured: Any) -> List[str]:
     """Return what a device measured of itself."""
     python = printable(str(measured.get("python", "")))
-    lines = ["    Measured:", f"      Python: {measured['score']:.2f} x reference" + (f" (Python {python})" if python else "")]
+    lines = ["    Measured:"]
+    lines.append(f"      Python: {measured['score']:.2f} x reference" + (f" (Python {python})" if python else ""))
     gflops = measured.get("matmul_gflops")
     if isinstance(gflops, (int, float)) and gflops > 0:
         lines.append(f"      Matrix product (NumPy): {gflops:.1f} GFLOPS")
@@ -78,7 +78,7 @@ def listing(devices: List[Device]) -> List[str]:
 
 def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any) -> List[str]:
     """Return this device as `info` prints it."""
-    lines = ["Device Information:", "", f"Device ID: {short_id(device_id)}" if device_id else "Device ID: made at the first start"]
+    lines = ["Device Information:", "", f"Device ID: {short_id(device_id) or 'made at the first start'}"]
     lines += [f"  Name: {printable(name)}", f"  Type: {hardware.type}"]
     if hardware.model:
         lines.append(f"  Model: {hardware.model}" + (f" ({hardware.identifier})" if hardware.identifier else ""))
@@ -94,7 +94,8 @@ def task_lines(task: ComputeTask) -> List[str]:
     """Return one task as `tasks` prints it."""
     lite = task.lite
     name = task.metadata.get("name") or task.task_type
-    line = f"{printable(task.task_id):14} {lite.get('state', ''):10} {lite.get('percentage', 0):5.1f} %  {printable(name)}"
+    share = f"{lite.get('percentage', 0):5.1f} %"
+    line = f"{printable(task.task_id):14} {lite.get('state', ''):10} {share}  {printable(name)}"
     message = str(lite.get("message", "")).splitlines()
     return [line] + ([f"{'':14} {printable(message[0])}"] if message else [])
 

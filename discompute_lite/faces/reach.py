@@ -13,7 +13,7 @@ from typing import Any, Callable, List, Optional, Type
 
 from ..model.codec import from_json
 from ..model.device import Device
-from ..model.errors import DiscomputeError, NotFound
+from ..model.errors import NotFound
 from ..model.settings import Settings
 from ..net.client import Client
 from ..run import LocalNode, find_running_node
@@ -21,25 +21,26 @@ from ..run import LocalNode, find_running_node
 #: Seconds that a node started for one command looks for others before its first answer.
 LOOK_AROUND_S = 1.5
 POLL_S = 0.05
+#: Seconds that a node started for one command may take to end; its thread does not hold up the program beyond.
+STOP_OWN_S = 5.0
 
 
 class Reach:
     """Hold a client of this machine's node, and the node itself where it had to be started; a context manager."""
 
-    def __init__(self, settings: Settings, tell: Callable[[str, str], None] = lambda kind, text: None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.local: Optional[LocalNode] = None
         self._thread: Any = None
         running = find_running_node(settings)
-        if running is not None:
-            port, token = running
-        else:
-            self.local = LocalNode(settings, tell=tell)
-            self.local.start()
-            self._thread = self.local.run_in_thread()
-            port, token = self.local.node.port, self.local.node.identity.token
         try:
+            if running is None:
+                self.local = LocalNode(settings)
+                self.local.start()
+                self._thread = self.local.run_in_thread()
+                running = self.local.control_port, self.local.node.identity.token
+            port, token = running
             self.client = Client(f"127.0.0.1:{port}", token=token)
-        except DiscomputeError:
+        except BaseException:
             self._stop_own()
             raise
 
@@ -61,7 +62,9 @@ class Reach:
         answer = self.call("GetDevices", {})
         return [from_json(Device, item, "device") for item in answer["devices"]]
 
-    def look_around(self, wait_s: Optional[float], is_enough: Callable[[List[Device]], bool] = lambda devices: False) -> List[Device]:
+    def look_around(
+        self, wait_s: Optional[float], is_enough: Callable[[List[Device]], bool] = lambda devices: False
+    ) -> List[Device]:
         """Return the devices after giving a node that has just started time to meet them.
 
         Ends early when `is_enough(devices)`; a node that runs already has met them.
@@ -78,13 +81,13 @@ class Reach:
     def _stop_own(self) -> None:
         if self.local is not None and self._thread is not None:
             self.local.stop()
-            self._thread.join(5.0)
+            self._thread.join(STOP_OWN_S)
 
 
 def choose_device(devices: List[Device], wanted: str) -> Device:
     """Return the device that a person means: an id, a unique beginning of one, a name, an alias or host:port."""
     exact = [item for item in devices if wanted in (item.id, item.name, item.lite.get("label"), item.address)]
-    found = exact or [item for item in devices if item.id.startswith(wanted.lower())]
+    found = exact or [item for item in devices if wanted and item.id.startswith(wanted.lower())]
     if len(found) == 1:
         return found[0]
     if found:

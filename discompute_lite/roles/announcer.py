@@ -63,7 +63,8 @@ class Announcer:
 
     def announce(self, wants_reply: bool, kind: str = "discovery") -> None:
         """Send one beacon, or goodbye, by every transport."""
-        if self._node.settings.announce == "off" or (self._discovery.is_stopping and kind != "goodbye"):
+        # "private" beacons have a form of their own; whoever asks for them is not to be named by these.
+        if self._node.settings.announce != "open" or (self._discovery.is_stopping and kind != "goodbye"):
             return
         for transport in self._node.transports:
             transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
@@ -102,7 +103,7 @@ class Announcer:
             self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
             return
         self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, beacon.every_s, via))
-        if beacon.reply and self._replies.take(self._node.clock.now()) and self._node.settings.announce != "off":
+        if beacon.reply and self._node.settings.announce == "open" and self._replies.take(self._node.clock.now()):
             for transport in self._node.transports:
                 if transport.name == via:
                     transport.answer(self._beacon(False, "discovery", transport.interface_name), source)

@@ -84,8 +84,8 @@ class Discovery:
     def greeted(self, link: LinkPort, greeting: Greeting) -> None:
         """Take note of a node that said Hello to us, or answered ours, and let the link be one."""
         node_id = greeting.node_id
-        link.peer.node_id = node_id
-        link.peer.boot = greeting.boot
+        peer = self._node.peer_of(link)
+        peer.node_id, peer.boot = node_id, greeting.boot
         link.is_link = True
         host = link.remote_address.rpartition(":")[0]
         address = link.remote_address if link.is_dialled else f"{host}:{greeting.port}" if greeting.port else ""

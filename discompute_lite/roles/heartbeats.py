@@ -14,8 +14,9 @@ from ..model.codec import from_json, to_json
 from ..model.deadlines import Deadlines
 from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import DiscomputeError
+from .bounds import bounded_capabilities, devices_that_fit
 from .methods import HeartbeatAnswer
-from .ports import LinkPort
+from .ports import LinkPort, Peer
 
 #: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
 IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25
@@ -49,6 +50,15 @@ class Heartbeats:
         if before is None or due < before:
             self._beats.set(device_id, due)
 
+    def link_changed(self, device_id: str) -> None:
+        """Calls to this device go over another link than before: no answer is owed over this one."""
+        self._beats_sent.pop(device_id, None)
+        self.begin(device_id)
+
+    def forgive(self, late_s: float) -> None:
+        """Take back so many seconds of silence: it was this process that stood still."""
+        self._beats_sent = {device_id: sent_at + late_s for device_id, sent_at in self._beats_sent.items()}
+
     def end(self, device_id: str) -> None:
         """There is no link to this device any more."""
         self._beats.cancel(device_id)
@@ -64,7 +74,8 @@ class Heartbeats:
             self.beat(device_id)
 
     def received(
-        self, link: LinkPort, device_id: str, capabilities: DeviceCapabilities, status: DeviceStatus, metrics: ComputeMetrics
+        self, link: LinkPort, device_id: str, capabilities: Optional[DeviceCapabilities], status: DeviceStatus,
+        metrics: Optional[ComputeMetrics],
     ) -> HeartbeatAnswer:
         """Take a heartbeat; answer with what changed since this caller was last told."""
         peer = link.peer
@@ -77,19 +88,27 @@ class Heartbeats:
         said = (capabilities, status, metrics)
         if said != peer.said or now - peer.said_at > REPEAT_S:
             peer.said, peer.said_at = said, now
-            self._discovery.apply(HeartbeatHeard(device_id, status, metrics, capabilities))
+            feels = status if status is not DeviceStatus.UNKNOWN else None
+            told = bounded_capabilities(capabilities) if capabilities is not None else None
+            self._discovery.apply(HeartbeatHeard(device_id, feels, metrics, told))
         elif peer.told_version == self._discovery.registry.version and not self._node.worker.running:
             # No news from them, none for them.
             return QUIET_ANSWER
-        changed: List[Device] = []
-        if peer.told_version != self._discovery.registry.version:
-            wall = self._node.wall()
-            changed = [
-                entry.to_device(wall, now) for entry in self._discovery.registry.changed_since(peer.told_version)
-                if entry.device_id != device_id
-            ][: self._node.settings_limits.devices_per_answer]
-            peer.told_version = self._discovery.registry.version
-        return HeartbeatAnswer(True, changed, [], self._node.heartbeat_notes(device_id))
+        # Only who showed the token has attempts here; a name alone is easily given.
+        sender = peer.node_id if peer.is_owner else ""
+        return HeartbeatAnswer(True, self._news_for(peer, device_id), [], self._node.heartbeat_notes(sender))
+
+    def _news_for(self, peer: Peer, device_id: str) -> List[Device]:
+        """Return what changed since this caller was last told, as much as one answer carries."""
+        registry = self._discovery.registry
+        if peer.told_version == registry.version:
+            return []
+        wall, now = self._node.wall(), self._node.clock.now()
+        entries = [entry for entry in registry.changed_since(peer.told_version) if entry.device_id != device_id]
+        changed = devices_that_fit((entry.to_device(wall, now) for entry in entries), self._node.settings_limits)
+        is_all = len(changed) == len(entries)
+        peer.told_version = registry.version if is_all or not changed else entries[len(changed) - 1].version
+        return changed
 
     def _beat_s(self, device_id: str) -> float:
         if not self._node.has_work_with(device_id):
@@ -102,14 +121,16 @@ class Heartbeats:
         link, now = self._discovery.link_to(device_id), self._node.clock.now()
         if link is None:
             return
-        self._beats.set(device_id, now + self._beat_s(device_id))
         sent_at = self._beats_sent.get(device_id)
         if sent_at is not None:
-            if now - sent_at > BEAT_ANSWER_S:
-                self._beats.set(device_id, now + BEAT_OVERDUE_S)
+            is_overdue = now >= sent_at + BEAT_ANSWER_S
+            self._beats.set(device_id, now + BEAT_OVERDUE_S if is_overdue else sent_at + BEAT_ANSWER_S)
+            if is_overdue:
                 self._discovery.apply(HeartbeatMissed(device_id, now - sent_at))
             return
         self._beats_sent[device_id] = now
+        # Until it is answered: then `_beat_answered` says when the next one is due.
+        self._beats.set(device_id, now + BEAT_ANSWER_S)
         device = self._node.own_device()
         params: Dict[str, Any] = {
             "device_id": device.id, "capabilities": to_json(device.capabilities), "status": device.status.value,
@@ -123,17 +144,20 @@ class Heartbeats:
     def _beat_answered(
         self, device_id: str, link: LinkPort, sent_at: float, result: Any, error: Optional[DiscomputeError]
     ) -> None:
-        self._beats_sent.pop(device_id, None)
+        if self._beats_sent.get(device_id) == sent_at:
+            del self._beats_sent[device_id]
+            self._beats.set(device_id, max(self._node.clock.now(), sent_at + self._beat_s(device_id)))
         if error is not None or self._discovery.is_stopping:
             return
         self._discovery.apply(RoundTripMeasured(device_id, self._address_of(link), self._node.clock.now() - sent_at))
         try:
             answer = from_json(HeartbeatAnswer, result, "the answer to Heartbeat")
-            status = from_json(DeviceStatus, answer.lite.get("status"), "lite.status") if answer.lite else None
+            status = from_json(DeviceStatus, answer.lite["status"], "lite.status") if "status" in answer.lite else None
         except DiscomputeError:
             return
         self._discovery.apply(HeartbeatHeard(device_id, status))
-        self._node.heartbeat_notes_heard(device_id, answer.lite)
+        if link.peer.is_owner:
+            self._node.heartbeat_notes_heard(device_id, answer.lite)
         for device in answer.updated_devices:
             self._discovery.told(device, device_id)
 

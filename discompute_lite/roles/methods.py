@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from ..model.catalog import Catalog
@@ -21,6 +21,7 @@ from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceSta
 from ..model.errors import InvalidParams
 from ..model.task import ComputeTask, SubTask
 from ..tasks.types import task_type_schemas
+from .bounds import devices_that_fit
 from .ports import Later, LinkPort
 
 METHODS: Catalog[Method] = Catalog("method")
@@ -29,7 +30,9 @@ METHODS: Catalog[Method] = Catalog("method")
 class Method:
     """Hold one callable of the service: how to read its parameters, who may call it, what it does."""
 
-    def __init__(self, name: str, level: str, function: Callable[..., Any], *, is_repeated: bool = False) -> None:
+    def __init__(
+        self, name: str, level: str, function: Callable[..., Any], *, form: Any = None, is_repeated: bool = False
+    ) -> None:
         self.name = name
         self.level = level
         #: Callers say the same again and again, so what it was read as is worth remembering.
@@ -37,8 +40,12 @@ class Method:
         self.function = function
         self.help = inspect.getdoc(function) or ""
         hints = typing.get_type_hints(function)
-        self.result_type = hints.pop("return")
+        self.result_type = hints["return"]
         names = list(inspect.signature(function).parameters)[2:]
+        #: With a form, the function takes one dataclass, `form`, whose fields are the wire parameters.
+        self._form, self._form_name = form, names[0] if form is not None else ""
+        if form is not None:
+            hints, names = typing.get_type_hints(form), [item.name for item in fields(form)]
         #: (name, type) of each wire parameter, in order; the first two of the function are node and link.
         self.parameters: List[Tuple[str, Any]] = [(name, hints[name]) for name in names]
         self._readers = {name: reader_of(kind) for name, kind in self.parameters}
@@ -53,16 +60,19 @@ class Method:
                 raise InvalidParams(f"{self.name} takes at most {len(self.parameters)} parameters")
             params = {name: value for (name, _), value in zip(self.parameters, params)}
         readers = self._readers
-        return {
+        arguments = {
             name: readers[name](value, name) for name, value in params.items() if name in readers and value is not None
         }
+        return arguments if self._form is None else {self._form_name: self._form(**arguments)}
 
 
-def method(name: str, level: str, *, is_repeated: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function (node, link, parameters...) as the method `name`."""
+def method(
+    name: str, level: str, *, form: Any = None, is_repeated: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function (node, link, parameters...) as the method `name`; see `Method` for the options."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        METHODS.add(name, Method(name, level, function, is_repeated=is_repeated))
+        METHODS.add(name, Method(name, level, function, form=form, is_repeated=is_repeated))
         return function
 
     return register
@@ -149,7 +159,8 @@ class ExecuteSubtaskAnswer:
 class GetTaskStatusAnswer:
     """Say how far a task is; the expected end is in Unix seconds, 0 while nothing can be said.
 
-    `lite` has ``message``, ``story`` (lines), ``devices`` (id -> subtasks done) and ``waiting_for``.
+    `lite` has ``message``, ``story`` (lines), ``devices`` (id -> subtasks done) and ``counts`` (status -> subtasks);
+    of a task with very many subtasks only the first ones are listed.
     """
 
     success: bool = False
@@ -164,7 +175,7 @@ class GetTaskStatusAnswer:
 class GetTaskResultAnswer:
     """Return the merged result when `state` is COMPLETED, and the parts from `from_index` on that are there.
 
-    `parts` are in order without gaps; ask again from `next_index` for what follows.
+    `parts` are in order without gaps, as many as one answer carries; ask again from `next_index` for what follows.
     """
 
     success: bool = False
@@ -193,29 +204,26 @@ class ListTasksAnswer:
 # ---- meeting ----------------------------------------------------------------------------------------
 
 
-@method("Hello", level="anyone")
-def hello(
-    node: Any, link: LinkPort, node_id: str = "", name: str = "", version: str = "", port: int = 0,
-    boot: str = "", auth: str = "",
-) -> HelloAnswer:
+@dataclass(frozen=True)
+class Greeting:
+    """Hold the parameters of a `Hello`, and what is read of an answer to one."""
+
+    node_id: str = ""
+    name: str = ""
+    version: str = ""
+    port: int = 0
+    boot: str = ""
+    auth: str = ""
+
+
+@method("Hello", level="anyone", form=Greeting)
+def hello(node: Any, link: LinkPort, greeting: Greeting) -> HelloAnswer:
     """Say who calls and learn who answers: the first call that either side may make.
 
     A node gives its id, name, version and port, so that who is called knows the caller. The owner shows
     the control token as `auth`, over loopback only.
     """
-    return node.greet(link, Greeting(node_id, name, version, port, boot, auth))
-
-
-@dataclass(frozen=True)
-class Greeting:
-    """Hold the parameters of a `Hello`."""
-
-    node_id: str
-    name: str
-    version: str
-    port: int
-    boot: str
-    auth: str
+    return node.greet(link, greeting)
 
 
 @method("Goodbye", level="anyone")
@@ -236,19 +244,20 @@ def register_device(node: Any, link: LinkPort, device: Device = Device()) -> Reg
     message = node.discovery.register(link, device)
     if message:
         return RegisterDeviceAnswer(success=False, message=message)
-    devices = node.discovery.list_devices(node.settings_limits.devices_per_answer)
+    devices = devices_that_fit(node.discovery.list_devices(), node.settings_limits)
     return RegisterDeviceAnswer(success=True, message=f"welcome to {node.name}", known_devices=devices)
 
 
 @method("Heartbeat", level="alone", is_repeated=True)
 def heartbeat(
-    node: Any, link: LinkPort, device_id: str = "", capabilities: DeviceCapabilities = DeviceCapabilities(),
-    status: DeviceStatus = DeviceStatus.UNKNOWN, metrics: ComputeMetrics = ComputeMetrics(),
+    node: Any, link: LinkPort, device_id: str = "", capabilities: Optional[DeviceCapabilities] = None,
+    status: DeviceStatus = DeviceStatus.UNKNOWN, metrics: Optional[ComputeMetrics] = None,
     lite: Optional[Dict[str, Any]] = None,
 ) -> HeartbeatAnswer:
     """Say that the calling device is alive and how it feels; learn which devices changed.
 
-    `lite.done` lists attempts whose outcome has arrived at the caller; the answer's `lite.attempts` those that run here.
+    What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller;
+    the answer's `lite.attempts` those that run here.
     """
     if lite and link.peer.is_owner:
         node.heartbeat_notes_received(link.peer.node_id, lite)
@@ -258,8 +267,9 @@ def heartbeat(
 @method("GetDevices", level="alone")
 def get_devices(node: Any, link: LinkPort, requesting_device_id: str = "", filter_type: str = "") -> GetDevicesAnswer:
     """List the devices that this node knows, itself first; `filter_type` keeps one type of device."""
-    devices = node.discovery.list_devices(node.settings_limits.devices_per_answer)
-    return GetDevicesAnswer([device for device in devices if not filter_type or device.type == filter_type])
+    devices = node.discovery.list_devices()
+    wanted = [device for device in devices if not filter_type or device.type == filter_type]
+    return GetDevicesAnswer(devices_that_fit(wanted, node.settings_limits))
 
 
 @method("SendMessage", level="alone")
@@ -292,14 +302,17 @@ def execute_subtask(
 
 
 @method("GetTaskStatus", level="owner")
-def get_task_status(node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "") -> GetTaskStatusAnswer:
+def get_task_status(
+    node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = ""
+) -> GetTaskStatusAnswer:
     """Say how far a task is, where its subtasks are and what happened to it."""
     return node.coordinator.status(task_id)
 
 
 @method("GetTaskResult", level="owner")
 def get_task_result(
-    node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "", from_index: int = 0, wait_s: float = 0.0
+    node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "", from_index: int = 0,
+    wait_s: float = 0.0,
 ) -> GetTaskResultAnswer:
     """Return a task's merged result, or its parts from `from_index` as they come.
 
@@ -315,7 +328,7 @@ def cancel_task(
 ) -> CancelTaskAnswer:
     """Cancel a task, down to its running processes; with `attempt`, stop only that attempt on this device."""
     if attempt:
-        return node.worker.cancel(attempt)
+        return node.worker.cancel(link.peer.node_id, attempt)
     return node.coordinator.cancel(task_id)
 
 
@@ -341,7 +354,8 @@ def openrpc_document(version: str) -> Dict[str, Any]:
             "x-access": entry.level,
             "paramStructure": "either",
             "params": [
-                {"name": parameter, "required": False, "schema": schema_of(kind)} for parameter, kind in entry.parameters
+                {"name": parameter, "required": False, "schema": schema_of(kind)}
+                for parameter, kind in entry.parameters
             ],
             "result": {"name": "result", "schema": schema_of(entry.result_type)},
         }

@@ -107,7 +107,7 @@ class Node:
 
     def call_received(self, link: LinkPort, call: CallReceived) -> None:
         """Answer one call, now or later."""
-        peer = self._peer_of(link)
+        peer = self.peer_of(link)
         method = METHODS.get(call.method)
         if method is None:
             call.refuse(MethodNotFound(f"there is no method {call.method!r}; rpc.discover lists them"))
@@ -144,7 +144,7 @@ class Node:
     def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
         """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
         method = METHODS.get(name)
-        if method is not None and self._peer_of(link).is_owner:
+        if method is not None and self.peer_of(link).is_owner:
             return None
         return self._refusal(link, "owner") or MethodNotFound(f"there is no method {name!r}; rpc.discover lists them")
 
@@ -166,7 +166,7 @@ class Node:
 
     def greet(self, link: LinkPort, greeting: Greeting) -> HelloAnswer:
         """Answer a Hello; raise `Unauthenticated` for a wrong token."""
-        peer = self._peer_of(link)
+        peer = self.peer_of(link)
         if greeting.auth:
             if not (link.is_loopback and self._is_token(greeting.auth)):
                 raise Unauthenticated(
@@ -184,13 +184,13 @@ class Node:
     def greeting_for(self, link: LinkPort) -> Greeting:
         """Return our own Hello for this link; a shared token is shown over loopback, ours never."""
         shows_token = self.identity.is_token_shared and link.is_loopback
-        auth = self.identity.token if shows_token and (link.is_dialled or self._peer_of(link).is_owner) else ""
+        auth = self.identity.token if shows_token and (link.is_dialled or self.peer_of(link).is_owner) else ""
         return Greeting(self.id, self.name, self.version, self.port, self.boot, auth)
 
     def check_answered_token(self, link: LinkPort, auth: str) -> None:
         """Take note that the node which we dialled showed the shared token too."""
         if auth and link.is_loopback and self._is_token(auth):
-            self._peer_of(link).is_owner = True
+            self.peer_of(link).is_owner = True
 
     # ---- this device ----------------------------------------------------------------------------------
 
@@ -313,14 +313,15 @@ class Node:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _peer_of(self, link: LinkPort) -> Peer:
+    def peer_of(self, link: LinkPort) -> Peer:
+        """Return what is remembered of the other end of a link, from its first use on."""
         if link.peer is None:
             link.peer = Peer()
         peer: Peer = link.peer
         return peer
 
     def _refusal(self, link: LinkPort, level: str) -> Optional[DiscomputeError]:
-        return access(level, Caller(loopback=link.is_loopback, token=self._peer_of(link).is_owner))
+        return access(level, Caller(loopback=link.is_loopback, token=self.peer_of(link).is_owner))
 
     def _is_token(self, text: str) -> bool:
         return bool(self.identity.token) and hmac.compare_digest(text.encode("utf-8"), self.identity.token.encode("utf-8"))
@@ -343,7 +344,7 @@ class Node:
     def _may_give_work(self, device_id: str) -> bool:
         """Until links are encrypted, only a device that showed the shared token over loopback gets work from us."""
         link = self.discovery.link_to(device_id)
-        return link is not None and link.is_loopback and self._peer_of(link).is_owner
+        return link is not None and link.is_loopback and self.peer_of(link).is_owner
 
     def _offer_own_slots(self) -> None:
         allowance = self.worker.allowance()

@@ -14,6 +14,8 @@ from ..model.device import ComputeMetrics, Device, DeviceStatus
 
 #: What a device offers to tasks that require it, besides its chip's name.
 OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
+#: More slots than this no device has; whoever says so is not believed.
+SLOTS_MOST = 1024
 
 
 def describe_own_device(node: Any, is_stopping: bool) -> Device:
@@ -49,6 +51,12 @@ def score_of(device: Device) -> float:
     measured = device.lite.get("measured")
     score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
     return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
+
+
+def slots_of(device: Device) -> int:
+    """Return how many attempts a device says it takes at once, 0 where it says nothing sensible."""
+    slots = device.lite.get("slots", 0)
+    return slots if type(slots) is int and 0 <= slots <= SLOTS_MOST else 0
 
 
 def offers_of(device: Device) -> Tuple[str, ...]:

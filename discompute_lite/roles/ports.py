@@ -50,7 +50,8 @@ class LinkPort(Protocol):
     peer: Any
 
     def call(
-        self, method: str, params: Any, on_reply: OnReply, *, timeout_s: Optional[float] = None, tell_timeout: bool = False
+        self, method: str, params: Any, on_reply: OnReply, *,
+        timeout_s: Optional[float] = None, tell_timeout: bool = False,
     ) -> None:
         """Call the other side; `on_reply(result, error)` comes exactly once."""
 
@@ -64,12 +65,13 @@ class LinkPort(Protocol):
         """Close now."""
 
 
+OnDialledLink = Callable[[Optional[LinkPort], Optional[DiscomputeError]], None]
+
+
 class DiallerPort(Protocol):
     """Open connections."""
 
-    def open(
-        self, address: str, default_port: int, on_dialled: Callable[[Optional[LinkPort], Optional[DiscomputeError]], None]
-    ) -> None:
+    def open(self, address: str, default_port: int, on_dialled: OnDialledLink) -> None:
         """Connect to host:port; `on_dialled(link, error)` comes exactly once."""
 
 
@@ -149,8 +151,8 @@ class Peer:
     """Remember what is known of the other end of one connection."""
 
     __slots__ = (
-        "node_id", "boot", "is_owner", "is_retired", "cleared", "told_version", "memo_method", "memo_params",
-        "memo_arguments", "said", "said_at",
+        "node_id", "boot", "is_owner", "can_be_called", "is_retired", "cleared", "told_version", "memo_method",
+        "memo_params", "memo_arguments", "said", "said_at",
     )
 
     def __init__(self) -> None:
@@ -159,13 +161,15 @@ class Peer:
         self.boot = ""
         #: Whether it showed this node's control token over loopback.
         self.is_owner = False
+        #: Whether calls can go back to it; over HTTP they cannot, so whoever calls there is nobody's link.
+        self.can_be_called = True
         #: Levels of access that were granted; emptied whenever anything that they rest on changes.
         self.cleared: Set[str] = set()
         #: Whether its end is meant: one side said goodbye.
         self.is_retired = False
         #: The registry's version that it has been told of.
         self.told_version = 0
-        #: The last call's method, raw parameters and what they were read as: heartbeats rarely change.
+        #: The last heartbeat's method, raw parameters and what they were read as: heartbeats rarely change.
         self.memo_method: Any = None
         self.memo_params: Any = None
         self.memo_arguments: Any = None

@@ -7,6 +7,7 @@ Read next: roles/methods.py (`SendMessage`).
 
 from __future__ import annotations
 
+import binascii
 from typing import Any, Dict
 
 from ..core.policy import TokenBucket
@@ -38,7 +39,8 @@ class PostOffice:
         """Show a message here, or forward it once; the answer says what became of it."""
         node = self._node
         if len(payload) > node.settings_limits.message_text_bytes:
-            raise InvalidParams(f"a message has at most {node.settings_limits.message_text_bytes} bytes; send a job instead")
+            most = node.settings_limits.message_text_bytes
+            raise InvalidParams(f"a message has at most {most} bytes; send a job instead")
         try:
             text = bytes(payload).decode("utf-8")
         except UnicodeDecodeError:
@@ -47,7 +49,7 @@ class PostOffice:
         self._check_rate(link, is_owner)
         known = node.discovery.registry.find(addressee) if addressee else []
         if addressee in ("", node.id, node.name, node.settings.device_id) or (
-            not known and len(addressee) >= 4 and node.id.startswith(addressee)
+            not known and len(addressee) >= 4 and node.id.startswith(addressee.lower())
         ):
             return self._show(link, sender, kind, text, is_owner and not metadata.get(FORWARDED))
         if len(known) != 1 or known[0].foreign:
@@ -57,9 +59,11 @@ class PostOffice:
         if metadata.get(FORWARDED):
             return SendMessageAnswer(False, "the message was forwarded once already; send it to the device itself",
                                      int(node.wall()))
+        # As base64 text: over 1 KiB it would travel as an attachment, which no stranger may send.
         params = {
             "from_device_id": sender or node.id, "to_device_id": known[0].device_id, "message_type": kind or "text",
-            "payload": bytes(payload), "metadata": {**metadata, FORWARDED: node.id},
+            "payload": binascii.b2a_base64(payload, newline=False).decode("ascii"),
+            "metadata": {**metadata, FORWARDED: node.id},
         }
         return self._forward(known[0].device_id, params)
 
@@ -72,15 +76,17 @@ class PostOffice:
                     raise error
                 later.resolve(from_json(SendMessageAnswer, result, "the answer to SendMessage"))
             except DiscomputeError as problem:
-                later.resolve(SendMessageAnswer(False, f"{short_id(device_id)}: {problem.message}", int(self._node.wall())))
+                text = f"{short_id(device_id)}: {problem.message}"
+                later.resolve(SendMessageAnswer(False, text, int(self._node.wall())))
 
         self._node.discovery.call(device_id, "SendMessage", params, answered, timeout_s=FORWARD_S)
         return later
 
     def _show(self, link: LinkPort, sender: str, kind: str, text: str, is_verified: bool) -> SendMessageAnswer:
-        registry = self._node.discovery.registry
-        known = registry.get(sender)
-        name = f"{known.device.name} ({short_id(sender)})" if known is not None else short_id(sender) or link.remote_address
+        known = self._node.discovery.registry.get(sender)
+        name = short_id(sender) or link.remote_address
+        if known is not None:
+            name = f"{known.device.name} ({name})"
         mark = "" if is_verified else " (unverified)"
         self._node.tell("message", f"message from {name}{mark}: {text}")
         return SendMessageAnswer(True, f"shown on {self._node.name}", int(self._node.wall()))

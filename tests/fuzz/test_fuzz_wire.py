@@ -74,7 +74,8 @@ RPC_FRAMES = [
 ]
 HTTP_FRAMES = [
     b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: */*\r\n\r\n",
-    b"GET /api/tasks/t1%20x?limit=3&q=a+b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer abc.def\r\nConnection: close\r\n\r\n",
+    b"GET /api/tasks/t1%20x?limit=3&q=a+b HTTP/1.1\r\nHost: localhost\r\n"
+    b"Authorization: Bearer abc.def\r\nConnection: close\r\n\r\n",
     b"POST /rpc HTTP/1.1\r\nHost: [::1]:8080\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n"
     b'{"jsonrpc":"2.0","id":1,"method":"Ping"}',
     b"POST /rpc HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}",
@@ -94,8 +95,10 @@ BEACON_FRAMES = [
     b'{"type":"discovery","node_id":"discompute_1a2b3c4d","grpc_port":50051,"device_capabilities":{"model":"Mac mini",'
     b'"chip":"Apple M2","memory":16384,"flops":{"fp32":3.55,"fp16":7.1,"int8":14.2},"type":"mac_mini"},"priority":2,'
     b'"interface_name":"en1","interface_type":"ethernet","timestamp":1756800000}',
-    b'{"type": "discovery", "node_id": "5f0c8e6e", "grpc_port": 52001, "device_capabilities": {"model": "Linux Box", "chip": '
-    b'"NVIDIA GEFORCE RTX 4090", "memory": 24576, "flops": {"fp32": 82.58, "fp16": 165.16, "int8": 330.32}}, "priority": 4}',
+    b'{"type": "discovery", "node_id": "5f0c8e6e", "grpc_port": 52001, "device_capabilities": {"model": '
+    b'"Linux Box", "chip": "NVIDIA GEFORCE RTX 4090", "memory": 24576,'
+    b' "flops": {"fp32": 82.58, "fp16": 165.16, "int8": 330.32}},'
+    b' "priority": 4}',
     b"DCB1" + bytes(range(44)),
 ]
 #: What upsets parsers, to be put in anywhere.
@@ -242,10 +245,10 @@ KINDS = {
 }
 
 
-def bytes_at_peak(action: Callable[[], Any]) -> int:
+def bytes_at_peak(outcome: Callable[[List[bytes]], Any], pieces: List[bytes]) -> int:
     tracemalloc.start()
     try:
-        action()
+        outcome(pieces)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -260,7 +263,7 @@ def test_mutated_frames_are_events_or_protocol_errors(kind):
             assert kind == "beacon" or outcome(pieces_of(rng,
             data)) == whole, "pieces give something else than the whole"
             if number % MEASURED_EVERY == 0:
-                peak = bytes_at_peak(lambda: outcome([data]))
+                peak = bytes_at_peak(outcome, [data])
                 assert peak < PEAK_BYTES, f"{peak} bytes of memory"
         except Exception as error:
             pytest.fail(f"{kind} frame {number}: {type(error).__name__}: {error}\n{data!r}")

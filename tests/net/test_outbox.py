@@ -1,4 +1,4 @@
-"""Everything given to an outbox leaves once, in order and uncopied where it is large, however little the socket takes."""
+"""Everything given to an outbox leaves once, in order, uncopied where it is large, however little the socket takes."""
 
 from __future__ import annotations
 

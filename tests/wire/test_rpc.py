@@ -1,4 +1,4 @@
-"""Two ends of a connection call each other, in any order and however the bytes come; whoever breaks a rule is told once."""
+"""Two ends of a connection call each other, in any order, however the bytes come; who breaks a rule is told once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,153 @@
+"""Read a command line by the tables of commands and settings; say in one sentence what is wrong with one.
+
+Knows:   argparse, and how its complaints read in words that a person can act on.
+Refuses: to run anything.
+Read next: faces/cli.py (who runs), faces/command.py (the table).
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from typing import Any, List, Optional, Sequence
+
+from ..model.errors import SettingsError
+from ..model.settings import SETTINGS
+from .command import COMMANDS
+from .console import program_name, write_text
+from .quick import version_text
+
+#: Words that a switch may be followed by; anything else is the next argument.
+SWITCH_WORDS = ("true", "false", "yes", "no", "on", "off")
+
+
+class CommandLine:
+    """Hold the parsers of one program start."""
+
+    def __init__(self, listed: Sequence[str]) -> None:
+        """`listed` are the commands in the order of the help."""
+        self._program = program_name()
+        self._parser = CommandParser(
+            prog=self._program, formatter_class=argparse.RawDescriptionHelpFormatter,
+            usage=f"{self._program} COMMAND [ARGUMENT ...] [FLAG ...]",
+            description="Turn the devices you own into one computer for Python work.",
+            epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the environment.",
+        )
+        self._parser.add_argument(
+            "--version", action="version", version=version_text(is_json=False), help="show the version"
+        )
+        commands = self._parser.add_subparsers(
+            dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, prog=self._program
+        )
+        self.flags = _add_shared_flags(self._parser)
+        for name in listed:
+            self.flags += self._add_command(commands, name)
+
+    def parse(self, words: Sequence[str]) -> Optional[argparse.Namespace]:
+        """Return what the words say, None where they only ask for help; raise `SettingsError`."""
+        try:
+            arguments, strange = self._parser.parse_known_args(_with_switch_values(words))
+        except SystemExit:
+            return None  # --help and --version have printed what they had to.
+        if strange:
+            raise SettingsError(self._about_strange(strange[0], arguments.command))
+        if arguments.command is None:
+            self._parser.print_help()
+            return None
+        return arguments
+
+    def _add_command(self, commands: Any, name: str) -> List[str]:
+        command = COMMANDS.get(name)
+        assert command is not None, name
+        usage = [f"{self._program} {name}"]
+        for flags, keywords in command.arguments:
+            label = keywords.get("metavar") or flags[0]
+            is_optional = flags[0].startswith("-") or keywords.get("nargs") in ("?", "...")
+            text = f"{flags[0]} {label}" if flags[0].startswith("-") and "metavar" in keywords else label
+            text += " ..." if keywords.get("nargs") in ("+", "...") else ""
+            usage.append(f"[{text}]" if is_optional else text)
+        # Flags stand before a job file: what follows it is the job's.
+        usage.insert(1 if usage[-1].endswith("...]") else len(usage), "[FLAG ...]")
+        entry = commands.add_parser(
+            name, help=command.help, description=command.help + ".", usage=" ".join(usage),
+            prog=f"{self._program} {name}",
+        )
+        own = []
+        for flags, keywords in command.arguments:
+            entry.add_argument(*flags, **keywords)
+            own += [flag for flag in flags if flag.startswith("-")]
+        _add_shared_flags(entry)
+        return own
+
+    def _about_strange(self, word: str, command: Optional[str]) -> str:
+        see = f"see {self._program}{' ' + command if command else ''} --help"
+        if not word.startswith("-"):
+            return f"{word!r} is one word too many; {see}"
+        flag = word.partition("=")[0]
+        close = difflib.get_close_matches(flag, self.flags, 1, 0.7)
+        if flag in self.flags:
+            return f"{command} has no flag {flag}; {see}"
+        return f"there is no flag {flag}; " + (f"did you mean {close[0]}?" if close else see)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Say what is wrong in our words, with our exit code."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> Any:
+        """Raise `SettingsError`."""
+        raise SettingsError(f"{in_our_words(message)}; see {self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        write_text(file or sys.stdout, message)
+
+
+def in_our_words(message: str) -> str:
+    """Return what argparse complains about as a person would say it."""
+    match = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
+    if match:
+        return f"there is no command {match.group(1)}"
+    match = re.match(r"the following arguments are required: (.*)", message)
+    if match:
+        # What may be left out is listed there as well where it takes all words that are left.
+        return f"{match.group(1).split(', ')[0]} is missing"
+    match = re.match(r"argument ([^:]+): (.*)", message, re.DOTALL)
+    if match:
+        name = match.group(1).split("/")[-1]
+        return f"{name} needs a value after it" if match.group(2).startswith("expected ") else f"{name} {match.group(2)}"
+    return message
+
+
+def _add_shared_flags(parser: argparse.ArgumentParser) -> List[str]:
+    """Add the flags that every command takes, before or after its name: one for each setting, and a few more."""
+    # Nothing where not given, so that a flag before the command's name is not lost to a default after it.
+    nothing = argparse.SUPPRESS
+    parser.add_argument("-q", "--quiet", action="store_true", default=nothing, help="print results and errors only")
+    parser.add_argument("-v", "--verbose", action="count", default=nothing, help="log what happens; -vv logs more")
+    parser.add_argument(
+        "--config", metavar="FILE", default=nothing, help="configuration file (default ~/.discompute.yaml)"
+    )
+    group = parser.add_argument_group("settings")
+    flags = ["--quiet", "--verbose", "--config"]
+    for setting in SETTINGS:
+        if not setting.secret:
+            text = f"{setting.help} (default {setting.default_text})".replace("%", "%%").replace("`", "")
+            group.add_argument(
+                setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing, help=text
+            )
+            flags.append(setting.flag)
+    return flags
+
+
+def _with_switch_values(words: Sequence[str]) -> List[str]:
+    """Give switches without a word their "true", so that the word after them stays an argument."""
+    switches = [setting.flag for setting in SETTINGS if isinstance(setting.default, bool)]
+    result: List[str] = []
+    for index, word in enumerate(words):
+        follower = words[index + 1].lower() if index + 1 < len(words) else ""
+        result.append(f"{word}=true" if word in switches and follower not in SWITCH_WORDS else word)
+    return result

@@ -1,0 +1,49 @@
+"""Keep what others say within bounds, so that one talkative device costs nobody memory and fits into every answer.
+
+Knows:   how long names and descriptions may be, and how much of a list one answer carries.
+Refuses: to judge what is said; what is too long is cut, and the rest of a list is told with a later answer.
+Read next: roles/discovery.py (who takes what others say), model/limits.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Iterable, List
+
+from ..model.codec import to_json
+from ..model.device import Device, DeviceCapabilities
+from ..model.limits import Limits
+from ..wire.strict_json import encode_json
+
+#: Characters of a device's id. Beyond: refused, since a cut id would be another one.
+ID_CHARS = 64
+#: Characters of names and marks, and of other texts about a device; ours are far shorter.
+NAME_CHARS, TEXT_CHARS = 64, 128
+
+
+def bounded_capabilities(capabilities: DeviceCapabilities) -> DeviceCapabilities:
+    """Return capabilities whose texts have a sane length."""
+    return replace(
+        capabilities, gpu_type=capabilities.gpu_type[:TEXT_CHARS], chip=capabilities.chip[:TEXT_CHARS],
+        os_version=capabilities.os_version[:TEXT_CHARS],
+    )
+
+
+def bounded_device(device: Device) -> Device:
+    """Return a description whose texts have a sane length; of `lite` the registry keeps what it knows."""
+    return replace(
+        device, name=device.name[:NAME_CHARS], type=device.type[:NAME_CHARS],
+        capabilities=bounded_capabilities(device.capabilities),
+    )
+
+
+def devices_that_fit(devices: Iterable[Device], limits: Limits) -> List[Device]:
+    """Return as many devices, from the first on, as one answer carries: half a line of JSON at most."""
+    fitting: List[Device] = []
+    room = limits.line_bytes // 2
+    for device in devices:
+        room -= len(encode_json(to_json(device)))
+        if len(fitting) >= limits.devices_per_answer or room < 0:
+            break
+        fitting.append(device)
+    return fitting
