@@ -10,7 +10,7 @@ from .faces.quick import is_quick, main_quick
 if is_quick(sys.argv[1:]):
     sys.exit(main_quick())
 
-from .faces.cli import main  # noqa: E402
+from .faces.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
 from .host.config_file import read_config_file
@@ -83,6 +83,11 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         if running is not None:
             return running[0], settings.control_token or running[1]
     return None
+
+
+def is_this_machine_only(bind: str) -> bool:
+    """Whether the setting `bind` keeps a node, discovery included, to this machine."""
+    return stays_on_loopback(bind)
 
 
 def relaunch_command(entry: str, *, is_isolated: bool = True) -> List[str]:
@@ -200,9 +205,10 @@ class LocalNode:
         return self.settings.slots or (1 if is_phone else max(1, self.hardware.capabilities.cpu_cores))
 
     def own_host(self) -> str:
-        """Return the address under which other machines may call this one."""
-        if self.settings.bind not in ANY_ADDRESS:
-            return self.settings.bind
+        """Return the address under which other machines may call this one, IPv6 in brackets."""
+        bind = self.settings.bind
+        if bind not in ANY_ADDRESS:
+            return f"[{bind}]" if ":" in bind else bind
         host, until = self._own_host
         if not host or time.monotonic() >= until:
             found = [item.address for item in list_interfaces() if not item.is_loopback]
@@ -242,11 +248,12 @@ class LocalNode:
             peers=settings.peers, interop=settings.interop, limits=self.limits,
         )
         # Who asked not to be announced in the open is not: private announcements need a cluster's key.
-        wanted = [name for name in settings.discovery if name in TRANSPORTS and settings.announce == "open"]
+        wanted = settings.discovery if settings.announce == "open" else ()
+        makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
         self._executor = self._make_executor()
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
-            dialler=_LateDialler(self), transports=[TRANSPORTS.get(name)(self.loop, options) for name in wanted],
+            dialler=_LateDialler(self), transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read,
             slots=self.slots(), own_host=self.own_host, neighbours=_neighbours(settings.port),
             connection_closed=self._forget_connection,

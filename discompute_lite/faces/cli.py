@@ -47,8 +47,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         # Whoever read our output has enough (`| head`).
         return 0
     except OSError as error:
-        run.console.error(f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}; look into that,"
-                          " and run it again with --debug if it is unclear")
+        where = f" ({error.filename})" if error.filename else ""
+        run.console.error(f"{error.strerror or error}{where}; mend that and try again")
         return 1
     finally:
         restore()

@@ -33,7 +33,8 @@ class CommandLine:
             prog=self._program, formatter_class=argparse.RawDescriptionHelpFormatter,
             usage=f"{self._program} COMMAND [ARGUMENT ...] [FLAG ...]",
             description="Turn the devices you own into one computer for Python work.",
-            epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the environment.",
+            epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the"
+            " environment.",
         )
         self._parser.add_argument(
             "--version", action="version", version=version_text(is_json=False), help="show the version"
@@ -100,7 +101,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Raise `SettingsError`."""
-        raise SettingsError(f"{in_our_words(message)}; see {self.prog} --help")
+        problem = in_our_words(message)
+        raise SettingsError(problem if "; write" in problem else f"{problem}; see {self.prog} --help")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         write_text(file or sys.stdout, message)
@@ -118,7 +120,8 @@ def in_our_words(message: str) -> str:
     match = re.match(r"argument ([^:]+): (.*)", message, re.DOTALL)
     if match:
         name = match.group(1).split("/")[-1]
-        return f"{name} needs a value after it" if match.group(2).startswith("expected ") else f"{name} {match.group(2)}"
+        problem = "needs a value after it" if match.group(2).startswith("expected ") else match.group(2)
+        return f"{name} {problem}"
     return message
 
 

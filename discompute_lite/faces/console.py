@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from typing import Any
@@ -31,7 +30,8 @@ class Console:
         self._out = out if out is not None else sys.stdout
         self._err = err if err is not None else sys.stderr
         self._has_progress = False
-        self.width = max(NARROWEST, shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns or DEFAULT_WIDTH)
+        #: Columns of standard output.
+        self.width = width_of(self._out)
 
     def print(self, text: str = "", style: str = "") -> None:
         """Write one line of the result to standard output; on a terminal it is broken where it would not fit."""
@@ -64,10 +64,11 @@ class Console:
         """Draw a bar over the last one; only on a terminal, and not when quiet or for programs."""
         if self.is_quiet or self.is_json or not is_terminal(self._err):
             return
-        room = max(8, min(30, self.width - len(text) - 10))
+        width = width_of(self._err)
+        room = max(8, min(30, width - len(text) - 10))
         filled = int(room * min(1.0, max(0.0, share)))
         bar = "█" * filled + "░" * (room - filled)
-        line = f"{bar} {share * 100:3.0f} % {text}"[: self.width - 1]
+        line = f"{bar} {share * 100:3.0f} % {text}"[: width - 1]
         write_text(self._err, f"\r\x1b[K{line}")
         self._has_progress = True
 
@@ -84,11 +85,12 @@ class Console:
 
     def _fitted(self, stream: Any, text: str) -> str:
         """Return a line broken to the terminal's width, what follows indented below it."""
-        if len(text) <= self.width or not is_terminal(stream):
+        if not is_terminal(stream) or len(text) <= width_of(stream):
             return text
-        indent = " " * min(len(text) - len(text.lstrip()) + 2, self.width // 2)
+        width = width_of(stream)
+        indent = " " * min(len(text) - len(text.lstrip()) + 2, width // 2)
         return "\n".join(textwrap.wrap(
-            text, self.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         ))
 
 
@@ -117,6 +119,18 @@ def _let_go(stream: Any) -> None:
         os.close(nowhere)
     except (OSError, AttributeError, ValueError):
         pass
+
+
+def width_of(stream: Any) -> int:
+    """Return the columns of a stream: COLUMNS if set, else its terminal's, else a usual number."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return max(NARROWEST, int(told))
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except (OSError, AttributeError, ValueError):
+        columns = 0
+    return max(NARROWEST, columns or DEFAULT_WIDTH)
 
 
 def printable(text: str) -> str:

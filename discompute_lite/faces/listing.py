@@ -14,6 +14,9 @@ from ..model.device import Device, DeviceCapabilities, Hardware, short_id
 from ..model.task import ComputeTask
 from .console import printable
 
+#: The last second that `time.gmtime` knows on every system.
+YEAR_9999 = 253_402_300_799
+
 
 def device_lines(device: Device) -> List[str]:
     """Return one device in the original's block format; a line whose value is not known is left out."""
@@ -102,7 +105,7 @@ def task_lines(task: ComputeTask) -> List[str]:
 
 def moment(unix_s: int) -> str:
     """Return a time as the original prints it: RFC 3339, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s)) if unix_s > 0 else "never"
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(unix_s, YEAR_9999))) if unix_s > 0 else "never"
 
 
 def clock_time() -> str:

@@ -8,17 +8,17 @@ Read next: faces/reach.py, faces/listing.py.
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, short_id
-from ..model.errors import NotFound, Unavailable
+from ..model.errors import NotFound, SettingsError, Unavailable
 from ..model.settings import settings_rows
 from ..model.version import VERSION
 from ..net.client import call_once, looks_like_address
-from ..run import LocalNode, describe_this_device
-from .command import JSON_FLAG, Context, argument, command
-from .console import Console, printable
+from ..run import LocalNode, describe_this_device, is_this_machine_only
+from .command import JSON_FLAG, Context, argument, command, wait_seconds
+from .console import Console, printable, program_name
 from .listing import clock_time, hardware_lines, listing
 from .quick import version_text
 from .reach import Reach, choose_device
@@ -53,7 +53,7 @@ def start_command(context: Context) -> int:
         context.settings, tell=lambda kind, text: tell(kind, text) if ready else early.append((kind, text))
     )
     local.start()
-    restore = local.stop_on_signals()
+    signals = local.stop_on_signals()
     try:
         _say_ready(console, local)
         ready = True
@@ -61,7 +61,7 @@ def start_command(context: Context) -> int:
             tell(kind, text)
         local.run()
     finally:
-        restore()
+        signals.restore()
     if not console.is_json:
         console.note("stopped")
     return 0
@@ -69,34 +69,45 @@ def start_command(context: Context) -> int:
 
 def _say_ready(console: Console, local: LocalNode) -> None:
     device = local.node.own_device()
-    if console.is_json:
-        console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
-        return
-    capabilities = device.capabilities
+    try:
+        if console.is_json:
+            console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
+            return
+        console.print(f"discompute-lite {VERSION}", "strong")
+        for name, text in _ready_facts(local, device):
+            console.print(f"  {name:9} {text}")
+        console.print("Ready. Press Ctrl-C to stop.", "good")
+    except (OSError, ValueError):
+        pass  # As in `tell`.
+
+
+def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
+    capabilities, bind = device.capabilities, local.settings.bind
     what = [item for item in (local.hardware.model or device.type, capabilities.chip) if item]
-    console.print(f"discompute-lite {VERSION}", "strong")
-    console.print(f"  Name:     {printable(device.name)}")
-    console.print(f"  Device:   {short_id(device.id)}")
-    console.print(f"  Address:  {device.address}")
-    console.print(f"  Hardware: {', '.join(dict.fromkeys(what))}")
-    console.print(f"            {capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots")
-    console.print("  State:    alone: lists devices, takes messages, runs nobody's code but yours")
-    if local.settings.bind == "all":
-        console.print("  Join it:  devices on this network find it by themselves; from elsewhere:")
-        console.print(f"            python3 -m discompute_lite start --peers {device.address}")
-    else:
-        console.print(f"  Join it:  only from this machine (--bind {local.settings.bind})")
-    console.print("Ready. Press Ctrl-C to stop.", "good")
+    facts = [
+        ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", device.address),
+        ("Hardware:", ", ".join(dict.fromkeys(what))),
+        ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
+        ("State:", "alone: lists devices, takes messages, runs nobody's code but yours"),
+    ]
+    if is_this_machine_only(bind):
+        return [*facts, ("Join it:", f"only from this machine (--bind {bind})")]
+    return [
+        *facts, ("Join it:", "devices on this network find it by themselves; from elsewhere:"),
+        ("", f"python3 -m discompute_lite start --peers {device.address}"),
+    ]
 
 
-@command("info", JSON_FLAG, argument("--bench", action="store_true", help="measure this device's speed too (about 1 s)"))
+@command(
+    "info", JSON_FLAG, argument("--bench", action="store_true", help="measure this device's speed too (about 1 s)")
+)
 def info_command(context: Context) -> int:
     """Show this device's capabilities."""
     facts = describe_this_device(context.settings, with_bench=context.arguments.bench)
     if context.console.is_json:
         context.console.json({
             "id": facts.id, "name": facts.name, "hardware": to_json(facts.hardware), "measured": facts.measured,
-            "active_limits": facts.limits, "version": VERSION,
+            "limits_for_tasks": facts.limits, "version": VERSION,
         })
         return 0
     for line in hardware_lines(facts.hardware, facts.name, facts.id, facts.measured):
@@ -105,13 +116,16 @@ def info_command(context: Context) -> int:
         context.console.note("not measured yet: info --bench measures it, and a node does so when it is idle")
     context.console.print("  Limits for tasks:")
     for name, value in facts.limits.items():
-        context.console.print(f"    {name}: {value}")
+        context.console.print(f"    {name[0].upper()}{name[1:]}: {value}")
     return 0
 
 
 @command(
     "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C"),
-    argument("--wait", type=float, metavar="S", help="seconds to look around first (default 1.5 where no node runs here)"),
+    argument(
+        "--wait", type=wait_seconds(), metavar="S",
+        help="seconds to look around first (default 1.5 where no node runs here, else 0)",
+    ),
 )
 def list_command(context: Context) -> int:
     """List the devices on the network, this one first."""
@@ -124,7 +138,7 @@ def list_command(context: Context) -> int:
             time.sleep(WATCH_S)
             devices = reach.devices()
         if reach.local is not None and len(devices) == 1 and not context.console.is_json:
-            context.console.note("no other device answered; start one with: python3 -m discompute_lite start")
+            context.console.note(f"no other device answered; start one with: {program_name()} start")
     return 0
 
 
@@ -141,8 +155,11 @@ def _show_devices(console: Console, devices: List[Device]) -> None:
 def send_command(context: Context) -> int:
     """Send a message to a device; print its acknowledgement."""
     wanted, text = context.arguments.device, " ".join(context.arguments.text)
-    params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8")}
+    if not wanted.strip():
+        raise SettingsError("DEVICE is empty; give an id, its beginning, a name, or host:port")
+    params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8", "replace")}
     with Reach(context.settings) as reach:
+        params["from_device_id"] = reach.devices()[0].id
         try:
             device = _find_device(reach, wanted)
             answer = reach.call("SendMessage", {**params, "to_device_id": device.id})
@@ -150,8 +167,7 @@ def send_command(context: Context) -> int:
         except NotFound:
             if not looks_like_address(wanted):
                 raise
-            own = reach.devices()[0]
-            answer = call_once(wanted, "SendMessage", {**params, "from_device_id": own.id})
+            answer = call_once(wanted, "SendMessage", params)
             name = wanted
     if not answer.get("success"):
         raise Unavailable(f"{name} did not take the message: {answer.get('message', '')}")
@@ -183,7 +199,7 @@ def config_command(context: Context) -> int:
         context.console.json([{"setting": key, "value": value, "source": source} for key, value, source in rows])
         return 0
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    value_width = min(widths[1], max(10, context.console.width - widths[0] - 24))
+    value_width = min(widths[1], max(10, context.console.width - widths[0] - 30))
     for key, value, source in rows:
         context.console.print(f"{key:{widths[0]}}  {printable(value):{value_width}}  {printable(source)}")
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pprint
+import re
 import time
 from typing import Any, Dict, List
 
@@ -20,7 +21,7 @@ from ..model.task import ComputeTask, SubTask, TaskState
 from ..tasks.jobs import job_arguments, job_task_data, parse_job
 from ..tasks.types import TASK_TYPES
 from ..tasks.values import dump_value, load_value
-from .command import JSON_FLAG, Context, argument, command
+from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable
 from .listing import task_lines
 from .reach import Reach
@@ -30,14 +31,18 @@ TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
 TASK_WATCH_S = 1.0
+#: A line of a traceback in a job: the file's name, without the start of its hash; line; function.
+_PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)')
+#: What people are used to writing at the end, where the job's own arguments are.
+SUBMIT_FLAGS = ("--json", "--detach", "--debug", "-q", "--quiet", "-v", "--verbose")
 TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning of it")
 
 
 @command(
     "submit", argument("--detach", action="store_true", help="print the task's id and leave it with the running node"),
-    argument("--max-devices", type=int, default=0, metavar="N", help="use at most so many devices"),
-    argument("--subtasks", type=int, default=0, metavar="N", help="split into about so many pieces"),
-    argument("--priority", type=int, default=5, metavar="1-10", choices=range(1, 11), help="higher goes first"), JSON_FLAG,
+    argument("--max-devices", type=whole_number(1, 4096), default=0, metavar="N", help="use at most so many devices"),
+    argument("--subtasks", type=whole_number(1, 4096), default=0, metavar="N", help="split into about so many pieces"),
+    argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"), JSON_FLAG,
     argument("file", metavar="FILE.py", help="a job file, or the name of a built-in task type"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --bound 1000"),
 )
@@ -49,7 +54,9 @@ def submit_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
-        reach.look_around(None)
+        devices = reach.look_around(None)
+        if devices[1:] and not context.settings.control_token:
+            context.console.note("alone: other devices are not paired with this one, so this machine works by itself")
         answer = reach.call(
             "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
             timeout_s=120.0,
@@ -58,11 +65,14 @@ def submit_command(context: Context) -> int:
             raise TaskRejected(answer.get("message", "the task was refused"))
         task_id = answer["task_id"]
         if arguments.detach:
-            context.console.print(task_id)
+            if context.console.is_json:
+                context.console.json({"task_id": task_id})
+            else:
+                context.console.print(task_id)
             return 0
         try:
             value = _follow(reach, context.console, task_id)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):
             reach.call("CancelTask", {"task_id": task_id})
             raise
     _show_value(context.console, task_id, value)
@@ -88,8 +98,22 @@ def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
         raise SettingsError(f"{file} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); check its permissions") from None
-    parse_job(source, name)
-    return {"task_type": "job", "task_data": job_task_data(source, name, job_arguments(source, words)), "metadata": {"name": name}}
+    try:
+        parse_job(source, name)
+    except TaskRejected as error:
+        raise TaskRejected(f"{error.message}; mend the file and submit it again") from None
+    data = job_task_data(source, name, _read_words(source, words, name))
+    return {"task_type": "job", "task_data": data, "metadata": {"name": name}}
+
+
+def _read_words(source: str, words: List[str], name: str) -> Dict[str, Any]:
+    """Return the job's arguments; a wrong one is the command line's fault, not the job's."""
+    try:
+        return job_arguments(source, words, name)
+    except TaskRejected as error:
+        ours = [word for word in words if word in SUBMIT_FLAGS]
+        hint = f"; submit's own flags stand before the file: submit {ours[0]} {name}" if ours else ""
+        raise SettingsError(f"{error.message}{hint}") from None
 
 
 def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
@@ -98,7 +122,7 @@ def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
     source = "def split(" + ", ".join(
         f"{parameter}: {kind} = {default!r}" for parameter, (kind, default, _) in task_type.parameters.items()
     ) + "): ...\ndef work(part): ...\n"
-    return job_arguments(source, words)
+    return _read_words(source, words, name)
 
 
 def _follow(reach: Reach, console: Console, task_id: str) -> Any:
@@ -118,12 +142,20 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
             console.end_progress()
             return load_value(from_json(bytes, answer["result_data"]))
         if state == TaskState.FAILED.value:
-            raise TaskFailed(answer["message"])
+            raise TaskFailed(_with_place(answer["message"]))
         if state == TaskState.CANCELLED.value:
             raise TaskCancelled(answer["message"])
         status = reach.call("GetTaskStatus", {"task_id": task_id})
         devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
         console.progress(status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work")
+
+
+def _with_place(message: str) -> str:
+    """Return a failure's message, the place in the person's own code moved into its first line."""
+    first, _, rest = message.partition("\n")
+    places = _PLACE.findall(rest)
+    where = f" ({places[-1][0]}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
+    return f"{first.rstrip('.')}{where}; mend the job and submit it again" + (f"\n{rest}" if rest else "")
 
 
 def _show_output(console: Console, part: SubTask) -> None:
@@ -134,10 +166,9 @@ def _show_output(console: Console, part: SubTask) -> None:
 def _show_value(console: Console, task_id: str, value: Any) -> None:
     if console.is_json:
         console.json({"task_id": task_id, "state": "COMPLETED", "result": _as_tagged_json(value)})
-    elif isinstance(value, str):
-        console.print(value)
     elif value is not None:
-        console.print(pprint.pformat(value, width=console.width, sort_dicts=False))
+        is_text = isinstance(value, str)
+        console.result(value if is_text else pprint.pformat(value, width=console.width, sort_dicts=False))
 
 
 def _as_tagged_json(value: Any) -> Any:
@@ -147,7 +178,8 @@ def _as_tagged_json(value: Any) -> Any:
 
 def _find_task(reach: Reach, wanted: str) -> ComputeTask:
     tasks = [from_json(ComputeTask, item) for item in reach.call("ListTasks", {})["tasks"]]
-    found = [task for task in tasks if task.task_id == wanted] or [task for task in tasks if task.task_id.startswith(wanted)]
+    found = [task for task in tasks if task.task_id == wanted]
+    found = found or [task for task in tasks if wanted and task.task_id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -155,8 +187,10 @@ def _find_task(reach: Reach, wanted: str) -> ComputeTask:
     raise NotFound(f"no task is called {wanted!r} on this machine's node; `tasks` lists them")
 
 
-@command("status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG,
-         argument("--watch", action="store_true", help="keep showing until the task is over"))
+@command(
+    "status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG,
+    argument("--watch", action="store_true", help="keep showing until the task is over"),
+)
 def status_command(context: Context) -> int:
     """Show how far a task is: percentage, subtasks, devices, expected end."""
     if context.arguments.task is None:
@@ -180,11 +214,14 @@ def _show_status(console: Console, answer: Dict[str, Any]) -> None:
     counts: Dict[str, int] = {}
     for subtask in answer["subtasks"]:
         counts[subtask["status"]] = counts.get(subtask["status"], 0) + 1
-    console.print(f"Task {task.task_id}: {task.lite.get('state', '')}, {answer['completion_percentage']:.1f} %", "strong")
+    state = task.lite.get("state", "")
+    console.print(f"Task {task.task_id}: {state}, {answer['completion_percentage']:.1f} %", "strong")
     message = answer["lite"].get("message", "")
     if message:
-        console.print(f"  {printable(message, keep_lines=True)}")
-    console.print("  Subtasks: " + (", ".join(f"{count} {name.lower()}" for name, count in counts.items()) or "none yet"))
+        for line in message.splitlines():
+            console.print(f"  {printable(line)}")
+    shares = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
+    console.print(f"  Subtasks: {shares or 'none yet'}")
     for device_id, count in answer["lite"].get("devices", {}).items():
         console.print(f"    {short_id(device_id)}: {count} done")
     expected = answer["estimated_completion_time"] - time.time()
@@ -226,8 +263,10 @@ def cancel_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         task_id = _find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
+    if not answer["success"]:
+        raise NotFound(f"there is nothing to cancel: {answer['message']}")
     if context.console.is_json:
         context.console.json({"task_id": task_id, **answer})
     else:
         context.console.print(f"{task_id}: {printable(answer['message'])}")
-    return 0 if answer["success"] else 3
+    return 0

@@ -23,7 +23,7 @@ class Limits:
     line_bytes: int = 1 * MIB
     #: Attachments of one message: bounds the bookkeeping of a message. Beyond: TooLarge, close. (wire/framing)
     attachments: int = 256
-    #: Line and attachments together. Beyond: TooLarge, close, nothing allocated. (wire/framing)
+    #: Attachments of one message together. Beyond: TooLarge, close, nothing allocated. (wire/framing)
     message_bytes: int = 1 * GIB
     #: JSON nesting. CPython's own parser gives up near 1,000; nobody needs 64. Beyond: ParseError, close.
     #: (wire/framing)

@@ -40,6 +40,8 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
         try:
             return _listen(host, choice)
         except OSError as error:
+            if error_name(error) == "EACCES" and 0 < choice < 1024:
+                raise SettingsError(f"port {choice} is for the system's programs; choose one from 1024 on") from None
             if error_name(error) not in ("EADDRINUSE", "EACCES", "WSAEADDRINUSE", "WSAEACCES"):
                 raise SettingsError(
                     f"cannot listen on {host or 'any address'}: {error_name(error)}; give one of this machine's"

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Deque, Dict, List
+from typing import Any, Deque, Dict, List
 
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState
-from .methods import GetTaskResultAnswer, GetTaskStatusAnswer
+from .methods import GetTaskResultAnswer, GetTaskStatusAnswer, SubmitTaskAnswer
 from .ports import Later
 
+#: Subtasks that one answer lists, some 500 bytes each: a line has 1 MiB.
+LISTED_SUBTASKS = 1024
+#: Parts of a result in one answer, each perhaps an attachment, of which a message has 256; and so many characters of
+#: what they printed, or a few more.
+PARTS_TOLD, OUTPUT_TOLD_CHARS = 100, 64 * 1024
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
 
@@ -33,6 +38,8 @@ class CoordinatedTask:
         #: Subtasks with a result; equals the number of COMPLETED ones.
         self.completed = 0
         self.result_data = b""
+        #: The executor's future while the task is split or merged, else None.
+        self.running: Any = None
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
         self.finished_at = 0.0
@@ -51,6 +58,46 @@ class CoordinatedTask:
             return 100.0
         return 99.9 * self.completed / len(self.subtasks) if self.subtasks else 0.0
 
+    # ---- what its coordinator does to it ------------------------------------------------------------
+
+    def begin(self, index: int, device_id: str, wall_now: float) -> None:
+        """A subtask is given to a device."""
+        self.subtasks[index] = replace(
+            self.subtasks[index], status=SubTaskStatus.RUNNING, assigned_device_id=device_id, started_at=int(wall_now)
+        )
+
+    def accept(self, index: int, device_id: str, done: SubTask, wall_now: float) -> None:
+        """A subtask has its one result."""
+        self.subtasks[index] = replace(
+            self.subtasks[index], status=SubTaskStatus.COMPLETED, assigned_device_id=device_id, subtask_data=b"",
+            completed_at=int(wall_now), result_data=bytes(done.result_data), error_message="",
+            lite={key: done.lite[key] for key in ("seconds", "output") if key in done.lite},
+        )
+        self.completed += 1
+
+    def fail(self, index: int, reason: str) -> None:
+        """A subtask has ended the whole task."""
+        self.subtasks[index] = replace(self.subtasks[index], status=SubTaskStatus.FAILED, error_message=reason)
+
+    def close(self, state: TaskState, message: str, wall_now: float) -> None:
+        """The task is over; what went into it, which may be large, is kept no longer."""
+        self.state, self.message, self.finished_at = state, message, wall_now
+        self.task = replace(self.task, task_data=b"")
+        ended = (SubTaskStatus.COMPLETED, SubTaskStatus.FAILED)
+        self.subtasks = [
+            replace(subtask, subtask_data=b"", status=subtask.status if subtask.status in ended
+                    else SubTaskStatus.CANCELLED)
+            for subtask in self.subtasks
+        ]
+
+    # ---- how it is told ---------------------------------------------------------------------------
+
+    def submitted(self) -> SubmitTaskAnswer:
+        """Answer its submission, once it is known how it was split."""
+        failed = self.state in (TaskState.FAILED, TaskState.CANCELLED) and not self.subtasks
+        message = self.message if failed else f"{len(self.subtasks)} subtasks"
+        return SubmitTaskAnswer(not failed, message, self.task.task_id, self.listed())
+
     def described(self) -> ComputeTask:
         """Return the task as it is told: without its data, with its state."""
         lite = {**self.task.lite, "state": self.state.value, "percentage": round(self.percentage(), 1),
@@ -60,26 +107,35 @@ class CoordinatedTask:
         return replace(self.task, task_data=b"", lite=lite)
 
     def listed(self) -> List[SubTask]:
-        """Return the subtasks as they are told: without their data and results."""
-        return [replace(subtask, subtask_data=b"", result_data=b"") for subtask in self.subtasks]
+        """Return the first subtasks as they are told: without their data, results and what they printed."""
+        return [
+            replace(subtask, subtask_data=b"", result_data=b"",
+                    lite={key: value for key, value in subtask.lite.items() if key != "output"})
+            for subtask in self.subtasks[:LISTED_SUBTASKS]
+        ]
 
     def status(self, wall_now: float) -> GetTaskStatusAnswer:
         """Say how far it is, where its subtasks are and what happened to it."""
         by_device: Dict[str, int] = {}
+        counts: Dict[str, int] = {}
         for subtask in self.subtasks:
+            counts[subtask.status.value] = counts.get(subtask.status.value, 0) + 1
             if subtask.status is SubTaskStatus.COMPLETED:
                 by_device[subtask.assigned_device_id] = by_device.get(subtask.assigned_device_id, 0) + 1
-        lite = {"message": self.message, "story": list(self.story), "devices": by_device}
+        lite = {"message": self.message, "story": list(self.story), "devices": by_device, "counts": counts}
         return GetTaskStatusAnswer(
             True, self.described(), self.listed(), self.percentage(), self.expected_end(wall_now), lite
         )
 
     def result_from(self, from_index: int) -> GetTaskResultAnswer:
-        """Return the merged result and the parts from `from_index` on that are there."""
+        """Return the merged result and the parts from `from_index` on that are there, as many as one answer carries."""
         parts: List[SubTask] = []
+        printed = 0
         for subtask in self.subtasks[max(0, from_index):]:
-            if subtask.status is not SubTaskStatus.COMPLETED:
+            is_full = len(parts) >= PARTS_TOLD or printed >= OUTPUT_TOLD_CHARS
+            if is_full or subtask.status is not SubTaskStatus.COMPLETED:
                 break
+            printed += len(str(subtask.lite.get("output", "")))
             parts.append(subtask)
         message = self.message or f"{self.completed} of {len(self.subtasks)} subtasks are done"
         return GetTaskResultAnswer(

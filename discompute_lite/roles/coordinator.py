@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from ..core.events import (
     AcceptResult, AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, EndCancelled, FailTask,
@@ -19,8 +19,8 @@ from ..core.events import (
 from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, Forbidden, LinkError, NotFound, Unauthenticated, Unavailable
-from ..model.task import ComputeTask, SubTask, SubTaskStatus, TaskState
+from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
+from ..model.task import ComputeTask, SubTask, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import WorkOutcome, WorkRequest, merge_data, split_parts
 from .coordinated import CoordinatedTask
@@ -78,7 +78,7 @@ class Coordinator:
         request = WorkRequest(
             phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id, target=wanted
         )
-        self._run_here(request, lambda outcome: self._split_done(record, outcome))
+        self._run_here(record, request, self._split_done)
         return later
 
     def status(self, task_id: str) -> GetTaskStatusAnswer:
@@ -169,10 +169,15 @@ class Coordinator:
 
     def _problem_with(self, task: ComputeTask) -> str:
         limits = self._node.settings_limits
+        if self._is_stopping:
+            raise Unavailable("this node is shutting down; submit to another one", {"retry_after": 5.0})
         if task.task_type not in TASK_TYPES:
             return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
         if len(task.task_id) > 64 or "/" in task.task_id:
             return "a task_id has at most 64 characters, and no slash"
+        if task.task_id and self.scheduler.task(task.task_id) is not None:
+            # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
+            return "a task of this id has ended here and its result is not kept any more; submit it under another id"
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:
             raise Unavailable(f"{limits.tasks} tasks are under way here; wait for one to end", {"retry_after": 5.0})
         return ""
@@ -207,11 +212,8 @@ class Coordinator:
     def _answer_submit(self, later: Later, record: CoordinatedTask) -> None:
         if record.state is TaskState.PENDING:
             record.splitting.append(later)
-            return
-        failed = record.state is TaskState.FAILED and not record.subtasks
-        listed = record.listed()
-        message = record.message if failed else f"{len(listed)} subtasks"
-        later.resolve(SubmitTaskAnswer(not failed, message, record.task.task_id, listed))
+        else:
+            later.resolve(record.submitted())
 
     def _merge(self, record: CoordinatedTask) -> None:
         results = [subtask.result_data for subtask in record.subtasks]
@@ -219,7 +221,7 @@ class Coordinator:
             phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
             attempt_id=record.task.task_id,
         )
-        self._run_here(request, lambda outcome: self._merged(record, outcome))
+        self._run_here(record, request, self._merged)
 
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
@@ -231,15 +233,10 @@ class Coordinator:
             self._end(record, TaskState.FAILED, f"its results could not be merged: {outcome.error}")
 
     def _end(self, record: CoordinatedTask, state: TaskState, message: str) -> None:
-        record.state, record.message = state, message
-        record.finished_at = self._node.wall()
+        record.close(state, message, self._node.wall())
         self._tell(record, f"{state.value.lower()}{': ' + message.splitlines()[0] if message else ''}")
-        if state is not TaskState.COMPLETED:
-            record.subtasks = [
-                subtask if subtask.status in (SubTaskStatus.COMPLETED, SubTaskStatus.FAILED)
-                else replace(subtask, status=SubTaskStatus.CANCELLED)
-                for subtask in record.subtasks
-            ]
+        if record.running is not None:
+            record.running.stop(f"its task is {state.value.lower()}")
         self._finished.append(record.task.task_id)
         while len(self._finished) > self._node.settings_limits.finished_tasks:
             self._records.pop(self._finished.popleft(), None)
@@ -267,11 +264,7 @@ class Coordinator:
             self._apply(Tick())
 
     def _start(self, action: StartAttempt) -> None:
-        record = self._records[action.task_id]
-        record.subtasks[action.index] = replace(
-            record.subtasks[action.index], status=SubTaskStatus.RUNNING, assigned_device_id=action.device_id,
-            started_at=int(self._node.wall()),
-        )
+        self._records[action.task_id].begin(action.index, action.device_id, self._node.wall())
         self._sent[action.attempt_id] = action
         self._sent_by_device[action.device_id] = self._sent_by_device.get(action.device_id, 0) + 1
         self._node.discovery.work_began(action.device_id)
@@ -286,16 +279,22 @@ class Coordinator:
                 lambda result, error: self._node.clock.post(self._answered, action, result, error)
             )
             return
+        link = self._node.link_for_work(action.device_id)
+        if link is None:
+            # It was there when the device was chosen: it comes back (`link_opened`), or the lease ends.
+            return
         params = {"subtask": to_json(subtask), "executing_device_id": action.device_id}
-        self._node.discovery.call(
-            action.device_id, "ExecuteSubtask", params, lambda result, error: self._answered(action, result, error)
-        )
+        link.call("ExecuteSubtask", params, lambda result, error: self._answered(action, result, error))
 
     def _answered(self, action: StartAttempt, result: Any, error: Optional[DiscomputeError]) -> None:
-        sent = self._sent.get(action.attempt_id)
-        if sent is None or self._is_stopping:
+        if self._is_stopping:
             return
-        if isinstance(error, (NotFound, LinkError)) and action.device_id != self._node.id:
+        if error is None:
+            # It is here, wanted or not: nobody will ask for it again.
+            self._acknowledge(action)
+        if action.attempt_id not in self._sent:
+            return
+        if isinstance(error, LinkError) and action.device_id != self._node.id:
             # The attempt may still run there: the registry finds out whether the device does, and either
             # `link_opened` asks again or `device_lost` gives it up.
             return
@@ -311,9 +310,6 @@ class Coordinator:
         except DiscomputeError as problem:
             self._apply(AttemptFailed(action.attempt_id, "device", problem.message))
             return
-        self._to_acknowledge.setdefault(action.device_id, []).append(action.attempt_id)
-        if action.device_id == self._node.id:
-            self._node.worker.acknowledged(self.acknowledgements_for(action.device_id))
         done = answer.completed_subtask
         record = self._records.get(action.task_id)
         if answer.success and record is not None:
@@ -325,26 +321,28 @@ class Coordinator:
             blame = blame if blame in ("task", "refused") else "device"
             self._apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
 
+    def _acknowledge(self, action: StartAttempt) -> None:
+        if action.device_id == self._node.id:
+            self._node.worker.acknowledged(self._node.id, [action.attempt_id])
+        else:
+            self._to_acknowledge.setdefault(action.device_id, []).append(action.attempt_id)
+
     def _accept(self, action: AcceptResult) -> None:
         record = self._records[action.task_id]
         attempt_id, done = self._arrived
         assert attempt_id == action.attempt_id, "a result is accepted when it arrives, and at no other time"
-        record.subtasks[action.index] = replace(
-            record.subtasks[action.index], status=SubTaskStatus.COMPLETED, assigned_device_id=action.device_id,
-            completed_at=int(self._node.wall()), result_data=bytes(done.result_data), error_message="",
-            subtask_data=b"", lite={key: done.lite[key] for key in ("seconds", "output") if key in done.lite},
-        )
-        record.completed += 1
+        record.accept(action.index, action.device_id, done, self._node.wall())
+        self._arrived = ("", SubTask())
         self._wake_watchers(record)
 
     def _stop(self, action: StopAttempt) -> None:
         self._no_longer_sent(action.attempt_id)
         if action.device_id == self._node.id:
-            self._node.worker.cancel(action.attempt_id)
-        else:
-            self._node.discovery.call(
-                action.device_id, "CancelTask", {"attempt": action.attempt_id}, lambda result, error: None
-            )
+            self._node.worker.cancel(self._node.id, action.attempt_id)
+            return
+        link = self._node.link_for_work(action.device_id)
+        if link is not None:
+            link.call("CancelTask", {"attempt": action.attempt_id}, lambda result, error: None)
 
     def _no_longer_sent(self, attempt_id: str) -> None:
         sent = self._sent.pop(attempt_id, None)
@@ -359,9 +357,7 @@ class Coordinator:
     def _fail(self, action: FailTask) -> None:
         record = self._records[action.task_id]
         if action.index >= 0:
-            record.subtasks[action.index] = replace(
-                record.subtasks[action.index], status=SubTaskStatus.FAILED, error_message=action.reason
-            )
+            record.fail(action.index, action.reason)
         self._end(record, TaskState.FAILED, action.reason)
 
     def _end_cancelled(self, action: EndCancelled) -> None:
@@ -373,16 +369,22 @@ class Coordinator:
             self._tell(record, action.text)
 
     #: What is done for each wish of the scheduler.
-    _OBEY = {
+    _OBEY: Dict[type, Callable[..., None]] = {
         StartAttempt: _start, StopAttempt: _stop, AcceptResult: _accept, FinishTask: _finish, FailTask: _fail,
         EndCancelled: _end_cancelled, TellStory: _tell_story,
     }
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _run_here(self, request: WorkRequest, done: Any) -> None:
-        future = self._node.executor.submit(request)
-        future.add_done_callback(lambda future: self._node.clock.post(lambda: done(future.result())))
+    def _run_here(self, record: CoordinatedTask, request: WorkRequest, done: Any) -> None:
+        """Split or merge in a process of this device; `done(record, outcome)`."""
+
+        def ended(future: Any) -> None:
+            record.running = None
+            done(record, future.result())
+
+        record.running = self._node.executor.submit(request)
+        record.running.add_done_callback(lambda future: self._node.clock.post(ended, future))
 
     def _tell(self, record: CoordinatedTask, text: str) -> None:
         since_s = self._node.wall() - record.submitted_at

@@ -17,8 +17,9 @@ from ..core.events import (
 )
 from ..core.registry import DeviceRegistry
 from ..model.device import Device, DeviceStatus
-from ..model.errors import NotFound
+from ..model.errors import NotFound, StateError
 from .announcer import Announcer
+from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
 from .heartbeats import IDLE_BEAT_S, Heartbeats
 from .methods import Greeting
@@ -26,6 +27,10 @@ from .ports import LinkPort, OnReply
 
 #: Addresses remembered for the next start.
 REMEMBERED = 64
+#: Seconds between two tellings that our status is another: short subtasks change it a hundred times a second.
+STATE_TOLD_EVERY_S = 1.0
+#: A timer that is later than this was held up by a sleep of the machine, or of this process.
+LATE_S = 1.0
 
 
 class Discovery:
@@ -40,6 +45,9 @@ class Discovery:
         self._greeter = Greeter(node, self)
         self.heartbeats = Heartbeats(node, self)
         self._wake: Any = None
+        #: When our state was last told to everybody, and the timer that does it next.
+        self._state_told_at = -STATE_TOLD_EVERY_S
+        self._state_timer: Any = None
         self.is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------
@@ -62,10 +70,10 @@ class Discovery:
 
     # ---- what the node and its methods ask ------------------------------------------------------------
 
-    def list_devices(self, most: int) -> List[Device]:
-        """Return this device and then all known ones, at most `most`."""
+    def list_devices(self) -> List[Device]:
+        """Return this device and then all known ones, in the order in which they came."""
         wall, now = self._node.wall(), self._node.clock.now()
-        known = [device.to_device(wall, now) for device in self.registry.devices()[: most - 1]]
+        known = [device.to_device(wall, now) for device in self.registry.devices()]
         return [self._node.own_device(), *known]
 
     def link_to(self, device_id: str) -> Optional[LinkPort]:
@@ -73,7 +81,9 @@ class Discovery:
         links = self.links.get(device_id)
         return links[0] if links else None
 
-    def call(self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None) -> None:
+    def call(
+        self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None
+    ) -> None:
         """Call a device over its link; without one, `on_reply` gets `NotFound`."""
         link = self.link_to(device_id)
         if link is None:
@@ -81,33 +91,41 @@ class Discovery:
         else:
             link.call(method, params, on_reply, timeout_s=timeout_s)
 
-    def greeted(self, link: LinkPort, greeting: Greeting) -> None:
-        """Take note of a node that said Hello to us, or answered ours, and let the link be one."""
-        node_id = greeting.node_id
-        peer = self._node.peer_of(link)
-        peer.node_id, peer.boot = node_id, greeting.boot
+    def greeted(self, link: LinkPort, greeting: Greeting) -> bool:
+        """Take note of a node that said Hello to us, or answered ours; return whether the link is its from now on."""
+        node_id, boot = greeting.node_id, greeting.boot[:NAME_CHARS]
+        links, peer = self.links.get(node_id, []), self._node.peer_of(link)
+        if not peer.is_owner and any(other.peer.is_owner for other in links):
+            # Whoever only says that he is a device, while that device itself is here and showed the token, is not.
+            return False
+        peer.node_id, peer.boot = node_id, boot
         link.is_link = True
         host = link.remote_address.rpartition(":")[0]
         address = link.remote_address if link.is_dialled else f"{host}:{greeting.port}" if greeting.port else ""
-        self.links.setdefault(node_id, []).append(link)
-        self.heartbeats.begin(node_id)
-        self.apply(LinkOpened(node_id, greeting.name, address, greeting.boot, verified=False))
+        # The newest goes first: an older one may be half-open, with nobody left at its other end.
+        self.links[node_id] = [link, *links]
+        self.heartbeats.link_changed(node_id)
+        self.apply(LinkOpened(node_id, greeting.name[:NAME_CHARS], address, boot, verified=False))
+        for other in links:
+            if other.peer.boot != boot:
+                other.close("its node was restarted")
         self._node.link_opened(node_id)
         self._close_idle_links()
+        return True
 
     def register(self, link: LinkPort, device: Device) -> str:
         """Take a device's own description; return what is wrong with it, or ""."""
-        peer = link.peer
-        if not device.id or len(device.id) > 64:
-            return "a device needs an id of 1 to 64 characters"
+        peer, device = link.peer, bounded_device(device)
+        if not 1 <= len(device.id) <= ID_CHARS:
+            return f"a device needs an id of 1 to {ID_CHARS} characters"
         if peer.node_id and device.id != peer.node_id:
             return "a device may describe itself only: the id is not the one given in Hello"
         if peer.node_id:
-            self.apply(DeviceDescribed(device))
+            self.described(device)
         elif device.id != self._node.id:
             # A client written from the protocol page alone registers without a Hello: it is known as if by beacon.
             now = self._node.clock.now()
-            boot = str(device.lite.get("boot", ""))
+            boot = str(device.lite.get("boot", ""))[:NAME_CHARS]
             self.apply(BeaconHeard(device, device.address, boot, int(now * 1000), IDLE_BEAT_S, "register"))
         return ""
 
@@ -123,7 +141,7 @@ class Discovery:
             self.heartbeats.end(node_id)
             if not self.is_stopping:
                 self.apply(LinkLost(node_id, on_purpose=link.peer.is_retired))
-            self._node.link_ended(node_id)
+        self._node.link_ended(node_id)
 
     def drop_links(self, device_id: str) -> None:
         """Close what is still open to a device that is believed dead: a half-open link helps nobody."""
@@ -139,10 +157,27 @@ class Discovery:
             self.apply(GoodbyeHeard(link.peer.node_id, link.peer.boot))
 
     def own_state_changed(self) -> None:
-        """Tell everybody at once: our status, name or address is another."""
+        """Tell everybody that our status is another: at once, but no more than once in `STATE_TOLD_EVERY_S`."""
+        clock = self._node.clock
+        if self._state_timer is None:
+            when = max(clock.now(), self._state_told_at + STATE_TOLD_EVERY_S)
+            self._state_timer = clock.call_at(when, self._tell_own_state)
+
+    def _tell_own_state(self) -> None:
+        self._state_timer = None
+        if self.is_stopping:
+            return
+        self._state_told_at = self._node.clock.now()
         self._announcer.announce(False)
         for node_id in list(self.links):
             self.heartbeats.beat(node_id)
+        self._schedule()
+
+    def own_description_changed(self) -> None:
+        """Tell everybody more than heartbeats say: our slots or our measured speed are others."""
+        self.own_state_changed()
+        for node_id, links in list(self.links.items()):
+            self._greeter.register_at(links[0], node_id)
 
     def work_began(self, device_id: str) -> None:
         """Exchange heartbeats with this device often from now on."""
@@ -153,8 +188,13 @@ class Discovery:
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""
         is_reachable = device.address and device.status is not DeviceStatus.OFFLINE and not device.lite.get("foreign")
-        if device.id and device.id != self._node.id and is_reachable:
-            self.apply(DeviceTold(device, by))
+        if 1 <= len(device.id) <= ID_CHARS and device.id != self._node.id and is_reachable:
+            self.apply(DeviceTold(bounded_device(device), by))
+
+    def described(self, device: Device) -> None:
+        """A device described itself over its own link."""
+        self.apply(DeviceDescribed(bounded_device(device)))
+        self._node.device_described(device.id)
 
     # ---- inside -----------------------------------------------------------------------------------
 
@@ -179,10 +219,12 @@ class Discovery:
             self._wake = (due, self._node.clock.call_at(due, self._woken))
 
     def _woken(self) -> None:
-        self._wake = None
+        now = self._node.clock.now()
+        late_s, self._wake = now - self._wake[0], None
         if self.is_stopping:
             return
-        now = self._node.clock.now()
+        if late_s > LATE_S:
+            self.heartbeats.forgive(late_s)
         self.heartbeats.send_due(now)
         self.apply(Tick())
 
@@ -201,5 +243,10 @@ class Discovery:
             address for device in self.registry.devices() if device.linked
             for address in self.registry.addresses(device.device_id)[:1]
         ]
-        if addresses:
+        if not addresses:
+            return
+        try:
             self._node.store.write_json("peers.json", {"addresses": addresses[:REMEMBERED]})
+        except StateError as error:
+            # The goodbyes are still to be said.
+            self._node.tell("warning", error.message)

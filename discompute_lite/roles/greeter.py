@@ -7,12 +7,14 @@ Read next: roles/discovery.py.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Optional, Sequence, Set
 
-from ..core.events import AddressFailed, DeviceDescribed, DeviceTold, RoundTripMeasured
+from ..core.events import AddressFailed, LinkOpened, RoundTripMeasured
 from ..model.codec import from_json, to_json
 from ..model.device import Device
 from ..model.errors import DiscomputeError, ProtocolError
+from .bounds import ID_CHARS
 from .methods import Greeting, RegisterDeviceAnswer
 from .ports import LinkPort
 
@@ -24,6 +26,20 @@ GREETING_S = 5.0
 USUAL_PORT = 8080
 
 
+@dataclass(frozen=True)
+class DialledHello:
+    """Hold one Hello of ours that waits for its answer."""
+
+    link: LinkPort
+    address: str
+    #: Who is expected there, "" for whoever answers.
+    device_id: str
+    #: Monotonic.
+    sent_at: float
+    #: Told once how it ended.
+    done: Callable[[Optional[DiscomputeError]], None]
+
+
 class Greeter:
     """Open the links of one node."""
 
@@ -31,7 +47,9 @@ class Greeter:
         self._node = node
         self._discovery = discovery
         #: Addresses being dialled without knowing whose they are.
-        self._seeds_dialled: Dict[str, bool] = {}
+        self._seeds_dialled: Set[str] = set()
+        #: address -> who answered there last: a name, or an address without a port, is no link's own address.
+        self._answered_by: Dict[str, str] = {}
 
     def greet_seeds(self) -> None:
         """Say Hello where somebody may be: given and remembered addresses, and on loopback the neighbours."""
@@ -40,11 +58,16 @@ class Greeter:
         nobody = not self._discovery.links
         for address in self._node.seeds(nobody):
             if address not in self._seeds_dialled and not self._has_link_to(address):
-                self._seeds_dialled[address] = True
-                self._dial(address, "", lambda error, address=address: self._seeds_dialled.pop(address, None))
+                self._seeds_dialled.add(address)
+                self._dial(address, "", self._seed_ended(address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
 
+    def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
+        return lambda error: self._seeds_dialled.discard(address)
+
     def _has_link_to(self, address: str) -> bool:
+        if self._answered_by.get(address, "") in (self._node.id, *self._discovery.links):
+            return True
         return any(link.remote_address == address for links in self._discovery.links.values() for link in links)
 
     def dial_device(self, device_id: str, addresses: Sequence[str]) -> None:
@@ -68,45 +91,54 @@ class Greeter:
                     link.close("stopping")
                 done(error)
                 return
-            sent_at = self._node.clock.now()
+            hello = DialledHello(link, address, device_id, self._node.clock.now(), done)
             link.call(
                 "Hello", to_json(self._node.greeting_for(link)),
-                lambda result, error: self._hello_answered(link, device_id, (result, error), sent_at, done),
-                timeout_s=GREETING_S,
+                lambda result, error: self._hello_answered(hello, result, error), timeout_s=GREETING_S,
             )
 
         self._node.dialler.open(address, USUAL_PORT, connected)
 
-    def _hello_answered(
-        self, link: LinkPort, device_id: str, reply: Tuple[Any, Optional[DiscomputeError]], sent_at: float,
-        done: Callable[[Optional[DiscomputeError]], None],
-    ) -> None:
-        result, error = reply
+    def _hello_answered(self, hello: DialledHello, result: Any, error: Optional[DiscomputeError]) -> None:
+        link = hello.link
         try:
             if error is not None:
                 raise error
             greeting = from_json(Greeting, result, "the answer to Hello")
-            if not 1 <= len(greeting.node_id) <= 64:
+            if not 1 <= len(greeting.node_id) <= ID_CHARS:
                 raise ProtocolError("the answer to Hello names no node")
         except DiscomputeError as problem:
             link.close("no Hello")
-            done(problem)
+            hello.done(problem)
             return
-        is_other = bool(device_id) and greeting.node_id != device_id
-        if greeting.node_id == self._node.id or is_other:
+        node_id = greeting.node_id
+        if not hello.device_id:
+            self._answered_by[hello.address] = node_id
+        is_other = node_id != self._node.id and hello.device_id not in ("", node_id)
+        if node_id == self._node.id or is_other:
             link.close("another device answers here")
-            done(ProtocolError("another device answers at this address"))
-            if is_other and greeting.node_id != self._node.id:
-                self._discovery.apply(DeviceTold(Device(id=greeting.node_id, address=link.remote_address), by=greeting.node_id))
+            hello.done(ProtocolError("another device answers at this address"))
+            if is_other:
+                self._discovery.told(Device(id=node_id, address=link.remote_address), by=node_id)
+            else:
+                # Under another boot it is a copy of our state folder.
+                self._discovery.apply(LinkOpened(node_id, "", link.remote_address, greeting.boot, verified=False))
             return
         self._node.check_answered_token(link, greeting.auth)
-        self._discovery.greeted(link, greeting)
-        self._discovery.apply(RoundTripMeasured(greeting.node_id, link.remote_address, self._node.clock.now() - sent_at))
+        if self._discovery.greeted(link, greeting):
+            seconds = self._node.clock.now() - hello.sent_at
+            self._discovery.apply(RoundTripMeasured(node_id, link.remote_address, seconds))
+            self.register_at(link, node_id)
+        else:
+            link.close("nobody trusted answers here")
+        hello.done(None)
+
+    def register_at(self, link: LinkPort, node_id: str) -> None:
+        """Describe this device to the node at the other end of a link, and learn whom it knows."""
         link.call(
             "RegisterDevice", {"device": to_json(self._node.own_device())},
-            lambda result, error: self._registered(greeting.node_id, result, error), timeout_s=GREETING_S,
+            lambda result, error: self._registered(node_id, result, error), timeout_s=GREETING_S,
         )
-        done(None)
 
     def _registered(self, node_id: str, result: Any, error: Optional[DiscomputeError]) -> None:
         if error is not None or self._discovery.is_stopping:
@@ -117,6 +149,6 @@ class Greeter:
             return
         for device in answer.known_devices:
             if device.id == node_id:
-                self._discovery.apply(DeviceDescribed(device))
+                self._discovery.described(device)
             else:
                 self._discovery.told(device, node_id)

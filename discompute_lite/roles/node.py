@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional
 
 from ..core.events import (
-    DeviceReady, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
+    DeviceReady, LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted,
+    TellSuspect,
 )
 from ..core.policy import Caller, access
 from ..core.registry import DeviceRegistry
 from ..model.codec import to_json
-from ..model.device import Device, Hardware, short_id
+from ..model.device import Device, DeviceStatus, Hardware, short_id
 from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
@@ -31,7 +32,7 @@ from .coordinator import Coordinator
 from .discovery import Discovery
 from .methods import METHODS, Greeting, HelloAnswer
 from .ports import ClockAndWorld, Later, LinkPort, Peer
-from .own_device import describe_own_device, offers_of, score_of
+from .own_device import describe_own_device, offers_of, score_of, slots_of
 from .post import PostOffice
 from .web import admit_web_request, answer_web_request
 from .worker import Worker
@@ -80,6 +81,7 @@ class Node:
         self.counters: Dict[str, int] = {}
         #: The face that others see; None when something in it changed.
         self._own_device: Optional[Device] = None
+        self._told_status = DeviceStatus.AVAILABLE
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.worker = Worker(self)
         self.coordinator = Coordinator(self)
@@ -176,7 +178,10 @@ class Node:
             peer.is_owner = True
         if len(greeting.node_id) > 64:
             raise InvalidRequest("a node_id has at most 64 characters")
-        if greeting.node_id and greeting.node_id != self.id and not peer.node_id:
+        if greeting.node_id == self.id:
+            # Ourselves, by way of a seed; or, under another boot, a copy of our state folder.
+            self.discovery.apply(LinkOpened(self.id, "", link.remote_address, greeting.boot, verified=False))
+        elif greeting.node_id and not peer.node_id and peer.can_be_called:
             self.discovery.greeted(link, greeting)
         own = self.greeting_for(link)
         return HelloAnswer(own.node_id, own.name, own.version, own.port, own.boot, own.auth if greeting.node_id else "")
@@ -202,9 +207,10 @@ class Node:
 
     def load_changed(self) -> None:
         """The number of running attempts changed: so may have the status."""
-        before = self._own_device
         self._own_device = None
-        if before is not None and before.status is not describe_own_device(self, self._is_stopping).status and not self._is_stopping:
+        status = describe_own_device(self, self._is_stopping).status
+        if status is not self._told_status and not self._is_stopping:
+            self._told_status = status
             self.clock.post(self.discovery.own_state_changed)
 
     def set_measured(self, measured: Dict[str, Any]) -> None:
@@ -212,21 +218,23 @@ class Node:
         self.measured = measured
         self._own_device = None
         self._offer_own_slots()
-        self.discovery.own_state_changed()
+        self.discovery.own_description_changed()
 
     def total_slots(self) -> int:
         """Return the slots of all devices that may be given work, this one included."""
         return self.worker.allowance().slots + sum(
-            int(device.device.lite.get("slots", 0)) for device in self.discovery.registry.devices()
-            if device.present and self._may_give_work(device.device_id)
+            slots_of(device.device) for device in self.discovery.registry.devices()
+            if device.present and self.link_for_work(device.device_id) is not None
         )
 
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
         found = list(self.settings.peers)
         if "exchange" in self.settings.discovery:
-            remembered = self.store.read_json("peers.json", {}).get("addresses", [])
-            found += [address for address in remembered if isinstance(address, str)]
+            document = self.store.read_json("peers.json", {})
+            remembered = document.get("addresses") if isinstance(document, dict) else None
+            if isinstance(remembered, list):
+                found += [address for address in remembered if isinstance(address, str)]
         if nobody_known:
             found += [address for address in self.world.neighbours if address != f"127.0.0.1:{self.port}"]
         return list(dict.fromkeys(found))
@@ -253,11 +261,11 @@ class Node:
         elif isinstance(action, TellLeft):
             self.tell("left", f"{called} left")
         elif isinstance(action, TellDuplicateIdentity):
-            self.tell("warning", f"another device at {action.address} has this device's identity; was the folder copied?"
-                                 " Delete the copied state folder there")
+            self.tell("warning", f"another device at {action.address} has this device's identity; was the folder"
+                                 " copied? Delete the copied state folder there")
         if isinstance(action, (TellDead, TellLeft)):
-            is_clean = isinstance(action, TellLeft)
-            self.coordinator.device_lost(device_id, "it left" if is_clean else action.reason, is_clean)
+            reason = action.reason if isinstance(action, TellDead) else "it left"
+            self.coordinator.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
             self.worker.sender_lost(device_id)
             self.discovery.drop_links(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
@@ -269,17 +277,25 @@ class Node:
         self.coordinator.link_opened(device_id)
 
     def link_ended(self, device_id: str) -> None:
-        """The last link to a device ended; nothing new goes there until there is one again."""
+        """A link to a device ended; nothing new goes there until there is one again."""
         self._offer_slots_of(device_id)
 
-    def heartbeat_notes(self, device_id: str) -> Dict[str, Any]:
-        """Return what our answers to heartbeats say of ours: status, and the sender's attempts that run here."""
-        self.worker.heard_from(device_id)
+    def device_described(self, device_id: str) -> None:
+        """A device said again what it is; its slots and speed may be others."""
+        self._offer_slots_of(device_id)
+
+    def heartbeat_notes(self, sender: str) -> Dict[str, Any]:
+        """Return what our answers to heartbeats say of ours: status, and the sender's attempts that run here.
+
+        `sender` is "" for those who cannot have any.
+        """
         device = self._own_device or self.own_device()
         notes: Dict[str, Any] = {"status": device.status.value}
-        attempts = self.worker.running_for(device_id) if device_id else []
-        if attempts:
-            notes["attempts"] = attempts
+        if sender:
+            self.worker.heard_from(sender)
+            attempts = self.worker.running_for(sender)
+            if attempts:
+                notes["attempts"] = attempts
         return notes
 
     def heartbeat_notes_for(self, device_id: str) -> Dict[str, Any]:
@@ -291,7 +307,7 @@ class Node:
         """Take the notes of somebody's heartbeat."""
         done = notes.get("done")
         if isinstance(done, list):
-            self.worker.acknowledged([attempt for attempt in done if isinstance(attempt, str)])
+            self.worker.acknowledged(device_id, [attempt for attempt in done if isinstance(attempt, str)])
 
     def heartbeat_notes_heard(self, device_id: str, notes: Dict[str, Any]) -> None:
         """Take the notes of an answer to our heartbeat."""
@@ -324,7 +340,8 @@ class Node:
         return access(level, Caller(loopback=link.is_loopback, token=self.peer_of(link).is_owner))
 
     def _is_token(self, text: str) -> bool:
-        return bool(self.identity.token) and hmac.compare_digest(text.encode("utf-8"), self.identity.token.encode("utf-8"))
+        own = self.identity.token
+        return bool(own) and hmac.compare_digest(text.encode("utf-8"), own.encode("utf-8"))
 
     def owns(self, token: str) -> bool:
         """Whether `token` is this node's control token."""
@@ -338,13 +355,19 @@ class Node:
         self._own_device = None
         if self.worker.allowance() != before:
             self._offer_own_slots()
-            self.discovery.own_state_changed()
+            self.discovery.own_description_changed()
+        # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
+        self.worker.heard_from(self.id)
+        self.coordinator.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))
         self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
-    def _may_give_work(self, device_id: str) -> bool:
-        """Until links are encrypted, only a device that showed the shared token over loopback gets work from us."""
-        link = self.discovery.link_to(device_id)
-        return link is not None and link.is_loopback and self.peer_of(link).is_owner
+    def link_for_work(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link by which a device may be given work, or None.
+
+        Until links are encrypted, only a device that showed the shared token over loopback gets any from us.
+        """
+        links = self.discovery.links.get(device_id, [])
+        return next((link for link in links if link.is_loopback and self.peer_of(link).is_owner), None)
 
     def _offer_own_slots(self) -> None:
         allowance = self.worker.allowance()
@@ -358,13 +381,12 @@ class Node:
         known = self.discovery.registry.get(device_id)
         if known is None or known.foreign:
             return
-        slots, reason = known.device.lite.get("slots", 0), known.reason_now()
-        if not self._may_give_work(device_id):
+        slots, reason = slots_of(known.device), known.reason_now()
+        if self.link_for_work(device_id) is None:
             slots, reason = 0, "not paired with this device"
         elif known.state.value != "alive":
             slots, reason = 0, "it does not answer"
         score, load = score_of(known.device), known.device.compute_metrics.cpu_usage
-        slots = slots if isinstance(slots, int) and 0 <= slots <= 1024 else 0
         self.coordinator.device_ready(
             DeviceReady(
                 device_id, slots, score, min(1.0, max(0.0, load)), offers_of(known.device), reason,

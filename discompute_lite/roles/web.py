@@ -14,9 +14,10 @@ from ..model.codec import to_json
 from ..wire.http import HttpHead, HttpRefusal, HttpRequest, bearer_token, check_browser_headers
 from ..wire.rpc import RpcSession
 from ..wire.strict_json import encode_json
+from .bounds import devices_that_fit
 from .ports import Peer
 
-#: "METHOD /path" -> function(node, connection, request) that answers. A path ending in "/" takes what follows it.
+#: "METHOD /path" -> function(node, connection, request) that answers.
 ROUTES: Catalog[Callable[..., None]] = Catalog("route")
 SENTENCE_TOKEN = (
     "Show this node's control token: Authorization: Bearer followed by the content of control.token in its state"
@@ -46,7 +47,8 @@ def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None
         return
     others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {request.path}")]
     if others:
-        connection.http.answer_error(request, 405, f"use {' or '.join(others)} here")
+        body = encode_json({"error": f"use {' or '.join(others)} here"})
+        connection.http.answer(request, 405, body, headers=[("Allow", ", ".join(others))])
     else:
         connection.http.answer_error(request, 404, "there is nothing at this path; see the README for what there is")
 
@@ -62,7 +64,7 @@ def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
 
 @ROUTES.register("GET /api/devices")
 def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
-    devices = node.discovery.list_devices(node.settings_limits.devices_per_answer)
+    devices = devices_that_fit(node.discovery.list_devices(), node.settings_limits)
     _answer_json(connection, request, {"devices": to_json(devices)})
 
 
@@ -93,6 +95,7 @@ class _WebExchange:
         self.is_loopback = connection.is_loopback
         self.peer = Peer()
         self.peer.is_owner = True  # admit_web_request has seen the token.
+        self.peer.can_be_called = False
         self._session = RpcSession(
             node.settings_limits, on_answer=self._flush, inline_bytes=node.settings_limits.message_bytes
         )
@@ -100,6 +103,10 @@ class _WebExchange:
         self._is_reading = True
 
     def run(self) -> None:
+        """Take the message, and answer it now or later."""
+        if not self._request.body.strip():
+            self._refuse("there is no message; send JSON-RPC 2.0 in the body")
+            return
         self._session.receive_data(self._request.body.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
         calls: List[Any] = []
         while True:
@@ -114,12 +121,22 @@ class _WebExchange:
                 self._node.call_received(self, call)
         self._is_reading = False
         if not self._session.is_between_messages:
-            self._is_answered = True
-            self._connection.http.answer_error(self._request, 400, "attachments do not travel over HTTP; send bytes as base64 text")
+            self._refuse("attachments do not travel over HTTP; send bytes as base64 text")
         self._flush()
         if not wants_answer and not self._is_answered:
             self._is_answered = True
             self._connection.http.answer(self._request, 204)
+        due = self._session.next_deadline()
+        if due is not None:
+            self._node.clock.call_at(due, self._overdue)
+
+    def _refuse(self, sentence: str) -> None:
+        self._is_answered = True
+        self._connection.http.answer_error(self._request, 400, sentence)
+
+    def _overdue(self) -> None:
+        """The time that the caller gave has passed: what is unanswered is refused."""
+        self._session.apply_deadlines(self._node.clock.now())
 
     def finish(self) -> None:
         """The owner is never refused for who he is; nothing is to be closed."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ..core.policy import Allowance, work_allowance
 from ..model.deadlines import Deadlines
-from ..model.errors import Unavailable
+from ..model.errors import InvalidParams, Unavailable
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkRequest
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
@@ -24,12 +24,19 @@ from .ports import Later
 
 #: Attempts that may wait here for a slot, for each slot: enough to hide a round trip, too few to hoard.
 WAITING_PER_SLOT = 4
-#: Seconds for which a lease is granted when the coordinator names none.
-LEASE_S = 15.0
+#: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
+LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
+#: Characters of what a subtask printed that travel with its outcome: as JSON they may take six times as many bytes,
+#: and a line has room for more than one.
+OUTPUT_CHARS = 32 * 1024
 #: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
 KEPT_OUTCOMES = 1024
 #: Seconds over which `throughput` counts.
 THROUGHPUT_S = 60.0
+
+
+#: (the node that sent it, its id)
+AttemptKey = Tuple[str, str]
 
 
 class WorkerAttempt:
@@ -39,6 +46,7 @@ class WorkerAttempt:
 
     def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float) -> None:
         self.id = attempt_id
+        #: Without its data once it has ended.
         self.subtask = subtask
         #: The node that sent it; "" for this node itself and for clients.
         self.sender = sender
@@ -51,22 +59,27 @@ class WorkerAttempt:
         #: The answer, once it has ended.
         self.outcome: Optional[ExecuteSubtaskAnswer] = None
 
+    @property
+    def key(self) -> AttemptKey:
+        """Return what tells it from all others: two coordinators may give the same id to different work."""
+        return self.sender, self.id
+
 
 class Worker:
     """Run attempts for one node."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
-        #: attempt id -> attempt: waiting, running, or ended and kept.
-        self._attempts: Dict[str, WorkerAttempt] = {}
+        #: (sender, attempt id) -> attempt: waiting, running, or ended and kept.
+        self._attempts: Dict[AttemptKey, WorkerAttempt] = {}
         self._queue: Deque[WorkerAttempt] = deque()
         #: Attempts with a future; at most `slots`.
         self.running = 0
         #: When running attempts lose their lease, and when kept outcomes go.
         self._deadlines = Deadlines()
         self._finished_at: Deque[float] = deque()
-        #: Ids of ended attempts, oldest first; some may be forgotten already.
-        self._ended_order: Deque[str] = deque()
+        #: Ended attempts, oldest first; some may be forgotten already.
+        self._ended_order: Deque[AttemptKey] = deque()
         self._wake: Any = None
         self._is_stopping = False
 
@@ -76,18 +89,23 @@ class Worker:
         """Run `subtask`, or join it when it is here already; the answer comes when it has ended."""
         later = Later()
         attempt_id = str(subtask.lite.get("attempt") or subtask.subtask_id)
-        attempt = self._attempts.get(attempt_id)
+        if not attempt_id:
+            # Two subtasks without one would be taken for the same.
+            raise InvalidParams("a subtask needs a subtask_id, or lite.attempt; give each one its own")
+        attempt = self._attempts.get((sender, attempt_id))
         if attempt is None:
             allowance = self.allowance()
             if allowance.slots == 0 or len(self._queue) >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
                 return later
-            lease_s = subtask.lite.get("lease_s", LEASE_S)
-            lease_s = float(lease_s) if isinstance(lease_s, (int, float)) and lease_s > 0 else LEASE_S
-            attempt = self._attempts[attempt_id] = WorkerAttempt(attempt_id, subtask, sender, lease_s)
+            asked_s = subtask.lite.get("lease_s")
+            lease_s = float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
+            lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
+            attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s)
+            self._attempts[attempt.key] = attempt
             self._queue.append(attempt)
-            self._deadlines.set(attempt_id, self._node.clock.now() + lease_s)
+            self._deadlines.set(attempt.key, self._node.clock.now() + attempt.lease_s)
             self._start_waiting()
         if attempt.outcome is not None:
             later.resolve(attempt.outcome)
@@ -96,13 +114,15 @@ class Worker:
         self._schedule()
         return later
 
-    def cancel(self, attempt_id: str) -> CancelTaskAnswer:
-        """Stop one attempt, down to its process."""
-        attempt = self._attempts.get(attempt_id)
-        if attempt is None or attempt.outcome is not None:
-            return CancelTaskAnswer(False, "no such attempt runs here")
-        self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "it was cancelled")
-        return CancelTaskAnswer(True, "stopped")
+    def cancel(self, sender: str, attempt_id: str) -> CancelTaskAnswer:
+        """Stop one attempt, down to its process: a node its own, a client ("") whosever it is."""
+        found = [
+            attempt for attempt in self._attempts.values()
+            if attempt.id == attempt_id and sender in ("", attempt.sender) and attempt.outcome is None
+        ]
+        for attempt in found:
+            self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "it was cancelled")
+        return CancelTaskAnswer(bool(found), "stopped" if found else "no such attempt runs here")
 
     def allowance(self) -> Allowance:
         """Return how many attempts may run here, and why fewer than usual."""
@@ -119,7 +139,10 @@ class Worker:
 
     def running_for(self, sender: str) -> List[str]:
         """Return the attempts that run or wait here for one node."""
-        return [attempt.id for attempt in self._attempts.values() if attempt.sender == sender and attempt.outcome is None]
+        return [
+            attempt.id for attempt in self._attempts.values()
+            if attempt.sender == sender and attempt.outcome is None
+        ]
 
     def throughput(self) -> float:
         """Return subtasks finished a second, over the last minute."""
@@ -135,7 +158,7 @@ class Worker:
         now = self._node.clock.now()
         for attempt in self._attempts.values():
             if attempt.sender == sender and attempt.outcome is None:
-                self._deadlines.set(attempt.id, now + attempt.lease_s)
+                self._deadlines.set(attempt.key, now + attempt.lease_s)
 
     def sender_lost(self, sender: str) -> None:
         """A coordinator is gone for good: nobody waits for its attempts any more."""
@@ -160,9 +183,11 @@ class Worker:
             subtask = attempt.subtask
             self.running += 1
             attempt.started_at = int(self._node.wall())
+            # A process serves one sender and one task: the work of another node carries that node's name.
+            is_own = attempt.sender in ("", self._node.id)
             request = WorkRequest(
                 phase="run", task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
-                attempt_id=attempt.id,
+                attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
             )
             attempt.future = self._node.executor.submit(request)
             attempt.future.add_done_callback(
@@ -180,7 +205,7 @@ class Worker:
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:
-                lite["output"] = work.output
+                lite["output"] = _shortened_output(work.output)
             if not work.ok:
                 lite["blame"] = work.blame
             self._settle(attempt, status, work.error, lite, work.data)
@@ -196,34 +221,35 @@ class Worker:
     def _settle(
         self, attempt: WorkerAttempt, status: SubTaskStatus, error: str, lite: Dict[str, Any], data: bytes
     ) -> None:
+        # Its data may be large, and nobody needs it any more.
+        attempt.subtask = replace(attempt.subtask, subtask_data=b"")
         done = replace(
-            attempt.subtask, subtask_data=b"", assigned_device_id=self._node.id, status=status,
-            started_at=attempt.started_at, completed_at=int(self._node.wall()), result_data=data, error_message=error,
-            lite=lite,
+            attempt.subtask, assigned_device_id=self._node.id, status=status, started_at=attempt.started_at,
+            completed_at=int(self._node.wall()), result_data=data, error_message=error, lite=lite,
         )
         attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
         waiting, attempt.waiting = attempt.waiting, []
         for later in waiting:
             later.resolve(attempt.outcome)
-        self._ended_order.append(attempt.id)
+        self._ended_order.append(attempt.key)
         while len(self._ended_order) > KEPT_OUTCOMES:
             oldest = self._attempts.get(self._ended_order.popleft())
-            if oldest is not None:
+            if oldest is not None and oldest.outcome is not None:
                 self._forget(oldest)
         # Its coordinator asks again only after a lost link; then the next call of that link acknowledges it.
-        self._deadlines.set(attempt.id, self._node.clock.now() + self._node.settings_limits.outcome_kept_s)
+        self._deadlines.set(attempt.key, self._node.clock.now() + self._node.settings_limits.outcome_kept_s)
         self._schedule()
 
-    def acknowledged(self, attempt_ids: List[str]) -> None:
+    def acknowledged(self, sender: str, attempt_ids: List[str]) -> None:
         """The coordinator has these outcomes: they need not be kept."""
         for attempt_id in attempt_ids:
-            attempt = self._attempts.get(attempt_id)
+            attempt = self._attempts.get((sender, attempt_id))
             if attempt is not None and attempt.outcome is not None:
                 self._forget(attempt)
 
     def _forget(self, attempt: WorkerAttempt) -> None:
-        self._attempts.pop(attempt.id, None)
-        self._deadlines.cancel(attempt.id)
+        self._attempts.pop(attempt.key, None)
+        self._deadlines.cancel(attempt.key)
 
     def _schedule(self) -> None:
         due = self._deadlines.next()
@@ -234,9 +260,18 @@ class Worker:
 
     def _woken(self) -> None:
         self._wake = None
-        for attempt_id in self._deadlines.pop_due(self._node.clock.now()):
-            attempt = self._attempts[attempt_id]
-            if attempt.outcome is None:
-                self._stop_attempt(attempt, SubTaskStatus.FAILED, "its lease ended: nothing was heard from its coordinator")
-            self._forget(attempt)
+        for key in self._deadlines.pop_due(self._node.clock.now()):
+            attempt = self._attempts[key]
+            if attempt.outcome is not None:
+                self._forget(attempt)
+            else:
+                # The outcome is kept: whoever asks again for an attempt that was stopped is not to begin it anew.
+                reason = "its lease ended: nothing was heard from its coordinator"
+                self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame="refused")
         self._schedule()
+
+
+def _shortened_output(text: str) -> str:
+    if len(text) <= OUTPUT_CHARS:
+        return text
+    return f"{text[:OUTPUT_CHARS]}\n[{len(text) - OUTPUT_CHARS} more characters were printed]\n"

@@ -376,7 +376,8 @@ class Host:
         self.executor = FakeExecutor(self.clock, self.limits)
         self.transport = FakeTransport(self)
         self.dialler = FakeDialler(self)
-        identity = Identity(self.id, f"{self.id[0]}-boot-{self.life}", self.name, "0.1.0", self.token, self.is_token_shared)
+        boot = f"{self.id[0]}-boot-{self.life}"
+        identity = Identity(self.id, boot, self.name, "0.1.0", self.token, self.is_token_shared)
         self.node = Node(identity, self.settings, self.limits, self.hardware, ClockAndWorld(
             clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
@@ -422,7 +423,7 @@ class Host:
 
     def sees(self, other):
         """The other host's device as this one lists it, or None."""
-        listed = self.node.discovery.list_devices(1000)
+        listed = self.node.discovery.list_devices()
         return next((device for device in listed if device.id == other.id), None)
 
     def is_linked_with(self, other):
@@ -504,8 +505,8 @@ class FakeBrowser:
 
     def send(self, method, path, body=b"", **headers):
         """Send a request; headers are given as words (`content_type`)."""
-        lines = {"host": f"127.0.0.1:{self._host.port}", **{key.replace("_", "-"): text for key, text in headers.items()}}
-        lines["content-length"] = str(len(body))
+        lines = {"host": f"127.0.0.1:{self._host.port}", "content-length": str(len(body))}
+        lines.update({key.replace("_", "-"): text for key, text in headers.items()})
         head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{key}: {text}\r\n" for key, text in lines.items())
         self.http.receive_data(head.encode() + b"\r\n" + body)
         for request in self.http.events():

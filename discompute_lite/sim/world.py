@@ -1,0 +1,281 @@
+"""Play a scenario: one scheduler, a fleet, messages between them, and a clock that jumps from event to event.
+
+Knows:   who says what to whom and when it arrives.
+Refuses: real time, sockets, threads, and any chance but the scenario's seed.
+Read next: sim/scenario.py (what can be asked for), sim/checks.py (what must hold), tools/simulate.py (prints it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from dataclasses import dataclass, field
+from math import fsum
+from random import Random
+from typing import Any, Callable, Dict, List, Tuple
+
+from ..core.events import (
+    AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
+)
+from ..core.scheduler import Scheduler
+from .checks import Watch
+from .devices import SimDevice
+from .scenario import Scenario, makespan_bound, plan_fleet, plan_works
+
+#: Heartbeats while work is under way, seconds, as nodes on a network send them.
+BEAT_S = 1.0
+#: How long it takes to see that a device is gone: dialling it again is refused.
+NOTICED_S = 1.5
+#: A run that takes so many times the bound will not end.
+HOPELESS = 1000.0
+#: The scheduler's own check costs as much as the world is large: after every event up to this many devices and
+#: subtasks, and in larger worlds after size / SPARSE_CHECKS events.
+SMALL_WORLD, SPARSE_CHECKS = 2000, 20
+
+
+@dataclass
+class SimReport:
+    """Say how a run went. Times are virtual seconds."""
+
+    makespan_s: float = 0.0
+    bound_s: float = 0.0
+    events: int = 0
+    attempts: int = 0
+    #: Attempts that were started beside a living one.
+    second: int = 0
+    late: int = 0
+    checks: int = 0
+    #: task id -> FinishTask, FailTask or EndCancelled.
+    ended: Dict[str, str] = field(default_factory=dict)
+    #: SHA-256 over every event and action, in order, with its time.
+    digest: str = ""
+    story: List[str] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Return how much longer it took than the best that anybody could have done."""
+        return self.makespan_s / self.bound_s
+
+
+class World:
+    """Hold the clock, the messages under way, the devices and the scheduler."""
+
+    def __init__(self, scenario: Scenario, *, keeps_story: bool = False, check_every: int = 0) -> None:
+        """Build a world; the scheduler checks itself every `check_every` events, 0 for as often as is affordable."""
+        self.scenario = scenario
+        self._rng = Random(scenario.seed)
+        self.works = plan_works(scenario, self._rng)
+        plans = plan_fleet(scenario, self._rng, fsum(self.works))
+        self.devices = {plan.device_id: SimDevice(plan) for plan in plans}
+        self.scheduler = Scheduler(Random(scenario.seed + 1))
+        self.watch = Watch()
+        self.report = SimReport(bound_s=makespan_bound(plans, self.works))
+        self.now = 0.0
+        self._keeps_story = keeps_story
+        size = len(self.works) + len(plans)
+        self._check_every = check_every or (1 if size <= SMALL_WORLD else size // SPARSE_CHECKS)
+        self._digest = hashlib.sha256()
+        #: (when, number, what to call, its arguments): the number keeps the order of equal times.
+        self._due: List[Tuple[float, int, Callable[..., None], Tuple[Any, ...]]] = []
+        self._number = 0
+        #: task id -> index of its first work in `works`.
+        self._first: Dict[str, int] = {}
+        #: Devices of which the scheduler was told that they are there.
+        self._known: Dict[str, None] = {}
+
+    def run(self) -> SimReport:
+        """Play until every task has ended; raise AssertionError when something does not hold."""
+        for device in self.devices.values():
+            self._introduce(device)
+            self._plan(device)
+        self._submit()
+        hopeless = HOPELESS * self.report.bound_s + 1000.0
+        while self.watch.open:
+            due = self.scheduler.next_deadline()
+            if due is not None and (not self._due or due <= self._due[0][0]):
+                self.now = max(self.now, due)
+                self._feed(Tick())
+            else:
+                assert self._due, f"nothing will happen any more, and these are open: {list(self.watch.open)}"
+                self.now, _, call, arguments = heapq.heappop(self._due)
+                call(*arguments)
+            assert self.now <= hopeless, "this will never end"
+        self.scheduler.check()
+        self.watch.at_end()
+        report = self.report
+        report.makespan_s, report.digest, report.late = self.now, self._digest.hexdigest(), self.scheduler.late
+        report.attempts, report.second, report.ended = self.watch.attempts, self.watch.second, self.watch.ended
+        return report
+
+    # ---- the clock, the messages, the scheduler -------------------------------------------------------
+
+    def _at(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._number += 1
+        heapq.heappush(self._due, (when, self._number, call, arguments))
+
+    def _send(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Let a message arrive some time later, or never; return whether it will."""
+        scenario = self.scenario
+        delay = scenario.latency_s * (0.5 + self._rng.random())
+        if scenario.loss or scenario.late:
+            lot = self._rng.random()
+            if lot < scenario.loss:
+                return False
+            if lot < scenario.loss + scenario.late:
+                delay += 15.0 * self._rng.random()
+        self._at(self.now + delay, call, *arguments)
+        return True
+
+    def _feed(self, event: Any) -> None:
+        actions = self.scheduler.apply(event, self.now)
+        self._note(event)
+        for action in actions:
+            self._note(action)
+        self.watch.after(event, actions, self.now)
+        self.report.events += 1
+        self._check()
+        for action in actions:
+            kind = type(action)
+            if kind is StartAttempt:
+                work = self.works[self._first[action.task_id] + action.index]
+                self._send(self._started, self.devices[action.device_id], action.attempt_id, work)
+            elif kind is StopAttempt:
+                self._send(self._stopped, self.devices[action.device_id], action.attempt_id)
+            elif kind is TellStory:
+                self._tell(action.task_id, action.text)
+
+    def _note(self, what: Any) -> None:
+        values = tuple(what.__dict__.values())
+        self._digest.update(f"{self.now!r} {type(what).__name__} {values!r}\n".encode())
+
+    def _check(self) -> None:
+        if self.report.events % self._check_every == 0:
+            self.report.checks += 1
+            self.scheduler.check()
+
+    def _tell(self, who: str, text: str) -> None:
+        if self._keeps_story:
+            self.report.story.append(f"{self.now:10.3f}  {who:<14}{text}")
+
+    # ---- what befalls devices -------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        count, first = max(1, self.scenario.tasks), 0
+        for number in range(count):
+            size = len(self.works) // count + (number < len(self.works) % count)
+            self._first[f"task-{number}"] = first
+            first += size
+            self._feed(TaskSubmitted(f"task-{number}", size, **dict(self.scenario.task_fields)))
+
+    def _introduce(self, device: SimDevice) -> None:
+        self._known[device.plan.device_id] = None
+        self._tell(device.plan.device_id, f"is there, speed {device.plan.speed:g}")
+        self._feed(DeviceReady(
+            device.plan.device_id, device.plan.slots, device.plan.score, **dict(self.scenario.device_fields)
+        ))
+
+    def _plan(self, device: SimDevice) -> None:
+        for start, end in device.plan.gone:
+            self._at(start, self._leaves, device)
+            if end < float("inf"):
+                self._at(end, self._returns, device)
+        for start, end in device.plan.asleep:
+            self._at(start, self._falls_asleep, device, end)
+        if device.plan.slows_at < float("inf"):
+            self._at(device.plan.slows_at, self._slows, device)
+
+    def _leaves(self, device: SimDevice) -> None:
+        device.vanish()
+        self._tell(device.plan.device_id, "says goodbye" if device.plan.is_goodbye else "vanishes")
+        noticed = self.now + (self.scenario.latency_s if device.plan.is_goodbye else NOTICED_S)
+        self._at(noticed, self._is_missed, device)
+
+    def _is_missed(self, device: SimDevice) -> None:
+        if device.plan.device_id in self._known:
+            del self._known[device.plan.device_id]
+            self._feed(DeviceLost(device.plan.device_id, "it is gone", clean=device.plan.is_goodbye))
+
+    def _returns(self, device: SimDevice) -> None:
+        self._is_missed(device)
+        device.is_here = True
+        self._introduce(device)
+
+    def _falls_asleep(self, device: SimDevice, until: float) -> None:
+        if device.is_here:
+            self._tell(device.plan.device_id, f"falls asleep for {until - self.now:.1f} s")
+            device.fall_asleep(until, self.now)
+            self._at(until, self._wakes, device)
+
+    def _wakes(self, device: SimDevice) -> None:
+        if device.is_asleep:
+            self._tell(device.plan.device_id, "wakes")
+            device.is_asleep = False
+            inbox, device.inbox = device.inbox, []
+            for kind, attempt_id, work in inbox:
+                if kind == "start":
+                    self._started(device, attempt_id, work)
+                else:
+                    self._stopped(device, attempt_id)
+            self._beat(device)
+
+    def _slows(self, device: SimDevice) -> None:
+        if device.is_here:
+            self._tell(device.plan.device_id, "becomes ten times slower")
+            device.slow_down(self.now)
+
+    # ---- what devices hear and say --------------------------------------------------------------------
+
+    def _started(self, device: SimDevice, attempt_id: str, work: float) -> None:
+        if device.is_asleep:
+            device.inbox.append(("start", attempt_id, work))
+        elif device.is_here:
+            for begun, done_at in device.take(attempt_id, work, self.now):
+                self._at(done_at, self._done, device, begun)
+            if not device.is_beating:
+                device.is_beating = True
+                self._at(self.now + BEAT_S, self._beats, device)
+
+    def _stopped(self, device: SimDevice, attempt_id: str) -> None:
+        if device.is_asleep:
+            device.inbox.append(("stop", attempt_id, 0.0))
+            return
+        for begun, done_at in device.drop(attempt_id, self.now):
+            self._at(done_at, self._done, device, begun)
+
+    def _done(self, device: SimDevice, attempt_id: str) -> None:
+        done_at = device.running.get(attempt_id)
+        if done_at is None:
+            return
+        if done_at > self.now:  # It slept or slowed down meanwhile.
+            self._at(done_at, self._done, device, attempt_id)
+            return
+        self._stopped(device, attempt_id)
+        self._say_result(device, attempt_id)
+
+    def _say_result(self, device: SimDevice, attempt_id: str) -> None:
+        if not self._send(self._arrives, AttemptSucceeded(attempt_id)):
+            device.outbox.append(attempt_id)
+
+    def _arrives(self, event: Any) -> None:
+        self._feed(event)
+
+    def _beats(self, device: SimDevice) -> None:
+        device.is_beating = False
+        if not device.is_asleep:
+            self._beat(device)
+
+    def _beat(self, device: SimDevice) -> None:
+        known = device.known_attempts
+        if not device.is_here or device.is_beating or not known:
+            return
+        device.is_beating = True
+        self._at(self.now + BEAT_S, self._beats, device)
+        self._send(self._heard, LeaseRenewed(device.plan.device_id, known))
+        outbox, device.outbox = device.outbox, []
+        for attempt_id in outbox:
+            self._say_result(device, attempt_id)
+
+    def _heard(self, event: LeaseRenewed) -> None:
+        # What comes late from a device that has been declared lost is not let through by the link.
+        if event.device_id in self._known:
+            self._feed(event)

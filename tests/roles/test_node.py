@@ -1,0 +1,311 @@
+"""One node: whom it greets and how, what it shows of itself, what it tells, and what a stranger cannot make it do."""
+
+import pytest
+
+from discompute_lite.model.errors import InternalError, InvalidRequest, StateError, Unauthenticated
+from discompute_lite.roles.node import METRICS_EVERY_S
+from discompute_lite.tasks.work import WorkOutcome
+
+# ---- Hello ----------------------------------------------------------------------------------------
+
+
+def test_hello_says_who_answers_and_nothing_more(world):
+    node = world.host("a").start()
+    assert world.client(node, ip="10.0.0.9").call("Hello") == {
+        "node_id": node.id, "name": "device a", "version": "0.1.0", "port": 8080, "boot": "a-boot-1"}
+
+
+def test_hello_of_a_node_makes_a_link_on_which_both_may_call(world):
+    node = world.host("a").start()
+    peer = world.client(node)
+    peer.call("Hello", {"node_id": "p" * 52, "name": "peer", "port": 9000})
+    assert node.node.discovery.link_to("p" * 52) is peer.link.other and peer.link.other.is_link
+    assert node.node.discovery.registry.addresses("p" * 52) == ["127.0.0.1:9000"]
+    world.advance(20)
+    assert "Heartbeat" in peer.received
+
+
+def test_hello_of_a_client_makes_no_link(world):
+    node = world.host("a").start()
+    world.client(node).call("Hello", {"name": "a script"})
+    assert node.node.discovery.links == {} and node.told == []
+
+
+def test_hello_with_our_own_id_makes_no_link_and_is_nobodys_fault_when_it_is_us(world):
+    node = world.host("a").start()
+    world.client(node).call("Hello", {"node_id": node.id, "boot": "a-boot-1", "port": 8080})
+    assert node.node.discovery.links == {} and node.told == []
+
+
+def test_a_copy_of_our_identity_is_told_once_a_minute(world):
+    node = world.host("a").start()
+    for _ in range(3):
+        world.client(node).call("Hello", {"node_id": node.id, "boot": "another", "port": 9000})
+    assert node.kinds_told() == ["warning"] and "copied" in node.told[0][1]
+    world.advance(61)
+    world.client(node).call("Hello", {"node_id": node.id, "boot": "another", "port": 9000})
+    assert node.kinds_told() == ["warning", "warning"]
+
+
+def test_a_copy_of_our_identity_is_noticed_by_dialling_it_too(world):
+    node = world.host("a", peers=("127.0.0.1:8081",), shared=False)
+    world.has_broadcast = False
+    twin = world.host("a", shared=False).start()
+    twin.kill()
+    twin.start()  # under another boot than the first node's
+    node.start()
+    world.advance(1)
+    assert "warning" in node.kinds_told() and "warning" in twin.kinds_told()
+
+
+def test_an_id_that_is_too_long_is_refused(world):
+    node = world.host("a").start()
+    with pytest.raises(InvalidRequest, match="64 characters"):
+        world.client(node).call("Hello", {"node_id": "x" * 65})
+
+
+# ---- the token ------------------------------------------------------------------------------------
+
+
+def hellos_to(host, address="127.0.0.1:8081"):
+    """Let a host dial whoever listens at `address`; return the parameters of its Hello."""
+    seen = []
+    there = host.world.hosts_by_address[address].node
+    greet = there.greet
+    there.greet = lambda link, greeting: seen.append(greeting) or greet(link, greeting)
+    host.world.advance(6)
+    return seen
+
+
+@pytest.mark.parametrize("ip, shared, is_shown", [
+    ("127.0.0.1", True, True), ("127.0.0.1", False, False), ("10.0.0.2", True, False), ("10.0.0.2", False, False),
+])
+def test_a_shared_token_is_shown_over_loopback_when_dialling_and_a_nodes_own_never(world, ip, shared, is_shown):
+    world.has_broadcast = False
+    node = world.host("a", ip=ip, shared=shared, peers=(f"{ip}:8081",)).start()
+    world.host("b", ip=ip).start()
+    hellos = hellos_to(node, f"{ip}:8081")
+    assert hellos and all((greeting.auth == world.TOKEN) == is_shown for greeting in hellos)
+    assert all(greeting.auth in ("", world.TOKEN) for greeting in hellos)
+
+
+@pytest.mark.parametrize("shared, params, is_shown", [
+    (True, {"node_id": "p" * 52, "auth": "right"}, True),
+    (True, {"node_id": "p" * 52}, False),  # it has not shown the token itself
+    (True, {"auth": "right"}, False),  # a client has no use for it
+    (False, {"node_id": "p" * 52, "auth": "right"}, False),
+])
+def test_who_is_called_shows_the_shared_token_only_to_a_node_that_did(world, shared, params, is_shown):
+    node = world.host("a", shared=shared).start()
+    params = {key: world.TOKEN if value == "right" else value for key, value in params.items()}
+    assert world.client(node).call("Hello", params).get("auth", "") == (world.TOKEN if is_shown else "")
+
+
+def test_an_answered_token_counts_only_over_loopback_and_only_when_it_is_ours(world):
+    for ip, token, counts in [("127.0.0.1", world.TOKEN, True), ("127.0.0.1", "other", False),
+                              ("10.0.0.2", world.TOKEN, False)]:
+        node = world.host("a", ip=ip).start()
+        link = world.connect(node, from_ip=ip, receiver=node.node, clock=node.clock, is_dialled=True)
+        node.node.check_answered_token(link, token)
+        assert node.node.peer_of(link).is_owner is counts
+
+
+# ---- no work for those who did not show the token -------------------------------------------------
+
+
+def test_nodes_with_tokens_of_their_own_see_each_other_and_share_no_work(world):
+    first = world.host("a", token="one", shared=False, peers=("127.0.0.1:8081",)).start()
+    second = world.host("b", token="two", shared=False).start()
+    world.advance(3)
+    assert first.is_linked_with(second) and second.sees(first).name == "device a"
+    world.owner(first).call("SubmitTask", world.echo(range(20)))
+    world.advance(1)
+    assert len(first.executor.runs()) == 20 and second.executor.runs() == []
+
+
+def test_nodes_of_one_token_share_no_work_beyond_the_loopback(world):
+    first, second = world.nodes("ab", ip="10.0.0.2")
+    assert first.is_linked_with(second)
+    world.owner(first).call("SubmitTask", world.echo(range(20)))
+    world.advance(1)
+    assert len(first.executor.runs()) == 20 and second.executor.runs() == []
+
+
+def impostor_of(world, node, other, boot="a boot of its own"):
+    """Connect a stranger who says that it is `other`; return it with what it is asked."""
+    stranger = world.client(node)
+    stranger.call("Hello", {"node_id": other.id, "name": other.name, "port": 9999, "boot": boot})
+    stranger.call("RegisterDevice", {"device": {"id": other.id, "name": other.name, "lite": {"slots": 50}}})
+    return stranger
+
+
+def test_whoever_takes_a_working_devices_name_gets_no_link_and_no_work(world):
+    first, second = world.nodes("ab")
+    first.executor.holds = second.executor.holds = {"run"}
+    world.owner(first).call("SubmitTask", world.echo(range(4)))
+    world.settle()
+    running = len(second.executor.held)
+    assert running == 2
+    stranger = impostor_of(world, first, second)
+    assert "restarted" not in first.kinds_told() and len(second.executor.held) == running
+    world.owner(first).call("SubmitTask", world.echo(range(30)))
+    world.advance(2)
+    assert "ExecuteSubtask" not in stranger.received
+
+
+def test_whoever_takes_a_dead_devices_name_is_not_asked_for_its_work(world):
+    first, second = world.nodes("ab")
+    first.executor.holds = second.executor.holds = {"run"}
+    world.owner(first).call("SubmitTask", world.echo(range(4)))
+    second.freeze()
+    first.drop_link(second)
+    stranger = impostor_of(world, first, second, boot="b-boot-1")
+    world.advance(20)
+    assert "ExecuteSubtask" not in stranger.received
+    second.kill()
+    first.executor.holds = set()
+    first.executor.release()
+    world.advance(30)
+    assert world.owner(first).call("ListTasks")["tasks"][0]["lite"]["state"] == "COMPLETED"
+
+
+def test_a_strangers_heartbeat_neither_learns_of_attempts_nor_keeps_them_alive(world):
+    node = world.host("a").start()
+    node.executor.holds = {"run"}
+    peer = world.client(node)
+    peer.call("Hello", {"node_id": "p" * 52, "auth": world.TOKEN, "boot": "1"})
+    replies = peer.begin("ExecuteSubtask", {"subtask": {"lite": {"attempt": "t/0.1", "task_type": "echo"}}})
+    peer.link.close("lost")
+    world.settle()
+    stranger = world.client(node)
+    stranger.call("Hello", {"node_id": "p" * 52, "boot": "1"})
+    for _ in range(20):
+        world.advance(1)
+        assert "attempts" not in stranger.call("Heartbeat", {"device_id": "p" * 52}).get("lite", {})
+    assert replies and node.executor.held[0].stop_reason.startswith("its lease ended")
+
+
+# ---- this device ----------------------------------------------------------------------------------
+
+
+def test_metrics_are_read_again_and_again_and_shown(world):
+    node = world.host("a").start()
+    node.reading = type(node.reading)(battery_level=0.5, is_charging=True)
+    world.advance(METRICS_EVERY_S + 0.1)
+    listed = world.client(node).call("GetDevices")["devices"][0]
+    assert listed["capabilities"]["battery_level"] == 0.5 and listed["compute_metrics"]["cpu_usage"] == 0.25
+
+
+def test_a_battery_that_ran_low_is_told_and_so_is_its_recovery(world):
+    first, second = world.nodes("ab")
+    second.reading = type(second.reading)(battery_level=0.05)
+    world.advance(METRICS_EVERY_S + 1)
+    seen = first.sees(second)
+    assert seen.status.value == "OVERLOADED" and seen.lite["slots"] == 0 and "battery" in seen.lite["reason"]
+    world.owner(first).call("SubmitTask", world.echo(range(10)))
+    world.advance(1)
+    assert second.executor.runs() == []
+    second.reading = type(second.reading)(battery_level=0.9)
+    world.advance(METRICS_EVERY_S + 1)
+    world.owner(first).call("SubmitTask", world.echo(range(10)))
+    assert first.sees(second).lite["slots"] == 2 and second.executor.runs()
+
+
+def test_a_device_that_was_met_with_an_empty_battery_gets_work_once_it_is_charged(world):
+    first, second = world.host("a"), world.host("b")
+    second.reading = type(second.reading)(battery_level=0.05)
+    first.start(), second.start()
+    world.advance(3)
+    assert first.sees(second).lite["slots"] == 0
+    second.reading = type(second.reading)(battery_level=0.05, is_charging=True)
+    world.advance(METRICS_EVERY_S + 1)
+    world.owner(first).call("SubmitTask", world.echo(range(10)))
+    world.advance(1)
+    assert second.executor.runs()
+
+
+def test_a_measurement_is_told_to_those_who_are_linked(world):
+    first, second = world.nodes("ab")
+    second.node.set_measured({"score": 1.7, "python": "3.9"})
+    world.advance(1)
+    assert first.sees(second).lite["measured"] == {"score": 1.7, "python": "3.9"}
+
+
+def test_a_busy_device_says_so_and_does_not_flood_the_network_with_it(world):
+    first, second = world.nodes("ab", slots=1)
+    world.advance(2)
+    before = len(second.transport.sent)
+    second.executor.holds = {"run"}
+    owner = world.owner(second)
+    for number in range(50):
+        # Each lasts long enough to be seen as busy.
+        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"s{number}", "lite": {"task_type": "echo"}}})
+        world.clock.advance(0.01)
+        second.executor.end(WorkOutcome(True, b"null"))
+        world.clock.advance(0.01)
+    assert len(second.transport.sent) - before <= 4
+    owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": "last", "lite": {"task_type": "echo"}}})
+    world.advance(1.5)
+    assert first.sees(second).status.value == "BUSY"
+    second.executor.end(WorkOutcome(True, b"null"))
+    world.advance(1.5)
+    assert first.sees(second).status.value == "AVAILABLE"
+
+
+def test_seeds_come_from_the_user_the_last_run_and_while_alone_the_neighbours(world):
+    node = world.host("a", peers=("10.0.0.5:8080",))
+    node.neighbours = ("127.0.0.1:8080", "127.0.0.1:8081")
+    node.store.documents["peers.json"] = {"addresses": ["10.0.0.6:8080", 7, "10.0.0.5:8080"]}
+    node.start()
+    assert node.node.seeds(True) == ["10.0.0.5:8080", "10.0.0.6:8080", "127.0.0.1:8081"]
+    assert node.node.seeds(False) == ["10.0.0.5:8080", "10.0.0.6:8080"]
+
+
+@pytest.mark.parametrize("document", [[], "x", {"addresses": 5}, {"addresses": None}, {}])
+def test_odd_remembered_addresses_stop_nobody(world, document):
+    node = world.host("a")
+    node.store.documents["peers.json"] = document
+    assert node.start().node.seeds(True) == []
+
+
+# ---- mistakes, and the end ------------------------------------------------------------------------
+
+
+def test_a_mistake_in_one_method_is_answered_without_its_details_and_ends_nothing(world, monkeypatch):
+    node = world.host("a").start()
+    monkeypatch.setattr(node.node.coordinator, "list_tasks", lambda: 1 / 0)
+    owner = world.owner(node)
+    with pytest.raises(InternalError) as caught:
+        owner.call("ListTasks")
+    assert "division" not in caught.value.message
+    assert owner.call("Ping")["received"] == 0
+
+
+def test_a_node_that_stops_ends_its_tasks_says_goodbye_and_closes_its_links(world):
+    first, second = world.nodes("ab")
+    first.executor.holds = second.executor.holds = {"run"}
+    task_id = world.owner(first).call("SubmitTask", world.echo(range(4)))["task_id"]
+    first.node.stop()
+    first.node.stop()
+    world.settle()
+    assert first.node.coordinator.status(task_id).task.lite["state"] == "CANCELLED"
+    assert "left" in second.kinds_told() and "lost" not in second.kinds_told()
+    assert not second.is_linked_with(first) and not first.transport.is_open
+    assert all(future.stop_reason for future in second.executor.held + first.executor.held)
+
+
+def test_a_full_disk_does_not_keep_a_node_from_saying_goodbye(world):
+    first, second = world.nodes("ab")
+
+    def refuse(name, value):
+        raise StateError("the disk is full")
+
+    first.store.write_json = refuse
+    first.stop()
+    assert "left" in second.kinds_told() and first.texts_told("warning") == ["the disk is full"]
+
+
+def test_the_wrong_word_is_refused_in_words_that_help(world):
+    node = world.host("a").start()
+    with pytest.raises(Unauthenticated, match="Pair this device first"):
+        world.client(node).call("SubmitTask", world.echo([1]))

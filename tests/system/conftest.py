@@ -1,0 +1,452 @@
+"""Run real nodes on 127.0.0.0/8, each with a state folder of its own, and see that nothing of them is left.
+
+Knows:   how a node is started, watched and ended; the wire, as the protocol page tells it.
+Refuses: to import the program: what is tested here is what a person or a foreign client meets.
+Read next: test_node.py.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+import pytest
+
+POLL_S = 0.01
+#: Words in a node's standard error that no input may bring about.
+DISGRACES = ("Traceback", "ERROR", "Exception ignored", "Error:")
+
+
+class Refused(Exception):
+    """Hold the error that a node answered."""
+
+    def __init__(self, error: Dict[str, Any]) -> None:
+        super().__init__(error.get("message", ""))
+        self.code = error.get("code")
+
+
+class LineClient:
+    """Speak JSON lines with attachments over one connection, knowing the protocol page and nothing else."""
+
+    def __init__(self, address: Any, *, token: str = "", source: str = "", limit_s: float = 10.0) -> None:
+        self.socket = socket.create_connection(address, limit_s, (source, 0) if source else None)
+        self._file = self.socket.makefile("rb")
+        self._last_id = 0
+        if token:
+            self.call("Hello", {"auth": token})
+
+    def call(self, method: str, params: Any = None, blobs: Sequence[bytes] = ()) -> Any:
+        """Return a result; raise `Refused` for an error, ConnectionError where the node hangs up."""
+        call_id = self.send(method, params, blobs)
+        while True:
+            message = self.receive()
+            if message.get("id") == call_id and "method" not in message:
+                return self.outcome_of(message)
+
+    def send(self, method: str, params: Any = None, blobs: Sequence[bytes] = ()) -> int:
+        """Send a call; return its id."""
+        self._last_id += 1
+        message = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params or {}}
+        if blobs:
+            message["attachments"] = [len(blob) for blob in blobs]
+        self.socket.sendall(json.dumps(message).encode() + b"\n" + b"".join(blobs))
+        return self._last_id
+
+    def receive(self) -> Any:
+        """Return the next message, its attachments in their places."""
+        line = self._file.readline()
+        if not line:
+            raise ConnectionError("the node hung up")
+        message = json.loads(line)
+        sizes = message.get("attachments", []) if isinstance(message, dict) else []
+        blobs = [self._file.read(size) for size in sizes]
+        return self._filled(message, blobs) if blobs else message
+
+    def rest(self) -> bytes:
+        """Return everything that still comes until the node hangs up."""
+        try:
+            return self._file.read()
+        except ConnectionResetError:
+            return b""
+
+    @staticmethod
+    def outcome_of(message: Any) -> Any:
+        """Return the result of an answer, or raise its error."""
+        if "error" in message:
+            raise Refused(message["error"])
+        return message["result"]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._file.close()
+        self.socket.close()
+
+    def __enter__(self) -> LineClient:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _filled(self, value: Any, blobs: List[bytes]) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"$attachment"}:
+                return blobs[value["$attachment"]]
+            return {key: self._filled(item, blobs) for key, item in value.items()}
+        return [self._filled(item, blobs) for item in value] if isinstance(value, list) else value
+
+
+class Done(NamedTuple):
+    """Hold what a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Return its standard output, which is one JSON document."""
+        return json.loads(self.out)
+
+
+class Field:
+    """Start nodes and commands of one test in one folder; end and look after them."""
+
+    def __init__(self, folder: Path, scale: Callable[[float], float]) -> None:
+        self.folder = folder
+        self.scale = scale
+        self.token = secrets.token_urlsafe(24)
+        self.nodes: List[Any] = []
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.discovery_port = free_udp_port()
+
+    def environ(self, **changes: Optional[str]) -> Dict[str, str]:
+        """Return the environment of nodes: loopback, our token, our folder for temporary files."""
+        environ = dict(
+            os.environ, DISCOMPUTE_BIND="127.0.0.1", DISCOMPUTE_DISCOVERY_PORT=str(self.discovery_port),
+            DISCOMPUTE_CONTROL_TOKEN=self.token, TMPDIR=str(self.temporary), PYTHONDONTWRITEBYTECODE="1",
+        )
+        for name, value in changes.items():
+            environ.pop(name, None)
+            if value is not None:
+                environ[name] = value
+        return environ
+
+    def start(self, name: str = "", *words: str, port: str = "0", **changes: Optional[str]) -> Any:
+        """Start a node and wait until it is ready; `port` "" leaves the choice to it."""
+        node = NodeProcess(self, name or f"node-{len(self.nodes) + 1}", words, port, changes)
+        self.nodes.append(node)
+        node.wait_ready()
+        return node
+
+    def start_several(self, count: int, *words: str, **changes: Optional[str]) -> List[Any]:
+        """Start nodes side by side."""
+        fresh = [NodeProcess(self, f"node-{number}", words, "0", changes) for number in range(1, count + 1)]
+        self.nodes += fresh
+        for node in fresh:
+            node.wait_ready()
+        return fresh
+
+    def run(self, *words: str, limit_s: float = 30.0, cwd: Any = None, **changes: Optional[str]) -> Done:
+        """Run a command to its end."""
+        command = [sys.executable, "-m", "discompute_lite", *words]
+        state = {"DISCOMPUTE_STATE_DIR": str(self.folder / "command"), **changes}
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, env=self.environ(**state),
+            timeout=self.scale(limit_s), cwd=cwd,
+        )
+        return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+
+    def wait_for(self, condition: Callable[[], Any], what: str = "it", limit_s: float = 15.0) -> Any:
+        """Return the first true value of `condition()`; fail when none comes."""
+        until = time.monotonic() + self.scale(limit_s)
+        while True:
+            value = condition()
+            if value:
+                return value
+            assert time.monotonic() < until, f"{what} never happened"
+            time.sleep(POLL_S)
+
+    def wait_until_met(self, nodes: Sequence[Any]) -> None:
+        """Wait until all list one another as available, with what they can do."""
+        for node in nodes:
+            for other in nodes:
+                self.wait_for(lambda: node.sees(other), f"{node.name} meets {other.name}")
+
+    def job(self, name: str, source: str) -> str:
+        """Write a job file; return its path."""
+        path = self.folder / name
+        path.write_text(source, encoding="utf-8")
+        return str(path)
+
+    def clear(self) -> None:
+        """End everything, then see that nothing is left."""
+        for node in self.nodes:
+            node.end()
+        self.wait_for(lambda: not processes_about(self.folder), "the end of all processes", 5.0)
+        assert sorted(os.listdir(self.temporary)) == [], "temporary files are left"
+        for node in self.nodes:
+            node.check_traces()
+
+
+class NodeProcess:
+    """Own one `start --json`."""
+
+    def __init__(
+        self, field: Field, name: str, words: Sequence[str], port: str, changes: Dict[str, Optional[str]]
+    ) -> None:
+        self.field, self.name = field, name
+        self.state = field.folder / name
+        self.token = changes.get("DISCOMPUTE_CONTROL_TOKEN", field.token)
+        self.events: List[Dict[str, Any]] = []
+        self.was_killed = False
+        self.id, self.port = "", 0
+        self._errors = field.folder / f"{name}.err"
+        self._clients: List[LineClient] = []
+        command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--name", name]
+        command += ["--state-dir", str(self.state), *(["--port", port] if port else []), *words]
+        with open(self._errors, "wb") as errors:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=field.environ(**changes)
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_ready(self) -> None:
+        """Wait for the line that says where it listens."""
+        self.field.wait_for(lambda: self.events or self.process.poll() is not None, f"the start of {self.name}")
+        assert self.events, f"{self.name} did not start: {self.complaints()}"
+        assert self.events[0]["event"] == "ready"
+        self.id, self.port = self.events[0]["device"]["id"], self.events[0]["port"]
+        if self.token is None:
+            self.token = (self.state / "control.token").read_text(encoding="ascii").strip()
+
+    def client(self, *, is_owner: bool = True, host: str = "127.0.0.1", source: str = "") -> LineClient:
+        """Return a new connection; the node closes it at the end, if the test does not."""
+        client = LineClient(
+            (host, self.port), token=self.token if is_owner else "", source=source, limit_s=self.field.scale(10.0)
+        )
+        self._clients.append(client)
+        return client
+
+    def call(self, method: str, params: Any = None) -> Any:
+        """Make one call as the owner, over a connection that is kept."""
+        if not hasattr(self, "_kept"):
+            self._kept = self.client()
+        return self._kept.call(method, params)
+
+    def devices(self) -> Dict[str, Any]:
+        """Return what it lists: id -> device."""
+        return {device["id"]: device for device in self.call("GetDevices")["devices"]}
+
+    def sees(self, other: NodeProcess) -> bool:
+        """Whether it lists another as available, with what it can do."""
+        device = self.devices().get(other.id, {})
+        return device.get("status") == "AVAILABLE" and device["capabilities"]["cpu_cores"] > 0
+
+    def answers(self) -> bool:
+        """Whether a new caller is served."""
+        with self.client(is_owner=False) as client:
+            return client.call("Ping")["timestamp"] > 0
+
+    def get(self, path: str, **headers: str) -> Any:
+        """Make one HTTP request without a body; return (status, text)."""
+        return self.request("GET", path, headers=headers)
+
+    def request(self, method: str, path: str, body: Optional[bytes] = None, headers: Any = None) -> Any:
+        """Make one HTTP request; return (status, text)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.field.scale(10.0))
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8")
+        finally:
+            connection.close()
+
+    def said(self, kind: str, text: str = "") -> bool:
+        """Whether it told of an event."""
+        return any(event["event"] == kind and text in event.get("text", "") for event in list(self.events))
+
+    def submit(self, source: str, *, subtasks: int = 0, **args: Any) -> str:
+        """Submit a job as the owner; return its id."""
+        data = json.dumps({"source": source, "args": args, "name": "job.py"})
+        task = {"task_type": "job", "task_data": data_of(data), "metadata": {"name": "job.py"}}
+        answer = self.call("SubmitTask", {"task": task, "target_subtasks": subtasks})
+        assert answer["success"], answer["message"]
+        return answer["task_id"]
+
+    def state_of(self, task_id: str) -> str:
+        """Return a task's state."""
+        return self.call("GetTaskStatus", {"task_id": task_id})["task"]["lite"]["state"]
+
+    def running_on(self, task_id: str) -> List[str]:
+        """Return the devices that run pieces of a task just now."""
+        subtasks = self.call("GetTaskStatus", {"task_id": task_id})["subtasks"]
+        return [item["assigned_device_id"] for item in subtasks if item["status"] == "RUNNING"]
+
+    def result_of(self, task_id: str, limit_s: float = 30.0) -> Any:
+        """Wait for a task's end; return (state, value or message)."""
+        self.field.wait_for(
+            lambda: self.state_of(task_id) not in ("PENDING", "RUNNING"), f"the end of task {task_id}", limit_s
+        )
+        answer = self.call("GetTaskResult", {"task_id": task_id})
+        if answer["state"] != "COMPLETED":
+            return answer["state"], answer["message"]
+        data = answer["result_data"]
+        return answer["state"], json.loads(data if isinstance(data, bytes) else bytes_of(data))
+
+    def children(self) -> List[int]:
+        """Return the processes that it has started."""
+        return [pid for pid in processes_about(self.field.folder) if pid != self.process.pid and parent_of(pid) == self.process.pid]
+
+    def kill(self, number: int = signal.SIGTERM) -> None:
+        """Send a signal."""
+        self.was_killed = self.was_killed or number == getattr(signal, "SIGKILL", None)
+        self.process.send_signal(number)
+
+    def wait_end(self, limit_s: float = 5.0) -> int:
+        """Wait until it has ended; return its exit code."""
+        code = self.process.wait(self.field.scale(limit_s))
+        self._reader.join(self.field.scale(5.0))
+        return code
+
+    def end(self) -> None:
+        """End it politely, or fail."""
+        for client in self._clients:
+            client.close()
+        if self.process.poll() is None:
+            if hasattr(signal, "SIGCONT"):
+                self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.wait_end()
+            except subprocess.TimeoutExpired:
+                self.was_killed = True
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"{self.name} did not end when it was asked to") from None
+        self._reader.join(self.field.scale(5.0))
+        self.process.stdout.close()
+
+    def complaints(self) -> str:
+        """Return its standard error so far."""
+        return self._errors.read_text(encoding="utf-8", errors="replace")
+
+    def check_traces(self) -> None:
+        """See that it has not lost its composure, and has tidied up."""
+        complaints = self.complaints()
+        assert not any(word in complaints for word in DISGRACES), f"{self.name} wrote: {complaints}"
+        if not self.was_killed and self.id:
+            assert self.process.returncode == 0
+            assert not (self.state / "node.json").exists()
+            assert not (self.state / "scratch").exists()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+
+def data_of(text: str) -> str:
+    """Return bytes as JSON carries them: base64."""
+    import base64
+    return base64.b64encode(text.encode("utf-8")).decode("ascii")
+
+
+def bytes_of(text: str) -> bytes:
+    """Return what base64 stands for."""
+    import base64
+    return base64.b64decode(text)
+
+
+def processes_about(folder: Path) -> List[int]:
+    """Return the living processes whose command or environment names this folder, our own and its parents aside."""
+    if not os.path.isdir("/proc/self"):
+        listed = subprocess.run(["ps", "-axww", "-o", "pid=,command="], capture_output=True, text=True).stdout
+        return [int(line.split()[0]) for line in listed.splitlines() if str(folder) in line and "ps -axww" not in line]
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) in (os.getpid(), os.getppid()):
+            continue
+        try:
+            about = Path("/proc", name, "cmdline").read_bytes() + b"\0" + Path("/proc", name, "environ").read_bytes()
+            state = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if os.fsencode(str(folder)) in about and state not in ("Z", "X"):
+            found.append(int(name))
+    return found
+
+
+def parent_of(pid: int) -> int:
+    """Return a process's parent, 0 where it is gone."""
+    try:
+        return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def free_udp_port() -> int:
+    """Return a UDP port of the loopback that nobody uses just now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def field(tmp_path: Path, scale: Callable[[float], float]) -> Iterator[Field]:
+    """Give a test its own nodes; they end with it, and leave nothing."""
+    field = Field(tmp_path, scale)
+    yield field
+    field.clear()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float]) -> Iterator[Any]:
+    """Give the tests of one file one node, which must be well again after each of them."""
+    field = Field(tmp_path_factory.mktemp("shared"), scale)
+    field.start("shared", "--slots", "2")
+    yield field
+    field.clear()
+
+
+@pytest.fixture
+def node(shared: Field) -> Iterator[Any]:
+    """Give a test the file's node; afterwards it serves the next caller at once."""
+    node = shared.nodes[0]
+    yield node
+    assert node.process.poll() is None
+    assert node.answers()
+
+
+@pytest.fixture
+def fails() -> Callable[[Done, int, str], None]:
+    """Check that a command failed as promised: this code, and one line that says what happened and what to do."""
+
+    def check(done: Done, code: int, *words: str) -> None:
+        assert done.code == code, (done.out, done.err)
+        assert done.out == ""
+        lines = done.err.splitlines()
+        assert len(lines) == 1, done.err
+        assert lines[0].startswith("discompute: ")
+        assert "; " in lines[0], "it does not say what to do"
+        for word in words:
+            assert word in lines[0], lines[0]
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def posix() -> None:
+    """Skip where there are no signals and process groups."""
+    if os.name != "posix":
+        pytest.skip("needs POSIX signals")

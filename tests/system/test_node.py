@@ -1,0 +1,312 @@
+"""A node's life on one machine: it starts, meets others, notices who is gone, and ends without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+PRIMES = "def split(n: int = 4): return range(n)\ndef work(part): return part * part\ndef merge(parts): return sum(parts)"
+#: Each piece ends when a file of the test's is there: the test decides what happens when.
+GATED = """
+import os, time
+def split(folder: str = "", pieces: int = 4): return [(folder, number) for number in range(pieces)]
+def work(part):
+    folder, number = part
+    open(os.path.join(folder, "begun-%d-%d" % (number, os.getpid())), "w").close()
+    while not os.path.exists(os.path.join(folder, "open")):
+        time.sleep(0.01)
+    return number
+def merge(parts): return sorted(parts)
+"""
+
+
+# ---- starting ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_a_node_starts_answers_and_ends_without_a_trace(field):
+    node = field.start("alpha")
+    assert node.answers()
+    assert node.get("/healthz") == (200, '{"status":"ok"}\n')
+    facts = json.loads((node.state / "node.json").read_text())
+    assert facts["pid"] == node.process.pid
+    assert facts["port"] == node.port
+    assert oct((node.state / "control.token").stat().st_mode if (node.state / "control.token").exists() else 0o600)[-3:] == "600"
+    assert oct(node.state.stat().st_mode)[-3:] == "700"
+    node.kill()
+    assert node.wait_end() == 0
+
+
+def test_a_second_node_takes_the_next_free_port_and_says_so(field):
+    with socket.socket() as taken:
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # Somebody else's node is there: all the same.
+        node = field.start("second", port="")
+        assert node.port != 8080
+        field.wait_for(lambda: node.said("note", f"port 8080 is taken; listening on {node.port} instead"))
+        assert node.answers()
+
+
+def test_a_port_that_was_asked_for_is_taken_or_nothing(field, fails):
+    first = field.start("first")
+    fails(field.run("start", "--port", str(first.port)), 2, f"port {first.port} is in use", "--port")
+    fails(field.run("start", DISCOMPUTE_PORT=str(first.port)), 2, f"port {first.port} is in use")
+    assert first.answers()
+    # What could not start has not kept its folder either.
+    assert not (field.folder / "command" / "node.json").exists()
+
+
+def test_a_second_start_from_one_folder_is_a_device_of_its_own(field):
+    first = field.start("first")
+    second = field.start("second", "--state-dir", str(first.state))
+    second.state = first.state / "2"
+    assert second.id != first.id
+    field.wait_for(lambda: second.said("note", "this one is a device of its own"))
+    field.wait_until_met([first, second])
+
+
+def test_an_identity_outlives_the_node(field):
+    first = field.start("first")
+    first.kill()
+    assert first.wait_end() == 0
+    assert field.start("first").id == first.id
+
+
+def test_a_node_bound_to_one_address_is_still_commanded_over_127_0_0_1(field):
+    node = field.start("bound", "--bind", "127.0.0.2", DISCOMPUTE_CONTROL_TOKEN=None)
+    assert node.events[0]["device"]["address"] == f"127.0.0.2:{node.port}"
+    control_port = json.loads((node.state / "node.json").read_text())["port"]
+    assert control_port == node.port
+    with node.client(is_owner=False, host="127.0.0.2") as caller:
+        assert caller.call("Ping")
+    state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
+    devices = field.run("list", "--json", **state).document["devices"]
+    assert devices[0]["id"] == node.id
+    assert field.run("submit", "--json", "primes", "--bound", "100", **state).document["result"] == 25
+    node.kill()
+    assert node.wait_end() == 0
+
+
+def test_where_that_port_of_127_0_0_1_is_taken_commands_use_another(field):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        node = field.start("bound", "--bind", "127.0.0.2", port=str(port), DISCOMPUTE_CONTROL_TOKEN=None)
+        assert node.port == port
+        assert json.loads((node.state / "node.json").read_text())["port"] != port
+        field.wait_for(lambda: node.said("note", f"port {port} of 127.0.0.1 is taken"))
+        state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
+        assert field.run("list", "--json", **state).document["devices"][0]["id"] == node.id
+
+
+# ---- meeting ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_three_nodes_find_each_other_by_broadcast(field):
+    nodes = field.start_several(3, "--discovery", "broadcast")
+    field.wait_until_met(nodes)
+    for node in nodes:
+        assert list(node.devices())[0] == node.id, "the answering node comes first"
+
+
+def test_strangers_meet_and_give_each_other_no_work(field):
+    nodes = field.start_several(2, DISCOMPUTE_CONTROL_TOKEN=None)
+    field.wait_until_met(nodes)
+    one, other = nodes
+    task_id = one.submit(PRIMES)
+    assert one.result_of(task_id) == ("COMPLETED", 14)
+    assert list(one.call("GetTaskStatus", {"task_id": task_id})["lite"]["devices"]) == [one.id]
+
+
+def test_nodes_meet_across_loopback_addresses(field):
+    one = field.start("one")
+    other = field.start("other", "--bind", "127.0.0.2")
+    field.wait_until_met([one, other])
+
+
+def test_a_message_reaches_the_person_at_the_other_node(field):
+    one, other = field.start_several(2)
+    field.wait_until_met([one, other])
+    text = "hello \x1b[31mred\u202e"
+    answer = one.call("SendMessage", {"to_device_id": other.id, "message_type": "text", "payload": text_bytes(text)})
+    assert answer["success"]
+    field.wait_for(lambda: other.said("message", "hello"))
+    shown = [event["text"] for event in other.events if event["event"] == "message"][0]
+    assert one.name in shown
+
+
+def text_bytes(text):
+    import base64
+    return base64.b64encode(text.encode()).decode()
+
+
+# ---- losing -----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_node_is_soon_not_available_and_comes_back(field):
+    one, two, victim = nodes = field.start_several(3)
+    field.wait_until_met(nodes)
+    victim.kill(signal.SIGKILL)
+    victim.wait_end()
+    for node in (one, two):
+        field.wait_for(lambda: not node.sees(victim), f"{node.name} notices", 5.0)
+        field.wait_for(lambda: node.said("lost", victim.name), "it is told")
+    again = field.start(victim.name)
+    assert again.id == victim.id
+    field.wait_until_met([one, two, again])
+
+
+def test_a_killed_node_takes_its_children_with_it_and_its_folder_is_swept(field, posix):
+    (field.folder / "gate").mkdir()
+    node = field.start("victim", "--slots", "1")
+    node.submit(GATED, folder=str(field.folder / "gate"))
+    children = field.wait_for(node.children)
+    node.kill(signal.SIGKILL)
+    node.wait_end()
+    field.wait_for(lambda: not any(map(is_alive, children)), "the end of its children", 5.0)
+    left = os.listdir(node.state / "scratch")
+    again = field.start("victim")
+    assert again.id == node.id
+    assert not set(left) & set(os.listdir(node.state / "scratch"))
+
+
+def test_a_job_survives_a_worker_that_is_killed(field):
+    gate = field.folder / "gate"
+    gate.mkdir()
+    one, victim = nodes = field.start_several(2, "--slots", "1")
+    field.wait_until_met(nodes)
+    task_id = one.submit(GATED, folder=str(gate), pieces=6)
+    field.wait_for(lambda: victim.id in one.running_on(task_id), "it works")
+    victim.kill(signal.SIGKILL)
+    victim.wait_end()
+    (gate / "open").touch()
+    assert one.result_of(task_id) == ("COMPLETED", [0, 1, 2, 3, 4, 5])
+    story = " ".join(one.call("GetTaskStatus", {"task_id": task_id})["lite"]["story"])
+    assert victim.id[:8] in story
+
+
+def test_a_job_survives_a_worker_that_is_stopped(field, posix):
+    gate = field.folder / "gate"
+    gate.mkdir()
+    one, sleeper = nodes = field.start_several(2, "--slots", "1")
+    field.wait_until_met(nodes)
+    task_id = one.submit(GATED, folder=str(gate), pieces=4)
+    field.wait_for(lambda: sleeper.id in one.running_on(task_id), "it works")
+    sleeper.kill(signal.SIGSTOP)
+    (gate / "open").touch()
+    assert one.result_of(task_id, 40.0) == ("COMPLETED", [0, 1, 2, 3])
+    sleeper.kill(signal.SIGCONT)
+    field.wait_until_met(nodes)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") if os.path.exists(f"/proc/{pid}/stat") else open(os.devnull) as file:
+        return ") Z" not in file.read()
+
+
+# ---- ending -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, scale, name):
+    gate = field.folder / "gate"
+    gate.mkdir()
+    one, other = nodes = field.start_several(2)
+    field.wait_until_met(nodes)
+    one.submit(GATED, folder=str(gate), pieces=8)
+    field.wait_for(one.children, "its children work")
+    began = time.monotonic()
+    one.kill(getattr(signal, name))
+    assert one.wait_end() == 0
+    assert time.monotonic() - began < scale(1.0)
+    field.wait_for(lambda: other.said("left", one.name), "the goodbye")
+    assert not other.sees(one)
+    one.check_traces()
+
+
+def test_a_node_lives_on_when_nobody_reads_what_it_says(field):
+    node = field.start("alone")
+    node.process.stdout.close()
+    for _ in range(3):
+        assert node.result_of(node.submit(PRIMES)) == ("COMPLETED", 14)
+    assert node.answers()
+
+
+def test_main_runs_three_times_in_one_interpreter(field):
+    program = textwrap.dedent("""
+        import os, signal, sys, threading, time
+        from discompute_lite.faces.cli import main
+
+        def stop_when_ready():
+            while not os.path.exists(os.path.join(sys.argv[1], "node.json")):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        def descriptors():
+            return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        counts = []
+        for _ in range(2):
+            assert main(["version"]) == 0
+            assert main(["info"]) == 0
+            threading.Thread(target=stop_when_ready).start()
+            assert main(["start", "--port", "0", "--state-dir", sys.argv[1]]) == 0
+            assert main(["start", "--port", "x"]) == 2
+            counts.append((descriptors(), threading.active_count()))
+        assert counts[0] == counts[1], counts
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+        print("well")
+    """)
+    assert run_program(field, program, str(field.folder / "state")).endswith("well\n")
+
+
+def test_a_node_runs_outside_the_main_thread(field):
+    """As in an app's console: no signals there, and the stop button raises KeyboardInterrupt in that thread."""
+    program = textwrap.dedent("""
+        import ctypes, os, sys, threading, time
+        from discompute_lite.faces.cli import main
+
+        codes = []
+        thread = threading.Thread(
+            target=lambda: codes.append(main(["start", "--port", "0", "--state-dir", sys.argv[1]])))
+        thread.start()
+        while not os.path.exists(os.path.join(sys.argv[1], "node.json")):
+            time.sleep(0.01)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+        thread.join()
+        assert codes == [130], codes
+        assert not os.path.exists(os.path.join(sys.argv[1], "node.json"))
+        assert not os.path.exists(os.path.join(sys.argv[1], "scratch"))
+        assert threading.active_count() == 1, threading.enumerate()
+        print("well")
+    """)
+    assert run_program(field, program, str(field.folder / "state")).endswith("well\n")
+
+
+def run_program(field, program, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=field.environ(), capture_output=True, text=True,
+        timeout=field.scale(30.0),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout

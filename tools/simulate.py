@@ -1,0 +1,71 @@
+"""Play a fleet of devices on a clock that jumps: `python3 tools/simulate.py --devices 50 --seed 7 --story`.
+
+Prints the story if asked for, the makespan beside the least that anybody could have done, and a digest over every
+event and action: the same arguments give the same digest on every Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import List, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from discompute_lite.sim.scenario import WORKLOADS, Scenario  # noqa: E402
+from discompute_lite.sim.world import World  # noqa: E402
+
+#: What asks the scheduler for all that it can do.
+FULL_TASK = ()
+FULL_DEVICE = ()
+
+
+def arguments_of(words: Optional[List[str]]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Simulate a fleet of devices and the scheduler over it.")
+    parser.add_argument("--devices", type=int, default=50, help="how many (default: 50)")
+    parser.add_argument("--subtasks", type=int, default=0, help="how many, all tasks together (default: 10 a device)")
+    parser.add_argument("--tasks", type=int, default=1, help="how many tasks share them (default: 1)")
+    parser.add_argument("--workload", choices=WORKLOADS, default="heavy", help="sizes of subtasks (default: heavy)")
+    parser.add_argument("--speeds", default="", metavar="A,B,…", help="exact speeds instead of a mixed fleet")
+    parser.add_argument("--seed", type=int, default=7, help="another seed, another world (default: 7)")
+    for name, text in (
+        ("churn", "devices that leave at a random moment; half of them come back"),
+        ("sleepers", "devices that fall asleep for 5 to 45 s"), ("stragglers", "devices that become ten times slower"),
+        ("loss", "messages that vanish"), ("late", "messages that arrive up to 15 s late"),
+    ):
+        parser.add_argument(f"--{name}", type=float, default=0.0, metavar="P", help=f"fraction of {text} (default: 0)")
+    parser.add_argument("--plain", action="store_true", help="without second attempts, windows and learning")
+    parser.add_argument("--story", action="store_true", help="print what befell whom")
+    return parser.parse_args(words)
+
+
+def main(words: Optional[List[str]] = None) -> int:
+    """Play one world and print what came of it."""
+    asked = arguments_of(words)
+    speeds = tuple(float(speed) for speed in asked.speeds.split(",") if speed)
+    world = World(Scenario(
+        devices=len(speeds) or asked.devices, subtasks=asked.subtasks, tasks=asked.tasks, workload=asked.workload,
+        speeds=speeds, seed=asked.seed, churn=asked.churn, sleepers=asked.sleepers, stragglers=asked.stragglers,
+        loss=asked.loss, late=asked.late, task_fields=() if asked.plain else FULL_TASK,
+        device_fields=() if asked.plain else FULL_DEVICE,
+    ), keeps_story=asked.story)
+    began = time.perf_counter()
+    report = world.run()
+    took = time.perf_counter() - began
+    for line in report.story:
+        print(line)
+    ended = sorted(report.ended.values())
+    print(f"{len(world.devices)} devices, {len(world.works)} subtasks, seed {asked.seed}: "
+          + ", ".join(f"{ended.count(kind)} × {kind}" for kind in sorted(set(ended))))
+    print(f"makespan {report.makespan_s:.3f} s, at least {report.bound_s:.3f} s: ratio {report.ratio:.3f}")
+    print(f"{report.attempts} attempts, {report.second} of them beside another, {report.late} late messages; "
+          f"{report.events} events and {report.checks} full checks in {took:.1f} s")
+    print(f"digest {report.digest}")
+    return 0 if all(kind == "FinishTask" for kind in ended) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
