@@ -7,7 +7,7 @@ from discompute_lite.model.device import Device
 
 
 def test_every_state_can_be_reached_and_every_fact_means_something():
-    assert set(LIVENESS_MOVES.values()} | {Liveness.TOLD) == set(Liveness)
+    assert set(LIVENESS_MOVES.values()) | {Liveness.TOLD} == set(Liveness)
     assert {fact for _, fact in LIVENESS_MOVES} == set(Fact)
 
 
