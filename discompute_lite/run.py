@@ -7,6 +7,7 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -179,9 +180,12 @@ class LocalNode:
 
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind."""
+        # What a node is made of lives as long as it does: the collector need not look at it again and again.
+        gc.freeze()
         try:
             self.loop.run()
         finally:
+            gc.unfreeze()
             self._clean_up()
 
     def stop(self) -> None:

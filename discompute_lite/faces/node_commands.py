@@ -52,9 +52,10 @@ def start_command(context: Context) -> int:
     local = LocalNode(
         context.settings, tell=lambda kind, text: tell(kind, text) if ready else early.append((kind, text))
     )
-    local.start()
+    # Before the start, so that there is no moment in which Ctrl-C would leave something behind.
     signals = local.stop_on_signals()
     try:
+        local.start()
         _say_ready(console, local)
         ready = True
         for kind, text in early:

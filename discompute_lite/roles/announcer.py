@@ -52,6 +52,7 @@ class Announcer:
         if self._discovery.is_stopping:
             return
         self.announce(False)
+        self._discovery.heartbeats.ask_the_silent()
         targets = sum(len(transport.targets()) for transport in self._node.transports)
         nodes = 1 + sum(1 for device in self._discovery.registry.devices() if device.present)
         # All destinations of all nodes together, were they all as we are.
@@ -103,6 +104,7 @@ class Announcer:
             self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
             return
         self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, beacon.every_s, via))
+        self._discovery.heartbeats.beacon_heard(beacon.node_id, beacon.every_s)
         if beacon.reply and self._node.settings.announce == "open" and self._replies.take(self._node.clock.now()):
             for transport in self._node.transports:
                 if transport.name == via:

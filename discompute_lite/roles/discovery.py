@@ -109,9 +109,15 @@ class Discovery:
         for other in links:
             if other.peer.boot != boot:
                 other.close("its node was restarted")
-        self._node.link_opened(node_id)
         self._close_idle_links()
+        # Our answer to its Hello, which shows the token, has to go first: until then it takes no work from us.
+        self._node.clock.post(self._link_ready, link)
         return True
+
+    def _link_ready(self, link: LinkPort) -> None:
+        if not link.is_closed:
+            link.peer.is_greeted = True
+            self._node.link_opened(link.peer.node_id)
 
     def register(self, link: LinkPort, device: Device) -> str:
         """Take a device's own description; return what is wrong with it, or ""."""

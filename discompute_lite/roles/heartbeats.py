@@ -26,6 +26,8 @@ REPEAT_S = 0.1
 BEAT_ANSWER_S = 2.0
 #: Seconds between two such tellings.
 BEAT_OVERDUE_S = 1.0
+#: A device whose beacons were heard and then missed so often in a row is asked at once: its link may be cut.
+BEACONS_MISSED = 3
 
 
 #: What a heartbeat is answered that came too soon for news: nothing has changed, nothing runs.
@@ -42,6 +44,8 @@ class Heartbeats:
         self._beats = Deadlines()
         #: device id -> when the heartbeat without an answer was sent.
         self._beats_sent: Dict[str, float] = {}
+        #: device id -> when the silence of its beacons becomes odd; only devices with a link.
+        self._beacon_due: Dict[str, float] = {}
 
     def begin(self, device_id: str) -> None:
         """A link to this device is open, or work with it began: its next heartbeat is due accordingly."""
@@ -63,6 +67,20 @@ class Heartbeats:
         """There is no link to this device any more."""
         self._beats.cancel(device_id)
         self._beats_sent.pop(device_id, None)
+        self._beacon_due.pop(device_id, None)
+
+    def beacon_heard(self, device_id: str, every_s: float) -> None:
+        """A beacon came: where beacons come at all, their end is the first sign of a cut cable or a sleeping phone."""
+        if device_id in self._beats:
+            self._beacon_due[device_id] = self._node.clock.now() + BEACONS_MISSED * every_s
+
+    def ask_the_silent(self) -> None:
+        """Send a heartbeat over the links of devices whose beacons have ceased, long before it is due."""
+        now = self._node.clock.now()
+        for device_id in [device_id for device_id, due in self._beacon_due.items() if now >= due]:
+            del self._beacon_due[device_id]
+            if device_id not in self._beats_sent:
+                self.beat(device_id)
 
     def next_deadline(self) -> Optional[float]:
         """Return when `send_due` is next worth calling."""

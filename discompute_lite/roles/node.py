@@ -366,8 +366,10 @@ class Node:
 
         Until links are encrypted, only a device that showed the shared token over loopback gets any from us.
         """
-        links = self.discovery.links.get(device_id, [])
-        return next((link for link in links if link.is_loopback and self.peer_of(link).is_owner), None)
+        for link in self.discovery.links.get(device_id, []):
+            if link.is_loopback and link.peer.is_owner and link.peer.is_greeted:
+                return link
+        return None
 
     def _offer_own_slots(self) -> None:
         allowance = self.worker.allowance()

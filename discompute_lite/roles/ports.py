@@ -151,8 +151,8 @@ class Peer:
     """Remember what is known of the other end of one connection."""
 
     __slots__ = (
-        "node_id", "boot", "is_owner", "can_be_called", "is_retired", "cleared", "told_version", "memo_method",
-        "memo_params", "memo_arguments", "said", "said_at",
+        "node_id", "boot", "is_owner", "can_be_called", "is_greeted", "is_retired", "cleared", "told_version",
+        "memo_method", "memo_params", "memo_arguments", "said", "said_at",
     )
 
     def __init__(self) -> None:
@@ -163,6 +163,8 @@ class Peer:
         self.is_owner = False
         #: Whether calls can go back to it; over HTTP they cannot, so whoever calls there is nobody's link.
         self.can_be_called = True
+        #: Whether Hello and its answer have passed: only then both sides know what they may ask of each other.
+        self.is_greeted = False
         #: Levels of access that were granted; emptied whenever anything that they rest on changes.
         self.cleared: Set[str] = set()
         #: Whether its end is meant: one side said goodbye.

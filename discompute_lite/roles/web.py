@@ -11,9 +11,9 @@ from typing import Any, Callable, List, Optional
 
 from ..model.catalog import Catalog
 from ..model.codec import to_json
+from ..wire.framing import encode_message
 from ..wire.http import HttpHead, HttpRefusal, HttpRequest, bearer_token, check_browser_headers
 from ..wire.rpc import RpcSession
-from ..wire.strict_json import encode_json
 from .bounds import devices_that_fit
 from .ports import Peer
 
@@ -47,30 +47,31 @@ def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None
         return
     others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {request.path}")]
     if others:
-        body = encode_json({"error": f"use {' or '.join(others)} here"})
-        connection.http.answer(request, 405, body, headers=[("Allow", ", ".join(others))])
+        connection.http.answer_error(request, 405, f"use {' or '.join(others)} here")
     else:
         connection.http.answer_error(request, 404, "there is nothing at this path; see the README for what there is")
 
 
-def _answer_json(connection: Any, request: HttpRequest, value: Any) -> None:
-    connection.http.answer(request, 200, encode_json(value) + b"\n")
+def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -> None:
+    # Bytes as base64 text, however many.
+    line = encode_message(value, node.settings_limits.message_bytes)[0]
+    connection.http.answer(request, 200, bytes(line))
 
 
 @ROUTES.register("GET /healthz")
 def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
-    _answer_json(connection, request, {"status": "ok"})
+    _answer_json(node, connection, request, {"status": "ok"})
 
 
 @ROUTES.register("GET /api/devices")
 def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
     devices = devices_that_fit(node.discovery.list_devices(), node.settings_limits)
-    _answer_json(connection, request, {"devices": to_json(devices)})
+    _answer_json(node, connection, request, {"devices": to_json(devices)})
 
 
 @ROUTES.register("GET /api/tasks")
 def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
-    _answer_json(connection, request, to_json(node.coordinator.list_tasks()))
+    _answer_json(node, connection, request, to_json(node.coordinator.list_tasks()))
 
 
 @ROUTES.register("POST /rpc")

@@ -30,6 +30,8 @@ from discompute_lite.wire.rpc import CallReceived, ProtocolBroken, RpcSession
 TOKEN = "the-token-of-these-nodes"
 #: Unix seconds at the beginning of every world; its monotonic clock begins at another number, to tell them apart.
 WALL_BEGIN, NOW_BEGIN = 1_756_800_000.0, 1000.0
+#: Callbacks that stand for something that came in by a socket.
+ARRIVALS = ("arrived", "ended", "arrive")
 #: More events at one instant than these mean that two nodes answer each other for ever.
 EVENTS_AT_ONCE = 200_000
 
@@ -203,7 +205,7 @@ class FakeDialler:
         name, _, port = address.rpartition(":") if ":" in address else (address, ":", str(default_port))
         numeric = f"{world.names.get(name, name)}:{port}"
         there = world.hosts_by_address.get(numeric)
-        if there is None or there.node is None or (host, there) in world.refused:
+        if there is None or there.receiver is None or (host, there) in world.refused:
             host.clock.post(on_dialled, None, Unreachable(f"nothing listens on {address}"))
             return
         link = world.connect(there, from_ip=host.ip, receiver=host.node, clock=host.clock, is_dialled=True)
@@ -244,7 +246,8 @@ class FakeTransport:
 
     def _deliver(self, datagram, other):
         world = self._host.world
-        if other is not self._host and world.has_broadcast and (self._host, other) not in world.refused:
+        is_open = world.has_broadcast and (self._host, other) not in world.refused
+        if is_open and other is not self._host and other.transport is not None:
             other.clock.post(other.transport.arrive, datagram, self._host.udp_address)
 
     def arrive(self, datagram, source):
@@ -344,22 +347,24 @@ class FakeReading:
 class Host:
     """A machine, or one of its ports: what is left when its node dies, and where the next one starts."""
 
-    def __init__(self, world, letter, *, ip="127.0.0.1", token=TOKEN, shared=True, slots=2, limits=None,
-                 **settings):
+    def __init__(self, world, letter, *, ip="127.0.0.1", token=TOKEN, shared=True, **settings):
         self.world, self.id, self.name = world, letter * 52, f"device {letter}"
         self.ip, self.port = ip, 8080 + len(world.hosts)
         self.udp_address = f"{ip}:{40000 + len(world.hosts)}"
-        self.token, self.is_token_shared, self.slots = token, shared, slots
-        self.settings = Settings(**{"peers": (), "discovery": ("broadcast", "exchange"), **settings})
-        self.limits = Limits(**(limits or {}))
+        self.token, self.is_token_shared = token, shared
+        self.limits = Limits(**settings.pop("limits", {}))
+        self.settings = Settings(**{"slots": 2, "discovery": ("broadcast", "exchange"), **settings})
+        self.slots = self.settings.slots
         self.hardware = Hardware(type="linux", model="Test machine", capabilities=DeviceCapabilities(
-            cpu_cores=slots, memory_mb=8192, chip="Test chip", os_version="Test 1.0"))
+            cpu_cores=self.slots, memory_mb=8192, chip="Test chip", os_version="Test 1.0"))
         self.neighbours = ()
         self.reading = FakeReading()
         self.store = FakeStore()
         #: What people were told: (kind, text).
         self.told = []
-        self.node = None
+        self.node = self.transport = None
+        #: What connections here are given to: the node, or what `serve` put there.
+        self.receiver = None
         self.links = []
         #: Changes with every start; callbacks of an earlier life are dropped.
         self.life = 0
@@ -383,6 +388,12 @@ class Host:
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours))
+        self.receiver = self.node
+        return self
+
+    def serve(self, receiver):
+        """Let another program listen here."""
+        self.receiver = receiver
         return self
 
     def start(self):
@@ -393,7 +404,8 @@ class Host:
     def kill(self):
         """The process dies without a word: its system closes its connections, nobody listens any more."""
         self.life += 1
-        self.node, self.is_frozen, self.late = None, False, []
+        self.node = self.receiver = None
+        self.is_frozen, self.late = False, []
         links, self.links = self.links, []
         for link in links:
             if not link.is_closed:
@@ -411,8 +423,10 @@ class Host:
         self.is_frozen = True
 
     def thaw(self):
+        """It goes on, with its timers first: what came in meanwhile is read after them."""
         self.is_frozen = False
-        late, self.late = self.late, []
+        late = sorted(self.late, key=lambda entry: getattr(entry[1].callback, "__name__", "") in ARRIVALS)
+        self.late = []
         for call, timer, life in late:
             call(timer, life)
 
@@ -565,7 +579,7 @@ class World:
         """Return the dialling end of a new connection."""
         self._dials += 1
         ours = FakeLink(clock, receiver, there.address, there.limits, is_dialled)
-        theirs = FakeLink(there.clock, there.node, f"{from_ip}:{50000 + self._dials}", there.limits, False)
+        theirs = FakeLink(there.clock, there.receiver, f"{from_ip}:{50000 + self._dials}", there.limits, False)
         ours.other, theirs.other = theirs, ours
         there.links.append(theirs)
         return ours

@@ -177,13 +177,13 @@ def test_descriptions_of_any_length_neither_fill_the_memory_nor_spoil_the_list(w
     node = world.host("a", limits={"line_bytes": 64 * 1024}).start()
     client = world.client(node)
     for number in range(80):
-        long = "\u00e4" * 9000
-        lite = {"model": long, "label": long, "measured": {f"{long[:150]}{n}": long[:190] for n in range(30)}}
+        long = "\u00e4" * 3000
+        lite = {"model": long, "label": long, "measured": {"python": long}}
         client.call("RegisterDevice", {"device": {
             "id": f"device-{number}", "name": long, "type": long, "lite": lite, "capabilities": {"chip": long}}})
     assert max(len(known.device.name) for known in node.node.discovery.registry.devices()) <= 64
     devices = client.call("GetDevices")["devices"]
-    assert devices[0]["id"] == node.id and 1 < len(devices) < 80
+    assert devices[0]["id"] == node.id and 10 < len(devices) < 80
 
 
 # ---- losing ---------------------------------------------------------------------------------------
@@ -235,20 +235,13 @@ def test_a_process_that_wakes_up_again_comes_back(world):
 
 def test_a_node_that_slept_itself_does_not_take_the_others_for_dead(world):
     first, second = world.nodes("ab")
-    world.advance(16)
     first.node.discovery.heartbeats.beat(second.id)
     first.freeze()
-    world.clock.advance(5)
-    # Its own heartbeat is unanswered, because it could not read the answer.
-    first.is_frozen, late = False, first.late
-    first.late = []
-    timers = [entry for entry in late if "arrived" not in repr(entry[1].callback)]
-    arrivals = [entry for entry in late if entry not in timers]
-    world.clock.time += 30
-    for call, timer, life in timers + arrivals:
-        call(timer, life)
+    # Its heartbeat is answered meanwhile, and it cannot read that.
+    world.advance(12)
+    first.thaw()
     world.advance(3)
-    assert "lost" not in first.kinds_told() and first.sees(second).status is DeviceStatus.AVAILABLE
+    assert first.kinds_told() == ["joined"] and first.sees(second).status is DeviceStatus.AVAILABLE
 
 
 def test_a_lost_link_between_living_nodes_is_opened_again_and_nobody_is_told(world):
@@ -281,7 +274,7 @@ def test_a_restart_that_nobody_saw_the_end_of_closes_the_link_of_before(world):
     second.start()
     world.advance(3)
     assert "restarted" in first.kinds_told() and before.is_closed
-    assert first.node.discovery.link_to(second.id).peer.boot == "b-boot-2"
+    assert first.node.discovery.link_to(second.id).peer.boot == second.node.boot
     world.advance(60)
     assert first.sees(second).status is DeviceStatus.AVAILABLE and "lost" not in first.kinds_told()
 

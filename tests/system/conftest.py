@@ -142,16 +142,21 @@ class Field:
                 environ[name] = value
         return environ
 
-    def start(self, name: str = "", *words: str, port: str = "0", **changes: Optional[str]) -> Any:
-        """Start a node and wait until it is ready; `port` "" leaves the choice to it."""
-        node = NodeProcess(self, name or f"node-{len(self.nodes) + 1}", words, port, changes)
+    def start(
+        self, name: str, *words: str, port: str = "0", lines: int = 0, **changes: Optional[str]
+    ) -> Any:
+        """Start a node and wait until it is ready.
+
+        `port` "" leaves the choice to it; of what it says only the first `lines` are read, 0 for all.
+        """
+        node = NodeProcess(self, name, [*(["--port", port] if port else []), *words], changes, lines)
         self.nodes.append(node)
         node.wait_ready()
         return node
 
     def start_several(self, count: int, *words: str, **changes: Optional[str]) -> List[Any]:
         """Start nodes side by side."""
-        fresh = [NodeProcess(self, f"node-{number}", words, "0", changes) for number in range(1, count + 1)]
+        fresh = [NodeProcess(self, f"node-{number}", ["--port", "0", *words], changes) for number in range(1, count + 1)]
         self.nodes += fresh
         for node in fresh:
             node.wait_ready()
@@ -203,7 +208,7 @@ class NodeProcess:
     """Own one `start --json`."""
 
     def __init__(
-        self, field: Field, name: str, words: Sequence[str], port: str, changes: Dict[str, Optional[str]]
+        self, field: Field, name: str, words: Sequence[str], changes: Dict[str, Optional[str]], lines: int = 0
     ) -> None:
         self.field, self.name = field, name
         self.state = field.folder / name
@@ -214,12 +219,12 @@ class NodeProcess:
         self._errors = field.folder / f"{name}.err"
         self._clients: List[LineClient] = []
         command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--name", name]
-        command += ["--state-dir", str(self.state), *(["--port", port] if port else []), *words]
+        command += ["--state-dir", str(self.state), *words]
         with open(self._errors, "wb") as errors:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=field.environ(**changes)
             )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
 
     def wait_ready(self) -> None:
@@ -336,7 +341,6 @@ class NodeProcess:
                 self.process.wait()
                 raise AssertionError(f"{self.name} did not end when it was asked to") from None
         self._reader.join(self.field.scale(5.0))
-        self.process.stdout.close()
 
     def complaints(self) -> str:
         """Return its standard error so far."""
@@ -351,9 +355,12 @@ class NodeProcess:
             assert not (self.state / "node.json").exists()
             assert not (self.state / "scratch").exists()
 
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
+    def _read(self, lines: int) -> None:
+        with self.process.stdout:
+            for line in self.process.stdout:
+                self.events.append(json.loads(line))
+                if len(self.events) == lines:
+                    break
 
 
 def data_of(text: str) -> str:

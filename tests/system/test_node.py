@@ -39,7 +39,7 @@ def test_a_node_starts_answers_and_ends_without_a_trace(field):
     facts = json.loads((node.state / "node.json").read_text())
     assert facts["pid"] == node.process.pid
     assert facts["port"] == node.port
-    assert oct((node.state / "control.token").stat().st_mode if (node.state / "control.token").exists() else 0o600)[-3:] == "600"
+    assert oct((node.state / "device.key").stat().st_mode)[-3:] == "600"
     assert oct(node.state.stat().st_mode)[-3:] == "700"
     node.kill()
     assert node.wait_end() == 0
@@ -242,8 +242,7 @@ def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, scale, name):
 
 
 def test_a_node_lives_on_when_nobody_reads_what_it_says(field):
-    node = field.start("alone")
-    node.process.stdout.close()
+    node = field.start("alone", lines=1)
     for _ in range(3):
         assert node.result_of(node.submit(PRIMES)) == ("COMPLETED", 14)
     assert node.answers()

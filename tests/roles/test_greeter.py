@@ -1,0 +1,148 @@
+"""Opening links: the first two calls, whom they are made to, and what answers that are not what they should be do."""
+
+import pytest
+
+from discompute_lite.model.errors import LinkClosed
+from discompute_lite.roles.greeter import GREETING_S
+
+
+class OtherNode:
+    """Answers calls as a test says; stands behind an address."""
+
+    def __init__(self, world, letter="z", **answers):
+        self.host = world.host(letter).serve(self)
+        self.answers = answers
+        self.calls, self.links = [], []
+
+    def call_received(self, link, call):
+        self.calls.append((call.method, call.params))
+        self.links.append(link)
+        answer = self.answers.get(call.method)
+        if answer is not None:
+            call.answer(answer)
+
+    def admit_call(self, link, method):
+        return None
+
+    def connection_closed(self, link, reason):
+        pass
+
+
+def test_a_link_begins_with_hello_and_register_device(world):
+    other = OtherNode(world, Hello={"node_id": "z" * 52, "name": "other", "version": "1", "port": 8080},
+                      RegisterDevice={"success": True, "known_devices": [
+                          {"id": "z" * 52, "name": "other", "type": "windows", "status": "BUSY"}]})
+    node = world.host("a", peers=("127.0.0.1:8080",), shared=False).start()
+    world.advance(1)
+    assert [method for method, _ in other.calls] == ["Hello", "RegisterDevice"]
+    assert other.calls[0][1] == {"node_id": node.id, "name": "device a", "version": "0.1.0", "port": 8081,
+                                 "boot": "a-boot-1"}
+    described = other.calls[1][1]["device"]
+    assert described["id"] == node.id and described["address"] == "127.0.0.1:8081" and described["lite"]["slots"] == 2
+    device = node.node.discovery.list_devices()[1]
+    assert (device.name, device.type, device.status.value) == ("other", "windows", "BUSY")
+    assert node.node.discovery.registry.addresses("z" * 52) == ["127.0.0.1:8080"]
+
+
+@pytest.mark.parametrize("answer", [
+    {}, {"node_id": ""}, {"node_id": "x" * 65}, {"node_id": 7}, [], "hello", 5, {"node_id": "z", "port": "many"},
+])
+def test_an_answer_that_names_no_node_makes_no_link(world, answer):
+    other = OtherNode(world, Hello=answer)
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
+    world.advance(1)
+    assert node.node.discovery.links == {} and other.links[0].is_closed
+    world.advance(6)
+    assert len(other.calls) == 2, "it is tried again"
+
+
+def test_whoever_does_not_answer_hello_is_given_up(world):
+    other = OtherNode(world)
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
+    world.advance(GREETING_S + 0.5)
+    assert other.links[0].is_closed and node.node.discovery.links == {}
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"known_devices": 5}, {"success": False, "message": "no"}])
+def test_a_link_stands_without_an_answer_to_register_device(world, answer):
+    OtherNode(world, Hello={"node_id": "z" * 52}, RegisterDevice=answer)
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
+    world.advance(8)
+    assert "z" * 52 in node.node.discovery.links
+
+
+def test_another_device_at_the_address_is_not_taken_for_the_one_that_was_meant(world):
+    """Two machines changed their addresses: where b was expected c answers."""
+    node, expected = world.host("a").start(), world.host("b")
+    other = world.host("c").start()
+    world.has_broadcast = False
+    expected.make()
+    world.advance(2)
+    beacon = expected.node.discovery._announcer
+    expected.node.port = other.port
+    node.transport.arrive(beacon._beacon(False, "discovery", "en0"), f"127.0.0.1:{other.port}")
+    world.advance(2)
+    assert not node.is_linked_with(expected) and node.is_linked_with(other)
+    assert node.sees(expected) and node.sees(other).name == "device c"
+
+
+def test_all_addresses_of_a_device_are_tried_in_order(world):
+    world.has_broadcast = False
+    node, other = world.host("a").start(), world.host("b").start()
+    node.node.discovery._greeter.dial_device(other.id, ["10.0.0.1:1", "10.0.0.2:2", other.address, "10.0.0.3:3"])
+    world.advance(1)
+    assert node.dialler.dialled == ["10.0.0.1:1", "10.0.0.2:2", other.address] and node.is_linked_with(other)
+
+
+@pytest.mark.parametrize("seed", ["printer.invalid:8081", "127.0.0.1", "127.0.0.1:8081"])
+def test_a_seed_whose_node_is_linked_is_not_dialled_again(world, seed):
+    """By whatever name: a name, or an address without a port, is never a link's own address."""
+    world.names["printer.invalid"] = "127.0.0.1"
+    world.has_broadcast = False
+    hosts = [world.host("a", peers=(seed,)), world.host("b")]
+    if seed == "127.0.0.1":
+        hosts = [world.host("c"), world.host("d", peers=(seed,))]
+        world.hosts_by_address["127.0.0.1:8080"] = hosts[0]
+        hosts[0].port = 8080
+    for host in hosts:
+        host.start()
+    node = next(host for host in hosts if host.settings.peers)
+    world.advance(200)
+    assert [len(links) for links in node.node.discovery.links.values()] == [1]
+    assert len(node.dialler.dialled) <= 2
+
+
+def test_a_seed_that_is_ourselves_is_recognised(world):
+    world.has_broadcast = False
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
+    world.advance(60)
+    assert node.dialler.dialled == ["127.0.0.1:8080"] and node.node.discovery.links == {} and node.told == []
+
+
+def test_a_seed_is_not_dialled_while_it_is_being_dialled(world):
+    other = OtherNode(world)
+    other.host.freeze()
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
+    node.node.discovery._greeter.greet_seeds()
+    world.settle()
+    assert node.dialler.dialled == ["127.0.0.1:8080"]
+
+
+def test_links_that_open_while_a_node_stops_are_closed(world):
+    world.has_broadcast = False
+    node, other = world.host("a", peers=("127.0.0.1:8081",)), world.host("b").start()
+    node.start()
+    node.node.stop()
+    world.advance(1)
+    assert node.node.discovery.links == {} and not other.is_linked_with(node)
+    assert all(link.is_closed for link in node.links)
+
+
+def test_a_link_that_breaks_during_hello_is_a_failed_dial(world):
+    other = OtherNode(world)
+    other.call_received = lambda link, call: link.close("gone")
+    node = world.host("a").start()
+    replies = []
+    node.node.discovery._greeter._dial("127.0.0.1:8080", "", replies.append)
+    world.settle()
+    assert len(replies) == 1 and isinstance(replies[0], LinkClosed)

@@ -1,0 +1,236 @@
+"""Heartbeats: how often, what they say, what is told of others and how often, and what silence means."""
+
+import pytest
+
+from discompute_lite.model.device import DeviceStatus
+
+
+@pytest.fixture
+def peer(world):
+    """A node that is linked and whose every call the test makes; `peer.node` is who it talks to."""
+    node = world.host("a").start()
+    client = world.client(node)
+    client.call("Hello", {"node_id": "p" * 52, "name": "peer", "port": 9000, "boot": "1", "auth": world.TOKEN})
+    client.node = node
+    return client
+
+
+def beats_of(host, other, world, seconds):
+    """Count the heartbeats that one host sends another."""
+    count, there = [], other.node.discovery.heartbeats
+    received = there.received
+    there.received = lambda *arguments: count.append(1) or received(*arguments)
+    world.advance(seconds)
+    there.received = received
+    return len(count)
+
+
+# ---- how often ------------------------------------------------------------------------------------
+
+
+def test_an_idle_link_carries_a_heartbeat_about_every_15_seconds(world):
+    first, second = world.nodes("ab")
+    assert 4 <= beats_of(first, second, world, 90) <= 8
+
+
+@pytest.mark.parametrize("ip, least, most", [("127.0.0.1", 36, 44), ("10.0.0.2", 8, 12)])
+def test_links_with_work_under_way_carry_four_a_second_on_loopback_and_one_elsewhere(world, ip, least, most):
+    first, second = world.nodes("ab", ip=ip)
+    first.node.has_work_with = lambda device_id: True
+    first.node.discovery.work_began(second.id)
+    assert least <= beats_of(first, second, world, 10) <= most
+
+
+def test_work_that_begins_all_the_time_does_not_put_heartbeats_off(world):
+    first, second = world.nodes("ab")
+    first.node.has_work_with = lambda device_id: True
+    count, there = [], second.node.discovery.heartbeats
+    received = there.received
+    there.received = lambda *arguments: count.append(1) or received(*arguments)
+    for _ in range(50):
+        first.node.discovery.work_began(second.id)
+        world.clock.advance(0.1)
+    assert len(count) >= 18
+
+
+def test_no_second_heartbeat_is_sent_while_one_is_unanswered(world):
+    first, second = world.nodes("ab")
+    first.node.has_work_with = lambda device_id: True
+    first.node.discovery.work_began(second.id)
+    link = first.node.discovery.link_to(second.id)
+    world.advance(0.3)
+    second.freeze()
+    world.advance(5)
+    beats = [entry for entry in second.late if b'"Heartbeat"' in b"".join(
+        argument for argument in entry[1].arguments if isinstance(argument, bytes))]
+    assert len(beats) == 1 and not link.is_closed
+
+
+def test_a_device_whose_beacons_have_ceased_is_asked_at_once(world):
+    """A cable was pulled: nothing closes the link, and its next heartbeat would be a quarter of a minute away."""
+    first, second = world.nodes("ab", ip="10.0.0.2")
+    world.advance(5)
+    second.freeze()
+    world.advance(18)
+    assert first.kinds_told()[-1] == "suspect"
+
+
+# ---- what they say --------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_tells_status_metrics_and_capabilities(peer, world):
+    answer = peer.call("Heartbeat", {
+        "device_id": "p" * 52, "status": "BUSY", "metrics": {"cpu_usage": 0.5},
+        "capabilities": {"cpu_cores": 8, "battery_level": 0.4}})
+    assert answer["success"] and answer["lite"]["status"] == "AVAILABLE"
+    device = peer.node.node.discovery.list_devices()[1]
+    assert device.status is DeviceStatus.BUSY and device.compute_metrics.cpu_usage == 0.5
+    assert device.capabilities.cpu_cores == 8
+
+
+def test_what_a_heartbeat_leaves_out_stays_as_it_was(peer):
+    peer.call("Heartbeat", {"device_id": "p" * 52, "status": "BUSY", "metrics": {"cpu_usage": 0.5},
+                            "capabilities": {"cpu_cores": 8}})
+    peer.call("Heartbeat", {"device_id": "p" * 52})
+    device = peer.node.node.discovery.list_devices()[1]
+    assert (device.status, device.compute_metrics.cpu_usage, device.capabilities.cpu_cores) == (
+        DeviceStatus.BUSY, 0.5, 8)
+
+
+def test_a_repeated_heartbeat_is_a_sign_of_life_too(world):
+    node = world.host("a").start()
+    client = world.client(node)
+    client.call("RegisterDevice", {"device": {"id": "sensor"}})
+    for _ in range(200):
+        client.call("Heartbeat", {"device_id": "sensor"})
+        world.clock.advance(0.5)
+    assert node.kinds_told() == ["joined"]
+
+
+def test_a_heartbeat_of_nobody_known_is_not_successful(world):
+    node = world.host("a").start()
+    assert world.client(node).call("Heartbeat", {"device_id": "x" * 52}) == {
+        "success": False, "updated_devices": [], "pending_tasks": []}
+
+
+def test_a_link_speaks_for_its_own_device_whatever_id_it_gives(peer, world):
+    other = world.client(peer.node)
+    other.call("RegisterDevice", {"device": {"id": "other", "status": "AVAILABLE"}})
+    peer.call("Heartbeat", {"device_id": "other", "status": "OVERLOADED"})
+    listed = {device.id: device.status.value for device in peer.node.node.discovery.list_devices()}
+    assert listed["other"] == "AVAILABLE" and listed["p" * 52] == "OVERLOADED"
+
+
+# ---- what is told of others -----------------------------------------------------------------------
+
+
+def told(client, **params):
+    return [device["id"] for device in client.call("Heartbeat", params)["updated_devices"]]
+
+
+def test_changes_are_told_once_to_each_caller(peer, world):
+    other = world.client(peer.node)
+    other.call("RegisterDevice", {"device": {"id": "other", "status": "AVAILABLE"}})
+    assert told(peer) == ["other"] and told(peer) == []
+    other.call("Heartbeat", {"device_id": "other", "status": "BUSY"})
+    assert told(peer) == ["other"] and told(peer) == []
+    third = world.client(peer.node)
+    third.call("RegisterDevice", {"device": {"id": "third"}})
+    assert "other" in told(third, device_id="third")
+    assert told(peer) == ["third"]
+
+
+def test_nobody_is_told_of_himself(peer):
+    assert told(peer, status="BUSY") == [] and told(peer, status="AVAILABLE") == []
+
+
+def test_more_changes_than_one_answer_carries_are_told_with_the_next_ones(world):
+    node = world.host("a", limits={"devices_per_answer": 3}).start()
+    client = world.client(node)
+    for number in range(8):
+        client.call("RegisterDevice", {"device": {"id": f"device-{number}"}})
+    client.call("RegisterDevice", {"device": {"id": "me"}})
+    seen = [told(client, device_id="me") for _ in range(4)]
+    assert [len(answer) for answer in seen] == [3, 3, 2, 0]
+    assert sorted(sum(seen, [])) == [f"device-{number}" for number in range(8)]
+
+
+# ---- attempts -------------------------------------------------------------------------------------
+
+
+def begin_attempt(peer, attempt="t/0.1", **lite):
+    peer.node.executor.holds = {"run"}
+    return peer.begin("ExecuteSubtask", {
+        "subtask": {"subtask_data": b"5", "lite": {"attempt": attempt, "task_type": "echo", **lite}}})
+
+
+def test_the_answer_names_the_attempts_that_run_here_for_the_caller(peer, world):
+    begin_attempt(peer)
+    begin_attempt(peer, "t/1.1")
+    assert peer.call("Heartbeat", {"device_id": "p" * 52})["lite"]["attempts"] == ["t/0.1", "t/1.1"]
+    other = world.client(peer.node)
+    other.call("Hello", {"node_id": "q" * 52, "auth": world.TOKEN})
+    assert "attempts" not in other.call("Heartbeat", {})["lite"]
+    peer.node.executor.release()
+    world.settle()
+    world.clock.advance(1)
+    assert "attempts" not in peer.call("Heartbeat", {"device_id": "p" * 52})["lite"]
+
+
+def test_heartbeats_renew_leases_and_without_them_attempts_are_stopped(peer, world):
+    begin_attempt(peer, lease_s=15.0)
+    for _ in range(30):
+        world.advance(2)
+        peer.call("Heartbeat", {"device_id": "p" * 52})
+    assert not peer.node.executor.held[0].stop_reason
+    world.advance(15.1)
+    assert peer.node.executor.held[0].stop_reason.startswith("its lease ended")
+
+
+def test_an_acknowledgement_forgets_a_kept_outcome(peer, world):
+    replies = begin_attempt(peer)
+    peer.node.executor.release()
+    world.settle()
+    assert replies[0][0]["success"]
+    begin_attempt(peer)
+    assert len(peer.node.executor.runs()) == 1, "it is kept"
+    peer.call("Heartbeat", {"device_id": "p" * 52, "lite": {"done": ["t/0.1", 7, "nonsense"]}})
+    begin_attempt(peer)
+    assert len(peer.node.executor.runs()) == 2
+
+
+def test_a_stranger_cannot_acknowledge(peer, world):
+    begin_attempt(peer)
+    peer.node.executor.release()
+    world.settle()
+    world.client(peer.node).call("Heartbeat", {"device_id": "p" * 52, "lite": {"done": ["t/0.1"]}})
+    begin_attempt(peer)
+    assert len(peer.node.executor.runs()) == 1
+
+
+def test_a_node_acknowledges_the_outcomes_that_arrived_with_its_next_heartbeat(world):
+    first, second = world.nodes("ab")
+    world.owner(first).call("SubmitTask", world.echo(range(8)))
+    world.advance(1)
+    assert second.executor.runs() and not [
+        attempt for attempt in second.node.worker._attempts.values() if attempt.sender == first.id]
+
+
+# ---- odd answers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [
+    {}, {"success": False}, {"lite": {"attempts": [1, None, "nobody's"]}}, {"updated_devices": [{"id": ""}]},
+    {"lite": {"status": "PARTYING"}}, {"updated_devices": 5}, [], 7,
+])
+def test_odd_answers_to_a_heartbeat_are_survived(peer, world, answer):
+    peer.call_received = lambda link, call: call.answer(answer)
+    world.advance(60)
+    assert not peer.is_closed and peer.node.kinds_told() == ["joined"]
+
+
+def test_a_status_that_an_answer_does_not_give_is_no_news(peer, world):
+    peer.call("RegisterDevice", {"device": {"id": "p" * 52, "status": "BUSY"}})
+    peer.call_received = lambda link, call: call.answer({"success": True, "lite": {"attempts": []}})
+    world.advance(20)
+    assert peer.node.node.discovery.list_devices()[1].status is DeviceStatus.BUSY

@@ -1,0 +1,383 @@
+"""Every command as a person types it: what it prints, what it says when something is wrong, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+FINE = """
+def split(n: int = 4):
+    return range(n)
+def work(part):
+    print("part", part)
+    return part * part
+def merge(parts):
+    return {"sum": sum(parts)}
+"""
+RAISES = FINE.replace("    return part * part", "    if part == 2:\n        raise ValueError('no twos')")
+ENDLESS = "import os\ndef work(folder: str = ''):\n    open(os.path.join(folder, 'begun'), 'w').close()\n    while True: pass"
+
+
+@pytest.fixture(scope="module")
+def home(shared):
+    """The environment of commands that find the shared node by its state folder."""
+    return {"DISCOMPUTE_STATE_DIR": str(shared.nodes[0].state), "DISCOMPUTE_CONTROL_TOKEN": shared.token}
+
+
+@pytest.fixture
+def type_in(shared, home):
+    """Run a command beside the shared node."""
+    if not (shared.nodes[0].state / "control.token").exists():
+        # Nodes with a common token do not need one of their own, commands look for it.
+        (shared.nodes[0].state / "control.token").write_text("x" * 43 + "\n", encoding="ascii")
+        (shared.nodes[0].state / "control.token").chmod(0o600)
+    return lambda *words, **changes: shared.run(*words, **{**home, **changes})
+
+
+# ---- what is right ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_version(shared):
+    done = shared.run("version")
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert re.fullmatch(rf"discompute-lite \d+\.\d+\.\d+, Python {re.escape(python)}, \S+ .*\n", done.out)
+    assert (done.code, done.err) == (0, "")
+    facts = shared.run("version", "--json").document
+    assert done.out == f"discompute-lite {facts['version']}, Python {facts['python']}, {facts['platform']}\n"
+    assert shared.run("--version").out == done.out
+    assert shared.run("version", "-v").out == done.out
+
+
+def test_info_says_what_this_is_and_what_holds_for_tasks(field):
+    done = field.run("info")
+    assert done.code == 0
+    assert "CPU Cores:" in done.out
+    assert "  Limits for tasks:\n" in done.out
+    assert "made at the first start" in done.out
+    facts = field.run("info", "--json").document
+    assert facts["limits_for_tasks"]["memory"] == "not limited"
+    assert "killed" in facts["limits_for_tasks"]["process"]
+    by_thread = field.run("info", "--json", "--executor", "thread").document["limits_for_tasks"]
+    assert "cannot be stopped" in by_thread["process"]
+    assert by_thread["time"] == "not limited"
+    refused = field.run("info", "--json", "--task-network", "false").document["limits_for_tasks"]["network"]
+    assert refused.startswith("not limited"), "a promise that nobody keeps"
+    assert not (field.folder / "command" / "device.key").exists(), "looking makes no identity"
+
+
+def test_info_measures(field):
+    facts = field.run("info", "--json", "--bench").document
+    assert facts["measured"]["score"] > 0
+    assert field.run("info", "--json").document["measured"] == facts["measured"]
+
+
+def test_config_shows_where_each_value_came_from(field):
+    file = field.job("settings.yaml", "slots: 3\nname: from file\n")
+    rows = field.run("config", "--json", "--config", file, "--port", "9001", DISCOMPUTE_NAME="from environment").document
+    found = {row["setting"]: (row["value"], row["source"]) for row in rows}
+    assert found["port"] == ("9001", "--port")
+    assert found["name"] == ("from environment", "environment DISCOMPUTE_NAME")
+    assert found["slots"] == ("3", f"{file} line 1")
+    assert found["tls"][1] == "default"
+    assert field.token not in json.dumps(rows), "secrets are not shown"
+    # Flags may also stand before the command.
+    assert "from file" in field.run("--config", file, "config").out
+    assert "9001" in field.run("--port", "9001", "config").out
+
+
+def test_help_names_every_command_first_and_each_has_its_own(shared):
+    done = shared.run("--help")
+    assert done.code == 0
+    for name in "start info list send submit status result tasks cancel config version demo".split():
+        assert re.search(rf"^    {name} ", done.out, re.M), name
+    assert done.out.index("commands:") < done.out.index("settings:")
+    assert "--detach" in shared.run("submit", "--help").out
+    assert shared.run().out == done.out
+
+
+def test_list_and_send_beside_a_running_node(node, type_in):
+    done = type_in("list")
+    assert done.code == 0
+    assert done.out.startswith("Found ")
+    assert f"Device ID: {node.id[:8]}\n  Name: shared\n" in done.out
+    assert type_in("list", "--json").document["devices"][0]["id"] == node.id
+    for device in (node.id, node.id[:8], "shared", f"127.0.0.1:{node.port}"):
+        done = type_in("send", device, "hello", "there")
+        assert (done.code, done.out) == (0, "shared: shown on shared\n"), done.err
+    assert node.said("message", "hello there")
+
+
+@pytest.mark.smoke
+def test_a_job_file_from_submit_to_result(node, shared, type_in):
+    path = shared.job("fine.py", FINE)
+    done = type_in("submit", path, "--n", "5")
+    assert (done.code, done.out) == (0, "{'sum': 30}\n"), done.err
+    assert f"[{node.id[:8]}] part 4" in done.err
+    assert type_in("submit", "-q", path, "5").err == ""
+    document = type_in("submit", "--json", path).document
+    assert (document["state"], document["result"]) == ("COMPLETED", {"sum": 14})
+    task_id = type_in("submit", "--detach", path).out.strip()
+    assert type_in("result", task_id).out == "{'sum': 14}\n"
+    assert type_in("result", "--json", task_id).document["result"] == {"sum": 14}
+    assert f"Task {task_id}: COMPLETED, 100.0 %\n" in type_in("status", task_id).out
+    assert type_in("status", "--json", task_id[:6]).document["completion_percentage"] == 100.0
+    assert re.search(rf"^{task_id} +COMPLETED +100.0 %  fine.py$", type_in("tasks").out, re.M)
+    assert task_id in [item["task_id"] for item in type_in("tasks", "--json").document["tasks"]]
+    assert type_in("submit", "primes", "--bound", "1000").out == "168\n"
+
+
+def test_commands_work_where_no_node_runs_and_leave_none(field):
+    assert field.run("list", "--json", "--wait", "0").document["devices"][0]["status"] == "AVAILABLE"
+    assert field.run("submit", "--json", field.job("fine.py", FINE)).document["result"] == {"sum": 14}
+    assert field.run("tasks").err == "no tasks; submit FILE.py starts one\n"
+    assert not (field.folder / "command" / "node.json").exists()
+    assert not (field.folder / "command" / "scratch").exists()
+
+
+# ---- what is wrong ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words, code, about", [
+    (["nosuch"], 2, "no command 'nosuch'"),
+    (["start", "--prot", "1"], 2, "did you mean --port?"),
+    (["start", "extra"], 2, "'extra' is one word too many"),
+    (["start", "--port"], 2, "--port needs a value"),
+    (["start", "--port", "70000"], 2, "port (--port) cannot be '70000'; write a whole number from 0 to 65535"),
+    (["start", "--bind", "somewhere"], 2, "bind (--bind) cannot be 'somewhere'"),
+    (["start", "--executor", "nosuch:thing"], 2, "No module named 'nosuch'"),
+    (["start", "--state-dir", "/dev/null/x"], 2, "--state-dir"),
+    (["list", "--wait", "nan"], 2, "--wait cannot be 'nan'; write a number"),
+    (["list", "--config", "/nonexistent.yaml"], 2, "there is no configuration file /nonexistent.yaml"),
+    (["submit"], 2, "FILE.py is missing"),
+    (["submit", "nosuch.py"], 2, "there is no file nosuch.py"),
+    (["submit", "--priority", "11", "primes"], 2, "--priority cannot be '11'"),
+    (["submit", "primes", "--bound", "x"], 2, "--bound must be a whole number, not 'x'"),
+    (["submit", "primes", "--json"], 2, "submit --json primes"),
+    (["submit", "--detach", "primes"], 2, "run start first"),
+    (["send", "127.0.0.1:1", "hi"], 5, "127.0.0.1:1"),
+    (["demo", "--limit", "0"], 2, "--limit cannot be '0'"),
+], ids=lambda value: "-".join(value) if isinstance(value, list) else "")
+def test_a_wrong_command_line_gets_one_sentence(field, fails, words, code, about):
+    fails(field.run(*words), code, about)
+    assert not (field.folder / "command" / "node.json").exists()
+
+
+def test_unknown_devices_and_tasks(node, type_in, fails):
+    for words in (["status", "nosuch"], ["result", "nosuch"], ["cancel", "nosuch"], ["status", ""]):
+        fails(type_in(*words), 3, "no task is called", "`tasks` lists them")
+    fails(type_in("send", "nosuch", "hi"), 3, "no device is called 'nosuch'", "`list`")
+    fails(type_in("send", "", "hi"), 2, "DEVICE is empty")
+
+
+def test_settings_that_do_not_fit(field, fails):
+    fails(field.run("list", DISCOMPUTE_PORT="abc"), 2, "port (environment DISCOMPUTE_PORT) cannot be 'abc'")
+    fails(field.run("list", DISCOMPUTE_CONTROL_TOKEN="hunter2"), 2, "control-token", "(not shown)")
+    for text, about in (("port: [", "line 1"), ("prt: 1", "write port"), ("slots: many", "line 1"), ("a: &x 1", "line 1")):
+        fails(field.run("list", "--config", field.job("settings.yaml", text)), 2, "settings.yaml", about)
+    done = field.run("config", DISCOMPUTE_FUTURE="1")
+    assert (done.code, done.err) == (0, "the environment variable DISCOMPUTE_FUTURE means nothing to this version\n")
+
+
+def test_files_that_cannot_be_read(field, fails):
+    (field.folder / "binary.py").write_bytes(b"\xff\xfe\x00")
+    fails(field.run("submit", str(field.folder / "binary.py")), 2, "is not UTF-8")
+    fails(field.run("submit", str(field.folder)), 2, "is a folder")
+    fails(field.run("list", "--config", str(field.folder)), 2, "cannot be read")
+    if os.name == "posix" and os.geteuid() != 0:
+        (field.folder / "binary.py").chmod(0)
+        fails(field.run("submit", str(field.folder / "binary.py")), 2, "cannot be read")
+
+
+@pytest.mark.parametrize("source, about", [
+    ("def work(", "line 1"),
+    ("x = 1", "has no function work(part)"),
+    ("def work(part):\n    return '\0'", "NUL"),
+    ("def work(part): return " + "(" * 5000 + ")" * 5000, "nested"),
+    ("# " + "x" * 10_000_000 + "\ndef work(part): pass", "longer than"),
+    ("# coding: utf-7\ndef work(part: pass", "line 2"),
+], ids=["syntax", "no-work", "nul", "deep", "long", "coding"])
+def test_a_job_that_is_no_python_is_refused_before_anything_runs(field, fails, source, about):
+    """Row 41: error before any process start."""
+    fails(field.run("submit", field.job("wrong.py", source)), 1, "wrong.py", about)
+    assert not (field.folder / "command").exists(), "a node was started for it"
+
+
+def test_a_job_that_fails_says_where(node, shared, type_in, fails):
+    done = type_in("submit", "-q", shared.job("raises.py", RAISES))
+    fails(done, 1, "ValueError: no twos (raises.py, line 7, in work)", "mend the job")
+    debug = type_in("--debug", "submit", shared.job("raises.py", RAISES))
+    assert debug.code == 1
+    assert "raise ValueError('no twos')" in debug.err
+    split = "def split(): return 1 / 0\ndef work(part): pass"
+    fails(type_in("submit", "-q", shared.job("split.py", split)), 1, "ZeroDivisionError", "line 1, in split")
+    merge = "def split(): return [1]\ndef work(part): return part\ndef merge(parts): return object()"
+    fails(type_in("submit", "-q", shared.job("merge.py", merge)), 1, "object", "merge")
+
+
+@pytest.mark.parametrize("body, about", [
+    ("import ctypes; ctypes.string_at(0)", "signal 11"),
+    ("import os; os._exit(3)", "status 3"),
+    ("raise SystemExit(4)", "SystemExit"),
+    ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+    ("return lambda: 1", "function"),
+], ids=["segfault", "exit", "SystemExit", "KeyboardInterrupt", "sigkill", "not-data"])
+def test_a_job_that_takes_its_process_down_fails_clearly(node, shared, type_in, fails, posix, body, about):
+    """Row 40: a precise error to the caller, the node unharmed."""
+    fails(type_in("submit", "-q", shared.job("down.py", f"def work(part=None):\n    {body}")), 1, about)
+
+
+def test_a_job_may_print_to_the_descriptor_and_close_its_streams(node, shared, type_in):
+    """Row 40."""
+    body = "import os, sys\ndef work(part=None):\n    os.write(1, b'raw words\\n')\n    sys.stdout.close()\n    return 7"
+    done = type_in("submit", shared.job("prints.py", body))
+    assert (done.code, done.out) == (0, "7\n"), done.err
+    assert "raw words" in done.err
+
+
+def test_what_a_job_prints_cannot_command_the_terminal(node, shared, type_in):
+    body = "def work(part=None):\n    print('\\x1b[2J\\u202egone')"
+    done = type_in("submit", shared.job("prints.py", body))
+    assert "\x1b" not in done.err
+    assert "\u202e" not in done.err
+    assert r"\x1b[2J" in done.err
+
+
+# ---- ending early -------------------------------------------------------------------------------------------
+
+
+def test_cancel_kills_an_endless_loop(node, shared, type_in):
+    task_id = type_in("submit", "--detach", shared.job("endless.py", ENDLESS), str(shared.folder)).out.strip()
+    shared.wait_for((shared.folder / "begun").exists, "it begins")
+    children = node.children()
+    assert children
+    done = type_in("cancel", task_id)
+    assert (done.code, done.out) == (0, f"{task_id}: cancelled\n")
+    assert node.state_of(task_id) == "CANCELLED"
+    shared.wait_for(lambda: not any(busy(pid) for pid in children), "its process is gone", 5.0)
+    done = type_in("cancel", task_id)
+    assert (done.code, done.err) == (3, "discompute: there is nothing to cancel: the task is over already: CANCELLED\n")
+    assert type_in("result", task_id).code == 1
+
+
+def busy(pid):
+    """Whether this process still uses the processor."""
+    def ticks():
+        with open(f"/proc/{pid}/stat") as file:
+            return sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+
+    try:
+        before = ticks()
+        time.sleep(0.05)
+        return ticks() - before > 2
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupted_submit_leaves_nothing(field, posix, name):
+    command = [sys.executable, "-m", "discompute_lite", "submit", field.job("endless.py", ENDLESS), str(field.folder)]
+    environ = field.environ(DISCOMPUTE_STATE_DIR=str(field.folder / "command"))
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        field.wait_for((field.folder / "begun").exists, "it begins")
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=field.scale(10.0))
+    finally:
+        process.kill()
+    assert (process.returncode, out, err) == (130, "", "discompute: interrupted\n")
+    assert not (field.folder / "command" / "node.json").exists()
+    assert not (field.folder / "command" / "scratch").exists()
+
+
+def test_a_reader_that_has_enough_is_no_error(node, shared, home, type_in):
+    """As `list --watch | head -1` does."""
+    command = [sys.executable, "-m", "discompute_lite", "list", "--watch"]
+    process = subprocess.Popen(
+        command, env=shared.environ(**home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline().startswith("Found ")
+        process.stdout.close()
+        _, err = process.communicate(timeout=shared.scale(15.0))
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_an_error(shared, type_in):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "discompute_lite", "config"], env=shared.environ(), stdout=full,
+            stderr=subprocess.PIPE, text=True, timeout=shared.scale(15.0),
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("discompute: No space left on device")
+    assert "Traceback" not in done.stderr
+
+
+# ---- terminals ----------------------------------------------------------------------------------------------
+
+
+def on_terminal(field, words, columns, **changes):
+    """Run a command on a terminal of its own; return (exit code, what appeared on it)."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    keeper, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "discompute_lite", *words], stdin=end, stdout=end, stderr=end, close_fds=True,
+        env=field.environ(TERM="xterm", DISCOMPUTE_STATE_DIR=str(field.folder / "command"), COLUMNS=None, **changes),
+    )
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(keeper, 65536)
+        except OSError:
+            break  # Linux says so when the other end is closed.
+        if not piece:
+            break
+        shown += piece
+    os.close(keeper)
+    return process.wait(field.scale(15.0)), shown.decode("utf-8").replace("\r\n", "\n")
+
+
+def test_a_narrow_terminal_is_respected_and_colour_is_a_choice(field, posix):
+    code, shown = on_terminal(field, ["info"], 40)
+    assert code == 0
+    assert max(map(len, plain(shown).splitlines())) <= 40
+    code, shown = on_terminal(field, ["start", "--prot", "1"], 40)
+    assert code == 2
+    assert "\x1b[31m" in shown
+    assert plain(shown) == "discompute: there is no flag --prot; did\n  you mean --port?\n"
+    assert "\x1b" not in on_terminal(field, ["start", "--prot", "1"], 40, NO_COLOR="1")[1]
+    assert "\x1b" not in on_terminal(field, ["start", "--prot", "1"], 40, TERM="dumb")[1]
+
+
+def test_progress_is_drawn_on_a_terminal_and_taken_away(field, posix):
+    source = "import time\ndef split(): return range(6)\ndef work(part):\n    time.sleep(0.1)\n    return part"
+    code, shown = on_terminal(field, ["submit", field.job("slow.py", source)], 50)
+    assert code == 0
+    bars = [line for line in re.split(r"\r\x1b\[K|\n", shown) if "%" in line]
+    assert bars
+    assert max(map(len, bars)) < 50
+    assert shown.endswith("[0, 1, 2, 3, 4, 5]\n")
+    assert "%" not in on_terminal(field, ["submit", "-q", field.job("slow.py", source)], 50)[1]
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
