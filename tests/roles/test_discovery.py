@@ -236,6 +236,7 @@ def test_a_process_that_wakes_up_again_comes_back(world):
 def test_a_node_that_slept_itself_does_not_take_the_others_for_dead(world):
     first, second = world.nodes("ab")
     first.node.discovery.heartbeats.beat(second.id)
+    first.node.discovery.work_began(second.id)
     first.freeze()
     # Its heartbeat is answered meanwhile, and it cannot read that.
     world.advance(12)

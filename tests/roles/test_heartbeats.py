@@ -199,13 +199,23 @@ def test_an_acknowledgement_forgets_a_kept_outcome(peer, world):
     assert len(peer.node.executor.runs()) == 2
 
 
-def test_a_stranger_cannot_acknowledge(peer, world):
+def test_a_stranger_who_takes_the_name_of_a_lost_coordinator_cannot_acknowledge(world):
+    node = world.host("a").start()
+
+    def connect(**token):
+        client = world.client(node)
+        client.call("Hello", {"node_id": "p" * 52, "boot": "1", **token})
+        client.node = node
+        return client
+
+    peer = connect(auth=world.TOKEN)
     begin_attempt(peer)
-    peer.node.executor.release()
+    node.executor.release()
     world.settle()
-    world.client(peer.node).call("Heartbeat", {"device_id": "p" * 52, "lite": {"done": ["t/0.1"]}})
-    begin_attempt(peer)
-    assert len(peer.node.executor.runs()) == 1
+    peer.link.close("lost")
+    world.settle()
+    assert connect().call("Heartbeat", {"lite": {"done": ["t/0.1"]}})["success"]
+    assert begin_attempt(connect(auth=world.TOKEN))[0][0]["success"] and len(node.executor.runs()) == 1
 
 
 def test_a_node_acknowledges_the_outcomes_that_arrived_with_its_next_heartbeat(world):

@@ -155,18 +155,33 @@ def test_whoever_takes_a_working_devices_name_gets_no_link_and_no_work(world):
 
 def test_whoever_takes_a_dead_devices_name_is_not_asked_for_its_work(world):
     first, second = world.nodes("ab")
-    first.executor.holds = second.executor.holds = {"run"}
-    world.owner(first).call("SubmitTask", world.echo(range(4)))
+    second.executor.holds = {"run"}
+    task_id = world.owner(first).call("SubmitTask", world.echo(range(4)))["task_id"]
     second.freeze()
     first.drop_link(second)
     stranger = impostor_of(world, first, second, boot="b-boot-1")
+    asked = []
+    attempts = [f"{task_id}/{index}.1" for index in range(4)]
+    stranger.call_received = lambda link, call: asked.append(call.method) or call.answer(
+        {"success": True, "lite": {"attempts": attempts}, "completed_subtask": {"result_data": "OTk="}})
     world.advance(20)
+    # It says that it is at work, and is not believed: the leases have ended.
+    assert "Heartbeat" in asked and "ExecuteSubtask" not in asked + stranger.received
+    answer = world.owner(first).call("GetTaskResult", {"task_id": task_id})
+    assert answer["state"] == "COMPLETED" and world.value(answer["result_data"]) == [0, 1, 2, 3]
+
+
+def test_a_device_whose_trusted_link_ended_gets_nothing_new_though_a_stranger_of_its_name_is_there(world):
+    first, second = world.host("a").start(), world.host("b")
+    stranger = impostor_of(world, first, second, boot="b-boot-1")
+    second.start()
+    world.advance(3)
+    first.node.discovery.links[second.id][0].close("cut")
+    second.freeze()
+    task_id = world.owner(first).call("SubmitTask", world.echo(range(6)))["task_id"]
+    world.settle()
+    assert world.owner(first).call("GetTaskResult", {"task_id": task_id})["state"] == "COMPLETED", "without waiting"
     assert "ExecuteSubtask" not in stranger.received
-    second.kill()
-    first.executor.holds = set()
-    first.executor.release()
-    world.advance(30)
-    assert world.owner(first).call("ListTasks")["tasks"][0]["lite"]["state"] == "COMPLETED"
 
 
 def test_a_strangers_heartbeat_neither_learns_of_attempts_nor_keeps_them_alive(world):
