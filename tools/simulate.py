@@ -14,12 +14,12 @@ from typing import List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from discompute_lite.sim.scenario import WORKLOADS, Scenario  # noqa: E402
-from discompute_lite.sim.world import World  # noqa: E402
+from discompute_lite.sim.scenario import WORKLOADS, Scenario
+from discompute_lite.sim.world import World
 
 #: What asks the scheduler for all that it can do.
-FULL_TASK = ()
-FULL_DEVICE = ()
+FULL_TASK = (("pure", True), ("function", "f"))
+FULL_DEVICE = (("window", 8), ("silence_s", 2.5))
 
 
 def arguments_of(words: Optional[List[str]]) -> argparse.Namespace:

@@ -203,6 +203,14 @@ class TaskSubmitted:
     requires: Tuple[str, ...] = ()
     #: At most so many devices at once; 0 for no limit.
     max_devices: int = 0
+    #: Running a subtask twice does no harm: then a second attempt may run beside a slow or silent one.
+    pure: bool = False
+    #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
+    function: str = ""
+    #: Seconds from now in which it must end, else it fails; 0 for no limit.
+    deadline_s: float = 0.0
+    #: So often a subtask may raise and be tried again; 0: the first exception is final.
+    retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,10 @@ class DeviceReady:
     reason: str = ""
     #: Seconds that an attempt may live here without a sign of life: 15, phones 30.
     lease_s: float = 15.0
+    #: So many attempts more for each slot may wait here in advance, of functions known to be short.
+    window: int = 0
+    #: Without a sign of life for so long its pure attempts get a second beside them; 0 for never. Less than `lease_s`.
+    silence_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -251,9 +263,9 @@ class AttemptSucceeded:
 class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
-    "task": its own code raised: final. "device": the device broke under it (its process died, memory
-    ran out): tried elsewhere, and counted towards poison. "refused": the device would not take it
-    (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
+    "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
+    under it (its process died, memory ran out): tried elsewhere, and counted towards poison. "refused":
+    the device would not take it (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
     """
 
     attempt_id: str

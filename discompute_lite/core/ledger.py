@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional
 
 from ..model.deadlines import Deadlines
 from ..model.task import TaskState
+from .events import TaskSubmitted
+from .paces import PaceBook
 from .pools import DevicePool
-from .records import AttemptRecord, AttemptState, DeviceRecord, SubtaskRecord, SubtaskState, ScheduledTask
+from .records import (
+    AttemptRecord, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
+)
 
 #: Stories of finished tasks that are kept; the oldest goes first (the results are the coordinator's).
 FINISHED_STORIES = 64
@@ -32,34 +36,44 @@ class Ledger:
         self.devices: Dict[str, DeviceRecord] = {}
         #: attempt id -> attempt: exactly the live ones; each is in its subtask's, its task's and its device's too.
         self.attempts: Dict[str, AttemptRecord] = {}
-        #: requirements -> pool: exactly those of unfinished tasks.
-        self.pools: Dict[Tuple[str, ...], DevicePool] = {}
+        #: (requirements, function) -> pool: exactly those of unfinished tasks.
+        self.pools: Dict[PoolKey, DevicePool] = {}
         #: ("lease", attempt) for each live attempt, ("retry", task, index) for each RESTING subtask,
-        #: ("rest", device) for each resting and ("silent", device) for each silent device.
+        #: ("rest", device) for each resting and ("silent", device) for each silent device, ("quiet", device) for each
+        #: that has attempts, may fall quiet and is not, ("deadline", task) where there is one, and ("look", pool key)
+        #: while the pool has devices idle that are to be compared again with what runs.
         self.deadlines = Deadlines()
+        self.paces = PaceBook()
+        #: What the task that was last served had been served before: new tasks begin there, and not at nothing.
+        self.served = 0.0
         self._submitted = 0
         self._appeared = 0
 
     # ---- tasks ------------------------------------------------------------------------------------
 
-    def open_task(
-        self, task_id: str, subtasks: int, *, priority: int, requires: Tuple[str, ...], max_devices: int
-    ) -> ScheduledTask:
+    def open_task(self, event: TaskSubmitted, now: float) -> ScheduledTask:
         """Enter a task whose pieces are all pending."""
-        task = ScheduledTask(task_id, subtasks, order=self._submitted, priority=priority)
-        task.requires = tuple(sorted(set(requires)))
-        task.max_devices = max(0, max_devices)
+        task = ScheduledTask(event.task_id, event.subtasks, order=self._submitted, priority=event.priority)
+        task.requires = tuple(sorted(set(event.requires)))
+        task.max_devices = max(0, event.max_devices)
+        task.pure, task.function, task.retries = event.pure, event.function, event.retries
         self._submitted += 1
-        self.tasks[task_id] = task
-        pool = self.pools.get(task.requires)
+        self.tasks[task.task_id] = task
+        pool = self.pools.get(task.pool_key)
         if pool is None:
-            pool = self.pools[task.requires] = DevicePool(task.requires)
-            # O(devices), but once for a set of requirements and not for an event of a running task.
+            pool = self.pools[task.pool_key] = DevicePool(task.pool_key, self.paces.of(task.function))
+            # O(devices), but once for a kind of task and not for an event of a running one.
             for device in self.devices.values():
                 pool.consider(device)
-        pool.tasks[task_id] = task
-        pool.queue(task)
+        # Tasks that name no function share a pool, and yet each learns of its own subtasks what is typical.
+        task.pace = pool.pace if task.function else self.paces.of("")
+        if task.pure:
+            pool.keep_idle()
+        pool.tasks[task.task_id] = task
+        pool.queue(task, self.served)
         pool.stalled_news = pool.stalled_news or not pool.members
+        if event.deadline_s > 0.0:
+            self.deadlines.set(("deadline", task.task_id), now + event.deadline_s)
         return task
 
     def close_task(self, task: ScheduledTask, state: TaskState) -> None:
@@ -68,12 +82,14 @@ class Ledger:
         for subtask in task.subtasks:
             if subtask.state is SubtaskState.RESTING:
                 self.deadlines.cancel(("retry", task.task_id, subtask.index))
+        self.deadlines.cancel(("deadline", task.task_id))
         task.state = state
         task.subtasks, task.pending = [], []
-        pool = self.pools[task.requires]
+        pool = self.pools[task.pool_key]
         del self.tasks[task.task_id], pool.tasks[task.task_id]
         if not pool.tasks:
-            del self.pools[task.requires]
+            self.deadlines.cancel(("look", task.pool_key))
+            del self.pools[task.pool_key]
         self.finished[task.task_id] = task
         if len(self.finished) > FINISHED_STORIES:
             self.finished.popitem(last=False)
@@ -87,7 +103,7 @@ class Ledger:
         """Let a subtask without live attempts take its turn."""
         subtask.state = SubtaskState.PENDING
         heapq.heappush(subtask.task.pending, subtask.index)
-        self.pools[subtask.task.requires].queue(subtask.task)
+        self.pools[subtask.task.pool_key].queue(subtask.task, self.served)
 
     def take_pending(self, task: ScheduledTask) -> SubtaskRecord:
         """Return the pending subtask of the lowest index; the caller starts it or lets it rest."""
@@ -96,21 +112,32 @@ class Ledger:
     # ---- attempts ---------------------------------------------------------------------------------
 
     def open_attempt(self, subtask: SubtaskRecord, device: DeviceRecord, now: float) -> AttemptRecord:
-        """Enter the next attempt of a subtask just taken from `pending`."""
+        """Enter the next attempt of a subtask, just taken from `pending` or running elsewhere."""
         task = subtask.task
         subtask.attempts += 1
         attempt_id = f"{task.task_id}/{subtask.index}.{subtask.attempts}"
         attempt = AttemptRecord(attempt_id, subtask, device.device_id, now + device.lease_s)
         subtask.state = SubtaskState.RUNNING
         subtask.tried[device.device_id] = None
+        if not device.running:
+            # An idle device sends few heartbeats: its silence counts from now.
+            device.heard_at = max(device.heard_at, now)
         self.attempts[attempt_id] = attempt
         subtask.live[attempt_id] = task.live[attempt_id] = device.running[attempt_id] = attempt
+        device.waiting[attempt_id] = attempt
+        device.kinds[task.pool_key] = device.kinds.get(task.pool_key, 0) + 1
         task.devices[device.device_id] = task.devices.get(device.device_id, 0) + 1
+        typical_s = task.pace.work / task.pace.speed(device.device_id, device.speed)
+        self.begin_waiting(device, now)
+        attempt.expected_end = now + typical_s * (1.0 + len(device.waiting) / max(1, device.slots))
         self.deadlines.set(("lease", attempt_id), attempt.lease_until)
+        self.watch_for_silence(device)
+        if task.pure:
+            self._note_leading(subtask)
         self.device_changed(device)
         return attempt
 
-    def end_attempt(self, attempt: AttemptRecord, fact: str) -> None:
+    def end_attempt(self, attempt: AttemptRecord, fact: str, now: float) -> None:
         """Take an attempt out of every index; the caller says what becomes of its subtask."""
         attempt.move(fact)
         subtask, task = attempt.subtask, attempt.subtask.task
@@ -119,11 +146,40 @@ class Ledger:
         task.devices[attempt.device_id] -= 1
         if not task.devices[attempt.device_id]:
             del task.devices[attempt.device_id]
-        self.pools[task.requires].queue(task)
+        pool = self.pools[task.pool_key]
+        pool.queue(task, self.served)
+        pool.leading.remove(attempt)
+        if task.pure:
+            self._note_leading(subtask)
         device = self.devices.get(attempt.device_id)
         if device is not None:
             del device.running[attempt.attempt_id]
+            device.waiting.pop(attempt.attempt_id, None)
+            device.kinds[task.pool_key] -= 1
+            if not device.kinds[task.pool_key]:
+                del device.kinds[task.pool_key]
+            self.begin_waiting(device, now)
             self.device_changed(device)
+
+    def begin_waiting(self, device: DeviceRecord, now: float) -> None:
+        """Take it that a device begins what waits there as its slots come free, in order."""
+        while device.waiting and len(device.running) - len(device.waiting) < device.slots:
+            _, attempt = device.waiting.popitem(last=False)
+            attempt.began_at = now
+
+    def _note_leading(self, subtask: SubtaskRecord) -> None:
+        """Let the newest attempt of a pure subtask lead, since it is on the fastest of its devices."""
+        pool = self.pools[subtask.task.pool_key]
+        newest: Optional[AttemptRecord] = None
+        for attempt in subtask.live.values():
+            pool.leading.remove(attempt)
+            newest = attempt
+        if newest is not None:
+            device = self.devices.get(newest.device_id)
+            is_quiet = device is not None and device.quiet
+            speed = 0.0 if device is None else subtask.task.pace.speed(device.device_id, device.speed)
+            pool.leading.add(newest, is_alone=len(subtask.live) == 1, is_quiet=is_quiet, speed=speed)
+            pool.is_to_compare = True
 
     # ---- devices ----------------------------------------------------------------------------------
 
@@ -141,6 +197,7 @@ class Ledger:
         if device is not None:
             self.deadlines.cancel(("rest", device_id))
             self.deadlines.cancel(("silent", device_id))
+            self.deadlines.cancel(("quiet", device_id))
             for pool in self.pools.values():
                 pool.drop(device)
         return device
@@ -150,9 +207,9 @@ class Ledger:
         device.generation += 1
         for pool in self.pools.values():
             pool.consider(device)
-        if device.free:
-            for attempt in device.running.values():
-                self.pools[attempt.subtask.task.requires].queue(attempt.subtask.task)
+        if not device.is_paused and len(device.running) < device.slots * (1 + device.window):
+            for key in device.kinds:
+                self.pools[key].queue_crews_of(device, self.served)
 
     def rest_device(self, device: DeviceRecord, kind: str, until: float) -> None:
         """Give a device nothing until then: "rest" since it failed, or "silent" since its lease ended."""
@@ -164,6 +221,39 @@ class Ledger:
         if device.resting if kind == "rest" else device.silent:
             self.deadlines.cancel((kind, device.device_id))
             self._set_pause(device, kind, False)
+
+    def heard(self, device: DeviceRecord, now: float) -> None:
+        """Take note of a sign of life."""
+        device.heard_at = now
+        self.wake_device(device, "silent")
+        if device.quiet:
+            device.quiet = False
+            for attempt in device.running.values():
+                self.pools[attempt.subtask.task.pool_key].leading.quiet.pop(attempt.attempt_id, None)
+            self.watch_for_silence(device)
+            self.device_changed(device)
+
+    def on_silence(self, device: DeviceRecord, now: float) -> None:
+        """Let a device that has work fall quiet, if nothing was heard of it since its silence was last looked at."""
+        if not device.running or device.silence_s <= 0.0:
+            return
+        if device.heard_at + device.silence_s > now:
+            self.watch_for_silence(device)
+            return
+        device.quiet = True
+        for attempt in device.running.values():
+            pool = self.pools[attempt.subtask.task.pool_key]
+            if attempt.attempt_id in pool.leading.alone:
+                pool.leading.quiet[attempt.attempt_id] = attempt
+                pool.is_to_compare = True
+        self.device_changed(device)
+
+    def watch_for_silence(self, device: DeviceRecord) -> None:
+        """Look at a device's silence once it has lasted `silence_s`, if it has work."""
+        if device.running and device.silence_s > 0.0 and not device.quiet:
+            key = ("quiet", device.device_id)
+            if key not in self.deadlines:
+                self.deadlines.set(key, device.heard_at + device.silence_s)
 
     def _set_pause(self, device: DeviceRecord, kind: str, paused: bool) -> None:
         if kind == "rest":
@@ -177,6 +267,9 @@ class Ledger:
     def check(self) -> None:
         """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
         deadlines = sum(device.resting + device.silent for device in self.devices.values()) + len(self.attempts)
+        deadlines += sum(("quiet", key) in self.deadlines for key in self.devices)
+        deadlines += sum(("look", key) in self.deadlines for key in self.pools)
+        deadlines += sum(("deadline", key) in self.deadlines for key in self.tasks)
         for task in self.tasks.values():
             deadlines += self._check_task(task)
         assert deadlines == len(self.deadlines)
@@ -185,16 +278,30 @@ class Ledger:
         for device in self.devices.values():
             assert (("rest", device.device_id) in self.deadlines) == device.resting
             assert (("silent", device.device_id) in self.deadlines) == device.silent
+            self._check_device(device)
         for key, attempt in self.attempts.items():
             assert attempt.state is AttemptState.LEASED and ("lease", key) in self.deadlines, attempt.story()
             assert self.devices[attempt.device_id].running[key] is attempt, attempt.story()
             assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
-        assert set(self.pools) == {task.requires for task in self.tasks.values()}
+        assert set(self.pools) == {task.pool_key for task in self.tasks.values()}
         for pool in self.pools.values():
-            assert set(pool.tasks) == {key for key, task in self.tasks.items() if task.requires == pool.requires}
+            assert set(pool.tasks) == {key for key, task in self.tasks.items() if task.pool_key == pool.key}
             pool.check(self.devices)
         assert len(self.finished) <= FINISHED_STORIES
         assert not any(task.live or task.devices for task in self.finished.values())
+
+    def _check_device(self, device: DeviceRecord) -> None:
+        kinds: Dict[PoolKey, int] = {}
+        for attempt in device.running.values():
+            key = attempt.subtask.task.pool_key
+            kinds[key] = kinds.get(key, 0) + 1
+            assert (attempt.began_at is None) == (attempt.attempt_id in device.waiting)
+            is_quiet = attempt.attempt_id in self.pools[key].leading.quiet
+            assert is_quiet == (device.quiet and attempt.attempt_id in self.pools[key].leading.alone)
+        assert kinds == device.kinds and all(key in device.running for key in device.waiting)
+        assert not device.waiting or len(device.running) - len(device.waiting) >= device.slots
+        if device.running and device.silence_s > 0.0 and not device.quiet:
+            assert ("quiet", device.device_id) in self.deadlines
 
     def _check_task(self, task: ScheduledTask) -> int:
         """Check one unfinished task; return how many deadlines its resting subtasks have."""
@@ -207,6 +314,7 @@ class Ledger:
         resting = 0
         for subtask in task.subtasks:
             assert bool(subtask.live) == (subtask.state is SubtaskState.RUNNING)
+            assert len(subtask.live) == 1 or task.pure or not subtask.live
             rests = subtask.state is SubtaskState.RESTING
             assert (("retry", task.task_id, subtask.index) in self.deadlines) == rests
             resting += rests

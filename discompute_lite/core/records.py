@@ -7,14 +7,19 @@ Read next: core/scheduler.py.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from enum import Enum
-from typing import Deque, Dict, FrozenSet, List, Tuple
+from typing import Deque, Dict, FrozenSet, List, Optional, Tuple
 
 from ..model.device import short_id
 from ..model.task import TaskState
-from .placement import placement_cost
+from .paces import FunctionPace
+from .placement import places_in_advance, placement_cost
 
+#: What a task demands and runs, (requirements, function key): tasks with equal ones share a pool.
+PoolKey = Tuple[Tuple[str, ...], str]
+#: (served, -priority, order, task id)
+TaskRank = Tuple[float, int, int, str]
 #: Lines of a task's story that are kept; a task that goes well has three.
 TOLD_LINES = 200
 
@@ -78,22 +83,46 @@ class DeviceRecord:
         self.lease_s = 15.0
         #: attempt id -> attempt: exactly the live attempts here. May exceed `slots` after these shrank.
         self.running: Dict[str, AttemptRecord] = {}
+        self.window = 0
+        #: The attempts of `running` that have not begun, in order: sent in advance, so all slots are taken.
+        self.waiting: OrderedDict[str, AttemptRecord] = OrderedDict()
+        #: pool key -> how many of `running` are of it; no zeros.
+        self.kinds: Dict[PoolKey, int] = {}
         #: Attempts in a row that it broke or refused; while `resting` there is a ("rest", id) deadline.
         self.failures = 0
         self.resting = False
+        #: Why it rests, and until when, for people.
+        self.rest_reason, self.rest_until = "", 0.0
         #: A lease ended here and no sign of life came since; there is a ("silent", id) deadline.
         self.silent = False
+        #: When it last gave a sign of life. While it has attempts, `silence_s` > 0 and it is not `quiet` there
+        #: is a ("quiet", id) deadline. Quiet: too long silent for new work, not long enough to take the old away.
+        self.silence_s = 0.0
+        self.heard_at = 0.0
+        self.quiet = False
         #: Grows with every change that matters for placement: older heap entries are void.
         self.generation = 0
 
     @property
-    def free(self) -> int:
-        """Return how many attempts it may be given now."""
-        return 0 if self.resting or self.silent else max(0, self.slots - len(self.running))
+    def is_paused(self) -> bool:
+        """Return whether it gets nothing just now, whatever its slots."""
+        return self.resting or self.silent or self.quiet
 
-    def cost(self) -> float:
-        """Return its rank among devices; needs `slots` > 0."""
-        return placement_cost(running=len(self.running), slots=self.slots, speed=self.speed, load=self.load)
+    @property
+    def free(self) -> int:
+        """Return how many attempts it could begin now."""
+        return 0 if self.is_paused else max(0, self.slots - len(self.running))
+
+    def room(self, key: PoolKey, pace: FunctionPace) -> int:
+        """Return how many attempts of this kind it may be given now, those that would wait there included."""
+        if self.window <= 0 or self.is_paused or self.kinds.get(key, 0) != len(self.running):
+            return self.free  # Nothing waits behind work of another kind: nobody knows for how long.
+        ahead = places_in_advance(window=self.window, typical_s=pace.typical_s(self.device_id))
+        return max(0, self.slots * (1 + ahead) - len(self.running))
+
+    def cost(self, speed: float) -> float:
+        """Return its rank among devices for work that it does at this speed; needs `slots` > 0."""
+        return placement_cost(running=len(self.running), slots=self.slots, speed=speed, load=self.load)
 
 
 class ScheduledTask:
@@ -105,6 +134,16 @@ class ScheduledTask:
         self.priority = min(max(priority, 1), 10)
         self.requires: Tuple[str, ...] = ()
         self.max_devices = 0
+        self.pure = False
+        self.function = ""
+        #: What is learnt of its function, shared by the tasks that name the same one.
+        self.pace = FunctionPace()
+        self.retries = 0
+        #: Seconds an attempt of it holds a slot, lately; a guess before the first has ended.
+        self.turn_s = 1.0
+        self.turns = 0
+        #: Seconds of slots that it was given, divided by its priority: whoever has least is next.
+        self.served = 0.0
         self.state = TaskState.RUNNING
         self.total = subtasks
         #: Subtasks without a result: 0 exactly when COMPLETED.
@@ -123,9 +162,14 @@ class ScheduledTask:
         self.told_waiting = False
         self.lines: Deque[str] = deque(maxlen=TOLD_LINES)
 
-    def rank(self) -> Tuple[int, int, str]:
-        """Return the sort key of whose turn it is: priority, then order of submission."""
-        return -self.priority, self.order, self.task_id
+    @property
+    def pool_key(self) -> PoolKey:
+        """Return which pool it belongs to."""
+        return self.requires, self.function
+
+    def rank(self) -> TaskRank:
+        """Return the sort key of whose turn it is: who was served least, then priority, then order of submission."""
+        return self.served, -self.priority, self.order, self.task_id
 
     @property
     def at_device_limit(self) -> bool:
@@ -144,8 +188,12 @@ class SubtaskRecord:
         self.attempts = 0
         #: Attempts that devices broke or refused; decides the rest before the next one.
         self.failures = 0
-        #: attempt id -> attempt: not empty exactly while RUNNING.
+        #: Attempts whose own code raised.
+        self.raised = 0
+        #: attempt id -> attempt: not empty exactly while RUNNING; more than one only where the task is pure.
         self.live: Dict[str, AttemptRecord] = {}
+        #: What befell its last attempt that ended, for people.
+        self.told = ""
         #: Devices on which it was tried, in order; others come first.
         self.tried: Dict[str, None] = {}
         #: attempt id -> (device id, whether the device lived on): the attempts held against this subtask.
@@ -162,6 +210,10 @@ class AttemptRecord:
         #: Renewals only push this forward; the deadline is corrected when it surfaces.
         self.lease_until = lease_until
         self.state = AttemptState.LEASED
+        #: When it came to the head of its device's queue; None while it waits there. An estimate: the device knows.
+        self.began_at: Optional[float] = None
+        #: When it will be done if it is a typical one, as it seemed when it was started.
+        self.expected_end = 0.0
 
     def move(self, fact: str) -> None:
         """Move by the table."""

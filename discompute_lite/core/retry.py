@@ -15,6 +15,8 @@ REDIAL_FIRST_S, REDIAL_MOST_S = 2.0, 60.0
 #: A subtask or device that failed rests for half a second first, so that a device on which everything
 #: fails at once cannot eat a queue; a minute at most, since what is broken may be repaired.
 AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 60.0
+#: Failures in a row after which a device's rest is called quarantine, and told.
+QUARANTINE_AFTER = 3
 #: Devices that one subtask may take down before it is called poison (security page, decision 6).
 POISON_AFTER = 3
 

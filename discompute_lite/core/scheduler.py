@@ -12,7 +12,6 @@ or starts, times the number of different requirements in use, which is a handful
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..model.device import short_id
@@ -23,13 +22,15 @@ from .events import (
 )
 from .ledger import Ledger
 from .pools import DevicePool
-from .records import AttemptRecord, DeviceRecord, SubtaskState, ScheduledTask
-from .retry import is_poison, retry_s
+from .reasons import is_stalled, story_of, told_of, why_no_device, why_second, why_subtask, why_task
+from .records import AttemptRecord, DeviceRecord, ScheduledTask, SubtaskState
+from .retry import QUARANTINE_AFTER, is_poison, retry_s
+from .speculation import second_beside_quiet, second_beside_slow
 
 #: A subtask that only devices where it failed before would take now looks again after this; others will come free.
 LOOK_AGAIN_S = 1.0
-#: Devices that are named, each with its reason, where nobody takes a task.
-REASONS_NAMED = 3
+#: Weight of the newest duration in the mean that fair shares are booked by.
+TURN_WEIGHT = 0.1
 
 
 class Scheduler:
@@ -40,18 +41,24 @@ class Scheduler:
         self._books = Ledger()
         #: Outcomes and renewals of attempts that were no longer live.
         self.late = 0
+        self._now = 0.0
 
     # ---- asking -----------------------------------------------------------------------------------
 
     def story(self, task_id: str) -> List[str]:
         """Return what befell a task, a line each, and at the end what it waits for just now, if it does."""
-        task = self._books.tasks.get(task_id) or self._books.finished.get(task_id)
+        return story_of(self._books, self.task(task_id))
+
+    def why(self, task_id: str, index: Optional[int] = None) -> str:
+        """Say why a task, or one subtask of it, waits, is where it is, or was tried again, as of the last event."""
+        task = self.task(task_id)
         if task is None:
-            return []
-        lines = list(task.lines)
-        if self._is_stalled(task) and self._why_waiting(task) not in lines[-1:]:
-            lines.append(self._why_waiting(task))
-        return lines
+            return "no such task is known here; it may have been forgotten"
+        if index is None or task_id not in self._books.tasks:
+            return why_task(self._books, task, self._now)
+        if not 0 <= index < task.total:
+            return f"the task has subtasks 0 to {task.total - 1}, and no {index}"
+        return why_subtask(self._books, task, index, self._now)
 
     def task(self, task_id: str) -> Optional[ScheduledTask]:
         """Return a task, finished ones while their story is kept, to read and not to change."""
@@ -65,6 +72,7 @@ class Scheduler:
 
     def apply(self, event: Any, now: float) -> List[Any]:
         """Take one fact; return what must now be done, in order. `now` never goes back."""
+        self._now = now
         actions: List[Any] = []
         self._TAKES[type(event)](self, event, now, actions)
         self._place(now, actions)
@@ -75,32 +83,41 @@ class Scheduler:
             kind = key[0]
             if kind == "lease":
                 self._on_lease_due(key[1], now, actions)
-            elif kind == "retry":
+            elif kind in ("retry", "deadline"):
                 task = self._books.tasks.get(key[1])
                 # A task that an earlier lease of this very tick ended takes its retries with it.
-                if task is not None:
+                if task is not None and kind == "retry":
                     self._books.make_pending(task.subtasks[key[2]])
+                elif task is not None:
+                    done = f"{task.total - task.left} of {task.total} subtasks were done"
+                    self._fail(task, f"Its deadline has passed; {done}. Allow more time, or give it more devices.",
+                               -1, actions)
+            elif kind == "look":
+                if key[1] in self._books.pools:
+                    self._books.pools[key[1]].is_to_compare = True
+            elif kind == "quiet":
+                self._books.on_silence(self._books.devices[key[1]], now)
             elif key not in self._books.deadlines:  # A lease that ended in this very tick may have set it again.
                 self._books.wake_device(self._books.devices[key[1]], kind)
 
-    def _on_submitted(self, event: TaskSubmitted, _now: float, actions: List[Any]) -> None:
+    def _on_submitted(self, event: TaskSubmitted, now: float, actions: List[Any]) -> None:
         if self.task(event.task_id) is not None:
             return
-        task = self._books.open_task(
-            event.task_id, event.subtasks,
-            priority=event.priority, requires=event.requires, max_devices=event.max_devices,
-        )
+        task = self._books.open_task(event, now)
         self._tell(task, f"submitted: {event.subtasks} subtasks, priority {task.priority}", actions)
         if not event.subtasks:
             self._finish(task, actions)
 
-    def _on_ready(self, event: DeviceReady, _now: float, _actions: List[Any]) -> None:
+    def _on_ready(self, event: DeviceReady, now: float, _actions: List[Any]) -> None:
         device = self._books.open_device(event.device_id)
         device.slots = max(0, event.slots)
         device.speed, device.load = event.speed, event.load
         device.offers = frozenset(event.offers)
         device.reason, device.lease_s = event.reason, event.lease_s
-        self._books.wake_device(device, "silent")
+        device.window, device.silence_s = max(0, event.window), event.silence_s
+        self._books.begin_waiting(device, now)
+        self._books.heard(device, now)
+        self._books.watch_for_silence(device)
         self._books.device_changed(device)
 
     def _on_device_lost(self, event: DeviceLost, now: float, actions: List[Any]) -> None:
@@ -109,14 +126,14 @@ class Scheduler:
             return
         for attempt in list(device.running.values()):
             if attempt.attempt_id in self._books.attempts:  # Poison may have ended its task a moment ago.
-                self._books.end_attempt(attempt, "device lost")
+                self._books.end_attempt(attempt, "device lost", now)
                 harm = None if event.clean else (device.device_id, False)
                 self._go_on(attempt, f"lost with its device: {event.reason}", harm, 0.0, now, actions)
 
     def _on_renewed(self, event: LeaseRenewed, now: float, actions: List[Any]) -> None:
         device = self._books.devices.get(event.device_id)
         if device is not None:
-            self._books.wake_device(device, "silent")
+            self._books.heard(device, now)
         for attempt_id in event.attempts:
             attempt = self._books.attempts.get(attempt_id)
             if attempt is not None and attempt.device_id == event.device_id and device is not None:
@@ -127,19 +144,23 @@ class Scheduler:
                 if attempt is None:
                     actions.append(StopAttempt(attempt_id, event.device_id, "it is no longer wanted"))
 
-    def _on_succeeded(self, event: AttemptSucceeded, _now: float, actions: List[Any]) -> None:
+    def _on_succeeded(self, event: AttemptSucceeded, now: float, actions: List[Any]) -> None:
         attempt = self._books.attempts.get(event.attempt_id)
         if attempt is None:
             self._on_late(event.attempt_id)
             return
-        self._books.end_attempt(attempt, "succeeded")
         device, subtask = self._books.devices[attempt.device_id], attempt.subtask
-        device.failures = 0
-        self._books.wake_device(device, "silent")
-        self._books.wake_device(device, "rest")
-        self._stop_attempts(list(subtask.live.values()), "another attempt was faster", actions)
-        subtask.state = SubtaskState.DONE
         task = subtask.task
+        took_s = self._book_turn(attempt, now)
+        if attempt.began_at is not None:
+            task.pace.learn(device.device_id, device.speed, took_s)
+        self._books.end_attempt(attempt, "succeeded", now)
+        device.failures = 0
+        self._books.heard(device, now)
+        self._books.wake_device(device, "rest")
+        self._stop_attempts(list(subtask.live.values()), "another attempt was faster", now, actions)
+        subtask.state = SubtaskState.DONE
+        subtask.told = told_of(subtask, attempt, f"took {took_s:.2f} s")
         task.left -= 1
         actions.append(AcceptResult(task.task_id, subtask.index, attempt.attempt_id, attempt.device_id))
         if not task.left:
@@ -151,19 +172,45 @@ class Scheduler:
             self._on_late(event.attempt_id)
             return
         task, device, subtask = attempt.subtask.task, self._books.devices[attempt.device_id], attempt.subtask
-        self._books.wake_device(device, "silent")
+        self._books.heard(device, now)
+        self._book_turn(attempt, now)
         if event.blame == "task":
-            self._books.end_attempt(attempt, "blames task")
-            self._fail(task, event.reason, subtask.index, actions)
+            self._books.end_attempt(attempt, "blames task", now)
+            subtask.raised += 1
+            if subtask.raised > task.retries:
+                self._fail(task, event.reason, subtask.index, actions)
+            else:
+                self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
+                            actions)
             return
         refused = event.blame == "refused"
-        self._books.end_attempt(attempt, "refused" if refused else "blames device")
-        device.failures += 1
-        self._books.rest_device(device, "rest", now + retry_s(device.failures, self._random()))
+        self._books.end_attempt(attempt, "refused" if refused else "blames device", now)
+        told = f"refused: {event.reason}" if refused else f"failed there: {event.reason}"
+        self._rest_failing(device, told, task, now, actions)
         subtask.failures += 1
         pause = retry_s(subtask.failures, self._random())
-        told = f"refused: {event.reason}" if refused else f"failed there: {event.reason}"
         self._go_on(attempt, told, None if refused else (device.device_id, True), pause, now, actions)
+
+    def _rest_failing(
+        self, device: DeviceRecord, told: str, task: ScheduledTask, now: float, actions: List[Any]
+    ) -> None:
+        """Give a device that failed a rest, and tell of it when it fails again and again."""
+        device.failures += 1
+        device.rest_until = now + retry_s(device.failures, self._random())
+        device.rest_reason = f"rests since an attempt {told}"
+        if device.failures >= QUARANTINE_AFTER:
+            device.rest_reason = f"is in quarantine after {device.failures} failures in a row, the last: {told}"
+            told_s = f"for {device.rest_until - now:.1f} s"
+            self._tell(task, f"{short_id(device.device_id)} {device.rest_reason}, {told_s}", actions)
+        self._books.rest_device(device, "rest", device.rest_until)
+
+    def _book_turn(self, attempt: AttemptRecord, now: float) -> float:
+        """Learn how long attempts of a task hold a slot; return how long this one did."""
+        took_s = 0.0 if attempt.began_at is None else now - attempt.began_at
+        task = attempt.subtask.task
+        task.turns += 1
+        task.turn_s += max(TURN_WEIGHT, 1.0 / task.turns) * (took_s - task.turn_s)
+        return took_s
 
     def _on_cancel(self, event: CancelAsked, _now: float, actions: List[Any]) -> None:
         task = self._books.tasks.get(event.task_id)
@@ -186,7 +233,7 @@ class Scheduler:
             return
         device = self._books.devices[attempt.device_id]
         self._books.rest_device(device, "silent", now + device.lease_s)
-        self._books.end_attempt(attempt, "lease ended")
+        self._books.end_attempt(attempt, "lease ended", now)
         actions.append(StopAttempt(attempt_id, device.device_id, "its lease ended"))
         told = f"its lease ended after {device.lease_s:.0f} s without a sign of life"
         self._go_on(attempt, told, (device.device_id, False), 0.0, now, actions)
@@ -206,23 +253,34 @@ class Scheduler:
     # ---- attempts and subtasks --------------------------------------------------------------------
 
     def _place(self, now: float, actions: List[Any]) -> None:
-        """Start whatever can be started, by priority and then by order of submission."""
+        """Start whatever can be started: beside what fell silent, by fair shares, and then beside what is slow."""
+        pools = self._books.pools
+        for pool in pools.values():
+            # Before anything new: what runs on a silent device may be what all will wait for.
+            second = second_beside_quiet(self._books, pool) if pool.leading.quiet else None
+            while second is not None:
+                self._start_second(*second, now, actions)
+                second = second_beside_quiet(self._books, pool)
         while True:
             best: Optional[ScheduledTask] = None
-            for pool in self._books.pools.values():
+            for pool in pools.values():
                 task = pool.next_task()
                 if task is not None and (best is None or task.rank() < best.rank()):
                     best = task
             if best is None:
                 break
-            self._place_one(best, self._books.pools[best.requires], now, actions)
-        for pool in self._books.pools.values():
+            self._place_one(best, pools[best.pool_key], now, actions)
+        for pool in pools.values():
+            while pool.is_to_compare:
+                second = second_beside_slow(self._books, pool, now)
+                if second is not None:
+                    self._start_second(*second, now, actions)
             if pool.stalled_news:
                 pool.stalled_news = False
                 for task in pool.tasks.values():
-                    if self._is_stalled(task):
+                    if is_stalled(self._books, task):
                         task.told_waiting = True
-                        self._tell(task, self._why_waiting(task), actions)
+                        self._tell(task, why_no_device(self._books, task), actions)
 
     def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
         tried = task.subtasks[task.pending[0]].tried
@@ -232,24 +290,43 @@ class Scheduler:
                 pool.set_aside(task)
                 return
         else:
-            device = pool.choose(tried)
+            device = pool.roomy.choose(tried) if tried else pool.roomy.best()
             if device is None and pool.has_untried(tried):
                 self._books.rest_subtask(self._books.take_pending(task), now + LOOK_AGAIN_S)
                 return
-            device = device or pool.choose(())
+            device = device or pool.roomy.best()
         assert device is not None, "a task has its turn only while a device is free"
-        attempt = self._books.open_attempt(self._books.take_pending(task), device, now)
-        index, number = attempt.subtask.index, attempt.subtask.attempts
-        if number > 1 or task.told_waiting:
+        self._books.served = max(self._books.served, task.served)
+        subtask = self._books.take_pending(task)
+        pool.serve(task, task.turn_s)
+        attempt = self._books.open_attempt(subtask, device, now)
+        if subtask.attempts > 1 or task.told_waiting:
             task.told_waiting = False
-            self._tell(task, f"subtask {index}: attempt {number} goes to {short_id(device.device_id)}", actions)
-        actions.append(StartAttempt(attempt.attempt_id, task.task_id, index, device.device_id, device.lease_s))
+            line = f"subtask {subtask.index}: attempt {subtask.attempts} goes to {short_id(device.device_id)}"
+            self._tell(task, line, actions)
+        self._start(attempt, device, actions)
 
     def _choose_in_crew(self, task: ScheduledTask, pool: DevicePool, tried: Dict[str, None]) -> Optional[DeviceRecord]:
         """Return the best free device of those that already work for a task; few, since a person set the limit."""
         members = (pool.members.get(device_id) for device_id in task.devices)
-        free = [device for device in members if device is not None and device.free]
-        return min(free, key=lambda d: (d.device_id in tried, d.cost(), d.order), default=None)
+        free = [device for device in members if device is not None and device.room(pool.key, pool.pace)]
+        return min(free, key=lambda d: (d.device_id in tried, pool.cost(d), d.order), default=None)
+
+    def _start(self, attempt: AttemptRecord, device: DeviceRecord, actions: List[Any]) -> None:
+        subtask = attempt.subtask
+        actions.append(StartAttempt(
+            attempt.attempt_id, subtask.task.task_id, subtask.index, device.device_id, device.lease_s
+        ))
+
+    def _start_second(self, attempt: AttemptRecord, device: DeviceRecord, now: float, actions: List[Any]) -> None:
+        subtask, where = attempt.subtask, self._books.devices[attempt.device_id]
+        second = self._books.open_attempt(subtask, device, now)
+        why = why_second(attempt, where.quiet, now - where.heard_at, now)
+        line = f"subtask {subtask.index}: attempt {subtask.attempts} goes to {short_id(device.device_id)}, {why}"
+        self._tell(subtask.task, line, actions)
+        self._start(second, device, actions)
+
+    # ---- what becomes of it -----------------------------------------------------------------------
 
     def _go_on(
         self, attempt: AttemptRecord, told: str, harm: Optional[Tuple[str, bool]],
@@ -257,22 +334,24 @@ class Scheduler:
     ) -> None:
         """Decide what becomes of a subtask whose attempt was lost: again, after a pause, or never."""
         subtask, task = attempt.subtask, attempt.subtask.task
-        line = f"subtask {subtask.index}: attempt {subtask.attempts} on {short_id(attempt.device_id)} {told}"
-        self._tell(task, line, actions)
+        subtask.told = told_of(subtask, attempt, told)
+        self._tell(task, subtask.told, actions)
         if harm is not None:
             subtask.harms[attempt.attempt_id] = harm
         if is_poison(subtask.harms.values()):
             names = ", ".join(dict.fromkeys(short_id(device_id) for device_id, _ in subtask.harms.values()))
             poison = f"Subtask {subtask.index} is poison: it took down {names}, the last time it was {told}."
             self._fail(task, poison, subtask.index, actions)
+        elif subtask.live:
+            return  # The other attempt goes on.
         elif pause > 0.0:
             self._books.rest_subtask(subtask, now + pause)
         else:
             self._books.make_pending(subtask)
 
-    def _stop_attempts(self, attempts: List[AttemptRecord], reason: str, actions: List[Any]) -> None:
+    def _stop_attempts(self, attempts: List[AttemptRecord], reason: str, now: float, actions: List[Any]) -> None:
         for attempt in attempts:
-            self._books.end_attempt(attempt, "stopped")
+            self._books.end_attempt(attempt, "stopped", now)
             actions.append(StopAttempt(attempt.attempt_id, attempt.device_id, reason))
 
     # ---- the ends of a task -----------------------------------------------------------------------
@@ -282,11 +361,12 @@ class Scheduler:
         actions.append(FinishTask(task.task_id))
 
     def _fail(self, task: ScheduledTask, reason: str, index: int, actions: List[Any]) -> None:
-        self._close(task, TaskState.FAILED, f"failed in subtask {index}: {reason}", actions)
+        where = f" in subtask {index}" if index >= 0 else ""
+        self._close(task, TaskState.FAILED, f"failed{where}: {reason}", actions)
         actions.append(FailTask(task.task_id, reason, index))
 
     def _close(self, task: ScheduledTask, state: TaskState, line: str, actions: List[Any]) -> None:
-        self._stop_attempts(list(task.live.values()), "its task has ended", actions)
+        self._stop_attempts(list(task.live.values()), "its task has ended", self._now, actions)
         self._tell(task, line, actions)
         self._books.close_task(task, state)
 
@@ -295,23 +375,6 @@ class Scheduler:
     def _tell(self, task: ScheduledTask, line: str, actions: List[Any]) -> None:
         task.lines.append(line)
         actions.append(TellStory(task.task_id, line))
-
-    def _is_stalled(self, task: ScheduledTask) -> bool:
-        pool = self._books.pools.get(task.requires)
-        return bool(task.pending) and not task.live and pool is not None and not pool.members
-
-    def _why_waiting(self, task: ScheduledTask) -> str:
-        """Say why no device may be given a task, device by device for the first few."""
-        if not self._books.devices:
-            return "waits: no device takes work here yet"
-        reasons = []
-        for device in islice(self._books.devices.values(), REASONS_NAMED):
-            missing = [name for name in task.requires if name not in device.offers]
-            why = f"does not offer {', '.join(missing)}" if missing else device.reason or "has no slots"
-            reasons.append(f"{short_id(device.device_id)} {why}")
-        more = len(self._books.devices) - REASONS_NAMED
-        rest = [f"and {more} more"] if more > 0 else []
-        return "waits for a device: " + "; ".join([*reasons, *rest])
 
     def check(self) -> None:
         """Assert every invariant; costs O(everything), for tests and the simulator."""

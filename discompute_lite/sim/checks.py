@@ -7,11 +7,11 @@ Read next: sim/world.py.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Set, Tuple
 
 from ..core.events import (
-    AcceptResult, DeviceLost, DeviceReady, EndCancelled, FailTask, FinishTask, StartAttempt, StopAttempt,
-    TaskSubmitted, AttemptFailed, AttemptSucceeded,
+    AcceptResult, AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, EndCancelled, FailTask, FinishTask,
+    StartAttempt, StopAttempt, TaskSubmitted,
 )
 
 
@@ -41,7 +41,7 @@ class Watch:
         if isinstance(event, TaskSubmitted):
             self.open[event.task_id] = event.subtasks
         elif isinstance(event, DeviceReady):
-            self.capacity[event.device_id] = event.slots * (1 + getattr(event, "window", 0))
+            self.capacity[event.device_id] = event.slots * (1 + event.window)
             self.there.setdefault(event.device_id, {})
         elif isinstance(event, DeviceLost):
             self.capacity.pop(event.device_id, None)
@@ -92,7 +92,7 @@ class Watch:
         if isinstance(action, FinishTask):
             assert all((action.task_id, index) in self.accepted for index in range(total)), "a result is missing"
 
-    _CHECKS = {
+    _CHECKS: Dict[type, Callable[..., None]] = {
         StartAttempt: _on_start, StopAttempt: _on_stop, AcceptResult: _on_accept,
         FinishTask: _on_end, FailTask: _on_end, EndCancelled: _on_end,
     }

@@ -3,12 +3,13 @@
 Knows:   how many devices, how fast, which of them leave, sleep or slow down and when; how large the subtasks are.
 Refuses: to play it; that is sim/world.py. Of chance only `rng.random()` is used, whose sequence Python promises.
 Read next: sim/world.py.
+
+Floats are added by `fsum`: from Python 3.12 on `sum` rounds differently, and one bit makes another world.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-# `fsum` and not `sum`: from Python 3.12 on, `sum` of floats rounds differently.
 from math import fsum, sqrt
 from random import Random
 from typing import Any, List, Tuple
@@ -47,6 +48,8 @@ class Scenario:
     slots: int = 1
     #: Exact speeds instead of a mixed fleet; then `devices` is their number.
     speeds: Tuple[float, ...] = ()
+    #: (number of a device, "leaves" or "freezes", when, as a part of the run): for good, beside the fractions above.
+    fates: Tuple[Tuple[int, str, float], ...] = ()
     #: True: a measured score is off by up to 30 %.
     is_score_rough: bool = True
     mean_work_s: float = MEAN_WORK_S
@@ -101,11 +104,15 @@ def plan_fleet(scenario: Scenario, rng: Random, total_work: float) -> List[Devic
         drawn = [rng.random() for _ in range(6)]
         speed = scenario.speeds[number] if scenario.speeds else MIXED_SPEEDS[int(drawn[0] * len(MIXED_SPEEDS))]
         score = speed * (0.7 + 0.6 * drawn[1]) if scenario.is_score_rough else speed
-        plans.append(DevicePlan(f"device-{number:05d}", speed, score, scenario.slots))
+        plans.append(DevicePlan(f"d{number:05d}", speed, score, scenario.slots))
         lots.append(drawn)
     horizon = total_work / fsum(plan.speed * plan.slots for plan in plans)
     for plan, drawn in zip(plans, lots):
         _plan_fate(plan, scenario, drawn, horizon)
+    for number, fate, part in scenario.fates:
+        # A frozen device is connected and silent for ever, as a phone in a pocket or a stopped process is.
+        befallen = plans[number].gone if fate == "leaves" else plans[number].asleep
+        befallen.append((part * horizon, float("inf")))
     return plans
 
 

@@ -1,0 +1,99 @@
+"""Learn how fast each device is at each function, from how long attempts took: measured scores are only the start.
+
+Knows:   per function the typical work of a subtask, how much works differ, and per device the typical time.
+Refuses: to choose devices (core/pools.py), and to trust one measurement: what is far off moves a mean a little.
+Read next: core/placement.py (uses speeds), core/speculation.py (uses works and speeds).
+
+Work is in seconds of the reference machine. Only + - * / are used, so every Python computes the same.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Dict, Tuple
+
+from .placement import believed_speed
+
+#: Functions remembered after their last task, and devices of each; what was learnt about longest ago goes first.
+FUNCTIONS_LEARNT, DEVICES_LEARNT = 256, 20_000
+#: One duration counts at most as so many times the mean, and at least as its inverse: works are heavy-tailed.
+FAR_OFF = 3.0
+#: Weight of the newest duration, after the first few: of a device, which may heat up, and of a function's works.
+DEVICE_WEIGHT, WORK_WEIGHT = 0.1, 0.02
+#: Durations of less than this part of the typical are learnt together with the next, as their mean: outcomes that
+#: arrive in one batch look as if the first had taken long and the others no time. So many at most.
+LEAST_PART, MOST_BANKED = 0.1, 64
+#: No attempt is taken for shorter, seconds: clocks are coarse, and speeds divide by this.
+SHORTEST_S = 1e-6
+
+
+class FunctionPace:
+    """Remember one function: exponentially weighted means, robust against single far-off durations."""
+
+    def __init__(self) -> None:
+        #: Typical work of a subtask, and how many were measured; no meaning while that is 0.
+        self.work = 0.0
+        self.count = 0
+        #: Mean deviation of works as a fraction of the mean, 0 for equal works, at most FAR_OFF.
+        self.spread = 0.0
+        #: device id -> (typical seconds there, how many were measured, at least 1).
+        self._devices: Dict[str, Tuple[float, int]] = {}
+        #: device id -> (how many, seconds) of short ones that are learnt together with the next.
+        self._banked: Dict[str, Tuple[int, float]] = {}
+
+    def learn(self, device_id: str, score: float, took_s: float) -> None:
+        """Take note that a subtask took so long on a device of this measured score."""
+        count, seconds = self._banked.pop(device_id, (0, 0.0))
+        count, seconds = count + 1, seconds + took_s
+        if seconds < LEAST_PART * self.typical_s(device_id) and count < MOST_BANKED:
+            self._banked[device_id] = (count, seconds)
+            return
+        took_s = max(seconds / count, SHORTEST_S)
+        start = believed_speed(score)
+        work = took_s * start
+        if not self.count:
+            self.work = work
+        self.count += 1
+        weight = max(WORK_WEIGHT, 1.0 / self.count)
+        self.work += weight * (_within_reach(work, self.work) - self.work)
+        typical_s, count = self._devices.pop(device_id, (self.work / start, 0))
+        # Half of the first duration is believed, so that one large subtask does not make a device slow.
+        typical_s += max(DEVICE_WEIGHT, 1.0 / (count + 2)) * (_within_reach(took_s, typical_s) - typical_s)
+        self._devices[device_id] = (typical_s, count + 1)
+        off = abs(took_s / typical_s - 1.0)
+        self.spread += max(WORK_WEIGHT, 1.0 / self.count) * (min(off, FAR_OFF) - self.spread)
+        if len(self._devices) > DEVICES_LEARNT:
+            oldest = next(iter(self._devices))
+            del self._devices[oldest]
+            self._banked.pop(oldest, None)
+
+    def speed(self, device_id: str, score: float) -> float:
+        """Return how fast a device is at this, 1.0 for the reference machine: as learnt, else as measured."""
+        known = self._devices.get(device_id)
+        return believed_speed(score) if known is None else believed_speed(self.work / known[0])
+
+    def typical_s(self, device_id: str) -> float:
+        """Return how long a subtask typically takes on this device, 0.0 where none has been measured there."""
+        known = self._devices.get(device_id)
+        return 0.0 if known is None else known[0]
+
+
+class PaceBook:
+    """Hold the paces of functions by their keys."""
+
+    def __init__(self) -> None:
+        self._functions: OrderedDict[str, FunctionPace] = OrderedDict()
+
+    def of(self, function: str) -> FunctionPace:
+        """Return what is learnt of a function; "" names none, and gets a pace of its own each time."""
+        if not function:
+            return FunctionPace()
+        pace = self._functions.setdefault(function, FunctionPace())
+        self._functions.move_to_end(function)
+        if len(self._functions) > FUNCTIONS_LEARNT:
+            self._functions.popitem(last=False)
+        return pace
+
+
+def _within_reach(value: float, mean: float) -> float:
+    return min(max(value, mean / FAR_OFF), mean * FAR_OFF)

@@ -1,0 +1,137 @@
+"""Say in a sentence why a task or a piece of it is where it is, waits, or was tried again.
+
+Knows:   the ledger, and how people speak.
+Refuses: to change anything.
+Read next: core/scheduler.py.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import List, Optional
+
+from ..model.device import short_id
+from .ledger import Ledger
+from .records import AttemptRecord, ScheduledTask, SubtaskRecord, SubtaskState
+
+#: Devices that are named, each with its reason, where nobody takes a task.
+REASONS_NAMED = 3
+
+
+def is_stalled(books: Ledger, task: ScheduledTask) -> bool:
+    """Return whether a task waits and no device may be given any of it."""
+    pool = books.pools.get(task.pool_key)
+    return bool(task.pending) and not task.live and pool is not None and not pool.members
+
+
+def why_no_device(books: Ledger, task: ScheduledTask) -> str:
+    """Say why no device may be given a task, device by device for the first few."""
+    if not books.devices:
+        return "waits: no device takes work here yet"
+    reasons = []
+    for device in islice(books.devices.values(), REASONS_NAMED):
+        missing = [name for name in task.requires if name not in device.offers]
+        why = f"does not offer {', '.join(missing)}" if missing else device.reason or "has no slots"
+        reasons.append(f"{short_id(device.device_id)} {why}")
+    more = len(books.devices) - REASONS_NAMED
+    rest = [f"and {more} more"] if more > 0 else []
+    return "waits for a device: " + "; ".join([*reasons, *rest])
+
+
+def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
+    """Say how far a task is, and what holds up the rest of it."""
+    if task.task_id not in books.tasks:
+        return f"it is over: {task.lines[-1]}"
+    done, waiting = task.total - task.left, len(task.pending)
+    # A pure subtask may run twice; each counts once.
+    running = len({attempt.subtask.index for attempt in task.live.values()})
+    resting = task.left - waiting - running
+    parts = [f"{done} of {task.total} subtasks are done"]
+    if running:
+        names = [short_id(device_id) for device_id in islice(task.devices, REASONS_NAMED)]
+        more = len(task.devices) - len(names)
+        parts.append(f"{running} run on {', '.join(names)}" + (f" and {more} more" if more > 0 else ""))
+    if resting:
+        parts.append(f"{resting} rest before they are tried again")
+    if waiting:
+        parts.append(f"{waiting} wait: {_why_pending(books, task, now)}")
+    return "; ".join(parts)
+
+
+def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> str:
+    """Say where one subtask of an unfinished task is and what befell it before."""
+    subtask = task.subtasks[index]
+    before = f"; {subtask.told}" if subtask.told else ""
+    if subtask.state is SubtaskState.DONE:
+        return f"subtask {index} is done: {subtask.told}"
+    if subtask.state is SubtaskState.PENDING:
+        return f"subtask {index} waits: {_why_pending(books, task, now)}{before}"
+    if subtask.state is SubtaskState.RESTING:
+        until = books.deadlines.when(("retry", task.task_id, index))
+        return f"subtask {index} is tried again in {max(0.0, (until or now) - now):.1f} s{before}"
+    where = " and ".join(_where(books, attempt, now) for attempt in subtask.live.values())
+    return f"subtask {index} {where}{before}"
+
+
+def why_second(attempt: AttemptRecord, is_quiet: bool, silent_s: float, now: float) -> str:
+    """Say why an attempt gets a second one beside it."""
+    first = f"attempt {number_of(attempt)} on {short_id(attempt.device_id)}"
+    if is_quiet:
+        return f"beside {first}, which was not heard for {silent_s:.1f} s"
+    if attempt.began_at is None:
+        return f"beside {first}, which still waits there"
+    return f"beside {first}, which runs for {now - attempt.began_at:.1f} s"
+
+
+def number_of(attempt: AttemptRecord) -> int:
+    """Return which attempt of its subtask it is, from 1."""
+    return int(attempt.attempt_id.rpartition(".")[2])
+
+
+def _where(books: Ledger, attempt: AttemptRecord, now: float) -> str:
+    device = books.devices[attempt.device_id]
+    name = short_id(attempt.device_id)
+    quiet = f", not heard for {now - device.heard_at:.1f} s" if device.quiet else ""
+    if attempt.began_at is None:
+        return f"waits on {name} (attempt {number_of(attempt)}), sent there in advance{quiet}"
+    return f"runs on {name} (attempt {number_of(attempt)}) for {now - attempt.began_at:.1f} s{quiet}"
+
+
+def _why_pending(books: Ledger, task: ScheduledTask, now: float) -> str:
+    pool = books.pools[task.pool_key]
+    if not pool.members:
+        return why_no_device(books, task).partition(": ")[2]
+    if task.at_device_limit:
+        return f"it may use {task.max_devices} devices at once, and these are busy"
+    paused = [device for device in islice(pool.members.values(), HEADS_NAMED) if device.is_paused]
+    if len(paused) == len(pool.members):
+        return "; ".join(_why_paused(books, device.device_id, now) for device in paused[:REASONS_NAMED])
+    others = sum(1 for other in books.tasks.values() if other is not task and (other.live or other.pending))
+    shared = f", shared with {others} other task{'s' * (others > 1)}" if others else ""
+    return f"every slot of the {len(pool.members)} devices that may run it is taken{shared}"
+
+
+#: Devices looked at to find one that is not paused: a question must not cost more in a crowd.
+HEADS_NAMED = 64
+
+
+def _why_paused(books: Ledger, device_id: str, now: float) -> str:
+    device = books.devices[device_id]
+    if device.resting:
+        return f"{short_id(device_id)} {device.rest_reason}, for {max(0.0, device.rest_until - now):.1f} s more"
+    return f"{short_id(device_id)} was not heard for {now - device.heard_at:.1f} s"
+
+
+def story_of(books: Ledger, task: Optional[ScheduledTask]) -> List[str]:
+    """Return what befell a task, a line each, and at the end what it waits for just now, if it does."""
+    if task is None:
+        return []
+    lines = list(task.lines)
+    if is_stalled(books, task) and why_no_device(books, task) not in lines[-1:]:
+        lines.append(why_no_device(books, task))
+    return lines
+
+
+def told_of(subtask: SubtaskRecord, attempt: AttemptRecord, what: str) -> str:
+    """Return the line about the end of an attempt."""
+    return f"subtask {subtask.index}: attempt {number_of(attempt)} on {short_id(attempt.device_id)} {what}"

@@ -1,0 +1,194 @@
+"""A simulated fleet finishes its work whatever befalls it, one seed is one world, and the checks can fail."""
+
+import random
+import runpy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discompute_lite.core.events import (
+    AcceptResult, AttemptSucceeded, DeviceReady, FinishTask, StartAttempt, TaskSubmitted, Tick,
+)
+from discompute_lite.sim.checks import Watch
+from discompute_lite.sim.devices import SimDevice
+from discompute_lite.sim.scenario import (
+    WORKLOADS, DevicePlan, Scenario, makespan_bound, plan_fleet, plan_works,
+)
+from discompute_lite.sim.world import World
+
+STORMY = {"churn": 0.2, "sleepers": 0.1, "stragglers": 0.1, "loss": 0.02, "late": 0.02}
+
+
+#: All that the scheduler offers beyond the ordinary.
+FULL = {
+    "task_fields": (("pure", True), ("function", "f")), "device_fields": (("window", 8), ("silence_s", 2.5)),
+}
+
+
+def played(check_every=0, **fields):
+    return World(Scenario(**fields), check_every=check_every).run()
+
+
+# ---- worlds ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_calm_fleet_finishes_without_a_second_try(workload):
+    report = played(devices=12, workload=workload)
+    assert report.ended == {"task-0": "FinishTask"} and report.attempts >= 120
+    assert report.checks == report.events and report.ratio >= 1.0
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 10**6))
+def test_a_stormy_fleet_finishes_and_holds_every_invariant(seed):
+    report = played(devices=8, seed=seed, tasks=3, **STORMY)
+    assert set(report.ended) == {"task-0", "task-1", "task-2"}
+
+
+def test_one_seed_is_one_world_and_another_seed_another():
+    first, again = played(devices=10, **STORMY), played(devices=10, **STORMY)
+    assert first == again
+    assert played(devices=10, seed=8, **STORMY).digest != first.digest
+
+
+def test_the_story_names_who_left():
+    world = World(Scenario(devices=10, churn=0.5, seed=3), keeps_story=True)
+    story = "\n".join(world.run().story)
+    assert "vanishes" in story and "lost with its device" in story and "every subtask has its result" in story
+
+
+def test_the_digest_is_the_same_on_every_python_and_for_every_hash_seed():
+    """Golden: whoever changes what is decided on purpose puts the new digest here; `--story` says what changed."""
+    assert played(devices=20, tasks=2, **STORMY, **FULL).digest == (
+        "6b20d7d2905cf6933a9ce2726a51a6f39cf59e4d7dd2dae0bc7c0bda0f0830c8"
+    )
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 10**6))
+def test_with_second_attempts_and_windows_a_stormy_fleet_finishes_too(seed):
+    report = played(devices=8, seed=seed, tasks=3, **STORMY, **FULL)
+    assert set(report.ended) == {"task-0", "task-1", "task-2"}
+
+
+def median_ratio(seeds=5, **fields):
+    reports = [played(check_every=100, seed=seed, **fields, **FULL) for seed in range(seeds)]
+    assert all(report.ended == {"task-0": "FinishTask"} for report in reports)
+    return sorted(report.ratio for report in reports)[seeds // 2]
+
+
+@pytest.mark.parametrize("churn, most", [(0.0, 1.1), (0.1, 1.3)])
+def test_a_mixed_fleet_comes_near_the_least_possible(churn, most):
+    assert median_ratio(devices=40, workload="equal", churn=churn) <= most
+
+
+@pytest.mark.parametrize("workload, fates, most", [
+    ("heavy", (), 1.05), ("largest-last", (), 1.10), ("heavy", ((2, "leaves", 0.3),), 1.06),
+    ("heavy", ((2, "freezes", 0.3),), 1.06), ("heavy", ((3, "freezes", 0.3),), 1.06),
+])
+def test_four_workers_of_which_one_may_leave_or_freeze(workload, fates, most):
+    """The targets of `tools/bench.py hetero`, without a network."""
+    assert median_ratio(speeds=(1.0, 2.0, 4.0, 8.0), subtasks=400, workload=workload, fates=fates) <= most
+
+
+def test_a_large_world_is_checked_now_and_then_and_small_ones_always():
+    assert played(devices=4).checks == played(devices=4).events
+    large = played(devices=300, workload="equal")
+    assert 5 < large.checks < large.events / 50
+
+
+def test_an_unknown_workload_is_refused():
+    with pytest.raises(ValueError, match="choose one of equal"):
+        World(Scenario(workload="huge"))
+
+
+# ---- what is planned -------------------------------------------------------------------------------
+
+
+def plan(speed, **fields):
+    return DevicePlan("d", speed, speed, 1, **fields)
+
+
+def test_the_bound_is_work_over_speed_or_the_largest_piece_on_the_fastest():
+    assert makespan_bound([plan(1.0), plan(3.0)], [4.0] * 10) == 10.0
+    assert makespan_bound([plan(1.0), plan(3.0)], [30.0, 1.0]) == 10.0
+
+
+def test_the_bound_knows_who_is_away_asleep_or_slow():
+    assert makespan_bound([plan(1.0), plan(1.0, gone=[(2.0, float("inf"))])], [8.0, 4.0]) == 10.0
+    assert makespan_bound([plan(1.0), plan(1.0, asleep=[(2.0, 4.0)])], [8.0, 4.0]) == 8.0
+    assert makespan_bound([plan(10.0, slows_at=1.0)], [10.0, 5.0]) == 6.0
+    assert makespan_bound([plan(1.0, gone=[(2.0, float("inf"))])], [8.0]) == float("inf")
+
+
+def test_every_workload_has_about_the_same_work_and_the_largest_can_be_last():
+    for workload in WORKLOADS:
+        works = plan_works(Scenario(devices=200, workload=workload, mean_work_s=1.0), random.Random(3))
+        assert len(works) == 2000 and 0.85 < sum(works) / 2000 < 1.15
+        assert workload != "largest-last" or works[-1] == max(works)
+
+
+def test_fates_are_shared_out_as_asked():
+    plans = plan_fleet(Scenario(devices=1000, churn=0.2, sleepers=0.1, stragglers=0.3), random.Random(1), 1000.0)
+    assert 150 < sum(bool(each.gone) for each in plans) < 250
+    assert 60 < sum(bool(each.asleep) for each in plans) < 140
+    assert 250 < sum(each.slows_at < float("inf") for each in plans) < 350
+
+
+# ---- a device --------------------------------------------------------------------------------------
+
+
+def test_a_device_runs_slot_by_slot_and_sleep_and_slowness_push_on():
+    device = SimDevice(plan(2.0))
+    assert device.take("t/0.1", 8.0, 0.0) == [("t/0.1", 4.0)] and device.take("t/1.1", 2.0, 0.0) == []
+    device.fall_asleep(11.0, 1.0)
+    assert device.running == {"t/0.1": 14.0} and device.known_attempts == ("t/0.1", "t/1.1")
+    device.slow_down(12.0)
+    assert device.running == {"t/0.1": 32.0}
+    assert device.drop("t/0.1", 13.0) == [("t/1.1", 23.0)]
+    device.vanish()
+    assert device.known_attempts == ()
+
+
+# ---- the checks can fail ---------------------------------------------------------------------------
+
+
+def watch():
+    watch = Watch()
+    watch.after(DeviceReady("a", 1), [], 0.0)
+    watch.after(TaskSubmitted("t", 2), [StartAttempt("t/0.1", "t", 0, "a", 15.0)], 0.0)
+    return watch
+
+
+@pytest.mark.parametrize("event, actions, now, complaint", [
+    (Tick(), [], -1.0, "time went back"),
+    (Tick(), [StartAttempt("t/1.1", "t", 1, "a", 15.0)], 1.0, "over capacity"),
+    (Tick(), [StartAttempt("t/0.1", "t", 0, "a", 15.0)], 1.0, "started twice"),
+    (Tick(), [StartAttempt("u/0.1", "u", 0, "a", 15.0)], 1.0, "never was"),
+    (AttemptSucceeded("t/0.1"), [AcceptResult("t", 0, "t/0.1", "a")] * 2, 1.0, "delivered twice"),
+    (AttemptSucceeded("t/0.1"), [AcceptResult("t", 0, "t/0.1", "a"), FinishTask("t")], 1.0, "missing"),
+    (AttemptSucceeded("t/0.1"), [AcceptResult("t", 0, "t/0.1", "a"), StartAttempt("t/0.2", "t", 0, "a", 1.0)], 1.0,
+     "runs what is done"),
+])
+def test_the_watch_notices(event, actions, now, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        watch().after(event, actions, now)
+
+
+def test_the_watch_notices_what_never_ended():
+    with pytest.raises(AssertionError, match="never ended"):
+        watch().at_end()
+
+
+# ---- the tool --------------------------------------------------------------------------------------
+
+
+def test_the_tool_prints_story_ratio_and_digest(root, capsys):
+    main = runpy.run_path(str(root / "tools" / "simulate.py"))["main"]
+    assert main(["--devices", "5", "--churn", "0.4", "--story"]) == 0
+    printed = capsys.readouterr().out
+    assert "d00003" in printed and "ratio 1." in printed and printed.splitlines()[-1].startswith("digest ")
+    assert main(["--speeds", "1,2", "--subtasks", "9", "--plain"]) == 0
+    assert "0 of them beside another" in capsys.readouterr().out
