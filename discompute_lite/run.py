@@ -52,7 +52,6 @@ OWN_HOST_EVERY_S = 15.0
 INSTANCES = 9
 #: Ports of this machine where further nodes may listen: the default one and its fallbacks.
 NEIGHBOUR_PORTS = 20
-
 #: Settings of `bind` that hear 127.0.0.1 as well, and name no address to be called under.
 ANY_ADDRESS = ("all", "0.0.0.0", "::")
 
@@ -238,12 +237,10 @@ class LocalNode:
 
     def _identity(self) -> Identity:
         key = self.state.load_or_make_key(secrets.token_bytes)
-        token = self.settings.control_token or self.state.control_token()
+        # Made also where a shared one is given: commands find a node by the file being there.
+        own, shared = self.state.control_token(), self.settings.control_token
         name = self.settings.name or device_name(self.probe, self.hardware)
-        return Identity(
-            id=device_id(key), boot=secrets.token_hex(8), name=name, version=VERSION, token=token,
-            is_token_shared=bool(self.settings.control_token),
-        )
+        return Identity(device_id(key), secrets.token_hex(8), name, VERSION, shared or own, bool(shared))
 
     def _world(self) -> ClockAndWorld:
         settings, reader = self.settings, MetricsReader(self.probe)
@@ -397,4 +394,5 @@ def _load_executor(reference: str) -> Any:
         return getattr(sys.modules[module_name], name)()
     except Exception as error:
         # The user's own code runs here, so anything may come out of it.
-        raise SettingsError(f"--executor {reference} cannot be used: {type(error).__name__}: {error}") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise SettingsError(f"executor {reference} cannot be used ({reason}); mend it, or write process") from None

@@ -12,10 +12,12 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..model.codec import from_json
 from ..model.device import short_id
@@ -54,6 +56,25 @@ def demo_command(context: Context) -> int:
         context.console.json(facts)
     # With few images the job may be over before anything can be killed; the whole one must show it.
     return 0 if facts["equal"] and (facts["killed"] or context.arguments.limit) else 1
+
+
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back: a process that is just being started would belong to nobody."""
+    came: List[int] = []
+    before: Dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            before[number] = signal.signal(number, lambda held, _: came.append(held))
+        except ValueError:
+            pass  # Not the main thread, which is the one that signals disturb.
+    try:
+        yield
+    finally:
+        for held, previous in before.items():
+            signal.signal(held, previous)
+    if came:
+        raise KeyboardInterrupt
 
 
 class DemoNode:
@@ -148,7 +169,8 @@ class DemoStage:
         self._say(f"Starting {NODES} nodes on this machine …")
         began = time.perf_counter()
         for number in range(1, NODES + 1):
-            self._nodes.append(DemoNode(f"node-{number}", self._folder, environ))
+            with held_signals():
+                self._nodes.append(DemoNode(f"node-{number}", self._folder, environ))
         for node in self._nodes:
             node.wait_ready(self._token)
         started_s = time.perf_counter() - began

@@ -27,8 +27,8 @@ from .reach import Reach, choose_device
 NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
 #: Seconds between two pictures of `list --watch`.
 WATCH_S = 2.0
-#: Seconds that `send` looks for a device that is not known yet.
-SEND_LOOK_S = 5.0
+#: Seconds that `send` looks for a device that is not known yet: with a node that has just started, with one that runs.
+SEND_LOOK_S, SEND_LOOK_AGAIN_S = 5.0, 1.0
 EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
 
 
@@ -188,7 +188,10 @@ def _find_device(reach: Reach, wanted: str) -> Device:
         except NotFound as error:
             return "several" in error.message
 
-    wait_s = 0.0 if looks_like_address(wanted) and reach.local is None else SEND_LOOK_S
+    if looks_like_address(wanted):
+        wait_s = 0.0  # Called directly where it is not known.
+    else:
+        wait_s = SEND_LOOK_S if reach.local is not None else SEND_LOOK_AGAIN_S
     return choose_device(reach.look_around(wait_s, is_known), wanted)
 
 

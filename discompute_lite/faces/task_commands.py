@@ -54,15 +54,17 @@ def submit_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
-        devices = reach.look_around(None)
-        if devices[1:] and not context.settings.control_token:
-            context.console.note("alone: other devices are not paired with this one, so this machine works by itself")
+        if context.settings.control_token:
+            reach.look_around(None)
+        else:
+            # Only who shares a token is given work; there is nobody to wait for.
+            context.console.note("alone: only this machine works on it")
         answer = reach.call(
             "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
             timeout_s=120.0,
         )
         if not answer.get("success"):
-            raise TaskRejected(answer.get("message", "the task was refused"))
+            raise TaskRejected(_with_place(answer.get("message", "the task was refused")))
         task_id = answer["task_id"]
         if arguments.detach:
             if context.console.is_json:
@@ -112,7 +114,8 @@ def _read_words(source: str, words: List[str], name: str) -> Dict[str, Any]:
         return job_arguments(source, words, name)
     except TaskRejected as error:
         ours = [word for word in words if word in SUBMIT_FLAGS]
-        hint = f"; submit's own flags stand before the file: submit {ours[0]} {name}" if ours else ""
+        hint = "" if "; " in error.message else "; mend the command line"
+        hint = f"; submit's own flags stand before the file: submit {ours[0]} {name}" if ours else hint
         raise SettingsError(f"{error.message}{hint}") from None
 
 

@@ -118,12 +118,55 @@ class Done(NamedTuple):
         return json.loads(self.out)
 
 
+class Typist:
+    """Run one command after the other in one interpreter, as an app does: each costs its work and no start."""
+
+    PROGRAM = """
+import contextlib, io, json, os, sys
+from discompute_lite.faces.cli import main
+for line in sys.stdin:
+    words, environ = json.loads(line)
+    os.environ.clear()
+    os.environ.update(environ)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+    def __init__(self, errors: Path) -> None:
+        self._errors = errors
+        with open(errors, "wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", self.PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                text=True, encoding="utf-8",
+            )
+
+    def type(self, words: Sequence[str], environ: Dict[str, str]) -> Done:
+        """Run a command to its end."""
+        self._process.stdin.write(json.dumps([words, environ]) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, self._errors.read_text(encoding="utf-8")
+        return Done(*json.loads(line))
+
+    def end(self, limit_s: float) -> None:
+        """End, and see that nothing went wrong beside the commands."""
+        try:
+            self._process.communicate("", timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+        assert (self._process.returncode, self._errors.read_text(encoding="utf-8")) == (0, "")
+
+
 class Field:
     """Start nodes and commands of one test in one folder; end and look after them."""
 
-    def __init__(self, folder: Path, scale: Callable[[float], float]) -> None:
+    def __init__(self, folder: Path, scale: Callable[[float], float], typist: Typist) -> None:
         self.folder = folder
         self.scale = scale
+        self._typist = typist
         self.token = secrets.token_urlsafe(24)
         self.nodes: List[Any] = []
         self.temporary = folder / "tmp"
@@ -134,7 +177,7 @@ class Field:
         """Return the environment of nodes: loopback, our token, our folder for temporary files."""
         environ = dict(
             os.environ, DISCOMPUTE_BIND="127.0.0.1", DISCOMPUTE_DISCOVERY_PORT=str(self.discovery_port),
-            DISCOMPUTE_CONTROL_TOKEN=self.token, TMPDIR=str(self.temporary), PYTHONDONTWRITEBYTECODE="1",
+            DISCOMPUTE_CONTROL_TOKEN=self.token, TMPDIR=str(self.temporary),
         )
         for name, value in changes.items():
             environ.pop(name, None)
@@ -156,21 +199,30 @@ class Field:
 
     def start_several(self, count: int, *words: str, **changes: Optional[str]) -> List[Any]:
         """Start nodes side by side."""
-        fresh = [NodeProcess(self, f"node-{number}", ["--port", "0", *words], changes) for number in range(1, count + 1)]
+        names = [f"node-{number}" for number in range(1, count + 1)]
+        fresh = [NodeProcess(self, name, ["--port", "0", *words], changes) for name in names]
         self.nodes += fresh
         for node in fresh:
             node.wait_ready()
         return fresh
 
-    def run(self, *words: str, limit_s: float = 30.0, cwd: Any = None, **changes: Optional[str]) -> Done:
-        """Run a command to its end."""
+    def run(self, *words: str, limit_s: float = 30.0, **changes: Optional[str]) -> Done:
+        """Run a command in a process of its own."""
         command = [sys.executable, "-m", "discompute_lite", *words]
-        state = {"DISCOMPUTE_STATE_DIR": str(self.folder / "command"), **changes}
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, env=self.environ(**state),
-            timeout=self.scale(limit_s), cwd=cwd,
+            command, stdin=subprocess.DEVNULL, capture_output=True, env=self.for_command(**changes),
+            timeout=self.scale(limit_s),
         )
         return Done(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+
+    def type(self, *words: str, **changes: Optional[str]) -> Done:
+        """Run a command in the interpreter that all of these share."""
+        return self._typist.type(words, self.for_command(**changes))
+
+    def for_command(self, **changes: Optional[str]) -> Dict[str, str]:
+        """Return the environment of a command: a person's, who has no common token and a folder of his own."""
+        mine: Dict[str, Optional[str]] = {"DISCOMPUTE_STATE_DIR": str(self.folder / "command")}
+        return self.environ(**{**mine, "DISCOMPUTE_CONTROL_TOKEN": None, **changes})
 
     def wait_for(self, condition: Callable[[], Any], what: str = "it", limit_s: float = 15.0) -> Any:
         """Return the first true value of `condition()`; fail when none comes."""
@@ -185,8 +237,11 @@ class Field:
     def wait_until_met(self, nodes: Sequence[Any]) -> None:
         """Wait until all list one another as available, with what they can do."""
         for node in nodes:
-            for other in nodes:
-                self.wait_for(lambda: node.sees(other), f"{node.name} meets {other.name}")
+            self.wait_for(lambda node=node: all(map(node.sees, nodes)), f"{node.name} meets the others")
+
+    def processes(self) -> List[int]:
+        """Return the processes that this test has started, directly or not."""
+        return processes_about(self.folder)
 
     def job(self, name: str, source: str) -> str:
         """Write a job file; return its path."""
@@ -197,8 +252,10 @@ class Field:
     def clear(self) -> None:
         """End everything, then see that nothing is left."""
         for node in self.nodes:
+            node.ask_to_end()
+        for node in self.nodes:
             node.end()
-        self.wait_for(lambda: not processes_about(self.folder), "the end of all processes", 5.0)
+        self.wait_for(lambda: not self.processes(), "the end of all processes", 5.0)
         assert sorted(os.listdir(self.temporary)) == [], "temporary files are left"
         for node in self.nodes:
             node.check_traces()
@@ -312,7 +369,7 @@ class NodeProcess:
 
     def children(self) -> List[int]:
         """Return the processes that it has started."""
-        return [pid for pid in processes_about(self.field.folder) if pid != self.process.pid and parent_of(pid) == self.process.pid]
+        return [pid for pid in self.field.processes() if pid != self.process.pid and parent_of(pid) == self.process.pid]
 
     def kill(self, number: int = signal.SIGTERM) -> None:
         """Send a signal."""
@@ -325,14 +382,18 @@ class NodeProcess:
         self._reader.join(self.field.scale(5.0))
         return code
 
-    def end(self) -> None:
-        """End it politely, or fail."""
+    def ask_to_end(self) -> None:
+        """Send the polite signal."""
         for client in self._clients:
             client.close()
         if self.process.poll() is None:
             if hasattr(signal, "SIGCONT"):
                 self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
+
+    def end(self) -> None:
+        """Wait until it has ended, or fail."""
+        if self.process.poll() is None:
             try:
                 self.wait_end()
             except subprocess.TimeoutExpired:
@@ -409,18 +470,28 @@ def free_udp_port() -> int:
         return sock.getsockname()[1]
 
 
+@pytest.fixture(scope="session")
+def typist(tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float]) -> Iterator[Typist]:
+    """Give all tests one interpreter that runs commands."""
+    typist = Typist(tmp_path_factory.mktemp("typist") / "errors")
+    yield typist
+    typist.end(scale(10.0))
+
+
 @pytest.fixture
-def field(tmp_path: Path, scale: Callable[[float], float]) -> Iterator[Field]:
+def field(tmp_path: Path, scale: Callable[[float], float], typist: Typist) -> Iterator[Field]:
     """Give a test its own nodes; they end with it, and leave nothing."""
-    field = Field(tmp_path, scale)
+    field = Field(tmp_path, scale, typist)
     yield field
     field.clear()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float]) -> Iterator[Any]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float], typist: Typist
+) -> Iterator[Any]:
     """Give the tests of one file one node, which must be well again after each of them."""
-    field = Field(tmp_path_factory.mktemp("shared"), scale)
+    field = Field(tmp_path_factory.mktemp("shared"), scale, typist)
     field.start("shared", "--slots", "2")
     yield field
     field.clear()
@@ -439,13 +510,14 @@ def node(shared: Field) -> Iterator[Any]:
 def fails() -> Callable[[Done, int, str], None]:
     """Check that a command failed as promised: this code, and one line that says what happened and what to do."""
 
-    def check(done: Done, code: int, *words: str) -> None:
+    def check(done: Any, code: int, *words: str) -> None:
+        done = Done(*done)
         assert done.code == code, (done.out, done.err)
         assert done.out == ""
         lines = done.err.splitlines()
         assert len(lines) == 1, done.err
         assert lines[0].startswith("discompute: ")
-        assert "; " in lines[0], "it does not say what to do"
+        assert "; " in lines[0] or ". " in lines[0], "it does not say what to do"
         for word in words:
             assert word in lines[0], lines[0]
 

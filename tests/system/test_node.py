@@ -13,7 +13,11 @@ import time
 
 import pytest
 
-PRIMES = "def split(n: int = 4): return range(n)\ndef work(part): return part * part\ndef merge(parts): return sum(parts)"
+SQUARES = """
+def split(n: int = 4): return range(n)
+def work(part): return part * part
+def merge(parts): return sum(parts)
+"""
 #: Each piece ends when a file of the test's is there: the test decides what happens when.
 GATED = """
 import os, time
@@ -47,11 +51,12 @@ def test_a_node_starts_answers_and_ends_without_a_trace(field):
 
 def test_a_second_node_takes_the_next_free_port_and_says_so(field):
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             taken.bind(("127.0.0.1", 8080))
             taken.listen()
         except OSError:
-            pass  # Somebody else's node is there: all the same.
+            pass  # Somebody else listens there: all the same.
         node = field.start("second", port="")
         assert node.port != 8080
         field.wait_for(lambda: node.said("note", f"port 8080 is taken; listening on {node.port} instead"))
@@ -60,8 +65,8 @@ def test_a_second_node_takes_the_next_free_port_and_says_so(field):
 
 def test_a_port_that_was_asked_for_is_taken_or_nothing(field, fails):
     first = field.start("first")
-    fails(field.run("start", "--port", str(first.port)), 2, f"port {first.port} is in use", "--port")
-    fails(field.run("start", DISCOMPUTE_PORT=str(first.port)), 2, f"port {first.port} is in use")
+    fails(field.type("start", "--port", str(first.port)), 2, f"port {first.port} is in use", "--port")
+    fails(field.type("start", DISCOMPUTE_PORT=str(first.port)), 2, f"port {first.port} is in use")
     assert first.answers()
     # What could not start has not kept its folder either.
     assert not (field.folder / "command" / "node.json").exists()
@@ -91,9 +96,9 @@ def test_a_node_bound_to_one_address_is_still_commanded_over_127_0_0_1(field):
     with node.client(is_owner=False, host="127.0.0.2") as caller:
         assert caller.call("Ping")
     state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
-    devices = field.run("list", "--json", **state).document["devices"]
+    devices = field.type("list", "--json", **state).document["devices"]
     assert devices[0]["id"] == node.id
-    assert field.run("submit", "--json", "primes", "--bound", "100", **state).document["result"] == 25
+    assert field.type("submit", "--json", "primes", "--bound", "100", **state).document["result"] == 25
     node.kill()
     assert node.wait_end() == 0
 
@@ -108,7 +113,7 @@ def test_where_that_port_of_127_0_0_1_is_taken_commands_use_another(field):
         assert json.loads((node.state / "node.json").read_text())["port"] != port
         field.wait_for(lambda: node.said("note", f"port {port} of 127.0.0.1 is taken"))
         state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
-        assert field.run("list", "--json", **state).document["devices"][0]["id"] == node.id
+        assert field.type("list", "--json", **state).document["devices"][0]["id"] == node.id
 
 
 # ---- meeting ----------------------------------------------------------------------------------------------
@@ -119,14 +124,14 @@ def test_three_nodes_find_each_other_by_broadcast(field):
     nodes = field.start_several(3, "--discovery", "broadcast")
     field.wait_until_met(nodes)
     for node in nodes:
-        assert list(node.devices())[0] == node.id, "the answering node comes first"
+        assert next(iter(node.devices())) == node.id, "the answering node comes first"
 
 
 def test_strangers_meet_and_give_each_other_no_work(field):
     nodes = field.start_several(2, DISCOMPUTE_CONTROL_TOKEN=None)
     field.wait_until_met(nodes)
     one, other = nodes
-    task_id = one.submit(PRIMES)
+    task_id = one.submit(SQUARES)
     assert one.result_of(task_id) == ("COMPLETED", 14)
     assert list(one.call("GetTaskStatus", {"task_id": task_id})["lite"]["devices"]) == [one.id]
 
@@ -144,7 +149,7 @@ def test_a_message_reaches_the_person_at_the_other_node(field):
     answer = one.call("SendMessage", {"to_device_id": other.id, "message_type": "text", "payload": text_bytes(text)})
     assert answer["success"]
     field.wait_for(lambda: other.said("message", "hello"))
-    shown = [event["text"] for event in other.events if event["event"] == "message"][0]
+    shown = next(event["text"] for event in other.events if event["event"] == "message")
     assert one.name in shown
 
 
@@ -162,8 +167,8 @@ def test_a_killed_node_is_soon_not_available_and_comes_back(field):
     victim.kill(signal.SIGKILL)
     victim.wait_end()
     for node in (one, two):
-        field.wait_for(lambda: not node.sees(victim), f"{node.name} notices", 5.0)
-        field.wait_for(lambda: node.said("lost", victim.name), "it is told")
+        field.wait_for(lambda node=node: not node.sees(victim), f"{node.name} notices", 5.0)
+        field.wait_for(lambda node=node: node.said("lost", victim.name), "it is told")
     again = field.start(victim.name)
     assert again.id == victim.id
     field.wait_until_met([one, two, again])
@@ -244,7 +249,7 @@ def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, scale, name):
 def test_a_node_lives_on_when_nobody_reads_what_it_says(field):
     node = field.start("alone", lines=1)
     for _ in range(3):
-        assert node.result_of(node.submit(PRIMES)) == ("COMPLETED", 14)
+        assert node.result_of(node.submit(SQUARES)) == ("COMPLETED", 14)
     assert node.answers()
 
 
