@@ -53,7 +53,7 @@ INSTANCES = 9
 #: Ports of this machine where further nodes may listen: the default one and its fallbacks.
 NEIGHBOUR_PORTS = 20
 #: Settings of `bind` that hear 127.0.0.1 as well, and name no address to be called under.
-ANY_ADDRESS = ("all", "0.0.0.0", "::")
+ANY_ADDRESS = ("all", "0.0.0.0")
 
 Tell = Callable[[str, str], None]
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Callable, List, Optional, Type
 
 from ..model.codec import from_json
-from ..model.device import Device
+from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound
 from ..model.settings import Settings
 from ..net.client import Client
@@ -88,6 +88,8 @@ def choose_device(devices: List[Device], wanted: str) -> Device:
     """Return the device that a person means: an id, a unique beginning of one, a name, an alias or host:port."""
     exact = [item for item in devices if wanted in (item.id, item.name, item.lite.get("label"), item.address)]
     found = exact or [item for item in devices if wanted and item.id.startswith(wanted.lower())]
+    # Who is there is meant rather than who was: a gone device's name and address are often given again.
+    found = [item for item in found if item.status is not DeviceStatus.OFFLINE] or found
     if len(found) == 1:
         return found[0]
     if found:

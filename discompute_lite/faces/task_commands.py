@@ -8,15 +8,17 @@ Read next: tasks/jobs.py, faces/reach.py.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pprint
 import re
+import secrets
 import time
 from typing import Any, Dict, List
 
 from ..model.codec import from_json
 from ..model.device import short_id
-from ..model.errors import NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
+from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
 from ..model.task import ComputeTask, SubTask, TaskState
 from ..tasks.jobs import job_arguments, job_task_data, parse_job
 from ..tasks.types import TASK_TYPES
@@ -28,6 +30,8 @@ from .reach import Reach
 
 #: What this module adds to the table of commands.
 TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
+#: Seconds that a job's split may take.
+SPLIT_S = 120.0
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
 TASK_WATCH_S = 1.0
@@ -51,6 +55,8 @@ def submit_command(context: Context) -> int:
     arguments = context.arguments
     task = _task_of(arguments.file, arguments.args)
     task["priority"] = arguments.priority
+    # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
+    task_id = task["task_id"] = secrets.token_hex(6)
     with Reach(context.settings) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
@@ -59,26 +65,37 @@ def submit_command(context: Context) -> int:
         else:
             # Only who shares a token is given work; there is nobody to wait for.
             context.console.note("alone: only this machine works on it")
-        answer = reach.call(
-            "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
-            timeout_s=120.0,
-        )
-        if not answer.get("success"):
-            raise TaskRejected(_with_place(answer.get("message", "the task was refused")))
-        task_id = answer["task_id"]
-        if arguments.detach:
-            if context.console.is_json:
-                context.console.json({"task_id": task_id})
-            else:
-                context.console.print(task_id)
-            return 0
         try:
+            _submit(reach, task, arguments)
+            if arguments.detach:
+                if context.console.is_json:
+                    context.console.json({"task_id": task_id})
+                else:
+                    context.console.print(task_id)
+                return 0
             value = _follow(reach, context.console, task_id)
         except (KeyboardInterrupt, BrokenPipeError):
-            reach.call("CancelTask", {"task_id": task_id})
+            _cancel_quietly(reach, task_id)
             raise
     _show_value(context.console, task_id, value)
     return 0
+
+
+def _submit(reach: Reach, task: Dict[str, Any], arguments: Any) -> None:
+    answer = reach.call(
+        "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
+        timeout_s=SPLIT_S,
+    )
+    if not answer.get("success"):
+        raise TaskRejected(_with_place(answer.get("message", "the task was refused")))
+
+
+def _cancel_quietly(reach: Reach, task_id: str) -> None:
+    """Cancel on the way out; what goes wrong here must not hide why we leave."""
+    try:
+        reach.call("CancelTask", {"task_id": task_id})
+    except DiscomputeError as error:
+        logging.getLogger("discompute").info("the task could not be cancelled: %s", error.message)
 
 
 def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
@@ -141,6 +158,8 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
             _show_output(console, from_json(SubTask, part))
         next_index = answer["next_index"]
         state = answer["state"]
+        if answer["parts"] and state not in (TaskState.PENDING.value, TaskState.RUNNING.value):
+            continue  # They come in pages; what was printed is shown to the end.
         if state == TaskState.COMPLETED.value:
             console.end_progress()
             return load_value(from_json(bytes, answer["result_data"]))
@@ -214,9 +233,8 @@ def _show_status(console: Console, answer: Dict[str, Any]) -> None:
         console.json(answer)
         return
     task = from_json(ComputeTask, answer["task"])
-    counts: Dict[str, int] = {}
-    for subtask in answer["subtasks"]:
-        counts[subtask["status"]] = counts.get(subtask["status"], 0) + 1
+    # Counted by the node: the list of subtasks is cut for large tasks.
+    counts: Dict[str, int] = answer["lite"].get("counts", {})
     state = task.lite.get("state", "")
     console.print(f"Task {task.task_id}: {state}, {answer['completion_percentage']:.1f} %", "strong")
     message = answer["lite"].get("message", "")

@@ -11,6 +11,7 @@ what was stopped, killed or never begun has one too.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -162,6 +163,15 @@ class SlotExecutor:
             slot.thread.start()
         slot.inbox.put(future)
 
+    def _perform_safely(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+        """Perform, and give an outcome whatever happens: a slot's thread that ends would hold its subtask for ever."""
+        try:
+            return self._perform(slot, future)
+        except Exception as problem:
+            logging.getLogger("discompute").exception("a slot failed")
+            text = f"this device could not run it ({type(problem).__name__}); another may"
+            return WorkOutcome(False, error=text, error_type="Died", blame=BLAME_DEVICE)
+
     def _serve(self, slot: WorkSlot) -> None:
         """Be a slot's thread."""
         while True:
@@ -172,7 +182,8 @@ class SlotExecutor:
             with self._lock:
                 future.has_begun = future.set_running_or_notify_cancel()
             if future.has_begun:
-                outcome = stopped_outcome(future.stop_reason) if future.stop_reason else self._perform(slot, future)
+                is_stopped = bool(future.stop_reason)
+                outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:
                 # Free before the callbacks, so that what they submit comes to this warm slot.
                 slot.current = None

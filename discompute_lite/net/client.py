@@ -53,13 +53,17 @@ class Client:
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + wait_s
         self._limit_receiving(wait_s)
-        self._rpc.call(method, params, now=0.0)
+        # An answer to an earlier call that was given up (Ctrl-C) must not be taken for this one's.
+        this_call = object()
+        self._rpc.call(method, params, now=0.0, context=this_call)
         self._send()
         while True:
             event = self._rpc.next_event(0.0)
             if event is None:
                 self._receive(deadline)
             elif isinstance(event, AnswerReceived):
+                if event.context is not this_call:
+                    continue
                 if event.error is not None:
                     raise event.error
                 return event.result

@@ -90,8 +90,8 @@ class Dialler:
         if not outcome:
             try:
                 connection = Connection(self._loop, attempt.sock, self._receiver, self._limits, is_dialled=True)
-            except OSError as error:
-                outcome = error.errno or errno.ECONNRESET
+            except (OSError, DiscomputeError) as error:
+                outcome = getattr(error, "errno", None) or errno.ECONNRESET
             else:
                 attempt.on_dialled(connection, None)
                 return

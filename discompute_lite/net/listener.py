@@ -113,6 +113,8 @@ class Listener:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
+                if self._sock.fileno() < 0:
+                    return  # Closed in this very turn: the node is stopping.
                 if error_name(error) in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"):
                     self._pause()
                     return

@@ -45,15 +45,15 @@ TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
 class Connection:
     """Own one connected socket until it is closed; all methods belong to the loop's thread."""
 
-    def __init__(
-        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool
-    ) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool
+                 ) -> None:
         self._loop = loop
         self._sock = sock
         self._receiver = receiver
         self._limits = limits
         self.is_dialled = is_dialled
         self.remote_address = address_text(sock.getpeername())
+        self.local_port = int(sock.getsockname()[1])
         #: Whether the other end is a process of this machine.
         self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.

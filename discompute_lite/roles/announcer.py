@@ -98,7 +98,8 @@ class Announcer:
         if beacon.type == "goodbye":
             self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
             return
-        address = f"{source.rpartition(':')[0]}:{beacon.port}"
+        # A foreign beacon may name no port that could be called.
+        address = f"{source.rpartition(':')[0]}:{beacon.port}" if beacon.port else ""
         device = _device_of(beacon, address)
         if beacon.foreign:
             self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))

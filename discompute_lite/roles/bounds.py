@@ -31,8 +31,10 @@ def bounded_capabilities(capabilities: DeviceCapabilities) -> DeviceCapabilities
 
 def bounded_device(device: Device) -> Device:
     """Return a description whose texts have a sane length; of `lite` the registry keeps what it knows."""
+    # A real address is shorter than any cut of it would be right.
     return replace(
         device, name=device.name[:NAME_CHARS], type=device.type[:NAME_CHARS],
+        address=device.address if len(device.address) <= TEXT_CHARS else "",
         capabilities=bounded_capabilities(device.capabilities),
     )
 
@@ -42,8 +44,9 @@ def devices_that_fit(devices: Iterable[Device], limits: Limits) -> List[Device]:
     fitting: List[Device] = []
     room = limits.line_bytes // 2
     for device in devices:
-        room -= len(encode_json(to_json(device)))
-        if len(fitting) >= limits.devices_per_answer or room < 0:
+        size = len(encode_json(to_json(device)))
+        if len(fitting) >= limits.devices_per_answer or size > room:
             break
+        room -= size
         fitting.append(device)
     return fitting

@@ -234,7 +234,7 @@ def goodbye(node: Any, link: LinkPort, is_leaving: bool = False) -> None:
 
 @method("Ping", level="alone")
 def ping(node: Any, link: LinkPort, payload: bytes = b"") -> PingAnswer:
-    """Measure the round trip, and with a payload (the owner's only) the bandwidth."""
+    """Measure the round trip, and with a payload the bandwidth; as an attachment the owner's only."""
     return PingAnswer(timestamp=node.wall(), received=len(payload))
 
 

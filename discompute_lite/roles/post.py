@@ -52,7 +52,10 @@ class PostOffice:
             not known and len(addressee) >= 4 and node.id.startswith(addressee.lower())
         ):
             return self._show(link, sender, kind, text, is_owner and not metadata.get(FORWARDED))
-        if len(known) != 1 or known[0].foreign:
+        if len(known) == 1 and known[0].foreign:
+            problem = f"{known[0].device.name} runs {known[0].foreign}, which takes no messages from here"
+            return SendMessageAnswer(False, problem, int(node.wall()))
+        if len(known) != 1:
             problem = f"several devices are called {addressee!r}; give an id" if len(known) > 1 else (
                 f"no device is called {addressee!r} here; see the list of devices")
             return SendMessageAnswer(False, problem, int(node.wall()))

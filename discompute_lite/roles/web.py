@@ -7,6 +7,7 @@ Read next: wire/http.py (the bytes), roles/node.py (the calls).
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Callable, List, Optional
 
 from ..model.catalog import Catalog
@@ -28,7 +29,7 @@ SENTENCE_TOKEN = (
 def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[HttpRefusal]:
     """Refuse by the head whoever may not make this request; "GET /healthz" is anybody's."""
     if connection.is_loopback:
-        problem = check_browser_headers(head.headers, node.port)
+        problem = check_browser_headers(head.headers, connection.local_port)
         if problem:
             return HttpRefusal(403, problem)
     if head.path == "/healthz" and head.method in ("GET", "HEAD"):
@@ -43,7 +44,12 @@ def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None
     method = "GET" if request.method == "HEAD" else request.method
     route = ROUTES.get(f"{method} {request.path}")
     if route is not None:
-        route(node, connection, request)
+        try:
+            route(node, connection, request)
+        except Exception:
+            # The same place for a broad except as that of RPC methods: whoever asked gets an answer.
+            logging.getLogger("discompute").exception("%s %s failed", request.method, request.path)
+            connection.http.answer_error(request, 500, "this node made a mistake; its log says which")
         return
     others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {request.path}")]
     if others:

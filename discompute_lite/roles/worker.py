@@ -261,7 +261,9 @@ class Worker:
     def _woken(self) -> None:
         self._wake = None
         for key in self._deadlines.pop_due(self._node.clock.now()):
-            attempt = self._attempts[key]
+            attempt = self._attempts.get(key)
+            if attempt is None:
+                continue  # Forgotten a moment ago, to make room for another's outcome.
             if attempt.outcome is not None:
                 self._forget(attempt)
             else:

@@ -244,3 +244,23 @@ def test_a_status_that_an_answer_does_not_give_is_no_news(peer, world):
     peer.call_received = lambda link, call: call.answer({"success": True, "lite": {"attempts": []}})
     world.advance(20)
     assert peer.node.node.discovery.list_devices()[1].status is DeviceStatus.BUSY
+
+
+# ---- beacons that cease -----------------------------------------------------------------------------
+
+
+def test_a_linked_device_whose_beacons_cease_is_suspected_long_before_its_heartbeat_is_due(world):
+    first, second = world.nodes("ab")
+    world.advance(10)  # Beacons come; the next heartbeat may be 18 s away.
+    second.freeze()
+    world.advance(3 * 2.5 * 1.2 + 2.5 * 1.2 + 8)
+    assert first.texts_told("suspect")
+
+
+def test_devices_without_beacons_are_not_asked_early(world):
+    first, second = world.nodes("ab")
+    asked = []
+    first.node.discovery.heartbeats.beat = asked.append
+    first.node.discovery.heartbeats._beacon_due.clear()
+    first.node.discovery.heartbeats.ask_the_silent()
+    assert not asked

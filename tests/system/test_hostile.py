@@ -90,7 +90,7 @@ def test_row_1_the_owner_gets_in_among_a_thousand_idle_connections(field, scale)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
     idle = []
     try:
-        node = field.start("alpha", "--limits", "first-message-s=2")
+        node = field.start("alpha", "--limits", "first-message-s=1")
         before = descriptors_of(node)
         for _ in range(1000):
             idle.append(socket.create_connection(("127.0.0.1", node.port), scale(5.0), ("127.0.0.2", 0)))
