@@ -81,7 +81,7 @@ class Limits:
     output_bytes: int = 1 * MIB
     #: Text of an error that a user's function raised, traceback included. (tasks/work)
     error_text_bytes: int = 8 * KIB
-    #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/source)
+    #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)
     source_bytes: int = 1 * MIB
     #: A configuration file. Beyond: SettingsError. (model/yaml_subset)
     config_bytes: int = 1 * MIB

@@ -22,7 +22,7 @@ from ..model.errors import InvalidParams
 from ..model.task import ComputeTask, SubTask
 from ..tasks.types import task_type_schemas
 from .bounds import devices_that_fit
-from .ports import Later, LinkPort
+from .ports import LinkPort
 
 METHODS: Catalog[Method] = Catalog("method")
 
@@ -367,7 +367,3 @@ def openrpc_document(version: str) -> Dict[str, Any]:
         "methods": methods,
         "x-task-types": task_type_schemas(),
     }
-
-
-#: What a method's function may return: an answer, or a promise of one.
-MethodResult = Union[Later, Any]

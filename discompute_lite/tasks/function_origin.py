@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import linecache
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Dict, Iterator, Optional, Tuple
@@ -138,8 +137,3 @@ def _leads_to(module: ModuleType, path: str, value: Any) -> bool:
     # A class method is made anew each time that it is asked for.
     return found is value or (type(found) is type(value) and callable(found) and hasattr(value, "__self__")
                               and found == value and getattr(found, "__self__", None) is value.__self__)
-
-
-def find_public(module_name: str, path: str) -> Any:
-    """Return what a public name stands for on this device; raises ImportError and AttributeError."""
-    return at_path(import_module(module_name), path)
