@@ -144,7 +144,7 @@ class LocalNode:
         self._scratch = ""
         self._own_host: Tuple[str, float] = ("", 0.0)
         self._measurement: Optional[Measurement] = None
-        self._is_meeting = self._is_stopping = False
+        self._is_meeting = self._is_stopping = self._is_closed = False
 
     @property
     def address(self) -> str:
@@ -162,8 +162,8 @@ class LocalNode:
         What raises leaves nothing behind.
         """
         self.state = open_state_folder(self.settings, self.probe)
-        self.state.lock()
         try:
+            self.state.lock()
             self._listen()
             identity = self._identity()
             self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
@@ -172,10 +172,10 @@ class LocalNode:
             self._say_where_it_is(identity.boot)
             self._is_meeting = True
             self.node.start(self._listeners[0].port)
+            self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
         except BaseException:
-            self._clean_up()
+            self.close()
             raise
-        self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
 
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind."""
@@ -185,7 +185,7 @@ class LocalNode:
             self.loop.run()
         finally:
             gc.unfreeze()
-            self._clean_up()
+            self.close()
 
     def stop(self) -> None:
         """End soon, with a goodbye; any thread may call this."""
@@ -341,8 +341,8 @@ class LocalNode:
             listener.close()
         self.loop.call_later(GOODBYE_S, self.loop.stop)
 
-    def _clean_up(self) -> None:
-        """Release everything that `start` took, however far it came."""
+    def close(self) -> None:
+        """Release everything that `start` took, however far it came; not while `run` runs. A second call is fine."""
         self._is_stopping = True
         if self._is_meeting:
             self.node.stop()

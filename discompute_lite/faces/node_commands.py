@@ -62,6 +62,8 @@ def start_command(context: Context) -> int:
             tell(kind, text)
         local.run()
     finally:
+        # Interrupted before `run`, in a thread that hears no signals, it still has all that it took.
+        local.close()
         signals.restore()
     if not console.is_json:
         console.note("stopped")

@@ -79,9 +79,12 @@ class Reach:
             time.sleep(POLL_S)
 
     def _stop_own(self) -> None:
-        if self.local is not None and self._thread is not None:
+        if self._thread is not None:
+            assert self.local is not None
             self.local.stop()
             self._thread.join(STOP_OWN_S)
+        elif self.local is not None:
+            self.local.close()
 
 
 def choose_device(devices: List[Device], wanted: str) -> Device:

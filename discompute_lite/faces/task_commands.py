@@ -34,6 +34,8 @@ TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
 SPLIT_S = 120.0
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
+#: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
+IDLE_LOOKS = 6
 TASK_WATCH_S = 1.0
 #: A line of a traceback in a job: the file's name, without the start of its hash; line; function.
 _PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)')
@@ -147,7 +149,7 @@ def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
 
 def _follow(reach: Reach, console: Console, task_id: str) -> Any:
     """Show progress until the task is over; return its value, or raise what ended it."""
-    next_index = 0
+    next_index, idle_looks = 0, 0
     while True:
         answer = reach.call(
             "GetTaskResult", {"task_id": task_id, "from_index": next_index, "wait_s": NEWS_S}, timeout_s=60.0
@@ -170,6 +172,10 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         status = reach.call("GetTaskStatus", {"task_id": task_id})
         devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
         console.progress(status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work")
+        is_waiting = not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0
+        idle_looks = idle_looks + 1 if is_waiting else 0
+        if idle_looks == IDLE_LOOKS:
+            console.note(f"no device takes this work just now; it goes on by itself, or: cancel {task_id}")
 
 
 def _with_place(message: str) -> str:
