@@ -136,7 +136,7 @@ class LocalNode:
         self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
         self.loop = Loop()
         self.node: Node
-        self.state: StateFolder
+        self.state = StateFolder("")
         #: Where peers call first; then, where 127.0.0.1 is not reached by that, where local commands do.
         self._sockets: List[socket.socket] = []
         self._listeners: List[Listener] = []
@@ -343,6 +343,8 @@ class LocalNode:
 
     def close(self) -> None:
         """Release everything that `start` took, however far it came; not while `run` runs. A second call is fine."""
+        if self._is_closed:
+            return
         self._is_stopping = True
         if self._is_meeting:
             self.node.stop()
@@ -362,6 +364,7 @@ class LocalNode:
         except StateError as error:
             logging.getLogger("discompute").warning("%s", error)
         self.loop.close()
+        self._is_closed = True  # Last: who was interrupted here can finish it.
 
 
 class _LateDialler:
@@ -394,5 +397,4 @@ def _load_executor(reference: str) -> Any:
         return getattr(sys.modules[module_name], name)()
     except Exception as error:
         # The user's own code runs here, so anything may come out of it.
-        reason = f"{type(error).__name__}: {error}"
-        raise SettingsError(f"executor {reference} cannot be used ({reason}); mend it, or write process") from None
+        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None
