@@ -264,8 +264,9 @@ class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
     "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
-    under it (its process died, memory ran out): tried elsewhere, and counted towards poison. "refused":
-    the device would not take it (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
+    under it (its process died, memory ran out), whoever is at fault: tried elsewhere, and held against the
+    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not
+    take it (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
     """
 
     attempt_id: str

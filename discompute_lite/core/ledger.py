@@ -7,7 +7,6 @@ Read next: core/scheduler.py.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from typing import Dict, Optional
 
@@ -17,7 +16,7 @@ from .events import TaskSubmitted
 from .paces import PaceBook
 from .pools import DevicePool
 from .records import (
-    AttemptRecord, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
+    FAULTS_KEPT, AttemptRecord, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
 )
 
 #: Stories of finished tasks that are kept; the oldest goes first (the results are the coordinator's).
@@ -39,10 +38,15 @@ class Ledger:
         #: (requirements, function) -> pool: exactly those of unfinished tasks.
         self.pools: Dict[PoolKey, DevicePool] = {}
         #: ("lease", attempt) for each live attempt, ("retry", task, index) for each RESTING subtask,
+        #: ("avoid", task, device) for each device that a task leaves alone, ("suspect", device) for each of `suspects`,
         #: ("rest", device) for each resting and ("silent", device) for each silent device, ("quiet", device) for each
         #: that has attempts, may fall quiet and is not, ("deadline", task) where there is one, and ("look", pool key)
         #: while the pool has devices idle that are to be compared again with what runs.
         self.deadlines = Deadlines()
+        #: device id -> device: those of the resting ones that are in quarantine.
+        self.quarantined: Dict[str, DeviceRecord] = {}
+        #: device id: what failed already is not tried there, while others could take it; at most FAULTS_KEPT.
+        self.suspects: Dict[str, None] = {}
         self.paces = PaceBook()
         #: What the task that was last served had been served before: new tasks begin there, and not at nothing.
         self.served = 0.0
@@ -61,7 +65,7 @@ class Ledger:
         self.tasks[task.task_id] = task
         pool = self.pools.get(task.pool_key)
         if pool is None:
-            pool = self.pools[task.pool_key] = DevicePool(task.pool_key, self.paces.of(task.function))
+            pool = self.pools[task.pool_key] = DevicePool(task.pool_key, self.paces.of(task.function), self.suspects)
             # O(devices), but once for a kind of task and not for an event of a running one.
             for device in self.devices.values():
                 pool.consider(device)
@@ -83,10 +87,15 @@ class Ledger:
             if subtask.state is SubtaskState.RESTING:
                 self.deadlines.cancel(("retry", task.task_id, subtask.index))
         self.deadlines.cancel(("deadline", task.task_id))
+        for device_id in task.avoids:
+            self.deadlines.cancel(("avoid", task.task_id, device_id))
         task.state = state
-        task.subtasks, task.pending = [], []
+        task.subtasks, task.avoids, task.faults = [], {}, {}
+        task.pending.clear()
+        task.returned.clear()
         pool = self.pools[task.pool_key]
-        del self.tasks[task.task_id], pool.tasks[task.task_id]
+        pool.forget(task)
+        del self.tasks[task.task_id]
         if not pool.tasks:
             self.deadlines.cancel(("look", task.pool_key))
             del self.pools[task.pool_key]
@@ -100,14 +109,29 @@ class Ledger:
         self.deadlines.set(("retry", subtask.task.task_id, subtask.index), until)
 
     def make_pending(self, subtask: SubtaskRecord) -> None:
-        """Let a subtask without live attempts take its turn."""
+        """Let a subtask that was tried and has no live attempts take its turn."""
         subtask.state = SubtaskState.PENDING
-        heapq.heappush(subtask.task.pending, subtask.index)
+        subtask.task.returned[subtask.index] = None
         self.pools[subtask.task.pool_key].queue(subtask.task, self.served)
 
-    def take_pending(self, task: ScheduledTask) -> SubtaskRecord:
-        """Return the pending subtask of the lowest index; the caller starts it or lets it rest."""
-        return task.subtasks[heapq.heappop(task.pending)]
+    def avoid(self, task: ScheduledTask, device_id: str, until: float) -> None:
+        """Let a task leave a device alone until then, while others could take its work."""
+        task.avoids[device_id] = until
+        self.deadlines.set(("avoid", task.task_id, device_id), until)
+
+    def end_avoiding(self, task: ScheduledTask, device_id: str) -> None:
+        """End that, if it is so."""
+        if task.avoids.pop(device_id, None) is not None:
+            self.deadlines.cancel(("avoid", task.task_id, device_id))
+            self.pools[task.pool_key].queue(task, self.served)
+
+    def take_pending(self, subtask: SubtaskRecord) -> None:
+        """Take out a pending subtask that the pool has chosen; the caller starts it."""
+        if subtask.index in subtask.task.returned:
+            del subtask.task.returned[subtask.index]
+        else:
+            taken = subtask.task.pending.popleft()
+            assert taken == subtask.index, "those that were never tried go in order"
 
     # ---- attempts ---------------------------------------------------------------------------------
 
@@ -116,7 +140,9 @@ class Ledger:
         task = subtask.task
         subtask.attempts += 1
         attempt_id = f"{task.task_id}/{subtask.index}.{subtask.attempts}"
-        attempt = AttemptRecord(attempt_id, subtask, device.device_id, now + device.lease_s)
+        attempt = AttemptRecord(
+            attempt_id, subtask, device.device_id, sent_at=now, lease_until=now + device.lease_s
+        )
         subtask.state = SubtaskState.RUNNING
         subtask.tried[device.device_id] = None
         if not device.running:
@@ -195,6 +221,8 @@ class Ledger:
         """Forget a device; its attempts are still live and the caller ends each."""
         device = self.devices.pop(device_id, None)
         if device is not None:
+            self.quarantined.pop(device_id, None)
+            self.end_suspicion(device)
             self.deadlines.cancel(("rest", device_id))
             self.deadlines.cancel(("silent", device_id))
             self.deadlines.cancel(("quiet", device_id))
@@ -212,7 +240,7 @@ class Ledger:
                 self.pools[key].queue_crews_of(device, self.served)
 
     def rest_device(self, device: DeviceRecord, kind: str, until: float) -> None:
-        """Give a device nothing until then: "rest" since it failed, or "silent" since its lease ended."""
+        """Give a device nothing until then: "rest" since it failed or refused, or "silent" since its lease ended."""
         self._set_pause(device, kind, True)
         self.deadlines.set((kind, device.device_id), until)
 
@@ -221,6 +249,22 @@ class Ledger:
         if device.resting if kind == "rest" else device.silent:
             self.deadlines.cancel((kind, device.device_id))
             self._set_pause(device, kind, False)
+
+    def suspect(self, device: DeviceRecord, until: float) -> None:
+        """Let nothing that failed elsewhere be tried here until then, while others could take it."""
+        if device.device_id in self.suspects or len(self.suspects) < FAULTS_KEPT:
+            self.suspects[device.device_id] = None
+            self.deadlines.set(("suspect", device.device_id), until)
+            for pool in self.pools.values():
+                pool.recall()
+
+    def end_suspicion(self, device: DeviceRecord) -> None:
+        """End that, if it is so."""
+        if device.device_id in self.suspects:
+            del self.suspects[device.device_id]
+            self.deadlines.cancel(("suspect", device.device_id))
+            for pool in self.pools.values():
+                pool.recall()
 
     def heard(self, device: DeviceRecord, now: float) -> None:
         """Take note of a sign of life."""
@@ -258,6 +302,8 @@ class Ledger:
     def _set_pause(self, device: DeviceRecord, kind: str, paused: bool) -> None:
         if kind == "rest":
             device.resting = paused
+            if not paused:
+                self.quarantined.pop(device.device_id, None)
         else:
             device.silent = paused
         self.device_changed(device)
@@ -267,11 +313,14 @@ class Ledger:
     def check(self) -> None:
         """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
         deadlines = sum(device.resting + device.silent for device in self.devices.values()) + len(self.attempts)
+        assert all(key in self.devices and ("suspect", key) in self.deadlines for key in self.suspects)
+        deadlines += len(self.suspects)
         deadlines += sum(("quiet", key) in self.deadlines for key in self.devices)
         deadlines += sum(("look", key) in self.deadlines for key in self.pools)
         deadlines += sum(("deadline", key) in self.deadlines for key in self.tasks)
         for task in self.tasks.values():
             deadlines += self._check_task(task)
+        assert all(self.devices[key] is each and each.resting for key, each in self.quarantined.items())
         assert deadlines == len(self.deadlines)
         assert sum(len(task.live) for task in self.tasks.values()) == len(self.attempts)
         assert sum(len(device.running) for device in self.devices.values()) == len(self.attempts)
@@ -304,14 +353,18 @@ class Ledger:
             assert ("quiet", device.device_id) in self.deadlines
 
     def _check_task(self, task: ScheduledTask) -> int:
-        """Check one unfinished task; return how many deadlines its resting subtasks have."""
+        """Check one unfinished task; return how many deadlines it has for resting subtasks and avoided devices."""
         assert task.state is TaskState.RUNNING and task.left > 0
         assert task.left == sum(subtask.state is not SubtaskState.DONE for subtask in task.subtasks)
         pending = [subtask.index for subtask in task.subtasks if subtask.state is SubtaskState.PENDING]
-        assert sorted(task.pending) == pending
+        assert sorted([*task.pending, *task.returned]) == pending and list(task.pending) == sorted(task.pending)
+        assert not any(task.subtasks[index].tried for index in task.pending)
+        assert all(task.subtasks[index].tried for index in task.returned)
         assert sum(task.devices.values()) == len(task.live)
         assert not task.max_devices or len(task.devices) <= task.max_devices
-        resting = 0
+        resting = len(task.avoids)
+        assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
+        assert all(("avoid", task.task_id, device_id) in self.deadlines for device_id in task.avoids)
         for subtask in task.subtasks:
             assert bool(subtask.live) == (subtask.state is SubtaskState.RUNNING)
             assert len(subtask.live) == 1 or task.pure or not subtask.live

@@ -8,12 +8,16 @@ Read next: core/scheduler.py, core/leading.py (the attempts that may get a secon
 from __future__ import annotations
 
 import heapq
-from typing import Callable, Container, Dict, List, Optional, Tuple
+from itertools import islice
+from typing import Callable, Collection, Container, Dict, List, Optional, Tuple
 
 from .leading import LeadingAttempts
 from .paces import FunctionPace
 from .placement import is_suitable
-from .records import DeviceRecord, PoolKey, ScheduledTask, TaskRank
+from .records import DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, TaskRank
+
+#: So many of the subtasks that were tried before are looked at for one that suits a free device.
+RETURNED_LOOKED_AT = 7
 
 
 class DeviceHeap:
@@ -63,13 +67,17 @@ class DeviceHeap:
 class DevicePool:
     """Hold the devices suitable for one kind of task, and the tasks of that kind."""
 
-    def __init__(self, key: PoolKey, pace: FunctionPace) -> None:
+    def __init__(self, key: PoolKey, pace: FunctionPace, suspects: Dict[str, None]) -> None:
         self.key = key
         self.requires = key[0]
         #: What is learnt of the function; of "" nothing, so that devices rank by their measured scores.
         self.pace = pace
+        #: The ledger's, of devices suitable and not.
+        self.suspects = suspects
         #: device id -> device: exactly the known devices that are suitable, free or not.
         self.members: Dict[str, DeviceRecord] = {}
+        #: device id: exactly the members that get nothing just now.
+        self.paused: Dict[str, None] = {}
         #: task id -> task: exactly the unfinished tasks of this kind.
         self.tasks: Dict[str, ScheduledTask] = {}
         #: Members with room for an attempt of this kind, waiting places included, and those that could begin one at
@@ -82,6 +90,8 @@ class DevicePool:
         self._is_idle_kept = False
         #: Ranks of the tasks with `queued`, and void ones.
         self._queue: List[TaskRank] = []
+        #: task id -> task: with pending subtasks, and not queued since no device that has room now suits them.
+        self.aside: Dict[str, ScheduledTask] = {}
         #: Somebody is to be told that nobody can be given work from here.
         self.stalled_news = False
 
@@ -91,8 +101,14 @@ class DevicePool:
             self.drop(device)
             return
         self.members[device.device_id] = device
+        if device.is_paused:
+            self.paused[device.device_id] = None
+        else:
+            self.paused.pop(device.device_id, None)
         cost = self.cost(device)
         self.roomy.consider(device, cost)
+        if self.aside:
+            self._recall_for(device)
         if self._is_idle_kept and device.free:
             self.idle.consider(device, cost)
             self.is_to_compare = True
@@ -110,15 +126,35 @@ class DevicePool:
 
     def drop(self, device: DeviceRecord) -> None:
         """Forget a device that is gone or no longer suitable."""
-        if self.members.pop(device.device_id, None) is not None and not self.members:
-            self.stalled_news = True
+        if self.members.pop(device.device_id, None) is not None:
+            self.paused.pop(device.device_id, None)
+            self.stalled_news = self.stalled_news or not self.members
+            self.recall()  # It may have been the last other.
+
+    def recall(self) -> None:
+        """Let all tasks that were set aside take their turn."""
+        for task in list(self.aside.values()):
+            self.queue(task, 0.0)
+
+    def _recall_for(self, device: DeviceRecord) -> None:
+        """Let tasks that were set aside take their turn where a device has room for them, or was the last other."""
+        has_room = device.room(self.key, self.pace) > 0
+        for task in list(self.aside.values()):
+            if device.is_paused or (has_room and device.device_id not in task.avoids):
+                self.queue(task, 0.0)
+
+    def forget(self, task: ScheduledTask) -> None:
+        """Forget a task that has ended."""
+        del self.tasks[task.task_id]
+        self.aside.pop(task.task_id, None)
 
     def queue(self, task: ScheduledTask, served_at_least: float) -> None:
         """Let a task take its turn, unless it does already or has nothing to place.
 
         Who had nothing to place meanwhile has saved nothing up: it is taken to have been served as others were.
         """
-        if task.pending and not task.queued:
+        if task.waiting and not task.queued:
+            self.aside.pop(task.task_id, None)
             task.queued = True
             task.served = max(task.served, served_at_least)
             heapq.heappush(self._queue, task.rank())
@@ -138,14 +174,62 @@ class DevicePool:
 
     def next_task(self) -> Optional[ScheduledTask]:
         """Return whose turn it is, or None when nobody waits or no device has room."""
+        task = self.first_waiting()
+        return task if task is not None and self.roomy.best() is not None else None
+
+    def first_waiting(self) -> Optional[ScheduledTask]:
+        """Return who is next once a device has room, or None when nobody waits."""
         while self._queue:
             task = self.tasks.get(self._queue[0][3])
             if task is not None and task.queued and task.rank() == self._queue[0]:
-                if task.pending:
-                    return task if self.roomy.best() is not None else None
+                if task.waiting:
+                    return task
                 task.queued = False
             heapq.heappop(self._queue)
         return None
+
+    def choose(self, task: ScheduledTask) -> Optional[Tuple[SubtaskRecord, DeviceRecord]]:
+        """Return which subtask of the task whose turn it is goes where; else set the task aside and return None.
+
+        It is better to wait than to go where the task fails or the subtask failed, as long as others may come free.
+        """
+        chosen = self._look_for(task)
+        if chosen is None:
+            self.set_aside(task)
+            if task.avoids or not task.at_device_limit:
+                self.aside[task.task_id] = task
+        return chosen
+
+    def _look_for(self, task: ScheduledTask) -> Optional[Tuple[SubtaskRecord, DeviceRecord]]:
+        avoided: Collection[str] = task.avoids if task.avoids and self.has_other(task.avoids) else ()
+        for index in [*islice(task.returned, RETURNED_LOOKED_AT), *islice(task.pending, 1)]:
+            subtask = task.subtasks[index]
+            if task.at_device_limit:
+                device = self._choose_in_crew(task, subtask.tried, avoided)
+            else:
+                device = self._choose_for(subtask, avoided)
+            if device is not None:
+                return subtask, device
+        return None
+
+    def _choose_for(self, subtask: SubtaskRecord, avoided: Collection[str]) -> Optional[DeviceRecord]:
+        if not subtask.tried and not avoided:
+            return self.roomy.best()
+        besides = {*subtask.tried, *avoided}
+        # What has failed once shall not be what finds out which devices are broken: three such, and it would be poison.
+        trusted = {*besides, *self.suspects} if subtask.harms and self.suspects else besides
+        for skipped in (trusted, besides):
+            if self.has_other(skipped):
+                return self.roomy.choose(skipped)
+        return self.roomy.choose(avoided)
+
+    def _choose_in_crew(
+        self, task: ScheduledTask, tried: Container[str], avoided: Container[str]
+    ) -> Optional[DeviceRecord]:
+        """Return the best free device of those that already work for a task; few, since a person set the limit."""
+        crew = (self.members.get(device_id) for device_id in task.devices if device_id not in avoided)
+        free = [device for device in crew if device is not None and device.room(self.key, self.pace)]
+        return min(free, key=lambda d: (d.device_id in tried, self.cost(d), d.order), default=None)
 
     def set_aside(self, task: ScheduledTask) -> None:
         """Take the task whose turn it is out of the queue; `queue` brings it back."""
@@ -153,9 +237,10 @@ class DevicePool:
         task.queued = False
         heapq.heappop(self._queue)
 
-    def has_untried(self, tried: Dict[str, None]) -> bool:
-        """Return whether some member, free or busy, is not in `tried`."""
-        return sum(device_id in self.members for device_id in tried) < len(self.members)
+    def has_other(self, besides: Collection[str]) -> bool:
+        """Return whether a device that may be given work now, or once it comes free, is not in `besides`."""
+        named = sum(device_id in self.members and device_id not in self.paused for device_id in besides)
+        return len(self.paused) + named < len(self.members)
 
     def check(self, devices: Dict[str, DeviceRecord]) -> None:
         """Assert the invariants written beside the fields."""
@@ -169,5 +254,10 @@ class DevicePool:
         queued = {task.rank() for task in self.tasks.values() if task.queued}
         assert queued <= set(self._queue)
         assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
-        assert all(not task.pending for task in self.tasks.values() if not task.queued and not task.max_devices)
+        assert set(self.paused) == {key for key, device in self.members.items() if device.is_paused}
+        for task in self.tasks.values():
+            assert task.queued or task.max_devices or not task.waiting or task.task_id in self.aside
+        for key, task in self.aside.items():
+            assert self.tasks[key] is task and task.waiting and not task.queued
+            assert self._look_for(task) is None, "there is a device for it"
         self.leading.check(self.tasks.values())

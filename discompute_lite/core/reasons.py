@@ -21,7 +21,7 @@ REASONS_NAMED = 3
 def is_stalled(books: Ledger, task: ScheduledTask) -> bool:
     """Return whether a task waits and no device may be given any of it."""
     pool = books.pools.get(task.pool_key)
-    return bool(task.pending) and not task.live and pool is not None and not pool.members
+    return task.waiting > 0 and not task.live and pool is not None and not pool.members
 
 
 def why_no_device(books: Ledger, task: ScheduledTask) -> str:
@@ -42,7 +42,7 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     """Say how far a task is, and what holds up the rest of it."""
     if task.task_id not in books.tasks:
         return f"it is over: {task.lines[-1]}"
-    done, waiting = task.total - task.left, len(task.pending)
+    done, waiting = task.total - task.left, task.waiting
     # A pure subtask may run twice; each counts once.
     running = len({attempt.subtask.index for attempt in task.live.values()})
     resting = task.left - waiting - running
@@ -54,7 +54,8 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     if resting:
         parts.append(f"{resting} rest before they are tried again")
     if waiting:
-        parts.append(f"{waiting} wait: {_why_pending(books, task, now)}")
+        first = next(iter([*islice(task.returned, 1), *islice(task.pending, 1)]))
+        parts.append(f"{waiting} wait: {_why_pending(books, task, task.subtasks[first], now)}")
     return "; ".join(parts)
 
 
@@ -65,7 +66,7 @@ def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> s
     if subtask.state is SubtaskState.DONE:
         return f"subtask {index} is done: {subtask.told}"
     if subtask.state is SubtaskState.PENDING:
-        return f"subtask {index} waits: {_why_pending(books, task, now)}{before}"
+        return f"subtask {index} waits: {_why_pending(books, task, subtask, now)}{before}"
     if subtask.state is SubtaskState.RESTING:
         until = books.deadlines.when(("retry", task.task_id, index))
         return f"subtask {index} is tried again in {max(0.0, (until or now) - now):.1f} s{before}"
@@ -97,22 +98,22 @@ def _where(books: Ledger, attempt: AttemptRecord, now: float) -> str:
     return f"runs on {name} (attempt {number_of(attempt)}) for {now - attempt.began_at:.1f} s{quiet}"
 
 
-def _why_pending(books: Ledger, task: ScheduledTask, now: float) -> str:
+def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now: float) -> str:
     pool = books.pools[task.pool_key]
     if not pool.members:
         return why_no_device(books, task).partition(": ")[2]
+    barred = _why_barred(books, subtask, now) if task.task_id in pool.aside else []
+    parts = barred[:REASONS_NAMED]
     if task.at_device_limit:
-        return f"it may use {task.max_devices} devices at once, and these are busy"
-    paused = [device for device in islice(pool.members.values(), HEADS_NAMED) if device.is_paused]
-    if len(paused) == len(pool.members):
-        return "; ".join(_why_paused(books, device.device_id, now) for device in paused[:REASONS_NAMED])
-    others = sum(1 for other in books.tasks.values() if other is not task and (other.live or other.pending))
-    shared = f", shared with {others} other task{'s' * (others > 1)}" if others else ""
-    return f"every slot of the {len(pool.members)} devices that may run it is taken{shared}"
-
-
-#: Devices looked at to find one that is not paused: a question must not cost more in a crowd.
-HEADS_NAMED = 64
+        return "; ".join([*parts, f"it may use {task.max_devices} devices at once, and these are busy"])
+    parts += [_why_paused(books, device_id, now) for device_id in islice(pool.paused, REASONS_NAMED)]
+    busy = len(pool.members) - len(pool.paused) - len(barred)
+    if busy:
+        others = sum(1 for other in books.tasks.values() if other is not task and (other.live or other.waiting))
+        shared = f", shared with {others} other task{'s' * (others > 1)}" if others else ""
+        devices = f"{busy} {'other ' if parts else ''}device{'s' * (busy > 1)}"
+        parts.append(f"every slot of the {devices} that may run it is taken{shared}")
+    return "; ".join(parts)
 
 
 def _why_paused(books: Ledger, device_id: str, now: float) -> str:
@@ -120,6 +121,23 @@ def _why_paused(books: Ledger, device_id: str, now: float) -> str:
     if device.resting:
         return f"{short_id(device_id)} {device.rest_reason}, for {max(0.0, device.rest_until - now):.1f} s more"
     return f"{short_id(device_id)} was not heard for {now - device.heard_at:.1f} s"
+
+
+def _why_barred(books: Ledger, subtask: SubtaskRecord, now: float) -> List[str]:
+    """Say of each device that may have room why a subtask rather waits for another."""
+    task = subtask.task
+    pool = books.pools[task.pool_key]
+    reasons = {}
+    for device_id in books.suspects if subtask.harms else ():
+        until = books.deadlines.when(("suspect", device_id)) or now
+        reasons[device_id] = f"{short_id(device_id)} is tried with other work first, for {max(0.0, until - now):.1f} s"
+    for device_id in subtask.tried:
+        reasons[device_id] = f"it was tried on {short_id(device_id)} before"
+    for device_id, until in task.avoids.items():
+        fault, name = task.faults[device_id], short_id(device_id)
+        times = f"{fault.failures} failure{'s' * (fault.failures > 1)} in a row there, the last: {fault.reason}"
+        reasons[device_id] = f"{name} is left alone by this task for {max(0.0, until - now):.1f} s more ({times})"
+    return [why for key, why in reasons.items() if key in pool.members and key not in pool.paused]
 
 
 def story_of(books: Ledger, task: Optional[ScheduledTask]) -> List[str]:

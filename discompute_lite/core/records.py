@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from enum import Enum
-from typing import Deque, Dict, FrozenSet, List, Optional, Tuple
+from typing import Deque, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from ..model.device import short_id
 from ..model.task import TaskState
@@ -20,6 +20,9 @@ from .placement import places_in_advance, placement_cost
 PoolKey = Tuple[Tuple[str, ...], str]
 #: (served, -priority, order, task id)
 TaskRank = Tuple[float, int, int, str]
+#: Devices that a task remembers as failing it, and that may be under suspicion: to choose among the others must not
+#: cost more in a crowd.
+FAULTS_KEPT = 256
 #: Lines of a task's story that are kept; a task that goes well has three.
 TOLD_LINES = 200
 
@@ -58,7 +61,7 @@ ATTEMPT_MOVES: Dict[Tuple[AttemptState, str], AttemptState] = {
 class SubtaskState(Enum):
     """Say where one piece of a task is."""
 
-    #: In its task's `pending`.
+    #: In its task's `pending` or `returned`.
     PENDING = "pending"
     #: Waits for a ("retry", task, index) deadline.
     RESTING = "resting"
@@ -66,6 +69,28 @@ class SubtaskState(Enum):
     RUNNING = "running"
     #: Has its one result.
     DONE = "done"
+
+
+class Harm(NamedTuple):
+    """Hold one attempt against its subtask."""
+
+    device_id: str
+    #: Whether the device lived on and told what broke.
+    lived_on: bool
+    sent_at: float
+
+
+class TaskFault:
+    """Remember that a task fails on a device: since it last succeeded there."""
+
+    def __init__(self) -> None:
+        #: Failures in a row, those of one moment counted once.
+        self.failures = 0
+        #: When the last that counted was; attempts sent before that tell nothing new.
+        self.since = 0.0
+        self.reason = ""
+        #: Whether this task is counted in the device's `charges`, or was.
+        self.is_charged = False
 
 
 class DeviceRecord:
@@ -88,9 +113,16 @@ class DeviceRecord:
         self.waiting: OrderedDict[str, AttemptRecord] = OrderedDict()
         #: pool key -> how many of `running` are of it; no zeros.
         self.kinds: Dict[PoolKey, int] = {}
-        #: Attempts in a row that it broke or refused; while `resting` there is a ("rest", id) deadline.
-        self.failures = 0
+        #: Attempts in a row that it refused; while `resting` there is a ("rest", id) deadline.
+        self.refusals = 0
         self.resting = False
+        #: Failures in a row, those of one moment counted once, and when the last that counted was.
+        self.failures = 0
+        self.failed_at = 0.0
+        #: Different tasks in a row that failed here and succeeded elsewhere, of attempts sent since `cleared_at`:
+        #: when it last did any work, or was last put in quarantine.
+        self.charges = 0
+        self.cleared_at = float("-inf")
         #: Why it rests, and until when, for people.
         self.rest_reason, self.rest_until = "", 0.0
         #: A lease ended here and no sign of life came since; there is a ("silent", id) deadline.
@@ -150,17 +182,30 @@ class ScheduledTask:
         self.left = subtasks
         #: All pieces by index; emptied when the task ends.
         self.subtasks: List[SubtaskRecord] = [SubtaskRecord(self, index) for index in range(subtasks)]
-        #: Heap of the indexes of exactly the PENDING subtasks. (A sorted list is a heap.)
-        self.pending: List[int] = list(range(subtasks))
+        #: Indexes of exactly the PENDING subtasks: those that were never tried, in order, and those that were, in the
+        #: order of their return.
+        self.pending: Deque[int] = deque(range(subtasks))
+        self.returned: Dict[int, None] = {}
         #: attempt id -> attempt: exactly the live attempts of this task.
         self.live: Dict[str, AttemptRecord] = {}
         #: device id -> how many of `live` are there; at most `max_devices` entries unless that is 0.
         self.devices: Dict[str, int] = {}
-        #: True while the task is in its pool's queue: it has pending subtasks and `max_devices` does not hold it up.
+        #: device id -> what is held against it by this task; at most FAULTS_KEPT.
+        self.faults: Dict[str, TaskFault] = {}
+        #: device id -> until when: devices of `faults` that it leaves alone while others could take its work; there is
+        #: an ("avoid", task, device) deadline for exactly these.
+        self.avoids: Dict[str, float] = {}
+        #: True while the task is in its pool's queue: it has pending subtasks, `max_devices` does not hold it up, and
+        #: the pool has not set it aside.
         self.queued = False
         #: True while the last that its story told is that no device takes it.
         self.told_waiting = False
         self.lines: Deque[str] = deque(maxlen=TOLD_LINES)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many of its subtasks are PENDING."""
+        return len(self.pending) + len(self.returned)
 
     @property
     def pool_key(self) -> PoolKey:
@@ -196,17 +241,20 @@ class SubtaskRecord:
         self.told = ""
         #: Devices on which it was tried, in order; others come first.
         self.tried: Dict[str, None] = {}
-        #: attempt id -> (device id, whether the device lived on): the attempts held against this subtask.
-        self.harms: Dict[str, Tuple[str, bool]] = {}
+        #: attempt id -> what happened: the attempts held against this subtask.
+        self.harms: Dict[str, Harm] = {}
 
 
 class AttemptRecord:
     """Remember one live attempt; exists only while LEASED."""
 
-    def __init__(self, attempt_id: str, subtask: SubtaskRecord, device_id: str, lease_until: float) -> None:
+    def __init__(
+        self, attempt_id: str, subtask: SubtaskRecord, device_id: str, *, sent_at: float, lease_until: float
+    ) -> None:
         self.attempt_id = attempt_id
         self.subtask = subtask
         self.device_id = device_id
+        self.sent_at = sent_at
         #: Renewals only push this forward; the deadline is corrected when it surfaces.
         self.lease_until = lease_until
         self.state = AttemptState.LEASED

@@ -15,7 +15,10 @@ REDIAL_FIRST_S, REDIAL_MOST_S = 2.0, 60.0
 #: A subtask or device that failed rests for half a second first, so that a device on which everything
 #: fails at once cannot eat a queue; a minute at most, since what is broken may be repaired.
 AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 60.0
-#: Failures in a row after which a device's rest is called quarantine, and told.
+#: A device that refuses is busy or spares its battery, which is no fault and may be over at any time: to ask it again
+#: costs one message.
+REFUSED_MOST_S = 5.0
+#: Different tasks in a row that failed on a device and succeeded elsewhere, before it is put in quarantine.
 QUARANTINE_AFTER = 3
 #: Devices that one subtask may take down before it is called poison (security page, decision 6).
 POISON_AFTER = 3
@@ -41,12 +44,18 @@ def retry_s(failures: int, roll: float) -> float:
     return backoff_s(failures, AGAIN_FIRST_S, AGAIN_MOST_S, roll)
 
 
+def refused_s(failures: int, roll: float) -> float:
+    """Return the seconds until somebody who refused `failures` times in a row is asked again."""
+    return backoff_s(failures, AGAIN_FIRST_S, REFUSED_MOST_S, roll)
+
+
 def is_poison(harms: Iterable[Tuple[str, bool]]) -> bool:
     """Return whether a subtask did too much harm: (device id, whether the device lived on) of each time.
 
     A device that vanished counts once however often it did, for its network may be at fault; one that
-    lived on and reported that its process died under the work counts each time, or a single device
-    would run a crashing function for ever.
+    lived on and reported that its process died under the work counts each time: a retry goes to a device that
+    has not tried it, so these are three devices where there are three, and where there are fewer nobody
+    runs a crashing function for ever.
     """
     vanished = set()
     crashes = 0

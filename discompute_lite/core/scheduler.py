@@ -12,10 +12,11 @@ or starts, times the number of different requirements in use, which is a handful
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional
 
 from ..model.device import short_id
 from ..model.task import TaskState
+from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, rest_refusing
 from .events import (
     AcceptResult, AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, EndCancelled, FailTask,
     FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
@@ -23,12 +24,10 @@ from .events import (
 from .ledger import Ledger
 from .pools import DevicePool
 from .reasons import is_stalled, story_of, told_of, why_no_device, why_second, why_subtask, why_task
-from .records import AttemptRecord, DeviceRecord, ScheduledTask, SubtaskState
-from .retry import QUARANTINE_AFTER, is_poison, retry_s
+from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask, SubtaskState
+from .retry import is_poison, refused_s, retry_s
 from .speculation import second_beside_quiet, second_beside_slow
 
-#: A subtask that only devices where it failed before would take now looks again after this; others will come free.
-LOOK_AGAIN_S = 1.0
 #: Weight of the newest duration in the mean that fair shares are booked by.
 TURN_WEIGHT = 0.1
 
@@ -92,6 +91,11 @@ class Scheduler:
                     done = f"{task.total - task.left} of {task.total} subtasks were done"
                     self._fail(task, f"Its deadline has passed; {done}. Allow more time, or give it more devices.",
                                -1, actions)
+            elif kind == "avoid":
+                if key[1] in self._books.tasks:
+                    self._books.end_avoiding(self._books.tasks[key[1]], key[2])
+            elif kind == "suspect":
+                self._books.end_suspicion(self._books.devices[key[1]])
             elif kind == "look":
                 if key[1] in self._books.pools:
                     self._books.pools[key[1]].is_to_compare = True
@@ -127,8 +131,8 @@ class Scheduler:
         for attempt in list(device.running.values()):
             if attempt.attempt_id in self._books.attempts:  # Poison may have ended its task a moment ago.
                 self._books.end_attempt(attempt, "device lost", now)
-                harm = None if event.clean else (device.device_id, False)
-                self._go_on(attempt, f"lost with its device: {event.reason}", harm, 0.0, now, actions)
+                harm = None if event.clean else Harm(device.device_id, False, attempt.sent_at)
+                self._go_on(attempt, f"was lost with its device: {event.reason}", harm, 0.0, now, actions)
 
     def _on_renewed(self, event: LeaseRenewed, now: float, actions: List[Any]) -> None:
         device = self._books.devices.get(event.device_id)
@@ -155,9 +159,10 @@ class Scheduler:
         if attempt.began_at is not None:
             task.pace.learn(device.device_id, device.speed, took_s)
         self._books.end_attempt(attempt, "succeeded", now)
-        device.failures = 0
         self._books.heard(device, now)
-        self._books.wake_device(device, "rest")
+        forgive(self._books, task, device, now)
+        for line in blame_device(self._books, subtask, device, now, self._random):
+            self._tell(task, line, actions)
         self._stop_attempts(list(subtask.live.values()), "another attempt was faster", now, actions)
         subtask.state = SubtaskState.DONE
         subtask.told = told_of(subtask, attempt, f"took {took_s:.2f} s")
@@ -183,26 +188,18 @@ class Scheduler:
                 self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
                             actions)
             return
-        refused = event.blame == "refused"
-        self._books.end_attempt(attempt, "refused" if refused else "blames device", now)
-        told = f"refused: {event.reason}" if refused else f"failed there: {event.reason}"
-        self._rest_failing(device, told, task, now, actions)
         subtask.failures += 1
+        if event.blame == "refused":
+            self._books.end_attempt(attempt, "refused", now)
+            rest_refusing(self._books, device, event.reason, now, self._random())
+            pause = refused_s(subtask.failures, self._random())
+            self._go_on(attempt, f"was refused: {event.reason}", None, pause, now, actions)
+            return
+        self._books.end_attempt(attempt, "blames device", now)
+        hold_against_both(self._books, attempt, event.reason, now, self._random())
+        harm = Harm(device.device_id, True, attempt.sent_at)
         pause = retry_s(subtask.failures, self._random())
-        self._go_on(attempt, told, None if refused else (device.device_id, True), pause, now, actions)
-
-    def _rest_failing(
-        self, device: DeviceRecord, told: str, task: ScheduledTask, now: float, actions: List[Any]
-    ) -> None:
-        """Give a device that failed a rest, and tell of it when it fails again and again."""
-        device.failures += 1
-        device.rest_until = now + retry_s(device.failures, self._random())
-        device.rest_reason = f"rests since an attempt {told}"
-        if device.failures >= QUARANTINE_AFTER:
-            device.rest_reason = f"is in quarantine after {device.failures} failures in a row, the last: {told}"
-            told_s = f"for {device.rest_until - now:.1f} s"
-            self._tell(task, f"{short_id(device.device_id)} {device.rest_reason}, {told_s}", actions)
-        self._books.rest_device(device, "rest", device.rest_until)
+        self._go_on(attempt, f"failed there: {event.reason}", harm, pause, now, actions)
 
     def _book_turn(self, attempt: AttemptRecord, now: float) -> float:
         """Learn how long attempts of a task hold a slot; return how long this one did."""
@@ -235,8 +232,8 @@ class Scheduler:
         self._books.rest_device(device, "silent", now + device.lease_s)
         self._books.end_attempt(attempt, "lease ended", now)
         actions.append(StopAttempt(attempt_id, device.device_id, "its lease ended"))
-        told = f"its lease ended after {device.lease_s:.0f} s without a sign of life"
-        self._go_on(attempt, told, (device.device_id, False), 0.0, now, actions)
+        told = f"was given up after {device.lease_s:.0f} s without a sign of life"
+        self._go_on(attempt, told, Harm(device.device_id, False, attempt.sent_at), 0.0, now, actions)
 
     def _on_late(self, attempt_id: str) -> None:
         """Ignore and count what is said of an attempt that is not live, and learn that it killed nobody."""
@@ -247,8 +244,10 @@ class Scheduler:
         known = len(index) <= 8 and index.isascii() and index.isdigit()
         if task is not None and known and int(index) < len(task.subtasks):
             harms = task.subtasks[int(index)].harms
-            if attempt_id in harms and not harms[attempt_id][1]:
+            if attempt_id in harms and not harms[attempt_id].lived_on:
                 del harms[attempt_id]
+                # It may have waited only because something was held against it.
+                self._books.pools[task.pool_key].queue(task, 0.0)
 
     # ---- attempts and subtasks --------------------------------------------------------------------
 
@@ -256,6 +255,8 @@ class Scheduler:
         """Start whatever can be started: beside what fell silent, by fair shares, and then beside what is slow."""
         pools = self._books.pools
         for pool in pools.values():
+            for waiting, line in freed_from_quarantine(self._books, pool):
+                self._tell(waiting, line, actions)
             # Before anything new: what runs on a silent device may be what all will wait for.
             second = second_beside_quiet(self._books, pool) if pool.leading.quiet else None
             while second is not None:
@@ -283,21 +284,12 @@ class Scheduler:
                         self._tell(task, why_no_device(self._books, task), actions)
 
     def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
-        tried = task.subtasks[task.pending[0]].tried
-        if task.at_device_limit:
-            device = self._choose_in_crew(task, pool, tried)
-            if device is None:
-                pool.set_aside(task)
-                return
-        else:
-            device = pool.roomy.choose(tried) if tried else pool.roomy.best()
-            if device is None and pool.has_untried(tried):
-                self._books.rest_subtask(self._books.take_pending(task), now + LOOK_AGAIN_S)
-                return
-            device = device or pool.roomy.best()
-        assert device is not None, "a task has its turn only while a device is free"
+        chosen = pool.choose(task)
+        if chosen is None:
+            return  # The pool has set it aside.
+        subtask, device = chosen
         self._books.served = max(self._books.served, task.served)
-        subtask = self._books.take_pending(task)
+        self._books.take_pending(subtask)
         pool.serve(task, task.turn_s)
         attempt = self._books.open_attempt(subtask, device, now)
         if subtask.attempts > 1 or task.told_waiting:
@@ -305,12 +297,6 @@ class Scheduler:
             line = f"subtask {subtask.index}: attempt {subtask.attempts} goes to {short_id(device.device_id)}"
             self._tell(task, line, actions)
         self._start(attempt, device, actions)
-
-    def _choose_in_crew(self, task: ScheduledTask, pool: DevicePool, tried: Dict[str, None]) -> Optional[DeviceRecord]:
-        """Return the best free device of those that already work for a task; few, since a person set the limit."""
-        members = (pool.members.get(device_id) for device_id in task.devices)
-        free = [device for device in members if device is not None and device.room(pool.key, pool.pace)]
-        return min(free, key=lambda d: (d.device_id in tried, pool.cost(d), d.order), default=None)
 
     def _start(self, attempt: AttemptRecord, device: DeviceRecord, actions: List[Any]) -> None:
         subtask = attempt.subtask
@@ -329,7 +315,7 @@ class Scheduler:
     # ---- what becomes of it -----------------------------------------------------------------------
 
     def _go_on(
-        self, attempt: AttemptRecord, told: str, harm: Optional[Tuple[str, bool]],
+        self, attempt: AttemptRecord, told: str, harm: Optional[Harm],
         pause: float, now: float, actions: List[Any],
     ) -> None:
         """Decide what becomes of a subtask whose attempt was lost: again, after a pause, or never."""
@@ -338,9 +324,10 @@ class Scheduler:
         self._tell(task, subtask.told, actions)
         if harm is not None:
             subtask.harms[attempt.attempt_id] = harm
-        if is_poison(subtask.harms.values()):
-            names = ", ".join(dict.fromkeys(short_id(device_id) for device_id, _ in subtask.harms.values()))
-            poison = f"Subtask {subtask.index} is poison: it took down {names}, the last time it was {told}."
+        harms = subtask.harms.values()
+        if is_poison([(each.device_id, each.lived_on) for each in harms]):
+            names = ", ".join(dict.fromkeys(short_id(each.device_id) for each in harms))
+            poison = f"Subtask {subtask.index} is poison: {len(harms)} attempts failed on {names}; the last one {told}."
             self._fail(task, poison, subtask.index, actions)
         elif subtask.live:
             return  # The other attempt goes on.

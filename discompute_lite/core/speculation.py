@@ -64,7 +64,8 @@ def second_beside_slow(books: Ledger, pool: DevicePool, now: float) -> Optional[
 
 def _idle_beside(attempt: AttemptRecord, pool: DevicePool) -> Optional[DeviceRecord]:
     task = attempt.subtask.task
-    device = pool.idle.choose(attempt.subtask.tried)
+    tried, others = attempt.subtask.tried, [*task.avoids, *pool.suspects]
+    device = pool.idle.choose({*tried, *others} if others else tried)
     if device is not None and task.at_device_limit and device.device_id not in task.devices:
         return None
     return device

@@ -12,6 +12,9 @@ from typing import Dict, List, Tuple
 
 from .scenario import SLOWED, DevicePlan
 
+#: So soon an attempt fails on a device that is broken.
+FAILING_S = 0.05
+
 
 class SimDevice:
     """Run work of known size at one speed. `now` never goes back."""
@@ -49,9 +52,13 @@ class SimDevice:
         begun = []
         while self.queue and len(self.running) < self.plan.slots:
             attempt_id, work = self.queue.popitem(last=False)
-            self.running[attempt_id] = now + work / self.speed
+            self.running[attempt_id] = now + (FAILING_S if self.is_broken(now) else work / self.speed)
             begun.append((attempt_id, self.running[attempt_id]))
         return begun
+
+    def is_broken(self, now: float) -> bool:
+        """Return whether all that ends now fails."""
+        return now >= self.plan.breaks_at
 
     def slow_down(self, now: float) -> None:
         """Become ten times slower, what runs included."""

@@ -48,7 +48,8 @@ class Scenario:
     slots: int = 1
     #: Exact speeds instead of a mixed fleet; then `devices` is their number.
     speeds: Tuple[float, ...] = ()
-    #: (number of a device, "leaves" or "freezes", when, as a part of the run): for good, beside the fractions above.
+    #: (number of a device, "leaves", "freezes" or "breaks", when, as a part of the run): for good, beside the fractions
+    #: above.
     fates: Tuple[Tuple[int, str, float], ...] = ()
     #: True: a measured score is off by up to 30 %.
     is_score_rough: bool = True
@@ -73,6 +74,8 @@ class DevicePlan:
     asleep: List[Tuple[float, float]] = field(default_factory=list)
     #: From then on its speed is divided by SLOWED.
     slows_at: float = float("inf")
+    #: From then on all its work fails at once.
+    breaks_at: float = float("inf")
 
 
 #: How much slower a straggler becomes.
@@ -110,6 +113,9 @@ def plan_fleet(scenario: Scenario, rng: Random, total_work: float) -> List[Devic
     for plan, drawn in zip(plans, lots):
         _plan_fate(plan, scenario, drawn, horizon)
     for number, fate, part in scenario.fates:
+        if fate == "breaks":
+            plans[number].breaks_at = part * horizon
+            continue
         # A frozen device is connected and silent for ever, as a phone in a pocket or a stopped process is.
         befallen = plans[number].gone if fate == "leaves" else plans[number].asleep
         befallen.append((part * horizon, float("inf")))
@@ -134,7 +140,7 @@ def makespan_bound(plans: List[DevicePlan], works: List[float]) -> float:
     for plan in plans:
         rate = plan.speed * plan.slots
         changes.append((0.0, rate))
-        for start, end in plan.gone + plan.asleep:
+        for start, end in [*plan.gone, *plan.asleep, (plan.breaks_at, float("inf"))]:
             changes += [(start, -rate), (end, rate)]
         changes.append((plan.slows_at, rate / SLOWED - rate))
     changes.sort()

@@ -15,7 +15,8 @@ from random import Random
 from typing import Any, Callable, Dict, List, Tuple
 
 from ..core.events import (
-    AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
+    AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
+    TellStory, Tick,
 )
 from ..core.scheduler import Scheduler
 from .checks import Watch
@@ -253,7 +254,10 @@ class World:
         self._say_result(device, attempt_id)
 
     def _say_result(self, device: SimDevice, attempt_id: str) -> None:
-        if not self._send(self._arrives, AttemptSucceeded(attempt_id)):
+        event: Any = AttemptSucceeded(attempt_id)
+        if device.is_broken(self.now):
+            event = AttemptFailed(attempt_id, "device", "its process died")
+        if not self._send(self._arrives, event):
             device.outbox.append(attempt_id)
 
     def _arrives(self, event: Any) -> None:

@@ -3,11 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.core.retry import backoff_s, is_poison, redial_s
+from discompute_lite.core.retry import backoff_s, is_poison, redial_s, refused_s, retry_s
 
 
 def test_pauses_double_from_two_seconds_to_a_minute():
     assert [redial_s(failures, 0.5) for failures in (1, 2, 3, 4, 5, 6, 7, 5000)] == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_what_failed_rests_for_half_a_second_first_and_what_was_refused_never_for_long():
+    assert [retry_s(failures, 0.5) for failures in (1, 2, 3, 8, 99)] == [0.5, 1, 2, 60, 60]
+    assert [refused_s(failures, 0.5) for failures in (1, 2, 3, 8, 99)] == [0.5, 1, 2, 5, 5]
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1))

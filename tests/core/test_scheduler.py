@@ -173,7 +173,7 @@ def test_a_device_on_which_everything_fails_does_not_eat_the_queue(world):
 def test_a_success_ends_the_rest_of_a_device(world):
     world.devices("a", slots=2)
     world.submit(subtasks=4)
-    world.fail("t/0.1")
+    world.fail("t/0.1", blame="refused")
     assert started(world.succeed("t/1.1")) == [("t/2.1", "a"), ("t/3.1", "a")]
 
 

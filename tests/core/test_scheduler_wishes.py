@@ -5,9 +5,8 @@ import random
 import pytest
 
 from discompute_lite.core.events import (
-    AttemptSucceeded, CancelAsked, DeviceReady, FailTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
+    AttemptSucceeded, DeviceReady, FailTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
 )
-from discompute_lite.core.retry import QUARANTINE_AFTER
 from discompute_lite.core.scheduler import Scheduler
 
 
@@ -108,7 +107,7 @@ def test_nothing_waits_behind_work_of_another_kind(world):
     assert started(world.submit("u", subtasks=5, function="f")) == []
 
 
-# ---- deadlines, retries, quarantine ----------------------------------------------------------------
+# ---- deadlines and retries --------------------------------------------------------------------------
 
 
 def test_a_task_fails_when_its_deadline_passes_and_says_how_far_it_was(world):
@@ -136,21 +135,6 @@ def test_an_exception_is_retried_only_as_often_as_asked(world):
     assert world.fail("t/0.2", blame="task", reason="ValueError") == [FailTask("t", "ValueError", 0)]
 
 
-def test_a_device_that_fails_again_and_again_is_in_quarantine_and_the_reason_is_told(world):
-    world.devices("bad")
-    for number in range(QUARANTINE_AFTER):
-        world.submit(f"t{number}")
-        world.fail(f"t{number}/0.1")
-        is_told = any("quarantine" in line for line in world.scheduler.story(f"t{number}"))
-        assert is_told == (number == QUARANTINE_AFTER - 1)
-        if not is_told:
-            world(CancelAsked(f"t{number}", "enough"))
-            world.wait(3.0, renew=("bad",))
-    assert world.submit("next") == []
-    assert "bad is in quarantine after 3 failures in a row, the last: failed there: its process died, for" \
-        in world.scheduler.why("next")
-
-
 # ---- why -------------------------------------------------------------------------------------------
 
 
@@ -166,12 +150,14 @@ def test_why_follows_a_subtask_through_its_life(world):
     world(LeaseRenewed("a", ("t/0.1",)))
     assert why("t", 0) == "subtask 0 runs on a (attempt 1) for 2.0 s"
     assert why("t", 1) == (
-        "subtask 1 waits: every slot of the 1 devices that may run it is taken, shared with 1 other task")
+        "subtask 1 waits: every slot of the 1 device that may run it is taken, shared with 1 other task")
     world.fail("t/0.1")
     assert why("t", 0).startswith("subtask 0 is tried again in 0.")
     assert why("t", 0).endswith("attempt 1 on a failed there: its process died")
     assert "1 rest before they are tried again" in why("t")
-    assert "a rests since an attempt failed there: its process died, for 0." in why("t", 1)
+    assert why("t", 1).startswith("subtask 1 waits: every slot")
+    world.fail("other/0.1", blame="refused", reason="low battery")
+    assert "a rests since it refused an attempt (low battery), for 0." in why("t", 1)
     world.wait(3.0, renew=("a",))
     running = next(iter(world.running))
     world.succeed(running)

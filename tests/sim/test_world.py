@@ -62,7 +62,7 @@ def test_the_story_names_who_left():
 def test_the_digest_is_the_same_on_every_python_and_for_every_hash_seed():
     """Golden: whoever changes what is decided on purpose puts the new digest here; `--story` says what changed."""
     assert played(devices=20, tasks=2, **STORMY, **FULL).digest == (
-        "6b20d7d2905cf6933a9ce2726a51a6f39cf59e4d7dd2dae0bc7c0bda0f0830c8"
+        "34f36a0a335a2f8407dbbec7b3006770db3329529910377568644d0d8edabf6f"
     )
 
 
@@ -91,6 +91,20 @@ def test_a_mixed_fleet_comes_near_the_least_possible(churn, most):
 def test_four_workers_of_which_one_may_leave_or_freeze(workload, fates, most):
     """The targets of `tools/bench.py hetero`, without a network."""
     assert median_ratio(speeds=(1.0, 2.0, 4.0, 8.0), subtasks=400, workload=workload, fates=fates) <= most
+
+
+@pytest.mark.parametrize("tasks", [1, 30])
+@pytest.mark.parametrize("broken", [(7,), (7, 3, 0)])
+@pytest.mark.parametrize("asked", [{}, FULL], ids=["plain", "full"])
+def test_broken_devices_hold_nobody_up_and_their_failures_end_no_task(asked, broken, tasks):
+    """Three of them would make poison of whatever is sent to one after the other."""
+    fates = tuple((number, "breaks", 0.0) for number in broken)
+    for seed in range(3):
+        report = played(
+            check_every=20, seed=seed, speeds=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), subtasks=150, tasks=tasks,
+            workload="equal", fates=fates, **asked
+        )
+        assert set(report.ended.values()) == {"FinishTask"} and report.ratio < 1.4
 
 
 def test_a_large_world_is_checked_now_and_then_and_small_ones_always():
@@ -128,6 +142,15 @@ def test_every_workload_has_about_the_same_work_and_the_largest_can_be_last():
         works = plan_works(Scenario(devices=200, workload=workload, mean_work_s=1.0), random.Random(3))
         assert len(works) == 2000 and 0.85 < sum(works) / 2000 < 1.15
         assert workload != "largest-last" or works[-1] == max(works)
+
+
+def test_a_device_breaks_when_it_is_said_to_and_counts_for_nothing_from_then_on():
+    plans = plan_fleet(Scenario(speeds=(1.0, 3.0), fates=((1, "breaks", 0.5),)), random.Random(1), 40.0)
+    assert plans[1].breaks_at == 5.0 and makespan_bound(plans, [4.0] * 10) == 25.0
+    device = SimDevice(plans[1])
+    assert device.take("t/0.1", 6.0, 1.0) == [("t/0.1", 3.0)] and not device.is_broken(3.0)
+    device.drop("t/0.1", 3.0)
+    assert device.take("t/1.1", 6.0, 5.0) == [("t/1.1", 5.05)] and device.is_broken(5.05)
 
 
 def test_fates_are_shared_out_as_asked():

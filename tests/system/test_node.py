@@ -203,6 +203,16 @@ def test_a_job_survives_a_worker_that_is_killed(field):
     assert victim.id[:8] in story
 
 
+def test_jobs_that_end_their_own_process_hold_up_no_other(field, posix):
+    lone = field.start("lone")
+    bad = [lone.submit("def work(part=None):\n    import ctypes; ctypes.string_at(0)") for _ in range(4)]
+    assert lone.result_of(lone.submit(SQUARES), 10.0) == ("COMPLETED", 14)
+    for task_id in bad:
+        state, message = lone.result_of(task_id, 10.0)
+        assert state == "FAILED" and f"poison: 3 attempts failed on {lone.id[:8]}; the last one failed there" in message
+        assert "signal 11" in message
+
+
 def test_a_job_survives_a_worker_that_is_stopped(field, posix):
     gate = field.folder / "gate"
     gate.mkdir()

@@ -1,0 +1,113 @@
+"""Decide whom a failed attempt is held against: its subtask, then its task on that device, and at last the device.
+
+Knows:   which tasks fail where, and which of those succeeded elsewhere.
+Refuses: to start or end anything, and to call a subtask poison; that is core/scheduler.py with core/retry.py.
+Read next: core/scheduler.py (who asks), core/pools.py (`choose` heeds it).
+
+A job that ends its own process looks just like a device that cannot hold it, and there are more such jobs than such
+devices. So a failure alone keeps nobody from a device but its own task, and of others what has failed itself before;
+and these only while another device could take the work. A device is at fault when work that failed there is then done
+elsewhere, and that for several tasks in a row.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, List, Tuple
+
+from ..model.device import short_id
+from .ledger import Ledger
+from .pools import DevicePool
+from .records import FAULTS_KEPT, AttemptRecord, DeviceRecord, ScheduledTask, SubtaskRecord, TaskFault
+from .retry import QUARANTINE_AFTER, refused_s, retry_s
+
+#: A device is suspected for as long as so many failures more would make others leave it alone.
+SUSPECTED_FOR = 2
+
+
+def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: float, roll: float) -> None:
+    """Let a task leave the device alone on which it failed, and suspect the device; for longer each time in a row."""
+    task, device = attempt.subtask.task, books.devices[attempt.device_id]
+    if not device.failures or attempt.sent_at > device.failed_at:
+        device.failures += 1
+        device.failed_at = now
+        # Longer than its own task leaves it alone: until something that has not failed yet was tried there.
+        books.suspect(device, now + retry_s(device.failures + SUSPECTED_FOR, roll))
+    fault = task.faults.get(attempt.device_id)
+    if fault is None:
+        if len(task.faults) >= FAULTS_KEPT:
+            return
+        fault = task.faults[attempt.device_id] = TaskFault()
+    fault.reason = reason
+    # Eight slots that fail at once are one piece of news.
+    if not fault.failures or attempt.sent_at > fault.since:
+        fault.failures += 1
+        fault.since = now
+        books.avoid(task, attempt.device_id, now + retry_s(fault.failures, roll))
+
+
+def forgive(books: Ledger, task: ScheduledTask, device: DeviceRecord, now: float) -> None:
+    """Hold nothing against a device any more that has just done work for a task."""
+    device.charges = device.refusals = device.failures = 0
+    books.end_suspicion(device)
+    device.cleared_at = now
+    books.wake_device(device, "rest")
+    task.faults.pop(device.device_id, None)
+    books.end_avoiding(task, device.device_id)
+
+
+def blame_device(
+    books: Ledger, subtask: SubtaskRecord, where: DeviceRecord, now: float, roll: Callable[[], float]
+) -> List[str]:
+    """Charge the devices where a subtask failed that is now done `where`; return what there is to tell.
+
+    A task charges a device once, or the pieces of one that needs what the device lacks would speak for all work.
+    """
+    told = []
+    for harm in subtask.harms.values():
+        device = books.devices.get(harm.device_id)
+        fault = subtask.task.faults.get(harm.device_id)
+        if not harm.lived_on or device is None or device is where or fault is None or fault.is_charged:
+            continue
+        if harm.sent_at >= device.cleared_at:
+            fault.is_charged = True
+            device.charges += 1
+            if device.charges >= QUARANTINE_AFTER:
+                told.append(_put_in_quarantine(books, device, fault.reason, now, roll()))
+    return told
+
+
+def _put_in_quarantine(books: Ledger, device: DeviceRecord, reason: str, now: float, roll: float) -> str:
+    rest_s = retry_s(device.charges, roll)
+    device.cleared_at, device.rest_until = now, now + rest_s
+    device.rest_reason = (
+        f"is in quarantine since the work of {device.charges} tasks in a row failed there and succeeded elsewhere"
+        f" (the last: {reason})"
+    )
+    books.quarantined[device.device_id] = device
+    books.rest_device(device, "rest", device.rest_until)
+    return f"{short_id(device.device_id)} {device.rest_reason}, for {rest_s:.1f} s"
+
+
+def freed_from_quarantine(books: Ledger, pool: DevicePool) -> List[Tuple[ScheduledTask, str]]:
+    """End quarantines where work waits that no other device could take; return what there is to tell, and to whom."""
+    told: List[Tuple[ScheduledTask, str]] = []
+    task = pool.first_waiting() if books.quarantined and len(pool.paused) == len(pool.members) else None
+    if task is None:
+        return told
+    for device in list(books.quarantined.values()):
+        if device.device_id in pool.members and not device.silent and not device.quiet:
+            books.wake_device(device, "rest")
+            line = f"{short_id(device.device_id)} is taken out of quarantine: no other device could take this now"
+            told.append((task, line))
+    return told
+
+
+def rest_refusing(books: Ledger, device: DeviceRecord, reason: str, now: float, roll: float) -> None:
+    """Give a device that refused an attempt a short rest, which nobody holds against it."""
+    device.refusals += 1
+    until = now + refused_s(device.refusals, roll)
+    if not device.resting or until > device.rest_until:
+        device.rest_until = until
+        device.rest_reason = f"rests since it refused an attempt ({reason})"
+        books.quarantined.pop(device.device_id, None)
+        books.rest_device(device, "rest", until)
