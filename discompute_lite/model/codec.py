@@ -39,23 +39,7 @@ _BYTES_TEXT = re.compile(r"([A-Za-z0-9+/_-]*)(={0,2})")
 def to_json(value: Any) -> Any:
     """Return `value` as JSON types; `bytes` stay bytes, for the encoder to place (base64 or attachment)."""
     kind: Any = type(value)
-    if kind in _PLAIN_TYPES:
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if kind is list or kind is tuple:
-        return [to_json(item) for item in value]
-    if kind is dict:
-        return {key: to_json(item) for key, item in value.items()}
-    if not dataclasses.is_dataclass(value):
-        return value
-    plain = {}
-    for name in _field_names(kind):
-        item = getattr(value, name)
-        # Ours beyond the original's fields is left out where there is nothing to say.
-        if item or name not in OMITTED_WHEN_EMPTY:
-            plain[name] = item if type(item) in _PLAIN_TYPES else to_json(item)
-    return plain
+    return value if kind in _PLAIN_TYPES else _writer_of(kind)(value)
 
 
 def from_json(kind: Type[T], raw: Any, where: str = "") -> T:
@@ -116,6 +100,30 @@ def _is_message(kind: Any) -> bool:
 @cache
 def _field_names(kind: Any) -> Tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
+
+
+@cache
+def _writer_of(kind: Any) -> Callable[[Any], Any]:
+    if issubclass(kind, Enum):
+        return lambda member: member.value
+    if kind is list or kind is tuple:
+        return lambda items: [to_json(item) for item in items] if items else []
+    if kind is dict:
+        return lambda entries: {key: to_json(item) for key, item in entries.items()} if entries else {}
+    if not _is_message(kind):
+        return lambda value: value
+    # Ours beyond the original's fields is left out where there is nothing to say.
+    names = [(name, name in OMITTED_WHEN_EMPTY) for name in _field_names(kind)]
+
+    def write(message: Any) -> Dict[str, Any]:
+        plain = {}
+        for name, is_optional in names:
+            item = getattr(message, name)
+            if item or not is_optional:
+                plain[name] = item if type(item) in _PLAIN_TYPES else to_json(item)
+        return plain
+
+    return write
 
 
 def _refuse(where: str, wanted: str, raw: Any) -> InvalidParams:

@@ -33,8 +33,8 @@ class Deadlines:
 
     def cancel(self, key: Hashable) -> None:
         """Forget `key`; unknown keys are fine."""
-        self._alive.pop(key, None)
-        self._rebuild_when_mostly_dead()
+        if self._alive.pop(key, None) is not None:
+            self._rebuild_when_mostly_dead()
 
     def when(self, key: Hashable) -> Optional[float]:
         """Return when `key` is due, or None."""
@@ -43,7 +43,8 @@ class Deadlines:
 
     def next(self) -> Optional[float]:
         """Return when the earliest key is due, or None."""
-        self._drop_dead()
+        if self._heap:
+            self._drop_dead()
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> List[Any]:

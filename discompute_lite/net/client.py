@@ -52,15 +52,19 @@ class Client:
         """Return the result of one call; raise what the node answered, or `LinkError`."""
         wait_s = self._timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + wait_s
-        self._limit_receiving(wait_s)
+        if wait_s != self._receive_limit_s:
+            self._limit_receiving(wait_s)
         # An answer to an earlier call that was given up (Ctrl-C) must not be taken for this one's.
         this_call = object()
         self._rpc.call(method, params, now=0.0, context=this_call)
         self._send()
+        event = None
         while True:
+            if event is None:
+                self._receive()
             event = self._rpc.next_event(0.0)
             if event is None:
-                self._receive(deadline)
+                self._check_patience(deadline)
             elif isinstance(event, AnswerReceived):
                 if event.context is not this_call:
                     continue
@@ -85,8 +89,6 @@ class Client:
 
     def _limit_receiving(self, wait_s: float) -> None:
         """Let the kernel end a `recv` or `send` after `wait_s`: a Python time-out costs two more system calls."""
-        if wait_s == self._receive_limit_s:
-            return
         self._receive_limit_s = wait_s
         if sys.platform == "win32":
             limit = struct.pack("@L", max(1, int(wait_s * 1000)))
@@ -105,7 +107,7 @@ class Client:
         except OSError as error:
             raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
 
-    def _receive(self, deadline: float) -> None:
+    def _receive(self) -> None:
         direct = self._rpc.direct_buffer()
         try:
             if direct is not None:
@@ -123,7 +125,9 @@ class Client:
             raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
         if not count:
             raise LinkClosed(f"{self.address} closed the connection; look at what that node printed")
-        if time.monotonic() > deadline and self._rpc.is_between_messages is False:
+
+    def _check_patience(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
             self.close()
             raise CallTimeout(f"{self.address} answers too slowly; try again, or allow more time")
 

@@ -57,9 +57,8 @@ class Loop:
         self._wake_sender: socket.socket
         self._make_wakes()
 
-    def now(self) -> float:
-        """Return monotonic seconds."""
-        return time.monotonic()
+    #: now() -> monotonic seconds.
+    now = staticmethod(time.monotonic)
 
     def call_at(self, when: float, callback: Callback, *arguments: Any) -> Timer:
         """Call back at `when` (monotonic seconds), on the loop's thread."""
@@ -140,7 +139,7 @@ class Loop:
                 self.call_now(on_readable)
             if mask & selectors.EVENT_WRITE and on_writable is not None:
                 self.call_now(on_writable)
-        if due_at is not None:
+        if due_at is not None and time.monotonic() >= due_at:
             for timer in self._deadlines.pop_due(time.monotonic()):
                 # One that was due at the same time may have cancelled it.
                 if not timer.is_cancelled:

@@ -164,7 +164,7 @@ class Connection:
 
     def _readable(self) -> None:
         budget, reads = TURN_BYTES, TURN_READS
-        while budget > 0 and reads > 0 and self._wants_data():
+        while budget > 0 and reads > 0:
             direct = self.rpc.direct_buffer() if self.rpc is not None else None
             try:
                 if direct is not None:
@@ -187,21 +187,20 @@ class Connection:
                 self.rpc.direct_filled(count)
             self._received(data)
             # A short read has emptied the socket: asking again would only cost a system call.
-            if direct is None and count < READ_BYTES:
+            if (direct is None and count < READ_BYTES) or not self._wants_data():
                 return
 
     def _received(self, data: Buffer) -> None:
-        if not self._is_over():
+        session = self.rpc or self.http
+        if session is None:
             self._last_active = self._loop.now()
-        if self.rpc is None and self.http is None:
             self._choose_by(bytes(data))
             if self.rpc is None and self.http is None:
                 return
-        elif self.rpc is not None:
-            if data:
-                self.rpc.receive_data(data)
-        elif self.http is not None:
-            self.http.receive_data(data)
+        else:
+            if not session.is_closing:
+                self._last_active = self._loop.now()
+            session.receive_data(data)
         self._process()
 
     def _choose_by(self, data: bytes) -> None:
@@ -263,13 +262,13 @@ class Connection:
             self._process_rpc(self.rpc)
         elif self.http is not None:
             for request in self.http.events():
-                self._message_came()
+                self._had_message, self._message_due = True, None
                 self._loop.call_now(self._receiver.request_received, self, request)
         self._is_processing = False
         self.flush()
 
     def _process_rpc(self, session: RpcSession) -> None:
-        now = self._loop.now()
+        now, call_now, receiver = self._loop.now(), self._loop.call_now, self._receiver
         while not self.is_closed:
             if session.outgoing_bytes > ANSWER_BYTES:
                 self._send(session.data_to_send())
@@ -279,18 +278,14 @@ class Connection:
             event = session.next_event(now)
             if event is None:
                 break
-            if isinstance(event, ProtocolBroken):
-                logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
-                continue
-            self._message_came()
             if isinstance(event, CallReceived):
-                self._loop.call_now(self._receiver.call_received, self, event)
+                self._had_message, self._message_due = True, None
+                call_now(receiver.call_received, self, event)
+            elif isinstance(event, ProtocolBroken):
+                logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
             else:
-                self._loop.call_now(event.context, event.result, event.error)
-
-    def _message_came(self) -> None:
-        self._had_message = True
-        self._message_due = None
+                self._had_message, self._message_due = True, None
+                call_now(event.context, event.result, event.error)
 
     def _end_of_stream(self) -> None:
         session = self.rpc or self.http
@@ -311,12 +306,12 @@ class Connection:
 
     def _close_if_over(self) -> bool:
         session = self.rpc or self.http
-        if self._outbox.waiting_bytes or session is None:
+        if session is None or self._outbox.waiting_bytes or not (session.is_closing or self._is_half_closed):
             return False
         if session.is_closing:
             self._linger("the conversation is over")
             return True
-        if self._is_half_closed and session.is_idle:
+        if session.is_idle:
             self.close("the other side closed it")
         return self.is_closed
 
@@ -364,9 +359,12 @@ class Connection:
 
     def _set_wake(self) -> None:
         due = self.rpc.next_deadline() if self.rpc is not None else None
-        for other in (self._message_due, self._idle_due()):
-            if other is not None and (due is None or other < due):
-                due = other
+        if self._message_due is not None and (due is None or self._message_due < due):
+            due = self._message_due
+        # Being idle is never due before it was: where a wake-up is set, it is early enough for that, but at the end.
+        idle_due = self._idle_due() if self._wake_at is None or self._is_over() else None
+        if idle_due is not None and (due is None or idle_due < due):
+            due = idle_due
         if due is not None and (self._wake_at is None or due < self._wake_at):
             if self._wake_timer is not None:
                 self._wake_timer.cancel()

@@ -7,7 +7,7 @@ Read next: roles/discovery.py.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 from ..core.events import HeartbeatHeard, HeartbeatMissed, RoundTripMeasured
 from ..model.codec import from_json, to_json
@@ -30,8 +30,8 @@ BEAT_OVERDUE_S = 1.0
 BEACONS_MISSED = 3
 
 
-#: What a heartbeat is answered that came too soon for news: nothing has changed, nothing runs.
-QUIET_ANSWER = HeartbeatAnswer(success=True)
+#: What a heartbeat is answered that came too soon for news: nothing has changed, nothing runs. As JSON, once for all.
+QUIET_ANSWER: Dict[str, Any] = to_json(HeartbeatAnswer(success=True))
 
 
 class Heartbeats:
@@ -94,11 +94,11 @@ class Heartbeats:
     def received(
         self, link: LinkPort, device_id: str, capabilities: Optional[DeviceCapabilities], status: DeviceStatus,
         metrics: Optional[ComputeMetrics],
-    ) -> HeartbeatAnswer:
-        """Take a heartbeat; answer with what changed since this caller was last told."""
+    ) -> Union[HeartbeatAnswer, Dict[str, Any]]:
+        """Take a heartbeat; answer with what changed since this caller was last told, as a message or as JSON."""
         peer = link.peer
-        device_id = peer.node_id or device_id
-        known = self._discovery.registry.get(device_id)
+        device_id, registry = peer.node_id or device_id, self._discovery.registry
+        known = registry.get(device_id)
         if known is None or (known.linked and not peer.node_id):
             # Unknown; or somebody without a Hello speaks for a device that speaks for itself.
             return HeartbeatAnswer(success=False)
@@ -109,7 +109,7 @@ class Heartbeats:
             feels = status if status is not DeviceStatus.UNKNOWN else None
             told = bounded_capabilities(capabilities) if capabilities is not None else None
             self._discovery.apply(HeartbeatHeard(device_id, feels, metrics, told))
-        elif peer.told_version == self._discovery.registry.version and not self._node.worker.running:
+        elif peer.told_version == registry.version and not self._node.worker.running:
             # No news from them, none for them.
             return QUIET_ANSWER
         # Only who showed the token has attempts here; a name alone is easily given.

@@ -19,7 +19,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
 from ..model.limits import KIB, Limits
-from .strict_json import encode_line, make_encoder, parse_strict
+from .strict_json import MessageParser, encode_line, make_encoder
 
 #: What carries bytes without saying who owns them.
 Buffer = Union[bytes, bytearray, memoryview]
@@ -31,6 +31,7 @@ DIRECT_BYTES = 64 * KIB
 INLINE_BYTES = 1 * KIB
 #: What a blank line may hold, and what ends the search for one.
 _BLANKS = b" \t\r"
+_BRACE = ord("{")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 
@@ -55,6 +56,7 @@ class MessageDecoder:
         self._limits = limits
         self._admit = admit
         self._allocate = allocate
+        self._parse = MessageParser(limits.json_depth).parse
         self._data = bytearray()
         #: The one whole line that came, with its newline, while `_data` is empty: most messages come so.
         self._line = b""
@@ -78,21 +80,29 @@ class MessageDecoder:
         if self._line:
             self._data += self._line
             self._line = b""
-        elif self.is_between_messages and type(data) is bytes and data.find(b"\n") == len(data) - 1 >= 0:
+        elif not self._data and type(data) is bytes and data.find(b"\n") == len(data) - 1 and self.is_between_messages:
             self._line = data
             return
         self._data += data
 
     def next_message(self) -> Optional[Message]:
         """Return the next whole message, or None until more bytes come; raise `ProtocolError`."""
+        line = self._line
+        if line and line[0] == _BRACE and len(line) <= self._limits.line_bytes:
+            # The hot path: one read brought one message, and it has no attachments.
+            self._line = b""
+            value = self._parse(line)
+            if "attachments" not in value:
+                return value, []
+            self._begin(value)
         while self._value is None:
             if not self._data and not self._line:
                 return None
-            line = self._next_line()
-            if line is None:
+            found = self._next_line()
+            if found is None:
                 return None
-            if line:
-                self._begin(parse_strict(line, self._limits.json_depth))
+            if found:
+                self._begin(self._parse(found))
             else:
                 self._skip_blank_lines()
         self._fill()
@@ -119,11 +129,8 @@ class MessageDecoder:
         del self._data[: self._data.rfind(b"\n", 0, start) + 1]
 
     def _next_line(self) -> Optional[bytes]:
-        if self._line and len(self._line) <= self._limits.line_bytes:
-            line, self._line = self._line[:-1], b""
-            return line.rstrip(b"\r") if line.strip(_BLANKS) else b""
         if self._line:
-            self.receive_data(b"")
+            self._data, self._line = bytearray(self._line), b""
         if self._unwanted:
             count = min(self._unwanted, len(self._data))
             del self._data[:count]
@@ -197,6 +204,16 @@ def encode_message(value: Any, inline_bytes: int = INLINE_BYTES) -> List[Buffer]
     attachment is copied. `value` gets its `attachments` member here and must not have one. A batch has
     no attachments: all its bytes are text.
     """
+    try:
+        # Most messages hold no bytes, and an encoder built once is a third faster.
+        return [encode_line(value)]
+    except TypeError:
+        return _encode_with_bytes(value, inline_bytes)
+    except (ValueError, RecursionError) as error:
+        raise _unsendable(error) from None
+
+
+def _encode_with_bytes(value: Any, inline_bytes: int) -> List[Buffer]:
     attachments: List[Buffer] = []
     all_inline = isinstance(value, list)
 
@@ -210,16 +227,16 @@ def encode_message(value: Any, inline_bytes: int = INLINE_BYTES) -> List[Buffer]
         raise TypeError(f"{type(item).__name__} is not JSON")
 
     try:
-        try:
-            # Most messages hold no bytes, and an encoder built once is a third faster.
-            return [encode_line(value) + b"\n"]
-        except TypeError:
-            line = make_encoder(place)(value)
+        line = make_encoder(place)(value)
         if attachments:
             line = line[:-1] + ',"attachments":[' + ",".join(str(len(item)) for item in attachments) + "]}"
-        return [line.encode("utf-8") + b"\n", *attachments]
+        return [(line + "\n").encode("utf-8"), *attachments]
     except (TypeError, ValueError, RecursionError) as error:
-        raise LocalProtocolError(f"this message cannot be sent: {error}") from None
+        raise _unsendable(error) from None
+
+
+def _unsendable(error: Exception) -> LocalProtocolError:
+    return LocalProtocolError(f"this message cannot be sent: {error}")
 
 
 def b2a_text(data: Buffer) -> str:

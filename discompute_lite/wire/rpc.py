@@ -145,15 +145,18 @@ class RpcSession:
     def next_event(self, now: float) -> Optional[RpcEvent]:
         """Return the next thing that happened, or None until more comes."""
         while not self._events:
-            if self.is_closing or self.is_held:
+            if self.is_closing or self._unanswered >= self._limits.calls_in_flight:
                 return None
             try:
                 message = self._decoder.next_message()
                 if message is None:
                     return None
-                self._take(message[0], message[1], now)
+                event = self._take(message[0], message[1], now)
             except DiscomputeError as error:
                 self._break_off(error)
+            else:
+                if event is not None:
+                    return event
         return self._events.popleft()
 
     @property
@@ -241,7 +244,9 @@ class RpcSession:
         # The line ends with a newline that does not count, and stands before the attachments.
         if len(pieces[0]) - 1 > self._line_limit:
             raise LocalProtocolError(f"a line of ours would pass {limits.line_bytes} bytes; send large values as bytes")
-        if len(pieces) - 1 > limits.attachments or (pieces[1:] and sum(map(len, pieces[1:])) > limits.message_bytes):
+        if len(pieces) == 1:
+            return pieces
+        if len(pieces) - 1 > limits.attachments or sum(map(len, pieces[1:])) > limits.message_bytes:
             raise LocalProtocolError(
                 f"a message of ours would pass {limits.attachments} attachments or {limits.message_bytes} bytes;"
                 " send it in parts"
@@ -253,7 +258,8 @@ class RpcSession:
 
     def _put_pieces(self, pieces: List[Buffer]) -> None:
         self._outgoing += pieces
-        self.outgoing_bytes += sum(map(len, pieces))
+        for piece in pieces:
+            self.outgoing_bytes += len(piece)
 
     def _admit(self, value: Dict[str, Any]) -> bool:
         """Say whether a message is worth memory for its attachments; refuse what is no message, or not allowed."""
@@ -270,19 +276,19 @@ class RpcSession:
     def _is_awaited(self, number: Any) -> bool:
         return type(number) is int and number in self._waiting
 
-    def _take(self, value: Any, attachments: List[Buffer], now: float) -> None:
+    def _take(self, value: Any, attachments: List[Buffer], now: float) -> Optional[RpcEvent]:
+        """Take one message and return its event; None for what has none, and for a batch, whose events wait."""
         if isinstance(value, dict):
             if attachments:
                 value = join_attachments(value, attachments)
-            if is_rpc_answer(value):
-                self._take_answer(value)
-            else:
-                check_rpc_call(value)
-                self._take_call(CallReceived(self, value, None), now)
-        elif isinstance(value, list) and value:
+            if "method" not in value and is_rpc_answer(value):
+                return self._take_answer(value)
+            check_rpc_call(value)
+            return self._take_call(CallReceived(self, value, None), now)
+        if isinstance(value, list) and value:
             self._take_batch(value, now)
-        else:
-            raise InvalidRequest("a message is a JSON-RPC 2.0 object or a non-empty array of them")
+            return None
+        raise InvalidRequest("a message is a JSON-RPC 2.0 object or a non-empty array of them")
 
     def _take_batch(self, entries: List[Any], now: float) -> None:
         if len(entries) > self._limits.batch_calls:
@@ -292,7 +298,9 @@ class RpcSession:
         batch = _Batch()
         for entry in entries:
             if is_rpc_answer(entry):
-                self._take_answer(entry)
+                answer = self._take_answer(entry)
+                if answer is not None:
+                    self._events.append(answer)
                 continue
             try:
                 check_rpc_call(entry)
@@ -306,26 +314,27 @@ class RpcSession:
         for refusal in refusals:
             self._add_to_batch(refusal, batch)
         for call in calls:
-            self._take_call(call, now)
+            self._events.append(self._take_call(call, now))
 
-    def _take_call(self, call: CallReceived, now: float) -> None:
+    def _take_call(self, call: CallReceived, now: float) -> CallReceived:
         if call.wants_answer:
             self._unanswered += 1
             if call.timeout_s is not None:
                 self._deadlines.set(call, now + max(0.0, call.timeout_s))
-        self._events.append(call)
+        return call
 
-    def _take_answer(self, message: Dict[str, Any]) -> None:
+    def _take_answer(self, message: Dict[str, Any]) -> Optional[RpcEvent]:
         error = rpc_error(message) if "error" in message else None
         number: Any = message.get("id")
-        if self._is_awaited(number):
+        if type(number) is int and number in self._waiting:
             self._deadlines.cancel(number)
-            self._events.append(AnswerReceived(self._waiting.pop(number), message.get("result"), error))
-        elif number is None and error is not None:
+            return AnswerReceived(self._waiting.pop(number), message.get("result"), error)
+        if number is None and error is not None:
             # They could not read something of ours, and closing is theirs to explain: an error is never answered.
             self.is_closing = True
-            self._events.append(ProtocolBroken(error))
-        # Else it is late: its call has been given up.
+            return ProtocolBroken(error)
+        # It is late: its call has been given up.
+        return None
 
     def _finish_call(self, call: CallReceived, message: Dict[str, Any], batch: Optional[_Batch]) -> None:
         if call.is_answered or not call.wants_answer:
@@ -333,19 +342,21 @@ class RpcSession:
         call.is_answered = True
         self._unanswered -= 1
         self.answers_made += 1
-        self._deadlines.cancel(call)
-        if batch is None:
-            self._put_answer(message)
-        else:
+        if call.timeout_s is not None:
+            self._deadlines.cancel(call)
+        if batch is not None:
             self._add_to_batch(message, batch)
+        else:
+            self._put_answer(message)
         if self._on_answer is not None:
             self._on_answer()
 
     def _put_answer(self, message: Any) -> None:
         try:
-            self._put(message)
+            pieces = self._encode(message)
         except LocalProtocolError as error:
-            self._put_pieces(encode_message(rpc_refusal(rpc_id(message), InternalError(error.message))))
+            pieces = encode_message(rpc_refusal(rpc_id(message), InternalError(error.message)))
+        self._put_pieces(pieces)
 
     def _add_to_batch(self, message: Dict[str, Any], batch: _Batch) -> None:
         batch.answers.append(message)

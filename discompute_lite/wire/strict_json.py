@@ -26,7 +26,7 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 def parse_strict(data: bytes, depth_limit: int = 64) -> Any:
     """Return the JSON value in `data`; raise `ParseError` for anything but strict JSON."""
     try:
-        value = _DECODE(data.decode("utf-8"))
+        value = _DECODER.decode(data.decode("utf-8"))
     except ParseError:
         raise
     except UnicodeDecodeError:
@@ -38,29 +38,77 @@ def parse_strict(data: bytes, depth_limit: int = 64) -> Any:
     # As many openings as levels are needed to pass the limit, so most messages need no second look.
     if data.count(b"{") + data.count(b"[") > depth_limit:
         _check_depth(value, depth_limit)
-    if _SURROGATE_ESCAPE.search(data):
+    if b"\\" in data and _SURROGATE_ESCAPE.search(data):
         _check_surrogates(value)
     return value
+
+
+class MessageParser:
+    """Parse one message after the other as `parse_strict` does, most of them at four fifths of its cost.
+
+    What this cannot vouch for goes through `parse_strict`, which also knows what to say: a wrong message, one with
+    more colons than keys (a colon in a text, or a key twice), one that may be nested too deeply.
+    """
+
+    def __init__(self, depth_limit: int = 64) -> None:
+        self._depth_limit = depth_limit
+        #: Keys and objects of the message being parsed.
+        self._keys = self._objects = 0
+        self._decode = json.JSONDecoder(
+            object_hook=self._count, parse_int=_strict_int, parse_float=_strict_float, parse_constant=_strict_constant
+        ).raw_decode
+
+    def parse(self, data: bytes) -> Any:
+        """Return the JSON value in `data`, a line with or without its end; raise `ParseError`."""
+        self._keys = self._objects = 0
+        try:
+            text = data.decode("utf-8")
+            value, end = self._decode(text)
+        except (ValueError, RecursionError, ParseError):
+            return parse_strict(data, self._depth_limit)
+        lists = data.count(b"[") if b"[" in data else 0
+        if (
+            # There are as many colons as pairs, or more; there are as many pairs as keys that came out, or more.
+            data.count(b":") != self._keys or b"\\" in data or self._objects + lists > self._depth_limit
+            or (end != len(text) and text[end:] != "\n")
+        ):
+            return parse_strict(data, self._depth_limit)
+        return value
+
+    def _count(self, found: Dict[str, Any]) -> Dict[str, Any]:
+        self._keys += len(found)
+        self._objects += 1
+        return found
 
 
 def encode_json(value: Any) -> bytes:
     """Return `value` as compact UTF-8 JSON; raise `LocalProtocolError` for what JSON cannot say."""
     try:
-        return encode_line(value)
+        return _ENCODE(value).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"this value cannot be sent as JSON: {error}") from None
 
 
 def encode_line(value: Any) -> bytes:
-    """Return `value` as compact UTF-8 JSON; raise TypeError, ValueError or RecursionError as `json` does."""
-    return _ENCODE(value).encode("utf-8")
+    """Return `value` as a line of compact UTF-8 JSON; raise TypeError, ValueError or RecursionError as `json` does."""
+    return (_ENCODE(value) + "\n").encode("utf-8")
 
 
 def make_encoder(default: Callable[[Any], Any]) -> Callable[[Any], str]:
     """Return an encoder that asks `default` for the JSON form of values that JSON does not have."""
-    return json.JSONEncoder(
+    encoder = json.JSONEncoder(
         ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False, default=default
-    ).encode
+    )
+    # `encode` builds the C encoder anew for each value, which costs as much as a small message itself.
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    encode = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+def _no_json(value: Any) -> Any:
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _unique_pairs(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
@@ -92,10 +140,10 @@ def _strict_constant(text: str) -> Any:
     raise ParseError(f"{text} is not JSON; send null or a string")
 
 
-_DECODE = json.JSONDecoder(
+_DECODER = json.JSONDecoder(
     object_pairs_hook=_unique_pairs, parse_int=_strict_int, parse_float=_strict_float, parse_constant=_strict_constant
-).decode
-_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+)
+_ENCODE = make_encoder(_no_json)
 
 
 def _children(value: Any) -> Optional[List[Any]]:
