@@ -28,7 +28,7 @@ from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
-from .host.store import StateFolder, default_state_folders, open_state
+from .host.store import StateFolder, default_state_folders, instance_folders, open_state
 from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts
 from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
@@ -48,12 +48,8 @@ GOODBYE_S = 0.15
 MEASURE_AFTER_S = 6.0
 #: Seconds between two looks at the interfaces for our own address.
 OWN_HOST_EVERY_S = 15.0
-#: Nodes of one folder that are looked for by commands.
-INSTANCES = 9
 #: Ports of this machine where further nodes may listen: the default one and its fallbacks.
 NEIGHBOUR_PORTS = 20
-#: Settings of `bind` that hear 127.0.0.1 as well, and name no address to be called under.
-ANY_ADDRESS = ("all", "0.0.0.0")
 
 Tell = Callable[[str, str], None]
 
@@ -76,8 +72,7 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         root = open_state_folder(settings, Probe())
     except StateError:
         return None
-    paths = [root.path] + [os.path.join(root.path, str(number)) for number in range(2, INSTANCES + 1)]
-    for path in paths if root.path else []:
+    for path in instance_folders(root.path) if root.path else []:
         # A token that others could have read raises: the person has to know, whatever command was typed.
         running = StateFolder(path).running_node() if os.path.isdir(path) else None
         if running is not None:
@@ -103,7 +98,11 @@ def relaunch_command(entry: str, *, is_isolated: bool = True) -> List[str]:
 
 
 def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
-    """Detect, and with `with_bench` measure, this device; changes nothing but the stored measurement."""
+    """Detect, and with `with_bench` measure, this device.
+
+    Makes the state folder where there is none, but no identity; a new measurement is stored there. Raises
+    `SettingsError` and `StateError`, the latter also where the measurement fails.
+    """
     probe = Probe()
     report = None
     if with_bench:
@@ -210,7 +209,7 @@ class LocalNode:
     def own_host(self) -> str:
         """Return the address under which other machines may call this one, IPv6 in brackets."""
         bind = self.settings.bind
-        if bind not in ANY_ADDRESS:
+        if bind != "all":
             return f"[{bind}]" if ":" in bind else bind
         host, until = self._own_host
         if not host or time.monotonic() >= until:
@@ -228,7 +227,7 @@ class LocalNode:
         port = self._sockets[0].getsockname()[1]
         if settings.port and port != settings.port:
             self._tell("note", f"port {settings.port} is taken; listening on {port} instead")
-        if settings.bind not in (*ANY_ADDRESS, "127.0.0.1"):
+        if settings.bind not in ("all", "127.0.0.1"):
             # Local commands call 127.0.0.1, which a socket bound to one other address does not hear.
             self._sockets.append(open_listening_socket("127.0.0.1", port, True))
             control_port = self._sockets[1].getsockname()[1]

@@ -27,8 +27,9 @@ from .reach import Reach, choose_device
 NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
 #: Seconds between two pictures of `list --watch`.
 WATCH_S = 2.0
-#: Seconds that `send` looks for a device that is not known yet: with a node that has just started, with one that runs.
-SEND_LOOK_S, SEND_LOOK_AGAIN_S = 5.0, 1.0
+#: Seconds that `send` looks for a device that is not known yet: with a node that has just started, so that each
+#: other one's regular beacon comes once (2.5 s, and a fifth more); with one that runs.
+SEND_LOOK_S, SEND_LOOK_AGAIN_S = 3.2, 1.0
 EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
 
 
@@ -85,7 +86,7 @@ def _say_ready(console: Console, local: LocalNode) -> None:
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
-    capabilities, bind = device.capabilities, local.settings.bind
+    capabilities, bind, announce = device.capabilities, local.settings.bind, local.settings.announce
     what = [item for item in (local.hardware.model or device.type, capabilities.chip) if item]
     facts = [
         ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", device.address),
@@ -93,6 +94,8 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
         ("State:", "alone: lists devices, takes messages, runs nobody's code but yours"),
     ]
+    if announce != "open":
+        return [*facts, ("Join it:", f"others cannot: it does not show itself to them (--announce {announce})")]
     if is_this_machine_only(bind):
         return [*facts, ("Join it:", f"only from this machine (--bind {bind})")]
     return [
@@ -127,7 +130,7 @@ def info_command(context: Context) -> int:
     "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C"),
     argument(
         "--wait", type=wait_seconds(), metavar="S",
-        help="seconds to look around first (default 1.5 where no node runs here, else 0)",
+        help="seconds to look around first (default: at most 1.5 where no node runs here, else 0)",
     ),
 )
 def list_command(context: Context) -> int:
@@ -165,6 +168,9 @@ def send_command(context: Context) -> int:
         params["from_device_id"] = reach.devices()[0].id
         try:
             device = _find_device(reach, wanted)
+            if reach.local is not None and device.id == params["from_device_id"]:
+                # The node that was started for this command shows nothing to anybody.
+                raise Unavailable(f"{wanted} is this device, and no node runs here; run: {program_name()} start")
             answer = reach.call("SendMessage", {**params, "to_device_id": device.id})
             name = device.name
         except NotFound:
@@ -191,10 +197,9 @@ def _find_device(reach: Reach, wanted: str) -> Device:
             return "several" in error.message
 
     if looks_like_address(wanted):
-        wait_s = 0.0  # Called directly where it is not known.
-    else:
-        wait_s = SEND_LOOK_S if reach.local is not None else SEND_LOOK_AGAIN_S
-    return choose_device(reach.look_around(wait_s, is_known), wanted)
+        return choose_device(reach.devices(), wanted)  # Called directly where it is not known.
+    at_most_s = SEND_LOOK_S if reach.local is not None else SEND_LOOK_AGAIN_S
+    return choose_device(reach.look_around(None, is_known, at_most_s=at_most_s), wanted)
 
 
 @command("config", argument("--show", action="store_true", help="show every setting (the default)"), JSON_FLAG)

@@ -8,6 +8,7 @@ Read next: faces/node_commands.py.
 from __future__ import annotations
 
 import time
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Callable, List, Optional, Type
 
@@ -16,10 +17,12 @@ from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound
 from ..model.settings import Settings
 from ..net.client import Client
-from ..run import LocalNode, find_running_node
+from ..run import LocalNode, find_running_node, is_this_machine_only
 
 #: Seconds that a node started for one command looks for others before its first answer.
 LOOK_AROUND_S = 1.5
+#: Seconds in which whoever runs on this machine has answered a beacon, wherever it listens: the second is out by then.
+ANSWERED_HERE_S = 0.5
 POLL_S = 0.05
 #: Seconds that a node started for one command may take to end; its thread does not hold up the program beyond.
 STOP_OWN_S = 5.0
@@ -37,6 +40,7 @@ class Reach:
                 self.local = LocalNode(settings)
                 self.local.start()
                 self._thread = self.local.run_in_thread()
+                self._began = time.monotonic()
                 running = self.local.control_port, self.local.node.identity.token
             port, token = running
             self.client = Client(f"127.0.0.1:{port}", token=token)
@@ -63,20 +67,41 @@ class Reach:
         return [from_json(Device, item, "device") for item in answer["devices"]]
 
     def look_around(
-        self, wait_s: Optional[float], is_enough: Callable[[List[Device]], bool] = lambda devices: False
+        self, wait_s: Optional[float], is_enough: Callable[[List[Device]], bool] = lambda devices: False, *,
+        at_most_s: Optional[float] = None,
     ) -> List[Device]:
         """Return the devices after giving a node that has just started time to meet them.
 
-        Ends early when `is_enough(devices)`; a node that runs already has met them.
+        It looks for `wait_s`; or, where that is None, until nobody else can be expected, for `at_most_s`, of which the
+        default is none with a node that ran already: it has met them. Ends early when `is_enough(devices)`.
         """
-        if wait_s is None:
-            wait_s = LOOK_AROUND_S if self.local is not None else 0.0
-        deadline = time.monotonic() + wait_s
+        if at_most_s is None:
+            at_most_s = LOOK_AROUND_S if self.local is not None else 0.0
+        deadline = time.monotonic() + (at_most_s if wait_s is None else wait_s)
         while True:
+            # Known before the devices are asked for: who came in between is among them.
+            is_over = time.monotonic() >= deadline or (wait_s is None and self._is_settled())
             devices = self.devices()
-            if is_enough(devices) or time.monotonic() >= deadline:
+            if is_over or is_enough(devices):
                 return devices
             time.sleep(POLL_S)
+
+    def _is_settled(self) -> bool:
+        """Whether everybody whom a node started here can meet has answered or refused: known on loopback only."""
+        if self.local is None or not is_this_machine_only(self.local.settings.bind):
+            return False
+        return time.monotonic() >= self._began + ANSWERED_HERE_S and not self._is_asking()
+
+    def _is_asking(self) -> bool:
+        """Ask the node's own thread, to which all of it belongs."""
+        assert self.local is not None
+        node = self.local.node
+        answer: SimpleQueue[bool] = SimpleQueue()
+        self.local.loop.post(lambda: answer.put(node.discovery.is_asking()))
+        try:
+            return answer.get(timeout=LOOK_AROUND_S)
+        except Empty:
+            return False  # It ended meanwhile; the next call says so.
 
     def _stop_own(self) -> None:
         if self._thread is not None:

@@ -68,7 +68,7 @@ def submit_command(context: Context) -> int:
             # Only who shares a token is given work; there is nobody to wait for.
             context.console.note("alone: only this machine works on it")
         try:
-            _submit(reach, task, arguments)
+            _submit(reach, context.console, task, arguments)
             if arguments.detach:
                 if context.console.is_json:
                     context.console.json({"task_id": task_id})
@@ -83,12 +83,17 @@ def submit_command(context: Context) -> int:
     return 0
 
 
-def _submit(reach: Reach, task: Dict[str, Any], arguments: Any) -> None:
+def _submit(reach: Reach, console: Console, task: Dict[str, Any], arguments: Any) -> None:
     answer = reach.call(
         "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
         timeout_s=SPLIT_S,
     )
     if not answer.get("success"):
+        # Why is known already; what split printed before is not.
+        result = reach.call("GetTaskResult", {"task_id": task["task_id"]})
+        if result.get("success"):
+            _show_printed(console, result)
+            _show_no_value(console, task["task_id"], result)
         raise TaskRejected(_with_place(answer.get("message", "the task was refused")))
 
 
@@ -149,26 +154,25 @@ def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
 
 def _follow(reach: Reach, console: Console, task_id: str) -> Any:
     """Show progress until the task is over; return its value, or raise what ended it."""
-    next_index, idle_looks = 0, 0
+    next_index, next_printed, idle_looks = 0, 0, 0
     while True:
-        answer = reach.call(
-            "GetTaskResult", {"task_id": task_id, "from_index": next_index, "wait_s": NEWS_S}, timeout_s=60.0
-        )
+        answer = reach.call("GetTaskResult", {
+            "task_id": task_id, "from_index": next_index, "from_printed": next_printed, "wait_s": NEWS_S,
+        }, timeout_s=60.0)
         if not answer.get("success"):
             raise NotFound(answer.get("message", "the task is not known"))
-        for part in answer["parts"]:
-            _show_output(console, from_json(SubTask, part))
-        next_index = answer["next_index"]
-        state = answer["state"]
-        if answer["parts"] and state not in (TaskState.PENDING.value, TaskState.RUNNING.value):
+        has_printed = _show_printed(console, answer)
+        next_index, next_printed, state = answer["next_index"], answer["next_printed"], answer["state"]
+        if has_printed and state not in (TaskState.PENDING.value, TaskState.RUNNING.value):
             continue  # They come in pages; what was printed is shown to the end.
         if state == TaskState.COMPLETED.value:
             console.end_progress()
             return load_value(from_json(bytes, answer["result_data"]))
-        if state == TaskState.FAILED.value:
-            raise TaskFailed(_with_place(answer["message"]))
-        if state == TaskState.CANCELLED.value:
-            raise TaskCancelled(answer["message"])
+        if state in (TaskState.FAILED.value, TaskState.CANCELLED.value):
+            _show_no_value(console, task_id, answer)
+            if state == TaskState.FAILED.value:
+                raise TaskFailed(_with_place(answer["message"]))
+            raise TaskCancelled(f"{answer['message']}; submit it again to have its result")
         status = reach.call("GetTaskStatus", {"task_id": task_id})
         devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
         console.progress(status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work")
@@ -186,9 +190,17 @@ def _with_place(message: str) -> str:
     return f"{first.rstrip('.')}{where}; mend the job and submit it again" + (f"\n{rest}" if rest else "")
 
 
-def _show_output(console: Console, part: SubTask) -> None:
-    for line in str(part.lite.get("output", "")).splitlines():
-        console.note(f"[{short_id(part.assigned_device_id)}] {printable(line)}")
+def _show_printed(console: Console, answer: Dict[str, Any]) -> bool:
+    """Show what one page of a task's results says of what was printed; return whether there may be a further page."""
+    parts = [from_json(SubTask, part) for part in answer["parts"]]
+    printed = [(part.assigned_device_id, str(part.lite.get("output", ""))) for part in parts]
+    for entry in answer["printed"]:
+        # In the order of the phases: split, parts that succeeded, attempts that did not, merge.
+        printed.insert(0 if entry["phase"] == "split" else len(printed), (entry["device_id"], entry["text"]))
+    for device_id, text in printed:
+        for line in text.splitlines():
+            console.note(f"[{short_id(device_id)}] {printable(line)}")
+    return bool(printed)
 
 
 def _show_value(console: Console, task_id: str, value: Any) -> None:
@@ -197,6 +209,12 @@ def _show_value(console: Console, task_id: str, value: Any) -> None:
     elif value is not None:
         is_text = isinstance(value, str)
         console.result(value if is_text else pprint.pformat(value, width=console.width, sort_dicts=False))
+
+
+def _show_no_value(console: Console, task_id: str, answer: Dict[str, Any]) -> None:
+    """Give programs their document where a task ended without a result; people get the error's sentence."""
+    if console.is_json:
+        console.json({"task_id": task_id, "state": answer["state"], "result": None, "message": answer["message"]})
 
 
 def _as_tagged_json(value: Any) -> Any:

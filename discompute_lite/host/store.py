@@ -74,6 +74,11 @@ def open_state(explicit: str = "", fallbacks: Sequence[str] = ()) -> StateFolder
     return StateFolder("", notes)
 
 
+def instance_folders(root: str) -> List[str]:
+    """Return where the nodes of one folder keep their state: the first in it, further ones in numbered subfolders."""
+    return [root, *(os.path.join(root, str(instance)) for instance in range(2, STATE_INSTANCES + 1))]
+
+
 class StateFolder:
     """Own one state folder, or stand in for one where nothing can be written (`path` is "").
 
@@ -108,8 +113,7 @@ class StateFolder:
             self.instance = 1  # Memory is nobody else's.
             return 1
         root = self.path
-        for instance in range(1, STATE_INSTANCES + 1):
-            path = root if instance == 1 else os.path.join(root, str(instance))
+        for instance, path in enumerate(instance_folders(root), 1):
             if self._try_to_lock(path):
                 self.path, self.instance = path, instance
                 if instance > 1:

@@ -50,28 +50,31 @@ class Limits:
     connections: int = 256
     #: Connections of one remote address: leaves room for others. Beyond: closed at accept. (net/listener)
     connections_per_address: int = 32
+    #: Of `connections`, how many only 127.0.0.1 and ::1 may take, at most half: strangers at eight addresses must not
+    #: shut the owner out. (net/listener)
+    connections_for_owner: int = 16
     #: A discovery datagram: fits every MTU without IP fragmentation. Longer ones are ignored. (wire/beacon)
     datagram_bytes: int = 1200
     #: Datagrams read a second; a flood beyond is left to the kernel, so it costs under a tenth of a core.
     #: (net/transports)
     datagrams_per_s: int = 200
-    #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/discovery)
+    #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/announcer)
     beacon_replies_per_s: int = 50
-    #: Devices in the registry. Verified ones never make room for unverified ones. (core/registry)
+    #: Devices in the registry. Verified ones never make room for unverified ones. (core/table)
     devices: int = 4096
-    #: Addresses remembered for one device; the least promising goes first. (core/registry)
+    #: Addresses remembered for one device; the least promising goes first. (core/addresses)
     addresses_per_device: int = 8
-    #: Devices told in one answer: about 1 KiB each keeps the answer under half of `line_bytes`. (roles/methods)
+    #: Devices told in one answer: about 1 KiB each keeps the answer under half of `line_bytes`. (roles/bounds)
     devices_per_answer: int = 512
-    #: Idle links kept open; the longest unused is closed first. (net/links)
+    #: Idle links kept open; that of the device linked longest ago is closed first. (roles/discovery)
     idle_links: int = 64
-    #: A text message from a stranger, in bytes. Beyond: InvalidParams. (roles/methods)
+    #: A text message, in bytes. Beyond: InvalidParams. (roles/post)
     message_text_bytes: int = 2 * KIB
-    #: Text messages of one unverified sender a minute. Beyond: Unavailable with retry_after. (roles/methods)
+    #: Text messages of one unverified address a minute. Beyond: Unavailable with retry_after. (roles/post)
     messages_per_minute: int = 5
     #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator)
     tasks: int = 256
-    #: Subtasks of one task: `GetTaskStatus` lists them all. Beyond: TaskRejected. (roles/coordinator)
+    #: Subtasks of one task: bounds what is kept of it. Beyond: the task fails. (roles/coordinator)
     subtasks: int = 4096
     #: Finished tasks whose results are kept; the oldest goes first. (roles/coordinator)
     finished_tasks: int = 64
@@ -89,4 +92,7 @@ class Limits:
     @classmethod
     def for_phone(cls) -> Limits:
         """Return what an app that the system kills for memory can afford."""
-        return cls(message_bytes=128 * MIB, connections=64, connections_per_address=16, devices=512, idle_links=16)
+        return cls(
+            message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
+            idle_links=16,
+        )

@@ -146,12 +146,14 @@ def several_kind(label: str, words: Tuple[str, ...]) -> SettingKind:
 
 
 def bind_kind() -> SettingKind:
-    """Return the kind of an address to listen on: "all", or an IP address as text."""
+    """Return the kind of an address to listen on: "all", however it was written, or an IP address as text."""
     def take(value: Any) -> str:
         text = value.strip() if isinstance(value, str) else ""
         if text in ("all", "localhost"):
             return {"all": "all", "localhost": "127.0.0.1"}[text]
-        return _read_address(text, value)
+        address = _read_address(text, value)
+        # Both mean every address: held in one form, so that nobody after this has to know the others.
+        return "all" if address in ("0.0.0.0", "::") else address
 
     return SettingKind("ADDRESS", "all, or an IP address of this machine such as 127.0.0.1", take)
 

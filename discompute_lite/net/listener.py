@@ -24,6 +24,8 @@ ACCEPTS_A_TURN = 64
 EXHAUSTED_PAUSE_S = 0.5
 #: The kernel's queue of connections not yet accepted.
 BACKLOG = 128
+#: Where this machine's own commands call from. The rest of 127.0.0.0/8 is not counted with them: it is far too many.
+OWNER_HOSTS = ("127.0.0.1", "::1")
 #: Ports tried after the default one, before any free port is taken.
 FALLBACK_PORTS = range(8081, 8100)
 
@@ -127,8 +129,7 @@ class Listener:
 
     def _take(self, sock: socket.socket, host: str) -> None:
         host = plain_host(host)
-        cap = self._limits.connections_per_address
-        if len(self._connections) >= self._limits.connections or self._by_host.get(host, 0) >= cap:
+        if not self._has_place_for(host):
             self.refused += 1
             sock.close()
             return
@@ -139,6 +140,16 @@ class Listener:
             return
         self._connections.add(connection)
         self._by_host[host] = self._by_host.get(host, 0) + 1
+
+    def _has_place_for(self, host: str) -> bool:
+        limits, taken = self._limits, self._by_host
+        if taken.get(host, 0) >= limits.connections_per_address:
+            return False
+        if host in OWNER_HOSTS:
+            return len(self._connections) < limits.connections
+        kept = min(limits.connections_for_owner, limits.connections // 2)
+        free_for_owner = max(0, kept - sum(taken.get(own, 0) for own in OWNER_HOSTS))
+        return len(self._connections) < limits.connections - free_for_owner
 
     def _pause(self) -> None:
         self._loop.unwatch(self._sock)

@@ -1,6 +1,6 @@
 """Announce this node by beacons, and hear those of others.
 
-Knows:   when to send, how the interval stretches, whom to answer and how often.
+Knows:   when to send, how the interval stretches, whom to answer and how often, and who is told nothing at all.
 Refuses: sockets (net/transports.py), formats (wire/beacon.py), beliefs (core/registry.py).
 Read next: roles/discovery.py.
 """
@@ -8,18 +8,31 @@ Read next: roles/discovery.py.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from ..core.events import BeaconHeard, ForeignHeard, GoodbyeHeard
 from ..core.policy import TokenBucket
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
-from ..model.errors import ProtocolError
+from ..model.errors import ProtocolError, Unauthenticated
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority
+from .ports import LinkPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)
+#: As little as can be said: not even whose device it is.
+SENTENCE_HIDDEN = "Pair this device first: it does not show itself to strangers (its setting announce)."
 #: The whole network stays under 100 datagrams a second; the interval stretches to keep to this much of it.
 NETWORK_DATAGRAMS_PER_S = 80.0
+
+
+def hides_from(node: Any, link: LinkPort) -> Optional[Unauthenticated]:
+    """Return the refusal of a stranger who calls a node that is not to be announced, None where it may be shown.
+
+    Whomever we dialled has been told who we are; whoever showed the token is no stranger.
+    """
+    if node.settings.announce == "open" or link.is_dialled or node.peer_of(link).is_owner:
+        return None
+    return Unauthenticated(SENTENCE_HIDDEN)
 
 
 class Announcer:

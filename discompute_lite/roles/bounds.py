@@ -1,6 +1,6 @@
 """Keep what others say within bounds, so that one talkative device costs nobody memory and fits into every answer.
 
-Knows:   how long names and descriptions may be, and how much of a list one answer carries.
+Knows:   how long names, descriptions and what code printed may be, and how much of a list one answer carries.
 Refuses: to judge what is said; what is too long is cut, and the rest of a list is told with a later answer.
 Read next: roles/discovery.py (who takes what others say), model/limits.py.
 """
@@ -19,6 +19,9 @@ from ..wire.strict_json import encode_json
 ID_CHARS = 64
 #: Characters of names and marks, and of other texts about a device; ours are far shorter.
 NAME_CHARS, TEXT_CHARS = 64, 128
+#: Characters that travel of what one piece of work printed: as JSON they may take six times as many bytes, and a line
+#: has room for more than one.
+OUTPUT_CHARS = 32 * 1024
 
 
 def bounded_capabilities(capabilities: DeviceCapabilities) -> DeviceCapabilities:
@@ -50,3 +53,10 @@ def devices_that_fit(devices: Iterable[Device], limits: Limits) -> List[Device]:
         room -= size
         fitting.append(device)
     return fitting
+
+
+def bounded_output(text: str) -> str:
+    """Return the beginning of what was printed, with a last line that says how much is missing."""
+    if len(text) <= OUTPUT_CHARS:
+        return text
+    return f"{text[:OUTPUT_CHARS]}\n[{len(text) - OUTPUT_CHARS} more characters were printed]\n"

@@ -12,14 +12,19 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, List
 
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState
-from .methods import GetTaskResultAnswer, GetTaskStatusAnswer, SubmitTaskAnswer
+from .bounds import bounded_output
+from .methods import GetTaskResultAnswer, GetTaskStatusAnswer, PrintedText, SubmitTaskAnswer
 from .ports import Later
 
 #: Subtasks that one answer lists, some 500 bytes each: a line has 1 MiB.
 LISTED_SUBTASKS = 1024
 #: Parts of a result in one answer, each perhaps an attachment, of which a message has 256; and so many characters of
-#: what they printed, or a few more.
+#: what was printed, or a few more.
 PARTS_TOLD, OUTPUT_TOLD_CHARS = 100, 64 * 1024
+#: Characters that are kept of what split, merge and failed attempts print: a task that is tried often says the same
+#: again and again. Beyond: dropped, and said so once.
+KEPT_PRINTED_CHARS = 512 * 1024
+PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\n"
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
 
@@ -38,6 +43,9 @@ class CoordinatedTask:
         #: Subtasks with a result; equals the number of COMPLETED ones.
         self.completed = 0
         self.result_data = b""
+        #: What was printed where no result carries it: by split, merge and attempts that failed.
+        self.printed: List[PrintedText] = []
+        self._printed_chars = 0
         #: The executor's future while the task is split or merged, else None.
         self.running: Any = None
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
@@ -78,6 +86,22 @@ class CoordinatedTask:
     def fail(self, index: int, reason: str) -> None:
         """A subtask has ended the whole task."""
         self.subtasks[index] = replace(self.subtasks[index], status=SubTaskStatus.FAILED, error_message=reason)
+
+    def keep_printed(self, phase: str, device_id: str, output: Any) -> None:
+        """Something was printed on a device, and no result carries it; `output` may be anything that a device says."""
+        if output and isinstance(output, str) and self._printed_chars < KEPT_PRINTED_CHARS:
+            text = bounded_output(output)
+            self._printed_chars += len(text)
+            self.printed.append(PrintedText(phase, device_id, text))
+            if self._printed_chars >= KEPT_PRINTED_CHARS:
+                self.printed.append(PrintedText(phase, device_id, PRINTED_TOO_MUCH))
+            self.wake_watchers()
+
+    def wake_watchers(self) -> None:
+        """There is something new."""
+        watching, self.watching = self.watching, []
+        for later in watching:
+            later.resolve(None)
 
     def close(self, state: TaskState, message: str, wall_now: float) -> None:
         """The task is over; what went into it, which may be large, is kept no longer."""
@@ -127,19 +151,28 @@ class CoordinatedTask:
             True, self.described(), self.listed(), self.percentage(), self.expected_end(wall_now), lite
         )
 
-    def result_from(self, from_index: int) -> GetTaskResultAnswer:
-        """Return the merged result and the parts from `from_index` on that are there, as many as one answer carries."""
+    def result_from(self, from_index: int, from_printed: int) -> GetTaskResultAnswer:
+        """Return the merged result, and what is there from two places on, as much as one answer carries."""
+        from_index, from_printed = max(0, from_index), max(0, from_printed)
         parts: List[SubTask] = []
-        printed = 0
-        for subtask in self.subtasks[max(0, from_index):]:
-            is_full = len(parts) >= PARTS_TOLD or printed >= OUTPUT_TOLD_CHARS
+        printed: List[PrintedText] = []
+        chars, is_full = 0, False
+        for subtask in self.subtasks[from_index:]:
+            is_full = len(parts) >= PARTS_TOLD or chars >= OUTPUT_TOLD_CHARS
             if is_full or subtask.status is not SubTaskStatus.COMPLETED:
                 break
-            printed += len(str(subtask.lite.get("output", "")))
+            chars += len(str(subtask.lite.get("output", "")))
             parts.append(subtask)
+        for text in self.printed[from_printed:]:
+            # What merge printed follows what the last part did.
+            if len(printed) >= PARTS_TOLD or chars >= OUTPUT_TOLD_CHARS or (is_full and text.phase == "merge"):
+                break
+            chars += len(text.text)
+            printed.append(text)
         message = self.message or f"{self.completed} of {len(self.subtasks)} subtasks are done"
         return GetTaskResultAnswer(
-            True, message, self.state.value, self.result_data, parts, max(0, from_index) + len(parts)
+            True, message, self.state.value, self.result_data, parts, from_index + len(parts), printed,
+            from_printed + len(printed),
         )
 
     def expected_end(self, wall_now: float) -> int:

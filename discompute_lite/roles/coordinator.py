@@ -23,6 +23,7 @@ from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticate
 from ..model.task import ComputeTask, SubTask, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import WorkOutcome, WorkRequest, merge_data, split_parts
+from .alarm import Alarm
 from .coordinated import CoordinatedTask
 from .methods import (
     CancelTaskAnswer, ExecuteSubtaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
@@ -50,7 +51,7 @@ class Coordinator:
         #: The outcome that the scheduler is being told of.
         self._arrived: Tuple[str, SubTask] = ("", SubTask())
         self._submitted = 0
-        self._wake: Any = None
+        self._alarm = Alarm(node.clock, self._woken)
         self._is_stopping = False
 
     # ---- what methods ask -------------------------------------------------------------------------
@@ -88,13 +89,13 @@ class Coordinator:
             return GetTaskStatusAnswer(lite={"message": "this node knows no such task; it may have been forgotten"})
         return record.status(self._node.wall())
 
-    def result(self, task_id: str, from_index: int, wait_s: float) -> Any:
-        """Return parts and result that are there, waiting up to `wait_s` for something new."""
+    def result(self, task_id: str, from_index: int, from_printed: int, wait_s: float) -> Any:
+        """Return what is there of result, parts and printed texts, waiting up to `wait_s` for something new."""
         record = self._records.get(task_id)
         if record is None:
             return GetTaskResultAnswer(False, "this node knows no such task; it may have been forgotten")
-        answer = record.result_from(from_index)
-        if answer.parts or record.is_over or wait_s <= 0:
+        answer = record.result_from(from_index, from_printed)
+        if answer.parts or answer.printed or record.is_over or wait_s <= 0:
             return answer
         later, waiting = Later(), Later()
         record.watching.append(waiting)
@@ -104,7 +105,7 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            later.resolve(record.result_from(from_index))
+            later.resolve(record.result_from(from_index, from_printed))
 
         waiting.then(woken)
         return later
@@ -119,7 +120,7 @@ class Coordinator:
         if record.state is TaskState.PENDING or record.completed == len(record.subtasks):
             self._end(record, TaskState.CANCELLED, "cancelled by its owner")
         else:
-            self._apply(CancelAsked(task_id, "cancelled by its owner"))
+            self._apply(CancelAsked(task_id, "by its owner"))
         return CancelTaskAnswer(True, "cancelled")
 
     def list_tasks(self) -> ListTasksAnswer:
@@ -185,6 +186,7 @@ class Coordinator:
     def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
             return
+        record.keep_printed("split", self._node.id, outcome.output)
         most = self._node.settings_limits.subtasks
         parts = split_parts(outcome) if outcome.ok else []
         if not outcome.ok:
@@ -226,15 +228,19 @@ class Coordinator:
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
             return
+        record.keep_printed("merge", self._node.id, outcome.output)
         if outcome.ok:
             record.result_data = outcome.data
             self._end(record, TaskState.COMPLETED, "")
         else:
             self._end(record, TaskState.FAILED, f"its results could not be merged: {outcome.error}")
 
-    def _end(self, record: CoordinatedTask, state: TaskState, message: str) -> None:
+    def _end(self, record: CoordinatedTask, state: TaskState, message: str, *, is_told: bool = False) -> None:
+        """End a task; `is_told` where the scheduler has told its story to the end."""
         record.close(state, message, self._node.wall())
-        self._tell(record, f"{state.value.lower()}{': ' + message.splitlines()[0] if message else ''}")
+        word, line = state.value.lower(), message.partition("\n")[0]
+        if not is_told:
+            self._tell(record, line if line.startswith(word) else f"{word}: {line}" if line else word)
         if record.running is not None:
             record.running.stop(f"its task is {state.value.lower()}")
         self._finished.append(record.task.task_id)
@@ -243,7 +249,7 @@ class Coordinator:
         for later in record.splitting:
             self._answer_submit(later, record)
         record.splitting = []
-        self._wake_watchers(record)
+        record.wake_watchers()
         self._node.task_ended(record)
 
     # ---- attempts ---------------------------------------------------------------------------------
@@ -252,14 +258,9 @@ class Coordinator:
         """Give the scheduler a fact and do what it wishes."""
         for action in self.scheduler.apply(event, self._node.clock.now()):
             self._OBEY[type(action)](self, action)
-        due = self.scheduler.next_deadline()
-        if due is not None and (self._wake is None or due < self._wake[0]):
-            if self._wake is not None:
-                self._wake[1].cancel()
-            self._wake = (due, self._node.clock.call_at(due, self._woken))
+        self._alarm.set(self.scheduler.next_deadline())
 
-    def _woken(self) -> None:
-        self._wake = None
+    def _woken(self, late_s: float) -> None:
         if not self._is_stopping:
             self._apply(Tick())
 
@@ -311,12 +312,13 @@ class Coordinator:
             self._apply(AttemptFailed(action.attempt_id, "device", problem.message))
             return
         done = answer.completed_subtask
-        record = self._records.get(action.task_id)
-        if answer.success and record is not None:
+        record = self._records[action.task_id]
+        if answer.success:
             # Laid ready here; `AcceptResult` makes it the subtask's one result.
             self._arrived = (action.attempt_id, done)
             self._apply(AttemptSucceeded(action.attempt_id))
         else:
+            record.keep_printed("run", action.device_id, done.lite.get("output"))
             blame = done.lite.get("blame")
             blame = blame if blame in ("task", "refused") else "device"
             self._apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
@@ -333,7 +335,7 @@ class Coordinator:
         assert attempt_id == action.attempt_id, "a result is accepted when it arrives, and at no other time"
         record.accept(action.index, action.device_id, done, self._node.wall())
         self._arrived = ("", SubTask())
-        self._wake_watchers(record)
+        record.wake_watchers()
 
     def _stop(self, action: StopAttempt) -> None:
         self._no_longer_sent(action.attempt_id)
@@ -358,15 +360,15 @@ class Coordinator:
         record = self._records[action.task_id]
         if action.index >= 0:
             record.fail(action.index, action.reason)
-        self._end(record, TaskState.FAILED, action.reason)
+        self._end(record, TaskState.FAILED, action.reason, is_told=True)
 
     def _end_cancelled(self, action: EndCancelled) -> None:
-        self._end(self._records[action.task_id], TaskState.CANCELLED, action.reason)
+        self._end(self._records[action.task_id], TaskState.CANCELLED, f"cancelled {action.reason}", is_told=True)
 
     def _tell_story(self, action: TellStory) -> None:
         record = self._records.get(action.task_id)
         if record is not None:
-            self._tell(record, action.text)
+            self._tell(record, action.text.partition("\n")[0])
 
     #: What is done for each wish of the scheduler.
     _OBEY: Dict[type, Callable[..., None]] = {
@@ -390,8 +392,3 @@ class Coordinator:
         since_s = self._node.wall() - record.submitted_at
         record.story.append(f"{since_s:7.2f} s  {text}")
         self._node.tell("task", f"task {short_id(record.task.task_id)}: {text}")
-
-    def _wake_watchers(self, record: CoordinatedTask) -> None:
-        watching, record.watching = record.watching, []
-        for later in watching:
-            later.resolve(None)

@@ -18,6 +18,7 @@ from ..core.events import (
 from ..core.registry import DeviceRegistry
 from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound, StateError
+from .alarm import Alarm
 from .announcer import Announcer
 from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
@@ -29,7 +30,7 @@ from .ports import LinkPort, OnReply
 REMEMBERED = 64
 #: Seconds between two tellings that our status is another: short subtasks change it a hundred times a second.
 STATE_TOLD_EVERY_S = 1.0
-#: A timer that is later than this was held up by a sleep of the machine, or of this process.
+#: An alarm that is later than this was held up by a sleep of the machine, or of this process.
 LATE_S = 1.0
 
 
@@ -44,7 +45,7 @@ class Discovery:
         self._announcer = Announcer(node, self)
         self._greeter = Greeter(node, self)
         self.heartbeats = Heartbeats(node, self)
-        self._wake: Any = None
+        self._alarm = Alarm(node.clock, self._woken)
         #: When our state was last told to everybody, and the timer that does it next.
         self._state_told_at = -STATE_TOLD_EVERY_S
         self._state_timer: Any = None
@@ -69,6 +70,10 @@ class Discovery:
                 link.finish()
 
     # ---- what the node and its methods ask ------------------------------------------------------------
+
+    def is_asking(self) -> bool:
+        """Whether somebody whom we asked has neither answered nor refused yet."""
+        return self._greeter.open_questions > 0
 
     def list_devices(self) -> List[Device]:
         """Return this device and then all known ones, in the order in which they came."""
@@ -147,7 +152,7 @@ class Discovery:
             self.heartbeats.end(node_id)
             if not self.is_stopping:
                 self.apply(LinkLost(node_id, on_purpose=link.peer.is_retired))
-        self._node.link_ended(node_id)
+        self._node.device_changed(node_id)
 
     def drop_links(self, device_id: str) -> None:
         """Close what is still open to a device that is believed dead: a half-open link helps nobody."""
@@ -200,7 +205,7 @@ class Discovery:
     def described(self, device: Device) -> None:
         """A device described itself over its own link."""
         self.apply(DeviceDescribed(bounded_device(device)))
-        self._node.device_described(device.id)
+        self._node.device_changed(device.id)
 
     # ---- inside -----------------------------------------------------------------------------------
 
@@ -214,24 +219,17 @@ class Discovery:
         self._schedule()
 
     def _schedule(self) -> None:
-        """Keep one timer, at the earliest of the registry's and the heartbeats' deadlines."""
-        dues = [due for due in (self.registry.next_deadline(), self.heartbeats.next_deadline()) if due is not None]
-        if self.is_stopping or not dues:
-            return
-        due = min(dues)
-        if self._wake is None or due < self._wake[0]:
-            if self._wake is not None:
-                self._wake[1].cancel()
-            self._wake = (due, self._node.clock.call_at(due, self._woken))
+        """Wake up at the earliest of the registry's and the heartbeats' deadlines."""
+        if not self.is_stopping:
+            self._alarm.set(self.heartbeats.next_deadline())
+            self._alarm.set(self.registry.next_deadline())
 
-    def _woken(self) -> None:
-        now = self._node.clock.now()
-        late_s, self._wake = now - self._wake[0], None
+    def _woken(self, late_s: float) -> None:
         if self.is_stopping:
             return
         if late_s > LATE_S:
             self.heartbeats.forgive(late_s)
-        self.heartbeats.send_due(now)
+        self.heartbeats.send_due(self._node.clock.now())
         self.apply(Tick())
 
     def _close_idle_links(self) -> None:

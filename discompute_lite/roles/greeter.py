@@ -46,6 +46,8 @@ class Greeter:
     def __init__(self, node: Any, discovery: Any) -> None:
         self._node = node
         self._discovery = discovery
+        #: Dials, and calls on new links, that have not ended.
+        self.open_questions = 0
         #: Addresses being dialled without knowing whose they are.
         self._seeds_dialled: Set[str] = set()
         #: address -> who answered there last: a name, or an address without a port, is no link's own address.
@@ -84,14 +86,19 @@ class Greeter:
 
     def _dial(self, address: str, device_id: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
         """Connect, say Hello, register; `done(error)` once. `device_id` "" accepts whoever answers."""
+        self.open_questions += 1
+
+        def ended(error: Optional[DiscomputeError]) -> None:
+            self.open_questions -= 1
+            done(error)
 
         def connected(link: Optional[LinkPort], error: Optional[DiscomputeError]) -> None:
             if link is None or self._discovery.is_stopping:
                 if link is not None:
                     link.close("stopping")
-                done(error)
+                ended(error)
                 return
-            hello = DialledHello(link, address, device_id, self._node.clock.now(), done)
+            hello = DialledHello(link, address, device_id, self._node.clock.now(), ended)
             link.call(
                 "Hello", to_json(self._node.greeting_for(link)),
                 lambda result, error: self._hello_answered(hello, result, error), timeout_s=GREETING_S,
@@ -135,12 +142,14 @@ class Greeter:
 
     def register_at(self, link: LinkPort, node_id: str) -> None:
         """Describe this device to the node at the other end of a link, and learn whom it knows."""
+        self.open_questions += 1
         link.call(
             "RegisterDevice", {"device": to_json(self._node.own_device())},
             lambda result, error: self._registered(node_id, result, error), timeout_s=GREETING_S,
         )
 
     def _registered(self, node_id: str, result: Any, error: Optional[DiscomputeError]) -> None:
+        self.open_questions -= 1
         if error is not None or self._discovery.is_stopping:
             return
         try:

@@ -82,18 +82,6 @@ def method(
 
 
 @dataclass(frozen=True)
-class HelloAnswer:
-    """Say who answers: all that a stranger learns from a node that belongs to a cluster."""
-
-    node_id: str = ""
-    name: str = ""
-    version: str = ""
-    port: int = 0
-    boot: str = ""
-    auth: str = ""
-
-
-@dataclass(frozen=True)
 class PingAnswer:
     """Say when and how much was received."""
 
@@ -172,10 +160,20 @@ class GetTaskStatusAnswer:
 
 
 @dataclass(frozen=True)
+class PrintedText:
+    """Hold what a task's split or merge, or a failed attempt, printed on a device; `phase` is split, run or merge."""
+
+    phase: str = ""
+    device_id: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class GetTaskResultAnswer:
     """Return the merged result when `state` is COMPLETED, and the parts from `from_index` on that are there.
 
     `parts` are in order without gaps, as many as one answer carries; ask again from `next_index` for what follows.
+    What parts printed is in their `lite.output`; `printed` has the rest, to be asked for from `next_printed` on.
     """
 
     success: bool = False
@@ -184,6 +182,8 @@ class GetTaskResultAnswer:
     result_data: bytes = b""
     parts: List[SubTask] = field(default_factory=list)
     next_index: int = 0
+    printed: List[PrintedText] = field(default_factory=list)
+    next_printed: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class ListTasksAnswer:
 
 @dataclass(frozen=True)
 class Greeting:
-    """Hold the parameters of a `Hello`, and what is read of an answer to one."""
+    """Say who calls or answers: what `Hello` takes and returns, all that a stranger learns from a cluster's node."""
 
     node_id: str = ""
     name: str = ""
@@ -217,7 +217,7 @@ class Greeting:
 
 
 @method("Hello", level="anyone", form=Greeting)
-def hello(node: Any, link: LinkPort, greeting: Greeting) -> HelloAnswer:
+def hello(node: Any, link: LinkPort, greeting: Greeting) -> Greeting:
     """Say who calls and learn who answers: the first call that either side may make.
 
     A node gives its id, name, version and port, so that who is called knows the caller. The owner shows
@@ -312,14 +312,14 @@ def get_task_status(
 @method("GetTaskResult", level="owner")
 def get_task_result(
     node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "", from_index: int = 0,
-    wait_s: float = 0.0,
+    wait_s: float = 0.0, from_printed: int = 0,
 ) -> GetTaskResultAnswer:
-    """Return a task's merged result, or its parts from `from_index` as they come.
+    """Return a task's merged result, or its parts from `from_index`, and what it printed, as they come.
 
     Waits up to `wait_s` seconds (at most 60) for something new. The result is kept until `limits.finished_tasks`
     later ones have finished.
     """
-    return node.coordinator.result(task_id, from_index, min(60.0, max(0.0, wait_s)))
+    return node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
 
 
 @method("CancelTask", level="owner")

@@ -27,10 +27,11 @@ from ..model.device import Device, DeviceStatus, Hardware, short_id
 from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
+from .announcer import hides_from
 from .coordinated import CoordinatedTask
 from .coordinator import Coordinator
 from .discovery import Discovery
-from .methods import METHODS, Greeting, HelloAnswer
+from .methods import METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
 from .own_device import describe_own_device, offers_of, score_of, slots_of
 from .post import PostOffice
@@ -109,7 +110,7 @@ class Node:
 
     def call_received(self, link: LinkPort, call: CallReceived) -> None:
         """Answer one call, now or later."""
-        peer = self.peer_of(link)
+        peer = link.peer or self.peer_of(link)
         method = METHODS.get(call.method)
         if method is None:
             call.refuse(MethodNotFound(f"there is no method {call.method!r}; rpc.discover lists them"))
@@ -138,7 +139,10 @@ class Node:
             logging.getLogger("discompute").exception("the method %s failed", call.method)
             call.refuse(InternalError("this node made a mistake; its log says which"))
         else:
-            if isinstance(result, Later):
+            if type(result) is dict:
+                # It is JSON already.
+                call.answer(result)
+            elif isinstance(result, Later):
                 result.then(lambda value, error: call.refuse(error) if error else call.answer(to_json(value)))
             else:
                 call.answer(to_json(result))
@@ -166,16 +170,19 @@ class Node:
 
     # ---- greeting -----------------------------------------------------------------------------------
 
-    def greet(self, link: LinkPort, greeting: Greeting) -> HelloAnswer:
-        """Answer a Hello; raise `Unauthenticated` for a wrong token."""
+    def greet(self, link: LinkPort, greeting: Greeting) -> Greeting:
+        """Answer a Hello; raise `Unauthenticated` for a wrong token, and to strangers where we are not announced."""
         peer = self.peer_of(link)
         if greeting.auth:
-            if not (link.is_loopback and self._is_token(greeting.auth)):
+            if not (link.is_loopback and self.owns(greeting.auth)):
                 raise Unauthenticated(
                     "The control token is wrong or came from another machine: use the one in this node's state folder,"
                     " from the same machine."
                 )
             peer.is_owner = True
+        refusal = hides_from(self, link)
+        if refusal is not None:
+            raise refusal
         if len(greeting.node_id) > 64:
             raise InvalidRequest("a node_id has at most 64 characters")
         if greeting.node_id == self.id:
@@ -184,7 +191,7 @@ class Node:
         elif greeting.node_id and not peer.node_id and peer.can_be_called:
             self.discovery.greeted(link, greeting)
         own = self.greeting_for(link)
-        return HelloAnswer(own.node_id, own.name, own.version, own.port, own.boot, own.auth if greeting.node_id else "")
+        return own if greeting.node_id else replace(own, auth="")
 
     def greeting_for(self, link: LinkPort) -> Greeting:
         """Return our own Hello for this link; a shared token is shown over loopback, ours never."""
@@ -194,7 +201,7 @@ class Node:
 
     def check_answered_token(self, link: LinkPort, auth: str) -> None:
         """Take note that the node which we dialled showed the shared token too."""
-        if auth and link.is_loopback and self._is_token(auth):
+        if auth and link.is_loopback and self.owns(auth):
             self.peer_of(link).is_owner = True
 
     # ---- this device ----------------------------------------------------------------------------------
@@ -276,12 +283,8 @@ class Node:
         self._offer_slots_of(device_id)
         self.coordinator.link_opened(device_id)
 
-    def link_ended(self, device_id: str) -> None:
-        """A link to a device ended; nothing new goes there until there is one again."""
-        self._offer_slots_of(device_id)
-
-    def device_described(self, device_id: str) -> None:
-        """A device said again what it is; its slots and speed may be others."""
+    def device_changed(self, device_id: str) -> None:
+        """A device said again what it is, or a link to it ended: its slots and speed may be others, or out of reach."""
         self._offer_slots_of(device_id)
 
     def heartbeat_notes(self, sender: str) -> Dict[str, Any]:
@@ -337,15 +340,13 @@ class Node:
         return peer
 
     def _refusal(self, link: LinkPort, level: str) -> Optional[DiscomputeError]:
-        return access(level, Caller(loopback=link.is_loopback, token=self.peer_of(link).is_owner))
-
-    def _is_token(self, text: str) -> bool:
-        own = self.identity.token
-        return bool(own) and hmac.compare_digest(text.encode("utf-8"), own.encode("utf-8"))
+        refusal = access(level, Caller(loopback=link.is_loopback, token=self.peer_of(link).is_owner))
+        return refusal or (hides_from(self, link) if level == "alone" else None)
 
     def owns(self, token: str) -> bool:
         """Whether `token` is this node's control token."""
-        return self._is_token(token)
+        own = self.identity.token
+        return bool(own) and hmac.compare_digest(token.encode("utf-8"), own.encode("utf-8"))
 
     def _read_metrics(self) -> None:
         if self._is_stopping:

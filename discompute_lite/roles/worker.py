@@ -19,6 +19,8 @@ from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkRequest
+from .alarm import Alarm
+from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
 
@@ -26,9 +28,6 @@ from .ports import Later
 WAITING_PER_SLOT = 4
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
-#: Characters of what a subtask printed that travel with its outcome: as JSON they may take six times as many bytes,
-#: and a line has room for more than one.
-OUTPUT_CHARS = 32 * 1024
 #: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
 KEPT_OUTCOMES = 1024
 #: Seconds over which `throughput` counts.
@@ -80,7 +79,7 @@ class Worker:
         self._finished_at: Deque[float] = deque()
         #: Ended attempts, oldest first; some may be forgotten already.
         self._ended_order: Deque[AttemptKey] = deque()
-        self._wake: Any = None
+        self._alarm = Alarm(node.clock, self._woken)
         self._is_stopping = False
 
     # ---- what methods ask -------------------------------------------------------------------------
@@ -111,7 +110,7 @@ class Worker:
             later.resolve(attempt.outcome)
         else:
             attempt.waiting.append(later)
-        self._schedule()
+        self._alarm.set(self._deadlines.next())
         return later
 
     def cancel(self, sender: str, attempt_id: str) -> CancelTaskAnswer:
@@ -205,7 +204,7 @@ class Worker:
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:
-                lite["output"] = _shortened_output(work.output)
+                lite["output"] = bounded_output(work.output)
             if not work.ok:
                 lite["blame"] = work.blame
             self._settle(attempt, status, work.error, lite, work.data)
@@ -238,7 +237,7 @@ class Worker:
                 self._forget(oldest)
         # Its coordinator asks again only after a lost link; then the next call of that link acknowledges it.
         self._deadlines.set(attempt.key, self._node.clock.now() + self._node.settings_limits.outcome_kept_s)
-        self._schedule()
+        self._alarm.set(self._deadlines.next())
 
     def acknowledged(self, sender: str, attempt_ids: List[str]) -> None:
         """The coordinator has these outcomes: they need not be kept."""
@@ -251,15 +250,7 @@ class Worker:
         self._attempts.pop(attempt.key, None)
         self._deadlines.cancel(attempt.key)
 
-    def _schedule(self) -> None:
-        due = self._deadlines.next()
-        if due is not None and (self._wake is None or due < self._wake[0]):
-            if self._wake is not None:
-                self._wake[1].cancel()
-            self._wake = (due, self._node.clock.call_at(due, self._woken))
-
-    def _woken(self) -> None:
-        self._wake = None
+    def _woken(self, late_s: float) -> None:
         for key in self._deadlines.pop_due(self._node.clock.now()):
             attempt = self._attempts.get(key)
             if attempt is None:
@@ -270,10 +261,4 @@ class Worker:
                 # The outcome is kept: whoever asks again for an attempt that was stopped is not to begin it anew.
                 reason = "its lease ended: nothing was heard from its coordinator"
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame="refused")
-        self._schedule()
-
-
-def _shortened_output(text: str) -> str:
-    if len(text) <= OUTPUT_CHARS:
-        return text
-    return f"{text[:OUTPUT_CHARS]}\n[{len(text) - OUTPUT_CHARS} more characters were printed]\n"
+        self._alarm.set(self._deadlines.next())

@@ -8,7 +8,7 @@ Read next: tasks/types.py (what a task type is); it is the example to copy for a
 from __future__ import annotations
 
 from operator import mul
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 from ..model.errors import TaskRejected
 from .digits import classify_digits, load_digits
@@ -61,7 +61,7 @@ class PrimesTask(TaskType):
         return sum(
             _count_primes(low, min(low + SIEVE_SPAN, stop), divisors) for low in range(start, stop, SIEVE_SPAN))
 
-    def merge(self, parts: Iterator[Any], params: Dict[str, Any]) -> int:
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> int:
         """Add them up."""
         return sum(parts)
 
@@ -90,7 +90,7 @@ class MatmulTask(TaskType):
         rows = ([_matrix_item(seed, row, column) for column in range(n)] for row in range(start, stop))
         return [[sum(map(mul, row, column)) for column in columns] for row in rows]
 
-    def merge(self, parts: Iterator[Any], params: Dict[str, Any]) -> Dict[str, int]:
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, int]:
         """Put the rows together again, and sum them up in three numbers."""
         rows = [row for block in parts for row in block]
         checksum = 0
@@ -132,7 +132,7 @@ class DigitsTask(TaskType):
         right = [sum(row[sample + 1] == label for row, label in zip(rows, truth)) for sample in range(samples)]
         return {"labels": [row[0] for row in rows], "right": right}
 
-    def merge(self, parts: Iterator[Any], params: Dict[str, Any]) -> Dict[str, Any]:
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, Any]:
         """Compare the labels with the truth."""
         found: List[int] = []
         right = [0] * params["samples"]

@@ -7,7 +7,7 @@ Read next: tasks/job_arguments.py (command line words), tasks/work.py (who calls
 
     def split(bound: int = 1000): ...   # -> the parts; without it, `work` is called once with the arguments
     def work(part): ...                 # needed: runs on some device
-    def merge(parts): ...               # runs where the job was submitted; without it, the list of results
+    def merge(parts): ...               # takes the list of results, where the job was submitted; without it, that list
 
 A subtask carries {source, sha256, name} and either {part} or, of a job without `split`, {args}.
 """
@@ -241,14 +241,13 @@ class JobTask(TaskType):
         return dump_value(result, "the result of work")
 
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
-        """Call `merge` with an iterator over the results; without it, return them as a list."""
+        """Call `merge` with the list of results; without it, return that list."""
         params = read_params(self, task_data)
         names = parse_job(params["source"], _file_label(params["name"])).names
-        parts = map(load_value, results)
+        parts = [load_value(result) for result in results]
         if "merge" not in names:
-            merged = list(parts)
             # Without split there is one subtask, and its result is the job's.
-            return dump_value(merged if "split" in names or len(merged) != 1 else merged[0], "the result")
+            return dump_value(parts if "split" in names or len(parts) != 1 else parts[0], "the result")
         module = load_job_module(params["source"], params["sha256"], params["name"], owner)
         return dump_value(_function_of(module, "merge", params["name"])(parts), "the result of merge")
 

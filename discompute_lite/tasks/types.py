@@ -13,7 +13,7 @@ data is all that its device needs. Several texts in one are lines, which `join_d
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple
+from typing import Any, Dict, Iterable, List, NamedTuple
 
 from ..model.catalog import Catalog
 from ..model.errors import TaskRejected
@@ -46,9 +46,9 @@ class TaskType:
         """Return the result of one part."""
         raise TaskRejected(f"the task type {self.name!r} cannot be run")
 
-    def merge(self, parts: Iterator[Any], params: Dict[str, Any]) -> Any:
-        """Return the task's result from its parts' results, which come in order and one at a time."""
-        return list(parts)
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Any:
+        """Return the task's result from its parts' results, which are in order."""
+        return parts
 
     # The three steps over bytes. A type that can spare reading its values, or that runs code which belongs to
     # somebody, overrides these; `owner` is the task whose code it is.
@@ -64,7 +64,8 @@ class TaskType:
 
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
         """Return the task's result from its subtasks' results, given in order."""
-        return dump_value(self.merge(map(load_value, results), read_params(self, task_data)), "the result")
+        parts = [load_value(result) for result in results]
+        return dump_value(self.merge(parts, read_params(self, task_data)), "the result")
 
 
 #: Task types by name; filled at import.

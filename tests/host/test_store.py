@@ -20,6 +20,8 @@ from discompute_lite.host import files, folder_lock, store
 from discompute_lite.host.files import STATE_FILE_BYTES, write_atomically
 from discompute_lite.host.store import StateFolder, default_state_folders, open_state
 from discompute_lite.model.errors import StateError
+from discompute_lite.model.settings import Settings
+from discompute_lite.run import find_running_node
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes and owners mean something on POSIX only")
 BOOT = "9f2c"
@@ -224,6 +226,16 @@ def test_there_is_an_end_to_instances(folder, path, monkeypatch):
         second.lock()
         with pytest.raises(StateError, match="2 nodes run from"):
             third.lock()
+
+
+@pytest.mark.parametrize("instance", [2, 12, store.STATE_INSTANCES])
+def test_a_node_is_found_in_whichever_folder_it_had_to_take(path, instance):
+    own = store.instance_folders(str(path))[instance - 1]
+    with open_state(str(path)), open_state(own) as taken:
+        taken.lock()
+        token = taken.control_token()
+        taken.write_node_json(os.getpid(), 8085, BOOT)
+        assert find_running_node(Settings(state_dir=str(path))) == (8085, token)
 
 
 def test_what_was_half_written_is_cleared_away(path):

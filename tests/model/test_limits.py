@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
+import discompute_lite
 from discompute_lite.model.limits import Limits
 
 FIELDS = [field.name for field in dataclasses.fields(Limits)]
@@ -21,7 +23,8 @@ def test_a_limit_is_positive_and_no_larger_on_a_phone(name):
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_limit_has_a_reason_and_names_who_enforces_it(name):
     comment = re.search(rf"((?:    #: .*\n)+)    {name}: (?:int|float) = ", inspect.getsource(Limits))
-    assert comment and re.search(r"\(\w+/\w+\)$", comment.group(1).strip())
+    where = comment and re.search(r"\((\w+/\w+)\)$", comment.group(1).strip())
+    assert where and (Path(discompute_lite.__file__).parent / f"{where.group(1)}.py").is_file()
 
 
 def test_the_figures_of_the_protocol_and_security_pages():
@@ -36,6 +39,7 @@ def test_the_limits_fit_each_other():
     for limits in (Limits(), Limits.for_phone()):
         assert limits.line_bytes < limits.message_bytes and limits.http_head_bytes < limits.line_bytes
         assert limits.connections_per_address <= limits.connections and limits.idle_links <= limits.connections
+        assert limits.connections_for_owner <= limits.connections // 2
         assert limits.first_message_s <= limits.message_s
 
 

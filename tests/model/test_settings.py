@@ -63,7 +63,7 @@ VALUES = {
     "name": LINES, "state_dir": LINES, "discovery_interface": LINES,
     "device_id": st.from_regex(r"\A[A-Z0189 _-]{1,7}[0189]\Z").map(str.strip),
     "port": st.integers(0, 65535), "discovery_port": st.integers(1, 65535), "slots": st.integers(0, 1024),
-    "bind": st.one_of(st.just("all"), st.ip_addresses().map(str)),
+    "bind": st.one_of(st.just("all"), st.ip_addresses().filter(lambda item: not item.is_unspecified).map(str)),
     "discovery": st.sets(st.sampled_from(DISCOVERY_WAYS)).map(
         lambda ways: tuple(way for way in DISCOVERY_WAYS if way in ways)),
     "broadcast_interval": st.floats(0.1, 3600), "battery_min": st.floats(0, 1),
@@ -192,6 +192,7 @@ TAKEN = [
     ("port", "010", 10), ("broadcast_interval", "3", 3.0), ("battery_min", "1e-1", 0.1),
     ("bind", "localhost", "127.0.0.1"),
     ("bind", "0:0:0:0:0:0:0:1", "::1"), ("bind", "127.0.0.5", "127.0.0.5"),
+    ("bind", "0.0.0.0", "all"), ("bind", "::", "all"), ("bind", " 0:0:0:0:0:0:0:0 ", "all"), ("bind", "all", "all"),
     ("discovery", "sweep, mdns", ("mdns", "sweep")),
     ("discovery", "none", ()),
     ("peers", "h, 10.0.0.1:1,[::1], [0::2]:3", ("h:8080", "10.0.0.1:1", "[::1]:8080", "[::2]:3")),

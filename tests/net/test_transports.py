@@ -10,8 +10,10 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import pytest
 
 from discompute_lite.model.limits import Limits
+from discompute_lite.model.settings import Settings
 from discompute_lite.net import transports
 from discompute_lite.net.interfaces import Interface
+from discompute_lite.net.listener import bind_host
 from discompute_lite.net.transports import (
     EXO_PORT,
     TRANSPORTS,
@@ -333,6 +335,14 @@ def test_a_refused_broadcast_backs_off_and_is_told(paper, monkeypatch):
     transport._loop.advance(2.0)
     transport.announce(b"three")
     assert paper[0].sent == [(b"three", ("192.168.1.255", 5005))] and transport.trouble() == []
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "all"])
+def test_every_name_of_all_addresses_announces_on_all_interfaces(paper, monkeypatch, bind):
+    bind = Settings(bind=bind).bind
+    assert bind_host(bind) == ""
+    transport = opened(BroadcastTransport, paper, INTERFACES, monkeypatch, bind=bind)
+    assert [host for host, _ in transport.targets()] == ["192.168.1.255", "10.255.255.255", "255.255.255.255"]
 
 
 def test_interfaces_are_looked_at_again(paper, monkeypatch):

@@ -252,6 +252,50 @@ def test_tasks_of_the_most_subtasks_can_be_submitted_and_looked_at(world, alone)
     assert len(status["subtasks"]) == LISTED_SUBTASKS and status["lite"]["counts"] == {"RUNNING": 2, "PENDING": 4094}
 
 
+# ---- what is printed beside the results ---------------------------------------------------------------
+
+
+def printed(answer):
+    return [(entry["phase"], entry["device_id"][0], entry["text"]) for entry in answer["printed"]]
+
+
+def test_what_split_and_merge_print_is_told(world, alone):
+    source = "def split():\n    print('cutting')\n    return [1]\ndef work(part): print('working')\n"
+    source += "def merge(parts): print('joining')"
+    alone.host.executor.holds = {"run"}
+    task_id = alone.submit(world.job(source))["task_id"]
+    before = alone.result(task_id)
+    assert printed(before) == [("split", "a", "cutting\n")] and before["next_printed"] == 1
+    let_go(world, alone.host)
+    after = alone.result(task_id, from_printed=1)
+    assert printed(after) == [("merge", "a", "joining\n")] and after["next_printed"] == 2
+    assert printed(alone.result(task_id, from_printed=-3)) == printed(before) + printed(after)
+    assert [part["lite"]["output"] for part in after["parts"]] == ["working\n"]
+
+
+@pytest.mark.parametrize("phase", ["split", "work", "merge"])
+def test_what_fails_a_task_printed_before_is_told(world, alone, phase):
+    source = "".join(f"def {name}(*_):\n    print('in {name}')\n    return 1 // 0\n" if name == phase
+                     else f"def {name}(*_): return [1]\n" for name in ("split", "work", "merge"))
+    alone.submit(world.job(source, task_id="mine"))
+    world.settle()
+    answer = alone.result("mine")
+    told_as = "run" if phase == "work" else phase
+    assert answer["state"] == "FAILED" and printed(answer) == [(told_as, "a", f"in {phase}\n")]
+
+
+def test_what_a_failed_attempt_printed_is_told_though_its_subtask_succeeds_elsewhere(world, pair):
+    first, second, owner = pair
+    task_id = owner.submit(world.echo(range(4)))["task_id"]
+    waiting = owner.client.begin("GetTaskResult", {"task_id": task_id, "wait_s": 30})
+    second.executor.end(WorkOutcome(False, error="it broke", output="hot in here\n", blame="device"))
+    world.settle()
+    assert printed(waiting[0][0]) == [("run", "b", "hot in here\n")], "whoever waits for something new is told"
+    let_go(world, first, second)
+    world.advance(5)
+    assert owner.value(task_id) == list(range(4)) and printed(owner.result(task_id)) == [("run", "b", "hot in here\n")]
+
+
 # ---- submitting -----------------------------------------------------------------------------------
 
 
@@ -461,6 +505,23 @@ def test_cancelling_stops_what_runs_everywhere_down_to_the_process(world, pair):
     assert not again["success"] and "over already" in again["message"]
     world.advance(20)
     assert second.node.worker._attempts == {}, "outcomes that nobody wants are not kept"
+
+
+def test_what_ends_a_task_is_told_once(world, alone):
+    alone.host.executor.holds = {"run"}
+    task_id = alone.submit(world.echo("abc"))["task_id"]
+    alone.cancel(task_id)
+    assert alone.result(task_id)["message"] == "cancelled by its owner"
+    let_go(world, alone.host)
+    failing = alone.submit(world.job(FAILING_JOB))["task_id"]
+    world.settle()
+    for ended, word in ((task_id, "cancelled"), (failing, "failed")):
+        assert [line.count(word) for line in alone.status(ended)["lite"]["story"] if word in line] == [1]
+        assert sum(word in text for text in alone.host.texts_told("task") if ended[:8] in text) == 1
+    alone.host.executor.holds = {"split"}
+    alone.client.begin("SubmitTask", world.echo("abc", task_id="unsplit"))
+    alone.cancel("unsplit")
+    assert [line.count("cancelled") for line in alone.status("unsplit")["lite"]["story"]] == [0, 1]
 
 
 def test_cancelling_while_a_task_is_split_stops_the_split_and_tells_who_submitted(world, alone):

@@ -63,6 +63,18 @@ def test_whoever_does_not_answer_hello_is_given_up(world):
     assert other.links[0].is_closed and node.node.discovery.links == {}
 
 
+def test_it_is_known_whether_everybody_has_answered_or_refused(world):
+    OtherNode(world, Hello={"node_id": "z" * 52}, RegisterDevice={})
+    silent = OtherNode(world, "y", Hello={"node_id": "y" * 52})
+    host = world.host("a", peers=("127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:9999", "nobody"), shared=False)
+    host.start()
+    assert host.node.discovery.is_asking()
+    world.advance(GREETING_S - 0.5)
+    assert host.node.discovery.is_asking() and silent.calls[-1][0] == "RegisterDevice"
+    world.advance(1)
+    assert not host.node.discovery.is_asking()
+
+
 @pytest.mark.parametrize("answer", [None, {}, {"known_devices": 5}, {"success": False, "message": "no"}])
 def test_a_link_stands_without_an_answer_to_register_device(world, answer):
     OtherNode(world, Hello={"node_id": "z" * 52}, RegisterDevice=answer)

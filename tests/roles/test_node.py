@@ -15,6 +15,38 @@ def test_hello_says_who_answers_and_nothing_more(world):
         "node_id": node.id, "name": "device a", "version": "0.1.0", "port": 8080, "boot": "a-boot-1"}
 
 
+@pytest.mark.parametrize("announce", ["private", "off"])
+def test_a_node_that_is_not_announced_tells_strangers_nothing_of_itself(world, announce):
+    node = world.host("a", announce=announce).start()
+    device = {"id": "p" * 52, "name": "peer"}
+    for ip in ("127.0.0.1", "10.0.0.9"):
+        for method, params in [
+            ("Hello", {}), ("Hello", {"node_id": "p" * 52, "name": "peer"}), ("GetDevices", {}), ("Ping", {}),
+            ("RegisterDevice", {"device": device}), ("Heartbeat", {"device_id": "p" * 52}), ("SendMessage", {}),
+        ]:
+            stranger = world.client(node, ip=ip)
+            with pytest.raises(Unauthenticated) as refused:
+                stranger.call(method, params)
+            assert stranger.is_closed
+            said = refused.value.message
+            assert said.startswith("Pair this device first:") and node.name not in said and node.id not in said
+    assert len(node.node.discovery.list_devices()) == 1 and node.node.discovery.links == {}
+    status, _, body = world.browser(node, ip="10.0.0.9").ask("GET", "/healthz")
+    assert status == 200 and node.name.encode() not in body
+
+
+@pytest.mark.parametrize("announce", ["private", "off"])
+def test_a_node_that_is_not_announced_is_itself_to_its_owner_and_to_whom_it_dials(world, announce):
+    called = world.host("b", shared=False).start()
+    node = world.host("a", announce=announce, peers=(called.address,), shared=False).start()
+    world.has_broadcast = False
+    world.advance(40)
+    assert node.is_linked_with(called) and called.sees(node).name == node.name
+    owner = world.owner(node)
+    assert owner.call("Hello")["name"] == node.name
+    assert [item["name"] for item in owner.call("GetDevices")["devices"]] == [node.name, called.name]
+
+
 def test_hello_of_a_node_makes_a_link_on_which_both_may_call(world):
     node = world.host("a").start()
     peer = world.client(node)

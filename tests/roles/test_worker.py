@@ -3,7 +3,8 @@
 import pytest
 
 from discompute_lite.model.errors import InvalidParams, Unavailable
-from discompute_lite.roles.worker import CLIENT_LEASE_S, KEPT_OUTCOMES, LEASE_S, OUTPUT_CHARS, WAITING_PER_SLOT
+from discompute_lite.roles.bounds import OUTPUT_CHARS
+from discompute_lite.roles.worker import CLIENT_LEASE_S, KEPT_OUTCOMES, LEASE_S, WAITING_PER_SLOT
 from discompute_lite.tasks.work import WorkOutcome
 
 

@@ -136,6 +136,11 @@ def test_a_job_file_from_submit_to_result(node, shared, home, type_in):
     assert type_in("submit", "primes", "--bound", "1000").out == "168\n"
 
 
+def test_where_no_node_runs_nothing_is_said_to_have_been_shown(field, fails):
+    fails(field.type("send", "mine", "hello", DISCOMPUTE_NAME="mine"), 5, "mine is this device", "start")
+    fails(field.type("send", "nosuch", "hello"), 3, "no device is called 'nosuch'", "`list`")
+
+
 def test_commands_work_where_no_node_runs_and_leave_none(field):
     assert field.run("list", "--json", "--wait", "0").document["devices"][0]["status"] == "AVAILABLE"
     assert field.type("submit", "--json", field.job("fine.py", FINE)).document["result"] == {"sum": 14}
@@ -234,6 +239,21 @@ def test_a_job_that_fails_says_where(node, shared, type_in, fails):
     fails(type_in("submit", "-q", shared.job("merge.py", merge)), 1, "object", "merge")
 
 
+def test_what_split_merge_and_failures_print_is_shown(node, shared, type_in):
+    job = "def split():\n    print('cutting')\n    return [0, 1]\n"
+    job += "def work(part):\n    print('part', part)\n    return part\n"
+    job += "def merge(parts):\n    print('joining')\n    return len(parts)\n"
+    done = type_in("submit", shared.job("talks.py", job))
+    said = [f"[{node.id[:8]}] {line}" for line in ("cutting", "part 0", "part 1", "joining")]
+    assert (done.code, done.out) == (0, "2\n") and [line for line in done.err.splitlines() if line in said] == said
+    for phase in ("split", "work", "merge"):
+        broken = re.sub(rf"(def {phase}.*\n.*\n)", r"\1    1 / 0\n", job)
+        done = type_in("submit", shared.job("broken.py", broken))
+        word = {"split": "cutting", "work": "part 0", "merge": "joining"}[phase]
+        assert done.code == 1 and f"[{node.id[:8]}] {word}" in done.err.splitlines(), done.err
+        assert done.err.index(word) < done.err.index("ZeroDivisionError")
+
+
 @pytest.mark.parametrize("body, about", [
     ("import ctypes; ctypes.string_at(0)", "signal 11"),
     ("import os; os._exit(3)", "status 3"),
@@ -265,7 +285,7 @@ def test_what_a_job_prints_cannot_command_the_terminal(node, shared, type_in):
 # ---- ending early -------------------------------------------------------------------------------------------
 
 
-def test_cancel_kills_an_endless_loop(node, shared, type_in):
+def test_cancel_kills_an_endless_loop(node, shared, type_in, fails):
     task_id = type_in("submit", "--detach", shared.job("endless.py", ENDLESS), str(shared.folder)).out.strip()
     shared.wait_for((shared.folder / "begun").exists, "it begins")
     children = node.children()
@@ -276,7 +296,21 @@ def test_cancel_kills_an_endless_loop(node, shared, type_in):
     shared.wait_for(lambda: not any(busy(pid) for pid in children), "its process is gone", 5.0)
     done = type_in("cancel", task_id)
     assert (done.code, done.err) == (3, "discompute: there is nothing to cancel: the task is over already: CANCELLED\n")
-    assert type_in("result", task_id).code == 1
+    fails(type_in("result", task_id), 1, "cancelled by its owner")
+    done = type_in("result", "--json", task_id)
+    ended = {"task_id": task_id, "state": "CANCELLED", "result": None, "message": "cancelled by its owner"}
+    assert (done.code, done.document) == (1, ended)
+    fails(done._replace(out=""), 1, "cancelled by its owner")
+
+
+def test_programs_get_a_document_of_a_task_that_failed_too(node, shared, type_in):
+    for phase in ("split", "work", "merge"):
+        names = {name: "return 1 / 0" if name == phase else "return [1]" for name in ("split", "work", "merge")}
+        job = "".join(f"def {name}(*_): {body}\n" for name, body in names.items())
+        done = type_in("submit", "--json", shared.job("fails.py", job))
+        assert (done.code, done.document["state"], done.document["result"]) == (1, "FAILED", None)
+        assert "ZeroDivisionError" in done.document["message"] and done.err.startswith("discompute: ")
+    assert type_in("submit", "--json", shared.job("wrong.py", "x = 1")).out == "", "there never was a task"
 
 
 def busy(pid):

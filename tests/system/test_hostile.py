@@ -114,6 +114,21 @@ def test_row_1_the_owner_gets_in_among_a_thousand_idle_connections(field, scale)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_row_1_the_owner_gets_in_when_many_addresses_have_taken_all_places(field, scale):
+    node = field.start("alpha")
+    idle = []
+    try:
+        for last in range(2, 12):
+            for _ in range(32):
+                idle.append(socket.create_connection(("127.0.0.1", node.port), scale(5.0), (f"127.0.0.{last}", 0)))
+        with node.client() as owner:
+            assert owner.call("GetDevices")["devices"][0]["id"] == node.id
+        assert node.answers()
+    finally:
+        for sock in idle:
+            sock.close()
+
+
 # ---- row 3: what is not for strangers -----------------------------------------------------------------------
 
 

@@ -204,10 +204,21 @@ def test_without_split_work_takes_the_arguments_and_its_result_is_the_jobs():
     assert run_job("def work(): return [1]\ndef merge(parts): return list(parts)") == [[1]]
 
 
-def test_merge_reads_its_parts_lazily_and_in_order():
-    source = "def split(): return [0, 1, 2]\ndef work(part): return part\n"
-    source += "def merge(parts): return [next(parts), type(parts).__name__]"
-    assert run_job(source) == [0, "map"]
+@pytest.mark.parametrize("body, expected", [
+    ("[min(parts), max(parts), len(parts)]", [0, 2, 3]),
+    ("[value / sum(parts) for value in parts]", [1 / 3, 0.0, 2 / 3]),
+    ("parts[::-1] + [parts.index(2)]", [2, 0, 1, 2]),
+    ("parts", [1, 0, 2]),
+])
+def test_merge_may_read_its_parts_as_often_as_it_likes(body, expected):
+    source = "def split(): return [1, 0, 2]\ndef work(part): return part\n"
+    assert run_job(f"{source}def merge(parts): return {body}") == expected
+
+
+def test_what_merge_does_to_a_part_is_there_when_it_reads_again():
+    source = "def split(): return [[2, 1], [4, 3]]\ndef work(part): return part\n"
+    source += "def merge(parts):\n    for part in parts: part.sort()\n    return sum(parts, [])"
+    assert run_job(source) == [1, 2, 3, 4]
 
 
 def test_every_subtask_carries_what_it_needs():
