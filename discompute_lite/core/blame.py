@@ -48,11 +48,14 @@ def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: f
 def forgive(books: Ledger, task: ScheduledTask, device: DeviceRecord, now: float) -> None:
     """Hold nothing against a device any more that has just done work for a task."""
     device.charges = device.refusals = device.failures = 0
-    books.end_suspicion(device)
     device.cleared_at = now
-    books.wake_device(device, "rest")
-    task.faults.pop(device.device_id, None)
-    books.end_avoiding(task, device.device_id)
+    if books.suspects:
+        books.end_suspicion(device)
+    if device.resting:
+        books.wake_device(device, "rest")
+    if task.faults:
+        task.faults.pop(device.device_id, None)
+        books.end_avoiding(task, device.device_id)
 
 
 def blame_device(

@@ -193,7 +193,7 @@ class Dial:
 
 @dataclass(frozen=True)
 class TaskSubmitted:
-    """A task was accepted, already split into `subtasks` pieces with indexes from 0."""
+    """A task was accepted, already split into `subtasks` pieces with indexes from 0; an open one may get more."""
 
     task_id: str
     subtasks: int
@@ -211,6 +211,46 @@ class TaskSubmitted:
     deadline_s: float = 0.0
     #: So often a subtask may raise and be tried again; 0: the first exception is final.
     retries: int = 0
+    #: Subtasks may be added until it is sealed, and only then it finishes; each of them fails alone.
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class SubtasksAdded:
+    """An open task got `count` pieces more; their indexes go on from the last. Ignored where nothing can be added."""
+
+    task_id: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TaskSealed:
+    """Nothing will be added to an open task any more: it finishes when all its subtasks are over."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class SubtaskCancelled:
+    """Somebody wants one subtask of an open task no longer: it is over. Ignored where it is over already.
+
+    Other tasks are merged out of all their results, and can only be cancelled as a whole.
+    """
+
+    task_id: str
+    index: int
+
+
+@dataclass(frozen=True)
+class SubtaskSized:
+    """A subtask holds so many calls, of which one was assumed; speeds are learnt for each call.
+
+    Told after the StartAttempt of its first attempt, where the piece is cut to suit the device.
+    """
+
+    task_id: str
+    index: int
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -316,8 +356,19 @@ class AcceptResult:
 
 
 @dataclass(frozen=True)
+class FailSubtask:
+    """A subtask of an open task cannot succeed any more; its task goes on, and what ran of it has been stopped."""
+
+    task_id: str
+    index: int
+    reason: str
+    #: "poison": it took down three devices, or the same ones as often. "task": its own code raised.
+    blame: str
+
+
+@dataclass(frozen=True)
 class FinishTask:
-    """Every subtask has its result: merge them."""
+    """Every subtask has its result: merge them. An open task: it is sealed, and every subtask is over."""
 
     task_id: str
 

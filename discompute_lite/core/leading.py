@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from itertools import islice
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from .records import AttemptRecord, ScheduledTask
 
@@ -22,23 +22,32 @@ HEADS = 7
 class AttemptHeap:
     """Order some of the attempts in `members` by a number, smallest first, by lazily deleted entries."""
 
-    def __init__(self, members: Dict[str, AttemptRecord]) -> None:
+    def __init__(
+        self, members: Dict[str, AttemptRecord], is_true: Callable[[float, AttemptRecord], bool] = lambda *_: True
+    ) -> None:
         self._members = members
-        #: (number, attempt id): one for each attempt that was added and is a member, and void ones.
+        self._is_true = is_true
+        #: (number, attempt id): at least one for each attempt that was added and is a member, and void ones: of those
+        #: that are members no more, and the older ones of those that were reordered.
         self.entries: List[Tuple[float, str]] = []
 
     def add(self, number: float, attempt: AttemptRecord) -> None:
-        """Enter an attempt, once in its life."""
+        """Enter an attempt, or enter it again: it leads anew, or was expected to end at another time."""
         heapq.heappush(self.entries, (number, attempt.attempt_id))
         if len(self.entries) > 64 + 2 * len(self._members):
-            self.entries = [entry for entry in self.entries if entry[1] in self._members]
+            self.entries = [entry for entry in self.entries if self.is_living(entry)]
             heapq.heapify(self.entries)
+
+    def is_living(self, entry: Tuple[float, str]) -> bool:
+        """Return whether an entry says what is so."""
+        attempt = self._members.get(entry[1])
+        return attempt is not None and self._is_true(entry[0], attempt)
 
     def heads(self) -> List[AttemptRecord]:
         """Return the very first that is a member still, and those of the next few that stand near it in the heap."""
-        while self.entries and self.entries[0][1] not in self._members:
+        while self.entries and not self.is_living(self.entries[0]):
             heapq.heappop(self.entries)
-        return [self._members[key] for _, key in self.entries[:HEADS] if key in self._members]
+        return [self._members[entry[1]] for entry in self.entries[:HEADS] if self.is_living(entry)]
 
 
 class LeadingAttempts:
@@ -51,7 +60,7 @@ class LeadingAttempts:
         self.quiet: OrderedDict[str, AttemptRecord] = OrderedDict()
         #: attempt id -> attempt: exactly the newest of each subtask that has several.
         self.ahead: Dict[str, AttemptRecord] = {}
-        self._by_end = AttemptHeap(self.alone)
+        self._by_end = AttemptHeap(self.alone, lambda number, attempt: number == -attempt.expected_end)
         self._by_speed = AttemptHeap(self.ahead)
 
     def add(self, attempt: AttemptRecord, *, is_alone: bool, is_quiet: bool, speed: float) -> None:
@@ -70,6 +79,11 @@ class LeadingAttempts:
         self.alone.pop(attempt.attempt_id, None)
         self.quiet.pop(attempt.attempt_id, None)
         self.ahead.pop(attempt.attempt_id, None)
+
+    def reorder(self, attempt: AttemptRecord) -> None:
+        """Take note that an attempt is expected to end at another time; others than those alone are fine."""
+        if attempt.attempt_id in self.alone:
+            self._by_end.add(-attempt.expected_end, attempt)
 
     def oldest(self) -> Optional[AttemptRecord]:
         """Return what runs longest, alone if there is such, or None when nothing runs."""
@@ -93,5 +107,5 @@ class LeadingAttempts:
         assert set(self.alone) == {live[-1] for live in lives if len(live) == 1}
         assert set(self.ahead) == {live[-1] for live in lives if len(live) > 1}
         assert set(self.quiet) <= set(self.alone)
-        assert set(self.alone) <= {key for _, key in self._by_end.entries}
-        assert set(self.ahead) <= {key for _, key in self._by_speed.entries}
+        assert set(self.alone) == {entry[1] for entry in self._by_end.entries if self._by_end.is_living(entry)}
+        assert set(self.ahead) == {entry[1] for entry in self._by_speed.entries if self._by_speed.is_living(entry)}

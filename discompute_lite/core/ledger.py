@@ -2,7 +2,7 @@
 
 Knows:   which attempt is whose, who is free, what is due when, and the invariants among these.
 Refuses: to decide what to run where or what a failure means; that is core/scheduler.py.
-Read next: core/scheduler.py.
+Read next: core/scheduler.py, core/audit.py (the invariants, asserted).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .events import TaskSubmitted
 from .paces import PaceBook
 from .pools import DevicePool
 from .records import (
-    FAULTS_KEPT, AttemptRecord, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
+    FAULTS_KEPT, AttemptRecord, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
 )
 
 #: Stories of finished tasks that are kept; the oldest goes first (the results are the coordinator's).
@@ -57,7 +57,9 @@ class Ledger:
 
     def open_task(self, event: TaskSubmitted, now: float) -> ScheduledTask:
         """Enter a task whose pieces are all pending."""
-        task = ScheduledTask(event.task_id, event.subtasks, order=self._submitted, priority=event.priority)
+        task = ScheduledTask(event.task_id, order=self._submitted, priority=event.priority)
+        task.is_open, task.is_sealed = event.is_open, not event.is_open
+        task.add(max(0, event.subtasks))
         task.requires = tuple(sorted(set(event.requires)))
         task.max_devices = max(0, event.max_devices)
         task.pure, task.function, task.retries = event.pure, event.function, event.retries
@@ -71,9 +73,7 @@ class Ledger:
                 pool.consider(device)
         # Tasks that name no function share a pool, and yet each learns of its own subtasks what is typical.
         task.pace = pool.pace if task.function else self.paces.of("")
-        if task.pure:
-            pool.keep_idle()
-        pool.tasks[task.task_id] = task
+        pool.enter(task)
         pool.queue(task, self.served)
         pool.stalled_news = pool.stalled_news or not pool.members
         if event.deadline_s > 0.0:
@@ -83,16 +83,17 @@ class Ledger:
     def close_task(self, task: ScheduledTask, state: TaskState) -> None:
         """Enter the end of a task without live attempts; what is left of it is its story."""
         assert not task.live
-        for subtask in task.subtasks:
+        for subtask in task.subtasks.values():
             if subtask.state is SubtaskState.RESTING:
                 self.deadlines.cancel(("retry", task.task_id, subtask.index))
         self.deadlines.cancel(("deadline", task.task_id))
         for device_id in task.avoids:
             self.deadlines.cancel(("avoid", task.task_id, device_id))
         task.state = state
-        task.subtasks, task.avoids, task.faults = [], {}, {}
+        task.subtasks, task.avoids, task.faults = {}, {}, {}
         task.pending.clear()
         task.returned.clear()
+        task.over.clear()
         pool = self.pools[task.pool_key]
         pool.forget(task)
         del self.tasks[task.task_id]
@@ -102,6 +103,46 @@ class Ledger:
         self.finished[task.task_id] = task
         if len(self.finished) > FINISHED_STORIES:
             self.finished.popitem(last=False)
+
+    def add_subtasks(self, task: ScheduledTask, count: int) -> None:
+        """Enter so many pieces more of a task."""
+        task.add(count)
+        self.pools[task.pool_key].queue(task, self.served)
+
+    def seal_task(self, task: ScheduledTask) -> None:
+        """Enter that nothing will be added to a task."""
+        task.is_sealed = True
+        self.pools[task.pool_key].seal(task)
+
+    def forget_subtask(self, subtask: SubtaskRecord, state: SubtaskState) -> None:
+        """Enter that a subtask without live attempts is over, in whatever way."""
+        task = subtask.task
+        if subtask.state is SubtaskState.RESTING:
+            self.deadlines.cancel(("retry", task.task_id, subtask.index))
+        elif subtask.state is SubtaskState.PENDING:
+            (task.returned if subtask.index in task.returned else task.pending).pop(subtask.index)
+            self.pools[task.pool_key].look_again(task)
+        subtask.state = state
+        del task.subtasks[subtask.index]
+        task.over.append(subtask)
+
+    def size_subtask(self, subtask: SubtaskRecord, calls: int) -> None:
+        """Enter how many calls a subtask holds, and expect its attempts to end accordingly."""
+        more, subtask.calls = calls - subtask.calls, calls
+        pace, pool = subtask.task.pace, self.pools[subtask.task.pool_key]
+        for attempt in subtask.live.values():
+            device = self.devices[attempt.device_id]
+            waits = attempt.began_at is None
+            device.waiting_calls += more * waits
+            if pace.size(device.device_id, calls):
+                self.device_changed(device)
+            if more:
+                ahead = device.waiting_calls / max(1, device.slots) if waits else 0.0
+                typical_s = pace.work / pace.speed(device.device_id, device.speed)
+                began_at = attempt.sent_at if attempt.began_at is None else attempt.began_at
+                attempt.expected_end = began_at + typical_s * (calls + ahead)
+                pool.leading.reorder(attempt)
+                pool.is_to_compare = True
 
     def rest_subtask(self, subtask: SubtaskRecord, until: float) -> None:
         """Let a subtask without live attempts wait."""
@@ -130,7 +171,7 @@ class Ledger:
         if subtask.index in subtask.task.returned:
             del subtask.task.returned[subtask.index]
         else:
-            taken = subtask.task.pending.popleft()
+            taken, _ = subtask.task.pending.popitem(last=False)
             assert taken == subtask.index, "those that were never tried go in order"
 
     # ---- attempts ---------------------------------------------------------------------------------
@@ -151,11 +192,12 @@ class Ledger:
         self.attempts[attempt_id] = attempt
         subtask.live[attempt_id] = task.live[attempt_id] = device.running[attempt_id] = attempt
         device.waiting[attempt_id] = attempt
+        device.waiting_calls += subtask.calls
         device.kinds[task.pool_key] = device.kinds.get(task.pool_key, 0) + 1
         task.devices[device.device_id] = task.devices.get(device.device_id, 0) + 1
         typical_s = task.pace.work / task.pace.speed(device.device_id, device.speed)
         self.begin_waiting(device, now)
-        attempt.expected_end = now + typical_s * (1.0 + len(device.waiting) / max(1, device.slots))
+        attempt.expected_end = now + typical_s * (subtask.calls + device.waiting_calls / max(1, device.slots))
         self.deadlines.set(("lease", attempt_id), attempt.lease_until)
         self.watch_for_silence(device)
         if task.pure:
@@ -180,7 +222,8 @@ class Ledger:
         device = self.devices.get(attempt.device_id)
         if device is not None:
             del device.running[attempt.attempt_id]
-            device.waiting.pop(attempt.attempt_id, None)
+            if device.waiting.pop(attempt.attempt_id, None) is not None:
+                device.waiting_calls -= subtask.calls
             device.kinds[task.pool_key] -= 1
             if not device.kinds[task.pool_key]:
                 del device.kinds[task.pool_key]
@@ -191,6 +234,7 @@ class Ledger:
         """Take it that a device begins what waits there as its slots come free, in order."""
         while device.waiting and len(device.running) - len(device.waiting) < device.slots:
             _, attempt = device.waiting.popitem(last=False)
+            device.waiting_calls -= attempt.subtask.calls
             attempt.began_at = now
 
     def _note_leading(self, subtask: SubtaskRecord) -> None:
@@ -307,68 +351,3 @@ class Ledger:
         else:
             device.silent = paused
         self.device_changed(device)
-
-    # ---- checking ---------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
-        deadlines = sum(device.resting + device.silent for device in self.devices.values()) + len(self.attempts)
-        assert all(key in self.devices and ("suspect", key) in self.deadlines for key in self.suspects)
-        deadlines += len(self.suspects)
-        deadlines += sum(("quiet", key) in self.deadlines for key in self.devices)
-        deadlines += sum(("look", key) in self.deadlines for key in self.pools)
-        deadlines += sum(("deadline", key) in self.deadlines for key in self.tasks)
-        for task in self.tasks.values():
-            deadlines += self._check_task(task)
-        assert all(self.devices[key] is each and each.resting for key, each in self.quarantined.items())
-        assert deadlines == len(self.deadlines)
-        assert sum(len(task.live) for task in self.tasks.values()) == len(self.attempts)
-        assert sum(len(device.running) for device in self.devices.values()) == len(self.attempts)
-        for device in self.devices.values():
-            assert (("rest", device.device_id) in self.deadlines) == device.resting
-            assert (("silent", device.device_id) in self.deadlines) == device.silent
-            self._check_device(device)
-        for key, attempt in self.attempts.items():
-            assert attempt.state is AttemptState.LEASED and ("lease", key) in self.deadlines, attempt.story()
-            assert self.devices[attempt.device_id].running[key] is attempt, attempt.story()
-            assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
-        assert set(self.pools) == {task.pool_key for task in self.tasks.values()}
-        for pool in self.pools.values():
-            assert set(pool.tasks) == {key for key, task in self.tasks.items() if task.pool_key == pool.key}
-            pool.check(self.devices)
-        assert len(self.finished) <= FINISHED_STORIES
-        assert not any(task.live or task.devices for task in self.finished.values())
-
-    def _check_device(self, device: DeviceRecord) -> None:
-        kinds: Dict[PoolKey, int] = {}
-        for attempt in device.running.values():
-            key = attempt.subtask.task.pool_key
-            kinds[key] = kinds.get(key, 0) + 1
-            assert (attempt.began_at is None) == (attempt.attempt_id in device.waiting)
-            is_quiet = attempt.attempt_id in self.pools[key].leading.quiet
-            assert is_quiet == (device.quiet and attempt.attempt_id in self.pools[key].leading.alone)
-        assert kinds == device.kinds and all(key in device.running for key in device.waiting)
-        assert not device.waiting or len(device.running) - len(device.waiting) >= device.slots
-        if device.running and device.silence_s > 0.0 and not device.quiet:
-            assert ("quiet", device.device_id) in self.deadlines
-
-    def _check_task(self, task: ScheduledTask) -> int:
-        """Check one unfinished task; return how many deadlines it has for resting subtasks and avoided devices."""
-        assert task.state is TaskState.RUNNING and task.left > 0
-        assert task.left == sum(subtask.state is not SubtaskState.DONE for subtask in task.subtasks)
-        pending = [subtask.index for subtask in task.subtasks if subtask.state is SubtaskState.PENDING]
-        assert sorted([*task.pending, *task.returned]) == pending and list(task.pending) == sorted(task.pending)
-        assert not any(task.subtasks[index].tried for index in task.pending)
-        assert all(task.subtasks[index].tried for index in task.returned)
-        assert sum(task.devices.values()) == len(task.live)
-        assert not task.max_devices or len(task.devices) <= task.max_devices
-        resting = len(task.avoids)
-        assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
-        assert all(("avoid", task.task_id, device_id) in self.deadlines for device_id in task.avoids)
-        for subtask in task.subtasks:
-            assert bool(subtask.live) == (subtask.state is SubtaskState.RUNNING)
-            assert len(subtask.live) == 1 or task.pure or not subtask.live
-            rests = subtask.state is SubtaskState.RESTING
-            assert (("retry", task.task_id, subtask.index) in self.deadlines) == rests
-            resting += rests
-        return resting

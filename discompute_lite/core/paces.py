@@ -1,10 +1,11 @@
 """Learn how fast each device is at each function, from how long attempts took: measured scores are only the start.
 
-Knows:   per function the typical work of a subtask, how much works differ, and per device the typical time.
+Knows:   per function the typical work of a call, how much works differ, and per device the typical time.
 Refuses: to choose devices (core/pools.py), and to trust one measurement: what is far off moves a mean a little.
 Read next: core/placement.py (uses speeds), core/speculation.py (uses works and speeds).
 
-Work is in seconds of the reference machine. Only + - * / are used, so every Python computes the same.
+Work is in seconds of the reference machine. A subtask is one call unless it was said to hold several. Only + - * / are
+used, so every Python computes the same.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class FunctionPace:
     """Remember one function: exponentially weighted means, robust against single far-off durations."""
 
     def __init__(self) -> None:
-        #: Typical work of a subtask, and how many were measured; no meaning while that is 0.
+        #: Typical work of a call, and how many subtasks were measured; no meaning while that is 0.
         self.work = 0.0
         self.count = 0
         #: Mean deviation of works as a fraction of the mean, 0 for equal works, at most FAR_OFF.
@@ -40,9 +41,20 @@ class FunctionPace:
         self._devices: Dict[str, Tuple[float, int]] = {}
         #: device id -> (how many, seconds) of short ones that are learnt together with the next.
         self._banked: Dict[str, Tuple[int, float]] = {}
+        #: device id -> how many calls the last subtask held that was sized there; at most DEVICES_LEARNT.
+        self._calls: Dict[str, int] = {}
+
+    def size(self, device_id: str, calls: int) -> bool:
+        """Take note that subtasks hold so many calls on a device now; return whether that is news."""
+        if self._calls.get(device_id, 1) == calls:
+            return False
+        self._calls[device_id] = calls
+        if len(self._calls) > DEVICES_LEARNT:
+            del self._calls[next(iter(self._calls))]
+        return True
 
     def learn(self, device_id: str, score: float, took_s: float) -> None:
-        """Take note that a subtask took so long on a device of this measured score."""
+        """Take note that a call took so long on a device of this measured score, as the mean of its subtask."""
         count, seconds = self._banked.pop(device_id, (0, 0.0))
         count, seconds = count + 1, seconds + took_s
         if seconds < LEAST_PART * self.typical_s(device_id) and count < MOST_BANKED:
@@ -73,9 +85,13 @@ class FunctionPace:
         return believed_speed(score) if known is None else believed_speed(self.work / known[0])
 
     def typical_s(self, device_id: str) -> float:
-        """Return how long a subtask typically takes on this device, 0.0 where none has been measured there."""
+        """Return how long a call typically takes on this device, 0.0 where none has been measured there."""
         known = self._devices.get(device_id)
         return 0.0 if known is None else known[0]
+
+    def subtask_s(self, device_id: str) -> float:
+        """Return how long a subtask of the size last sent there takes, 0.0 where no call has been measured."""
+        return self.typical_s(device_id) * self._calls.get(device_id, 1)
 
 
 class PaceBook:

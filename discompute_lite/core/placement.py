@@ -19,7 +19,7 @@ SLOWEST_SPEED, FASTEST_SPEED = 0.001, 1000.0
 
 def is_suitable(requires: Iterable[str], offers: Container[str], slots: int) -> bool:
     """Return whether a device with `offers` and `slots` may be given work that `requires` these names."""
-    return slots > 0 and all(name in offers for name in requires)
+    return slots > 0 and (not requires or all(name in offers for name in requires))
 
 
 def placement_cost(*, running: int, slots: int, speed: float, load: float) -> float:

@@ -60,8 +60,9 @@ class DeviceHeap:
     def is_living(self, entry: Tuple[float, int, int, str]) -> bool:
         """Return whether an entry says what is so."""
         device = self._members.get(entry[3])
-        # A device that was lost and came back has a new record, with a new order, and counts from the beginning.
-        return device is not None and (device.order, device.generation) == entry[1:3] and self._room(device) > 0
+        # A device that was lost and came back has a new record, with a new order, and counts from the beginning. It had
+        # room when this was entered, and whoever changes that gives it a new generation.
+        return device is not None and device.generation == entry[2] and device.order == entry[1]
 
 
 class DevicePool:
@@ -85,8 +86,13 @@ class DevicePool:
         self.roomy = DeviceHeap(self.members, lambda device: device.room(self.key, self.pace))
         self.idle = DeviceHeap(self.members, lambda device: device.free)
         self.leading = LeadingAttempts()
+        #: task id: exactly those of `tasks` that have a limit of devices, and the pure ones that are not sealed.
+        self.limited: Dict[str, None] = {}
+        self.unsealed: Dict[str, None] = {}
         #: False while nothing has changed since the idle were last compared with what runs, to no end.
         self.is_to_compare = False
+        #: True when that was put off long enough.
+        self.is_look_due = False
         self._is_idle_kept = False
         #: Ranks of the tasks with `queued`, and void ones.
         self._queue: List[TaskRank] = []
@@ -103,7 +109,7 @@ class DevicePool:
         self.members[device.device_id] = device
         if device.is_paused:
             self.paused[device.device_id] = None
-        else:
+        elif self.paused:
             self.paused.pop(device.device_id, None)
         cost = self.cost(device)
         self.roomy.consider(device, cost)
@@ -136,6 +142,11 @@ class DevicePool:
         for task in list(self.aside.values()):
             self.queue(task, 0.0)
 
+    def look_again(self, task: ScheduledTask) -> None:
+        """Let a task take its turn that was set aside and has now something else to place, or nothing."""
+        if self.aside.pop(task.task_id, None) is not None:
+            self.queue(task, 0.0)
+
     def _recall_for(self, device: DeviceRecord) -> None:
         """Let tasks that were set aside take their turn where a device has room for them, or was the last other."""
         has_room = device.room(self.key, self.pace) > 0
@@ -143,9 +154,27 @@ class DevicePool:
             if device.is_paused or (has_room and device.device_id not in task.avoids):
                 self.queue(task, 0.0)
 
+    def enter(self, task: ScheduledTask) -> None:
+        """Take in a task of this kind."""
+        if task.pure:
+            self.keep_idle()
+            if not task.is_sealed:
+                self.unsealed[task.task_id] = None
+        if task.max_devices:
+            self.limited[task.task_id] = None
+        self.tasks[task.task_id] = task
+
+    def seal(self, task: ScheduledTask) -> None:
+        """Take note that nothing will be added to a task, so that idle devices may well run what runs already."""
+        if task.task_id in self.unsealed:
+            del self.unsealed[task.task_id]
+            self.is_to_compare = True
+
     def forget(self, task: ScheduledTask) -> None:
         """Forget a task that has ended."""
         del self.tasks[task.task_id]
+        self.limited.pop(task.task_id, None)
+        self.unsealed.pop(task.task_id, None)
         self.aside.pop(task.task_id, None)
 
     def queue(self, task: ScheduledTask, served_at_least: float) -> None:
@@ -161,7 +190,7 @@ class DevicePool:
 
     def queue_crews_of(self, device: DeviceRecord, served_at_least: float) -> None:
         """Let tasks that may use no other devices than those they have take their turn: this one may have room."""
-        if device.room(self.key, self.pace):
+        if self.limited and device.room(self.key, self.pace):
             for attempt in device.running.values():
                 if attempt.subtask.task.max_devices and attempt.subtask.task.task_id in self.tasks:
                     self.queue(attempt.subtask.task, served_at_least)
@@ -231,6 +260,22 @@ class DevicePool:
         free = [device for device in crew if device is not None and device.room(self.key, self.pace)]
         return min(free, key=lambda d: (d.device_id in tried, self.cost(d), d.order), default=None)
 
+    def room_for(self, task: ScheduledTask) -> int:
+        """Return how many subtasks more, not tried yet, a task of this kind could start now; O(members).
+
+        With a limit of devices this is the most: which others join is decided by their ranks and not by their room.
+        """
+        if self.roomy.best() is None:
+            return 0
+        avoided: Collection[str] = task.avoids if task.avoids and self.has_other(task.avoids) else ()
+        rooms = {
+            key: device.room(self.key, self.pace) for key, device in self.members.items() if key not in avoided
+        }
+        if not task.max_devices:
+            return sum(rooms.values())
+        crew = sum(rooms.pop(device_id, 0) for device_id in task.devices)
+        return crew + sum(heapq.nlargest(task.max_devices - len(task.devices), rooms.values()))
+
     def set_aside(self, task: ScheduledTask) -> None:
         """Take the task whose turn it is out of the queue; `queue` brings it back."""
         assert self._queue[0] == task.rank() and task.queued
@@ -255,6 +300,8 @@ class DevicePool:
         assert queued <= set(self._queue)
         assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
         assert set(self.paused) == {key for key, device in self.members.items() if device.is_paused}
+        assert set(self.limited) == {key for key, task in self.tasks.items() if task.max_devices}
+        assert set(self.unsealed) == {key for key, task in self.tasks.items() if task.pure and not task.is_sealed}
         for task in self.tasks.values():
             assert task.queued or task.max_devices or not task.waiting or task.task_id in self.aside
         for key, task in self.aside.items():

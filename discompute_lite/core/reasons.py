@@ -42,11 +42,15 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     """Say how far a task is, and what holds up the rest of it."""
     if task.task_id not in books.tasks:
         return f"it is over: {task.lines[-1]}"
-    done, waiting = task.total - task.left, task.waiting
+    waiting = task.waiting
     # A pure subtask may run twice; each counts once.
     running = len({attempt.subtask.index for attempt in task.live.values()})
-    resting = task.left - waiting - running
-    parts = [f"{done} of {task.total} subtasks are done"]
+    resting = len(task.subtasks) - waiting - running
+    parts = [f"{task.done} of {task.total} subtasks are done"]
+    if task.failed:
+        parts.append(f"{task.failed} failed")
+    if task.cancelled:
+        parts.append(f"{task.cancelled} were cancelled")
     if running:
         names = [short_id(device_id) for device_id in islice(task.devices, REASONS_NAMED)]
         more = len(task.devices) - len(names)
@@ -56,15 +60,17 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     if waiting:
         first = next(iter([*islice(task.returned, 1), *islice(task.pending, 1)]))
         parts.append(f"{waiting} wait: {_why_pending(books, task, task.subtasks[first], now)}")
+    if not task.is_sealed:
+        parts.append("more may be added")
     return "; ".join(parts)
 
 
 def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> str:
     """Say where one subtask of an unfinished task is and what befell it before."""
-    subtask = task.subtasks[index]
+    subtask = task.subtasks.get(index)
+    if subtask is None:
+        return _why_over(task, index)
     before = f"; {subtask.told}" if subtask.told else ""
-    if subtask.state is SubtaskState.DONE:
-        return f"subtask {index} is done: {subtask.told}"
     if subtask.state is SubtaskState.PENDING:
         return f"subtask {index} waits: {_why_pending(books, task, subtask, now)}{before}"
     if subtask.state is SubtaskState.RESTING:
@@ -72,6 +78,17 @@ def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> s
         return f"subtask {index} is tried again in {max(0.0, (until or now) - now):.1f} s{before}"
     where = " and ".join(_where(books, attempt, now) for attempt in subtask.live.values())
     return f"subtask {index} {where}{before}"
+
+
+def _why_over(task: ScheduledTask, index: int) -> str:
+    subtask = next((each for each in task.over if each.index == index), None)
+    if subtask is None:
+        return f"subtask {index} is over; what befell it is not kept any more"
+    if subtask.done_by is None:
+        return subtask.told
+    attempt_id, device_id, took_s = subtask.done_by
+    number = attempt_id.rpartition(".")[2]
+    return f"subtask {index} is done: attempt {number} on {short_id(device_id)} took {took_s:.2f} s"
 
 
 def why_second(attempt: AttemptRecord, is_quiet: bool, silent_s: float, now: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from enum import Enum
-from typing import Deque, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Deque, Dict, FrozenSet, NamedTuple, Optional, Tuple
 
 from ..model.device import short_id
 from ..model.task import TaskState
@@ -25,6 +25,8 @@ TaskRank = Tuple[float, int, int, str]
 FAULTS_KEPT = 256
 #: Lines of a task's story that are kept; a task that goes well has three.
 TOLD_LINES = 200
+#: Subtasks that are over and of which is remembered what befell them; a task may get millions.
+OVER_KEPT = 200
 
 
 class AttemptState(Enum):
@@ -69,6 +71,10 @@ class SubtaskState(Enum):
     RUNNING = "running"
     #: Has its one result.
     DONE = "done"
+    #: In an open task: cannot succeed any more.
+    FAILED = "failed"
+    #: In an open task: nobody wants it any longer.
+    CANCELLED = "cancelled"
 
 
 class Harm(NamedTuple):
@@ -111,6 +117,8 @@ class DeviceRecord:
         self.window = 0
         #: The attempts of `running` that have not begun, in order: sent in advance, so all slots are taken.
         self.waiting: OrderedDict[str, AttemptRecord] = OrderedDict()
+        #: Calls in the subtasks of `waiting`, all together.
+        self.waiting_calls = 0
         #: pool key -> how many of `running` are of it; no zeros.
         self.kinds: Dict[PoolKey, int] = {}
         #: Attempts in a row that it refused; while `resting` there is a ("rest", id) deadline.
@@ -147,10 +155,13 @@ class DeviceRecord:
 
     def room(self, key: PoolKey, pace: FunctionPace) -> int:
         """Return how many attempts of this kind it may be given now, those that would wait there included."""
-        if self.window <= 0 or self.is_paused or self.kinds.get(key, 0) != len(self.running):
-            return self.free  # Nothing waits behind work of another kind: nobody knows for how long.
-        ahead = places_in_advance(window=self.window, typical_s=pace.typical_s(self.device_id))
-        return max(0, self.slots * (1 + ahead) - len(self.running))
+        if self.resting or self.silent or self.quiet:
+            return 0
+        places, taken = self.slots, len(self.running)
+        # Nothing waits behind work of another kind: nobody knows for how long.
+        if self.window > 0 and self.kinds.get(key, 0) == taken:
+            places *= 1 + places_in_advance(window=self.window, typical_s=pace.subtask_s(self.device_id))
+        return places - taken if places > taken else 0
 
     def cost(self, speed: float) -> float:
         """Return its rank among devices for work that it does at this speed; needs `slots` > 0."""
@@ -160,7 +171,7 @@ class DeviceRecord:
 class ScheduledTask:
     """Remember one task and what of it is where."""
 
-    def __init__(self, task_id: str, subtasks: int, *, order: int, priority: int) -> None:
+    def __init__(self, task_id: str, *, order: int, priority: int) -> None:
         self.task_id = task_id
         self.order = order
         self.priority = min(max(priority, 1), 10)
@@ -177,15 +188,20 @@ class ScheduledTask:
         #: Seconds of slots that it was given, divided by its priority: whoever has least is next.
         self.served = 0.0
         self.state = TaskState.RUNNING
-        self.total = subtasks
-        #: Subtasks without a result: 0 exactly when COMPLETED.
-        self.left = subtasks
-        #: All pieces by index; emptied when the task ends.
-        self.subtasks: List[SubtaskRecord] = [SubtaskRecord(self, index) for index in range(subtasks)]
+        #: Whether its subtasks fail and are cancelled each alone, and whether none can be added (any more).
+        self.is_open, self.is_sealed = False, True
+        #: Subtasks ever; indexes go up to here. Each is one of `subtasks`, done, failed or cancelled.
+        self.total = 0
+        self.done = self.failed = self.cancelled = 0
+        #: index -> subtask: exactly those that are not over. Empties when the task ends, and it ends when this is
+        #: empty and it is sealed.
+        self.subtasks: Dict[int, SubtaskRecord] = {}
+        #: The last OVER_KEPT that are over, for people.
+        self.over: Deque[SubtaskRecord] = deque(maxlen=OVER_KEPT)
         #: Indexes of exactly the PENDING subtasks: those that were never tried, in order, and those that were, in the
         #: order of their return.
-        self.pending: Deque[int] = deque(range(subtasks))
-        self.returned: Dict[int, None] = {}
+        self.pending: OrderedDict[int, None] = OrderedDict()
+        self.returned: OrderedDict[int, None] = OrderedDict()
         #: attempt id -> attempt: exactly the live attempts of this task.
         self.live: Dict[str, AttemptRecord] = {}
         #: device id -> how many of `live` are there; at most `max_devices` entries unless that is 0.
@@ -201,6 +217,13 @@ class ScheduledTask:
         #: True while the last that its story told is that no device takes it.
         self.told_waiting = False
         self.lines: Deque[str] = deque(maxlen=TOLD_LINES)
+
+    def add(self, count: int) -> None:
+        """Enter so many pieces more, pending."""
+        for index in range(self.total, self.total + count):
+            self.subtasks[index] = SubtaskRecord(self, index)
+            self.pending[index] = None
+        self.total += count
 
     @property
     def waiting(self) -> int:
@@ -225,10 +248,16 @@ class ScheduledTask:
 class SubtaskRecord:
     """Remember one piece of a task."""
 
+    __slots__ = (
+        "task", "index", "state", "calls", "attempts", "failures", "raised", "live", "told", "done_by", "tried", "harms"
+    )
+
     def __init__(self, task: ScheduledTask, index: int) -> None:
         self.task = task
         self.index = index
         self.state = SubtaskState.PENDING
+        #: Calls of its function that it holds.
+        self.calls = 1
         #: Attempts ever made: the last part of the next attempt's id is one more.
         self.attempts = 0
         #: Attempts that devices broke or refused; decides the rest before the next one.
@@ -237,8 +266,10 @@ class SubtaskRecord:
         self.raised = 0
         #: attempt id -> attempt: not empty exactly while RUNNING; more than one only where the task is pure.
         self.live: Dict[str, AttemptRecord] = {}
-        #: What befell its last attempt that ended, for people.
+        #: What befell its last attempt that ended badly, or how it ended without a result, for people.
         self.told = ""
+        #: (attempt id, device id, seconds) of what became its result.
+        self.done_by: Optional[Tuple[str, str, float]] = None
         #: Devices on which it was tried, in order; others come first.
         self.tried: Dict[str, None] = {}
         #: attempt id -> what happened: the attempts held against this subtask.
@@ -247,6 +278,10 @@ class SubtaskRecord:
 
 class AttemptRecord:
     """Remember one live attempt; exists only while LEASED."""
+
+    __slots__ = (
+        "attempt_id", "subtask", "device_id", "sent_at", "lease_until", "state", "began_at", "expected_end"
+    )
 
     def __init__(
         self, attempt_id: str, subtask: SubtaskRecord, device_id: str, *, sent_at: float, lease_until: float
@@ -260,7 +295,7 @@ class AttemptRecord:
         self.state = AttemptState.LEASED
         #: When it came to the head of its device's queue; None while it waits there. An estimate: the device knows.
         self.began_at: Optional[float] = None
-        #: When it will be done if it is a typical one, as it seemed when it was started.
+        #: When it will be done if it is a typical one, as it seemed when it was started or last sized.
         self.expected_end = 0.0
 
     def move(self, fact: str) -> None:

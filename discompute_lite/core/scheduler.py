@@ -2,12 +2,13 @@
 
 Knows:   tasks, subtasks, attempts, leases, and the devices it was told about.
 Refuses: sockets, clocks, chance, threads. `now` comes in, actions go out, `rng.random()` jitters pauses.
-Read next: core/events.py (the words), core/records.py (what is remembered), roles/coordinator.py (who obeys).
+Read next: core/events.py (the words), core/records.py (what is remembered), core/endings.py (what ends, and how),
+roles/coordinator.py (who obeys).
 
 One subtask has one result, whatever happens: an attempt's id, ``<task>/<index>.<number>``, is its fencing token, and
 what is said of an attempt that is no longer live is ignored and counted. Every unfinished subtask is pending,
 resting or running, so none is forgotten. Nothing here costs more than O(log devices) an event for each attempt it ends
-or starts, times the number of different requirements in use, which is a handful.
+or starts, times the number of different requirements in use, which is a handful, and O(1) for each subtask it adds.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional
 
 from ..model.device import short_id
-from ..model.task import TaskState
+from .audit import check_books
 from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, rest_refusing
+from .endings import accept_result, cancel_subtask, end_cancelled, fail_for_good, fail_task, finish_if_over, tell_line
 from .events import (
-    AcceptResult, AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, EndCancelled, FailTask,
-    FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted, TellStory, Tick,
+    AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
+    SubtaskCancelled, SubtasksAdded, SubtaskSized, TaskSealed, TaskSubmitted, Tick,
 )
 from .ledger import Ledger
+from .paces import FunctionPace
 from .pools import DevicePool
 from .reasons import is_stalled, story_of, told_of, why_no_device, why_second, why_subtask, why_task
-from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask, SubtaskState
+from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask
 from .retry import is_poison, refused_s, retry_s
 from .speculation import second_beside_quiet, second_beside_slow
 
@@ -63,6 +66,16 @@ class Scheduler:
         """Return a task, finished ones while their story is kept, to read and not to change."""
         return self._books.tasks.get(task_id) or self._books.finished.get(task_id)
 
+    def pace_of(self, task_id: str) -> Optional[FunctionPace]:
+        """Return what is learnt of a task's function, to read: how much a call of it is, and how fast devices are."""
+        task = self.task(task_id)
+        return None if task is None else task.pace
+
+    def room_of(self, task_id: str) -> int:
+        """Return how many attempts more of a task could start now, those in advance included; O(its devices)."""
+        task = self._books.tasks.get(task_id)
+        return 0 if task is None else self._books.pools[task.pool_key].room_for(task)
+
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
         return self._books.deadlines.next()
@@ -88,9 +101,9 @@ class Scheduler:
                 if task is not None and kind == "retry":
                     self._books.make_pending(task.subtasks[key[2]])
                 elif task is not None:
-                    done = f"{task.total - task.left} of {task.total} subtasks were done"
-                    self._fail(task, f"Its deadline has passed; {done}. Allow more time, or give it more devices.",
-                               -1, actions)
+                    reason = (f"Its deadline has passed; {task.done} of {task.total} subtasks were done."
+                              " Allow more time, or give it more devices.")
+                    fail_task(self._books, task, reason, -1, now, actions)
             elif kind == "avoid":
                 if key[1] in self._books.tasks:
                     self._books.end_avoiding(self._books.tasks[key[1]], key[2])
@@ -98,7 +111,8 @@ class Scheduler:
                 self._books.end_suspicion(self._books.devices[key[1]])
             elif kind == "look":
                 if key[1] in self._books.pools:
-                    self._books.pools[key[1]].is_to_compare = True
+                    pool = self._books.pools[key[1]]
+                    pool.is_to_compare = pool.is_look_due = True
             elif kind == "quiet":
                 self._books.on_silence(self._books.devices[key[1]], now)
             elif key not in self._books.deadlines:  # A lease that ended in this very tick may have set it again.
@@ -108,9 +122,35 @@ class Scheduler:
         if self.task(event.task_id) is not None:
             return
         task = self._books.open_task(event, now)
-        self._tell(task, f"submitted: {event.subtasks} subtasks, priority {task.priority}", actions)
-        if not event.subtasks:
-            self._finish(task, actions)
+        more = ", and more to come" if task.is_open else ""
+        tell_line(task, f"submitted: {event.subtasks} subtasks, priority {task.priority}{more}", actions)
+        finish_if_over(self._books, task, now, actions)
+
+    def _on_added(self, event: SubtasksAdded, _now: float, actions: List[Any]) -> None:
+        task = self._books.tasks.get(event.task_id)
+        if task is not None and not task.is_sealed and event.count > 0:
+            self._books.add_subtasks(task, event.count)
+            if not task.told_waiting and is_stalled(self._books, task):
+                task.told_waiting = True
+                tell_line(task, why_no_device(self._books, task), actions)
+
+    def _on_sealed(self, event: TaskSealed, now: float, actions: List[Any]) -> None:
+        task = self._books.tasks.get(event.task_id)
+        if task is not None and not task.is_sealed:
+            self._books.seal_task(task)
+            finish_if_over(self._books, task, now, actions)
+
+    def _on_subtask_cancelled(self, event: SubtaskCancelled, now: float, actions: List[Any]) -> None:
+        task = self._books.tasks.get(event.task_id)
+        subtask = None if task is None or not task.is_open else task.subtasks.get(event.index)
+        if subtask is not None:
+            cancel_subtask(self._books, subtask, now, actions)
+
+    def _on_sized(self, event: SubtaskSized, _now: float, _actions: List[Any]) -> None:
+        task = self._books.tasks.get(event.task_id)
+        subtask = None if task is None else task.subtasks.get(event.index)
+        if subtask is not None:
+            self._books.size_subtask(subtask, max(1, event.calls))
 
     def _on_ready(self, event: DeviceReady, now: float, _actions: List[Any]) -> None:
         device = self._books.open_device(event.device_id)
@@ -157,19 +197,14 @@ class Scheduler:
         task = subtask.task
         took_s = self._book_turn(attempt, now)
         if attempt.began_at is not None:
-            task.pace.learn(device.device_id, device.speed, took_s)
+            task.pace.learn(device.device_id, device.speed, took_s / subtask.calls)
         self._books.end_attempt(attempt, "succeeded", now)
         self._books.heard(device, now)
         forgive(self._books, task, device, now)
-        for line in blame_device(self._books, subtask, device, now, self._random):
-            self._tell(task, line, actions)
-        self._stop_attempts(list(subtask.live.values()), "another attempt was faster", now, actions)
-        subtask.state = SubtaskState.DONE
-        subtask.told = told_of(subtask, attempt, f"took {took_s:.2f} s")
-        task.left -= 1
-        actions.append(AcceptResult(task.task_id, subtask.index, attempt.attempt_id, attempt.device_id))
-        if not task.left:
-            self._finish(task, actions)
+        if subtask.harms:
+            for line in blame_device(self._books, subtask, device, now, self._random):
+                tell_line(task, line, actions)
+        accept_result(self._books, attempt, took_s, now, actions)
 
     def _on_failed(self, event: AttemptFailed, now: float, actions: List[Any]) -> None:
         attempt = self._books.attempts.get(event.attempt_id)
@@ -183,7 +218,7 @@ class Scheduler:
             self._books.end_attempt(attempt, "blames task", now)
             subtask.raised += 1
             if subtask.raised > task.retries:
-                self._fail(task, event.reason, subtask.index, actions)
+                fail_for_good(self._books, subtask, event.reason, "task", now, actions)
             else:
                 self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
                             actions)
@@ -209,16 +244,16 @@ class Scheduler:
         task.turn_s += max(TURN_WEIGHT, 1.0 / task.turns) * (took_s - task.turn_s)
         return took_s
 
-    def _on_cancel(self, event: CancelAsked, _now: float, actions: List[Any]) -> None:
+    def _on_cancel(self, event: CancelAsked, now: float, actions: List[Any]) -> None:
         task = self._books.tasks.get(event.task_id)
         if task is not None:
-            self._close(task, TaskState.CANCELLED, f"cancelled: {event.reason}", actions)
-            actions.append(EndCancelled(task.task_id, event.reason))
+            end_cancelled(self._books, task, event.reason, now, actions)
 
     _TAKES: Dict[type, Callable[..., None]] = {
         Tick: _on_tick, TaskSubmitted: _on_submitted, DeviceReady: _on_ready, DeviceLost: _on_device_lost,
         LeaseRenewed: _on_renewed, AttemptSucceeded: _on_succeeded, AttemptFailed: _on_failed,
-        CancelAsked: _on_cancel,
+        CancelAsked: _on_cancel, SubtasksAdded: _on_added, TaskSealed: _on_sealed,
+        SubtaskCancelled: _on_subtask_cancelled, SubtaskSized: _on_sized,
     }
 
     def _on_lease_due(self, attempt_id: str, now: float, actions: List[Any]) -> None:
@@ -240,12 +275,13 @@ class Scheduler:
         self.late += 1
         task_id, _, rest = attempt_id.rpartition("/")
         task, index = self._books.tasks.get(task_id), rest.partition(".")[0]
-        # Ids come from outside; eight digits are more than any task has subtasks.
-        known = len(index) <= 8 and index.isascii() and index.isdigit()
-        if task is not None and known and int(index) < len(task.subtasks):
-            harms = task.subtasks[int(index)].harms
-            if attempt_id in harms and not harms[attempt_id].lived_on:
-                del harms[attempt_id]
+        # Ids come from outside; twelve digits are more than any task has subtasks.
+        is_number = len(index) <= 12 and index.isascii() and index.isdigit()
+        subtask = task.subtasks.get(int(index)) if task is not None and is_number else None
+        if task is not None and subtask is not None:
+            harm = subtask.harms.get(attempt_id)
+            if harm is not None and not harm.lived_on:
+                del subtask.harms[attempt_id]
                 # It may have waited only because something was held against it.
                 self._books.pools[task.pool_key].queue(task, 0.0)
 
@@ -256,7 +292,7 @@ class Scheduler:
         pools = self._books.pools
         for pool in pools.values():
             for waiting, line in freed_from_quarantine(self._books, pool):
-                self._tell(waiting, line, actions)
+                tell_line(waiting, line, actions)
             # Before anything new: what runs on a silent device may be what all will wait for.
             second = second_beside_quiet(self._books, pool) if pool.leading.quiet else None
             while second is not None:
@@ -281,7 +317,7 @@ class Scheduler:
                 for task in pool.tasks.values():
                     if is_stalled(self._books, task):
                         task.told_waiting = True
-                        self._tell(task, why_no_device(self._books, task), actions)
+                        tell_line(task, why_no_device(self._books, task), actions)
 
     def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
         chosen = pool.choose(task)
@@ -295,7 +331,7 @@ class Scheduler:
         if subtask.attempts > 1 or task.told_waiting:
             task.told_waiting = False
             line = f"subtask {subtask.index}: attempt {subtask.attempts} goes to {short_id(device.device_id)}"
-            self._tell(task, line, actions)
+            tell_line(task, line, actions)
         self._start(attempt, device, actions)
 
     def _start(self, attempt: AttemptRecord, device: DeviceRecord, actions: List[Any]) -> None:
@@ -309,7 +345,7 @@ class Scheduler:
         second = self._books.open_attempt(subtask, device, now)
         why = why_second(attempt, where.quiet, now - where.heard_at, now)
         line = f"subtask {subtask.index}: attempt {subtask.attempts} goes to {short_id(device.device_id)}, {why}"
-        self._tell(subtask.task, line, actions)
+        tell_line(subtask.task, line, actions)
         self._start(second, device, actions)
 
     # ---- what becomes of it -----------------------------------------------------------------------
@@ -321,14 +357,14 @@ class Scheduler:
         """Decide what becomes of a subtask whose attempt was lost: again, after a pause, or never."""
         subtask, task = attempt.subtask, attempt.subtask.task
         subtask.told = told_of(subtask, attempt, told)
-        self._tell(task, subtask.told, actions)
+        tell_line(task, subtask.told, actions)
         if harm is not None:
             subtask.harms[attempt.attempt_id] = harm
         harms = subtask.harms.values()
         if is_poison([(each.device_id, each.lived_on) for each in harms]):
             names = ", ".join(dict.fromkeys(short_id(each.device_id) for each in harms))
             poison = f"Subtask {subtask.index} is poison: {len(harms)} attempts failed on {names}; the last one {told}."
-            self._fail(task, poison, subtask.index, actions)
+            fail_for_good(self._books, subtask, poison, "poison", now, actions)
         elif subtask.live:
             return  # The other attempt goes on.
         elif pause > 0.0:
@@ -336,35 +372,8 @@ class Scheduler:
         else:
             self._books.make_pending(subtask)
 
-    def _stop_attempts(self, attempts: List[AttemptRecord], reason: str, now: float, actions: List[Any]) -> None:
-        for attempt in attempts:
-            self._books.end_attempt(attempt, "stopped", now)
-            actions.append(StopAttempt(attempt.attempt_id, attempt.device_id, reason))
-
-    # ---- the ends of a task -----------------------------------------------------------------------
-
-    def _finish(self, task: ScheduledTask, actions: List[Any]) -> None:
-        self._close(task, TaskState.COMPLETED, "every subtask has its result", actions)
-        actions.append(FinishTask(task.task_id))
-
-    def _fail(self, task: ScheduledTask, reason: str, index: int, actions: List[Any]) -> None:
-        where = f" in subtask {index}" if index >= 0 else ""
-        self._close(task, TaskState.FAILED, f"failed{where}: {reason}", actions)
-        actions.append(FailTask(task.task_id, reason, index))
-
-    def _close(self, task: ScheduledTask, state: TaskState, line: str, actions: List[Any]) -> None:
-        self._stop_attempts(list(task.live.values()), "its task has ended", self._now, actions)
-        self._tell(task, line, actions)
-        self._books.close_task(task, state)
-
-    # ---- words for people -------------------------------------------------------------------------
-
-    def _tell(self, task: ScheduledTask, line: str, actions: List[Any]) -> None:
-        task.lines.append(line)
-        actions.append(TellStory(task.task_id, line))
-
     def check(self) -> None:
         """Assert every invariant; costs O(everything), for tests and the simulator."""
-        self._books.check()
+        check_books(self._books)
         # Whoever could be given work now has been: `_place` leaves no task's turn behind.
         assert all(pool.next_task() is None for pool in self._books.pools.values())

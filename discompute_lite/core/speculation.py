@@ -27,6 +27,8 @@ LEAST_LEFT = 0.05
 #: While devices are idle and attempts run alone, these are compared again after such a part of the time that has
 #: passed since the oldest began, within these bounds: what deserves no second attempt yet may by growing old.
 LOOK_PART, LOOK_LEAST_S, LOOK_MOST_S = 0.1, 0.05, 1.0
+#: Where subtasks may be added yet, a device must stand idle for so long: most are added when one is done.
+MAY_BE_FILLED_S = 0.05
 
 Second = Tuple[AttemptRecord, DeviceRecord]
 
@@ -48,6 +50,12 @@ def second_beside_slow(books: Ledger, pool: DevicePool, now: float) -> Optional[
     best: Optional[Second] = None
     oldest = pool.leading.oldest()
     if oldest is not None and pool.idle.best() is not None:
+        if pool.unsealed and not pool.is_look_due:
+            look_at = books.deadlines.when(("look", pool.key))
+            if look_at is None or look_at > now + MAY_BE_FILLED_S:
+                books.deadlines.set(("look", pool.key), now + MAY_BE_FILLED_S)
+            pool.is_to_compare = False
+            return None
         most = LEAST_GAIN_S
         for attempt in pool.leading.heads():
             device = _idle_beside(attempt, pool)
@@ -59,6 +67,7 @@ def second_beside_slow(books: Ledger, pool: DevicePool, now: float) -> Optional[
             wait_s = min(LOOK_MOST_S, max(LOOK_LEAST_S, LOOK_PART * age_s))
             books.deadlines.set(("look", pool.key), now + wait_s)
     pool.is_to_compare = best is not None
+    pool.is_look_due = pool.is_look_due and best is not None
     return best
 
 
@@ -74,11 +83,12 @@ def _idle_beside(attempt: AttemptRecord, pool: DevicePool) -> Optional[DeviceRec
 def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, now: float) -> float:
     """Return how many seconds sooner a subtask would be done with a second attempt on `device`; 0.0 or less: do not.
 
-    `where` is the device of the attempt. Both times are guesses out of the typical work w, the spread of works c
+    `where` is the device of the attempt. Both times are guesses out of the typical work w of its calls, their spread c
     and the work a that the attempt has done: a piece of age a is expected to need w + c·a in all, and one far
     beyond that either a again, if works differ, or nobody knows how long, if they do not: then its device is at fault.
     """
     pace = attempt.subtask.task.pace
+    work = pace.work * attempt.subtask.calls
     is_alone = len(attempt.subtask.live) == 1
     speed, other_speed = pace.speed(where.device_id, where.speed), pace.speed(device.device_id, device.speed)
     if not is_alone and other_speed < FAR_FASTER * speed:
@@ -87,12 +97,12 @@ def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, no
     spread = min(1.0, max(pace.spread, 1.0 / max(1, pace.count)))
     is_waiting = attempt.began_at is None
     age = 0.0 if is_waiting else (now - (attempt.began_at or 0.0)) * speed
-    is_overdue = age > pace.work * (1.0 + 2.0 * spread)
+    is_overdue = age > work * (1.0 + 2.0 * spread)
     if is_overdue:
-        left, again = age, pace.work + spread * max(0.0, 2.0 * age - pace.work)
+        left, again = age, work + spread * max(0.0, 2.0 * age - work)
     else:
-        left = max(LEAST_LEFT * pace.work, pace.work + (spread - 1.0) * age)
-        again = pace.work + spread * age
+        left = max(LEAST_LEFT * work, work + (spread - 1.0) * age)
+        again = work + spread * age
     left_s = left / speed
     if is_waiting:
         left_s = max(left_s, attempt.expected_end - now)

@@ -54,6 +54,8 @@ class Scenario:
     #: True: a measured score is off by up to 30 %.
     is_score_rough: bool = True
     mean_work_s: float = MEAN_WORK_S
+    #: True: each subtask is added when there is room for it, as a map over an endless iterator does.
+    is_open: bool = False
     #: Handed to the scheduler as they are: fields of `DeviceReady` and `TaskSubmitted`.
     device_fields: Tuple[Tuple[str, Any], ...] = ()
     task_fields: Tuple[Tuple[str, Any], ...] = ()

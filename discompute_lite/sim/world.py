@@ -15,8 +15,8 @@ from random import Random
 from typing import Any, Callable, Dict, List, Tuple
 
 from ..core.events import (
-    AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
-    TellStory, Tick,
+    AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, SubtasksAdded,
+    TaskSealed, TaskSubmitted, TellStory, Tick,
 )
 from ..core.scheduler import Scheduler
 from .checks import Watch
@@ -25,6 +25,8 @@ from .scenario import Scenario, makespan_bound, plan_fleet, plan_works
 
 #: Heartbeats while work is under way, seconds, as nodes on a network send them.
 BEAT_S = 1.0
+#: Heartbeats of idle devices. Played only where nothing else will ever happen: till then they change nothing.
+IDLE_BEAT_S = 15.0
 #: How long it takes to see that a device is gone: dialling it again is refused.
 NOTICED_S = 1.5
 #: A run that takes so many times the bound will not end.
@@ -81,6 +83,8 @@ class World:
         self._number = 0
         #: task id -> index of its first work in `works`.
         self._first: Dict[str, int] = {}
+        #: task id -> how many subtasks are to be added to it yet.
+        self._to_add: Dict[str, int] = {}
         #: Devices of which the scheduler was told that they are there.
         self._known: Dict[str, None] = {}
 
@@ -96,8 +100,9 @@ class World:
             if due is not None and (not self._due or due <= self._due[0][0]):
                 self.now = max(self.now, due)
                 self._feed(Tick())
+            elif not self._due:
+                self._idle_beat()
             else:
-                assert self._due, f"nothing will happen any more, and these are open: {list(self.watch.open)}"
                 self.now, _, call, arguments = heapq.heappop(self._due)
                 call(*arguments)
             assert self.now <= hopeless, "this will never end"
@@ -144,9 +149,22 @@ class World:
                 self._send(self._stopped, self.devices[action.device_id], action.attempt_id)
             elif kind is TellStory:
                 self._tell(action.task_id, action.text)
+        for task_id in list(self._to_add):
+            self._add_what_has_room(task_id)
+
+    def _add_what_has_room(self, task_id: str) -> None:
+        room = min(self.scheduler.room_of(task_id), self._to_add.get(task_id, 0))
+        if room:
+            self._to_add[task_id] -= room
+            if not self._to_add[task_id]:
+                del self._to_add[task_id]
+            self._feed(SubtasksAdded(task_id, room))
+            if task_id not in self._to_add:
+                self._feed(TaskSealed(task_id))
 
     def _note(self, what: Any) -> None:
-        values = tuple(what.__dict__.values())
+        # Without what came later and was not asked for, so that digests can be compared with older ones.
+        values = tuple(value for name, value in what.__dict__.items() if name != "is_open" or value)
         self._digest.update(f"{self.now!r} {type(what).__name__} {values!r}\n".encode())
 
     def _check(self) -> None:
@@ -166,7 +184,11 @@ class World:
             size = len(self.works) // count + (number < len(self.works) % count)
             self._first[f"task-{number}"] = first
             first += size
-            self._feed(TaskSubmitted(f"task-{number}", size, **dict(self.scenario.task_fields)))
+            fields = dict(self.scenario.task_fields)
+            if self.scenario.is_open and size:
+                self._to_add[f"task-{number}"] = size
+                fields["is_open"], size = True, 0
+            self._feed(TaskSubmitted(f"task-{number}", size, **fields))
 
     def _introduce(self, device: SimDevice) -> None:
         self._known[device.plan.device_id] = None
@@ -278,6 +300,13 @@ class World:
         outbox, device.outbox = device.outbox, []
         for attempt_id in outbox:
             self._say_result(device, attempt_id)
+
+    def _idle_beat(self) -> None:
+        awake = [key for key in self._known if self.devices[key].is_here and not self.devices[key].is_asleep]
+        assert awake, f"nothing will happen any more, and these are open: {list(self.watch.open)}"
+        self.now += IDLE_BEAT_S
+        for device_id in awake:
+            self._heard(LeaseRenewed(device_id, self.devices[device_id].known_attempts))
 
     def _heard(self, event: LeaseRenewed) -> None:
         # What comes late from a device that has been declared lost is not let through by the link.

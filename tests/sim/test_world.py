@@ -1,5 +1,6 @@
 """A simulated fleet finishes its work whatever befalls it, one seed is one world, and the checks can fail."""
 
+import copy
 import random
 import runpy
 
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discompute_lite.core.events import (
-    AcceptResult, AttemptSucceeded, DeviceReady, FinishTask, StartAttempt, TaskSubmitted, Tick,
+    AcceptResult, AttemptSucceeded, DeviceReady, FailSubtask, FinishTask, StartAttempt, SubtaskCancelled, SubtasksAdded,
+    TaskSealed, TaskSubmitted, Tick,
 )
 from discompute_lite.sim.checks import Watch
 from discompute_lite.sim.devices import SimDevice
@@ -71,6 +73,17 @@ def test_the_digest_is_the_same_on_every_python_and_for_every_hash_seed():
 def test_with_second_attempts_and_windows_a_stormy_fleet_finishes_too(seed):
     report = played(devices=8, seed=seed, tasks=3, **STORMY, **FULL)
     assert set(report.ended) == {"task-0", "task-1", "task-2"}
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 10**6))
+def test_fed_as_there_is_room_a_stormy_fleet_finishes_too(seed):
+    report = played(devices=8, seed=seed, tasks=3, is_open=True, **STORMY, **FULL)
+    assert set(report.ended.values()) == {"FinishTask"} and len(report.ended) == 3
+
+
+def test_feeding_as_there_is_room_costs_little_time():
+    assert median_ratio(devices=40, workload="equal", is_open=True) <= 1.1
 
 
 def median_ratio(seeds=5, **fields):
@@ -198,6 +211,22 @@ def watch():
 def test_the_watch_notices(event, actions, now, complaint):
     with pytest.raises(AssertionError, match=complaint):
         watch().after(event, actions, now)
+
+
+def test_the_watch_knows_what_ends_alone_and_what_may_be_added():
+    watching = Watch()
+    watching.after(TaskSubmitted("t", 1, is_open=True), [], 0.0)
+    watching.after(SubtasksAdded("t", 2), [], 0.0)
+    watching.after(SubtaskCancelled("t", 2), [FailSubtask("t", 1, "why", "task")], 0.0)
+    assert watching.open == {"t": 3} and watching.given_up == {("t", 1), ("t", 2)}
+    for actions, complaint in [
+        ([FailSubtask("t", 1, "why", "task")], "over already"), ([AcceptResult("t", 2, "t/2.1", "a")], "given up"),
+        ([FinishTask("t")], "added yet"),
+    ]:
+        with pytest.raises(AssertionError, match=complaint):
+            copy.deepcopy(watching).after(Tick(), actions, 0.0)
+    watching.after(TaskSealed("t"), [AcceptResult("t", 0, "t/0.1", "a"), FinishTask("t")], 0.0)
+    watching.at_end()
 
 
 def test_the_watch_notices_what_never_ended():
