@@ -26,12 +26,14 @@ import sys
 import threading
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any, Tuple
+from typing import Any, BinaryIO, Callable, NoReturn, Tuple
 
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
 
 #: Bytes of a frame's length.
 FRAME_PREFIX = 4
+#: Seconds between two looks at who the parent is.
+PARENT_EVERY_S = 1.0
 #: Longest frame that the prefix can announce.
 FRAME_LIMIT = 2 ** (8 * FRAME_PREFIX) - 1
 
@@ -93,10 +95,9 @@ def child_main() -> None:
         # What threads of the code print, which no tap catches, goes to the catcher line by line.
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     install_taps()
-    inbox: SimpleQueue[WorkRequest] = SimpleQueue()
-    threading.Thread(target=_read_requests, args=(requests_fd, inbox), daemon=True).start()
+    take = _requests_from(requests_fd)
     while True:
-        outcome = run_work(inbox.get())
+        outcome = run_work(take())
         said = catcher.take()
         if said:
             outcome = replace(outcome, output=outcome.output + said)
@@ -123,22 +124,48 @@ def _hide_pipes() -> Tuple[int, int]:
     return requests_fd, results_fd
 
 
-def _read_requests(fd: int, inbox: SimpleQueue[WorkRequest]) -> None:
-    """Pass requests on; when the pipe ends so does this process, whatever the main thread is doing."""
-    try:
-        with open(fd, "rb") as stream:
+def _requests_from(fd: int) -> Callable[[], WorkRequest]:
+    """Return what waits for the next request; when the pipe ends so does this process, whatever it is doing."""
+    stream = os.fdopen(fd, "rb")
+    if sys.platform == "win32":
+        # Pipes cannot be watched there without reading them, so another thread reads.
+        inbox: SimpleQueue[WorkRequest] = SimpleQueue()
+
+        def read() -> None:
             while True:
-                prefix = stream.read(FRAME_PREFIX)
-                length = int.from_bytes(prefix, "big")
-                body = stream.read(length) if len(prefix) == FRAME_PREFIX else b""
-                if not body or len(body) < length:
-                    break
-                inbox.put(unpack_request(body))
-    finally:
-        _exit_with_group()
+                inbox.put(_next_request(stream))
+
+        threading.Thread(target=read, daemon=True).start()
+        return inbox.get
+    threading.Thread(target=_end_with_parent, args=(fd,), daemon=True).start()
+    return lambda: _next_request(stream)
 
 
-def _exit_with_group() -> None:
+def _next_request(stream: BinaryIO) -> WorkRequest:
+    try:
+        prefix = stream.read(FRAME_PREFIX)
+        length = int.from_bytes(prefix, "big")
+        body = stream.read(length) if len(prefix) == FRAME_PREFIX else b""
+        if body and len(body) == length:
+            return unpack_request(body)
+    except (OSError, ValueError, TypeError):
+        pass  # Whatever this is, it is no parent that can be served.
+    _exit_with_group()
+
+
+def _end_with_parent(fd: int) -> None:
+    """End this process when nobody holds the other end of the pipe, or when the parent is another one than it was."""
+    import select
+
+    parent, poll = os.getppid(), select.poll()
+    # Nothing is asked for but the end, which is always told; where a system does not tell it, the parent shows it.
+    poll.register(fd, 0)
+    while not poll.poll(1000 * PARENT_EVERY_S) and os.getppid() == parent:
+        pass
+    _exit_with_group()
+
+
+def _exit_with_group() -> NoReturn:
     """End this process and those that a person's code has started in its group."""
     if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)

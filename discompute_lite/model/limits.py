@@ -55,9 +55,9 @@ class Limits:
     connections_for_owner: int = 16
     #: A discovery datagram: fits every MTU without IP fragmentation. Longer ones are ignored. (wire/beacon)
     datagram_bytes: int = 1200
-    #: Datagrams read a second; a flood beyond is left to the kernel, so it costs under a tenth of a core.
-    #: (net/transports)
-    datagrams_per_s: int = 200
+    #: Datagrams read a second: half as many again as all beacons of a network may be. A flood beyond is left to the
+    #: kernel, so it costs under a tenth of a core. (net/transports)
+    datagrams_per_s: int = 150
     #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/announcer)
     beacon_replies_per_s: int = 50
     #: Devices in the registry. Verified ones never make room for unverified ones. (core/table)

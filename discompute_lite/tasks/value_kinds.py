@@ -244,6 +244,22 @@ def _unpack_array(content: List[Any]) -> array:
     return values
 
 
+def pack_numbers(items: List[Any]) -> Optional[List[Any]]:
+    """Return a list's numbers as those of an array, all int or all float; None for any other list."""
+    kinds = set(map(type, items))
+    codes = "d" if kinds == {float} else "iq" if kinds == {int} else ""
+    for code in codes:
+        try:
+            return _pack_array(array(code, items))
+        except OverflowError:
+            pass  # The next one is wider.
+    return None
+
+
+def _unpack_numbers(content: List[Any]) -> List[Any]:
+    return _unpack_array(content).tolist()
+
+
 def _pack_view(value: memoryview) -> List[Any]:
     code = value.format
     if code in ("l", "L"):
@@ -341,6 +357,8 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("slice", "builtins", "slice", _pack_span, _unpack_slice),
         ValueKind("memoryview", "builtins", "memoryview", _pack_view, _unpack_view, mutable=True),
         ValueKind("array", "array", "array", _pack_array, _unpack_array, mutable=True),
+        # A list of numbers is no kind of its own: `values` asks for this form where it is worth it.
+        ValueKind("numbers", "", "", pack_numbers, _unpack_numbers, mutable=True),
         ValueKind("datetime", "datetime", "datetime", _pack_moment, _unpack_datetime),
         ValueKind("date", "datetime", "date", lambda value: value.isoformat(), _unpack_date),
         ValueKind("time", "datetime", "time", _pack_moment, _unpack_time),

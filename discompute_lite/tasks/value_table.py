@@ -29,6 +29,10 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
                    "memoryview: item format, shape, bytes (bytearray where it may be written to)"),
     "array": ('{"$t":"array","v":["h",2,{"$t":"bytes","v":"AQD+/w=="}]}',
               "array.array: type code, bytes an item, items little-endian"),
+    "numbers": ('{"$t":"numbers","v":["i",4,{"$t":"bytes","v":"'
+                'AAAAAAEAAAACAAAAAwAAAAQAAAAFAAAABgAAAAcAAAAIAAAACQAAAAoAAAALAAAADAAAAA0AAAAOAAAADwAAABAA'
+                'AAARAAAAEgAAABMAAAAUAAAAFQAAABYAAAAXAAAAGAAAABkAAAAaAAAAGwAAABwAAAAdAAAAHgAAAB8AAAA='
+                '"}]}', "a list of 32 or more numbers, all int or all float, as an array's"),
     "datetime": ('{"$t":"datetime","v":["2024-08-28T18:30:45",0,null]}', "datetime: ISO 8601, fold, time zone or null"),
     "date": ('{"$t":"date","v":"2024-08-28"}', "date: ISO 8601"),
     "time": ('{"$t":"time","v":["18:30:45",0,null]}', "time of day: ISO 8601, fold, time zone or null"),

@@ -23,7 +23,8 @@ from math import isfinite
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from ..model.errors import TaskRejected
-from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
+from .value_kinds import VALUE_KINDS, CannotTravel, kind_of, pack_numbers
+from .value_parts import SCALARS, path_to, shared_parts
 
 #: Nesting of values. Reading a level takes five of Python's 1,000 stack frames; half are left to the caller.
 #: Beyond: TaskRejected.
@@ -31,9 +32,11 @@ VALUE_DEPTH = 100
 #: Integers that JSON carries as they are, by the protocol page; longer ones are tagged.
 PLAIN_INT_MIN, PLAIN_INT_MAX = -(2 ** 63), 2 ** 63 - 1
 
-_SCALARS = frozenset((type(None), bool, int, float, str))
-_IMMUTABLE = frozenset((tuple, frozenset))
-_CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
+#: A list of so many numbers travels as those of an array: a third of the time for ints, a twentieth for floats.
+NUMBERS_LEAST = 32
+#: Long texts are looked through for long numbers before they are parsed, short ones while they are.
+LONG_TEXT_BYTES = 2048
+
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
@@ -42,7 +45,7 @@ def encode_value(value: Any, where: str = "the value") -> Any:
     try:
         return ValueWriter(value).write(value, 0)
     except CannotTravel as culprit:
-        path = where + _path_to(value, culprit.value)
+        path = where + path_to(value, culprit.value)
         raise TaskRejected(f"{path} is {_described(culprit.value)}; it cannot travel: {culprit.reason}") from None
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
@@ -73,6 +76,8 @@ def load_value(data: Any) -> Any:
 def parse_plain(data: Any) -> Any:
     """Parse tagged JSON text into JSON types without reading the tags; raise `TaskRejected`."""
     try:
+        if len(data) >= LONG_TEXT_BYTES and _LONG_RUN not in bytes(data).translate(_DIGITS_ALIKE):
+            return _DECODE_LONG_TEXT(str(data, "utf-8"))
         return _DECODE_TEXT(str(data, "utf-8"))
     except RecursionError:
         raise TaskRejected("the data is nested too deeply") from None
@@ -97,6 +102,9 @@ def _refuse_constant(text: str) -> float:
 _ENCODE_TEXT = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 _DECODE_TEXT = json.JSONDecoder(parse_int=_read_plain_int, parse_constant=_refuse_constant).decode
+# For text without a run of 19 digits: a call for each number costs three times as much as reading it.
+_DECODE_LONG_TEXT = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_DIGITS_ALIKE, _LONG_RUN = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19
 
 
 def _described(value: Any) -> str:
@@ -118,13 +126,13 @@ class ValueWriter:
     """Write one value as JSON types; made for one root, whose shared parts it has counted."""
 
     def __init__(self, root: Any) -> None:
-        self._shared = _shared_parts(root)
+        self._shared = shared_parts(root)
         self._marks: Dict[int, int] = {}
 
     def write(self, value: Any, depth: int) -> Any:
         """Return `value` as JSON types; raise `CannotTravel` with the culprit."""
         kind = type(value)
-        if kind in _SCALARS:
+        if kind in SCALARS:
             return self._write_scalar(value, kind)
         if depth > VALUE_DEPTH:
             raise CannotTravel(value, f"it is nested deeper than {VALUE_DEPTH} levels")
@@ -135,6 +143,9 @@ class ValueWriter:
                 return {"$t": "ref", "v": mark}
             mark = self._marks[id(value)] = len(self._marks) + 1
         if kind is list:
+            numbers = pack_numbers(value) if len(value) >= NUMBERS_LEAST else None
+            if numbers is not None:
+                return _tagged("numbers", mark, self.write(numbers, depth + 1))
             items = self._write_items(value, depth)
             return {"$t": "list", "id": mark, "v": items} if mark else items
         if kind is dict:
@@ -187,74 +198,6 @@ def _tagged(tag: str, mark: int, content: Any) -> Dict[str, Any]:
     return {"$t": tag, "id": mark, "v": content} if mark else {"$t": tag, "v": content}
 
 
-def _parts_of(value: Any) -> Any:
-    """Return what a container holds, or () for anything else."""
-    kind = type(value)
-    if kind is dict:
-        return [part for pair in value.items() for part in pair]
-    return value if kind in _CONTAINERS else ()
-
-
-def _shared_parts(root: Any) -> Set[int]:
-    """Return the ids of the objects below `root` that are met more than once.
-
-    Counted is what can be changed in place, and what holds such things or further containers: a tuple of tuples
-    of tuples may be small in memory and endless on paper. Tuples of plain scalars are repeated instead.
-    """
-    seen: Set[int] = set()
-    shared: Set[int] = set()
-    stack = [root]
-    while stack:
-        value = stack.pop()
-        kind = type(value)
-        if kind in _SCALARS or kind is bytes:
-            continue
-        parts = _parts_of(value)
-        inner = [] if set(map(type, parts)) <= _SCALARS else [part for part in parts if type(part) not in _SCALARS]
-        if not inner and (kind in _IMMUTABLE or (kind not in _CONTAINERS and not _is_mutable_leaf(value))):
-            continue
-        if id(value) in seen:
-            shared.add(id(value))
-            continue
-        seen.add(id(value))
-        stack.extend(inner)
-    return shared
-
-
-def _is_mutable_leaf(value: Any) -> bool:
-    row = kind_of(value)
-    return row is not None and row.mutable
-
-
-def _path_to(root: Any, culprit: Any) -> str:
-    """Return where in `root` the object `culprit` stands, as Python would index it."""
-    stack: List[Tuple[Any, str]] = [(root, "")]
-    seen: Set[int] = set()
-    while stack:
-        value, path = stack.pop()
-        if value is culprit:
-            return path
-        if id(value) in seen or len(path) > 500:
-            continue
-        seen.add(id(value))
-        if type(value) is dict:
-            steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
-            steps += [(key, f"{path}'s key") for key in value]
-        elif type(value) in (list, tuple):
-            steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        elif type(value) in (set, frozenset):
-            steps = [(item, f"{path}'s item") for item in value]
-        else:
-            continue
-        stack.extend(reversed(steps))
-    return ""
-
-
-def _short(key: Any) -> str:
-    text = repr(key) if type(key) in _SCALARS else f"a {type(key).__name__}"
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 class Unfinished:
     """Stand for a tuple that cannot be made yet, because it holds something that refers back to it."""
 
@@ -282,7 +225,7 @@ class ValueReader:
             return self._read_tagged(plain, depth) if "$t" in plain else self._fill_dict({}, plain.items(), depth)
         if kind is float and not isfinite(plain):
             raise TaskRejected("the data holds a number beyond the range of a float")
-        if kind in _SCALARS:
+        if kind in SCALARS:
             return plain
         raise TaskRejected(f"the data holds {_described(plain)}, which is not JSON")
 

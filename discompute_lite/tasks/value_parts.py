@@ -1,0 +1,85 @@
+"""Look into a value: which of its parts are met more than once, and where a part stands.
+
+Knows:   what the containers hold.
+Refuses: to write anything; tasks/values.py does.
+Read next: tasks/values.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Set, Tuple
+
+from .value_kinds import kind_of
+
+#: Types that hold nothing and that JSON knows.
+SCALARS = frozenset((type(None), bool, int, float, str))
+_IMMUTABLE = frozenset((tuple, frozenset))
+_CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
+
+
+def _parts_of(value: Any) -> Any:
+    """Return what a container holds, or () for anything else."""
+    kind = type(value)
+    if kind is dict:
+        return [part for pair in value.items() for part in pair]
+    return value if kind in _CONTAINERS else ()
+
+
+def shared_parts(root: Any) -> Set[int]:
+    """Return the ids of the objects below `root` that are met more than once.
+
+    Counted is what can be changed in place, and what holds such things or further containers: a tuple of tuples
+    of tuples may be small in memory and endless on paper. Tuples of plain scalars are repeated instead.
+    """
+    seen: Set[int] = set()
+    shared: Set[int] = set()
+    stack = [root]
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in SCALARS or kind is bytes:
+            continue
+        parts = _parts_of(value)
+        inner = [] if set(map(type, parts)) <= SCALARS else [part for part in parts if type(part) not in SCALARS]
+        if not inner and (kind in _IMMUTABLE or (kind not in _CONTAINERS and not _is_mutable_leaf(value))):
+            continue
+        if id(value) in seen:
+            shared.add(id(value))
+            continue
+        seen.add(id(value))
+        stack.extend(inner)
+    return shared
+
+
+def _is_mutable_leaf(value: Any) -> bool:
+    row = kind_of(value)
+    return row is not None and row.mutable
+
+
+def path_to(root: Any, culprit: Any) -> str:
+    """Return where in `root` the object `culprit` stands, as Python would index it."""
+    stack: List[Tuple[Any, str]] = [(root, "")]
+    seen: Set[int] = set()
+    while stack:
+        value, path = stack.pop()
+        if value is culprit:
+            return path
+        if id(value) in seen or len(path) > 500:
+            continue
+        seen.add(id(value))
+        if type(value) is dict:
+            steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
+            steps += [(key, f"{path}'s key") for key in value]
+        elif type(value) in (list, tuple):
+            steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        elif type(value) in (set, frozenset):
+            steps = [(item, f"{path}'s item") for item in value]
+        else:
+            continue
+        stack.extend(reversed(steps))
+    return ""
+
+
+def _short(key: Any) -> str:
+    text = repr(key) if type(key) in SCALARS else f"a {type(key).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
