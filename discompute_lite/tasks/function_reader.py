@@ -3,7 +3,7 @@
 Knows:   how texts are compiled under their own line numbers, how rows become objects (cycles included), and in which
          order steps are taken.
 Refuses: to check who sent it: what it runs is a person's code, and policy has said yes before.
-Read next: tasks/functions.py (who calls), tasks/function_writer.py (the plan).
+Read next: tasks/packed_function.py (who calls), tasks/function_writer.py (the plan).
 """
 
 from __future__ import annotations

@@ -26,15 +26,19 @@ from typing import Any, Iterable, Iterator, List, Set
 from ..model.errors import TaskRejected
 from ..model.limits import Limits
 from .builtin import DigitsTask
+from .calls import CallsTask
+from .function_reader import FunctionUnfit
 from .jobs import JobTask, is_job_filename
 from .types import TASK_TYPES, TaskType, join_data, separate_data
 
+#: What stands between a script's mark and the number of one of its streams, in the id of their task.
+STREAM_MARK = "~"
 #: Whose fault a failure is: the task's own (final) or this device's (another may do better).
 BLAME_TASK, BLAME_DEVICE = "task", "device"
 #: What holds where nobody says otherwise.
 WORK_LIMITS = Limits()
 #: Task types that come with this package; naming them here is what fills the catalog.
-BUNDLED_TASKS = (DigitsTask, JobTask)
+BUNDLED_TASKS = (DigitsTask, JobTask, CallsTask)
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class WorkRequest:
 
     @property
     def owner(self) -> str:
-        """Return the task whose code this is: a process serves one only."""
-        return self.attempt_id.partition("/")[0]
+        """Return whose code this is: a task's, or that of all streams of one script; a process serves one only."""
+        return self.attempt_id.partition("/")[0].partition(STREAM_MARK)[0]
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def run_work(request: WorkRequest, limits: Limits = WORK_LIMITS) -> WorkOutcome:
         except BaseException as problem:
             # A person's code: anything may come out of it, and sys.exit() in it must not end the node.
             ok, error_type = False, type(problem).__name__
-            blame = BLAME_DEVICE if isinstance(problem, _UnknownTaskType) else BLAME_TASK
+            blame = BLAME_DEVICE if isinstance(problem, (_UnknownTaskType, FunctionUnfit)) else BLAME_TASK
             error = _error_text(problem, limits.error_text_bytes)
     return WorkOutcome(ok, data, error, error_type, printed.text(), time.perf_counter() - began, blame)
 
@@ -190,9 +194,14 @@ class CappedOutput(io.BufferedIOBase):
         self._dropped += len(view) - fitting
         return len(view)
 
-    def text(self) -> str:
-        """Return what was written, with a last line that says how much is missing."""
-        text = self._kept.decode("utf-8", "replace")
+    @property
+    def written_bytes(self) -> int:
+        """Return how many bytes have been written, kept or not."""
+        return len(self._kept) + self._dropped
+
+    def text(self, start: int = 0) -> str:
+        """Return what was written from byte `start` on, with a last line that says how much is missing."""
+        text = self._kept[start:].decode("utf-8", "replace")
         if self._dropped:
             text += f"\n[{self._dropped} more bytes were printed; {self._limit} are kept]\n"
         return text

@@ -12,7 +12,10 @@ import time
 import pytest
 
 from discompute_lite.host.executors import ProcessExecutor, ThreadExecutor
+from discompute_lite.tasks.calls import call_unit, calls_data, function_line, items_unit, read_outcomes
+from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.jobs import job_task_data, source_hash
+from discompute_lite.tasks.packed_function import PackedFunction, hash_of_plan
 from discompute_lite.tasks.values import dump_value, load_value
 from discompute_lite.tasks.work import WorkRequest
 
@@ -112,6 +115,42 @@ def test_a_whole_job_over_processes(bench):
     results = [bench.result(future).data for future in futures]
     merged = bench.result(executor.submit(WorkRequest("merge", "job", merge_data(data, results), "t")))
     assert load_value(merged.data) == sum(number * number for number in range(9))
+
+
+class Indivisible(Exception):
+    def __init__(self, number):
+        super().__init__(f"{number} by nothing")
+        self.number = number
+
+
+def divided(number, by=2):
+    print("dividing", number)
+    if not by:
+        raise Indivisible(number)
+    return number / by if by > 0 else sys.exit(by)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_calls_of_a_function(bench, kind):
+    executor = getattr(bench, kind)()
+
+    def run(packed, *units):
+        data = calls_data(function_line(packed), units)
+        return bench.result(executor.submit(WorkRequest("run", "calls", data, "t/0.1")))
+
+    packed = pack_function(divided)
+    units = items_unit([1, 2]), call_unit([3], {"by": 0}), call_unit([4], {"by": -1}), call_unit([5], {"by": 10})
+    done = run(packed, *units)
+    assert done.ok, done.error
+    many, bad, ended, good = read_outcomes(done.data, packed.plan["spaces"])
+    assert many.values == [0.5, 1.0] and many.printed == "dividing 1\ndividing 2\n" and good.values == [0.5]
+    assert type(bad.raised) is Indivisible and (bad.raised.number, str(bad.raised)) == (3, "3 by nothing")
+    assert "raise Indivisible(number)" in str(bad.raised.__cause__) and type(ended.raised) is SystemExit
+    plan = {**packed.plan, "python": 99}
+    unfit = run(PackedFunction(packed.name, plan, hash_of_plan(packed.name, plan)), *units)
+    assert not unfit.ok and unfit.blame == "device" and "Python 3.99 or later" in unfit.error
+    assert run(packed, *units).data == done.data
 
 
 def test_a_process_serves_one_task_only(bench):

@@ -82,7 +82,7 @@ def f(text, *, where=PurePosixPath("a"), color=Color.BLUE):
 '''
 PACK = ("import json, mine; from discompute_lite.tasks.functions import *; "
         "print(json.dumps(pack_function(mine.f).to_plain()))")
-LOAD = ("import json, sys; from discompute_lite.tasks.functions import *; "
+LOAD = ("import json, sys; from discompute_lite.tasks.packed_function import *; "
         "f = load_function(PackedFunction.from_plain(json.load(sys.stdin))); print(json.dumps(f('a b a')))")
 HOME = "import json, mine; print(json.dumps(mine.f('a b a')))"
 

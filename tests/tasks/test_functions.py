@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import hashlib
-import importlib.util
+import importlib
 import json
 import linecache
 import math
@@ -19,27 +19,8 @@ from hypothesis import strategies as st
 
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.function_reader import FunctionUnfit
-from discompute_lite.tasks.functions import FUNCTIONS_KEPT, PackedFunction, load_function, pack_function
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Return a maker of modules from text; they can import each other, and are forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    made = []
-
-    def make(text, name="mine"):
-        path = tmp_path / f"{name}.py"
-        path.write_text(text, encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(name, path)
-        loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
-        made.append(name)
-        spec.loader.exec_module(loaded)
-        return loaded
-
-    yield make
-    for name in made:
-        sys.modules.pop(name, None)
+from discompute_lite.tasks.functions import pack_function
+from discompute_lite.tasks.packed_function import FUNCTIONS_KEPT, PackedFunction, load_function
 
 
 def travelled(function, owner=""):

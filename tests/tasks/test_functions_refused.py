@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 
 import pytest
 
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.functions import pack_function
-
-
-@pytest.fixture
-def module(tmp_path):
-    """Return a maker of modules from text, forgotten afterwards."""
-    made = []
-
-    def make(text, name="mine"):
-        path = tmp_path / f"{name}.py"
-        path.write_text(text, encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(name, path)
-        loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
-        made.append(name)
-        spec.loader.exec_module(loaded)
-        return loaded
-
-    yield make
-    for name in made:
-        sys.modules.pop(name, None)
 
 
 REFUSALS = {

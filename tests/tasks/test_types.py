@@ -42,7 +42,7 @@ def assert_part_refused(name, part):
 
 def test_the_table_has_what_the_protocol_page_names():
     assert BUNDLED_TASKS
-    assert set(TASK_TYPES.names()) == {"echo", "primes", "matmul", "digits", "job", "call"}
+    assert set(TASK_TYPES.names()) == {"echo", "primes", "matmul", "digits", "job", "call", "calls"}
 
 
 @pytest.mark.parametrize("name", TASK_TYPES.names())

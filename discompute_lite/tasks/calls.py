@@ -1,0 +1,191 @@
+"""Call one function many times: the form in which the Python interface's calls travel, many in one subtask.
+
+Knows:   how calls become a subtask's data, how they are run, and how their outcomes become a result's data.
+Refuses: to fail for a call that raises: that is the call's outcome, and the others go on.
+Read next: faces/api.py (who makes calls), tasks/packed_function.py (the function), tasks/raised.py (what it raises).
+
+A subtask's data are lines: the packed function, then one unit a line; the result has one line a unit, in order.
+
+    unit      [[1, 2], {"key": 3}]                one call: arguments, named arguments
+              {"items": [1, 2, 3]}                a call for each item
+              {"rows": [[1, "a"], [2, "b"]]}      a call for each row of arguments
+    outcome   {"value": 7}                        what one call returned
+              {"values": [1, 4, 9]}               what the calls of many returned
+              {"values": [1], "raised": {...}}    the second one raised: those after it were not made
+    and       "printed": "...\\n"                  what the unit's calls printed, where they did
+
+All are tagged JSON (tasks/values.py). The function's line is plain JSON, the same for all subtasks of a function.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import lru_cache
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..model.errors import TaskRejected
+from .packed_function import PackedFunction, load_function
+from .raised import describe_exception, rebuild_exception
+from .types import TASK_TYPES, TaskType, separate_data
+from .values import dump_value, load_value
+
+#: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
+LINES_KEPT = 16
+
+
+class CallOutcome(NamedTuple):
+    """Hold what became of one unit."""
+
+    #: What its calls returned, in order; of a single call one, or none.
+    values: List[Any]
+    #: What the call after those raised, or None.
+    raised: Optional[BaseException]
+    printed: str
+
+
+def function_line(packed: PackedFunction) -> bytes:
+    """Return a function's line; made once a function, it serves all its subtasks."""
+    return json.dumps(packed.to_plain(), separators=(",", ":")).encode("ascii")
+
+
+def call_unit(args: Sequence[Any], kwargs: Dict[str, Any]) -> bytes:
+    """Return the unit of one call; raise `TaskRejected` that names the argument that cannot travel."""
+    return _dump_named([list(args), kwargs], {"[0]": "args", "[1]": "kwargs"}, "the call")
+
+
+def items_unit(items: List[Any]) -> bytes:
+    """Return the unit of a call for each item."""
+    return _dump_named({"items": items}, {"['items']": "items"}, "the call")
+
+
+def rows_unit(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return the unit of a call for each row of arguments."""
+    return _dump_named({"rows": [list(row) for row in rows]}, {"['rows']": "items"}, "the call")
+
+
+def calls_data(line: bytes, units: Iterable[bytes]) -> bytes:
+    """Return a subtask's data."""
+    return b"\n".join([line, *units])
+
+
+def read_outcomes(result_data: bytes, spaces: Sequence[str]) -> Iterator[CallOutcome]:
+    """Yield the outcome of each unit; `spaces` are the modules of the function (`PackedFunction.plan`).
+
+    Raises `TaskRejected` for what is no result.
+    """
+    for line in separate_data(result_data):
+        plain = load_value(line)
+        plain = plain if type(plain) is dict else {}
+        is_single, printed = "value" in plain, plain.get("printed", "")
+        values = [plain["value"]] if is_single else plain.get("values")
+        if type(values) is not list or type(printed) is not str or (is_single and plain.keys() & {"values", "raised"}):
+            raise TaskRejected("the outcome of a call is an object with its value or values")
+        raised = rebuild_exception(plain["raised"], spaces) if "raised" in plain else None
+        yield CallOutcome(values, raised, printed)
+
+
+class CallsTask(TaskType):
+    """Call one function many times: the lines that the Python interface makes, each with its outcome."""
+
+    name = "calls"
+
+    def split_data(self, task_data: bytes, target: int, owner: str) -> Iterable[bytes]:
+        """Refuse: calls are put into subtasks when their device is known."""
+        raise TaskRejected("calls come from the Python interface, which makes their subtasks; submit a job instead")
+
+    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+        """Make the calls of one subtask."""
+        line, *units = separate_data(subtask_data) or [b""]
+        packed = _packed_of_line(line)
+        # Before the first call: one may put something else into sys.stdout.
+        caught = getattr(sys.stdout, "buffer", None)
+        function = _loaded_or_raising(packed, owner)
+        return b"\n".join([_run_unit(function, unit, caught) for unit in units])
+
+
+def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
+    """Return the function; where a statement of the person's own that makes it raises, each call will raise that."""
+    try:
+        return load_function(packed, owner)
+    except TaskRejected:
+        raise
+    except BaseException as error:
+        problem, story = error, error.__traceback__
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        # The traceback would grow with each call.
+        raise problem.with_traceback(story)
+
+    return function
+
+
+@lru_cache(maxsize=LINES_KEPT)
+def _packed_of_line(line: bytes) -> PackedFunction:
+    try:
+        plain = json.loads(line)
+    except (ValueError, RecursionError):
+        raise TaskRejected("the first line of a subtask's data is its packed function") from None
+    return PackedFunction.from_plain(plain)
+
+
+def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any) -> bytes:
+    rows, kwargs, is_single = _read_unit(unit)
+    before = getattr(caught, "written_bytes", 0)
+    values: List[Any] = []
+    add = values.append
+    done: Dict[str, Any] = {"values": values}
+    try:
+        if kwargs:
+            add(function(*rows[0], **kwargs))
+        else:
+            for row in rows:
+                add(function(*row))
+        if is_single:
+            done = {"value": values[0]}
+    except BaseException as problem:
+        # A person's code: sys.exit() in it is its outcome too, and must not end this process.
+        done["raised"] = describe_exception(problem)
+    printed = {"printed": caught.text(before)} if getattr(caught, "written_bytes", 0) > before else {}
+    try:
+        return dump_value({**done, **printed})
+    except Exception as problem:
+        return dump_value({**_as_far_as_it_travels(values, problem), **printed})
+
+
+def _read_unit(unit: bytes) -> Tuple[List[Any], Dict[str, Any], bool]:
+    """Return rows of arguments, the named arguments of the one row, and whether it is the unit of a single call."""
+    plain = load_value(unit)
+    if type(plain) is list and list(map(type, plain)) == [list, dict] and set(map(type, plain[1])) <= {str}:
+        return [plain[0]], plain[1], True
+    if type(plain) is dict and len(plain) == 1:
+        items, rows = plain.get("items"), plain.get("rows")
+        if type(items) is list:
+            return [(item,) for item in items], {}, False
+        if type(rows) is list and set(map(type, rows)) <= {list}:
+            return rows, {}, False
+    raise TaskRejected("a unit is [arguments, named arguments], {items} or {rows}")
+
+
+def _as_far_as_it_travels(values: List[Any], problem: BaseException) -> Dict[str, Any]:
+    """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised."""
+    fitting: List[Any] = []
+    for value in values:
+        try:
+            _dump_named({"values": [value]}, {"['values'][0]": "the result"}, "the result")
+        except Exception as culprit:
+            return {"values": fitting, "raised": describe_exception(culprit.with_traceback(None))}
+        fitting.append(value)
+    return {"values": [], "raised": describe_exception(problem.with_traceback(None))}
+
+
+def _dump_named(plain: Any, names: Dict[str, str], whole: str) -> bytes:
+    """Return the text of a value; what cannot travel is told by the name that its path has for people."""
+    try:
+        return dump_value(plain, "")
+    except TaskRejected as problem:
+        path = next((path for path in names if problem.message.startswith(path)), "")
+        raise TaskRejected(names.get(path, whole) + problem.message[len(path):]) from None
+
+
+TASK_TYPES.add(CallsTask.name, CallsTask())
