@@ -16,8 +16,10 @@ from typing import Any, Dict
 
 from ..model.errors import DiscomputeError, InvalidRequest, error_from_wire
 
-#: The ids that JSON-RPC allows; a boolean is an int to Python and not to JSON.
-_ID_TYPES = (str, int, float, type(None))
+#: The types that JSON-RPC allows, as JSON gives them: a boolean is an int to Python and not to JSON.
+_ID_TYPES = frozenset((str, int, float, type(None)))
+_PARAMS_TYPES = frozenset((dict, list))
+_TIMEOUT_TYPES = frozenset((int, float))
 
 
 def is_rpc_answer(message: Any) -> bool:
@@ -27,26 +29,24 @@ def is_rpc_answer(message: Any) -> bool:
 
 def check_rpc_call(message: Any) -> None:
     """Raise `InvalidRequest` for a JSON value that is no call and no notification."""
-    if not isinstance(message, dict):
+    if type(message) is not dict:
         raise InvalidRequest("a call is a JSON object")
     if message.get("jsonrpc") != "2.0":
         raise InvalidRequest('a call has "jsonrpc": "2.0"')
-    if not isinstance(message.get("method"), str):
+    if type(message.get("method")) is not str:
         raise InvalidRequest("a call has a method, a string")
-    if not isinstance(message.get("params", {}), (dict, list)):
+    if "params" in message and type(message["params"]) not in _PARAMS_TYPES:
         raise InvalidRequest("params is an object or an array")
-    number = message.get("id")
-    if isinstance(number, bool) or not isinstance(number, _ID_TYPES):
+    if type(message.get("id")) not in _ID_TYPES:
         raise InvalidRequest("an id is a string, a number or null")
-    timeout = message.get("timeout", 0)
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+    if "timeout" in message and type(message["timeout"]) not in _TIMEOUT_TYPES:
         raise InvalidRequest("timeout is a number of seconds")
 
 
 def rpc_id(message: Any) -> Any:
     """Return the id to answer a JSON value with: its own where it has a proper one, else None."""
     number = message.get("id") if isinstance(message, dict) else None
-    return number if isinstance(number, _ID_TYPES) and not isinstance(number, bool) else None
+    return number if type(number) in _ID_TYPES else None
 
 
 def rpc_refusal(number: Any, error: DiscomputeError) -> Dict[str, Any]:

@@ -197,23 +197,23 @@ class MessageDecoder:
 _NULL = ("null",)
 
 
-def encode_message(value: Any, inline_bytes: int = INLINE_BYTES) -> List[Buffer]:
+def encode_message(value: Any, inline_bytes: int = INLINE_BYTES, head: str = "") -> List[Buffer]:
     """Return the pieces of one message, to be sent in order: the line, then the attachments.
 
     `bytes` anywhere in `value` up to `inline_bytes` become base64 text, larger ones attachments; no
     attachment is copied. `value` gets its `attachments` member here and must not have one. A batch has
-    no attachments: all its bytes are text.
+    no attachments: all its bytes are text. `head` is as in `encode_line`.
     """
     try:
         # Most messages hold no bytes, and an encoder built once is a third faster.
-        return [encode_line(value)]
+        return [encode_line(value, head)]
     except TypeError:
-        return _encode_with_bytes(value, inline_bytes)
+        return _encode_with_bytes(value, inline_bytes, head)
     except (ValueError, RecursionError) as error:
         raise _unsendable(error) from None
 
 
-def _encode_with_bytes(value: Any, inline_bytes: int) -> List[Buffer]:
+def _encode_with_bytes(value: Any, inline_bytes: int, head: str) -> List[Buffer]:
     attachments: List[Buffer] = []
     all_inline = isinstance(value, list)
 
@@ -228,6 +228,8 @@ def _encode_with_bytes(value: Any, inline_bytes: int) -> List[Buffer]:
 
     try:
         line = make_encoder(place)(value)
+        if head:
+            line = f"{{{head},{line[1:]}"
         if attachments:
             line = line[:-1] + ',"attachments":[' + ",".join(str(len(item)) for item in attachments) + "]}"
         return [(line + "\n").encode("utf-8"), *attachments]

@@ -33,6 +33,8 @@ from ..model.limits import Limits
 from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
 from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, join_attachments
 
+#: The member of every message that says which protocol this is, as text.
+VERSION_MEMBER = '"jsonrpc":"2.0"'
 #: Kept free for each answer of a batch that must become an error.
 ERROR_ANSWER_BYTES = 512
 
@@ -58,11 +60,11 @@ class CallReceived:
 
     def answer(self, result: Any) -> None:
         """Send `result` (JSON types and bytes) as the answer."""
-        self._session._finish_call(self, {"jsonrpc": "2.0", "id": self._id, "result": result}, self._batch)
+        self._session._finish_call(self, {"result": result})
 
     def refuse(self, error: DiscomputeError) -> None:
         """Send `error` as the answer."""
-        self._session._finish_call(self, rpc_refusal(self._id, error), self._batch)
+        self._session._finish_call(self, rpc_refusal(self._id, error))
 
 
 class AnswerReceived:
@@ -191,10 +193,10 @@ class RpcSession:
         """
         self._next_id += 1
         number = self._next_id
-        message: Dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        message: Dict[str, Any] = {"method": method, "params": params}
         if tell_timeout and timeout_s is not None:
             message["timeout"] = timeout_s
-        self._put(message)
+        self._put_pieces(self._encode(message, f'{VERSION_MEMBER},"id":{number}'))
         self._waiting[number] = context
         if timeout_s is not None:
             self._deadlines.set(number, now + timeout_s)
@@ -238,8 +240,8 @@ class RpcSession:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _encode(self, message: Any) -> List[Buffer]:
-        pieces = encode_message(message, self._inline_bytes)
+    def _encode(self, message: Any, head: str = "") -> List[Buffer]:
+        pieces = encode_message(message, self._inline_bytes, head)
         limits = self._limits
         # The line ends with a newline that does not count, and stands before the attachments.
         if len(pieces[0]) - 1 > self._line_limit:
@@ -336,7 +338,8 @@ class RpcSession:
         # It is late: its call has been given up.
         return None
 
-    def _finish_call(self, call: CallReceived, message: Dict[str, Any], batch: Optional[_Batch]) -> None:
+    def _finish_call(self, call: CallReceived, message: Dict[str, Any]) -> None:
+        """Send the answer to a call: a refusal, or the result, to which the envelope is added here."""
         if call.is_answered or not call.wants_answer:
             return
         call.is_answered = True
@@ -344,18 +347,24 @@ class RpcSession:
         self.answers_made += 1
         if call.timeout_s is not None:
             self._deadlines.cancel(call)
-        if batch is not None:
-            self._add_to_batch(message, batch)
+        number, batch = call._id, call._batch
+        if batch is None and type(number) is int and "result" in message:
+            self._put_answer(message, number, f'{VERSION_MEMBER},"id":{number}')
         else:
-            self._put_answer(message)
+            if "result" in message:
+                message = {"jsonrpc": "2.0", "id": number, **message}
+            if batch is None:
+                self._put_answer(message, number)
+            else:
+                self._add_to_batch(message, batch)
         if self._on_answer is not None:
             self._on_answer()
 
-    def _put_answer(self, message: Any) -> None:
+    def _put_answer(self, message: Any, number: Any, head: str = "") -> None:
         try:
-            pieces = self._encode(message)
+            pieces = self._encode(message, head)
         except LocalProtocolError as error:
-            pieces = encode_message(rpc_refusal(rpc_id(message), InternalError(error.message)))
+            pieces = encode_message(rpc_refusal(number, InternalError(error.message)))
         self._put_pieces(pieces)
 
     def _add_to_batch(self, message: Dict[str, Any], batch: _Batch) -> None:
@@ -365,7 +374,7 @@ class RpcSession:
             try:
                 self._put(batch.answers)
             except LocalProtocolError:
-                self._put_answer(self._sendable(batch.answers))
+                self._put_answer(self._sendable(batch.answers), None)
 
     def _sendable(self, answers: List[Any]) -> List[Any]:
         """Replace by errors those answers of a batch that cannot be sent, so that the others can."""
