@@ -3,7 +3,19 @@
 Read next: README.md in this folder (the map), model/errors.py, roles/node.py.
 """
 
+from importlib import import_module
+from typing import Any
+
 from .model.version import VERSION
 
 __version__ = VERSION
-__all__ = ["__version__"]
+__all__ = ["Cluster", "ClusterFuture", "PoisonedSubtask", "__version__"]
+#: Where the public names are, which are loaded when they are first asked for: processes that run subtasks need none.
+_PLACES = {"Cluster": "api", "ClusterFuture": "futures", "PoisonedSubtask": "futures"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name."""
+    if name not in _PLACES:
+        raise AttributeError(f"discompute_lite has no public name {name!r}")
+    return getattr(import_module(f"discompute_lite.faces.{_PLACES[name]}"), name)

@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional
 
 from ..core.events import (
-    DeviceReady, LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted,
-    TellSuspect,
+    LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
 )
 from ..core.policy import Caller, access
 from ..core.registry import DeviceRegistry
@@ -28,13 +27,16 @@ from ..model.errors import DiscomputeError, InternalError, InvalidRequest, Metho
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
 from .announcer import hides_from
+from .attempts import Attempts
 from .coordinated import CoordinatedTask
 from .coordinator import Coordinator
 from .discovery import Discovery
 from .methods import METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
-from .own_device import describe_own_device, offers_of, score_of, slots_of
+from .offers import own_offer, peer_offer
+from .own_device import describe_own_device, score_of, slots_of
 from .post import PostOffice
+from .streams import Streams
 from .web import admit_web_request, answer_web_request
 from .worker import Worker
 
@@ -85,7 +87,9 @@ class Node:
         self._told_status = DeviceStatus.AVAILABLE
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.worker = Worker(self)
-        self.coordinator = Coordinator(self)
+        self.attempts = Attempts(self)
+        self.coordinator = Coordinator(self, self.attempts)
+        self.streams = Streams(self, self.attempts)
         self.post_office = PostOffice(self)
         self._is_stopping = False
 
@@ -102,7 +106,9 @@ class Node:
         """End tasks and attempts, say goodbye, close links; the loop should run a moment longer."""
         if not self._is_stopping:
             self._is_stopping = True
+            self.streams.stop("the node was stopped")
             self.coordinator.stop()
+            self.attempts.stop()
             self.worker.stop()
             self.discovery.stop()
 
@@ -259,7 +265,7 @@ class Node:
             self.tell("joined", f"{called} joined{' at ' + where[0] if where else ''}")
         elif isinstance(action, TellRestarted):
             self.tell("restarted", f"{called} was restarted")
-            self.coordinator.device_lost(device_id, "it was restarted")
+            self.attempts.device_lost(device_id, "it was restarted")
             self.worker.sender_lost(device_id)
         elif isinstance(action, TellSuspect):
             self.tell("suspect", f"{called} does not answer")
@@ -272,7 +278,7 @@ class Node:
                                  " copied? Delete the copied state folder there")
         if isinstance(action, (TellDead, TellLeft)):
             reason = action.reason if isinstance(action, TellDead) else "it left"
-            self.coordinator.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
+            self.attempts.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
             self.worker.sender_lost(device_id)
             self.discovery.drop_links(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
@@ -281,7 +287,7 @@ class Node:
     def link_opened(self, device_id: str) -> None:
         """A link to a device is ready for calls."""
         self._offer_slots_of(device_id)
-        self.coordinator.link_opened(device_id)
+        self.attempts.link_opened(device_id)
 
     def device_changed(self, device_id: str) -> None:
         """A device said again what it is, or a link to it ended: its slots and speed may be others, or out of reach."""
@@ -303,7 +309,7 @@ class Node:
 
     def heartbeat_notes_for(self, device_id: str) -> Dict[str, Any]:
         """Return what our heartbeats say of ours."""
-        done = self.coordinator.acknowledgements_for(device_id)
+        done = self.attempts.acknowledgements_for(device_id)
         return {"done": done} if done else {}
 
     def heartbeat_notes_received(self, device_id: str, notes: Dict[str, Any]) -> None:
@@ -315,12 +321,12 @@ class Node:
     def heartbeat_notes_heard(self, device_id: str, notes: Dict[str, Any]) -> None:
         """Take the notes of an answer to our heartbeat."""
         attempts = notes.get("attempts")
-        if isinstance(attempts, list) and self.coordinator.has_work_with(device_id):
-            self.coordinator.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
+        if isinstance(attempts, list) and self.attempts.has_work_with(device_id):
+            self.attempts.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
 
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts run between that device and this one, in either direction."""
-        return self.coordinator.has_work_with(device_id) or bool(self.worker.running_for(device_id))
+        return self.attempts.has_work_with(device_id) or bool(self.worker.running_for(device_id))
 
     def task_ended(self, record: CoordinatedTask) -> None:
         """A task of ours is over."""
@@ -359,7 +365,7 @@ class Node:
             self.discovery.own_description_changed()
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         self.worker.heard_from(self.id)
-        self.coordinator.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))
+        self.attempts.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))
         self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
@@ -372,27 +378,23 @@ class Node:
                 return link
         return None
 
+    def score_of(self, device_id: str) -> float:
+        """Return the measured score of a device, 0.0 where there is none."""
+        known = self.discovery.registry.get(device_id)
+        return score_of(known.device) if known is not None else float(self.measured.get("score", 0.0))
+
+    def why_no_work(self, device_id: str) -> str:
+        """Say why a device takes no work from us just now, "" where it does."""
+        known = self.discovery.registry.get(device_id)
+        if device_id != self.id and known is None:
+            return "it is not known here"
+        offer = own_offer(self) if known is None else peer_offer(self, known)
+        return "" if offer.slots else offer.reason or "it takes no work just now"
+
     def _offer_own_slots(self) -> None:
-        allowance = self.worker.allowance()
-        metrics = self.reading.metrics
-        self.coordinator.device_ready(DeviceReady(
-            self.id, allowance.slots, float(self.measured.get("score", 0.0)), min(1.0, max(0.0, metrics.cpu_usage)),
-            offers_of(self.own_device()), allowance.reason,
-        ))
+        self.attempts.device_ready(own_offer(self))
 
     def _offer_slots_of(self, device_id: str) -> None:
         known = self.discovery.registry.get(device_id)
-        if known is None or known.foreign:
-            return
-        slots, reason = slots_of(known.device), known.reason_now()
-        if self.link_for_work(device_id) is None:
-            slots, reason = 0, "not paired with this device"
-        elif known.state.value != "alive":
-            slots, reason = 0, "it does not answer"
-        score, load = score_of(known.device), known.device.compute_metrics.cpu_usage
-        self.coordinator.device_ready(
-            DeviceReady(
-                device_id, slots, score, min(1.0, max(0.0, load)), offers_of(known.device), reason,
-                lease_s=known.dead_after_s,
-            )
-        )
+        if known is not None and not known.foreign:
+            self.attempts.device_ready(peer_offer(self, known))

@@ -62,7 +62,7 @@ def slots_of(device: Device) -> int:
 def offers_of(device: Device) -> Tuple[str, ...]:
     """Return the names by which a task may require this device."""
     capabilities = device.capabilities
-    offers = [device.type, capabilities.chip]
+    offers = [device.id, device.type, capabilities.chip]
     offers += [OFFER_GPU] if capabilities.has_gpu else []
     offers += [OFFER_CUDA] if capabilities.supports_cuda else []
     offers += [OFFER_METAL] if capabilities.supports_metal else []

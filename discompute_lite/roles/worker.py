@@ -184,8 +184,10 @@ class Worker:
             attempt.started_at = int(self._node.wall())
             # A process serves one sender and one task: the work of another node carries that node's name.
             is_own = attempt.sender in ("", self._node.id)
+            wall_s = subtask.lite.get("wall_s", 0.0)
             request = WorkRequest(
-                phase="run", task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
+                phase="run", wall_s=float(wall_s) if isinstance(wall_s, (int, float)) and wall_s > 0 else 0.0,
+                 task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
             )
             attempt.future = self._node.executor.submit(request)
@@ -206,7 +208,7 @@ class Worker:
             if work.output:
                 lite["output"] = bounded_output(work.output)
             if not work.ok:
-                lite["blame"] = work.blame
+                lite["blame"], lite["error_type"] = work.blame, work.error_type
             self._settle(attempt, status, work.error, lite, work.data)
         self._start_waiting()
 

@@ -22,6 +22,7 @@ import ast
 import dis
 import linecache
 import sys
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -33,6 +34,8 @@ MAKE_NAME = "__discompute_make__"
 TEXT_FLAGS = __future__.annotations.compiler_flag
 #: The oldest Python that takes part.
 OLDEST_PYTHON = 9
+#: Files that stay parsed for the next function out of them: parsing costs far more than all the rest of packing.
+FILES_KEPT = 8
 
 _CODE_PARTS = (
     "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars",
@@ -69,6 +72,8 @@ class SourceFile:
         #: Lambdas get line numbers of their own while compiling: only so can two on a line be told apart.
         self._marks: Dict[int, int] = {}
         self._codes: Dict[Tuple[str, int], List[CodeType]] = {}
+        #: (name, first line) -> definitions, in the order of `ast.walk`.
+        self._defs: Dict[Tuple[str, int], List[ast.AST]] = {}
         self._classes: Dict[int, str] = {}
         self._index(filename, flags)
 
@@ -92,18 +97,17 @@ class SourceFile:
             self._classes[id(parent)] = name
             inner = parent.name if isinstance(parent, ast.ClassDef) else name
             stack.extend((child, inner) for child in ast.iter_child_nodes(parent))
+        for each in ast.walk(self.tree):
+            if isinstance(each, (ast.Lambda, *_DEFS)):
+                name = getattr(each, "name", "<lambda>")
+                self._defs.setdefault((name, first_line(each)), []).append(each)
 
     def node_of(self, code: CodeType) -> Optional[ast.AST]:
         """Return the definition that compiles to `code`, or None where the text says something else."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Lambda):
-                name, line = "<lambda>", self._marks[id(node)]
-            elif isinstance(node, _DEFS):
-                name, line = node.name, first_line(node)
-            else:
-                continue
-            is_placed = code.co_name == name and code.co_firstlineno == first_line(node)
-            if is_placed and any(is_same_code(code, other) for other in self._codes.get((name, line), ())):
+        place = code.co_name, code.co_firstlineno
+        for node in self._defs.get(place, ()):
+            line = self._marks.get(id(node), place[1])
+            if any(is_same_code(code, other) for other in self._codes.get((place[0], line), ())):
                 return node
         return None
 
@@ -160,6 +164,12 @@ class SourceFile:
         return None
 
 
+@lru_cache(maxsize=FILES_KEPT)
+def parsed_file(filename: str, text: str, flags: int) -> SourceFile:
+    """Return the file, the same one for all: it is not changed once it is made. Raises as its constructor does."""
+    return SourceFile(filename, text, flags)
+
+
 class SourceShelf:
     """Read files and notebook cells once, for one function that is to be sent."""
 
@@ -180,7 +190,7 @@ class SourceShelf:
         file: Optional[SourceFile] = None
         if text:
             try:
-                file = SourceFile(filename, text, flags)
+                file = parsed_file(filename, text, flags)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 file = None
         self._files[filename] = file

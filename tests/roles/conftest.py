@@ -406,6 +406,8 @@ class Host:
         """The process dies without a word: its system closes its connections, nobody listens any more."""
         self.life += 1
         self.node = self.receiver = None
+        if self.transport is not None:
+            self.transport.close()
         self.is_frozen, self.late = False, []
         links, self.links = self.links, []
         for link in links:
@@ -619,7 +621,7 @@ class World:
         for host in self.hosts:
             if host.node is not None:
                 host.node.discovery.registry.check()
-                host.node.coordinator.scheduler.check()
+                host.node.attempts.scheduler.check()
 
     # ---- tasks ------------------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ def test_priorities_are_passed_on_and_odd_ones_count_as_usual(world, alone):
     priorities = {"none": 0, "odd": 99, "low": 1, "urgent": 10, "negative": -3}
     for name, priority in priorities.items():
         alone.submit(world.echo(range(3), task_id=name, priority=priority))
-    scheduler = alone.host.node.coordinator.scheduler
+    scheduler = alone.host.node.attempts.scheduler
     assert {name: scheduler.task(name).priority for name in priorities} == {
         "none": 5, "odd": 5, "low": 1, "urgent": 10, "negative": 5}
     begun = [run.partition("/")[0] for run in alone.host.executor.runs()]
@@ -328,6 +328,7 @@ def test_tasks_without_an_id_get_one_each(world, alone):
 @pytest.mark.parametrize("task, says", [
     ({"task_type": "mine bitcoin"}, "no task type"), ({}, "no task type"),
     ({"task_type": "echo", "task_id": "x" * 65}, "64 characters"), ({"task_type": "echo", "task_id": "a/b"}, "slash"),
+    ({"task_type": "echo", "task_id": "a~b"}, "no ~"),
 ])
 def test_a_task_that_cannot_be_is_refused_in_words(alone, task, says):
     answer = alone.submit({"task": task})

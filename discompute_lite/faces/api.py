@@ -1,0 +1,275 @@
+"""Offer the devices as a `concurrent.futures.Executor`: whatever takes an executor takes a cluster.
+
+Knows:   a node in a thread of its own, and the thread on which callbacks are called.
+Refuses: to run a person's code on the node's thread.
+Read next: faces/dispatch.py (the way to that thread), faces/mapping.py (`map`), faces/futures.py.
+
+    with Cluster() as cluster:
+        for seed, loss in cluster.map(score, range(10_000)):
+            ...
+"""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import logging
+import os
+import threading
+import time
+import weakref
+from concurrent.futures import Executor
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+from ..model.device import Device, short_id
+from ..run import LocalNode, read_settings
+from ..tasks.calls import call_unit
+from .dispatch import CallOptions, Dispatch, StreamKey
+from .futures import ClusterFuture, failure_of, one_outcome
+from .mapping import MapPorts, MapRun, as_results
+from .packing import FunctionPacker
+
+#: Seconds that a cluster waits for its node to end.
+STOP_CLUSTER_S = 5.0
+#: Seconds between two looks at who is there.
+LOOK_EVERY_S = 0.05
+
+
+class Cluster(Executor):
+    """Run functions on the devices around; a context manager.
+
+    Functions travel as source, values as data: see the README's *Python interface* for what can travel.
+    """
+
+    def __init__(
+        self, *addresses: str, config: Optional[str] = None, min_devices: int = 1, wait: float = 10.0,
+        local: bool = True,
+    ) -> None:
+        """Start a node in this process, call `addresses` (host:port), and wait until `min_devices` can take work.
+
+        `config` names a configuration file; `local=False` leaves this machine's own cores out. Raises TimeoutError
+        that says who was seen, when there are too few after `wait` seconds.
+        """
+        flags: Dict[str, Optional[str]] = {}
+        if not local:
+            flags["accept"] = "nobody"
+        settings = read_settings(flags, os.environ, config or "")
+        if addresses:
+            peers = ",".join([*settings.peers, *addresses])
+            settings = read_settings({**flags, "peers": peers}, os.environ, config or "")
+        self._local = LocalNode(settings)
+        self._local.start()
+        self._thread = self._local.run_in_thread()
+        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.node.streams)
+        self._packer = FunctionPacker()
+        #: Callbacks for the delivery thread; None ends it.
+        self._delivered: Any = SimpleQueue()
+        self._deliverer = threading.Thread(target=_deliver, args=(self._delivered,), name="discompute-deliver",
+                                           daemon=True)
+        self._deliverer.start()
+        # A cluster that is forgotten ends its node; one that is not ends with the interpreter. Neither keeps it alive.
+        weakref.finalize(self, _end_forgotten, self._delivered, self._local).atexit = False
+        self._at_exit = partial(_shut_down_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
+        try:
+            self._wait_for_devices(min_devices, wait)
+        except BaseException:
+            self.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    # ---- concurrent.futures.Executor ----------------------------------------------------------------
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ClusterFuture:
+        """Call `fn(*args, **kwargs)` on some device; return its future.
+
+        Raises `TaskRejected` here and now, by name and line, for what cannot travel.
+        """
+        return self._submit(CallOptions(), fn, args, kwargs)
+
+    def map(  # type: ignore[override]
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
+        chunksize: Optional[int] = None, ordered: bool = True,
+    ) -> Iterator[Any]:
+        """Return an iterator over ``fn(*row)`` for each row of the zipped `iterables`, which are drawn lazily.
+
+        `chunksize` items travel together, by default as many as suits each device; without `ordered`, results come as
+        they arrive. Raises what a call raises when its result's turn comes, and TimeoutError when a result is not
+        there `timeout` seconds after this call.
+        """
+        return self._map(CallOptions(), fn, iterables, timeout, chunksize, ordered)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls and end; with `wait`, when all calls have their outcome."""
+        self._dispatch.close()
+        if cancel_futures and self._thread.is_alive():
+            self._dispatch.cancel_waiting()
+        if wait:
+            self._dispatch.wait_idle()
+            self._end()
+        else:
+            # As in the standard library: what was submitted is done, and who comes last puts out the light.
+            self._dispatch.when_idle(lambda: self._delivered.put(self._end))
+
+    # ---- more than an executor ----------------------------------------------------------------------
+
+    def options(
+        self, *, timeout: float = 0.0, retries: int = 0, priority: int = 5, requires: Union[str, Sequence[str]] = (),
+        devices: int = 0, pure: Optional[bool] = None,
+    ) -> ClusterView:
+        """Return this cluster with other ways of running: ``cluster.options(retries=2).submit(f, x)``.
+
+        timeout   seconds after which a call is ended and fails; 0 for the device's own limit
+        retries   how often a call that raises is made again
+        priority  1 to 10: who gets more of the devices
+        requires  what a device must have: "gpu", "cuda", "metal", a type such as "mac", or a device's id
+        devices   at most so many at once; 0 for all
+        pure      making a call twice does no harm: one that is slow may then run on two devices at once
+        """
+        if not timeout >= 0 or retries < 0 or devices < 0 or not 1 <= priority <= 10:
+            raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
+        names = (requires,) if isinstance(requires, str) else tuple(requires)
+        return ClusterView(self, CallOptions(float(timeout), retries, priority, names, devices, pure))
+
+    def devices(self) -> List[Device]:
+        """Return the devices that are known, this one first."""
+        return [device for device, _ in self._look()]
+
+    def run_on_all(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Dict[str, Any]:
+        """Call `fn` once on each device that takes work; return {device id: what it returned}.
+
+        Raises the first exception when all have ended. What is set up so serves later calls in the same process only:
+        those of a device's other slots, and of a process that was ended, have not seen it.
+        """
+        futures = {
+            device.id: self.options(requires=device.id).submit(fn, *args, **kwargs)
+            for device, why_not in self._look() if not why_not
+        }
+        concurrent.futures.wait(list(futures.values()))
+        return {device_id: future.result() for device_id, future in futures.items()}
+
+    # ---- calls --------------------------------------------------------------------------------------
+
+    def _submit(
+        self, options: CallOptions, fn: Callable[..., Any], args: Any, kwargs: Dict[str, Any]
+    ) -> ClusterFuture:
+        packed = self._packer.pack(fn)
+        future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
+        done = partial(self._settle, future, packed.spaces)
+        key = StreamKey(packed, options, bool(options.pure))
+        future.carry(self._dispatch.send(key, call_unit(args, kwargs), 1, done))
+        return future
+
+    def _settle(self, future: ClusterFuture, spaces: Sequence[str], outcome: Any) -> None:
+        # A method, so that whoever keeps the future alone keeps the cluster too, until it is done.
+        future.settle(outcome, spaces)
+
+    def _map(
+        self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]],
+        timeout: Optional[float], chunksize: Optional[int], ordered: bool,
+    ) -> Iterator[Any]:
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if options.timeout or options.retries:
+            chunksize = 1  # Each call has a limit of its own, and is made again alone.
+        packed = self._packer.pack(fn)
+        dispatch, key = self._dispatch, StreamKey(packed, options, options.pure is not False)
+
+        def send(data: bytes, calls: int, done: Callable[..., None]) -> Any:
+            # By `self`, so that whoever keeps the iterator alone keeps the cluster too.
+            return self._dispatch.send(key, data, calls, lambda outcome: done(
+                outcome.line, failure_of(outcome.error, outcome.blame) if outcome.error else None
+            ))
+
+        is_single = len(iterables) == 1
+        rows = iter(iterables[0]) if is_single else zip(*iterables)
+        ports = MapPorts(
+            send, dispatch.cancel, lambda line, calls: one_outcome(line, packed.spaces, calls),
+            lambda: dispatch.slots, lambda: dispatch.work_s(key),
+        )
+        run = MapRun(rows, is_single, ports, ordered=ordered, chunksize=chunksize, deadline=deadline)
+        run.begin()
+        return as_results(run)
+
+    # ---- beginning and end ----------------------------------------------------------------------------
+
+    def _look(self) -> List[Tuple[Device, str]]:
+        """Return the devices that are known, this one first, each with the reason why it takes no work, or ""."""
+        node = self._local.node
+
+        def look() -> Any:
+            self._dispatch.slots = node.total_slots()
+            return [(device, node.why_no_work(device.id)) for device in node.discovery.list_devices()]
+
+        found: List[Tuple[Device, str]] = self._dispatch.ask(look)
+        return found
+
+    def _wait_for_devices(self, wanted: int, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
+        while True:
+            found = self._look()
+            usable = sum(not why_not for _, why_not in found)
+            if usable >= wanted:
+                return
+            if time.monotonic() >= deadline:
+                seen = "; ".join(f"{device.name} ({short_id(device.id)}): {why or 'ready'}" for device, why in found)
+                raise TimeoutError(f"{usable} of {wanted} devices can take work after {wait_s:g} s: {seen}")
+            time.sleep(LOOK_EVERY_S)
+
+    def _end(self) -> None:
+        atexit.unregister(self._at_exit)
+        self._local.stop()
+        self._thread.join(STOP_CLUSTER_S)
+        self._delivered.put(None)
+        if threading.current_thread() is not self._deliverer:
+            self._deliverer.join(STOP_CLUSTER_S)
+
+
+class ClusterView(Executor):
+    """Be a cluster with other options; made by `Cluster.options`."""
+
+    def __init__(self, cluster: Cluster, options: CallOptions) -> None:
+        self._cluster = cluster
+        self._options = options
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ClusterFuture:
+        """Call `fn(*args, **kwargs)` with these options."""
+        return self._cluster._submit(self._options, fn, args, kwargs)
+
+    def map(  # type: ignore[override]
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
+        chunksize: Optional[int] = None, ordered: bool = True,
+    ) -> Iterator[Any]:
+        """Do as `Cluster.map` does, with these options."""
+        return self._cluster._map(self._options, fn, iterables, timeout, chunksize, ordered)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: the cluster is its maker's to shut down."""
+
+
+def _deliver(delivered: Any) -> None:
+    """Be the thread on which callbacks are called."""
+    while True:
+        deliver = delivered.get()
+        if deliver is None:
+            return
+        try:
+            deliver()
+        except BaseException:
+            # A person's code: whatever it raises, even SystemExit, concerns no other callback.
+            logging.getLogger("discompute").exception("a callback of a future failed")
+
+
+def _end_forgotten(delivered: Any, local: LocalNode) -> None:
+    # Not here: the collector may call this wherever some lock is held.
+    delivered.put(local.stop)
+    delivered.put(None)
+
+
+def _shut_down_at_exit(forgotten: Callable[[], Optional[Cluster]]) -> None:
+    """Let a script that forgot `shutdown` end as with the standard executors: when its calls are done."""
+    cluster = forgotten()
+    if cluster is not None:
+        cluster.shutdown(wait=True)

@@ -1,0 +1,269 @@
+"""Hand calls over to the node's thread, bring their outcomes back, and know when none is under way.
+
+Knows:   the streams that are open, the calls without an outcome, and the door of the node's thread (`Loop.post`).
+Refuses: to run a person's code on the node's thread; to lose a call: each has one outcome, or is given up.
+Read next: roles/streams.py (what becomes of a call), faces/api.py (who makes calls).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from queue import Empty, SimpleQueue
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from .packing import PackedLine
+
+#: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
+STREAMS_KEPT = 64
+#: Beyond so many, speeds are not learnt for each function: the scheduler looks through all that have a name.
+STREAMS_NAMED = 16
+#: Seconds between two looks at whether the node's thread, from which an answer is awaited, still lives.
+LIFE_EVERY_S = 1.0
+
+
+class CallOptions(NamedTuple):
+    """Say how calls are to be run; see `Cluster.options`."""
+
+    timeout: float = 0.0
+    retries: int = 0
+    priority: int = 5
+    requires: Tuple[str, ...] = ()
+    devices: int = 0
+    pure: Optional[bool] = None
+
+
+class StreamKey(NamedTuple):
+    """Tell calls that share a stream."""
+
+    packed: PackedLine
+    options: CallOptions
+    is_pure: bool
+
+
+class OpenStream:
+    """Hold a stream, and how many calls need it."""
+
+    __slots__ = ("key", "users", "stream")
+
+    def __init__(self, key: StreamKey) -> None:
+        self.key = key
+        self.users = 0
+        #: Opened with the first call, on the node's thread.
+        self.stream: Any = None
+
+
+class SentCall:
+    """Hold one unit of calls until its outcome, through all the times that it is made."""
+
+    __slots__ = ("open", "data", "calls", "left", "done", "unit", "attempts", "is_over")
+
+    def __init__(
+        self, opened: OpenStream, data: bytes, calls: int, left: int, done: Callable[[Any], None]
+    ) -> None:
+        self.open = opened
+        self.data = data
+        self.calls = calls
+        #: How often it may be made again where it raises.
+        self.left = left
+        self.done = done
+        #: What carries it now.
+        self.unit: Any = None
+        #: How often it was sent to a device, for units before this one.
+        self.attempts = 0
+        #: It has its outcome, or was given up.
+        self.is_over = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is on a device just now."""
+        unit = self.unit
+        return unit is not None and unit.chunk is not None
+
+
+class Dispatch:
+    """Carry calls between a person's threads and the node's; all methods but those that say so are for the former."""
+
+    def __init__(self, post: Callable[..., None], thread: threading.Thread, streams: Any) -> None:
+        """`streams` are the node's, touched on its thread only; outcomes are their `UnitOutcome`s."""
+        self._post = post
+        self._thread = thread
+        self._streams = streams
+        #: Guards everything below; told when nothing is under way any more.
+        self._changed = threading.Condition()
+        self._is_closed = False
+        #: What was used last comes last.
+        self._open: Dict[StreamKey, OpenStream] = {}
+        #: Calls that the node's thread is to take, and whether it has been told of them.
+        self._outgoing: List[SentCall] = []
+        self._is_announced = False
+        #: Calls without an outcome, and what is done once when there are none.
+        self._under_way = 0
+        self._when_idle: Optional[Callable[[], None]] = None
+        #: Slots of all devices, as of the last call that was sent; any thread may read it.
+        self.slots = 0
+
+    def send(self, key: StreamKey, data: bytes, calls: int, done: Callable[[Any], None]) -> SentCall:
+        """Send a unit; `done(outcome)` comes once, on the node's thread, unless it is cancelled.
+
+        Raises RuntimeError once `close` was called.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            opened, retired = self._opened(key)
+            opened.users += 1
+            self._under_way += 1
+            call = SentCall(opened, data, calls, key.options.retries, done)
+            self._outgoing.append(call)
+            is_first, self._is_announced = not self._is_announced, True
+        if is_first:
+            self._post(self._take_outgoing)
+        for each in retired:
+            self._post(self._seal, each)
+        return call
+
+    def cancel(self, call: SentCall) -> None:
+        """Do without a call, wherever it is; nothing happens to one that is done."""
+        self._post(self._give_up, call)
+
+    def work_s(self, key: StreamKey) -> float:
+        """Return how long a call takes on a device of score 1, 0.0 while nobody knows."""
+        opened = self._open.get(key)
+        return opened.stream.work_s if opened is not None and opened.stream is not None else 0.0
+
+    def close(self) -> None:
+        """Take no more calls."""
+        with self._changed:
+            self._is_closed = True
+
+    def cancel_waiting(self) -> None:
+        """Do without all calls that no device has yet; returns when they have their outcome."""
+        self.ask(self._cancel_waiting)
+
+    def wait_idle(self) -> None:
+        """Return when all calls have their outcome, or none will come."""
+        with self._changed:
+            while self._under_way and self._thread.is_alive():
+                self._changed.wait(LIFE_EVERY_S)
+
+    def when_idle(self, callback: Callable[[], None]) -> None:
+        """Call back, on whichever thread, once all calls have their outcome."""
+        with self._changed:
+            if self._under_way:
+                self._when_idle = callback
+                return
+        callback()
+
+    def ask(self, question: Callable[[], Any]) -> Any:
+        """Return what `question()` returns on the node's thread; raise RuntimeError where that has ended."""
+        answers: SimpleQueue[Tuple[Any, Optional[Exception]]] = SimpleQueue()
+
+        def run() -> None:
+            try:
+                answers.put((question(), None))
+            except Exception as error:
+                answers.put((None, error))
+
+        self._post(run)
+        while True:
+            # An answer may still come from a thread that was alive a moment ago.
+            is_alive = self._thread.is_alive()
+            try:
+                answer, error = answers.get(timeout=LIFE_EVERY_S if is_alive else 0.0)
+            except Empty:
+                if not is_alive:
+                    raise RuntimeError("this cluster has been shut down") from None
+                continue
+            if error is not None:
+                raise error
+            return answer
+
+    # ---- under the lock -----------------------------------------------------------------------------
+
+    def _opened(self, key: StreamKey) -> Tuple[OpenStream, List[OpenStream]]:
+        """Return the stream of a key, and those that are to be closed for it."""
+        opened = self._open.pop(key, None) or OpenStream(key)
+        idle = [each for each in self._open.values() if not each.users] if len(self._open) >= STREAMS_KEPT else []
+        retired = idle[:len(self._open) + 1 - STREAMS_KEPT]
+        for each in retired:
+            del self._open[each.key]
+        self._open[key] = opened
+        return opened, retired
+
+    # ---- on the node's thread -------------------------------------------------------------------------
+
+    def _take_outgoing(self) -> None:
+        with self._changed:
+            outgoing, self._outgoing, self._is_announced = self._outgoing, [], False
+        self.slots = self._streams.total_slots()
+        by_stream: Dict[int, Tuple[Any, List[Any]]] = {}
+        for call in outgoing:
+            if not call.is_over:
+                stream, unit = self._carried(call)
+                by_stream.setdefault(id(stream), (stream, []))[1].append(unit)
+        for stream, units in by_stream.values():
+            stream.add(units)
+
+    def _carried(self, call: SentCall) -> Tuple[Any, Any]:
+        opened = call.open
+        if opened.stream is None:
+            packed, options, is_pure = opened.key
+            name = packed.sha256 if len(self._open) <= STREAMS_NAMED else ""
+            opened.stream = self._streams.open(
+                packed.line, function=name, priority=options.priority, requires=options.requires,
+                max_devices=options.devices, pure=is_pure, wall_s=options.timeout,
+            )
+        call.unit = opened.stream.unit(call.data, call.calls, lambda unit, outcome: self._arrived(call, outcome))
+        return opened.stream, call.unit
+
+    def _arrived(self, call: SentCall, outcome: Any) -> None:
+        if call.left and has_raised(outcome):
+            call.left -= 1
+            call.attempts += outcome.attempts
+            stream, unit = self._carried(call)
+            stream.add([unit])
+            return
+        call.done(outcome._replace(attempts=call.attempts + outcome.attempts))
+        self._ended(call)
+
+    def _give_up(self, call: SentCall) -> None:
+        if not call.is_over:
+            if call.unit is not None:
+                call.open.stream.cancel(call.unit)
+            self._ended(call)
+
+    def _ended(self, call: SentCall) -> None:
+        # The unit knows the call in turn: apart, both are gone at once.
+        call.is_over, call.unit = True, None
+        with self._changed:
+            call.open.users -= 1
+            self._under_way -= 1
+            if self._under_way:
+                return
+            callback, self._when_idle = self._when_idle, None
+            self._changed.notify_all()
+        if callback is not None:
+            callback()
+
+    def _cancel_waiting(self) -> None:
+        self._take_outgoing()
+        with self._changed:
+            streams = [opened.stream for opened in self._open.values() if opened.stream is not None]
+        for stream in streams:
+            stream.cancel_waiting()
+
+    def _seal(self, opened: OpenStream) -> None:
+        if opened.stream is not None:
+            opened.stream.seal()
+
+
+def has_raised(outcome: Any) -> bool:
+    """Whether a call raised, as its outcome's text says (tasks/calls.py): without making the exception again here."""
+    if outcome.error or b'"raised"' not in outcome.line:
+        return False
+    try:
+        plain = json.loads(outcome.line)
+    except (ValueError, RecursionError):
+        return False
+    return type(plain) is dict and "raised" in plain

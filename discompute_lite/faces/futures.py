@@ -1,0 +1,165 @@
+"""Stand for calls that run on the devices: the futures that `Cluster` gives out, and what they raise.
+
+Knows:   the states of `concurrent.futures.Future`, and how a running call is given up.
+Refuses: to know the way to the devices (faces/dispatch.py does).
+Read next: faces/api.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
+from ..tasks.calls import CallOutcome, read_outcomes
+from .dispatch import SentCall
+
+
+class PoisonedSubtask(TaskFailed):
+    """A call took down several devices one after the other; the message names them."""
+
+
+class RemoteTimeout(TaskFailed, TimeoutError):
+    """A call ran longer than its `timeout` option allows, and was ended."""
+
+
+class ClusterFuture(Future):
+    """A `concurrent.futures.Future` that knows where its call ran, and whose `cancel` stops a call that runs."""
+
+    def __init__(self, call_later: Callable[[Callable[[], Any]], None], give_up: Callable[[SentCall], None]) -> None:
+        """`call_later(callback)` has it called on the thread for callbacks, `give_up(call)` ends a call."""
+        super().__init__()
+        #: Id of the device whose result this is, "" before there is one.
+        self.device = ""
+        #: How often the call was sent to a device.
+        self.attempts = 0
+        #: What carries it, until it is done.
+        self._sent: Optional[SentCall] = None
+        self._call_later = call_later
+        self._give_up = give_up
+        #: What came back, and what was read of it when somebody asked.
+        self._line, self._has_arrived = b"", False
+        self._spaces: Sequence[str] = ()
+        self._outcome: Optional[CallOutcome] = None
+        self._cancel_lock, self._read_lock = threading.Lock(), threading.Lock()
+
+    def cancel(self) -> bool:
+        """Cancel the call, down to its process where it runs; False only when it is done."""
+        with self._cancel_lock:
+            if self.cancelled():
+                return True
+            if not super().cancel():
+                return False
+            # Whoever waits for it is told at once: nothing more will come.
+            self.set_running_or_notify_cancel()
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            self._give_up(sent)
+        return True
+
+    def running(self) -> bool:
+        """Whether the call is on a device just now."""
+        sent = self._sent
+        return not self.done() and sent is not None and sent.is_running
+
+    def result(self, timeout: Optional[float] = None) -> Any:
+        """Return what the call returned, or raise what it raised; TimeoutError when that is not there in time."""
+        super().result(timeout)
+        outcome = self._read()
+        if outcome.raised is not None:
+            try:
+                raise outcome.raised
+            finally:
+                # The traceback holds this frame: nothing is to hold the exception in return.
+                del outcome, self
+        return outcome.values[0]
+
+    def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
+        """Return what the call raised, None where it returned something."""
+        return super().exception(timeout) or self._read().raised
+
+    def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
+        """Call `fn(future)` when it is done, on a thread that is there for that; here and now where it is done."""
+        adding = [threading.get_ident()]
+
+        def call(future: Any) -> None:
+            if adding == [threading.get_ident()]:
+                fn(future)
+            else:
+                self._call_later(lambda: fn(future))
+
+        super().add_done_callback(call)
+        adding.clear()
+
+    @property
+    def logs(self) -> str:
+        """Return what the call printed, "" before it is done."""
+        return self._read().printed if self._has_arrived else ""
+
+    def carry(self, sent: SentCall) -> None:
+        """Take note of what carries the call."""
+        self._sent = sent
+        if self.done():
+            self._sent = None
+
+    def settle(self, outcome: Any, spaces: Sequence[str]) -> None:
+        """Take the outcome of the call (a `UnitOutcome`); nothing happens to a future that is done.
+
+        The values in it are read when somebody asks, and on that thread.
+        """
+        self._sent = None
+        self.device, self.attempts = outcome.device_id, outcome.attempts
+        if outcome.blame == "cancelled":
+            self.cancel()
+            return
+        if not outcome.error:
+            self._line, self._spaces, self._has_arrived = outcome.line, spaces, True
+        try:
+            if outcome.error:
+                self.set_exception(failure_of(outcome.error, outcome.blame))
+            else:
+                self.set_result(None)
+        except InvalidStateError:
+            # Cancelled a moment ago.
+            self._line, self._has_arrived = b"", False
+
+    def _read(self) -> CallOutcome:
+        with self._read_lock:
+            if self._outcome is None:
+                self._outcome = one_outcome(self._line, self._spaces, 1)
+                self._line = b""
+            return self._outcome
+
+    def _get_snapshot(self) -> Tuple[bool, bool, Any, Optional[BaseException]]:
+        """Return (done, cancelled, result, exception): what newer versions of asyncio ask for all at once."""
+        if not self.done() or self.cancelled():
+            return self.done(), self.cancelled(), None, None
+        error = self.exception()
+        return True, False, None if error is not None else self.result(), error
+
+
+def one_outcome(line: bytes, spaces: Sequence[str], calls: int) -> CallOutcome:
+    """Return the outcome of one unit of so many calls; what cannot be read is an outcome too."""
+    try:
+        outcomes = list(read_outcomes(line, spaces))
+    except DiscomputeError as problem:
+        return CallOutcome([], problem, "")
+    if len(outcomes) != 1:
+        return CallOutcome([], TaskFailed("a device returned what is no outcome of a call"), "")
+    outcome = outcomes[0]
+    count = len(outcome.values)
+    if count != calls if outcome.raised is None else count >= calls:
+        return CallOutcome([], TaskFailed(f"a device returned {count} results for {calls} calls"), outcome.printed)
+    return outcome
+
+
+def failure_of(error: str, blame: str) -> BaseException:
+    """Return the exception for a unit without an outcome."""
+    if blame == "poison":
+        return PoisonedSubtask(error)
+    if blame == "timeout":
+        return RemoteTimeout(error)
+    if blame == "cancelled":
+        return CancelledError()
+    return TaskCancelled(error) if blame == "stopped" else TaskFailed(error)

@@ -1,0 +1,239 @@
+"""Run a `map`: draw items as they are wanted, send them in units of a sensible size, give the results back in order.
+
+Knows:   the items drawn and not yet returned, and how many may be.
+Refuses: to draw a million items because somebody has them: what is not near is left in its iterator.
+Read next: faces/api.py (who calls), faces/dispatch.py (where units go).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import sys
+import threading
+import time
+from collections import deque
+from itertools import islice
+from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+from ..model.errors import TaskRejected
+from ..tasks.calls import CallOutcome, items_unit, rows_unit
+
+#: Seconds of work in one unit, of which a device gets several at a time.
+UNIT_S = 0.05
+#: Seconds of work for each slot that are drawn ahead of whoever takes the results.
+AHEAD_S = 3.0
+#: Items in one unit, and items drawn ahead, at most; a `chunksize` of the caller's own may be more.
+UNIT_ITEMS, AHEAD_ITEMS = 2048, 200_000
+#: Units for each slot while nobody knows how long an item takes, and always at least.
+AHEAD_UNITS = 4
+
+
+class MapPorts(NamedTuple):
+    """Say how a map reaches the devices."""
+
+    #: send(data, calls, done) -> what carries it; `done(line, error)` comes once, from another thread. Raises
+    #: RuntimeError where nothing is taken any more.
+    send: Callable[[bytes, int, Callable[..., None]], Any]
+    #: Does without what carries a unit.
+    cancel: Callable[[Any], None]
+    #: read(line, calls)
+    read: Callable[[bytes, int], CallOutcome]
+    slots: Callable[[], int]
+    #: Seconds that a call takes, 0.0 while nobody knows.
+    work_s: Callable[[], float]
+
+
+class MapRun:
+    """Iterate over the results of one `map`; one thread at a time."""
+
+    def __init__(
+        self, rows: Iterator[Any], is_single: bool, ports: MapPorts, *, ordered: bool, chunksize: Optional[int],
+        deadline: Optional[float],
+    ) -> None:
+        """`is_single`: each row is the one argument; `deadline` is monotonic seconds."""
+        self._rows = rows
+        self._is_single = is_single
+        self._ports = ports
+        self._is_ordered = ordered
+        self._chunksize = chunksize
+        self._deadline = deadline
+        self._changed = threading.Condition()
+        #: Number of the next unit to be sent, and of the next to be returned where order matters.
+        self._sent = self._returned = 0
+        #: unit number -> what carries it: exactly those without an outcome. And (line, error) of those with one.
+        self._under_way: Dict[int, Any] = {}
+        self._arrived: Dict[int, Any] = {}
+        #: unit number -> items, of units sent whose results have not been taken; all these items; and all ever drawn.
+        self._sizes: Dict[int, int] = {}
+        self._items_out = self._drawn = 0
+        self._is_drained = False
+        #: Results ready to be returned, and what is raised after them.
+        self._ready: Deque[Any] = deque()
+        self._failure: Optional[BaseException] = None
+        #: Why nothing more could be drawn or sent: raised when all that was sent has been returned.
+        self._last: Optional[BaseException] = None
+
+    def begin(self) -> None:
+        """Send the first units; raise at once what keeps the very first item from being sent."""
+        self.feed()
+        if self._last is not None and not self._sent:
+            raise self._last
+
+    def feed(self) -> None:
+        """Send units until enough is under way."""
+        while not self._is_drained and self._items_out < self._items_ahead():
+            count, data = self._next_data(self._unit_items())
+            if not count:
+                return
+            number = self._sent
+            try:
+                carried = self._ports.send(
+                    data, count, lambda line, error, number=number: self._came(number, line, error))
+            except RuntimeError as problem:
+                # Shut down meanwhile: what is under way still comes.
+                self._end_with(problem)
+                return
+            self._sent += 1
+            self._items_out += count
+            self._sizes[number] = count
+            with self._changed:
+                if number not in self._arrived:
+                    self._under_way[number] = carried
+
+    def __iter__(self) -> MapRun:
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next result; raise what its call raised."""
+        while not self._ready:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                self.close()
+                raise failure
+            if not self._take_unit():
+                raise StopIteration
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Do without what has not been returned."""
+        self._is_drained = True
+        self._rows, self._last = iter(()), None
+        with self._changed:
+            carried, self._under_way = list(self._under_way.values()), {}
+            self._arrived.clear()
+        self._sizes.clear()
+        for each in carried:
+            self._ports.cancel(each)
+
+    # ---- drawing --------------------------------------------------------------------------------------
+
+    def _next_data(self, most: int) -> Tuple[int, bytes]:
+        """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
+        rows: List[Any] = []
+        try:
+            for row in islice(self._rows, most):
+                rows.append(row)
+        except Exception as problem:
+            # The iterator's own. What came before it is worth having.
+            self._end_with(problem)
+        if len(rows) < most:
+            self._is_drained = True
+        self._drawn += len(rows)
+        try:
+            return len(rows), self._unit_of(rows)
+        except Exception as problem:
+            rows = self._rows_that_travel(rows, problem)
+            return len(rows), self._unit_of(rows)
+
+    def _unit_of(self, rows: List[Any]) -> bytes:
+        return items_unit(rows) if self._is_single else rows_unit(rows)
+
+    def _rows_that_travel(self, rows: List[Any], problem: Exception) -> List[Any]:
+        """Return the rows before the first that cannot travel; `problem` is about all of them together."""
+        for index, row in enumerate(rows):
+            try:
+                self._unit_of([row])
+            except Exception as culprit:
+                problem = culprit
+                if isinstance(culprit, TaskRejected):
+                    # Of a unit's only item; whoever reads it has to find it among all.
+                    number = self._drawn - len(rows) + index
+                    problem = TaskRejected(culprit.message.replace("items[0]", f"items[{number}]", 1))
+                rows = rows[:index]
+                break
+        else:
+            rows = []
+        self._end_with(problem)
+        return rows
+
+    def _end_with(self, problem: BaseException) -> None:
+        self._is_drained = True
+        self._last = self._last or problem
+
+    def _unit_items(self) -> int:
+        if self._chunksize is not None:
+            return self._chunksize
+        work_s = self._ports.work_s()
+        most = min(UNIT_ITEMS, AHEAD_ITEMS // (AHEAD_UNITS * max(1, self._ports.slots())))
+        return max(1, min(most, int(UNIT_S / work_s))) if work_s else 1
+
+    def _items_ahead(self) -> int:
+        slots = max(1, self._ports.slots())
+        work_s = self._ports.work_s()
+        by_time = int(AHEAD_S * slots / work_s) if work_s else 0
+        return max(AHEAD_UNITS * slots * self._unit_items(), min(AHEAD_ITEMS, by_time))
+
+    # ---- taking ---------------------------------------------------------------------------------------
+
+    def _take_unit(self) -> bool:
+        """Wait for the next unit and make its results ready; False when there are no more."""
+        self.feed()
+        if not self._sizes:
+            self._failure, self._last = self._last, None
+            return self._failure is not None
+        number, arrived = self._next_arrived()
+        self._returned = number + 1
+        size = self._sizes.pop(number)
+        self._items_out -= size
+        line, error = arrived
+        if error is not None:
+            self._failure = error
+            return True
+        outcome = self._ports.read(line, size)
+        if outcome.printed:
+            sys.stdout.write(outcome.printed)
+        self._ready.extend(outcome.values)
+        self._failure = outcome.raised
+        return True
+
+    def _next_arrived(self) -> Tuple[int, Any]:
+        """Return the number and (line, error) of the next unit; raise TimeoutError when it is not there in time."""
+        while True:
+            with self._changed:
+                number = self._returned if self._is_ordered else next(iter(self._arrived), -1)
+                if number in self._arrived:
+                    return number, self._arrived.pop(number)
+                left_s = None if self._deadline is None else self._deadline - time.monotonic()
+                is_late = left_s is not None and left_s <= 0
+                if not is_late:
+                    self._changed.wait(left_s)
+            if is_late:
+                self.close()
+                # Before Python 3.11 the standard library has one of its own.
+                raise concurrent.futures.TimeoutError("not every result of this map is there within its timeout")
+            # By now it may be known how short the calls are: while one takes long, others shall not lie idle.
+            self.feed()
+
+    def _came(self, number: int, line: bytes, error: Optional[BaseException]) -> None:
+        with self._changed:
+            self._under_way.pop(number, None)
+            self._arrived[number] = (line, error)
+            self._changed.notify()
+
+
+def as_results(run: MapRun) -> Iterator[Any]:
+    """Yield the results of a map that has begun; what is not taken is cancelled."""
+    try:
+        yield from run
+    finally:
+        run.close()

@@ -1,0 +1,188 @@
+"""Keep functions packed between two calls of them, as long as they are still what they were.
+
+Knows:   what a function's names stand for just now, and whether all of that is the same as last time.
+Refuses: to trust what may change unseen: a function that uses a list, or an object of a person's own, is packed anew
+         for each `submit` and each `map`.
+Read next: tasks/functions.py (packing), faces/api.py (who asks).
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from enum import Enum
+from operator import is_
+from types import (
+    BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType,
+    MethodType, ModuleType, WrapperDescriptorType,
+)
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from ..tasks.calls import function_line
+from ..tasks.function_origin import is_installed_class, is_installed_module, is_installed_namespace
+from ..tasks.functions import pack_function
+
+#: So many things may a function be made of; one of more is packed anew rather than compared.
+SEEN_MOST = 2000
+#: The same object for the same number, since what is seen is compared by identity.
+_NUMBERS = tuple(range(SEEN_MOST + 1))
+#: They never change; other kinds may, or hold what may.
+_STEADY_KINDS = (
+    type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis), type(NotImplemented), re.Pattern,
+    GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType,
+)
+
+
+class PackedLine(NamedTuple):
+    """Hold what is needed to call one function elsewhere."""
+
+    line: bytes
+    sha256: str
+    #: Names of the function's own modules, for the types of its exceptions.
+    spaces: Tuple[str, ...]
+
+
+class FunctionPacker:
+    """Pack functions, each once as long as nothing has changed that it is made of; any thread may ask."""
+
+    def __init__(self) -> None:
+        #: function -> (what it was made of, what that gave), for functions that live.
+        self._packed: weakref.WeakKeyDictionary[Any, Tuple[Tuple[Any, ...], PackedLine]] = weakref.WeakKeyDictionary()
+
+    def pack(self, fn: Callable[..., Any]) -> PackedLine:
+        """Return a function's line; raise `TaskRejected` for what cannot travel."""
+        seen = things_seen(fn) if type(fn) is FunctionType else None
+        if seen is None:
+            return _packed_now(fn)
+        before = self._packed.get(fn)
+        if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
+            return before[1]
+        packed = _packed_now(fn)
+        self._packed[fn] = seen, packed
+        return packed
+
+
+def things_seen(fn: FunctionType) -> Optional[Tuple[Any, ...]]:
+    """Return everything that a function is made of, in an order of its own; None where some of it may change unseen.
+
+    Two answers that hold the very same objects mean the same function.
+    """
+    look = _Look()
+    look.waiting.append(fn)
+    while look.waiting and not look.is_lost:
+        look.at_value(look.waiting.pop())
+    return None if look.is_lost else tuple(look.seen)
+
+
+def _packed_now(fn: Callable[..., Any]) -> PackedLine:
+    packed = pack_function(fn)
+    return PackedLine(function_line(packed), packed.sha256, tuple(packed.plan["spaces"]))
+
+
+class _Look:
+    """Walk over what a function is made of. Functions are not among what is seen: they would keep themselves alive."""
+
+    def __init__(self) -> None:
+        #: Whatever cannot change, and for each use of something its number, by the order in which it was met.
+        self.seen: List[Any] = []
+        #: Met, and not yet looked at.
+        self.waiting: List[Any] = []
+        #: Something may change unseen, or there is too much to compare.
+        self.is_lost = False
+        #: id -> (number, the thing, so that no other gets its id meanwhile)
+        self._met: Dict[int, Tuple[int, Any]] = {}
+        #: All names in the code so far: what may be asked of a person's own module.
+        self._names: Dict[str, None] = {}
+        self._modules: List[ModuleType] = []
+
+    def at_function(self, fn: FunctionType) -> None:
+        """Look at its code, defaults, closure, attributes and the globals that it names."""
+        names: Dict[str, None] = {}
+        self._at_code(fn.__code__, names)
+        globals_now = fn.__globals__
+        self._meet(globals_now.get(name, _Missing) for name in names)
+        self._meet(fn.__defaults__ or ())
+        for named in (fn.__kwdefaults__ or {}, vars(fn)):
+            self.seen.append(_NUMBERS[min(len(named), SEEN_MOST)])
+            self.seen.extend(named)
+            self._meet(named.values())
+        for cell in fn.__closure__ or ():
+            try:
+                self._meet([cell.cell_contents])
+            except ValueError:
+                self._meet([_Missing])
+        fresh = [name for name in names if name not in self._names]
+        self._names.update(names)
+        for module in self._modules:
+            self._at_attributes(module, fresh)
+
+    def at_value(self, value: Any) -> None:
+        """Look at one thing: take note of what cannot change, go into what is made of parts."""
+        kind = type(value)
+        if kind in _STEADY_KINDS or isinstance(value, Enum):
+            self.seen.append(value)
+        elif kind is FunctionType:
+            if is_installed_namespace(value.__globals__):
+                self.seen.append(value.__code__)
+            else:
+                self.at_function(value)
+        elif kind in (tuple, frozenset):
+            self.seen.append(_NUMBERS[min(len(value), SEEN_MOST)])
+            self._meet(value)
+        elif isinstance(value, ModuleType):
+            self.seen.append(value)
+            if not is_installed_module(value):
+                self._modules.append(value)
+                self._at_attributes(value, self._names)
+        elif isinstance(value, type):
+            self._at_class(value)
+        elif kind is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType)):
+            self.seen.append(value)
+        elif kind is MethodType:
+            self._meet((value.__func__, value.__self__))
+        elif kind in (staticmethod, classmethod):
+            self._meet([value.__func__])
+        elif kind is property:
+            self._meet((value.fget, value.fset, value.fdel))
+        else:
+            self.is_lost = True
+
+    def _at_class(self, cls: type) -> None:
+        self.seen.append(cls)
+        if is_installed_class(cls):
+            return
+        self._meet(cls.__bases__)
+        for name, value in vars(cls).items():
+            self.seen.append(name)
+            if type(value) is not FunctionType and (name[:2] == name[-2:] == "__" or issubclass(cls, Enum)):
+                # What the interpreter and the library keep there: it is made with the class, once.
+                self.seen.append(value)
+            else:
+                self._meet([value])
+
+    def _at_attributes(self, module: ModuleType, names: Iterable[str]) -> None:
+        there = vars(module)
+        self._meet(there.get(name, _Missing) for name in names)
+
+    def _at_code(self, code: CodeType, names: Dict[str, None]) -> None:
+        self.seen.append(code)
+        names.update(dict.fromkeys(code.co_names))
+        for constant in code.co_consts:
+            # Functions, classes and comprehensions inside.
+            if type(constant) is CodeType:
+                self._at_code(constant, names)
+
+    def _meet(self, values: Iterable[Any]) -> None:
+        for value in values:
+            met = self._met.get(id(value))
+            if met is None:
+                met = self._met[id(value)] = len(self._met), value
+                self.waiting.append(value)
+            if met[0] > SEEN_MOST:
+                self.is_lost = True
+                return
+            self.seen.append(_NUMBERS[met[0]])
+
+
+class _Missing:
+    """Stand for what a name will mean once it means something."""

@@ -1,0 +1,38 @@
+"""Say what the devices of one node's view offer for work: slots, speed, and why fewer than they have.
+
+Knows:   what this device and the others said of themselves, and over which links work may go.
+Refuses: to choose among them (core/scheduler.py does).
+Read next: core/events.py (`DeviceReady`), roles/own_device.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.events import DeviceReady
+from ..core.known import KnownDevice
+from .own_device import offers_of, score_of, slots_of
+
+
+def own_offer(node: Any) -> DeviceReady:
+    """Return what this device offers."""
+    allowance = node.worker.allowance()
+    load = min(1.0, max(0.0, node.reading.metrics.cpu_usage))
+    return DeviceReady(
+        node.id, allowance.slots, float(node.measured.get("score", 0.0)), load, offers_of(node.own_device()),
+        allowance.reason,
+    )
+
+
+def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
+    """Return what another device offers to us."""
+    slots, reason = slots_of(known.device), known.reason_now()
+    if node.link_for_work(known.device_id) is None:
+        slots, reason = 0, "not paired with this device"
+    elif known.state.value != "alive":
+        slots, reason = 0, "it does not answer"
+    load = min(1.0, max(0.0, known.device.compute_metrics.cpu_usage))
+    return DeviceReady(
+        known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
+        lease_s=known.dead_after_s,
+    )

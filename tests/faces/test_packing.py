@@ -1,0 +1,204 @@
+"""Functions kept packed: only as long as they are what they were."""
+
+import enum
+import functools
+import gc
+import math
+import types
+import weakref
+
+import pytest
+
+from discompute_lite.faces.packing import SEEN_MOST, FunctionPacker, things_seen
+from discompute_lite.tasks import calls
+from discompute_lite.tasks.packed_function import load_function
+
+NUMBER = 1
+TEXTS = ("a", "b")
+NUMBERS = [1, 2]
+OWN_MODULE = types.ModuleType("a_module_of_ones_own")
+OWN_MODULE.FACTOR = 3
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Shape:
+    SIDES = 4
+
+    @staticmethod
+    def area(side):
+        return side * side * NUMBER
+
+    @property
+    def corners(self):
+        return self.SIDES
+
+
+def plain(x):
+    return x + NUMBER
+
+
+def through_another(x):
+    return plain(x)
+
+
+def inside(x):
+    return [NUMBER + each for each in range(x)]
+
+
+def in_a_lambda(x):
+    return (lambda: NUMBER)()
+
+
+def texts():
+    return TEXTS
+
+
+def mutable():
+    return NUMBERS
+
+
+def with_class(x):
+    return Shape.area(x), Colour.RED
+
+
+def with_default(x, y=NUMBER, *, z=5):
+    return x + y + z
+
+
+def recursive(n):
+    return n and recursive(n - 1) + NUMBER
+
+
+def library(x):
+    return math.sqrt(x) + len(functools.reduce(max, [[x]]))
+
+
+def of_module():
+    return OWN_MODULE.FACTOR
+
+
+@pytest.fixture
+def packer(monkeypatch):
+    packer = FunctionPacker()
+    packer.times = 0
+    original = packer.pack
+
+    def counted(packed):
+        packer.times += 1
+        return calls.function_line(packed)
+
+    monkeypatch.setattr("discompute_lite.faces.packing.function_line", counted)
+    packer.pack = original
+    return packer
+
+
+def returned(packed, *arguments):
+    return load_function(calls._packed_of_line(packed.line))(*arguments)
+
+
+@pytest.mark.parametrize("function", [
+    plain, through_another, inside, texts, with_class, with_default, recursive, library, in_a_lambda, of_module,
+])
+def test_a_function_that_has_not_changed_is_packed_once(packer, function):
+    first = packer.pack(function)
+    assert packer.pack(function) is first and packer.times == 1
+
+
+@pytest.mark.parametrize("function, argument", [
+    (plain, 1), (through_another, 1), (inside, 2), (with_class, 3), (recursive, 3), (in_a_lambda, 0),
+])
+def test_a_global_that_stands_for_something_else_is_seen_however_deep(packer, monkeypatch, function, argument):
+    before = packer.pack(function)
+    monkeypatch.setitem(globals(), "NUMBER", 1000)
+    after = packer.pack(function)
+    assert packer.times == 2 and returned(after, argument) != returned(before, argument)
+
+
+def test_what_may_change_unseen_is_packed_each_time(packer):
+    assert returned(packer.pack(mutable)) == [1, 2]
+    NUMBERS.append(3)
+    assert returned(packer.pack(mutable)) == [1, 2, 3] and packer.times == 2
+    NUMBERS.pop()
+
+
+def test_a_class_that_changes_is_seen(packer, monkeypatch):
+    before = packer.pack(with_class)
+    monkeypatch.setattr(Shape, "area", staticmethod(lambda side: -side))
+    assert packer.pack(with_class) is not before
+    monkeypatch.setattr(Shape, "SIDES", [])
+    packer.pack(with_class)
+    packer.pack(with_class)
+    assert packer.times == 4, "a list in a class may change unseen"
+
+
+def test_defaults_and_attributes_are_seen(packer, monkeypatch):
+    before = packer.pack(with_default)
+    monkeypatch.setattr(with_default, "__kwdefaults__", {"z": 50})
+    after = packer.pack(with_default)
+    assert returned(after, 1) == 52 and returned(before, 1) == 7
+    monkeypatch.setattr(with_default, "__defaults__", (100,))
+    assert returned(packer.pack(with_default), 1) == 151
+    monkeypatch.setattr(with_default, "note", 1, raising=False)
+    packer.pack(with_default)
+    assert packer.times == 4
+
+
+def test_a_module_of_ones_own_is_seen_by_what_is_used_of_it(packer, monkeypatch):
+    before = things_seen(of_module)
+    monkeypatch.setattr(OWN_MODULE, "UNUSED", 5, raising=False)
+    assert things_seen(of_module) == before
+    monkeypatch.setattr(OWN_MODULE, "FACTOR", 4)
+    assert things_seen(of_module) != before
+
+
+def test_closures_are_seen(packer):
+    number = 1
+
+    def inner():
+        return number
+
+    assert returned(packer.pack(inner)) == 1
+    number = 2
+    assert returned(packer.pack(inner)) == 2 and packer.pack(inner) and packer.times == 2
+
+
+def test_which_of_several_equal_things_is_meant_is_seen(packer, monkeypatch):
+    names = globals()
+    for name, value in (("A", "x"), ("B", "x"), ("C", "y")):
+        monkeypatch.setitem(names, name, value)
+    function = eval("lambda: (A, B, C)", names)
+    before = things_seen(function)
+    monkeypatch.setitem(names, "B", "y")
+    after = things_seen(function)
+    assert len(before) != len(after) or any(one is not other for one, other in zip(before, after))
+
+
+def test_what_is_no_plain_function_is_packed_each_time(packer):
+    for each in (math.sqrt, functools.partial(plain, 1), Shape().__class__.area):
+        packer.pack(each)
+    packer.pack(functools.partial(plain, 1))
+    assert packer.times == 4
+
+
+def test_too_much_to_compare_is_packed_each_time(packer):
+    many = tuple(str(number) for number in range(SEEN_MOST + 1))
+    assert things_seen(lambda: many) is None
+
+
+def made_anew():
+    def fresh(n):
+        return n and fresh(n - 1)
+
+    return fresh
+
+
+def test_a_function_that_is_gone_is_forgotten(packer):
+    function = made_anew()
+    packer.pack(function)
+    dead = weakref.ref(function)
+    del function
+    gc.collect()
+    assert dead() is None and not len(packer._packed)

@@ -1,0 +1,569 @@
+"""The Python interface as its users meet it: what concurrent.futures documents, and what a cluster has beside it."""
+
+import asyncio
+import concurrent.futures
+import functools
+import itertools
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, as_completed, wait
+from pathlib import Path
+
+import pytest
+
+from discompute_lite import Cluster, PoisonedSubtask
+from discompute_lite.faces.futures import RemoteTimeout
+from discompute_lite.model.errors import TaskRejected
+from discompute_lite.tasks.raised import RemoteTraceback
+
+#: The primes example of CPython's documentation of ProcessPoolExecutor, with one number fewer.
+PRIMES = [112272535095293, 115280095190773, 115797848077099, 1099726899285419]
+OFFSET = 100
+
+
+def is_prime(n):
+    if n < 2:
+        return False
+    if n == 2:
+        return True
+    if n % 2 == 0:
+        return False
+
+    sqrt_n = int(math.floor(math.sqrt(n)))
+    for i in range(3, sqrt_n + 1, 2):  # noqa: SIM110 (as it stands there)
+        if n % i == 0:
+            return False
+    return True
+
+
+class OwnError(Exception):
+    """An exception of the caller's own module."""
+
+    def __init__(self, what, code):
+        super().__init__(what)
+        self.code = code
+
+
+class Account:
+    """An object whose method is called elsewhere."""
+
+    def __init__(self, balance):
+        self.balance = balance
+
+    def after(self, change):
+        return self.balance + change
+
+
+def square(x):
+    return x * x
+
+
+def with_offset(x):
+    return x + OFFSET
+
+
+def through_another(x):
+    return with_offset(x)
+
+
+def generated(n):
+    yield n
+
+
+def fail_own(code):
+    print("about to fail")
+    raise OwnError("it went wrong", code)
+
+
+def sleep_noting_pid(path, seconds=60.0):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(seconds)
+    return "slept"
+
+
+def sleep_and_return(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+def die(_):
+    os._exit(9)
+
+
+def count_up_in(path):
+    """Say how often this was called, by a file."""
+    with open(path, "a") as file:
+        file.write(".")
+    calls = os.path.getsize(path)
+    if calls < 3:
+        raise RuntimeError(f"call {calls}")
+    return calls
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """An environment for clusters of this process: alone, two slots, a folder of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISCOMPUTE_STATE_DIR", str(tmp_path_factory.mktemp("cluster")))
+        patch.setenv("DISCOMPUTE_DISCOVERY", "peers")
+        patch.setenv("DISCOMPUTE_SLOTS", "2")
+        patch.setenv("DISCOMPUTE_NAME", "here")
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(environment):
+    """One cluster for most tests; nothing of it is left at the end."""
+    with Cluster() as cluster:
+        yield cluster
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("discompute")]
+
+
+@pytest.fixture
+def note(tmp_path):
+    """A file in which a call notes its process."""
+    return tmp_path / "pid"
+
+
+def wait_for(condition, limit_s=10.0):
+    until = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.005)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def pid_in(note):
+    wait_for(lambda: note.exists() and note.read_text())
+    return int(note.read_text())
+
+
+def run_script(source, tmp_path, limit_s=30.0, **changes):
+    """Run a script as a person does; return it when it has ended. Nothing that it started is left."""
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(source))
+    environ = dict(os.environ, DISCOMPUTE_STATE_DIR=str(tmp_path / "state"), TMPDIR=str(tmp_path), **changes)
+    done = subprocess.run([sys.executable, str(path)], env=environ, capture_output=True, text=True, timeout=limit_s)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    if os.path.isdir("/proc/self"):
+        wait_for(lambda: not [name for name in os.listdir("/proc") if name.isdigit() and is_about(name, tmp_path)], 5.0)
+    return done.stdout
+
+
+def is_about(pid, folder):
+    try:
+        return os.fsencode(str(folder)) in Path("/proc", pid, "environ").read_bytes()
+    except OSError:
+        return False
+
+
+# ---- CPython's examples ---------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_the_primes_example(cluster):
+    found = list(zip(PRIMES, cluster.map(is_prime, PRIMES)))
+    assert found == [(PRIMES[0], True), (PRIMES[1], True), (PRIMES[2], True), (PRIMES[3], False)]
+
+
+@pytest.mark.smoke
+def test_the_pow_and_copy_examples(cluster, tmp_path):
+    assert cluster.submit(pow, 323, 1235).result() == pow(323, 1235)
+    for number in range(1, 5):
+        (tmp_path / f"src{number}.txt").write_text(str(number))
+    futures = [cluster.submit(shutil.copy, str(tmp_path / f"src{n}.txt"), str(tmp_path / f"dest{n}.txt"))
+               for n in range(1, 5)]
+    assert [future.result() for future in futures] == [str(tmp_path / f"dest{n}.txt") for n in range(1, 5)]
+    assert [(tmp_path / f"dest{n}.txt").read_text() for n in range(1, 5)] == ["1", "2", "3", "4"]
+
+
+def test_the_urls_example(cluster):
+    urls = {"http://a.invalid/": 11, "http://some-made-up-domain.invalid/": None, "http://b.invalid/": 22}
+
+    def load_url(url, timeout):
+        if urls[url] is None:
+            raise OSError(f"cannot load {url} in {timeout} s")
+        return b"x" * urls[url]
+
+    loaded, failed = {}, {}
+    future_to_url = {cluster.submit(load_url, url, timeout=60): url for url in urls}
+    for future in as_completed(future_to_url):
+        url = future_to_url[future]
+        try:
+            data = future.result()
+        except Exception as error:
+            failed[url] = str(error)
+        else:
+            loaded[url] = len(data)
+    assert loaded == {"http://a.invalid/": 11, "http://b.invalid/": 22}
+    assert failed == {"http://some-made-up-domain.invalid/": "cannot load http://some-made-up-domain.invalid/ in 60 s"}
+
+
+# ---- futures --------------------------------------------------------------------------------------
+
+
+def test_waiting_for_some_and_for_all(cluster):
+    slow, quick = cluster.submit(sleep_and_return, 0.6, "slow"), cluster.submit(square, 3)
+    done, others = wait([slow, quick], return_when=FIRST_COMPLETED)
+    assert (done, others) == ({quick}, {slow})
+    with pytest.raises(concurrent.futures.TimeoutError):
+        slow.result(timeout=0.01)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        list(as_completed([slow], timeout=0.01))
+    assert wait([slow], timeout=0.01).not_done == {slow}
+    bad = cluster.submit(divmod, 1, 0)
+    assert bad in wait([bad, slow], return_when=FIRST_EXCEPTION).done
+    assert wait([slow, quick, bad], return_when=ALL_COMPLETED).not_done == set()
+    assert slow.result() == "slow" and isinstance(bad.exception(), ZeroDivisionError)
+
+
+def test_cancelling_what_runs_ends_its_process(cluster, note):
+    future = cluster.submit(sleep_noting_pid, str(note))
+    pid = pid_in(note)
+    assert future.running() and not future.done() and is_alive(pid)
+    assert future.cancel() and future.cancelled() and not future.running()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result()
+    wait_for(lambda: not is_alive(pid))
+    assert cluster.submit(square, 4).result() == 16
+
+
+def test_cancelling_what_waits_keeps_it_from_running(cluster, tmp_path, note):
+    busy = [cluster.submit(sleep_noting_pid, str(tmp_path / f"busy{number}")) for number in range(2)]
+    for number in range(2):
+        pid_in(tmp_path / f"busy{number}")
+    waiting = cluster.submit(sleep_noting_pid, str(note), 0.0)
+    assert not waiting.running() and waiting.cancel() and not waiting.running()
+    assert all(future.cancel() for future in busy)
+    assert cluster.submit(square, 5).result() == 25 and not note.exists()
+    done = cluster.submit(square, 2)
+    assert done.result() == 4 and not done.cancel()
+
+
+@pytest.mark.smoke
+def test_exceptions_come_as_they_are_with_the_traceback_from_there(cluster):
+    future = cluster.submit(fail_own, 42)
+    with pytest.raises(OwnError, match="it went wrong") as caught:
+        future.result()
+    assert caught.value.code == 42 and future.logs == "about to fail\n"
+    assert isinstance(caught.value.__cause__, RemoteTraceback)
+    story = str(caught.value.__cause__)
+    assert 'raise OwnError("it went wrong", code)' in story and "test_cluster.py" in story
+    with pytest.raises(OwnError):
+        list(cluster.map(fail_own, [1, 2]))
+    with pytest.raises(SystemExit):
+        cluster.submit(sys.exit, 3).result()
+
+
+def test_what_a_call_prints_comes_with_it(cluster, capsys):
+    future = cluster.submit(print, "hello", 1)
+    assert future.result() is None and future.logs == "hello 1\n" and capsys.readouterr().out == ""
+    assert list(cluster.map(print, ["one", "two"])) == [None, None]
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_callbacks_may_submit_and_fail(cluster, caplog):
+    threads, followed = [], []
+
+    def follow(future):
+        threads.append(threading.current_thread().name)
+        followed.append(cluster.submit(square, future.result()))
+
+    def fail(future):
+        raise OwnError("in a callback", 1)
+
+    future = cluster.submit(square, 3)
+    future.add_done_callback(fail)
+    future.add_done_callback(follow)
+    wait_for(lambda: followed)
+    assert followed[0].result() == 81 and cluster.submit(square, 2).result() == 4
+    assert set(threads) <= {"discompute-deliver", "MainThread"} and "in a callback" in caplog.text
+
+
+def test_asyncio_takes_it_as_an_executor(cluster):
+    async def main():
+        loop = asyncio.get_running_loop()
+        one, two = await asyncio.gather(
+            loop.run_in_executor(cluster, square, 5), asyncio.wrap_future(cluster.submit(square, 6)))
+        with pytest.raises(ZeroDivisionError):
+            await loop.run_in_executor(cluster, divmod, 1, 0)
+        slow = loop.run_in_executor(cluster, time.sleep, 60)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(slow, 0.05)
+        return one, two
+
+    assert asyncio.run(main()) == (25, 36)
+
+
+# ---- what can be called ---------------------------------------------------------------------------
+
+
+def test_all_kinds_of_callables(cluster):
+    factor = 3
+    assert cluster.submit(lambda x: x * factor, 5).result() == 15
+    assert cluster.submit(functools.partial(pow, 2), 5).result() == 32
+    assert cluster.submit(math.sqrt, 16.0).result() == 4.0
+    assert cluster.submit("a,b".split, ",").result() == ["a", "b"]
+    assert cluster.submit(int, "7").result() == 7
+    assert cluster.submit(sorted, [2, 1], reverse=True).result() == [2, 1]
+    assert list(cluster.map(lambda x: x + factor, range(3))) == [3, 4, 5]
+
+
+def test_a_method_takes_its_object_along(cluster):
+    account = Account(10)
+    assert cluster.submit(account.after, 5).result() == 15
+    account.balance = 20
+    assert cluster.submit(account.after, 5).result() == 25
+
+
+def test_a_function_is_sent_as_it_is_now(cluster, monkeypatch):
+    for call in (with_offset, through_another):
+        assert cluster.submit(call, 1).result() == 101
+        monkeypatch.setitem(globals(), "OFFSET", 1000)
+        assert cluster.submit(call, 1).result() == 1001 and list(cluster.map(call, [1, 2])) == [1001, 1002]
+        monkeypatch.setitem(globals(), "OFFSET", 100)
+
+
+def test_what_cannot_travel_is_refused_at_once(cluster):
+    line = generated.__code__.co_firstlineno
+    with pytest.raises(TaskRejected, match=rf"generated.*test_cluster\.py.*{line}.*is a generator"):
+        cluster.submit(generated, 1)
+    with pytest.raises(TaskRejected, match=r"args\[1\]\['key'\] is .*lock"):
+        cluster.submit(square, 1, {"key": threading.Lock()})
+    with pytest.raises(TaskRejected, match=r"kwargs\['x'\]"):
+        cluster.submit(square, x=object())
+    with pytest.raises(TaskRejected, match=r"items\[0\]"):
+        cluster.map(square, [object()])
+    with pytest.raises(TaskRejected):
+        cluster.submit(3)
+
+
+def test_a_result_that_cannot_travel_is_an_exception(cluster):
+    with pytest.raises(TaskRejected, match="the result"):
+        cluster.submit(threading.Lock).result()
+
+
+# ---- map ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_map_draws_as_much_as_is_wanted(cluster):
+    drawn = []
+
+    def numbers():
+        for number in itertools.count():
+            drawn.append(number)
+            yield number
+
+    results = cluster.map(square, numbers())
+    assert 0 < len(drawn) < 100
+    assert [next(results) for _ in range(50)] == [number * number for number in range(50)]
+    results.close()
+    ahead = len(drawn)
+    assert cluster.submit(square, 3).result() == 9 and len(drawn) == ahead
+
+
+def test_map_of_many_items_is_in_order(cluster):
+    assert list(cluster.map(square, range(30_000))) == [number * number for number in range(30_000)]
+    assert list(cluster.map(square, range(1000), chunksize=7)) == [number * number for number in range(1000)]
+    assert list(cluster.map(pow, [2, 3, 4], itertools.count(1))) == [2, 9, 64]
+    assert list(cluster.map(square, [])) == []
+
+
+def test_map_in_the_order_of_arrival(cluster):
+    waits = [0.5, 0.0, 0.0, 0.0]
+    results = cluster.map(sleep_and_return, waits, range(4), chunksize=1, ordered=False)
+    assert [next(results) for _ in range(3)] == [1, 2, 3] and list(results) == [0]
+
+
+def test_map_raises_in_turn_and_cancels_the_rest(cluster):
+    results = cluster.map(divmod, itertools.repeat(6), [3, 2, 0, 1])
+    assert [next(results), next(results)] == [(2, 0), (3, 0)]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert list(results) == []
+
+
+def test_map_has_a_time_limit(cluster, tmp_path):
+    results = cluster.map(sleep_noting_pid, [str(tmp_path / "one"), str(tmp_path / "two")], timeout=0.4)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        next(results)
+    for name in ("one", "two"):
+        if (tmp_path / name).exists():
+            wait_for(lambda name=name: not is_alive(pid_in(tmp_path / name)))
+    with pytest.raises(ValueError):
+        cluster.map(square, [1], chunksize=0)
+
+
+# ---- options --------------------------------------------------------------------------------------
+
+
+def test_a_call_that_raises_is_made_again(cluster, tmp_path):
+    future = cluster.options(retries=2).submit(count_up_in, str(tmp_path / "calls"))
+    assert future.result() == 3 and future.attempts == 3
+    assert list(cluster.options(retries=5).map(count_up_in, [str(tmp_path / "more")], chunksize=9)) == [3]
+    with pytest.raises(RuntimeError, match="call 2"):
+        cluster.options(retries=1).submit(count_up_in, str(tmp_path / "other")).result()
+
+
+def test_a_call_that_takes_too_long_is_ended(cluster, note):
+    future = cluster.options(timeout=0.3).submit(sleep_noting_pid, str(note))
+    with pytest.raises(RemoteTimeout, match=r"0\.3 s"):
+        future.result()
+    with pytest.raises(TimeoutError):
+        future.result()
+    wait_for(lambda: not is_alive(pid_in(note)))
+    assert list(cluster.options(timeout=5).map(square, range(5))) == [0, 1, 4, 9, 16]
+
+
+def test_a_call_waits_for_what_it_requires(cluster):
+    future = cluster.options(requires="a thing that nobody has").submit(square, 1)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(timeout=0.2)
+    assert future.cancel()
+    assert cluster.options(requires=[cluster.devices()[0].id], devices=1, pure=True).submit(square, 3).result() == 9
+    for bad in ({"priority": 0}, {"retries": -1}, {"timeout": float("nan")}, {"devices": -1}):
+        with pytest.raises(ValueError):
+            cluster.options(**bad)
+
+
+def test_run_on_all_runs_once_on_each(cluster):
+    (device,) = cluster.devices()
+    assert device.name == "here" and cluster.run_on_all(square, 7) == {device.id: 49}
+    with pytest.raises(ZeroDivisionError):
+        cluster.run_on_all(divmod, 1, 0)
+    future = cluster.submit(square, 1)
+    assert future.result() == 1 and future.device == device.id and future.attempts == 1
+
+
+def test_a_call_that_kills_its_process_is_told_apart_from_the_others(cluster):
+    good = [cluster.submit(square, number) for number in range(20)]
+    with pytest.raises(PoisonedSubtask, match=cluster.devices()[0].id[:8]):
+        cluster.submit(die, 1).result()
+    assert [future.result() for future in good] == [number * number for number in range(20)]
+
+
+# ---- several at once ------------------------------------------------------------------------------
+
+
+def test_many_threads_share_a_cluster(cluster):
+    def work(number):
+        shift = number * 1000
+        futures = [cluster.submit(lambda x: x + shift, each) for each in range(50)]
+        return [future.result() for future in futures] + list(cluster.map(lambda x: x - shift, range(50)))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        for number, results in enumerate(threads.map(work, range(8))):
+            shift = number * 1000
+            assert results == [each + shift for each in range(50)] + [each - shift for each in range(50)]
+
+
+def test_two_clusters_live_side_by_side_and_end(cluster, environment):
+    with Cluster() as other:
+        assert other.devices()[0].id != cluster.devices()[0].id
+        assert [each.submit(square, 3).result() for each in (cluster, other)] == [9, 9]
+        late = other.map(square, itertools.count())
+        future = other.submit(square, 4)
+    assert future.result() == 16
+    called = []
+    future.add_done_callback(called.append)
+    assert called == [future]
+    for call in (lambda: other.submit(square, 1), lambda: other.map(square, [1]), other.devices, lambda: list(late)):
+        with pytest.raises(RuntimeError, match="shut ?down"):
+            call()
+    other.shutdown()
+
+
+def test_shutting_down_without_waiting(environment, tmp_path):
+    cluster = Cluster()
+    paths = [tmp_path / str(number) for number in range(12)]
+    futures = [cluster.submit(sleep_noting_pid, str(path), 0.2) for path in paths]
+    pid_in(paths[0])
+    cluster.shutdown(wait=False)
+    assert not all(future.done() for future in futures)
+    with pytest.raises(RuntimeError):
+        cluster.submit(square, 1)
+    cluster.shutdown(wait=False, cancel_futures=True)
+    kept = [future for future in futures if not future.cancelled()]
+    assert 0 < len(kept) < 12 and [future.result() for future in kept] == ["slept"] * len(kept)
+    wait_for(lambda: not cluster._thread.is_alive())
+    assert [path.exists() for path in paths] == [future in kept for future in futures]
+
+
+def test_a_cluster_that_is_forgotten_ends_when_its_calls_are_done(environment):
+    before = set(threading.enumerate())
+    future = Cluster().submit(sleep_and_return, 0.1, "kept")
+    results = Cluster().map(square, range(5))
+    others = [each for each in threading.enumerate() if each.name == "discompute-loop" and each not in before]
+    assert future.result() == "kept" and list(results) == [0, 1, 4, 9, 16]
+    del future, results
+    wait_for(lambda: not any(thread.is_alive() for thread in others))
+
+
+def test_too_few_devices_are_named_with_their_reasons(environment, field):
+    stranger = field.start("stranger", "--slots", "1", DISCOMPUTE_CONTROL_TOKEN=None)
+    with pytest.raises(TimeoutError, match=r"1 of 2 devices can take work after 0\.3 s: here \(\w+\): ready"):
+        Cluster(min_devices=2, wait=0.3)
+    with pytest.raises(TimeoutError, match=r"0 of 1 .*here .*takes no work.*stranger \(\w+\): not paired"):
+        Cluster(f"127.0.0.1:{stranger.port}", local=False, wait=1.5)
+
+
+# ---- scripts and nodes ----------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_a_script_that_forgets_to_shut_down_ends_when_its_calls_are_done(tmp_path):
+    out = run_script("""
+        import time
+        from discompute_lite import Cluster
+
+        def slow(x):
+            time.sleep(0.2)
+            return x + 1
+
+        if __name__ == "__main__":
+            cluster = Cluster()
+            future = cluster.submit(slow, 1)
+            future.add_done_callback(lambda done: print("got", done.result(), flush=True))
+            print("end of script", flush=True)
+    """, tmp_path)
+    assert out == "end of script\ngot 2\n"
+
+
+def test_work_spreads_over_nodes_and_survives_one_that_is_killed(environment, field, monkeypatch):
+    nodes = field.start_several(2, "--slots", "2")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(field.folder / "cluster")).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DISCOMPUTE_DISCOVERY")
+    with Cluster(*[f"127.0.0.1:{node.port}" for node in nodes], min_devices=3) as cluster:
+        everywhere = cluster.run_on_all(os.getpid)
+        assert {*everywhere} > {node.id for node in nodes} and len(set(everywhere.values())) == 3
+        results = cluster.map(sleep_and_return, itertools.repeat(0.02), range(250))
+        first = [next(results) for _ in range(40)]
+        nodes[0].kill(signal.SIGKILL)
+        assert first + list(results) == list(range(250))
+        futures = [cluster.submit(sleep_and_return, 0.02, number) for number in range(30)]
+        assert [future.result() for future in futures] == list(range(30))
+        assert {future.device for future in futures} == {*everywhere} - {nodes[0].id}
+
+
+def test_the_example_of_the_readme_works(tmp_path, root):
+    text = (root / "README.md").read_text("utf-8").partition("## Python interface")[2]
+    source = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    out = run_script(source, tmp_path, DISCOMPUTE_DISCOVERY="peers")
+    assert out.splitlines()[-1] in text and out.count("\n") >= 2
