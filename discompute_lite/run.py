@@ -23,7 +23,7 @@ from typing import Any, Callable, List, Mapping, Optional, Tuple
 from .crypto.p256 import device_id
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
-from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor
+from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor, load_executor
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.speed import SpeedReport
@@ -177,14 +177,13 @@ class LocalNode:
             raise
 
     def run(self) -> None:
-        """Run until `stop`; then leave nothing behind."""
+        """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
         # What a node is made of lives as long as it does: the collector need not look at it again and again.
         gc.freeze()
         try:
-            self.loop.run()
+            self._run_loop()
         finally:
             gc.unfreeze()
-            self.close()
 
     def stop(self) -> None:
         """End soon, with a goodbye; any thread may call this."""
@@ -192,9 +191,15 @@ class LocalNode:
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own."""
-        thread = threading.Thread(target=self.run, name="discompute-loop", daemon=True)
+        thread = threading.Thread(target=self._run_loop, name="discompute-loop", daemon=True)
         thread.start()
         return thread
+
+    def _run_loop(self) -> None:
+        try:
+            self.loop.run()
+        finally:
+            self.close()
 
     def stop_on_signals(self) -> StopSignals:
         """Stop on Ctrl-C, SIGTERM and a closed terminal; to be called before `run`, and restored after it."""
@@ -266,7 +271,7 @@ class LocalNode:
     def _make_executor(self) -> Any:
         wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
-            return ExternalExecutor(_load_executor(wanted))
+            return ExternalExecutor(load_executor(wanted))
         if wanted == "thread" or not has_processes(self.probe):
             return ThreadExecutor(slots)
         # In the state folder what a killed node leaves is swept away at the next start.
@@ -386,14 +391,3 @@ def _start_measurement(*, with_numpy: bool) -> Measurement:
 def _neighbours(port: int) -> List[str]:
     first = [8080] + ([port] if port and port != 8080 else [])
     return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
-
-
-def _load_executor(reference: str) -> Any:
-    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
-    module_name, _, name = reference.partition(":")
-    try:
-        __import__(module_name)
-        return getattr(sys.modules[module_name], name)()
-    except Exception as error:
-        # The user's own code runs here, so anything may come out of it.
-        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None

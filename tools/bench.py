@@ -97,7 +97,8 @@ class YardstickServer:
 def pin(pid: int, core: int) -> None:
     """Keep a process on one core where the system can: unpinned ratios swing by 40 % (measured)."""
     if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0)) if pid else sorted(ALL_CORES)
+        # Not out of those that this process has just now: once it is pinned itself, that is one for all.
+        cores = sorted(ALL_CORES)
         os.sched_setaffinity(pid, {cores[core % len(cores)]})
 
 

@@ -23,7 +23,7 @@ UNIT_S = 0.05
 #: Seconds of work for each slot that are drawn ahead of whoever takes the results.
 AHEAD_S = 3.0
 #: Items in one unit, and items drawn ahead, at most; a `chunksize` of the caller's own may be more.
-UNIT_ITEMS, AHEAD_ITEMS = 2048, 200_000
+UNIT_ITEMS, AHEAD_ITEMS = 8192, 200_000
 #: Units for each slot while nobody knows how long an item takes, and always at least.
 AHEAD_UNITS = 4
 

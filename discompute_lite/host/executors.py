@@ -14,12 +14,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import threading
 from collections import deque
 from concurrent.futures import Executor, Future, InvalidStateError
 from queue import Empty, SimpleQueue
 from typing import Any, Deque, List, Mapping, Optional
 
+from ..model.errors import SettingsError
 from ..tasks.work import (
     BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
 )
@@ -372,6 +374,17 @@ class ExternalExecutor:
             future.settle(_broken_outcome(inner.exception()))
         else:
             future.settle(inner.result())
+
+
+def load_executor(reference: str) -> Any:
+    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
+    module_name, _, name = reference.partition(":")
+    try:
+        __import__(module_name)
+        return getattr(sys.modules[module_name], name)()
+    except Exception as error:
+        # The user's own code runs here, so anything may come out of it.
+        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None
 
 
 def _broken_outcome(error: BaseException) -> WorkOutcome:

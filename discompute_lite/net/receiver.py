@@ -7,7 +7,7 @@ Read next: net/stream.py (who asks).
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, FrozenSet, Optional, Protocol
 
 from ..model.errors import DiscomputeError
 from ..wire.http import HttpRequest
@@ -19,6 +19,9 @@ ReplyCallback = Callable[[Any, Optional[DiscomputeError]], None]
 
 class Receiver(Protocol):
     """Own connections; `connection` is a net/stream.py `Connection` everywhere."""
+
+    #: Methods whose calls come again and again with the same parameters, which it leaves as they are.
+    repeated_methods: FrozenSet[str]
 
     def call_received(self, connection: Any, call: CallReceived) -> None:
         """Answer `call`, now or later."""

@@ -226,6 +226,7 @@ class Connection:
                 on_answer=self._answered,
                 admit=lambda method: self._receiver.admit_call(self, method),
                 allocate=allocate_attachment,
+                repeated=self._receiver.repeated_methods,
             )
             return self.rpc
         self.http = HttpSession(self._limits, admit=lambda head: self._receiver.admit_request(self, head))

@@ -344,6 +344,10 @@ def discover(node: Any, link: LinkPort) -> Dict[str, Any]:
     return openrpc_document(node.version)
 
 
+#: Methods whose callers say the same again and again (wire/repeats.py).
+REPEATED_METHODS = frozenset(name for name, entry in METHODS.items() if entry.is_repeated)
+
+
 def openrpc_document(version: str) -> Dict[str, Any]:
     """Describe every method by its own signature (https://spec.open-rpc.org, version 1.2.6)."""
     methods = [

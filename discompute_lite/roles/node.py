@@ -31,10 +31,10 @@ from .attempts import Attempts
 from .coordinated import CoordinatedTask
 from .coordinator import Coordinator
 from .discovery import Discovery
-from .methods import METHODS, Greeting
+from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
-from .offers import own_offer, peer_offer
-from .own_device import describe_own_device, score_of, slots_of
+from .offers import own_offer, peer_offer, total_offer
+from .own_device import describe_own_device, score_of
 from .post import PostOffice
 from .streams import Streams
 from .web import admit_web_request, answer_web_request
@@ -61,6 +61,8 @@ class Identity:
 
 class Node:
     """Compose the roles of one node; all methods belong to the clock's thread."""
+
+    repeated_methods = REPEATED_METHODS
 
     def __init__(
         self, identity: Identity, settings: Any, limits: Limits, hardware: Hardware, world: ClockAndWorld
@@ -235,10 +237,7 @@ class Node:
 
     def total_slots(self) -> int:
         """Return the slots of all devices that may be given work, this one included."""
-        return self.worker.allowance().slots + sum(
-            slots_of(device.device) for device in self.discovery.registry.devices()
-            if device.present and self.link_for_work(device.device_id) is not None
-        )
+        return total_offer(self)
 
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""

@@ -36,3 +36,11 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
         known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
         lease_s=known.dead_after_s,
     )
+
+
+def total_offer(node: Any) -> int:
+    """Return the slots of all devices that may be given work, this one included."""
+    return int(node.worker.allowance().slots) + sum(
+        slots_of(known.device) for known in node.discovery.registry.devices()
+        if known.present and node.link_for_work(known.device_id) is not None
+    )

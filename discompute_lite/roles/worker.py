@@ -187,7 +187,7 @@ class Worker:
             wall_s = subtask.lite.get("wall_s", 0.0)
             request = WorkRequest(
                 phase="run", wall_s=float(wall_s) if isinstance(wall_s, (int, float)) and wall_s > 0 else 0.0,
-                 task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
+                task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
             )
             attempt.future = self._node.executor.submit(request)

@@ -49,14 +49,15 @@ class MessageDecoder:
         *,
         admit: Optional[Callable[[Any], bool]] = None,
         allocate: Callable[[int], Any] = bytearray,
+        parse: Optional[Callable[[bytes], Any]] = None,
     ) -> None:
-        """`admit(value)` is asked about a line that announces attachments, before any memory is taken for
-        them: it refuses by raising, and by returning False has the whole message read and thrown away.
-        `allocate(size)` returns writable memory."""
+        """`parse(line)` returns a line's JSON value. `admit(value)` is asked about a line that announces attachments,
+        before any memory is taken for them: it refuses by raising, and by returning False has the whole message read
+        and thrown away. `allocate(size)` returns writable memory."""
         self._limits = limits
         self._admit = admit
         self._allocate = allocate
-        self._parse = MessageParser(limits.json_depth).parse
+        self._parse = parse or MessageParser(limits.json_depth).parse
         self._data = bytearray()
         #: The one whole line that came, with its newline, while `_data` is empty: most messages come so.
         self._line = b""

@@ -22,7 +22,7 @@ A call may carry `"timeout": seconds`; when that has passed, -32006 is answered 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Union
+from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Union
 
 from ..model.deadlines import Deadlines
 from ..model.errors import (
@@ -32,6 +32,7 @@ from ..model.errors import (
 from ..model.limits import Limits
 from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
 from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, join_attachments
+from .repeats import RepeatReader
 
 #: The member of every message that says which protocol this is, as text.
 VERSION_MEMBER = '"jsonrpc":"2.0"'
@@ -111,17 +112,20 @@ class RpcSession:
         allocate: Callable[[int], Any] = bytearray,
         on_answer: Optional[Callable[[], None]] = None,
         inline_bytes: int = INLINE_BYTES,
+        repeated: FrozenSet[str] = frozenset(),
     ) -> None:
         """`admit(method)` is asked before memory is taken for the attachments of a call; what it
         returns is answered, and the session closes without reading them. `on_answer()` is told
-        whenever an answer to a call of theirs is ready to be sent; bytes up to `inline_bytes` travel as text."""
+        whenever an answer to a call of theirs is ready to be sent; bytes up to `inline_bytes` travel as text.
+        `repeated` names methods of which the same call comes again and again (wire/repeats.py)."""
         self._limits = limits
         #: Who wants bytes as text (HTTP) gets lines of any length; over a link ours must pass at the other end.
         self._line_limit = max(limits.line_bytes, inline_bytes)
         self._admit_method = admit
         self._on_answer = on_answer
         self._inline_bytes = inline_bytes
-        self._decoder = MessageDecoder(limits, admit=self._admit, allocate=allocate)
+        parse = RepeatReader(repeated, limits.json_depth).parse if repeated else None
+        self._decoder = MessageDecoder(limits, admit=self._admit, allocate=allocate, parse=parse)
         self.direct_buffer = self._decoder.direct_buffer
         self.direct_filled = self._decoder.direct_filled
         self._events: Deque[RpcEvent] = deque()
@@ -266,7 +270,7 @@ class RpcSession:
     def _admit(self, value: Dict[str, Any]) -> bool:
         """Say whether a message is worth memory for its attachments; refuse what is no message, or not allowed."""
         if is_rpc_answer(value):
-            return self._is_awaited(value.get("id"))
+            return type(value.get("id")) is int and value["id"] in self._waiting
         check_rpc_call(value)
         error = self._admit_method(value["method"]) if self._admit_method is not None else None
         if error is not None:
@@ -274,9 +278,6 @@ class RpcSession:
             self.is_closing = True
             raise error
         return True
-
-    def _is_awaited(self, number: Any) -> bool:
-        return type(number) is int and number in self._waiting
 
     def _take(self, value: Any, attachments: List[Buffer], now: float) -> Optional[RpcEvent]:
         """Take one message and return its event; None for what has none, and for a batch, whose events wait."""

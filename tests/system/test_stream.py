@@ -62,6 +62,8 @@ class Node:
         self.thread = threading.Thread(target=self.loop.run, daemon=True)
         self.thread.start()
 
+    repeated_methods = frozenset(("Echo",))
+
     def call_received(self, connection: Connection, call: Any) -> None:
         self._know(connection)
         params = call.params
@@ -502,6 +504,7 @@ from discompute_lite.net.listener import Listener, open_listening_socket
 from discompute_lite.net.loop import Loop
 
 class Receiver:
+    repeated_methods = frozenset()
     def call_received(self, connection, call):
         call.answer({"processor_s": time.process_time(), "now": time.monotonic()})
     def connection_closed(self, connection, reason):

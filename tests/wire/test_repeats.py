@@ -1,0 +1,70 @@
+"""Repeated calls: read as if they had been parsed, whatever comes between and however it is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.model.errors import ParseError
+from discompute_lite.wire.repeats import RepeatReader
+from discompute_lite.wire.strict_json import parse_strict
+
+BEAT = frozenset(("Beat",))
+
+
+def line(number: object, method: str = "Beat", params: object = None, more: str = "") -> bytes:
+    """Return a call as our own side writes it."""
+    text = json.dumps({"x": 1.5, "y": [1, "é"]} if params is None else params, separators=(",", ":"))
+    return f'{{"jsonrpc":"2.0","id":{number},"method":"{method}","params":{text}{more}}}\n'.encode()
+
+
+def outcome(parse, data):
+    """Return what parsing gives, an error included."""
+    try:
+        return parse(data)
+    except ParseError as error:
+        return str(error)
+
+
+def test_the_same_call_again_is_not_parsed():
+    reader = RepeatReader(BEAT, 64)
+    first, second = reader.parse(line(1)), reader.parse(line(22))
+    assert first == parse_strict(line(1)) and second == parse_strict(line(22))
+    assert second["params"] is first["params"] and first["id"] == 1
+
+
+def test_other_methods_are_parsed_each_time():
+    reader = RepeatReader(BEAT, 64)
+    first, second = (reader.parse(line(number, "Other")) for number in (1, 2))
+    assert first["params"] == second["params"] and first["params"] is not second["params"]
+
+
+@pytest.mark.parametrize("odd", [
+    line("007"), line("-7"), line("1.5"), line('"a"'), line("null"), line("true"), line("1" * 25), line("0"), line(""),
+    line(2, more=',"id":3'), line(2, more=',"timeout":1'), line(2, params={"x": 2}), line(2)[:-1], line(2)[:-2],
+    line(2).replace(b":1.5", b": 1.5"), line(2) + b" ", b'{"jsonrpc":"2.0","id":2', b'{"jsonrpc":"2.0","id":',
+    b'{"jsonrpc":"2.0","id":2,"method":"Beat"}\n', b"[1]\n", b"\n", b"{}\n", line("2 "), line("+2"), line("²"),
+], ids=range(25))
+def test_whatever_differs_is_read_as_the_strict_parser_does(odd):
+    reader = RepeatReader(BEAT, 64)
+    for data in (line(1), odd, odd, line(3)):
+        assert outcome(reader.parse, data) == outcome(parse_strict, data)
+
+
+def test_a_call_with_attachments_is_not_remembered():
+    reader = RepeatReader(BEAT, 64)
+    data = line(1, params={"a": {"$attachment": 0}}, more=',"attachments":[5]')
+    assert reader.parse(data) is not reader.parse(data) and reader.parse(data)["params"] == {"a": {"$attachment": 0}}
+
+
+@given(st.lists(st.sampled_from([
+    line(number, method, params, more) for number in (1, 23, 0, "01") for method in ("Beat", "Other")
+    for params in ({}, {"x": 1}, [1]) for more in ("", ',"timeout":2', ',"id":9')
+]), max_size=12))
+def test_any_order_of_calls_is_read_alike(lines):
+    reader = RepeatReader(BEAT, 64)
+    for data in lines:
+        assert outcome(reader.parse, data) == outcome(parse_strict, data)
