@@ -41,7 +41,8 @@ def methods_markdown() -> str:
 def task_types_markdown() -> str:
     """Return the table of task types."""
     rows = []
-    for name, task_type in TASK_TYPES.items():
+    # Which module comes first is for whoever imports them.
+    for name, task_type in sorted(TASK_TYPES.items()):
         parameters = ", ".join(task_type.parameters) or "–"
         rows.append(f"| `{name}` | {parameters} | {(task_type.__doc__ or '').strip().splitlines()[0]} |")
     return "\n".join(["| type | parameters | does |", "| --- | --- | --- |", *rows]) + "\n"

@@ -7,6 +7,7 @@ Read next: roles/coordinator.py.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import replace
 from typing import Any, Deque, Dict, List
@@ -36,6 +37,8 @@ class CoordinatedTask:
         self.task = task
         self.max_devices = max_devices
         self.target = target
+        #: Names what is run: speeds are learnt for each name, from one task to the next.
+        self.function = f"{task.task_type} {hashlib.sha256(task.task_data).hexdigest()}"
         self.state = TaskState.PENDING
         #: Why it failed or was cancelled.
         self.message = ""

@@ -160,7 +160,8 @@ class Coordinator:
                 priority = task.priority if 1 <= task.priority <= 10 else NORMAL_PRIORITY
                 self._attempts.own(task.task_id, JobOwner(self, record))
                 self._attempts.apply(TaskSubmitted(
-                    task.task_id, len(parts), priority, tuple(task.required_capabilities), record.max_devices
+                    task.task_id, len(parts), priority, tuple(task.required_capabilities), record.max_devices,
+                    pure=True, function=record.function,
                 ))
             else:
                 self.merge(record)

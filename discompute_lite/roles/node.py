@@ -319,8 +319,9 @@ class Node:
 
     def heartbeat_notes_heard(self, device_id: str, notes: Dict[str, Any]) -> None:
         """Take the notes of an answer to our heartbeat."""
-        attempts = notes.get("attempts")
+        attempts = notes.get("attempts", [])
         if isinstance(attempts, list) and self.attempts.has_work_with(device_id):
+            # A sign of life also where nothing is listed: what was sent may still be on its way.
             self.attempts.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
 
     def has_work_with(self, device_id: str) -> bool:

@@ -11,7 +11,11 @@ from typing import Any
 
 from ..core.events import DeviceReady
 from ..core.known import KnownDevice
+from .heartbeats import BUSY_BEAT_S, BUSY_NEAR_BEAT_S
 from .own_device import offers_of, score_of, slots_of
+
+#: Heartbeats without an answer in a row, while work is under way, after which pure work is tried elsewhere as well.
+BEATS_MISSED = 4
 
 
 def own_offer(node: Any) -> DeviceReady:
@@ -27,14 +31,16 @@ def own_offer(node: Any) -> DeviceReady:
 def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
     """Return what another device offers to us."""
     slots, reason = slots_of(known.device), known.reason_now()
-    if node.link_for_work(known.device_id) is None:
+    link = node.link_for_work(known.device_id)
+    is_near = link is not None and link.is_loopback
+    if link is None:
         slots, reason = 0, "not paired with this device"
     elif known.state.value != "alive":
         slots, reason = 0, "it does not answer"
     load = min(1.0, max(0.0, known.device.compute_metrics.cpu_usage))
     return DeviceReady(
         known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
-        lease_s=known.dead_after_s,
+        lease_s=known.dead_after_s, silence_s=BEATS_MISSED * (BUSY_NEAR_BEAT_S if is_near else BUSY_BEAT_S),
     )
 
 

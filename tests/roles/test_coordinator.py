@@ -407,13 +407,13 @@ def test_the_work_of_a_silent_device_is_placed_elsewhere_and_its_late_answer_cha
     first, second, owner = pair
     task_id = owner.submit(world.echo(range(4)))["task_id"]
     second.freeze()
+    world.advance(0.5)
+    assert owner.state(task_id) == "RUNNING"
     let_go(world, first)
-    world.advance(5)
-    assert "suspect" not in first.kinds_told() and owner.state(task_id) == "RUNNING"
-    world.advance(3)
-    assert first.kinds_told()[-1] == "suspect"
-    world.advance(9)
-    assert owner.value(task_id) == list(range(4)) and first.kinds_told()[-1] == "lost"
+    world.advance(2)
+    assert owner.value(task_id) == list(range(4)) and "suspect" not in first.kinds_told()
+    assert any(", beside attempt 1 on " in line for line in owner.status(task_id)["lite"]["story"])
+    world.advance(16)
     second.executor.held[0].settle(WorkOutcome(True, b'"too late"'))
     second.thaw()
     world.advance(10)
@@ -431,7 +431,7 @@ def test_an_answer_lost_with_its_link_is_fetched_and_not_computed_again(world, p
     let_go(world, first)
     assert owner.value(task_id) == list(range(4))
     begun = first.executor.runs() + [run.partition(":")[2] for run in second.executor.runs()]
-    assert sorted(begun) == attempts, "each once"
+    assert [begun.count(attempt) for attempt in attempts] == [1] * 4, "each once"
 
 
 def test_a_link_lost_before_the_work_is_done_costs_nothing(world, pair):
