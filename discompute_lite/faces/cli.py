@@ -21,13 +21,14 @@ from .command_line import CommandLine
 from .console import Console
 from .demo import DEMO
 from .node_commands import NODE_COMMANDS
+from .story_commands import STORY_COMMANDS
 from .task_commands import TASK_COMMANDS
 
 INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
 END_SIGNALS = ("SIGTERM", "SIGHUP")
 #: In the order of the help. Naming them here also makes sure that their modules are there.
-LISTED = (*NODE_COMMANDS, *TASK_COMMANDS, DEMO)
+LISTED = (*NODE_COMMANDS, *TASK_COMMANDS, *STORY_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -222,7 +222,8 @@ def _as_tagged_json(value: Any) -> Any:
     return json.loads(dump_value(value))
 
 
-def _find_task(reach: Reach, wanted: str) -> ComputeTask:
+def find_task(reach: Reach, wanted: str) -> ComputeTask:
+    """Return the task of this machine's node that a person means; raise `NotFound`."""
     tasks = [from_json(ComputeTask, item) for item in reach.call("ListTasks", {})["tasks"]]
     found = [task for task in tasks if task.task_id == wanted]
     found = found or [task for task in tasks if wanted and task.task_id.startswith(wanted)]
@@ -242,7 +243,7 @@ def status_command(context: Context) -> int:
     if context.arguments.task is None:
         return tasks_command(context)
     with Reach(context.settings) as reach:
-        task_id = _find_task(reach, context.arguments.task).task_id
+        task_id = find_task(reach, context.arguments.task).task_id
         while True:
             answer = reach.call("GetTaskStatus", {"task_id": task_id})
             _show_status(context.console, answer)
@@ -280,7 +281,7 @@ def _show_status(console: Console, answer: Dict[str, Any]) -> None:
 def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
     with Reach(context.settings) as reach:
-        task_id = _find_task(reach, context.arguments.task).task_id
+        task_id = find_task(reach, context.arguments.task).task_id
         value = _follow(reach, context.console, task_id)
     _show_value(context.console, task_id, value)
     return 0
@@ -306,7 +307,7 @@ def tasks_command(context: Context) -> int:
 def cancel_command(context: Context) -> int:
     """Cancel a task, down to its running processes."""
     with Reach(context.settings) as reach:
-        task_id = _find_task(reach, context.arguments.task).task_id
+        task_id = find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
     if not answer["success"]:
         raise NotFound(f"there is nothing to cancel: {answer['message']}")

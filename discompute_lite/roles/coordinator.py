@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, Deque, Dict, Optional
 
-from ..core.events import AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, TaskSubmitted
+from ..core.events import AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, TaskSubmitted, Tick
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
 from ..model.task import ComputeTask, SubTask, TaskState
@@ -20,7 +20,9 @@ from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
 from .attempts import Attempts
 from .coordinated import CoordinatedTask
-from .methods import CancelTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer
+from .methods import (
+    CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
+)
 from .ports import Later
 
 #: Priority of a task that names none.
@@ -106,6 +108,22 @@ class Coordinator:
         else:
             self._attempts.apply(CancelAsked(task_id, "by its owner"))
         return CancelTaskAnswer(True, "cancelled")
+
+    def explain(self, task_id: str, index: int) -> ExplainTaskAnswer:
+        """Say why a task, or with `index` not negative one subtask, is where it is."""
+        record = self._records.get(task_id)
+        if record is None:
+            return ExplainTaskAnswer(False, "this node knows no such task; it may have been forgotten")
+        if index >= len(record.subtasks) and index >= 0:
+            return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {len(record.subtasks)}, counted from 0")
+        if record.state is TaskState.PENDING:
+            return ExplainTaskAnswer(True, "it is being split")
+        self._attempts.apply(Tick())
+        if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
+            return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
+        if index < 0 and record.completed == len(record.subtasks):
+            return ExplainTaskAnswer(True, "every subtask is done; their results are being merged")
+        return ExplainTaskAnswer(True, self._attempts.scheduler.why(task_id, index if index >= 0 else None))
 
     def list_tasks(self) -> ListTasksAnswer:
         """List all tasks, the newest first."""

@@ -195,6 +195,14 @@ class CancelTaskAnswer:
 
 
 @dataclass(frozen=True)
+class ExplainTaskAnswer:
+    """Give the reason, as of now; or say that there is no such task or subtask."""
+
+    success: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class ListTasksAnswer:
     """List the tasks of a node, newest first; each one's `lite` has state, message and percentage."""
 
@@ -330,6 +338,12 @@ def cancel_task(
     if attempt:
         return node.worker.cancel(link.peer.node_id, attempt)
     return node.coordinator.cancel(task_id)
+
+
+@method("ExplainTask", level="owner")
+def explain_task(node: Any, link: LinkPort, task_id: str = "", index: int = -1) -> ExplainTaskAnswer:
+    """Say in words why a task, or the subtask `index` of it, waits, is where it is, or was tried again."""
+    return node.coordinator.explain(task_id, index)
 
 
 @method("ListTasks", level="owner")

@@ -370,6 +370,29 @@ def test_an_error_in_merge_fails_the_task(world, alone):
     assert alone.state(task_id) == "FAILED" and "could not be merged" in alone.result(task_id)["message"]
 
 
+def explained(owner, task_id, index=-1):
+    answer = owner.client.call("ExplainTask", {"task_id": task_id, "index": index})
+    return answer["success"], answer["message"]
+
+
+def test_a_task_and_its_pieces_are_explained_at_every_stage(world, pair):
+    first, second, owner = pair
+    task_id = owner.submit(world.echo(range(6)))["task_id"]
+    found, text = explained(owner, task_id)
+    assert found and "0 of 6 subtasks are done" in text and "wait" in text
+    assert "runs on" in explained(owner, task_id, 0)[1] and "waits: every slot" in explained(owner, task_id, 5)[1]
+    let_go(world, first, second)
+    assert explained(owner, task_id) == (True, "it is over: completed")
+    assert explained(owner, task_id, 2)[0] and not explained(owner, task_id, 6)[0]
+    assert explained(owner, "nobody's")[0] is False
+
+
+def test_a_task_that_is_being_split_says_so(world, alone):
+    alone.host.executor.holds = {"split"}
+    alone.client.begin("SubmitTask", world.echo([1], task_id="mine"))
+    assert explained(alone, "mine") == (True, "it is being split")
+
+
 def test_when_a_device_breaks_under_a_subtask_it_is_tried_on_another(world, pair):
     first, second, owner = pair
     task_id = owner.submit(world.echo(range(4)))["task_id"]

@@ -184,10 +184,25 @@ def test_a_wrong_command_line_gets_one_sentence(field, fails, words, code, about
 
 
 def test_unknown_devices_and_tasks(node, type_in, fails):
-    for words in (["status", "nosuch"], ["result", "nosuch"], ["cancel", "nosuch"], ["status", ""]):
+    for words in (["status", "nosuch"], ["result", "nosuch"], ["cancel", "nosuch"], ["status", ""], ["why", "nosuch"],
+                  ["why", "nosuch/3"], ["logs", "nosuch"]):
         fails(type_in(*words), 3, "no task is called", "`tasks` lists them")
     fails(type_in("send", "nosuch", "hi"), 3, "no device is called 'nosuch'", "`list`")
     fails(type_in("send", "", "hi"), 2, "DEVICE is empty")
+
+
+def test_why_and_logs_tell_of_a_task(node, type_in, field, fails):
+    source = "def split():\n    print('cutting')\n    return [0, 1]\ndef work(part):\n    print('piece', part)\n"
+    task_id = type_in("submit", "--detach", field.job("told.py", source)).out.strip()
+    assert type_in("result", task_id).code == 0
+    assert type_in("why", task_id).out == "it is over: completed\n"
+    assert type_in("why", f"{task_id}/1", "--json").document["task_id"] == task_id
+    fails(type_in("why", f"{task_id}/2"), 3, "no subtask 2; it has 2, counted from 0")
+    fails(type_in("why", f"{task_id}/x"), 2, "'x' is no subtask")
+    lines = [line.partition("] ")[2] for line in type_in("logs", task_id).out.splitlines()]
+    assert lines == ["cutting", "piece 0", "piece 1"]
+    printed = type_in("logs", task_id, "--json").document["printed"]
+    assert [entry["phase"] for entry in printed] == ["split", "run", "run"]
 
 
 def test_settings_that_do_not_fit(field, fails):

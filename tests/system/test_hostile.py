@@ -143,7 +143,8 @@ def test_row_3_bytes_of_other_protocols_are_closed(unharmed, data):
 
 
 @pytest.mark.parametrize("method", [
-    "SubmitTask", "ExecuteSubtask", "GetTaskStatus", "GetTaskResult", "CancelTask", "ListTasks", "rpc.discover"])
+    "SubmitTask", "ExecuteSubtask", "GetTaskStatus", "GetTaskResult", "CancelTask", "ExplainTask", "ListTasks",
+    "rpc.discover"])
 def test_row_3_strangers_may_not_work(unharmed, method):
     """And no more is read of them: what follows gets no answer."""
     source = as_base64(json.dumps({"source": "def work(part): return 'run'"}).encode())
