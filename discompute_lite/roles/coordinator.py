@@ -115,7 +115,8 @@ class Coordinator:
         if record is None:
             return ExplainTaskAnswer(False, "this node knows no such task; it may have been forgotten")
         if index >= len(record.subtasks) and index >= 0:
-            return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {len(record.subtasks)}, counted from 0")
+            count = len(record.subtasks)
+            return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {count}, counted from 0")
         if record.state is TaskState.PENDING:
             return ExplainTaskAnswer(True, "it is being split")
         self._attempts.apply(Tick())
