@@ -1,4 +1,4 @@
-"""Repeated calls: read as if they had been parsed, whatever comes between and however it is written."""
+"""Repeated calls and answers: read as if they had been parsed, whatever comes between and however written."""
 
 from __future__ import annotations
 
@@ -67,11 +67,35 @@ def test_a_call_with_attachments_is_not_remembered():
     assert reader.parse(data) is not reader.parse(data) and reader.parse(data)["params"] == {"a": {"$attachment": 0}}
 
 
+def answer(number: object, result: str = '{"ok":true,"devices":[],"x":1.5}', more: str = "") -> bytes:
+    """Return an answer as our own side writes it."""
+    return f'{{"jsonrpc":"2.0","id":{number},"result":{result}{more}}}\n'.encode()
+
+
+def test_the_same_answer_again_belongs_to_its_caller_alone():
+    reader = RepeatReader(frozenset(), 64)
+    first = reader.parse(answer(1))
+    first["result"]["devices"].append("changed")
+    assert reader.parse(answer(2)) == parse_strict(answer(2))
+
+
+@pytest.mark.parametrize("odd", [
+    answer("007"), answer("1.5"), answer("true"), answer("1" * 25), answer("0"), answer(2, more=',"id":3'),
+    answer(2, "1e400"), answer(2, "NaN"), answer(2, '{"x":1,"x":2}'), answer(2, "[" * 70 + "]" * 70),
+    answer(2, "99999999999999999999"), answer(2, '"\\ud800"'), answer(2)[:-2], line(2), b"[]\n",
+    b'{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"x"}}\n',
+], ids=range(16))
+def test_an_answer_that_differs_is_judged_strictly_each_time(odd):
+    reader = RepeatReader(frozenset(), 64)
+    for data in (answer(1), odd, odd, answer(3)):
+        assert outcome(reader.parse, data) == outcome(parse_strict, data)
+
+
 @given(st.lists(st.sampled_from([
     line(number, method, params, more) for number in (1, 23, 0, "01") for method in ("Beat", "Other")
     for params in ({}, {"x": 1}, [1]) for more in ("", ',"timeout":2', ',"id":9')
-]), max_size=12))
-def test_any_order_of_calls_is_read_alike(lines):
+] + [answer(number, result) for number in (1, 5, "01") for result in ("{}", "[1,2]", "NaN")]), max_size=12))
+def test_any_order_of_messages_is_read_alike(lines):
     reader = RepeatReader(BEAT, 64)
     for data in lines:
         assert outcome(reader.parse, data) == outcome(parse_strict, data)
