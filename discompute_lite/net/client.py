@@ -15,7 +15,10 @@ from typing import Any, Optional
 
 from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
 from ..model.limits import Limits
-from ..wire.rpc import AnswerReceived, CallReceived, ProtocolBroken, RpcSession
+from ..wire.envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_refusal
+from ..wire.framing import INLINE_BYTES, MessageDecoder, encode_message, encode_sendable, join_attachments
+from ..wire.repeats import RepeatReader
+from ..wire.rpc import VERSION_MEMBER
 from .addresses import error_name, is_loopback_host, split_address
 from .memory import allocate_attachment
 
@@ -39,7 +42,12 @@ class Client:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.settimeout(None)
         self._receive_limit_s = 0.0
-        self._rpc = RpcSession(limits, allocate=allocate_attachment)
+        self._limits = limits
+        self._decoder = MessageDecoder(
+            limits, allocate=allocate_attachment, parse=RepeatReader(frozenset(), limits.json_depth).parse
+        )
+        #: Calls so far: the number of the last one.
+        self._calls = 0
         self.hello: Any = None
         if token and is_loopback_host(self._sock.getpeername()[0]):
             try:
@@ -51,31 +59,32 @@ class Client:
     def call(self, method: str, params: Any, *, timeout_s: Optional[float] = None) -> Any:
         """Return the result of one call; raise what the node answered, or `LinkError`."""
         wait_s = self._timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + wait_s
         if wait_s != self._receive_limit_s:
             self._limit_receiving(wait_s)
-        # An answer to an earlier call that was given up (Ctrl-C) must not be taken for this one's.
-        this_call = object()
-        self._rpc.call(method, params, now=0.0, context=this_call)
-        self._send()
-        event = None
-        while True:
-            if event is None:
-                self._receive()
-            event = self._rpc.next_event(0.0)
-            if event is None:
-                self._check_patience(deadline)
-            elif isinstance(event, AnswerReceived):
-                if event.context is not this_call:
+        deadline = time.monotonic() + wait_s
+        # An answer to an earlier call that was given up (Ctrl-C) has another number.
+        self._calls = number = self._calls + 1
+        head = f'{VERSION_MEMBER},"id":{number}'
+        pieces = encode_sendable({"method": method, "params": params}, self._limits, INLINE_BYTES, head)
+        decoder = self._decoder
+        try:
+            for piece in pieces:
+                self._sock.sendall(piece)
+            decoder.receive_data(self._sock.recv(CLIENT_READ_BYTES))
+            while True:
+                message = decoder.next_message()
+                if message is None:
+                    self._receive_more(deadline)
                     continue
-                if event.error is not None:
-                    raise event.error
-                return event.result
-            elif isinstance(event, CallReceived):
-                event.refuse(MethodNotFound("this is a command-line client; it offers no methods"))
-                self._send()
-            elif isinstance(event, ProtocolBroken):
-                raise event.error
+                value, attachments = message
+                if type(value) is dict and value.get("id") == number and "result" in value:
+                    return join_attachments(value["result"], attachments) if attachments else value["result"]
+                self._take_other(value)
+        except (BlockingIOError, socket.timeout):
+            self.close()
+            raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time") from None
+        except OSError as error:
+            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -97,39 +106,34 @@ class Client:
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
 
-    def _send(self) -> None:
-        try:
-            for piece in self._rpc.data_to_send():
-                self._sock.sendall(piece)
-        except BlockingIOError:
-            self.close()
-            raise CallTimeout(f"{self.address} does not read what it is sent; try again, or allow more time") from None
-        except OSError as error:
-            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
-
-    def _receive(self) -> None:
-        direct = self._rpc.direct_buffer()
-        try:
-            if direct is not None:
-                count = self._sock.recv_into(direct)
-                direct.release()
-                self._rpc.direct_filled(count)
-            else:
-                data = self._sock.recv(CLIENT_READ_BYTES)
-                count = len(data)
-                self._rpc.receive_data(data)
-        except (BlockingIOError, socket.timeout):
-            self.close()
-            raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time") from None
-        except OSError as error:
-            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+    def _receive_more(self, deadline: float) -> None:
+        """Receive the rest of a message, or the next one; the first bytes after a call are received by `call`."""
+        if time.monotonic() > deadline:
+            raise socket.timeout
+        direct = self._decoder.direct_buffer()
+        if direct is None:
+            data = self._sock.recv(CLIENT_READ_BYTES)
+            count = len(data)
+            self._decoder.receive_data(data)
+        else:
+            count = self._sock.recv_into(direct)
+            direct.release()
+            self._decoder.direct_filled(count)
         if not count:
             raise LinkClosed(f"{self.address} closed the connection; look at what that node printed")
 
-    def _check_patience(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            self.close()
-            raise CallTimeout(f"{self.address} answers too slowly; try again, or allow more time")
+    def _take_other(self, message: Any) -> None:
+        """Take what is not the result of the last call: raise the error where it is that, refuse a call, pass by what
+        comes too late."""
+        if is_rpc_answer(message):
+            if "error" in message and message.get("id") in (self._calls, None):
+                raise rpc_error(message)
+            return
+        check_rpc_call(message)
+        if "id" in message:
+            error = MethodNotFound("this is a command-line client; it offers no methods")
+            for piece in encode_message(rpc_refusal(message["id"], error)):
+                self._sock.sendall(piece)
 
 
 def call_once(address: str, method: str, params: Any, *, token: str = "", timeout_s: float = 10.0) -> Any:

@@ -81,7 +81,10 @@ class MessageDecoder:
         if self._line:
             self._data += self._line
             self._line = b""
-        elif not self._data and type(data) is bytes and data.find(b"\n") == len(data) - 1 and self.is_between_messages:
+        elif (
+            type(data) is bytes and data.find(b"\n") == len(data) - 1
+            and not (self._data or self._unwanted) and self._value is None
+        ):
             self._line = data
             return
         self._data += data
@@ -214,6 +217,30 @@ def encode_message(value: Any, inline_bytes: int = INLINE_BYTES, head: str = "")
         raise _unsendable(error) from None
 
 
+def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES, head: str = "") -> List[Buffer]:
+    """Return what `encode_message` does, if the other side will take it; else raise `LocalProtocolError`.
+
+    Whoever wants large bytes as text (HTTP) gets lines of any length.
+    """
+    try:
+        # Written here, most messages are spared a call on their way.
+        pieces: List[Buffer] = [encode_line(value, head)]
+    except (TypeError, ValueError, RecursionError):
+        pieces = encode_message(value, inline_bytes, head)
+    # The line ends with a newline that does not count, and stands before the attachments.
+    size = len(pieces[0]) - 1
+    if size > limits.line_bytes and size > inline_bytes:
+        raise LocalProtocolError(f"a line of ours would pass {limits.line_bytes} bytes; send large values as bytes")
+    if len(pieces) > 1 and (
+        len(pieces) - 1 > limits.attachments or sum(map(len, pieces[1:])) > limits.message_bytes
+    ):
+        raise LocalProtocolError(
+            f"a message of ours would pass {limits.attachments} attachments or {limits.message_bytes} bytes;"
+            " send it in parts"
+        )
+    return pieces
+
+
 def _encode_with_bytes(value: Any, inline_bytes: int, head: str) -> List[Buffer]:
     attachments: List[Buffer] = []
     all_inline = isinstance(value, list)
@@ -228,7 +255,7 @@ def _encode_with_bytes(value: Any, inline_bytes: int, head: str) -> List[Buffer]
         raise TypeError(f"{type(item).__name__} is not JSON")
 
     try:
-        line = make_encoder(place)(value)
+        line = "".join(make_encoder(place)(value, 0))
         if head:
             line = f"{{{head},{line[1:]}"
         if attachments:

@@ -31,7 +31,7 @@ from ..model.errors import (
 )
 from ..model.limits import Limits
 from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
-from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, join_attachments
+from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, encode_sendable, join_attachments
 from .repeats import RepeatReader
 
 #: The member of every message that says which protocol this is, as text.
@@ -200,7 +200,7 @@ class RpcSession:
         message: Dict[str, Any] = {"method": method, "params": params}
         if tell_timeout and timeout_s is not None:
             message["timeout"] = timeout_s
-        self._put_pieces(self._encode(message, f'{VERSION_MEMBER},"id":{number}'))
+        self._put(message, f'{VERSION_MEMBER},"id":{number}')
         self._waiting[number] = context
         if timeout_s is not None:
             self._deadlines.set(number, now + timeout_s)
@@ -244,25 +244,11 @@ class RpcSession:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _encode(self, message: Any, head: str = "") -> List[Buffer]:
-        pieces = encode_message(message, self._inline_bytes, head)
-        limits = self._limits
-        # The line ends with a newline that does not count, and stands before the attachments.
-        if len(pieces[0]) - 1 > self._line_limit:
-            raise LocalProtocolError(f"a line of ours would pass {limits.line_bytes} bytes; send large values as bytes")
-        if len(pieces) == 1:
-            return pieces
-        if len(pieces) - 1 > limits.attachments or sum(map(len, pieces[1:])) > limits.message_bytes:
-            raise LocalProtocolError(
-                f"a message of ours would pass {limits.attachments} attachments or {limits.message_bytes} bytes;"
-                " send it in parts"
-            )
-        return pieces
+    def _put(self, message: Any, head: str = "") -> None:
+        """Have a message sent; raise `LocalProtocolError` where it cannot be, and nothing of it is."""
+        self._queue(encode_sendable(message, self._limits, self._inline_bytes, head))
 
-    def _put(self, message: Any) -> None:
-        self._put_pieces(self._encode(message))
-
-    def _put_pieces(self, pieces: List[Buffer]) -> None:
+    def _queue(self, pieces: List[Buffer]) -> None:
         self._outgoing += pieces
         for piece in pieces:
             self.outgoing_bytes += len(piece)
@@ -284,7 +270,7 @@ class RpcSession:
         if isinstance(value, dict):
             if attachments:
                 value = join_attachments(value, attachments)
-            if "method" not in value and is_rpc_answer(value):
+            if "method" not in value and ("result" in value or "error" in value):
                 return self._take_answer(value)
             check_rpc_call(value)
             return self._take_call(CallReceived(self, value, None), now)
@@ -363,10 +349,9 @@ class RpcSession:
 
     def _put_answer(self, message: Any, number: Any, head: str = "") -> None:
         try:
-            pieces = self._encode(message, head)
+            self._put(message, head)
         except LocalProtocolError as error:
-            pieces = encode_message(rpc_refusal(number, InternalError(error.message)))
-        self._put_pieces(pieces)
+            self._queue(encode_message(rpc_refusal(number, InternalError(error.message))))
 
     def _add_to_batch(self, message: Dict[str, Any], batch: _Batch) -> None:
         batch.answers.append(message)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ..model.errors import LocalProtocolError, ParseError
 
@@ -54,17 +54,19 @@ class MessageParser:
         self._depth_limit = depth_limit
         #: Keys and objects of the message being parsed.
         self._keys = self._objects = 0
-        self._decode = json.JSONDecoder(
+        decoder: Any = json.JSONDecoder(
             object_hook=self._count, parse_int=_strict_int, parse_float=_strict_float, parse_constant=_strict_constant
-        ).raw_decode
+        )
+        #: `raw_decode` is this in one more frame.
+        self._scan = decoder.scan_once
 
     def parse(self, data: bytes) -> Any:
         """Return the JSON value in `data`, a line with or without its end; raise `ParseError`."""
         self._keys = self._objects = 0
         try:
             text = data.decode("utf-8")
-            value, end = self._decode(text)
-        except (ValueError, RecursionError, ParseError):
+            value, end = self._scan(text, 0)
+        except (ValueError, StopIteration, RecursionError, ParseError):
             return parse_strict(data, self._depth_limit)
         lists = data.count(b"[") if b"[" in data else 0
         if (
@@ -84,7 +86,7 @@ class MessageParser:
 def encode_json(value: Any) -> bytes:
     """Return `value` as compact UTF-8 JSON; raise `LocalProtocolError` for what JSON cannot say."""
     try:
-        return _ENCODE(value).encode("utf-8")
+        return "".join(_ENCODE(value, 0)).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         raise LocalProtocolError(f"this value cannot be sent as JSON: {error}") from None
 
@@ -94,21 +96,21 @@ def encode_line(value: Any, head: str = "") -> bytes:
 
     `head` is the text of members that come before those of `value`, then a dict that is not empty.
     """
-    text = _ENCODE(value)
+    text = "".join(_ENCODE(value, 0))
     return (f"{{{head},{text[1:]}\n" if head else text + "\n").encode("utf-8")
 
 
-def make_encoder(default: Callable[[Any], Any]) -> Callable[[Any], str]:
-    """Return an encoder that asks `default` for the JSON form of values that JSON does not have."""
+def make_encoder(default: Callable[[Any], Any]) -> Callable[[Any, int], Iterable[str]]:
+    """Return `encode(value, 0)`, which gives the text of a value in pieces; `default(value)` returns the JSON form of
+    values that JSON does not have."""
     encoder = json.JSONEncoder(
         ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False, default=default
     )
     # `encode` builds the C encoder anew for each value, which costs as much as a small message itself.
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return encoder.encode
-    encode = make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
-    return lambda value: "".join(encode(value, 0))
+        return lambda value, level: encoder.iterencode(value)
+    return make(None, encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
 
 
 def _no_json(value: Any) -> Any:
