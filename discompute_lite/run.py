@@ -21,6 +21,8 @@ import time
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
+from .host.active_limits import NETWORK_CHECK, is_kept_offline, runs_in_processes
+from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor, load_executor
@@ -114,7 +116,8 @@ def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
             raise StateError(f"no process could be started to measure ({error.strerror}); try again later") from None
         if report is None:
             raise StateError("the measurement gave no result; try again when this machine is less busy")
-    return describe_device(settings, probe, open_state_folder(settings, probe), secrets.token_bytes, report)
+    state, network_check = open_state_folder(settings, probe), relaunch_command(NETWORK_CHECK)
+    return describe_device(settings, probe, state, secrets.token_bytes, report, network_check=network_check)
 
 
 def can_start_processes() -> bool:
@@ -272,28 +275,31 @@ class LocalNode:
         wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
             return ExternalExecutor(load_executor(wanted))
-        if wanted == "thread" or not has_processes(self.probe):
+        if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots)
         # In the state folder what a killed node leaves is swept away at the next start.
         self._scratch = os.path.join(self.state.path, "scratch") if self.state.path else tempfile.mkdtemp()
         os.makedirs(self._scratch, mode=0o700, exist_ok=True)
-        return ProcessExecutor(slots, relaunch_command("host.child:child_main"), os.environ, self._scratch)
+        limits = ChildLimits.of_device(self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network)
+        command = [*relaunch_command("host.child:child_main"), limits.argument()]
+        return ProcessExecutor(slots, command, os.environ, self._scratch)
 
     def _forget_connection(self, connection: Any) -> None:
         for listener in self._listeners:
             listener.forget(connection)
 
     def _say_where_it_is(self, boot: str) -> None:
+        settings = self.settings
         try:
             self.state.write_node_json(os.getpid(), self.control_port, boot)
         except StateError as error:
             self._tell("warning", str(error))
         for note in self.state.notes:
             self._tell("note", note)
-        if self.settings.announce == "private":
+        if settings.announce == "private":
             self._tell("warning", "announce private needs a cluster, which cannot be made yet: nothing is announced")
-        if not self.settings.task_network:
-            self._tell("warning", "task-network false has no effect: this version cannot keep tasks from the network")
+        if not (settings.task_network or is_kept_offline(settings, self.probe, relaunch_command(NETWORK_CHECK))):
+            self._tell("warning", "task-network false cannot be had here: tasks can use the network all the same")
 
     # ---- measuring --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Knows:   the frames of those pipes, and how to keep what a person's code does away from them.
 Refuses: to outlive its parent, to serve two at once, and to import what it does not need: it starts in moments.
-Read next: host/child_process.py (the other end), tasks/work.py (what is run).
+Read next: host/child_process.py (the other end), host/child_limits.py and host/child_guard.py (what bounds it).
 
 A frame, both ways:
 
@@ -26,9 +26,11 @@ import sys
 import threading
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Callable, NoReturn, Tuple
+from typing import Any, BinaryIO, Callable, Tuple
 
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+from .child_guard import end_own_group, start_guard
+from .child_limits import ChildLimits, take_child_limits
 
 #: Bytes of a frame's length.
 FRAME_PREFIX = 4
@@ -87,6 +89,9 @@ def write_all(fd: int, *buffers: bytes) -> None:
 def child_main() -> None:
     """Serve requests until the parent closes the pipe or dies; never returns."""
     requests_fd, results_fd = _hide_pipes()
+    limits = ChildLimits.from_arguments(sys.argv[1:])
+    take_child_limits(limits)
+    start_guard(limits, requests_fd)
     catcher = DescriptorCatcher(WORK_LIMITS.output_bytes)
     if hasattr(signal, "SIGINT"):
         # Ctrl-C at the terminal is for the node, which ends its children itself.
@@ -104,7 +109,7 @@ def child_main() -> None:
         try:
             write_all(results_fd, *_sendable(outcome))
         except OSError:
-            _exit_with_group()
+            end_own_group()
 
 
 def _sendable(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
@@ -150,7 +155,7 @@ def _next_request(stream: BinaryIO) -> WorkRequest:
             return unpack_request(body)
     except (OSError, ValueError, TypeError):
         pass  # Whatever this is, it is no parent that can be served.
-    _exit_with_group()
+    end_own_group()
 
 
 def _end_with_parent(fd: int) -> None:
@@ -162,14 +167,7 @@ def _end_with_parent(fd: int) -> None:
     poll.register(fd, 0)
     while not poll.poll(1000 * PARENT_EVERY_S) and os.getppid() == parent:
         pass
-    _exit_with_group()
-
-
-def _exit_with_group() -> NoReturn:
-    """End this process and those that a person's code has started in its group."""
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(0)
+    end_own_group()
 
 
 class DescriptorCatcher:

@@ -7,6 +7,7 @@ Read next: host/child.py (the other end of the pipes).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,8 +17,10 @@ import threading
 import time
 from typing import Dict, List, Mapping
 
-from ..tasks.work import WorkOutcome, WorkRequest
+from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
 from .child import FRAME_PREFIX, pack_request, unpack_outcome, write_all
+from .child_guard import read_end
+from .process_tree import tree_processes
 
 #: What a child keeps of the node's environment: the rest may hold secrets.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "LD_LIBRARY_PATH")
@@ -32,7 +35,12 @@ REAP_S = 5.0
 
 
 class ChildDied(Exception):
-    """Say how a child ended."""
+    """Say how a child ended; `kind` and `blame` are its outcome's error_type and blame."""
+
+    def __init__(self, reason: str, kind: str = "Died", blame: str = BLAME_DEVICE) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.blame = blame
 
 
 class ChildOverdue(Exception):
@@ -98,7 +106,7 @@ class ChildProcess:
             self._send(head, data, deadline)
             outcome = unpack_outcome(self._receive(deadline))
         except OSError:
-            raise ChildDied(self._last_words()) from None
+            raise self._death() from None
         except (ValueError, TypeError):
             raise ChildDied("the process sent what is no outcome; does the task's code write to pipes?") from None
         finally:
@@ -108,18 +116,21 @@ class ChildProcess:
         return outcome
 
     def kill(self) -> None:
-        """Kill it and its group at once; what it started elsewhere, outside its group, is out of reach."""
+        """Kill it, its group and what descends from it at once; only who left both is out of reach."""
         with self._lock:
             self._is_killed = True
             # Its number cannot belong to another process: only `end`, under this lock, gives it back.
             if self._process.returncode is not None:
                 return
             if hasattr(os, "killpg"):
-                try:
+                # Looked up before, because whoever loses its parent descends from nobody.
+                elsewhere = [pid for pid in tree_processes(self._process.pid) or () if pid != self._process.pid]
+                # A group that is gone already is fine; macOS says PermissionError of a group of zombies.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    # Gone already; macOS says the second of a group of zombies.
-                    pass
+                for pid in elsewhere:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
             self._process.kill()
 
     def end(self) -> None:
@@ -155,7 +166,7 @@ class ChildProcess:
                 self._wait(fd, True, deadline)
             chunk = os.read(fd, 1 << 20)
             if not chunk:
-                raise ChildDied(self._last_words())
+                raise self._death()
             received += chunk
             if wanted == FRAME_PREFIX and len(received) >= FRAME_PREFIX:
                 wanted += int.from_bytes(received[:FRAME_PREFIX], "big")
@@ -173,7 +184,7 @@ class ChildProcess:
             if time.monotonic() >= deadline:
                 raise ChildOverdue
             if self._has_ended():
-                raise ChildDied(self._last_words())
+                raise self._death()
 
     def _has_ended(self) -> bool:
         """Whether it has ended; where the system can tell, without giving its number back."""
@@ -184,6 +195,10 @@ class ChildProcess:
                 return True
         with self._lock:
             return self._process.poll() is not None
+
+    def _death(self) -> ChildDied:
+        words, excess = self._last_words(), read_end(self.folder)
+        return ChildDied(excess, "OverLimit", BLAME_TASK) if excess else ChildDied(words)
 
     def _last_words(self) -> str:
         """Return in a sentence why its pipe has ended; its group has ended too when this returns."""

@@ -261,7 +261,7 @@ class ProcessExecutor(SlotExecutor):
         except ChildOverdue:
             reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
         except ChildDied as died:
-            reason, kind, blame = str(died), "Died", BLAME_DEVICE
+            reason, kind, blame = str(died), died.kind, died.blame
         self._end_child(slot)
         if future.stop_reason:
             return stopped_outcome(future.stop_reason)

@@ -1,8 +1,8 @@
 """Say what this device is, how fast, and what holds for tasks that run on it: what `info` shows.
 
-Knows:   detectors, the stored measurement, how to measure anew beside the node, and each executor's limits.
-Refuses: to change anything but the stored measurement, and to promise a limit that nobody enforces.
-Read next: host/detect.py, host/speed.py, host/executors.py.
+Knows:   detectors, the stored measurement, and how to measure anew beside the node.
+Refuses: to change anything but the stored measurement.
+Read next: host/detect.py, host/speed.py, host/active_limits.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..crypto.p256 import device_id
 from ..model.device import Hardware
-from ..model.limits import KIB
 from ..model.settings import Settings
-from .detect import detect_hardware, device_name, has_processes
-from .executors import WALL_S
+from .active_limits import is_kept_offline, limits_for_tasks
+from .detect import detect_hardware, device_name
 from .probe import Probe
 from .speed import SpeedReport
 from .store import StateFolder
 
 #: Seconds that a measurement may take; it needs one.
 MEASUREMENT_S = 20.0
-NOT_LIMITED = "not limited"
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,12 @@ class ThisDevice:
 
 def describe_device(
     settings: Settings, probe: Probe, state: StateFolder, random_bytes: Callable[[int], bytes],
-    report: Optional[SpeedReport],
+    report: Optional[SpeedReport], *, network_check: List[str],
 ) -> ThisDevice:
-    """Detect this device; a fresh `report` is stored, without one the stored measurement is shown."""
+    """Detect this device; a fresh `report` is stored, without one the stored measurement is shown.
+
+    `network_check` is the command that tries whether tasks can be kept from the network here.
+    """
     hardware = detect_hardware(probe)
     if report is not None:
         state.write_json("speed.json", report.to_dict())
@@ -55,32 +56,8 @@ def describe_device(
         name=settings.name or device_name(probe, hardware),
         hardware=hardware,
         measured=measured_facts(report) if report is not None else {},
-        limits=limits_for_tasks(settings, probe),
+        limits=limits_for_tasks(settings, probe, hardware, is_kept_offline(settings, probe, network_check)),
     )
-
-
-def limits_for_tasks(settings: Settings, probe: Probe) -> Dict[str, str]:
-    """Return by name what holds for the code of tasks here, "not limited" where nothing does."""
-    is_foreign = ":" in settings.executor
-    is_thread = settings.executor == "thread" or not has_processes(probe)
-    if is_foreign:
-        process, time_limit, environment = f"as {settings.executor} has it", NOT_LIMITED, "not known"
-    elif is_thread:
-        process, time_limit = "a thread of the node, which cannot be stopped by force", NOT_LIMITED
-        environment = "the node's own"
-    else:
-        process, time_limit = "one a slot, killed with its group", f"{WALL_S / 3600:g} h a subtask, then killed"
-        environment = "clean, with a folder of its own that is removed"
-    output_bytes = settings.limits_for(False).output_bytes
-    network = NOT_LIMITED
-    if not settings.task_network:
-        network += ": this version cannot keep tasks from the network, whatever task-network says"
-    return {
-        "process": process, "environment": environment, "time": time_limit,
-        "output": f"{output_bytes // KIB} KiB of what a subtask prints, the rest is dropped",
-        "memory": NOT_LIMITED, "processor": NOT_LIMITED, "network": network,
-        "files": f"{NOT_LIMITED}: tasks may read and change what you may",
-    }
 
 
 def measured_facts(report: SpeedReport) -> Dict[str, Any]:

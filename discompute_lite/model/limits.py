@@ -82,6 +82,22 @@ class Limits:
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
     output_bytes: int = 1 * MIB
+    #: Memory of a subtask's process and all that it starts, as a share of the device's: four at once still fit. Beyond:
+    #: killed, and the task is to blame. (host/child_guard)
+    task_memory_share: float = 0.25
+    #: Address space of a task's process: not limited, as numeric libraries reserve far more than they use; whoever
+    #: wants it gives a number. Beyond: MemoryError. (host/child_limits)
+    task_address_bytes: int = 1 << 53
+    #: One file that a task writes. Beyond: OSError EFBIG. (host/child_limits)
+    task_file_bytes: int = 1 * GIB
+    #: Files that a task's process has open: a leak shows early. Beyond: OSError EMFILE. (host/child_limits)
+    task_open_files: int = 256
+    #: Processes of a subtask at once: a pool has room, a fork bomb has not. Beyond: killed. (host/child_guard)
+    task_processes: int = 32
+    #: What a task keeps in its own folder, all files together. Beyond: killed. (host/child_guard)
+    task_folder_bytes: int = 1 * GIB
+    #: Files in a task's own folder: removing them takes time. Beyond: killed. (host/child_guard)
+    task_folder_files: int = 10_000
     #: Text of an error that a user's function raised, traceback included. (tasks/work)
     error_text_bytes: int = 8 * KIB
     #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)

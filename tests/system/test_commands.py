@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from discompute_lite.run import relaunch_command
+
 FINE = """
 def split(n: int = 4):
     return range(n)
@@ -64,13 +66,20 @@ def test_info_says_what_this_is_and_what_holds_for_tasks(field):
     assert "  Limits for tasks:\n" in done.out
     assert "made at the first start" in done.out
     facts = field.type("info", "--json").document
-    assert facts["limits_for_tasks"]["memory"] == "not limited"
-    assert "killed" in facts["limits_for_tasks"]["process"]
+    limits = facts["limits_for_tasks"]
+    assert "killed" in limits["process"] and "killed" in limits["own folder"]
+    if sys.platform.startswith("linux"):
+        quarter = facts["hardware"]["capabilities"]["memory_mb"] // 4
+        assert limits["memory"].startswith(f"{quarter} MiB resident") and limits["open files"].startswith("256")
+    assert limits["network"] == "not limited"
     by_thread = field.type("info", "--json", "--executor", "thread").document["limits_for_tasks"]
     assert "cannot be stopped" in by_thread["process"]
-    assert by_thread["time"] == "not limited"
-    refused = field.type("info", "--json", "--task-network", "false").document["limits_for_tasks"]["network"]
-    assert refused.startswith("not limited"), "a promise that nobody keeps"
+    assert by_thread["time"] == by_thread["memory"] == "not limited"
+    without = field.type("info", "--json", "--task-network", "false").document["limits_for_tasks"]["network"]
+    can_be = subprocess.run(relaunch_command("host.child_limits:network_check_main"), check=False).returncode == 0
+    assert without == ("none" if can_be else "not limited: this system cannot keep tasks from it")
+    thread = field.type("info", "--json", "--executor", "thread", "--task-network", "false").document
+    assert thread["limits_for_tasks"]["network"] == "not limited"
     assert not (field.folder / "command" / "device.key").exists(), "looking makes no identity"
 
 

@@ -1,0 +1,256 @@
+"""Tasks that take too much, with real children: ended, told to whoever sent them, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from discompute_lite.host.child_limits import ChildLimits
+from discompute_lite.host.executors import ProcessExecutor
+from discompute_lite.model.limits import MIB
+from discompute_lite.run import relaunch_command
+from discompute_lite.tasks.jobs import source_hash
+from discompute_lite.tasks.values import dump_value, load_value
+from discompute_lite.tasks.work import WorkRequest
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what is limited differs elsewhere")
+
+
+def job(body, part=None, wall_s=0.0):
+    """Return a request to run `work(part)` with this body."""
+    source = "import os, sys, time, socket, resource, subprocess\ndef work(part):\n"
+    source += "".join(f"    {line}\n" for line in body.strip().splitlines())
+    data = dump_value({"source": source, "sha256": source_hash(source), "name": "my.py", "part": part})
+    return WorkRequest("run", "job", data, "t/0.1", wall_s=wall_s)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Limited:
+    """An executor of one slot whose children have these limits."""
+
+    def __init__(self, scratch, limit_s):
+        self.scratch, self.limit_s, self.executor = scratch, limit_s, None
+
+    def to(self, **limits):
+        command = [*relaunch_command("host.child:child_main"), ChildLimits(**limits).argument()]
+        self.executor = ProcessExecutor(1, command, os.environ, str(self.scratch))
+        return self
+
+    def outcome(self, body, **named):
+        return self.executor.submit(job(body, **named)).result(self.limit_s)
+
+    def value(self, body, **named):
+        outcome = self.outcome(body, **named)
+        assert outcome.ok, outcome.error
+        return load_value(outcome.data)
+
+    def assert_ended(self, words, body, **named):
+        """The task is ended and blamed in a sentence with these words, and the slot takes the next."""
+        outcome = self.outcome(body, **named)
+        assert (outcome.ok, outcome.error_type, outcome.blame) == (False, "OverLimit", "task"), outcome
+        assert words in outcome.error
+        assert self.value("return 'next'") == "next"
+
+    def wait_until(self, condition):
+        until = time.monotonic() + self.limit_s
+        while not condition():
+            assert time.monotonic() < until, "it never happened"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def limited(tmp_path, scale):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    here = Limited(scratch, scale(20.0))
+    yield here
+    if here.executor is not None:
+        groups = here.executor.children()
+        here.executor.shutdown()
+        # The guard is in its child's group: nobody is left there.
+        here.wait_until(lambda: not any(map(has_members, groups)))
+    assert list(scratch.iterdir()) == []
+
+
+def has_members(group):
+    try:
+        os.killpg(group, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+# ---- what ends a task -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_a_memory_hog_is_ended_and_blamed(limited):
+    body = "hog = 'x' * part\ntime.sleep(100)"
+    limited.to(memory_bytes=100 * MIB).assert_ended("gives 100 MiB to each subtask", body, part=300 * MIB)
+
+
+def test_code_in_c_that_never_comes_back_to_python_is_ended_too(limited):
+    # One call that holds the interpreter all the while: no thread of the process itself could see to it.
+    limited.to(memory_bytes=100 * MIB).assert_ended("of memory", "sum([list(range(1000))] * 10 ** 9, [])")
+
+
+def test_memory_of_what_the_task_starts_counts(limited):
+    body = f"subprocess.run([{sys.executable!r}, '-c', 'x = bytes(1) * (300 << 20); input()'], stdin=subprocess.PIPE)"
+    body = body.replace("subprocess.run", "subprocess.Popen") + ".wait()"
+    limited.to(memory_bytes=100 * MIB).assert_ended("of memory", body)
+
+
+def test_memory_shared_between_forks_counts_once(limited):
+    body = """
+block = os.urandom(1 << 20) * 64
+pids = []
+for number in range(4):
+    pids.append(os.fork())
+    if not pids[-1]:
+        time.sleep(1)
+        os._exit(len(block) % 251)
+return [os.waitpid(pid, 0)[1] >> 8 for pid in pids]"""
+    assert limited.to(memory_bytes=200 * MIB).value(body) == [64 * MIB % 251] * 4
+
+
+def test_too_many_processes_are_ended_all_of_them(limited, tmp_path):
+    note = tmp_path / "pids"
+    body = """
+with open(part, "w") as note:
+    for number in range(60):
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            time.sleep(100)
+        note.write(f"{pid}\\n")
+time.sleep(100)"""
+    limited.to(processes=20).assert_ended("more than 20 processes at once", body, part=str(note))
+    pids = [int(line) for line in note.read_text().split()]
+    limited.wait_until(lambda: not any(map(is_running, pids)))
+
+
+def test_endless_files_are_ended(limited):
+    body = "for number in range(10 ** 9):\n    open(str(number), 'w').close()\n    time.sleep(0.001)"
+    limited.to(folder_files=100).assert_ended("more than 100 files", body)
+
+
+def test_a_full_folder_is_ended(limited):
+    body = """
+for number in range(8):
+    with open(str(number), 'wb') as file: file.write(b'x' * (1 << 20))
+time.sleep(100)"""
+    limited.to(folder_bytes=4 * MIB).assert_ended("in its folder", body)
+
+
+# ---- what is an error in the task -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits, body, error_type", [
+    ({"file_bytes": MIB}, "with open('big', 'wb') as file: file.write(b'x' * (2 << 20))", "OSError"),
+    ({"open_files": 40}, "return [open(os.devnull) for number in range(100)]", "OSError"),
+    ({"address_bytes": 1024 * MIB}, "return len(bytearray(4 << 30))", "MemoryError"),
+])
+def test_the_kernel_refuses_the_rest(limited, limits, body, error_type):
+    outcome = limited.to(**limits).outcome(body)
+    assert (outcome.error_type, outcome.blame) == (error_type, "task"), outcome
+    assert limited.value("return 'next'") == "next"
+
+
+def test_no_core_files_and_a_brake_on_forks(limited):
+    body = "return resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NPROC)[0]"
+    core, forks = limited.to(processes=32).value(body)
+    assert core == (0, 0)
+    assert 1024 < forks < 100_000
+
+
+def test_endless_output_is_bounded_and_the_task_ended_in_time(limited):
+    outcome = limited.to().outcome("while True: print('x' * 1000)", wall_s=1.0)
+    assert (outcome.error_type, outcome.blame) == ("TimedOut", "task")
+
+
+def test_a_task_may_wait_for_all_its_children(limited):
+    body = """
+if not os.fork(): os._exit(0)
+found = 0
+try:
+    while os.wait(): found += 1
+except ChildProcessError:
+    return found"""
+    assert limited.to().value(body) == 1
+
+
+def test_a_signal_to_the_whole_group_leaves_the_guard(limited):
+    body = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: None)
+os.kill(0, signal.SIGTERM)
+hog = 'x' * (300 << 20)
+time.sleep(100)"""
+    limited.to(memory_bytes=100 * MIB).assert_ended("of memory", body)
+
+
+# ---- network ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+CALL = "with socket.create_connection(('127.0.0.1', part), 5): return 'connected', os.getuid(), os.getpid()"
+
+
+def test_with_the_network_a_task_reaches_it(limited, listening):
+    assert limited.to().value(CALL, part=listening)[:2] == ("connected", os.getuid())
+
+
+def test_without_it_a_task_reaches_nobody_and_is_who_it_was(limited, listening):
+    if subprocess.run(relaunch_command("host.child_limits:network_check_main"), check=False).returncode:
+        pytest.skip("no user namespaces here")
+    outcome = limited.to(network=False).outcome(CALL, part=listening)
+    assert outcome.error_type == "OSError" and "unreachable" in outcome.error
+    assert limited.value("open('own', 'w').close()\nreturn os.getuid(), os.stat('own').st_uid") == (os.getuid(),) * 2
+
+
+# ---- when the node is killed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", [
+    "while True: time.sleep(1)",
+    # Long in C, with the interpreter held: only somebody else can end it.
+    "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",
+])
+def test_orphans_are_gone_within_two_seconds(limited, tmp_path, scale, work):
+    note = tmp_path / "pids"
+    body = ("child = subprocess.Popen(['sleep', '100'])\n"
+            f"with open(part, 'w') as file: file.write(f'{{os.getpid()}} {{child.pid}}.')\n{work}")
+    command = [*relaunch_command("host.child:child_main"), ChildLimits().argument()]
+    code = (f"import sys; sys.path[:] = {sys.path!r}; from discompute_lite.host.executors import ProcessExecutor; "
+            "from discompute_lite.tasks.work import WorkRequest; "
+            f"executor = ProcessExecutor(1, {command!r}, {{}}, {str(limited.scratch)!r}); "
+            f"executor.submit({job(body, part=str(note))!r}).result()")
+    node = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        limited.wait_until(lambda: note.exists() and note.read_text().endswith("."))
+    finally:
+        node.kill()
+        node.wait()
+    pids = [int(word) for word in note.read_text().rstrip(".").split()]
+    until = time.monotonic() + scale(2.0)
+    while any(map(is_running, pids)):
+        assert time.monotonic() < until, "an orphan works on"
+        time.sleep(0.02)
+    limited.to()  # The next node sweeps what is left on the disk.
