@@ -4,7 +4,7 @@ Knows:   the curve (SEC 2, section 2.4.2), its point arithmetic, and the two DER
          TLS libraries read: SubjectPublicKeyInfo (RFC 5480) and PKCS #8 (RFC 5208, RFC 5915).
 Refuses: encryption, and secrecy of timing: this arithmetic is not constant-time. It runs where keys are
          made, never inside a TLS handshake. Chance comes in as `random_bytes`.
-Read next: host/store.py (keeps the device's key).
+Read next: crypto/certificates.py (what keys are for), host/store.py (keeps the device's key).
 
 Both DER forms of a P-256 key have one length each, so they are drawn here instead of built:
 
