@@ -292,6 +292,18 @@ def test_a_laptop_with_nvidia_is_read_without_starting_a_process() -> None:
     assert hardware.capabilities.os_version == "Ubuntu 24.04.1 LTS" and hardware.capabilities.memory_mb == 32768
 
 
+def test_a_virtual_machine_with_an_h100_as_it_was_seen() -> None:
+    probe = recording("linux_h100_vm")
+    hardware = detect_hardware(probe)
+    assert probe.commands_asked == []
+    assert hardware.capabilities.gpu_type == "NVIDIA H100 80GB HBM3" and hardware.capabilities.supports_cuda
+    assert (hardware.capabilities.cpu_cores, hardware.capabilities.memory_mb) == (16, 128887)
+    assert hardware.capabilities.os_version == "Ubuntu 24.04.3 LTS"
+    # Dense figures of the SXM card, tensor cores for FP16: what its maker states, not FP32 doubled.
+    assert_tflops(hardware, 66.91, 989.4)
+    assert_noted(hardware, "virtual machine")
+
+
 def test_nvidia_smi_is_asked_only_where_proc_names_no_card() -> None:
     hardware = detected("linux_nvidia_smi")
     assert hardware.capabilities.gpu_type == "NVIDIA GeForce RTX 3080"
