@@ -102,6 +102,11 @@ class Limits:
     error_text_bytes: int = 8 * KIB
     #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)
     source_bytes: int = 1 * MIB
+    #: Statements of a cluster, one for each device that ever belonged to it; the oldest go first, those that revoke
+    #: last. (core/membership)
+    statements: int = 4096
+    #: One such statement as a line: names are cut to fit. Beyond: ParseError. (wire/statements)
+    statement_bytes: int = 1 * KIB
     #: A configuration file. Beyond: SettingsError. (model/yaml_subset)
     config_bytes: int = 1 * MIB
 
