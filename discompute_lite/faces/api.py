@@ -24,11 +24,13 @@ from queue import SimpleQueue
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from ..model.device import Device, short_id
+from ..model.settings import Settings
 from ..run import LocalNode, read_settings
 from ..tasks.calls import call_unit
 from .dispatch import CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
-from .mapping import MapPorts, MapRun, as_results
+from .mapping import MapPorts, MapRun, MapWishes, as_results, write_out
+from .meter import MapBar, metered
 from .packing import FunctionPacker
 
 #: Seconds that a cluster waits for its node to end.
@@ -44,21 +46,19 @@ class Cluster(Executor):
     """
 
     def __init__(
-        self, *addresses: str, config: Optional[str] = None, min_devices: int = 1, wait: float = 10.0,
+        self, *addresses: str, config: Union[str, Settings, None] = None, min_devices: int = 1, wait: float = 10.0,
         local: bool = True,
     ) -> None:
         """Start a node in this process, call `addresses` (host:port), and wait until `min_devices` can take work.
 
-        `config` names a configuration file; `local=False` leaves this machine's own cores out. Raises TimeoutError
-        that says who was seen, when there are too few after `wait` seconds.
+        `config` names a configuration file, or is settings that were read; `local=False` leaves this machine's own
+        cores out. Raises TimeoutError that says who was seen, when there are too few after `wait` seconds.
         """
-        flags: Dict[str, Optional[str]] = {}
-        if not local:
-            flags["accept"] = "nobody"
-        settings = read_settings(flags, os.environ, config or "")
+        settings = config if isinstance(config, Settings) else read_settings({}, os.environ, config or "")
         if addresses:
-            peers = ",".join([*settings.peers, *addresses])
-            settings = read_settings({**flags, "peers": peers}, os.environ, config or "")
+            settings = settings.replace(peers=(*settings.peers, *addresses))
+        if not local:
+            settings = settings.replace(accept="nobody")
         self._local = LocalNode(settings)
         self._local.start()
         self._thread = self._local.run_in_thread()
@@ -90,15 +90,15 @@ class Cluster(Executor):
 
     def map(  # type: ignore[override]
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, ordered: bool = True,
+        chunksize: Optional[int] = None, ordered: bool = True, progress: bool = False,
     ) -> Iterator[Any]:
         """Return an iterator over ``fn(*row)`` for each row of the zipped `iterables`, which are drawn lazily.
 
         `chunksize` items travel together, by default as many as suits each device; without `ordered`, results come as
-        they arrive. Raises what a call raises when its result's turn comes, and TimeoutError when a result is not
-        there `timeout` seconds after this call.
+        they arrive; `progress` shows a bar on standard error, if that is a terminal. Raises what a call raises when
+        its result's turn comes, and TimeoutError when a result is not there `timeout` seconds after this call.
         """
-        return self._map(CallOptions(), fn, iterables, timeout, chunksize, ordered)
+        return self.run_map(CallOptions(), fn, iterables, MapWishes(timeout, chunksize, ordered, progress))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls and end; with `wait`, when all calls have their outcome."""
@@ -165,13 +165,14 @@ class Cluster(Executor):
         # A method, so that whoever keeps the future alone keeps the cluster too, until it is done.
         future.settle(outcome, spaces)
 
-    def _map(
-        self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]],
-        timeout: Optional[float], chunksize: Optional[int], ordered: bool,
+    def run_map(
+        self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]], wishes: MapWishes
     ) -> Iterator[Any]:
+        """Do what `map` does, with everything that can be wished."""
+        chunksize = wishes.chunksize
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if wishes.timeout is None else time.monotonic() + wishes.timeout
         if options.timeout or options.retries:
             chunksize = 1  # Each call has a limit of its own, and is made again alone.
         packed = self._packer.pack(fn)
@@ -185,13 +186,15 @@ class Cluster(Executor):
 
         is_single = len(iterables) == 1
         rows = iter(iterables[0]) if is_single else zip(*iterables)
+        bar = MapBar(iterables) if wishes.progress else None
+        show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(
             send, dispatch.cancel, lambda line, calls: one_outcome(line, packed.spaces, calls),
-            lambda: dispatch.slots, lambda: dispatch.work_s(key),
+            lambda: dispatch.slots, lambda: dispatch.work_s(key), show,
         )
-        run = MapRun(rows, is_single, ports, ordered=ordered, chunksize=chunksize, deadline=deadline)
+        run = MapRun(rows, is_single, ports, ordered=wishes.ordered, chunksize=chunksize, deadline=deadline)
         run.begin()
-        return as_results(run)
+        return as_results(run) if bar is None else metered(as_results(run), bar.meter)
 
     # ---- beginning and end ----------------------------------------------------------------------------
 
@@ -240,10 +243,10 @@ class ClusterView(Executor):
 
     def map(  # type: ignore[override]
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, ordered: bool = True,
+        chunksize: Optional[int] = None, ordered: bool = True, progress: bool = False,
     ) -> Iterator[Any]:
         """Do as `Cluster.map` does, with these options."""
-        return self._cluster._map(self._options, fn, iterables, timeout, chunksize, ordered)
+        return self._cluster.run_map(self._options, fn, iterables, MapWishes(timeout, chunksize, ordered, progress))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the cluster is its maker's to shut down."""

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import textwrap
-from typing import Any
+from typing import Any, Optional
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
@@ -19,6 +19,8 @@ STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", 
 DEFAULT_WIDTH = 80
 #: Narrower than this nothing is laid out: wrapping would cut words into letters.
 NARROWEST = 20
+#: Columns of a bar, and of what stands beside it with its text: the percentage, spaces, and one that stays free.
+NARROWEST_BAR, WIDEST_BAR, BAR_MARGIN = 8, 30, 10
 
 
 class Console:
@@ -60,16 +62,29 @@ class Console:
         self.end_progress()
         write_text(self._out, json.dumps(value, ensure_ascii=False) + "\n")
 
-    def progress(self, share: float, text: str) -> None:
-        """Draw a bar over the last one; only on a terminal, and not when quiet or for programs."""
-        if self.is_quiet or self.is_json or not is_terminal(self._err):
+    @property
+    def draws(self) -> bool:
+        """Whether progress is shown."""
+        return not (self.is_quiet or self.is_json) and is_terminal(self._err)
+
+    def progress(self, share: Optional[float], text: str, short: str = "") -> None:
+        """Draw a bar over the last one, or only the text where nobody knows the share.
+
+        `short` stands for a text that a narrow terminal has no room for. Nothing is drawn where no terminal is, when
+        quiet, and for programs.
+        """
+        if not self.draws:
             return
         width = width_of(self._err)
-        room = max(8, min(30, width - len(text) - 10))
-        filled = int(room * min(1.0, max(0.0, share)))
-        bar = "█" * filled + "░" * (room - filled)
-        line = f"{bar} {share * 100:3.0f} % {text}"[: width - 1]
-        write_text(self._err, f"\r\x1b[K{line}")
+        if share is None:
+            line = text if len(text) < width else short or text
+        else:
+            if short and len(text) + NARROWEST_BAR + BAR_MARGIN > width:
+                text = short
+            room = max(NARROWEST_BAR, min(WIDEST_BAR, width - len(text) - BAR_MARGIN))
+            filled = int(room * min(1.0, max(0.0, share)))
+            line = f"{'█' * filled + '░' * (room - filled)} {share * 100:3.0f} % {text}"
+        write_text(self._err, f"\r\x1b[K{line[: width - 1]}")
         self._has_progress = True
 
     def end_progress(self) -> None:

@@ -28,6 +28,17 @@ UNIT_ITEMS, AHEAD_ITEMS = 8192, 200_000
 AHEAD_UNITS = 4
 
 
+class MapWishes(NamedTuple):
+    """Say how the results of a map are wanted; see `Cluster.map`."""
+
+    timeout: Optional[float] = None
+    chunksize: Optional[int] = None
+    ordered: bool = True
+    progress: bool = False
+    #: Shows what calls printed; None for standard output.
+    show: Optional[Callable[[str], Any]] = None
+
+
 class MapPorts(NamedTuple):
     """Say how a map reaches the devices."""
 
@@ -41,6 +52,8 @@ class MapPorts(NamedTuple):
     slots: Callable[[], int]
     #: Seconds that a call takes, 0.0 while nobody knows.
     work_s: Callable[[], float]
+    #: Shows what the calls of a unit printed.
+    show: Callable[[str], Any]
 
 
 class MapRun:
@@ -201,7 +214,7 @@ class MapRun:
             return True
         outcome = self._ports.read(line, size)
         if outcome.printed:
-            sys.stdout.write(outcome.printed)
+            self._ports.show(outcome.printed)
         self._ready.extend(outcome.values)
         self._failure = outcome.raised
         return True
@@ -229,6 +242,11 @@ class MapRun:
             self._under_way.pop(number, None)
             self._arrived[number] = (line, error)
             self._changed.notify()
+
+
+def write_out(text: str) -> None:
+    """Write to standard output as it is now."""
+    sys.stdout.write(text)
 
 
 def as_results(run: MapRun) -> Iterator[Any]:

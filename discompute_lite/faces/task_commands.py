@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import pprint
-import re
 import secrets
 import time
 from typing import Any, Dict, List
@@ -25,6 +24,7 @@ from ..tasks.types import TASK_TYPES
 from ..tasks.values import dump_value, load_value
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable
+from .failures import with_place
 from .listing import task_lines
 from .reach import Reach
 
@@ -37,8 +37,7 @@ NEWS_S = 0.5
 #: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
 IDLE_LOOKS = 6
 TASK_WATCH_S = 1.0
-#: A line of a traceback in a job: the file's name, without the start of its hash; line; function.
-_PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)')
+JOB_ADVICE = "mend the job and submit it again"
 #: What people are used to writing at the end, where the job's own arguments are.
 SUBMIT_FLAGS = ("--json", "--detach", "--debug", "-q", "--quiet", "-v", "--verbose")
 TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning of it")
@@ -94,7 +93,7 @@ def _submit(reach: Reach, console: Console, task: Dict[str, Any], arguments: Any
         if result.get("success"):
             _show_printed(console, result)
             _show_no_value(console, task["task_id"], result)
-        raise TaskRejected(_with_place(answer.get("message", "the task was refused")))
+        raise TaskRejected(with_place(answer.get("message", "the task was refused"), JOB_ADVICE))
 
 
 def _cancel_quietly(reach: Reach, task_id: str) -> None:
@@ -171,7 +170,7 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         if state in (TaskState.FAILED.value, TaskState.CANCELLED.value):
             _show_no_value(console, task_id, answer)
             if state == TaskState.FAILED.value:
-                raise TaskFailed(_with_place(answer["message"]))
+                raise TaskFailed(with_place(answer["message"], JOB_ADVICE))
             raise TaskCancelled(f"{answer['message']}; submit it again to have its result")
         status = reach.call("GetTaskStatus", {"task_id": task_id})
         devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
@@ -180,14 +179,6 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         idle_looks = idle_looks + 1 if is_waiting else 0
         if idle_looks == IDLE_LOOKS:
             console.note(f"no device takes this work just now; it goes on by itself, or: cancel {task_id}")
-
-
-def _with_place(message: str) -> str:
-    """Return a failure's message, the place in the person's own code moved into its first line."""
-    first, _, rest = message.partition("\n")
-    places = _PLACE.findall(rest)
-    where = f" ({places[-1][0]}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
-    return f"{first.rstrip('.')}{where}; mend the job and submit it again" + (f"\n{rest}" if rest else "")
 
 
 def _show_printed(console: Console, answer: Dict[str, Any]) -> bool:

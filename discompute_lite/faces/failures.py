@@ -1,0 +1,21 @@
+"""Say in one sentence what a person's own code raised elsewhere, and where in it.
+
+Knows:   how a traceback of code that travelled names its places.
+Refuses: to show a traceback by itself; it follows in further lines, for --debug.
+Read next: tasks/raised.py (what travels).
+"""
+
+from __future__ import annotations
+
+import re
+
+#: A line of a traceback in code that travelled: the file's name, without the start of its hash; line; function.
+_PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)')
+
+
+def with_place(message: str, advice: str) -> str:
+    """Return a failure's message, the place in the person's own code moved into its first line, with what to do."""
+    first, _, rest = message.partition("\n")
+    places = _PLACE.findall(rest)
+    where = f" ({places[-1][0]}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
+    return f"{first.rstrip('.')}{where}; {advice}" + (f"\n{rest}" if rest else "")
