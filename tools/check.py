@@ -18,17 +18,16 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-ROOT = Path(__file__).resolve().parent.parent
-#: One virtual environment a Python and a list of requirements; git-ignored, safe to delete.
-ENVIRONMENTS = ROOT / ".venv-check"
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from check_runs import (
+    ENVIRONMENTS, ROOT, Outcome, closing_line, count_results, end_commands, join, last_line, run_command,
+)
+
 #: What we promise to run on (`requires-python` says at least the first).
 PROMISED = tuple((3, minor) for minor in range(9, 15))
 #: From here on every tool and every library of the extras has wheels.
@@ -37,8 +36,12 @@ FULL_FROM = (3, 11)
 PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: What every Python runs: no comparisons with other libraries, and few real processes.
 PORTABLE_TESTS = "not against and (not system or smoke)"
-#: What `--fast` runs, on one Python.
-FAST_TESTS = "not against and not system and not slow and not namespaces"
+#: What `--fast` runs, on one Python: neither real processes nor simulated fleets, and few examples of each property.
+FAST_TESTS = "not against and not slow and not namespaces"
+FAST_LEAVES_OUT = ("system", "sim")
+FAST_EXAMPLES = "10"
+#: Runs into which it is divided, two at a time: sizes say little about times, so the second two even it out.
+FAST_PARTS = 4
 #: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
 STAGE_LIMIT_S = 600.0
 LONG_STAGE_LIMIT_S = 5400.0
@@ -72,24 +75,17 @@ class Python(NamedTuple):
         return f"Python {name_version(self.version)}"
 
 
-@dataclass
-class Outcome:
-    """What one stage came to."""
-
-    name: str
-    passed: bool
-    seconds: float
-    summary: str
-    output: str = ""
-
-
 # ---- the Pythons of this machine ------------------------------------------------------------------
 
 
-def find_pythons() -> List[Python]:
-    """Return one CPython for each version from 3.9 on, newest first; the running one stands for its version."""
+def find_pythons(*, others: bool = True) -> List[Python]:
+    """Return one CPython for each version from 3.9 on, newest first; the running one stands for its version.
+
+    Without `others` the running one alone, where it can run everything.
+    """
     found: Dict[Version, Python] = {}
-    for path in [sys.executable, *_candidate_paths()]:
+    alone = not others and sys.version_info[:2] >= FULL_FROM
+    for path in [sys.executable, *([] if alone else _candidate_paths())]:
         python = _ask_python(path)
         if python is None or python.version < PROMISED[0]:
             continue
@@ -105,7 +101,7 @@ def _candidate_paths() -> List[str]:
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     paths += sorted(str(path) for path in versions.glob("3.*/bin/python3"))
     if os.name == "nt" and shutil.which("py"):
-        listing = _run(["py", "-0p"], limit_s=20)[1]
+        listing = run_command(["py", "-0p"], limit_s=20)[1]
         paths += re.findall(r"\S:\\.*?python\.exe", listing)
     seen: Dict[str, str] = {}
     for path in paths:
@@ -114,7 +110,7 @@ def _candidate_paths() -> List[str]:
 
 
 def _ask_python(path: str) -> Optional[Python]:
-    code, output = _run([path, "-c", PROBE], limit_s=20)
+    code, output = run_command([path, "-c", PROBE], limit_s=20)
     words = output.split()
     if code != 0 or len(words) != 4 or words[0] != "cpython":
         return None
@@ -145,6 +141,7 @@ def portable_requirements() -> List[str]:
 def environment_for(python: Python, requirements: List[str]) -> str:
     """Return the interpreter of a ready environment, making it where it is missing; raise CannotCheck."""
     key = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:10]
+    # One a Python and a list of requirements.
     folder = ENVIRONMENTS / f"{name_version(python.version)}-{key}"
     inner = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / "ready").exists() and inner.exists():
@@ -152,14 +149,14 @@ def environment_for(python: Python, requirements: List[str]) -> str:
     if not python.can_venv:
         raise CannotCheck(f"{python} cannot make virtual environments; install its venv and ensurepip modules")
     shutil.rmtree(folder, ignore_errors=True)
-    code, output = _run([python.path, "-m", "venv", str(folder)], limit_s=INSTALL_LIMIT_S)
+    code, output = run_command([python.path, "-m", "venv", str(folder)], limit_s=INSTALL_LIMIT_S)
     if code != 0:
-        raise CannotCheck(f"{python} could not make a virtual environment: {_last_line(output)}")
+        raise CannotCheck(f"{python} could not make a virtual environment: {last_line(output)}")
     install = [str(inner), "-m", "pip", "install", "-q", "--no-input", "--only-binary", ":all:", *requirements]
-    code, output = _run(install, limit_s=INSTALL_LIMIT_S)
+    code, output = run_command(install, limit_s=INSTALL_LIMIT_S)
     if code != 0:
         raise CannotCheck(
-            f"pip could not install the test requirements for {python} ({_last_line(output)}); check the network"
+            f"pip could not install the test requirements for {python} ({last_line(output)}); check the network"
         )
     (folder / "ready").touch()
     return str(inner)
@@ -175,7 +172,7 @@ def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
             return python, environment_for(python, full_requirements())
         except CannotCheck as error:
             reasons.append(str(error))
-    if _run([sys.executable, "-c", "import pytest, hypothesis"], limit_s=60)[0] == 0:
+    if run_command([sys.executable, "-c", "import pytest, hypothesis"], limit_s=60)[0] == 0:
         print(f"{reasons[0]}; going on with what {sys.executable} has", flush=True)
         return Python((sys.version_info[0], sys.version_info[1]), sys.executable, False), sys.executable
     raise CannotCheck(f"{reasons[0]}; or install pytest and hypothesis for {sys.executable}")
@@ -186,10 +183,10 @@ def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
 
 def run_tool(name: str, python: str, arguments: List[str]) -> Outcome:
     """Run one linter; a linter that is not installed is named, not passed over."""
-    if _run([python, "-c", f"import {name}"], limit_s=60)[0] != 0:
+    if run_command([python, "-c", f"import {name}"], limit_s=60)[0] != 0:
         return Outcome(name, True, 0.0, f"not run: {name} is not installed")
     begun = time.monotonic()
-    code, output = _run([python, "-m", name, *arguments], limit_s=STAGE_LIMIT_S)
+    code, output = run_command([python, "-m", name, *arguments], limit_s=STAGE_LIMIT_S)
     return Outcome(name, code == 0, time.monotonic() - begun, "passed" if code == 0 else "FAILED", output)
 
 
@@ -197,11 +194,25 @@ def run_tests(name: str, python: str, arguments: List[str], *, limit_s: float, *
     """Run pytest with `extra` in its environment; the summary is its last line."""
     begun = time.monotonic()
     command = [python, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *arguments]
-    code, output = _run(command, limit_s=limit_s, **extra)
-    summary = _last_line(output)
+    code, output = run_command(command, limit_s=limit_s, **extra)
+    summary = last_line(output)
     if not count_results(summary):
         summary, code = "FAILED: pytest ended without results", code or 1
     return Outcome(name, code == 0, time.monotonic() - begun, summary, output)
+
+
+def divide(tests: Path) -> List[List[str]]:
+    """Return the pure tests in parts of about the same size, for as many runs; house, which parses all, is in one."""
+    house = tests / "house"
+    rooms = [room for room in tests.iterdir() if room.is_dir() and room.name not in ("house", *FAST_LEAVES_OUT)]
+    sizes = [(path.stat().st_size, str(path)) for room in rooms for path in room.glob("test_*.py")]
+    parts: List[List[str]] = [[str(house)], *([] for _ in range(FAST_PARTS - 1))]
+    loads = [sum(path.stat().st_size for path in house.glob("*.py")), *[0] * (FAST_PARTS - 1)]
+    for size, path in sorted(sizes, reverse=True):
+        lightest = loads.index(min(loads))
+        parts[lightest].append(path)
+        loads[lightest] += size
+    return parts
 
 
 def run_portable(python: Python) -> Outcome:
@@ -217,94 +228,7 @@ def run_portable(python: Python) -> Outcome:
     )
 
 
-def count_results(line: str) -> Dict[str, int]:
-    """Return the counts of pytest's summary line by word, `errors` as `error`; {} for any other line."""
-    if not re.search(r" in \d+\.\d+s", line):
-        return {}
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)(?=,| in )", line)}
-    if "errors" in counts:
-        counts["error"] = counts.pop("errors")
-    return counts
-
-
-def closing_line(last: Outcome, earlier: List[Outcome]) -> str:
-    """Return the line that ends it all: pytest's own, or one of its shape that counts earlier failures too."""
-    failed = [outcome for outcome in earlier if not outcome.passed]
-    counts = count_results(last.summary)
-    if counts and not failed:
-        return last.summary
-    counts = counts or {"error": 1}
-    for outcome in failed:
-        theirs = count_results(outcome.summary)
-        bad = {word: theirs[word] for word in ("failed", "error") if theirs.get(word)} or {"error": 1}
-        for word, number in bad.items():
-            counts[word] = counts.get(word, 0) + number
-    said = []
-    for word in sorted(counts, key=("failed passed skipped deselected error").find):
-        said.append(f"{counts[word]} {word}{'s' if word == 'error' and counts[word] > 1 else ''}")
-    seconds = sum(outcome.seconds for outcome in [*earlier, last])
-    return " {} in {:.2f}s ".format(", ".join(said), seconds).center(100, "=")
-
-
-# ---- running and saying ---------------------------------------------------------------------------
-
-#: The commands that run now; an interrupt ends them with all they have started.
-_CHILDREN: List[subprocess.Popen[bytes]] = []
-
-
-def _run(command: List[str], *, limit_s: float, **extra: str) -> Tuple[int, str]:
-    """Run a command in the repository; return its exit code (124: took too long) and both its outputs."""
-    refused = ("DISCOMPUTE_", "PYTEST_", "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("DISCOMPUTE_TEST_") or not name.startswith(refused)
-    }
-    environment.update(PYTHONUTF8="1", PIP_DISABLE_PIP_VERSION_CHECK="1", COLUMNS="100", **extra)
-    # A file and not a pipe: a process left behind by a test would hold a pipe open for ever.
-    with tempfile.TemporaryFile() as output:
-        try:
-            child = subprocess.Popen(
-                command, cwd=str(ROOT), env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )
-        except OSError as error:
-            return 127, str(error)
-        _CHILDREN.append(child)
-        try:
-            code = child.wait(limit_s)
-            late = ""
-        except subprocess.TimeoutExpired:
-            _end(child)
-            child.wait()
-            code, late = 124, f"\nended after {limit_s:.0f} s"
-        _CHILDREN.remove(child)
-        output.seek(0)
-        return code, output.read().decode("utf-8", "replace") + late
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill a command with all that it started and that stayed in its group."""
-    try:
-        if os.name == "nt":
-            child.kill()
-        else:
-            os.killpg(child.pid, signal.SIGKILL)
-    except OSError:
-        pass  # it ended by itself in the meantime
-
-
-def _interrupted(number: int, _frame: object) -> None:
-    """Leave at once: two threads wait for commands that did not get the signal."""
-    for child in list(_CHILDREN):
-        _end(child)
-    os._exit(128 + number)
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "WARNING" not in line]
-    return lines[-1] if lines else "no output"
-
+# ---- saying ---------------------------------------------------------------------------
 
 def say(outcome: Outcome) -> Outcome:
     """Print one line for a stage, and all it printed if it failed."""
@@ -329,25 +253,36 @@ def say_last(outcome: Outcome, earlier: List[Outcome]) -> int:
     return 1 if failed else 0
 
 
+def check_fast(python: Python, inner: str) -> int:
+    """Run lint, types, and the pure tests, two runs of pytest at a time; return the exit code."""
+
+    def run_part(files: List[str]) -> Outcome:
+        arguments = ["-q", "-m", FAST_TESTS, *files]
+        return run_tests(str(python), inner, arguments, limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES=FAST_EXAMPLES)
+
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool, concurrent.futures.ThreadPoolExecutor(2) as beside:
+        tools = [beside.submit(run_tool, "ruff", inner, ["check", "."]), beside.submit(run_tool, "mypy", inner, [])]
+        parts = [pool.submit(run_part, files) for files in divide(ROOT / "tests")]
+        earlier = [say(tool.result()) for tool in tools]
+        runs = [part.result() for part in parts]
+    return say_last(join(str(python), time.monotonic() - begun, runs), earlier)
+
+
 def check(*, fast: bool, long: bool) -> int:
     """Run all stages; return the exit code."""
     begun = time.monotonic()
-    pythons = find_pythons()
+    pythons = find_pythons(others=not fast)
     if not pythons:
         raise CannotCheck("no Python 3.9 or newer is found on this machine; install one")
     python, inner = full_environment(pythons)
     say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
+    if fast:
+        return check_fast(python, inner)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         stages = [pool.submit(run_tool, "ruff", inner, ["check", "."]), pool.submit(run_tool, "mypy", inner, [])]
-        if fast:
-            final = pool.submit(
-                run_tests, str(python), inner, ["-m", FAST_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES="25"
-            )
-        else:
-            stages += [pool.submit(run_portable, other) for other in pythons if other.version != python.version]
+        stages += [pool.submit(run_portable, other) for other in pythons if other.version != python.version]
         earlier = [say(stage.result()) for stage in stages]
-    if fast:
-        return say_last(final.result(), earlier)
     for version in PROMISED:
         if version not in [each.version for each in pythons]:
             say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
@@ -355,8 +290,14 @@ def check(*, fast: bool, long: bool) -> int:
     if long:
         last = run_tests(str(python), inner, [], limit_s=LONG_STAGE_LIMIT_S, DISCOMPUTE_TEST_LONG="1")
     else:
-        last = run_tests(str(python), inner, [], limit_s=STAGE_LIMIT_S)
+        last = run_tests(str(python), inner, [], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_FULL="1")
     return say_last(last, earlier)
+
+
+def _interrupted(number: int, _frame: object) -> None:
+    """Leave at once: two threads wait for commands that did not get the signal."""
+    end_commands()
+    os._exit(128 + number)
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

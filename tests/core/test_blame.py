@@ -56,7 +56,7 @@ def test_jobs_that_end_their_process_hold_nobody_up_on_a_lone_device(world):
 
 def test_a_job_of_many_pieces_that_all_end_their_process_fails_as_soon(world):
     world.devices("a", slots=2)
-    world.submit("bad", subtasks=1000)
+    world.submit("bad", subtasks=300)
     assert crash_to_the_end(world, "bad")[0] < 2.5
 
 

@@ -43,8 +43,8 @@ def test_slot_time_is_shared_by_priority_and_nobody_starves(world):
 
 def test_equal_priorities_share_time_and_not_subtasks(world):
     world.devices("a", lease_s=1e6)
-    world.submit("long", subtasks=400)
-    world.submit("short", subtasks=4000)
+    world.submit("long", subtasks=40)
+    world.submit("short", subtasks=800)
     counted = shares(world, 700, {"long": 10.0, "short": 0.1})
     assert 10.0 * counted["long"] == pytest.approx(0.1 * counted["short"], rel=0.4)
 

@@ -22,7 +22,7 @@ if os.environ.get("DISCOMPUTE_TEST_LONG"):
 elif os.environ.get("DISCOMPUTE_TEST_FULL"):
     FRAMES = 200_000
 else:
-    FRAMES = 20_000
+    FRAMES = 200 * int(os.environ.get("DISCOMPUTE_TEST_EXAMPLES", "100"))
 #: One in so many frames is measured: tracing makes everything four times slower.
 MEASURED_EVERY = 200
 #: What one frame may cost at its peak: the session, its buffers, and the one message that a limit allows.

@@ -180,13 +180,29 @@ def test_a_run_without_results_is_not_a_pass(check):
 
 
 def test_a_hanging_command_is_ended(check):
-    code, output = check._run([sys.executable, "-c", "import threading; threading.Event().wait()"], limit_s=0.5)
+    code, output = check.run_command([sys.executable, "-c", "import threading; threading.Event().wait()"], limit_s=0.5)
     assert code == 124
     assert "ended after" in output
 
 
 def test_no_way_to_run_is_one_sentence(check, monkeypatch, capsys):
-    monkeypatch.setattr(check, "find_pythons", list)
+    monkeypatch.setattr(check, "find_pythons", lambda **_: [])
     monkeypatch.setattr(check.signal, "signal", lambda *_: None)
     assert check.main([]) == 2
     assert capsys.readouterr().err == "check: no Python 3.9 or newer is found on this machine; install one\n"
+
+
+def test_the_fast_check_runs_every_pure_test_once(root, check):
+    files = [path for part in check.divide(root / "tests") for path in part]
+    assert len(files) == len(set(files)) and all(part for part in check.divide(root / "tests"))
+    named = {path for path in map(str, (root / "tests").glob("*/test_*.py")) if "/house/" not in path}
+    left_out = {path for path in named if "/system/" in path or "/sim/" in path}
+    assert {*files} == {str(root / "tests" / "house"), *(named - left_out)}
+
+
+def test_runs_side_by_side_are_added_up(check):
+    good, bad = outcome(check, "a", "7 passed, 1 skipped in 1.00s"), outcome(check, "b", "hangs", passed=False)
+    both = check.join("all", 2.0, [good, good])
+    assert both.passed and both.summary.strip("= ") == "14 passed, 2 skipped in 2.00s"
+    assert not check.join("all", 2.0, [good, bad]).passed
+    assert check.count_results(check.join("all", 2.0, [good, bad]).summary) == {"passed": 7, "skipped": 1, "error": 1}

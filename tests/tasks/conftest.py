@@ -10,6 +10,8 @@ import pytest
 def module(tmp_path, monkeypatch):
     """Return a maker of modules from text; they can import each other, and are forgotten afterwards."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    # A module made anew within the same second would be read from the byte code of the one before.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     made = []
 
     def make(text, name="mine"):
