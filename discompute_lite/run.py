@@ -21,7 +21,7 @@ import time
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
-from .host.active_limits import NETWORK_CHECK, is_kept_offline, runs_in_processes
+from .host.active_limits import NETWORK_CHECK, runs_in_processes
 from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
@@ -31,7 +31,8 @@ from .host.probe import Probe
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
-from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts
+from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts, start_warnings
+from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
 from .model.settings import Settings, load_settings
@@ -40,6 +41,7 @@ from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
+from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS, TransportOptions
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
@@ -137,6 +139,8 @@ class LocalNode:
         self.hardware: Hardware = detect_hardware(self.probe)
         self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
         self.loop = Loop()
+        #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
+        self.door = TlsDoor(self.loop, self.limits, lambda link: to_json(self.node.greeting_for(link)))
         self.node: Node
         self.state = StateFolder("")
         #: Where peers call first; then, where 127.0.0.1 is not reached by that, where local commands do.
@@ -169,7 +173,7 @@ class LocalNode:
             self._listen()
             identity = self._identity()
             self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
-            self._listeners = [Listener(self.loop, sock, self.node, self.limits) for sock in self._sockets]
+            self._listeners = [Listener(self.loop, sock, self.node, self.limits, self.door) for sock in self._sockets]
             self._report_speed(self.state.read_json("speed.json", {}))
             self._say_where_it_is(identity.boot)
             self._is_meeting = True
@@ -267,10 +271,6 @@ class LocalNode:
             connection_closed=self._forget_connection,
         )
 
-    def make_dialler(self) -> Dialler:
-        """Return what dials for this node; its receiver is the node itself."""
-        return Dialler(self.loop, self.node, self.limits, loopback_only=stays_on_loopback(self.settings.bind))
-
     def _make_executor(self) -> Any:
         wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
@@ -289,17 +289,14 @@ class LocalNode:
             listener.forget(connection)
 
     def _say_where_it_is(self, boot: str) -> None:
-        settings = self.settings
         try:
             self.state.write_node_json(os.getpid(), self.control_port, boot)
         except StateError as error:
             self._tell("warning", str(error))
         for note in self.state.notes:
             self._tell("note", note)
-        if settings.announce == "private":
-            self._tell("warning", "announce private needs a cluster, which cannot be made yet: nothing is announced")
-        if not (settings.task_network or is_kept_offline(settings, self.probe, relaunch_command(NETWORK_CHECK))):
-            self._tell("warning", "task-network false cannot be had here: tasks can use the network all the same")
+        for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):
+            self._tell("warning", warning)
 
     # ---- measuring --------------------------------------------------------------------------------
 
@@ -386,7 +383,8 @@ class _LateDialler:
 
     def open(self, address: str, default_port: int, on_dialled: Any) -> None:
         if self._dialler is None:
-            self._dialler = self._local.make_dialler()
+            local, is_bound = self._local, stays_on_loopback(self._local.settings.bind)
+            self._dialler = Dialler(local.loop, local.node, local.limits, loopback_only=is_bound, door=local.door)
         self._dialler.open(address, default_port, on_dialled)
 
 

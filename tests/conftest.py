@@ -13,10 +13,14 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from discompute_lite.crypto.certificates import ca_certificate, device_certificate
+from discompute_lite.crypto.p256 import device_id, pem, pkcs8_der, private_key
+from discompute_lite.net.tls import TlsIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds before a hanging test ends the run with every thread's traceback, and so much more where waiting is the job.
@@ -182,3 +186,31 @@ def _loopback_only(request: pytest.FixtureRequest, _loopback_rule: LoopbackOnly)
     _loopback_rule.attempts.clear()
     yield
     assert _loopback_rule.attempts == [], "this test spoke to another machine"
+
+
+class MadeCluster:
+    """A cluster's CA, and its devices with the files that `ssl` reads; a number makes the same device every time."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder = folder
+        self.ca = private_key(1000 + number)
+        self.ca_pem = pem("CERTIFICATE", ca_certificate(self.ca, serial=b"serial number 0"))
+
+    def device(self, number: int) -> Tuple[str, TlsIdentity]:
+        """Return a device's id and how it proves it."""
+        key = private_key(2000 + number)
+        certificate = pem("CERTIFICATE", device_certificate(self.ca, key.public, serial=b"serial number 1"))
+        return device_id(key), self.identity(f"{number}", certificate, pem("PRIVATE KEY", pkcs8_der(key)))
+
+    def identity(self, name: str, certificate: str, key: str) -> TlsIdentity:
+        """Return an identity of PEM text."""
+        paths = [self.folder / f"{name}-{self.ca.public[0] % 10 ** 8}.{part}" for part in ("pem", "key")]
+        for path, text in zip(paths, (certificate, key)):
+            path.write_text(text)
+        return TlsIdentity(str(paths[0]), str(paths[1]), self.ca_pem)
+
+
+@pytest.fixture
+def make_cluster(tmp_path: Path) -> Callable[[int], MadeCluster]:
+    """Return a maker of clusters."""
+    return lambda number: MadeCluster(tmp_path, number)

@@ -31,7 +31,7 @@ from .der import (
     der_integer, der_oid, der_sequence, der_split, der_value,
 )
 from .ecdsa import ecdsa_sign, ecdsa_verify, signature_der
-from .p256 import CurvePoint, PrivateKey, decode_point, device_id, encode_point, spki_der
+from .p256 import CurvePoint, PrivateKey, decode_point, device_id, encode_point, key_name, spki_der
 
 #: Random bytes in a serial number: two certificates of one cluster never share one.
 SERIAL_BYTES = 15
@@ -92,6 +92,20 @@ def read_device_certificate(der: bytes, ca_public: CurvePoint) -> CurvePoint:
         raise ValueError("this certificate is not one of this cluster's devices")
     _check_signature(ca_public, body, signature, der)
     return public
+
+
+def certified_device(der: bytes) -> str:
+    """Return the id that a certificate's key makes, whatever else it says; its signature is its reader's to check.
+
+    For TLS, which has verified the chain already. Raise ValueError for what is no certificate.
+    """
+    try:
+        (_, inside, _), = der_split(der)
+        (_, body, _), *_ = der_split(inside)
+        spki = der_split(body)[6][2]
+    except (ValueError, IndexError):
+        raise ValueError("these bytes are not a certificate") from None
+    return key_name(spki)
 
 
 # ---- bodies -----------------------------------------------------------------------------------------

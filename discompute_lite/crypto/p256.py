@@ -206,6 +206,9 @@ def load_pkcs8_pem(text: str) -> PrivateKey:
 
 def device_id(key: Union[PrivateKey, CurvePoint]) -> str:
     """Return the 52 characters that name a device: base32 of SHA-256 of its SubjectPublicKeyInfo, lower case."""
-    public = key.public if isinstance(key, PrivateKey) else key
-    digest = hashlib.sha256(spki_der(public)).digest()
-    return base64.b32encode(digest).decode("ascii").rstrip("=").lower()
+    return key_name(spki_der(key.public if isinstance(key, PrivateKey) else key))
+
+
+def key_name(spki: bytes) -> str:
+    """Return the 52 characters that name the owner of a SubjectPublicKeyInfo."""
+    return base64.b32encode(hashlib.sha256(spki).digest()).decode("ascii").rstrip("=").lower()

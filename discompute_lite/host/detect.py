@@ -50,6 +50,13 @@ def has_processes(probe: Probe) -> bool:
     return not probe.inside_ios()
 
 
+def has_tls() -> bool:
+    """Say whether this Python can encrypt. Some app Pythons cannot. Nothing is imported: only TLS pays for that."""
+    import importlib.util
+
+    return importlib.util.find_spec("_ssl") is not None
+
+
 def app_name(probe: Probe) -> str:
     """Return the app that Python is embedded in: Pythonista, a-Shell, Pyto, Termux, Pydroid; "" for none of them."""
     if probe.inside_ios():

@@ -16,7 +16,7 @@ from ..crypto.p256 import device_id
 from ..model.device import Hardware
 from ..model.settings import Settings
 from .active_limits import is_kept_offline, limits_for_tasks
-from .detect import detect_hardware, device_name
+from .detect import detect_hardware, device_name, has_tls
 from .probe import Probe
 from .speed import SpeedReport
 from .store import StateFolder
@@ -58,6 +58,19 @@ def describe_device(
         measured=measured_facts(report) if report is not None else {},
         limits=limits_for_tasks(settings, probe, hardware, is_kept_offline(settings, probe, network_check)),
     )
+
+
+def start_warnings(settings: Settings, probe: Probe, network_check: List[str]) -> List[str]:
+    """Return what a node that starts with these settings cannot do, a sentence each; parameters as above."""
+    found = []
+    if settings.announce == "private":
+        found.append("announce private needs a cluster, which cannot be made yet: nothing is announced")
+    if not (settings.task_network or is_kept_offline(settings, probe, network_check)):
+        found.append("task-network false cannot be had here: tasks can use the network all the same")
+    if not has_tls():
+        found.append("this Python has no TLS (its module ssl is missing), so this device stays alone; use another"
+                     " Python to work together with others")
+    return found
 
 
 def measured_facts(report: SpeedReport) -> Dict[str, Any]:

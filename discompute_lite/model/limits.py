@@ -53,6 +53,16 @@ class Limits:
     #: Of `connections`, how many only 127.0.0.1 and ::1 may take, at most half: strangers at eight addresses must not
     #: shut the owner out. (net/listener)
     connections_for_owner: int = 16
+    #: TLS handshakes under way at once: each costs a millisecond of computing. Beyond: refused with an alert.
+    #: (net/tls_door)
+    handshakes: int = 64
+    #: Handshakes under way of one remote address: leaves room for others. Beyond: refused with an alert. (net/tls_door)
+    handshakes_per_address: int = 8
+    #: Seconds within which a handshake must be over; a member's takes milliseconds. (net/tls_door)
+    handshake_s: float = 5.0
+    #: Bytes of a handshake, all that is taken from whoever has not proved who it is; a member's are 3 KiB. Beyond:
+    #: closed. (net/tls)
+    handshake_bytes: int = 64 * KIB
     #: A discovery datagram: fits every MTU without IP fragmentation. Longer ones are ignored. (wire/beacon)
     datagram_bytes: int = 1200
     #: Datagrams read a second: half as many again as all beacons of a network may be. A flood beyond is left to the

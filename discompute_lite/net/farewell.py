@@ -9,7 +9,7 @@ Read next: net/stream.py.
 from __future__ import annotations
 
 import socket
-from typing import Callable
+from typing import Any, Callable
 
 from .loop import Loop
 
@@ -22,7 +22,8 @@ THROWN_AWAY_BYTES = 64 * 1024
 class Farewell:
     """Send the end of the stream, then throw away what comes until the other side ends it too, or time is up."""
 
-    def __init__(self, loop: Loop, sock: socket.socket) -> None:
+    def __init__(self, loop: Loop, sock: Any) -> None:
+        """`sock` is a socket, or what has the methods of one (net/tls_channel.py)."""
         self._loop = loop
         self._sock = sock
         self._on_over: Callable[[], None] = sock.close

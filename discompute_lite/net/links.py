@@ -1,6 +1,6 @@
 """Dial addresses: from host:port to an open connection, or a reason.
 
-Knows:   names, addresses, non-blocking connects and how long to wait for them.
+Knows:   names, addresses, non-blocking connects and how long to wait for them; members are dialled with TLS.
 Refuses: to choose among addresses or to try again (core/registry.py does); to say Hello (roles/discovery.py).
 Read next: net/stream.py.
 """
@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from typing import Callable, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 from ..model.errors import DiscomputeError, Unreachable
 from ..model.limits import Limits
 from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
+from .first_words import FirstWords
 from .loop import Loop, Timer
 from .receiver import Receiver
 from .stream import Connection
+from .tls_door import TlsDoor
 
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
 #: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.
@@ -29,8 +31,11 @@ IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOUL
 class Dialler:
     """Open connections for one node."""
 
-    def __init__(self, loop: Loop, receiver: Receiver, limits: Limits, *, loopback_only: bool) -> None:
+    def __init__(
+        self, loop: Loop, receiver: Receiver, limits: Limits, *, loopback_only: bool, door: Optional[TlsDoor] = None
+    ) -> None:
         self._loop = loop
+        self._door = door
         self._receiver = receiver
         self._limits = limits
         self._loopback_only = loopback_only
@@ -88,12 +93,16 @@ class Dialler:
         self._loop.unwatch(attempt.sock)
         attempt.timer.cancel()
         if not outcome:
+            is_encrypted = self._door is not None and self._door.is_member
+            receiver: Any = FirstWords(self._receiver, attempt.on_dialled) if is_encrypted else self._receiver
             try:
-                connection = Connection(self._loop, attempt.sock, self._receiver, self._limits, is_dialled=True)
+                connection = Connection(
+                    self._loop, attempt.sock, receiver, self._limits, is_dialled=True, door=self._door)
             except (OSError, DiscomputeError) as error:
                 outcome = getattr(error, "errno", None) or errno.ECONNRESET
             else:
-                attempt.on_dialled(connection, None)
+                if not is_encrypted:
+                    attempt.on_dialled(connection, None)
                 return
         attempt.sock.close()
         attempt.on_dialled(None, _unreachable(*attempt.address, outcome))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Dict, List, Set
+from typing import Dict, List, Optional, Set
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
@@ -17,6 +17,7 @@ from .addresses import error_name, host_of, is_loopback_host, plain_host
 from .loop import Loop
 from .receiver import Receiver
 from .stream import Connection
+from .tls_door import TlsDoor
 
 #: Connections accepted before the others get their turn.
 ACCEPTS_A_TURN = 64
@@ -74,8 +75,11 @@ def _listen(host: str, port: int) -> socket.socket:
 class Listener:
     """Own the listening socket and count its connections."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, door: Optional[TlsDoor] = None
+    ) -> None:
         self._loop = loop
+        self._door = door
         self._sock = sock
         self._receiver = receiver
         self._limits = limits
@@ -134,7 +138,8 @@ class Listener:
             sock.close()
             return
         try:
-            connection = Connection(self._loop, sock, self._receiver, self._limits, is_dialled=False)
+            connection = Connection(
+                self._loop, sock, self._receiver, self._limits, is_dialled=False, door=self._door)
         except (OSError, DiscomputeError):
             sock.close()  # It was gone before we looked.
             return

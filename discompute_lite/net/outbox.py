@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from typing import Deque, List, Sequence, Tuple
+from typing import Any, Deque, List, Sequence, Tuple
 
 from ..model.limits import KIB, MIB
 from ..wire.framing import Buffer
@@ -24,7 +24,7 @@ class Outbox:
     """Send pieces in order; those that wait are kept as views, and large ones are never copied."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self._sock: Any = sock
         self._pieces: Deque[memoryview] = deque()
         #: Bytes that wait; zero exactly when `_pieces` is empty.
         self.waiting_bytes = 0
@@ -75,6 +75,10 @@ class Outbox:
         while self._marks and self._marks[0][0] <= gone:
             self._answers_sent = self._marks.popleft()[1]
         return self.waiting_bytes < before
+
+    def use(self, sock: Any) -> None:
+        """Send what is given from now on through something else that sends; nothing waits."""
+        self._sock = sock
 
     def clear(self) -> None:
         """Forget what waits."""

@@ -4,28 +4,28 @@ Knows:   how to read and write without blocking, when to stop reading, when to g
 Refuses: what the messages mean; calls, answers and HTTP requests go to the `Receiver`.
 Read next: wire/rpc.py and wire/http.py (the sessions), net/listener.py (where connections come from).
 
-The first bytes choose the session: `{` or `[` RPC, an ASCII letter HTTP, 0x16 TLS. Nobody peeks: the
-bytes that were looked at are given to the session that was chosen.
+A connection is a stack: the socket, TLS where both ends are members of a cluster, and the session. Which of them
+there are is found out by its opening (net/opening.py); the session is the same with TLS and without.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional, Sequence
 
-from ..model.errors import DiscomputeError, InvalidRequest, LinkClosed, LocalProtocolError
+from ..model.errors import DiscomputeError, LinkClosed, LocalProtocolError
 from ..model.limits import KIB, MIB, Limits
 from ..wire.framing import Buffer
 from ..wire.http import HttpSession
 from ..wire.rpc import CallReceived, ProtocolBroken, RpcSession
-from ..wire.sniff import sniff
 from .addresses import address_text, error_name, is_loopback_host, split_address
 from .farewell import Farewell
 from .loop import Loop, Timer
-from .memory import allocate_attachment
+from .opening import Opening
 from .outbox import Outbox
 from .receiver import Receiver, ReplyCallback
+from .tls_door import TlsDoor
 
 #: One read of a connection: large enough for many small messages.
 READ_BYTES = 64 * KIB
@@ -38,18 +38,21 @@ ANSWER_BYTES = 256 * KIB
 #: Answers beyond `send_buffer_bytes` that a peer may leave unread while it owes us answers itself. Two nodes that each
 #: send large results must both go on reading, or both wait for ever; nobody who owes us nothing gets this.
 UNREAD_ANSWERS = 64
-#: A TLS alert "handshake_failure", for a TLS client of a node that has no TLS: better than silence.
-TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
 
 
 class Connection:
     """Own one connected socket until it is closed; all methods belong to the loop's thread."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool
-                 ) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool,
+                 door: Optional[TlsDoor] = None) -> None:
         self._loop = loop
         self._sock = sock
-        self._receiver = receiver
+        #: What is read from and written to: the socket, or TLS around it (net/opening.py).
+        self._channel: Any = sock
+        #: The id that the other side's certificate proved, "" over plain TCP.
+        self.verified_id = ""
+        self._opening = Opening(self, loop, sock, limits, door)
+        self.receiver = receiver
         self._limits = limits
         self.is_dialled = is_dialled
         self.remote_address = address_text(sock.getpeername())
@@ -63,6 +66,8 @@ class Connection:
         self.rpc: Optional[RpcSession] = None
         self.http: Optional[HttpSession] = None
         self.is_closed = False
+        #: What ended the conversation, where the other side or TLS said so.
+        self.broken_by: Optional[DiscomputeError] = None
         self._is_reading = True
         #: The other side has sent its last byte but may still read (`nc` does this).
         self._is_half_closed = False
@@ -70,8 +75,6 @@ class Connection:
         self._is_processing = False
         #: We have said all we want to; what still comes is thrown away, so that our last words arrive.
         self._is_lingering = False
-        #: Bytes that came before they told which session they are for.
-        self._start = b""
         #: Too many calls are unanswered, or too many answers unread: nothing more is taken until that is better.
         self._is_held = False
         self._outbox = Outbox(sock)
@@ -87,7 +90,7 @@ class Connection:
         except OSError:
             pass
         if is_dialled:
-            self._choose("rpc")
+            self._opening.call()
         loop.watch(sock, self._readable, None)
         self._set_wake()
 
@@ -124,7 +127,7 @@ class Connection:
             return
         pieces = session.data_to_send()
         if pieces:
-            self._send(pieces)
+            self.send(pieces)
         if not self._is_held and self._must_hold():
             self._hold()
         # A message that has begun must be complete in time, unless it is us who do not read it.
@@ -152,13 +155,13 @@ class Connection:
         self._loop.unwatch(self._sock)
         if self._wake_timer is not None:
             self._wake_timer.cancel()
-        self._sock.close()
+        self._channel.close()
         self._outbox.clear()
         if self.rpc is not None:
             error = LinkClosed(f"the connection to {self.remote_address} ended ({reason}); try again")
             for answer in self.rpc.abandon(error):
                 self._loop.call_now(answer.context, answer.result, answer.error)
-        self._receiver.connection_closed(self, reason)
+        self.receiver.connection_closed(self, reason)
 
     # ---- reading ----------------------------------------------------------------------------------
 
@@ -168,15 +171,15 @@ class Connection:
             direct = self.rpc.direct_buffer() if self.rpc is not None else None
             try:
                 if direct is not None:
-                    count = self._sock.recv_into(direct)
+                    count = self._channel.recv_into(direct)
                     data: Buffer = b""
                 else:
-                    data = self._sock.recv(READ_BYTES)
+                    data = self._channel.recv(READ_BYTES)
                     count = len(data)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.close(error_name(error))
+                self.failed(error)
                 return
             if not count:
                 self._end_of_stream()
@@ -189,12 +192,13 @@ class Connection:
             # A short read has emptied the socket: asking again would only cost a system call.
             if (direct is None and count < READ_BYTES) or not self._wants_data():
                 return
+        self._read_on()
 
     def _received(self, data: Buffer) -> None:
         session = self.rpc or self.http
         if session is None:
             self._last_active = self._loop.now()
-            self._choose_by(bytes(data))
+            self._opening.take(bytes(data))
             if self.rpc is None and self.http is None:
                 return
         else:
@@ -203,36 +207,15 @@ class Connection:
             session.receive_data(data)
         self._process()
 
-    def _choose_by(self, data: bytes) -> None:
-        start, self._start = self._start + data, b""
-        kind = sniff(start)
-        if kind is None:
-            self._start = start
-        elif kind in ("rpc", "http"):
-            self._choose(kind).receive_data(start)
-        elif kind == "tls":
-            self._send([TLS_REFUSAL])
-            self._linger("it speaks TLS, and this node has none")
-        elif kind == "http2":
-            self._linger("it speaks HTTP/2, as EXO does")
-        else:
-            self.rpc = RpcSession(self._limits)
-            self.rpc.close_with(InvalidRequest("send JSON-RPC 2.0, one message a line, or HTTP"))
+    def use_channel(self, channel: Any, due: float) -> None:
+        """Read and write through `channel` from now on; a message must be complete by `due`."""
+        self._channel = channel
+        self._outbox.use(channel)
+        self._message_due = due
+        self._set_wake()
 
-    def _choose(self, kind: str) -> Union[RpcSession, HttpSession]:
-        if kind == "rpc":
-            self.rpc = RpcSession(
-                self._limits,
-                on_answer=self._answered,
-                admit=lambda method: self._receiver.admit_call(self, method),
-                allocate=allocate_attachment,
-                repeated=self._receiver.repeated_methods,
-            )
-            return self.rpc
-        self.http = HttpSession(self._limits, admit=lambda head: self._receiver.admit_request(self, head))
-        return self.http
-
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """An answer is ready to be sent."""
         if not self._is_processing and not self.is_closed:
             self.flush()
             self._resume()
@@ -264,15 +247,15 @@ class Connection:
         elif self.http is not None:
             for request in self.http.events():
                 self._had_message, self._message_due = True, None
-                self._loop.call_now(self._receiver.request_received, self, request)
+                self._loop.call_now(self.receiver.request_received, self, request)
         self._is_processing = False
         self.flush()
 
     def _process_rpc(self, session: RpcSession) -> None:
-        now, call_now, receiver = self._loop.now(), self._loop.call_now, self._receiver
+        now, call_now, receiver = self._loop.now(), self._loop.call_now, self.receiver
         while not self.is_closed:
             if session.outgoing_bytes > ANSWER_BYTES:
-                self._send(session.data_to_send())
+                self.send(session.data_to_send())
                 if self._must_hold():
                     self._hold()
                     break
@@ -283,10 +266,24 @@ class Connection:
                 self._had_message, self._message_due = True, None
                 call_now(receiver.call_received, self, event)
             elif isinstance(event, ProtocolBroken):
+                self.broken_by = event.error
                 logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
             else:
                 self._had_message, self._message_due = True, None
                 call_now(event.context, event.result, event.error)
+
+    def _read_on(self) -> None:
+        """Come back for what TLS has decrypted or could: the socket does not tell of it again."""
+        if self._channel is not self._sock and self._channel.has_received and self._wants_data():
+            self._loop.post(self._readable)
+
+    def failed(self, error: OSError) -> None:
+        """The channel has failed."""
+        self.broken_by = getattr(error, "said", None)
+        if self.broken_by is None:
+            self.close(error_name(error))
+        else:
+            self.end_politely(self.broken_by.message)
 
     def _end_of_stream(self) -> None:
         session = self.rpc or self.http
@@ -310,24 +307,26 @@ class Connection:
         if session is None or self._outbox.waiting_bytes or not (session.is_closing or self._is_half_closed):
             return False
         if session.is_closing:
-            self._linger("the conversation is over")
+            self.end_politely("the conversation is over")
             return True
         if session.is_idle:
             self.close("the other side closed it")
         return self.is_closed
 
-    def _linger(self, reason: str) -> None:
+    def end_politely(self, reason: str) -> None:
+        """Send what the socket takes at once, say that no more comes, then close."""
         if not self.is_closed and not self._is_lingering:
             self._is_lingering = True
-            Farewell(self._loop, self._sock).begin(lambda: self.close(reason))
+            Farewell(self._loop, self._channel).begin(lambda: self.close(reason))
 
     # ---- writing ----------------------------------------------------------------------------------
 
-    def _send(self, pieces: Sequence[Buffer]) -> None:
+    def send(self, pieces: Sequence[Buffer]) -> None:
+        """Send bytes as they are, after those that wait."""
         try:
             self._outbox.send(pieces, self.rpc.answers_made if self.rpc is not None else 0)
         except OSError as error:
-            self.close(error_name(error))
+            self.failed(error)
             return
         self._last_active = self._loop.now()
         if self._outbox.waiting_bytes:
@@ -338,7 +337,7 @@ class Connection:
             if self._outbox.push():
                 self._last_active = self._loop.now()
         except OSError as error:
-            self.close(error_name(error))
+            self.failed(error)
             return
         if not self._close_if_over():
             self._resume()
@@ -355,6 +354,7 @@ class Connection:
                 self._readable if self._wants_data() else None,
                 self._writable if self._outbox.waiting_bytes else None,
             )
+            self._read_on()
 
     # ---- deadlines --------------------------------------------------------------------------------
 

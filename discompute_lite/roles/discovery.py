@@ -99,6 +99,9 @@ class Discovery:
     def greeted(self, link: LinkPort, greeting: Greeting) -> bool:
         """Take note of a node that said Hello to us, or answered ours; return whether the link is its from now on."""
         node_id, boot = greeting.node_id, greeting.boot[:NAME_CHARS]
+        if link.verified_id not in ("", node_id):
+            # Over TLS a device is whom its certificate proves, whatever it calls itself.
+            return False
         links, peer = self.links.get(node_id, []), self._node.peer_of(link)
         if not peer.is_owner and any(other.peer.is_owner for other in links):
             # Whoever only says that he is a device, while that device itself is here and showed the token, is not.
@@ -110,7 +113,7 @@ class Discovery:
         # The newest goes first: an older one may be half-open, with nobody left at its other end.
         self.links[node_id] = [link, *links]
         self.heartbeats.link_changed(node_id)
-        self.apply(LinkOpened(node_id, greeting.name[:NAME_CHARS], address, boot, verified=False))
+        self.apply(LinkOpened(node_id, greeting.name[:NAME_CHARS], address, boot, bool(link.verified_id)))
         for other in links:
             if other.peer.boot != boot:
                 other.close("its node was restarted")

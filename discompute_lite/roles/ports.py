@@ -46,6 +46,8 @@ class LinkPort(Protocol):
     is_dialled: bool
     is_closed: bool
     is_link: bool
+    #: The id that the other end's certificate proved, "" where the connection is not encrypted.
+    verified_id: str
     #: A `Peer`, set by roles/node.py.
     peer: Any
 

@@ -100,6 +100,7 @@ class _WebExchange:
         self._request = request
         self.remote_address = connection.remote_address
         self.is_loopback = connection.is_loopback
+        self.verified_id = connection.verified_id
         self.peer = Peer()
         self.peer.is_owner = True  # admit_web_request has seen the token.
         self.peer.can_be_called = False

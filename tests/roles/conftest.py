@@ -112,6 +112,7 @@ class FakeLink:
         self._clock, self._receiver = clock, receiver
         self.remote_address = remote_address
         self.is_loopback = remote_address.startswith("127.")
+        self.verified_id = ""
         self.local_port = 8080
         self.is_dialled = is_dialled
         self.is_closed = self.is_link = False
@@ -515,6 +516,7 @@ class FakeBrowser:
         self.peer, self.remote_address, self.is_loopback = None, f"{ip}:50000", ip.startswith("127.")
         node = host.node
         self.local_port = node.port
+        self.verified_id = ""
         self.http = HttpSession(host.limits, admit=lambda head: node.admit_request(self, head))
         self.sent = b""
 

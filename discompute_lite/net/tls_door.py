@@ -1,0 +1,85 @@
+"""Hold what one node needs to speak TLS: its membership's contexts, and how many may knock at once.
+
+Knows:   the membership of now, handshakes under way and from where.
+Refuses: to judge who may stay: `admit` of the membership does, by the id that a certificate proved.
+Read next: net/tls.py, net/stream.py (who asks).
+
+A node has one door for as long as it lives. While it is alone the door has no membership, and TLS is refused as it
+always was; `enter` and `leave` change that for connections made from then on. Contexts are never changed: another
+membership brings others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Optional
+
+from ..model.errors import DiscomputeError
+from ..model.limits import Limits
+from .loop import Loop
+from .tls import TlsIdentity, TlsPipe, make_tls_context
+
+#: admit(device id) -> why this member may not stay, None where it may. It is asked before anything of it is read.
+Admit = Callable[[str], Optional[DiscomputeError]]
+
+
+class TlsDoor:
+    """Make pipes for one node; all methods belong to the loop's thread."""
+
+    def __init__(self, loop: Loop, limits: Limits, greeting: Callable[[Any], Any]) -> None:
+        """`greeting(connection)` returns our `Hello`, the first word to every member that calls."""
+        self._loop = loop
+        self._limits = limits
+        self.greeting = greeting
+        self._server_context: Any = None
+        self._client_context: Any = None
+        self._admit: Optional[Admit] = None
+        #: Handshakes under way by the remote host; without zeros.
+        self._knocking: Dict[str, int] = {}
+        #: Handshakes that were refused because there were too many, since the start.
+        self.refused = 0
+
+    @property
+    def is_member(self) -> bool:
+        """Whether there is a membership: then everything between machines travels over TLS."""
+        return self._server_context is not None
+
+    def enter(self, identity: TlsIdentity, admit: Admit) -> None:
+        """Belong to a cluster from now on, or to what it has become; raise StateError and leave all as it was."""
+        server_context = make_tls_context(identity, is_server=True)
+        client_context = make_tls_context(identity, is_server=False)
+        self._server_context, self._client_context, self._admit = server_context, client_context, admit
+
+    def leave(self) -> None:
+        """Belong to no cluster: TLS is refused, and links are plain, from now on."""
+        self._server_context = self._client_context = self._admit = None
+
+    def answering_pipe(self, host: str) -> Optional[TlsPipe]:
+        """Return a pipe for who has called from `host`; None where there is no membership or no place.
+
+        `knock_over(host)` gives its place back.
+        """
+        limits, knocking = self._limits, self._knocking
+        if self._server_context is None:
+            return None
+        if sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address:
+            self.refused += 1
+            return None
+        knocking[host] = knocking.get(host, 0) + 1
+        return TlsPipe(self._server_context, limits, is_server=True, deadline=self._deadline())
+
+    def knock_over(self, host: str) -> None:
+        """Take a handshake out of the count."""
+        self._knocking[host] -= 1
+        if not self._knocking[host]:
+            del self._knocking[host]
+
+    def calling_pipe(self) -> TlsPipe:
+        """Return a pipe for a call to another member; only where `is_member`."""
+        return TlsPipe(self._client_context, self._limits, is_server=False, deadline=self._deadline())
+
+    def refusal(self, device_id: str) -> Optional[DiscomputeError]:
+        """Return why a device that has proved its id may not stay, None where it may."""
+        return self._admit(device_id) if self._admit is not None else None
+
+    def _deadline(self) -> float:
+        return self._loop.now() + self._limits.handshake_s
