@@ -117,6 +117,17 @@ class Limits:
     statements: int = 4096
     #: One such statement as a line: names are cut to fit. Beyond: ParseError. (wire/statements)
     statement_bytes: int = 1 * KIB
+    #: A message of the pairing exchange, which strangers may send. Beyond: TooLarge, close. (wire/pairing)
+    pairing_line_bytes: int = 4 * KIB
+    #: The message that brings a joiner its certificate and all statements. Beyond: TooLarge, close. (wire/pairing)
+    pairing_body_bytes: int = 8 * MIB
+    #: Wrong codes until an invitation ends: eight digits are guessed three times in a hundred million.
+    #: (wire/invitation)
+    pairing_tries: int = 3
+    #: Seconds that an invitation is open, unless its maker said otherwise. (wire/invitation)
+    pairing_open_s: float = 300.0
+    #: Seconds within which each message of the pairing exchange must be there, people not counted. (wire/pairing)
+    pairing_message_s: float = 10.0
     #: A configuration file. Beyond: SettingsError. (model/yaml_subset)
     config_bytes: int = 1 * MIB
 

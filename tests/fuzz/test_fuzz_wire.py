@@ -13,8 +13,11 @@ import pytest
 
 from discompute_lite.model.errors import ProtocolError
 from discompute_lite.model.limits import Limits
+from discompute_lite.crypto.p256 import private_key
 from discompute_lite.wire.beacon import decode_beacon
 from discompute_lite.wire.http import HttpSession
+from discompute_lite.wire.invitation import Invitation
+from discompute_lite.wire.pairing import PairingBroken, PairingHost, PairingJoiner
 from discompute_lite.wire.rpc import AnswerReceived, CallReceived, ProtocolBroken, RpcSession
 
 if os.environ.get("DISCOMPUTE_TEST_LONG"):
@@ -100,6 +103,16 @@ BEACON_FRAMES = [
     b' "flops": {"fp32": 82.58, "fp16": 165.16, "int8": 330.32}},'
     b' "priority": 4}',
     b"DCB1" + bytes(range(44)),
+]
+PAIRING_FRAMES = [
+    b'{"v":1,"sid":"AAECAwQFBgcICQoLDA0ODw=="}\n',
+    b'{"point":"BGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU=",'
+    b'"name":"Ann","kind":"iphone","pA":'
+    b'"BHzyexiNA09+ilI4AwS1GsPAiWnid/IbNaYLSPxHZpl4B3dVENuO0EApPZrGn3Qw27p9reY86YIpngS3nSJ4c9E="}\n',
+    b'{"cA":"NWZ3W3l1hJ6h0bP5s1+7bq1xwW0d3m1ZVJj0Q8m5u1U="}\n',
+    b'{"cB":"NWZ3W3l1hJ6h0bP5s1+7bq1xwW0d3m1ZVJj0Q8m5u1U=","body":{"ca":"MIIB","statements":[{"s":{"v":1},"sig":""}]},'
+    b'"mac":"NWZ3W3l1hJ6h0bP5s1+7bq1xwW0d3m1ZVJj0Q8m5u1U="}\n',
+    b'{"stored":true}\n', b'{"error":{"code":-32002,"message":"That code did not match. 2 tries left."}}\n',
 ]
 #: What upsets parsers, to be put in anywhere.
 MORSELS = [
@@ -231,6 +244,24 @@ def http_outcome(pieces: List[bytes]) -> Tuple[Any, ...]:
     return story, sent, session.is_closing, session.is_between_messages
 
 
+def pairing_outcome(pieces: List[bytes]) -> Tuple[Any, ...]:
+    """Let a host and a joiner that have just met read the same bytes; nobody is let in without a proof."""
+    seen: List[Any] = []
+    invitation = Invitation("48219903", LIMITS, expires_at=300.0)
+    joiner = PairingJoiner(
+        "48219903", private_key(7), {"name": "a", "kind": "b"}, b"certificate", LIMITS, random.Random(1).randbytes, 0.0,
+    )
+    for machine in (PairingHost(invitation, b"certificate", LIMITS, random.Random(2).randbytes, 0.0), joiner):
+        for piece in pieces:
+            machine.receive_data(piece)
+            for event in iter(lambda machine=machine: machine.next_event(0.0), None):
+                assert isinstance(event, PairingBroken) or machine is joiner, event
+                seen.append((type(event), getattr(getattr(event, "error", None), "message", "")))
+        seen += [machine.data_to_send(), machine.is_closing]
+        assert machine.is_closing or len(machine._data) <= LIMITS.pairing_line_bytes
+    return (*seen, invitation.tries_left)
+
+
 def beacon_outcome(pieces: List[bytes]) -> Tuple[Any, ...]:
     try:
         return (repr(decode_beacon(b"".join(pieces), LIMITS, BEACON_KEY)),)
@@ -242,6 +273,8 @@ KINDS = {
     "rpc": (RPC_FRAMES, rpc_outcome, FRAMES // 2),
     "http": (HTTP_FRAMES, http_outcome, FRAMES // 4),
     "beacon": (BEACON_FRAMES, beacon_outcome, FRAMES // 4),
+    # An exchange costs some twenty milliseconds of arithmetic, so these are fewer.
+    "pairing": (PAIRING_FRAMES, pairing_outcome, FRAMES // 20),
 }
 
 
