@@ -29,7 +29,7 @@ from ..run import LocalNode, read_settings
 from ..tasks.calls import call_unit
 from .dispatch import CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
-from .mapping import MapPorts, MapRun, MapWishes, as_results, write_out
+from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
 from .packing import FunctionPacker
 
@@ -194,7 +194,7 @@ class Cluster(Executor):
         )
         run = MapRun(rows, is_single, ports, ordered=wishes.ordered, chunksize=chunksize, deadline=deadline)
         run.begin()
-        return as_results(run) if bar is None else metered(as_results(run), bar.meter)
+        return run.results() if bar is None else metered(run.results(), bar.meter)
 
     # ---- beginning and end ----------------------------------------------------------------------------
 

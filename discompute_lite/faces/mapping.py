@@ -11,9 +11,8 @@ import concurrent.futures
 import sys
 import threading
 import time
-from collections import deque
 from itertools import islice
-from typing import Any, Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..model.errors import TaskRejected
 from ..tasks.calls import CallOutcome, items_unit, rows_unit
@@ -80,9 +79,6 @@ class MapRun:
         self._sizes: Dict[int, int] = {}
         self._items_out = self._drawn = 0
         self._is_drained = False
-        #: Results ready to be returned, and what is raised after them.
-        self._ready: Deque[Any] = deque()
-        self._failure: Optional[BaseException] = None
         #: Why nothing more could be drawn or sent: raised when all that was sent has been returned.
         self._last: Optional[BaseException] = None
 
@@ -113,19 +109,20 @@ class MapRun:
                 if number not in self._arrived:
                     self._under_way[number] = carried
 
-    def __iter__(self) -> MapRun:
-        return self
-
-    def __next__(self) -> Any:
-        """Return the next result; raise what its call raised."""
-        while not self._ready:
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                self.close()
-                raise failure
-            if not self._take_unit():
-                raise StopIteration
-        return self._ready.popleft()
+    def results(self) -> Iterator[Any]:
+        """Yield the results, raise what a call raised when its turn comes; what is not taken is cancelled."""
+        try:
+            while True:
+                outcome = self._next_outcome()
+                if outcome is None:
+                    return
+                if outcome.printed:
+                    self._ports.show(outcome.printed)
+                yield from outcome.values
+                if outcome.raised is not None:
+                    raise outcome.raised
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Do without what has not been returned."""
@@ -144,8 +141,7 @@ class MapRun:
         """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
         rows: List[Any] = []
         try:
-            for row in islice(self._rows, most):
-                rows.append(row)
+            rows.extend(islice(self._rows, most))
         except Exception as problem:
             # The iterator's own. What came before it is worth having.
             self._end_with(problem)
@@ -198,26 +194,16 @@ class MapRun:
 
     # ---- taking ---------------------------------------------------------------------------------------
 
-    def _take_unit(self) -> bool:
-        """Wait for the next unit and make its results ready; False when there are no more."""
+    def _next_outcome(self) -> Optional[CallOutcome]:
+        """Wait for the next unit and return what came of it, or what kept more from being sent; None at the end."""
         self.feed()
         if not self._sizes:
-            self._failure, self._last = self._last, None
-            return self._failure is not None
-        number, arrived = self._next_arrived()
+            return None if self._last is None else CallOutcome([], self._last, "")
+        number, (line, error) = self._next_arrived()
         self._returned = number + 1
         size = self._sizes.pop(number)
         self._items_out -= size
-        line, error = arrived
-        if error is not None:
-            self._failure = error
-            return True
-        outcome = self._ports.read(line, size)
-        if outcome.printed:
-            self._ports.show(outcome.printed)
-        self._ready.extend(outcome.values)
-        self._failure = outcome.raised
-        return True
+        return self._ports.read(line, size) if error is None else CallOutcome([], error, "")
 
     def _next_arrived(self) -> Tuple[int, Any]:
         """Return the number and (line, error) of the next unit; raise TimeoutError when it is not there in time."""
@@ -247,11 +233,3 @@ class MapRun:
 def write_out(text: str) -> None:
     """Write to standard output as it is now."""
     sys.stdout.write(text)
-
-
-def as_results(run: MapRun) -> Iterator[Any]:
-    """Yield the results of a map that has begun; what is not taken is cancelled."""
-    try:
-        yield from run
-    finally:
-        run.close()

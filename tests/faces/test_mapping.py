@@ -7,8 +7,7 @@ import pytest
 
 from discompute_lite.faces.futures import one_outcome
 from discompute_lite.faces.mapping import (
-    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, as_results,
-    write_out,
+    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, write_out,
 )
 from discompute_lite.model.errors import TaskFailed, TaskRejected
 from discompute_lite.tasks.raised import describe_exception
@@ -53,7 +52,10 @@ class Sender:
     def fail(self, number, error):
         self.open.pop(number)(b"", error)
 
-    def run(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None):
+    def run(self, rows, **named):
+        return self.begin(rows, **named).results()
+
+    def begin(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None):
         ports = MapPorts(self.send, self.cancelled.append, lambda line, calls: one_outcome(line, (), calls),
                          lambda: self.slots, lambda: self.work_s, write_out)
         run = MapRun(iter(rows), is_single, ports, ordered=ordered, chunksize=chunksize, deadline=deadline)
@@ -110,7 +112,7 @@ def test_a_chunksize_of_ones_own_is_kept():
 def test_while_one_item_takes_long_the_others_do_not_wait_for_it():
     """It is the last to know that calls are short: the first result is not there, others are."""
     sender = Sender()
-    run = sender.run(itertools.count())
+    run = sender.begin(itertools.count())
     ahead = sender.drawn
     answers = iter(range(1, ahead))
 
@@ -123,7 +125,7 @@ def test_while_one_item_takes_long_the_others_do_not_wait_for_it():
             sender.answer(number)
 
     run._changed.wait = wait
-    assert next(run) == 0 and sender.drawn >= 2 * AHEAD_S / 0.01
+    assert next(run.results()) == 0 and sender.drawn >= 2 * AHEAD_S / 0.01
 
 
 def test_an_empty_map_is_over_at_once():
@@ -205,7 +207,7 @@ def test_what_was_printed_is_printed_here(capsys):
 
 def test_whoever_takes_no_more_has_the_rest_cancelled():
     sender = Sender()
-    results = as_results(sender.run(range(6)))
+    results = sender.run(range(6))
     sender.answer(0)
     assert next(results) == 0
     results.close()

@@ -1,0 +1,60 @@
+"""Lists of numbers in one go: the same text, and the same list back, as values have everywhere."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.tasks.number_lists import dump_number_list, load_number_list
+from discompute_lite.tasks.values import NUMBERS_LEAST, dump_value, load_value
+
+MANY = NUMBERS_LEAST
+LISTS = st.one_of(
+    st.lists(st.integers(-2 ** 31, 2 ** 31 - 1), min_size=MANY, max_size=2 * MANY),
+    st.lists(st.integers(-2 ** 63, 2 ** 63 - 1), min_size=MANY, max_size=2 * MANY),
+    st.lists(st.floats(), min_size=MANY, max_size=2 * MANY),
+)
+
+
+def exact(items):
+    """Return what tells -0.0 from 0.0, nan from nothing, and 1 from True."""
+    return [(type(item), struct.pack("<d", item) if type(item) is float else item) for item in items]
+
+
+@given(LISTS)
+def test_the_text_is_that_of_any_value_and_is_read_as_one(items):
+    text = dump_number_list("values", items)
+    assert text == dump_value({"values": items})
+    assert exact(load_number_list("values", text)) == exact(load_value(text)["values"]) == exact(items)
+
+
+@pytest.mark.parametrize("items", [
+    [], [1] * (MANY - 1), [True] * MANY, [1] * MANY + [True], [1] * MANY + [1.0], ["1"] * MANY, [None] * MANY,
+    [2 ** 63] * MANY, [-(2 ** 63) - 1] + [0] * MANY, [[1]] * MANY,
+], ids=repr)
+def test_what_is_not_many_numbers_of_one_kind_is_left_to_others(items):
+    assert dump_number_list("items", items) is None
+    assert load_number_list("items", dump_value({"items": items})) is None
+
+
+TEXT = dump_number_list("items", list(range(MANY)))
+
+
+@pytest.mark.parametrize("text", [
+    b"", b"{}", TEXT[:-1], TEXT + b" ", b" " + TEXT, TEXT.replace(b"items", b"rows"), TEXT.replace(b'"i"', b'"u"'),
+    TEXT.replace(b'"i"', b'"d"'), TEXT.replace(b",4,", b",3,"), TEXT.replace(b",4,", b",8,").replace(b"AAAA", b"", 1),
+    TEXT.replace(b"AAAA", b"AAA ", 1), TEXT.replace(b"AAAA", b"AAA\xff", 1), TEXT.replace(b"AAAA", b'AAAA"', 1),
+    TEXT.replace(b'"}]}}', b'","x":1}]}}'), TEXT[:-5] + b"=" + TEXT[-5:],
+])
+def test_any_other_text_is_left_to_others(text):
+    assert load_number_list("items", text) is None
+
+
+@given(st.integers(0, len(TEXT) - 1), st.integers(0, 255))
+def test_a_text_that_is_not_as_it_was_is_read_as_others_read_it_or_left_to_them(place, byte):
+    text = TEXT[:place] + bytes([byte]) + TEXT[place + 1:]
+    items = load_number_list("items", text)
+    assert items is None or exact(items) == exact(load_value(text)["items"])
