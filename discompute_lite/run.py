@@ -25,9 +25,10 @@ from .host.active_limits import NETWORK_CHECK, runs_in_processes
 from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
-from .host.executors import ExternalExecutor, ProcessExecutor, ThreadExecutor, load_executor
+from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
 from .host.metrics import MetricsReader
 from .host.probe import Probe
+from .host.process_executor import ProcessExecutor
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
@@ -282,7 +283,7 @@ class LocalNode:
         os.makedirs(self._scratch, mode=0o700, exist_ok=True)
         limits = ChildLimits.of_device(self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
-        return ProcessExecutor(slots, command, os.environ, self._scratch)
+        return ProcessExecutor(slots, command, os.environ, self._scratch, loop=self.loop, limits=self.limits)
 
     def _forget_connection(self, connection: Any) -> None:
         for listener in self._listeners:

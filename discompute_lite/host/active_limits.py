@@ -18,8 +18,8 @@ from ..model.settings import Settings
 from .child_guard import size_text
 from .child_limits import ChildLimits
 from .detect import has_processes
-from .executors import WALL_S
 from .probe import Probe
+from .process_executor import WALL_S
 from .process_tree import resident_bytes, tree_processes
 
 NOT_LIMITED = "not limited"

@@ -2,7 +2,7 @@
 
 Knows:   processes, groups and pipes of POSIX and of Windows; how a process's end is put into words.
 Refuses: to decide when a child is started, reused or killed; host/executors.py does.
-Read next: host/child.py (the other end of the pipes).
+Read next: host/exchange.py (what passes the pipes), host/child.py (their other end).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import time
 from typing import Dict, List, Mapping
 
 from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
-from .child import FRAME_PREFIX, pack_request, unpack_outcome, write_all
 from .child_guard import read_end
+from .exchange import Exchange
 from .process_tree import tree_processes
 
 #: What a child keeps of the node's environment: the rest may hold secrets.
@@ -66,7 +66,8 @@ class ChildProcess:
         self.owner = ""
         self._lock = threading.Lock()
         self._is_killed = False
-        self._has_answered = False
+        #: It has started well: what it said before that is no reason for its end.
+        self.has_answered = False
         os.makedirs(folder, mode=0o700)
         try:
             with open(os.path.join(folder, ".start"), "wb") as complaints:
@@ -80,8 +81,10 @@ class ChildProcess:
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        #: Where requests are written, without blocking where that can be had, and where outcomes are read.
+        self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
         if sys.platform != "win32":
-            os.set_blocking(self._stdin.fileno(), False)
+            os.set_blocking(self.request_fd, False)
 
     @property
     def pid(self) -> int:
@@ -94,25 +97,26 @@ class ChildProcess:
 
     def exchange(self, request: WorkRequest, wall_s: float) -> WorkOutcome:
         """Send a request and wait for its outcome; raise `ChildDied`, `ChildOverdue`, ValueError if too long."""
-        head, data = pack_request(request)
-        deadline = time.monotonic() + wall_s
+        return self.finish(Exchange(request, wall_s))
+
+    def finish(self, exchange: Exchange) -> WorkOutcome:
+        """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`."""
         clock = None
         if sys.platform == "win32":
             # Pipes cannot be waited for with a time limit there.
-            clock = threading.Timer(wall_s, self.kill)
+            clock = threading.Timer(exchange.deadline - time.monotonic(), self.kill)
             clock.daemon = True
             clock.start()
         try:
-            self._send(head, data, deadline)
-            outcome = unpack_outcome(self._receive(deadline))
-        except OSError:
+            outcome = self._drive(exchange)
+        except (OSError, EOFError):
             raise self._death() from None
-        except (ValueError, TypeError):
+        except ValueError:
             raise ChildDied("the process sent what is no outcome; does the task's code write to pipes?") from None
         finally:
             if clock is not None:
                 clock.cancel()
-        self._has_answered = True
+        self.has_answered = True
         return outcome
 
     def kill(self) -> None:
@@ -145,34 +149,21 @@ class ChildProcess:
         self._stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _send(self, head: bytes, data: bytes, deadline: float) -> None:
-        fd = self._stdin.fileno()
-        if sys.platform == "win32":
-            write_all(fd, head, data)
-            return
-        for piece in [head + data] if len(data) <= 65536 else [head, data]:
-            view = memoryview(piece)
-            while view:
-                try:
-                    view = view[os.write(fd, view):]
-                except BlockingIOError:
-                    self._wait(fd, False, deadline)
-
-    def _receive(self, deadline: float) -> bytes:
-        """Return the body of the one frame that is due."""
-        fd, received, wanted = self._stdout.fileno(), bytearray(), FRAME_PREFIX
-        while len(received) < wanted:
+    def _drive(self, exchange: Exchange) -> WorkOutcome:
+        if exchange.problem is not None:
+            raise exchange.problem
+        is_sent, outcome = False, None
+        while not is_sent:
+            try:
+                exchange.write(self.request_fd)
+                is_sent = True
+            except BlockingIOError:
+                self._wait(self.request_fd, False, exchange.deadline)
+        while outcome is None:
             if sys.platform != "win32":
-                self._wait(fd, True, deadline)
-            chunk = os.read(fd, 1 << 20)
-            if not chunk:
-                raise self._death()
-            received += chunk
-            if wanted == FRAME_PREFIX and len(received) >= FRAME_PREFIX:
-                wanted += int.from_bytes(received[:FRAME_PREFIX], "big")
-        if len(received) > wanted:
-            raise ValueError("more than one frame")
-        return bytes(memoryview(received)[FRAME_PREFIX:])
+                self._wait(self.outcome_fd, True, exchange.deadline)
+            outcome = exchange.read(self.outcome_fd)
+        return outcome
 
     def _wait(self, fd: int, for_reading: bool, deadline: float) -> None:
         """Wait until a pipe is ready; raise `ChildOverdue` at the deadline and `ChildDied` when nobody is there."""
@@ -212,7 +203,7 @@ class ChildProcess:
         self.kill()
         with self._lock:
             status = self._process.wait(REAP_S)
-        return describe_exit(status, "" if self._has_answered else self._complaint())
+        return describe_exit(status, "" if self.has_answered else self._complaint())
 
     def _complaint(self) -> str:
         try:

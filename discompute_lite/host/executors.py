@@ -1,9 +1,9 @@
-"""Run work beside the loop: in killable processes, in threads where processes cannot be had, or elsewhere.
+"""Run work beside the loop: in slots with a thread each, or elsewhere; in killable processes by process_executor.py.
 
-Knows:   slots, who waits for one, which child serves which task, and how each kind of work is stopped.
+Knows:   slots, who waits for one, and how each kind of work is stopped.
 Refuses: to know what the work is (tasks/work.py does), and to tell the loop: callbacks of a future come from
          other threads and only post.
-Read next: host/child_process.py, tasks/work.py; roles/ports.py has what roles see of this.
+Read next: host/process_executor.py, tasks/work.py; roles/ports.py has what roles see of this.
 
 Every executor has `submit(request) -> WorkFuture` and `shutdown(now)`. A future's result is always a `WorkOutcome`:
 what was stopped, killed or never begun has one too.
@@ -12,26 +12,17 @@ what was stopped, killed or never begun has one too.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import sys
 import threading
 from collections import deque
 from concurrent.futures import Executor, Future, InvalidStateError
-from queue import Empty, SimpleQueue
-from typing import Any, Deque, List, Mapping, Optional
+from queue import SimpleQueue
+from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
 
 from ..model.errors import SettingsError
 from ..tasks.work import (
-    BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
+    BLAME_DEVICE, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
 )
-from .child_process import ChildDied, ChildOverdue, ChildProcess
-
-#: Seconds that a request may take where it names no limit itself.
-WALL_S = 3600.0
-#: Seconds after which a child without work is ended: it holds memory, and data of its task.
-CHILD_IDLE_S = 30.0
-_FOLDER_PREFIX = "child-"
 
 
 def stopped_outcome(reason: str) -> WorkOutcome:
@@ -65,7 +56,7 @@ class WorkFuture(Future):
 
 
 class WorkSlot:
-    """Hold one slot: its thread, what it does just now, and for processes its child."""
+    """Hold one slot: its thread, and what it does just now."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -73,17 +64,19 @@ class WorkSlot:
         self.thread: Optional[threading.Thread] = None
         #: Given, not yet done: at most one.
         self.current: Optional[WorkFuture] = None
-        self.child: Optional[ChildProcess] = None
 
 
-class SlotExecutor:
+SlotKind = TypeVar("SlotKind", bound=WorkSlot)
+
+
+class SlotExecutor(Generic[SlotKind]):
     """Give requests to slots, first come first served; subclasses say what a slot does with one."""
 
     #: Seconds that `shutdown` waits for each thread.
     join_s = 10.0
 
-    def __init__(self, slots: int) -> None:
-        self._slots = [WorkSlot(number) for number in range(max(1, slots))]
+    def __init__(self, slots: int, slot_kind: Callable[[int], SlotKind]) -> None:
+        self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots))]
         #: Guards everything below and `current` of the slots; never held while anything runs or is called back.
         self._lock = threading.Lock()
         self._waiting: Deque[WorkFuture] = deque()
@@ -98,7 +91,7 @@ class SlotExecutor:
                 if slot is None:
                     self._waiting.append(future)
                 else:
-                    self._give(slot, future)
+                    self._begin(slot, future)
                 return future
         future.settle(stopped_outcome("the executor is shut down"))
         return future
@@ -134,30 +127,35 @@ class SlotExecutor:
 
     # ---- what subclasses write ----------------------------------------------------------------------
 
-    def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+    def _perform(self, slot: SlotKind, future: WorkFuture) -> WorkOutcome:
         raise AssertionError("a subclass writes this")
 
-    def _stop_running(self, slot: WorkSlot) -> bool:
+    def _stop_running(self, slot: SlotKind) -> bool:
         """Stop what a slot runs, under the lock; return whether its future is to be settled at once."""
         raise AssertionError("a subclass writes this")
 
-    def _suits(self, slot: WorkSlot, owner: str) -> int:
+    def _suits(self, slot: SlotKind, owner: str) -> int:
         """Return how well an idle slot suits a task, higher is better."""
         return 0
 
-    def _next(self, slot: WorkSlot) -> Optional[WorkFuture]:
+    def _next(self, slot: SlotKind) -> Optional[WorkFuture]:
         return slot.inbox.get()
 
-    def _slot_ends(self, slot: WorkSlot) -> None:
+    def _slot_ends(self, slot: SlotKind) -> None:
         """Clean up after a slot's last request."""
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _free_slot(self, owner: str) -> Optional[WorkSlot]:
+    def _free_slot(self, owner: str) -> Optional[SlotKind]:
         free = [slot for slot in self._slots if slot.current is None]
         return max(free, key=lambda slot: self._suits(slot, owner)) if free else None
 
-    def _give(self, slot: WorkSlot, future: WorkFuture) -> None:
+    def _begin(self, slot: SlotKind, future: WorkFuture) -> None:
+        """Give a slot what it does next, under the lock, on the thread of whoever submits."""
+        self._give(slot, future)
+
+    def _give(self, slot: SlotKind, future: WorkFuture) -> None:
+        """Give a slot's thread what it does next, under the lock."""
         slot.current = future
         if slot.thread is None:
             name = f"discompute-slot-{slot.number}"
@@ -165,7 +163,7 @@ class SlotExecutor:
             slot.thread.start()
         slot.inbox.put(future)
 
-    def _perform_safely(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
+    def _perform_safely(self, slot: SlotKind, future: WorkFuture) -> WorkOutcome:
         """Perform, and give an outcome whatever happens: a slot's thread that ends would hold its subtask for ever."""
         try:
             return self._perform(slot, future)
@@ -174,7 +172,7 @@ class SlotExecutor:
             text = f"this device could not run it ({type(problem).__name__}); another may"
             return WorkOutcome(False, error=text, error_type="Died", blame=BLAME_DEVICE)
 
-    def _serve(self, slot: WorkSlot) -> None:
+    def _serve(self, slot: SlotKind) -> None:
         """Be a slot's thread."""
         while True:
             future = self._next(slot)
@@ -182,30 +180,35 @@ class SlotExecutor:
                 break
             outcome = None
             with self._lock:
-                future.has_begun = future.set_running_or_notify_cancel()
+                # Somebody else may have begun it, and left the rest to this thread.
+                is_new = not future.has_begun
+                future.has_begun = future.has_begun or future.set_running_or_notify_cancel()
             if future.has_begun:
-                is_stopped = bool(future.stop_reason)
+                is_stopped = is_new and bool(future.stop_reason)
                 outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:
-                # Free before the callbacks, so that what they submit comes to this warm slot.
-                slot.current = None
-                if self._waiting:
-                    self._give(slot, self._waiting.popleft())
-                elif self._is_closed:
-                    slot.inbox.put(None)
+                self._free(slot)
             if outcome is not None:
                 future.settle(outcome)
         self._slot_ends(slot)
 
+    def _free(self, slot: SlotKind) -> None:
+        """Let a slot go on, under the lock; before the callbacks, so that what they submit comes to this warm slot."""
+        slot.current = None
+        if self._waiting:
+            self._give(slot, self._waiting.popleft())
+        elif self._is_closed:
+            slot.inbox.put(None)
 
-class ThreadExecutor(SlotExecutor):
+
+class ThreadExecutor(SlotExecutor[WorkSlot]):
     """Run work in threads of this process: a phone's way. What runs cannot be stopped, only disowned."""
 
     #: A function that does not end would hold up the node's own end.
     join_s = 0.05
 
     def __init__(self, slots: int) -> None:
-        super().__init__(slots)
+        super().__init__(slots, WorkSlot)
         install_taps()
 
     def shutdown(self, now: bool = True) -> None:
@@ -221,101 +224,6 @@ class ThreadExecutor(SlotExecutor):
     def _stop_running(self, slot: WorkSlot) -> bool:
         # The slot stays taken until the function returns: it still uses the processor.
         return True
-
-
-class ProcessExecutor(SlotExecutor):
-    """Run work in child processes, one a slot, started when first needed and kept warm for the same task."""
-
-    def __init__(self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str) -> None:
-        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`."""
-        super().__init__(slots)
-        self._command = command
-        self._environ = dict(environ)
-        self._scratch = scratch_dir
-        self._started = 0
-        self._sweep_scratch()
-
-    def shutdown(self, now: bool = True) -> None:
-        """End all children and remove their folders."""
-        super().shutdown(now)
-        self._sweep_scratch()
-
-    def children(self) -> List[int]:
-        """Return the process ids of the children there are."""
-        return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
-
-    def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
-        request = future.request
-        try:
-            child = self._child_for(slot, request.owner)
-        except OSError as error:
-            reason = f"a process could not be started: {error.strerror or error}"
-            return WorkOutcome(False, error=reason, error_type="Died", blame=BLAME_DEVICE)
-        wall_s = request.wall_s if request.wall_s > 0 else WALL_S
-        try:
-            if future.stop_reason:
-                raise ChildDied(future.stop_reason)
-            return child.exchange(request, wall_s)
-        except ValueError as error:
-            return WorkOutcome(False, error=f"its data is too large: {error}", error_type="TooLarge", blame=BLAME_TASK)
-        except ChildOverdue:
-            reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
-        except ChildDied as died:
-            reason, kind, blame = str(died), died.kind, died.blame
-        self._end_child(slot)
-        if future.stop_reason:
-            return stopped_outcome(future.stop_reason)
-        return WorkOutcome(False, error=reason, error_type=kind, blame=blame)
-
-    def _child_for(self, slot: WorkSlot, owner: str) -> ChildProcess:
-        child = slot.child
-        if child is not None and (child.owner != owner or not child.is_alive()):
-            self._end_child(slot)
-            child = None
-        if child is None:
-            with self._lock:
-                self._started += 1
-                folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
-            child = ChildProcess(self._command, self._environ, folder)
-            child.owner = owner
-            slot.child = child
-        return child
-
-    def _stop_running(self, slot: WorkSlot) -> bool:
-        # `stop_reason` is set already: a child that is only being started will not be used.
-        if slot.child is not None:
-            slot.child.kill()
-        return False
-
-    def _suits(self, slot: WorkSlot, owner: str) -> int:
-        child = slot.child
-        return 2 if child is not None and child.owner == owner else 1 if child is None else 0
-
-    def _next(self, slot: WorkSlot) -> Optional[WorkFuture]:
-        if slot.child is not None:
-            try:
-                return slot.inbox.get(timeout=CHILD_IDLE_S)
-            except Empty:
-                self._end_child(slot)
-        return slot.inbox.get()
-
-    def _slot_ends(self, slot: WorkSlot) -> None:
-        self._end_child(slot)
-
-    def _end_child(self, slot: WorkSlot) -> None:
-        child, slot.child = slot.child, None
-        if child is not None:
-            child.end()
-
-    def _sweep_scratch(self) -> None:
-        """Remove the folders of children that are no more, those of a node that was killed included."""
-        try:
-            names = os.listdir(self._scratch)
-        except OSError:
-            return
-        for name in names:
-            if name.startswith(_FOLDER_PREFIX):
-                shutil.rmtree(os.path.join(self._scratch, name), ignore_errors=True)
 
 
 class ExternalExecutor:

@@ -108,6 +108,12 @@ class Limits:
     task_folder_bytes: int = 1 * GIB
     #: Files in a task's own folder: removing them takes time. Beyond: killed. (host/child_guard)
     task_folder_files: int = 10_000
+    #: Requests that a task's process serves before another takes its place: what piles up in it goes.
+    #: (host/process_executor)
+    child_requests: int = 10_000
+    #: Memory that a task's process may hold between two requests, or twice what it held after the first, whichever is
+    #: more. Beyond: another takes its place, since Python seldom gives memory back. (host/process_executor)
+    child_rest_bytes: int = 256 * MIB
     #: Text of an error that a user's function raised, traceback included. (tasks/work)
     error_text_bytes: int = 8 * KIB
     #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)

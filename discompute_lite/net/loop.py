@@ -16,11 +16,13 @@ import socket
 import threading
 import time
 from collections import deque
-from typing import Any, Callable, Deque, Optional, Tuple
+from typing import Any, Callable, Deque, Optional, Tuple, Union
 
 from ..model.deadlines import Deadlines
 
 Callback = Callable[..., None]
+#: A socket, or the number of a descriptor.
+Watched = Union[socket.socket, int]
 #: The longest sleep: a wake-up that was lost (a defunct socket pair after an app's suspension) costs no more.
 LONGEST_SLEEP_S = 30.0
 
@@ -53,6 +55,8 @@ class Loop:
         self._is_woken = False
         self._is_running = False
         self._is_closed = False
+        #: The thread inside `run`, 0 while there is none.
+        self._thread_id = 0
         self._wake_receiver: socket.socket
         self._wake_sender: socket.socket
         self._make_wakes()
@@ -73,6 +77,8 @@ class Loop:
     def post(self, callback: Callback, *arguments: Any) -> None:
         """Call back soon, on the loop's thread; the one method that any thread may call."""
         self._posted.append((callback, arguments))
+        if threading.get_ident() == self._thread_id:
+            return  # It looks at what was posted before it sleeps.
         with self._wake_lock:
             if self._is_woken or self._is_closed:
                 return
@@ -90,8 +96,8 @@ class Loop:
             # One of three places for a broad except: a bug in one callback must not end the node.
             logging.getLogger("discompute").exception("a callback of the loop failed: %r", callback)
 
-    def watch(self, sock: socket.socket, on_readable: Optional[Callback], on_writable: Optional[Callback]) -> None:
-        """Call back whenever `sock` is ready; None means not interested, twice None unwatches."""
+    def watch(self, sock: Watched, on_readable: Optional[Callback], on_writable: Optional[Callback]) -> None:
+        """Call back whenever a socket, or where pipes can be watched a pipe, is ready; twice None unwatches it."""
         events = (selectors.EVENT_READ if on_readable else 0) | (selectors.EVENT_WRITE if on_writable else 0)
         if not events:
             self.unwatch(sock)
@@ -101,7 +107,7 @@ class Loop:
         except KeyError:
             self._selector.register(sock, events, (on_readable, on_writable))
 
-    def unwatch(self, sock: socket.socket) -> None:
+    def unwatch(self, sock: Watched) -> None:
         """Stop watching; sockets that are not watched, or were closed under us, are fine."""
         try:
             self._selector.unregister(sock)
@@ -110,9 +116,12 @@ class Loop:
 
     def run(self) -> None:
         """Run until `stop`; one thread at a time."""
-        self._is_running = True
-        while self._is_running:
-            self._run_once()
+        self._is_running, self._thread_id = True, threading.get_ident()
+        try:
+            while self._is_running:
+                self._run_once()
+        finally:
+            self._thread_id = 0
 
     def stop(self) -> None:
         """Let `run` return soon; any thread may call this."""

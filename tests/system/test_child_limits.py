@@ -11,7 +11,7 @@ import time
 import pytest
 
 from discompute_lite.host.child_limits import ChildLimits
-from discompute_lite.host.executors import ProcessExecutor
+from discompute_lite.host.process_executor import ProcessExecutor
 from discompute_lite.model.limits import MIB
 from discompute_lite.run import relaunch_command
 from discompute_lite.tasks.jobs import source_hash
@@ -238,7 +238,8 @@ def test_orphans_are_gone_within_two_seconds(limited, tmp_path, scale, work):
     body = ("child = subprocess.Popen(['sleep', '100'])\n"
             f"with open(part, 'w') as file: file.write(f'{{os.getpid()}} {{child.pid}}.')\n{work}")
     command = [*relaunch_command("host.child:child_main"), ChildLimits().argument()]
-    code = (f"import sys; sys.path[:] = {sys.path!r}; from discompute_lite.host.executors import ProcessExecutor; "
+    code = (f"import sys; sys.path[:] = {sys.path!r}; "
+            "from discompute_lite.host.process_executor import ProcessExecutor; "
             "from discompute_lite.tasks.work import WorkRequest; "
             f"executor = ProcessExecutor(1, {command!r}, {{}}, {str(limited.scratch)!r}); "
             f"executor.submit({job(body, part=str(note))!r}).result()")

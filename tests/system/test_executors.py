@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,7 +12,11 @@ import time
 
 import pytest
 
-from discompute_lite.host.executors import ProcessExecutor, ThreadExecutor
+from discompute_lite.host.executors import ThreadExecutor
+from discompute_lite.host.process_executor import ProcessExecutor
+from discompute_lite.host.process_tree import resident_bytes
+from discompute_lite.model.limits import Limits
+from discompute_lite.net.loop import Loop
 from discompute_lite.tasks.calls import call_unit, calls_data, function_line, items_unit, read_outcomes
 from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.jobs import job_task_data, source_hash
@@ -37,16 +42,45 @@ def is_running(pid):
     return True
 
 
+class OnLoop(ProcessExecutor):
+    """Do on the loop's thread what a node does there."""
+
+    def __init__(self, *arguments, loop, thread, **named):
+        self.loop, self.thread = loop, thread
+        super().__init__(*arguments, loop=loop, **named)
+
+    def ask(self, question, *arguments):
+        if threading.current_thread() is self.thread or not self.thread.is_alive():
+            return question(*arguments)
+        answers = queue.SimpleQueue()
+        self.loop.post(lambda: answers.put(question(*arguments)))
+        return answers.get()
+
+    def submit(self, request):
+        return self.ask(super().submit, request)
+
+    def interrupt(self, future, reason):
+        self.ask(super().interrupt, future, reason)
+
+    def shutdown(self, now=True):
+        self.ask(super().shutdown, now)
+
+
 class Bench:
     """Make executors and remember what has to be gone in the end."""
 
     def __init__(self, command, scratch, limit_s):
         self.command, self.scratch, self.limit_s = command, scratch, limit_s
         self.executors = []
+        #: Where there is one, children are talked to by its thread.
+        self.loop = self.thread = None
 
-    def processes(self, slots=1, command=None, environ=None):
-        executor = ProcessExecutor(slots, command or self.command, os.environ if environ is None else environ,
-            str(self.scratch))
+    def processes(self, slots=1, command=None, environ=None, **named):
+        arguments = (slots, command or self.command, os.environ if environ is None else environ, str(self.scratch))
+        if self.loop is None:
+            executor = ProcessExecutor(*arguments, **named)
+        else:
+            executor = OnLoop(*arguments, loop=self.loop, thread=self.thread, **named)
         self.executors.append(executor)
         return executor
 
@@ -71,8 +105,8 @@ class Bench:
         return load_value(outcome.data)
 
 
-@pytest.fixture
-def bench(root, tmp_path, scale):
+@pytest.fixture(params=["threads", pytest.param("loop", marks=posix)])
+def bench(request, root, tmp_path, scale):
     code = (f"import sys; sys.path[:0] = [{str(root)!r}]; "
             "from discompute_lite.host.child import child_main; child_main()")
     scratch = tmp_path / "scratch"
@@ -80,9 +114,17 @@ def bench(root, tmp_path, scale):
     threads = threading.active_count()
     streams = sys.stdout, sys.stderr
     here = Bench([sys.executable, "-I", "-c", code], scratch, scale(20.0))
+    if request.param == "loop":
+        here.loop = Loop()
+        here.thread = threading.Thread(target=here.loop.run)
+        here.thread.start()
     yield here
     for executor in here.executors:
         executor.shutdown()
+    if here.loop is not None:
+        here.loop.stop()
+        here.thread.join()
+        here.loop.close()
     here.wait_for(lambda: threading.active_count() <= threads)
     assert list(scratch.iterdir()) == []
     assert (sys.stdout, sys.stderr) == streams
@@ -439,11 +481,43 @@ def test_a_gentle_shutdown_finishes_what_waits(bench):
 
 
 def test_idle_children_are_let_go(bench, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.executors.CHILD_IDLE_S", 0.05)
+    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
     executor = bench.processes()
     first = bench.value(executor, "return os.getpid()")
     bench.wait_for(lambda: executor.children() == [])
     assert bench.value(executor, "return os.getpid()") != first
+
+
+def test_a_child_that_has_served_its_time_is_replaced(bench):
+    executor = bench.processes(limits=Limits(child_requests=3))
+    pids = [bench.value(executor, "return os.getpid()") for _ in range(7)]
+    assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4] == pids[5] != pids[6]
+    assert executor.children() == [pids[6]]
+
+
+@pytest.mark.skipif(resident_bytes([os.getpid()]) is None, reason="memory of processes cannot be seen")
+def test_a_child_that_holds_far_more_memory_than_at_first_is_replaced(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.process_executor.MEMORY_EVERY", 1)
+    executor = bench.processes(limits=Limits(child_rest_bytes=1))
+    keep, pid = "kept.append(bytes(1) * part)\nreturn os.getpid()", "kept = []"
+    first = bench.value(executor, keep, part=0, head=pid)
+    assert bench.value(executor, keep, part=1000, head=pid) == first
+    assert bench.value(executor, keep, part=200_000_000, head=pid) == first
+    assert bench.value(executor, keep, part=0, head=pid) != first
+
+
+@posix
+def test_what_takes_long_is_left_to_its_thread_and_can_still_be_stopped(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.loop_lane.LANE_S", 0.05)
+    executor = bench.processes(slots=2)
+    pid = bench.value(executor, "return os.getpid()")
+    assert bench.value(executor, "time.sleep(0.3)\nreturn os.getpid()") == pid
+    future = executor.submit(job("time.sleep(100)"))
+    bench.wait_for(future.running)
+    time.sleep(0.2)
+    future.stop("enough")
+    assert bench.result(future).error == "enough"
+    assert bench.value(executor, "return os.getpid()") != pid
 
 
 @posix
@@ -452,7 +526,7 @@ def test_children_die_with_their_parent_even_while_they_work(bench, root, tmp_pa
     note = tmp_path / "pids"
     body = "import subprocess\nchild = subprocess.Popen(['sleep', '100'])\n" \
            "open(part, 'w').write(f'{os.getpid()} {child.pid}.')\nwhile True: pass"
-    code = (f"import sys; sys.path[:0] = [{str(root)!r}]; from discompute_lite.host.executors import *; "
+    code = (f"import sys; sys.path[:0] = [{str(root)!r}]; from discompute_lite.host.process_executor import *; "
             f"executor = ProcessExecutor(1, {bench.command!r}, {{}}, {str(bench.scratch)!r}); "
             f"executor.submit({job(body, part=str(note))!r}).result()")
     parent = subprocess.Popen([sys.executable, "-c", code])

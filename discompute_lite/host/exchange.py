@@ -1,0 +1,72 @@
+"""Send one request to a child and take its one outcome, step by step, so that a thread or the loop can wait between.
+
+Knows:   what of the request is still to be written and what of the outcome has come.
+Refuses: to wait, and to know why a pipe has ended (host/child_process.py finds out).
+Read next: host/child_process.py (who waits with a poll), host/loop_lane.py (who waits with the loop).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import List, Optional
+
+from ..tasks.work import WorkOutcome, WorkRequest
+from .child import FRAME_PREFIX, pack_request, unpack_outcome
+
+#: Bytes that are joined rather than written one after the other, and that are read at once where no more are known of.
+FRAME_PIECE_BYTES = 65536
+#: Most bytes read at once.
+FRAME_READ_BYTES = 1 << 20
+
+
+class Exchange:
+    """Hold one request on its way and its outcome on the way back; a pipe that would block raises BlockingIOError."""
+
+    def __init__(self, request: WorkRequest, wall_s: float) -> None:
+        """Raise ValueError where the request is too long for a frame."""
+        head, data = pack_request(request)
+        pieces = [head + data] if len(data) <= FRAME_PIECE_BYTES else [data, head]
+        #: What is still to be written, the next piece last.
+        self._unsent: List[memoryview] = [memoryview(piece) for piece in pieces]
+        self._received = bytearray()
+        #: Bytes of the whole frame that is due; 0 until its length has come.
+        self._wanted = 0
+        self.began_at = time.monotonic()
+        #: When it is overdue, monotonic seconds.
+        self.deadline = self.began_at + wall_s
+        #: Why it cannot go on, where whoever found out has left the rest to another.
+        self.problem: Optional[Exception] = None
+
+    def write(self, fd: int) -> None:
+        """Write all that is left; what the pipe does not take stays left."""
+        while self._unsent:
+            piece, sent = self._unsent.pop(), 0
+            try:
+                sent = os.write(fd, piece)
+            finally:
+                if sent < len(piece):
+                    self._unsent.append(piece[sent:])
+
+    @property
+    def left_bytes(self) -> int:
+        """Return how much of the outcome is still to come, as far as is known."""
+        return self._wanted - len(self._received)
+
+    def read(self, fd: int) -> Optional[WorkOutcome]:
+        """Read once; return the outcome when it is complete. Raises EOFError at the pipe's end, ValueError for junk."""
+        chunk = os.read(fd, FRAME_READ_BYTES if self.left_bytes > FRAME_PIECE_BYTES else FRAME_PIECE_BYTES)
+        if not chunk:
+            raise EOFError
+        received = self._received
+        received += chunk
+        if not self._wanted and len(received) >= FRAME_PREFIX:
+            self._wanted = FRAME_PREFIX + int.from_bytes(received[:FRAME_PREFIX], "big")
+        if not self._wanted or len(received) < self._wanted:
+            return None
+        if len(received) > self._wanted:
+            raise ValueError("more than one frame")
+        try:
+            return unpack_outcome(bytes(memoryview(received)[FRAME_PREFIX:]))
+        except TypeError:
+            raise ValueError("no outcome") from None

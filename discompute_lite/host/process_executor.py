@@ -1,0 +1,214 @@
+"""Run work in child processes: killable, one a slot, started when first needed, kept warm, and replaced when worn.
+
+Knows:   which child serves which task, what it has served so far, and when it is to be ended or replaced.
+Refuses: to know what the work is (tasks/work.py does); to start or end a child on the loop's thread, which takes long.
+Read next: host/executors.py (slots and their threads), host/loop_lane.py (the way past the threads).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from queue import Empty
+from typing import List, Mapping, Optional
+
+from ..model.limits import Limits
+from ..tasks.work import BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
+from .child_process import ChildDied, ChildOverdue, ChildProcess
+from .exchange import Exchange
+from .executors import SlotExecutor, WorkFuture, WorkSlot, stopped_outcome
+from .loop_lane import LANE_S, LanePort, LoopLane
+from .process_tree import resident_bytes
+
+#: Seconds that a request may take where it names no limit itself.
+WALL_S = 3600.0
+#: Seconds after which a child without work is ended: it holds memory, and data of its task.
+CHILD_IDLE_S = 30.0
+#: Requests between two looks at a child's memory, which take as long as a request of a moment.
+MEMORY_EVERY = 64
+_FOLDER_PREFIX = "child-"
+
+
+class ProcessSlot(WorkSlot):
+    """Hold a slot's child as well, and how it was used."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.child: Optional[ChildProcess] = None
+        #: What is under way: with the loop's lane, or with the thread, which then has `current` in its inbox.
+        self.exchange: Optional[Exchange] = None
+        #: When the lane's last request ended; the requests that the child has served; and the bytes that it held after
+        #: the first of them, 0 where that cannot be seen.
+        self.used_at = 0.0
+        self.served = 0
+        self.first_bytes = 0
+
+
+class ProcessExecutor(SlotExecutor[ProcessSlot]):
+    """Run work in child processes. With a loop, `submit` and `WorkFuture.stop` are for that loop's thread only."""
+
+    def __init__(
+        self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str, *,
+        loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS,
+    ) -> None:
+        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`."""
+        super().__init__(slots, ProcessSlot)
+        self._command = command
+        self._environ = dict(environ)
+        self._scratch = scratch_dir
+        self._limits = limits
+        self._started = 0
+        # Pipes cannot be watched on Windows.
+        has_lane = loop is not None and sys.platform != "win32"
+        self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
+        self._sweep_scratch()
+
+    def shutdown(self, now: bool = True) -> None:
+        """End all children and remove their folders."""
+        if self._lane is not None:
+            self._lane.give_up()
+        super().shutdown(now)
+        self._sweep_scratch()
+
+    def children(self) -> List[int]:
+        """Return the process ids of the children there are."""
+        return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
+
+    # ---- on the thread of whoever submits -----------------------------------------------------------
+
+    def _begin(self, slot: ProcessSlot, future: WorkFuture) -> None:
+        request, child = future.request, slot.child
+        if (
+            self._lane is None or child is None or child.owner != request.owner or self._is_worn(slot)
+            or 0 < request.wall_s < LANE_S or not child.is_alive()
+        ):
+            self._give(slot, future)
+            return
+        try:
+            slot.exchange = Exchange(request, request.wall_s or WALL_S)
+        except ValueError:
+            self._give(slot, future)  # Its thread finds the same, and says so.
+            return
+        slot.current = future
+        future.has_begun = future.set_running_or_notify_cancel()
+        self._lane.begin(slot)
+
+    def _hand_over(self, slot: ProcessSlot) -> None:
+        """Let the slot's thread go on with an exchange."""
+        slot.inbox.put(slot.current)
+
+    def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
+        assert slot.child is not None and slot.current is not None
+        slot.child.has_answered = True
+        self._served(slot)
+        with self._lock:
+            future, slot.exchange, slot.used_at = slot.current, None, time.monotonic()
+            self._free(slot)
+        future.settle(outcome)
+
+    # ---- on the slots' threads ----------------------------------------------------------------------
+
+    def _perform(self, slot: ProcessSlot, future: WorkFuture) -> WorkOutcome:
+        request, (exchange, slot.exchange) = future.request, (slot.exchange, None)
+        wall_s = request.wall_s if request.wall_s > 0 else WALL_S
+        try:
+            if exchange is not None and slot.child is not None:
+                outcome = slot.child.finish(exchange)
+            else:
+                outcome = self._exchange(slot, future, wall_s)
+            self._served(slot)
+            return outcome
+        except ValueError as error:
+            return WorkOutcome(False, error=f"its data is too large: {error}", error_type="TooLarge", blame=BLAME_TASK)
+        except ChildOverdue:
+            reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
+        except ChildDied as died:
+            reason, kind, blame = str(died), died.kind, died.blame
+        self._end_child(slot)
+        if future.stop_reason:
+            return stopped_outcome(future.stop_reason)
+        return WorkOutcome(False, error=reason, error_type=kind, blame=blame)
+
+    def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
+        try:
+            child = self._child_for(slot, future.request)
+        except OSError as error:
+            raise ChildDied(f"a process could not be started: {error.strerror or error}") from None
+        if future.stop_reason:
+            raise ChildDied(future.stop_reason)
+        return child.exchange(future.request, wall_s)
+
+    def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
+        child = slot.child
+        if child is not None and (child.owner != request.owner or self._is_worn(slot) or not child.is_alive()):
+            self._end_child(slot)
+            child = None
+        if child is None:
+            with self._lock:
+                self._started += 1
+                folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
+            child = ChildProcess(self._command, self._environ, folder)
+            child.owner = request.owner
+            slot.served = slot.first_bytes = 0
+            slot.child = child
+        return child
+
+    def _served(self, slot: ProcessSlot) -> None:
+        """Take note of a request that a child has served."""
+        slot.served += 1
+        if slot.served == 1:
+            slot.first_bytes = self._held_bytes(slot)
+
+    def _is_worn(self, slot: ProcessSlot) -> bool:
+        """Whether a child has served its time, or holds far more memory than after its first request."""
+        if slot.served >= self._limits.child_requests:
+            return True
+        if not slot.first_bytes or slot.served % MEMORY_EVERY:
+            return False
+        return self._held_bytes(slot) > max(self._limits.child_rest_bytes, 2 * slot.first_bytes)
+
+    def _held_bytes(self, slot: ProcessSlot) -> int:
+        return 0 if slot.child is None else resident_bytes([slot.child.pid]) or 0
+
+    def _stop_running(self, slot: ProcessSlot) -> bool:
+        # `stop_reason` is set already: a child that is only being started will not be used.
+        if slot.child is not None:
+            slot.child.kill()
+        return False
+
+    def _suits(self, slot: ProcessSlot, owner: str) -> int:
+        child = slot.child
+        return 2 if child is not None and child.owner == owner else 1 if child is None else 0
+
+    def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
+        while slot.child is not None:
+            try:
+                return slot.inbox.get(timeout=CHILD_IDLE_S)
+            except Empty:
+                with self._lock:
+                    # The lane may use it without a word to this thread, but not under this lock.
+                    is_idle = slot.current is None and time.monotonic() - slot.used_at >= CHILD_IDLE_S
+                    child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
+                if child is not None:
+                    child.end()
+        return slot.inbox.get()
+
+    def _slot_ends(self, slot: ProcessSlot) -> None:
+        self._end_child(slot)
+
+    def _end_child(self, slot: ProcessSlot) -> None:
+        child, slot.child = slot.child, None
+        if child is not None:
+            child.end()
+
+    def _sweep_scratch(self) -> None:
+        """Remove the folders of children that are no more, those of a node that was killed included."""
+        try:
+            names = os.listdir(self._scratch)
+        except OSError:
+            return
+        for name in names:
+            if name.startswith(_FOLDER_PREFIX):
+                shutil.rmtree(os.path.join(self._scratch, name), ignore_errors=True)
