@@ -46,7 +46,7 @@ def write_atomically(path: str, data: bytes) -> None:
         except BaseException:
             remove_file(fresh)
             raise
-        _sync_folder(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
 
 
 def sync_file(descriptor: int) -> None:
@@ -69,7 +69,8 @@ def _replace_file(source: str, target: str) -> None:
     os.replace(source, target)
 
 
-def _sync_folder(path: str) -> None:
+def sync_folder(path: str) -> None:
+    """Return when the names in a folder are on the disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
