@@ -1,4 +1,4 @@
-"""The journal of a task: what is written is read again, a cut loses nothing before it, damage never passes for truth."""
+"""The journal of a task: what is written is read again, a cut loses nothing, damage never passes for truth."""
 
 from binascii import crc32
 

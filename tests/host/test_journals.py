@@ -1,4 +1,4 @@
-"""Journals on the disk: what is said to be kept is there, in order; a full disk is said, and nothing is written twice."""
+"""Journals on the disk: what is said to be kept is there, in order; a full disk is said, nothing is there twice."""
 
 import os
 import queue
