@@ -1,4 +1,4 @@
-"""Measure what the project claims, as ratios within one run: `python3 tools/bench.py rpc` or `tasks`.
+"""Measure what the project claims, as ratios within one run: `python3 tools/bench.py rpc`, `security` or `tasks`.
 
 Each figure is the median of several rounds, in which ours and the yardstick take turns, on pinned cores
 where the system can pin. Seconds are printed for orientation only; the ratios are what is promised.
@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench_security import bench_security  # noqa: E402
 from bench_tasks import bench_tasks  # noqa: E402
 
 from discompute_lite.net.client import Client  # noqa: E402
@@ -335,7 +336,7 @@ def row(what: str, value: float, wanted: str, is_met: bool, detail: str) -> Dict
     return {"what": what, "ratio": round(value, 3), "wanted": wanted, "met": is_met, "detail": detail}
 
 
-BENCHES = {"rpc": bench_rpc, "tasks": bench_tasks}
+BENCHES = {"rpc": bench_rpc, "security": bench_security, "tasks": bench_tasks}
 
 
 def main() -> int:
