@@ -38,12 +38,13 @@ from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
 from .model.settings import Settings, load_settings
 from .model.version import VERSION
+from .net.datagrams import TransportOptions
 from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
 from .net.tls_door import TlsDoor
-from .net.transports import TRANSPORTS, TransportOptions
+from .net.transports import TRANSPORTS
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
 

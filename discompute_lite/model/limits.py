@@ -66,7 +66,7 @@ class Limits:
     #: A discovery datagram: fits every MTU without IP fragmentation. Longer ones are ignored. (wire/beacon)
     datagram_bytes: int = 1200
     #: Datagrams read a second: half as many again as all beacons of a network may be. A flood beyond is left to the
-    #: kernel, so it costs under a tenth of a core. (net/transports)
+    #: kernel, so it costs under a tenth of a core. (net/datagrams)
     datagrams_per_s: int = 150
     #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/announcer)
     beacon_replies_per_s: int = 50

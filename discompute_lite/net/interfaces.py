@@ -2,7 +2,7 @@
 
 Knows:   `getifaddrs` by ctypes, and what to do where that does not exist.
 Refuses: to guess: nothing assumes en0, a /24 or an address that ends in 255; to send anything.
-Read next: net/transports.py (which broadcasts on them).
+Read next: net/broadcast.py (which broadcasts on them).
 """
 
 from __future__ import annotations

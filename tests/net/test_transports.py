@@ -11,18 +11,13 @@ import pytest
 
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
-from discompute_lite.net import transports
+from discompute_lite.net import broadcast, datagrams
+from discompute_lite.net.broadcast import EXO_PORT, BroadcastTransport, SeedTransport
+from discompute_lite.net.datagrams import DatagramSocket, Destinations, TransportOptions
 from discompute_lite.net.interfaces import Interface
 from discompute_lite.net.listener import bind_host
-from discompute_lite.net.transports import (
-    EXO_PORT,
-    TRANSPORTS,
-    BroadcastTransport,
-    DatagramSocket,
-    Destinations,
-    SeedTransport,
-    TransportOptions,
-)
+from discompute_lite.net.mdns_transport import MdnsTransport
+from discompute_lite.net.transports import TRANSPORTS
 
 HERE = ("192.0.2.255", 5005)
 THERE = ("198.51.100.255", 5005)
@@ -177,7 +172,7 @@ def paper(monkeypatch):
 
     monkeypatch.setattr(PaperSocket, "made", [])
     monkeypatch.setattr(PaperSocket, "refusals", [])
-    monkeypatch.setattr(transports, "socket", Sockets())
+    monkeypatch.setattr(datagrams, "socket", Sockets())
     return PaperSocket.made
 
 
@@ -281,7 +276,7 @@ def test_a_flood_is_read_no_faster_than_the_limit(paper):
 
 
 def opened(kind: Any, paper: List[PaperSocket], interfaces: List[Interface], monkeypatch: Any, **changes: Any) -> Any:
-    monkeypatch.setattr(transports, "list_interfaces", lambda: interfaces)
+    monkeypatch.setattr(broadcast, "list_interfaces", lambda: interfaces)
     transport = kind(PaperLoop(), options(**changes))
     transport.open(lambda data, source, name: transport.heard.append((data, source, name)))
     transport.heard = []
@@ -404,5 +399,5 @@ def test_seeds_get_a_datagram_each(paper, monkeypatch, bind, expected):
 
 def test_transports_have_the_names_of_the_setting():
     assert {name: TRANSPORTS.get(name) for name in TRANSPORTS.names()} == {
-        "broadcast": BroadcastTransport, "peers": SeedTransport
+        "broadcast": BroadcastTransport, "mdns": MdnsTransport, "peers": SeedTransport
     }

@@ -32,7 +32,7 @@ from discompute_lite.net.links import Dialler
 from discompute_lite.net.listener import FALLBACK_PORTS, Listener, open_listening_socket
 from discompute_lite.net.loop import Loop
 from discompute_lite.net.stream import Connection
-from discompute_lite.net.transports import DatagramSocket
+from discompute_lite.net.datagrams import DatagramSocket
 
 #: No test may depend on one of these: whoever waits for longer has failed.
 PATIENCE_S = 20.0

@@ -1,0 +1,263 @@
+"""Announce beacons by multicast DNS, so that networks that carry nothing else than Bonjour still let devices meet.
+
+Knows:   one socket an interface on the port that all of a machine's responders share, and how a beacon fits into a TXT
+         record.
+Refuses: loopback (nothing is multicast there, and `bind 127.0.0.1` keeps a node to it), and to belong to the system's
+         own responder: both hear everything, and each answers for what is its own.
+Read next: wire/mdns_responder.py and wire/mdns_browser.py (the protocol), net/broadcast.py (another way).
+
+The TXT record of a service holds its node's id for people, and the beacon in pieces:
+
+    txtvers=1  id=k3fq9zt2…  b0={"type":"discovery","node_id":"k3fq…  b1=…
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import socket
+import struct
+from collections import deque
+from dataclasses import replace
+from typing import Any, Deque, Dict, List, Optional, Tuple
+
+from ..model.errors import ProtocolError
+from ..wire.beacon import Beacon, decode_beacon, encode_beacon
+from ..wire.dns import DNS_A, decode_dns, txt_data
+from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
+from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
+from .addresses import error_name, split_address
+from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
+from .interfaces import choose_interfaces, list_interfaces
+from .listener import stays_on_loopback
+from .loop import Loop, Timer
+
+MDNS_GROUP = "224.0.0.251"
+SERVICE = ("_discompute", "_tcp", "local")
+#: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
+#: device that is known by this way alone is missed after as long.
+MDNS_EVERY_S = 30.0
+#: Bytes of a beacon in one string of a TXT record: 255 less the key.
+_PIECE_BYTES = 250
+#: Of what we sent lately, to know it again: every socket hears its own words, and those of its brothers.
+_SENT_KEPT = 64
+#: Linux: a socket hears only the groups that it has joined itself.
+_IP_MULTICAST_ALL = 49
+
+
+def beacon_txt(beacon: Beacon, datagram: bytes) -> bytes:
+    """Return the data of the TXT record that carries a beacon."""
+    pieces = [datagram[at:at + _PIECE_BYTES] for at in range(0, len(datagram), _PIECE_BYTES)]
+    items = [("txtvers", b"1"), ("id", beacon.node_id.encode("utf-8", "replace")[:_PIECE_BYTES])]
+    return txt_data(items + [(f"b{number}", piece) for number, piece in enumerate(pieces)])
+
+
+def txt_beacon(txt: Dict[str, bytes]) -> bytes:
+    """Return the datagram in a TXT record, b"" where there is none."""
+    pieces: List[bytes] = []
+    while f"b{len(pieces)}" in txt:
+        pieces.append(txt[f"b{len(pieces)}"])
+    return b"".join(pieces)
+
+
+class MdnsInterface:
+    """Speak multicast DNS on one interface."""
+
+    def __init__(self, transport: MdnsTransport, address: str) -> None:
+        self.address = address
+        self._transport = transport
+        self._loop = transport.loop
+        # Chance only spreads what many do at once; it protects nothing.
+        rng = random.Random(secrets.randbits(64))
+        self.responder = MdnsResponder(SERVICE, ((DNS_A, socket.inet_aton(address)),), rng)
+        self.browser = MdnsBrowser(SERVICE, rng, transport.options.limits.devices)
+        self._timer: Optional[Timer] = None
+        self.socket = DatagramSocket(
+            self._loop, ("", MDNS_PORT), transport.options.limits, self._heard, self._join
+        )
+        self.browser.start(self._loop.now())
+
+    def _join(self, sock: socket.socket) -> None:
+        """Prepare a socket that is to speak and hear on this interface alone."""
+        here = socket.inet_aton(self.address)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        membership = struct.pack("=4s4s", socket.inet_aton(MDNS_GROUP), here)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+        except OSError:
+            pass  # Elsewhere that is so anyway.
+
+    def go_on(self) -> None:
+        """Send what there is to send, tell what was found, and see when the next thing is due."""
+        for machine in (self.responder, self.browser):
+            while True:
+                datagram = machine.next_datagram()
+                if datagram is None:
+                    break
+                self._transport.send(self.socket, *datagram)
+        while True:
+            event = self.browser.next_event()
+            if event is None:
+                break
+            self._transport.tell(event, self.address)
+        due = [when for when in (self.responder.next_deadline(), self.browser.next_deadline()) if when is not None]
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(min(due), self._woken) if due else None
+
+    def close(self) -> None:
+        """Say goodbye and leave."""
+        self.responder.withdraw()
+        self.go_on()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.socket.close()
+
+    def _woken(self) -> None:
+        now = self._loop.now()
+        self.responder.handle_deadline(now)
+        self.browser.handle_deadline(now)
+        self.go_on()
+
+    def _heard(self, data: bytes, source: str) -> None:
+        try:
+            message = decode_dns(data)
+        except ProtocolError:
+            return
+        # Our own words on another interface of the same network would contradict us: the address is not the same.
+        if (message.is_response or message.authorities) and data in self._transport.sent:
+            return
+        now, sender = self._loop.now(), split_address(source)
+        self.responder.receive(message, sender, now)
+        self.browser.receive(message, sender, now)
+        self.go_on()
+
+
+class MdnsTransport:
+    """Announce this node as a service of the network, and find others."""
+
+    name = "mdns"
+    #: A beacon that is kept in a record goes to everybody, whatever the interface.
+    interface_name = ""
+
+    def __init__(self, loop: Loop, options: TransportOptions) -> None:
+        self.loop = loop
+        self.options = options
+        self._report: Optional[Heard] = None
+        #: address -> what speaks there.
+        self._interfaces: Dict[str, MdnsInterface] = {}
+        self._next_look: Optional[Timer] = None
+        #: The beacon on offer, and when it was last renewed.
+        self._beacon: Optional[Beacon] = None
+        self._txt = b""
+        self._renewed_at = 0.0
+        self.sent: Deque[bytes] = deque(maxlen=_SENT_KEPT)
+        #: service's name -> its last beacon, to be taken back when it says goodbye.
+        self._known: Dict[str, Tuple[Beacon, str]] = {}
+
+    def open(self, heard: Heard) -> None:
+        """Listen; `heard(datagram, source, transport)` comes for every beacon."""
+        self._report = heard
+        self._look()
+
+    def announce(self, datagram: bytes) -> None:
+        """Offer what a beacon says; it is multicast when that has changed, and every 30 s."""
+        beacon = decode_beacon(datagram, self.options.limits)
+        if beacon is None or beacon.type != "discovery":
+            return
+        facts = replace(beacon, seq=0, timestamp=0, reply=False, every_s=MDNS_EVERY_S)
+        now = self.loop.now()
+        if facts == self._beacon and now < self._renewed_at + MDNS_EVERY_S:
+            return
+        self._beacon, self._renewed_at = facts, now
+        self._txt = self._txt_of(replace(facts, seq=beacon.seq, timestamp=beacon.timestamp))
+        for each in self._interfaces.values():
+            self._offer(each)
+
+    def answer(self, datagram: bytes, address: str) -> None:
+        """Nobody asks by this way: records are there for everybody."""
+
+    def targets(self) -> List[Any]:
+        """Return no destinations: of regular beacons only few are sent this way."""
+        return []
+
+    def trouble(self) -> List[str]:
+        """Say in words what does not work just now."""
+        return [
+            f"multicast DNS is refused on {each.address}; the system or another program keeps port {MDNS_PORT}"
+            for each in self._interfaces.values() if not each.socket.is_alive
+        ]
+
+    def close(self) -> None:
+        """Take back what was offered, and stop."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+        for each in self._interfaces.values():
+            each.close()
+        self._interfaces.clear()
+        self._report = None
+
+    # ---- what interfaces ask ------------------------------------------------------------------------
+
+    def send(self, sock: DatagramSocket, data: bytes, destination: Optional[Tuple[str, int]]) -> None:
+        """Send one datagram; one that is lost is asked for again."""
+        self.sent.append(data)
+        try:
+            sock.send(data, destination or (MDNS_GROUP, MDNS_PORT))
+        except OSError as error:
+            logging.getLogger("discompute").debug("cannot multicast: %s", error_name(error))
+
+    def tell(self, event: Any, address: str) -> None:
+        """Report what a browser found on the interface with this address."""
+        if isinstance(event, MdnsFound):
+            self._found(event)
+        elif isinstance(event, MdnsLost):
+            beacon, source = self._known.pop(event.name, (None, ""))
+            if event.is_goodbye and beacon is not None and self._report is not None:
+                goodbye = encode_beacon(replace(beacon, type="goodbye"), self.options.limits)
+                self._report(goodbye, source, self.name)
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _found(self, event: MdnsFound) -> None:
+        datagram = txt_beacon(event.txt)
+        hosts = [raw for raw in event.addresses if len(raw) == 4]
+        if not datagram or not hosts or self._report is None:
+            return
+        source = f"{socket.inet_ntoa(hosts[-1])}:{MDNS_PORT}"
+        try:
+            beacon = decode_beacon(datagram, self.options.limits)
+        except ProtocolError:
+            beacon = None
+        if beacon is not None and not beacon.foreign:
+            self._known[event.name] = beacon, source
+        self._report(datagram, source, self.name)
+
+    def _txt_of(self, beacon: Beacon) -> bytes:
+        return beacon_txt(beacon, encode_beacon(beacon, self.options.limits))
+
+    def _offer(self, interface: MdnsInterface) -> None:
+        if self._beacon is not None:
+            beacon = self._beacon
+            interface.responder.offer(
+                beacon.name, f"discompute-{beacon.node_id[:8]}", beacon.port, self._txt, self.loop.now()
+            )
+        interface.go_on()
+
+    def _look(self) -> None:
+        """Speak on the interfaces that are there now, and look again later."""
+        wanted = set()
+        if not stays_on_loopback(self.options.bind):
+            found = choose_interfaces(list_interfaces(), self.options.interface)
+            wanted = {item.address for item in found if not item.is_loopback
+                      and self.options.bind in ("all", item.address)}
+        for address in [address for address in self._interfaces if address not in wanted]:
+            self._interfaces.pop(address).close()
+        for address in sorted(wanted - set(self._interfaces)):
+            interface = self._interfaces[address] = MdnsInterface(self, address)
+            self._offer(interface)
+        self._next_look = self.loop.call_later(INTERFACES_EVERY_S, self._look)
