@@ -276,9 +276,9 @@ class LocalNode:
     def _make_executor(self) -> Any:
         wanted, slots = self.settings.executor, self.slots()
         if ":" in wanted:
-            return ExternalExecutor(load_executor(wanted))
+            return ExternalExecutor(load_executor(wanted), self.limits)
         if not runs_in_processes(self.settings, self.probe):
-            return ThreadExecutor(slots)
+            return ThreadExecutor(slots, self.limits)
         # In the state folder what a killed node leaves is swept away at the next start.
         self._scratch = os.path.join(self.state.path, "scratch") if self.state.path else tempfile.mkdtemp()
         os.makedirs(self._scratch, mode=0o700, exist_ok=True)

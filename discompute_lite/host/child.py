@@ -28,7 +28,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Callable, Tuple
 
-from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+from ..tasks.work import CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
 from .child_guard import end_own_group, start_guard
 from .child_limits import ChildLimits, take_child_limits
 
@@ -92,7 +92,8 @@ def child_main() -> None:
     limits = ChildLimits.from_arguments(sys.argv[1:])
     take_child_limits(limits)
     start_guard(limits, requests_fd)
-    catcher = DescriptorCatcher(WORK_LIMITS.output_bytes)
+    work_limits = limits.work_limits()
+    catcher = DescriptorCatcher(work_limits.output_bytes)
     if hasattr(signal, "SIGINT"):
         # Ctrl-C at the terminal is for the node, which ends its children itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -102,7 +103,7 @@ def child_main() -> None:
     install_taps()
     take = _requests_from(requests_fd)
     while True:
-        outcome = run_work(take())
+        outcome = run_work(take(), work_limits)
         said = catcher.take()
         if said:
             outcome = replace(outcome, output=outcome.output + said)

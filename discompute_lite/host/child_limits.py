@@ -7,7 +7,8 @@ Read next: host/child_guard.py, host/this_device.py (which says what of this is 
 A child gets its limits as one argument, JSON:
 
     {"memory_bytes":2097152000,"address_bytes":0,"file_bytes":1073741824,"open_files":256,"processes":32,
-     "folder_bytes":1073741824,"folder_files":10000,"network":true}
+     "folder_bytes":1073741824,"folder_files":10000,"network":true,"output_bytes":1048576,"error_text_bytes":8192,
+     "subtasks":4096}
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class ChildLimits:
     folder_files: int = 0
     #: Whether it may use the network.
     network: bool = True
+    # What tasks/work holds to, from the node's own limits.
+    output_bytes: int = Limits.output_bytes
+    error_text_bytes: int = Limits.error_text_bytes
+    subtasks: int = Limits.subtasks
 
     @classmethod
     def of_device(cls, limits: Limits, memory_mb: int, network: bool) -> ChildLimits:
@@ -53,12 +58,19 @@ class ChildLimits:
             address_bytes=limits.task_address_bytes if is_asked else 0, file_bytes=limits.task_file_bytes,
             open_files=limits.task_open_files, processes=limits.task_processes,
             folder_bytes=limits.task_folder_bytes, folder_files=limits.task_folder_files, network=network,
+            output_bytes=limits.output_bytes, error_text_bytes=limits.error_text_bytes, subtasks=limits.subtasks,
         )
 
     @classmethod
     def from_arguments(cls, arguments: List[str]) -> ChildLimits:
         """Return what `argument` wrote; no limits where nothing was given."""
         return cls(**json.loads(arguments[0])) if arguments else cls()
+
+    def work_limits(self) -> Limits:
+        """Return what bounds the work itself."""
+        return Limits(
+            output_bytes=self.output_bytes, error_text_bytes=self.error_text_bytes, subtasks=self.subtasks
+        )
 
     def argument(self) -> str:
         """Return the argument for a child's command."""

@@ -11,7 +11,7 @@ import os
 from typing import Mapping, Optional, Tuple
 
 from ..model.errors import SettingsError
-from ..model.limits import Limits
+from ..model.limits import CONFIG_BYTES
 
 USUAL_CONFIG_FILE = "~/.discompute.yaml"
 
@@ -26,7 +26,7 @@ def read_config_file(asked: str, environ: Mapping[str, str]) -> Tuple[str, Optio
     try:
         with open(path, "rb") as file:
             # One byte more than allowed, so that a longer file is seen as such.
-            return path, file.read(Limits().config_bytes + 1).decode("utf-8")
+            return path, file.read(CONFIG_BYTES + 1).decode("utf-8")
     except FileNotFoundError:
         if wanted:
             raise SettingsError(f"there is no configuration file {path}; give another with --config") from None

@@ -20,8 +20,9 @@ from queue import SimpleQueue
 from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
 
 from ..model.errors import SettingsError
+from ..model.limits import Limits
 from ..tasks.work import (
-    BLAME_DEVICE, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
+    BLAME_DEVICE, WORK_LIMITS, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
 )
 
 
@@ -207,8 +208,9 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
     #: A function that does not end would hold up the node's own end.
     join_s = 0.05
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, limits: Limits = WORK_LIMITS) -> None:
         super().__init__(slots, WorkSlot)
+        self._limits = limits
         install_taps()
 
     def shutdown(self, now: bool = True) -> None:
@@ -219,7 +221,7 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
             remove_taps()
 
     def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
-        return run_work(future.request)
+        return run_work(future.request, self._limits)
 
     def _stop_running(self, slot: WorkSlot) -> bool:
         # The slot stays taken until the function returns: it still uses the processor.
@@ -229,8 +231,9 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
 class ExternalExecutor:
     """Run work in any `concurrent.futures.Executor`: it decides where and how many at once."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, limits: Limits = WORK_LIMITS) -> None:
         self._executor = executor
+        self._limits = limits
         self._lock = threading.Lock()
         #: Not yet done: our future to theirs.
         self._inner: Any = {}
@@ -241,7 +244,7 @@ class ExternalExecutor:
         """Hand a request on."""
         future = WorkFuture(request, self)
         try:
-            inner = self._executor.submit(run_work, request)
+            inner = self._executor.submit(run_work, request, self._limits)
         except Exception as error:
             # A foreign executor: shut down, broken, or anything else.
             future.settle(_broken_outcome(error))

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+# These two hold where no settings are at hand: in whoever reads them, and in every process that runs a source.
+#: A configuration file. Beyond: SettingsError. (model/yaml_subset)
+CONFIG_BYTES = 1 * MIB
+#: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)
+SOURCE_BYTES = 1 * MIB
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,6 @@ class Limits:
     child_rest_bytes: int = 256 * MIB
     #: Text of an error that a user's function raised, traceback included. (tasks/work)
     error_text_bytes: int = 8 * KIB
-    #: Source of a job or function: bounds the compiler's work. Beyond: TaskRejected. (tasks/jobs)
-    source_bytes: int = 1 * MIB
     #: Statements of a cluster, one for each device that ever belonged to it; the oldest go first, those that revoke
     #: last. (core/membership)
     statements: int = 4096
@@ -134,8 +137,6 @@ class Limits:
     pairing_open_s: float = 300.0
     #: Seconds within which each message of the pairing exchange must be there, people not counted. (wire/pairing)
     pairing_message_s: float = 10.0
-    #: A configuration file. Beyond: SettingsError. (model/yaml_subset)
-    config_bytes: int = 1 * MIB
 
     @classmethod
     def for_phone(cls) -> Limits:

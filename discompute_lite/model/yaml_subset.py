@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, NoReturn, Optional, Tuple, Union
 
 from .errors import SettingsError
-from .limits import Limits
+from .limits import CONFIG_BYTES
 
 YamlPath = Tuple[Union[str, int], ...]
 
@@ -78,7 +78,7 @@ def parse_yaml(text: str, where: str = "the configuration") -> Any:
 
 def read_yaml(text: str, where: str = "the configuration") -> YamlDocument:
     """Return the value of `text` and the lines of its parts; raises as `parse_yaml` does."""
-    limit = Limits().config_bytes
+    limit = CONFIG_BYTES
     if len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit:
         raise SettingsError(f"{where} is longer than {limit} bytes; it should hold settings only")
     rows: List[Tuple[int, str]] = []

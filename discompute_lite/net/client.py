@@ -142,15 +142,6 @@ def call_once(address: str, method: str, params: Any, *, token: str = "", timeou
         return client.call(method, params, timeout_s=timeout_s)
 
 
-def is_answering(address: str, timeout_s: float = 1.0) -> bool:
-    """Whether a node answers `Hello` there."""
-    try:
-        call_once(address, "Hello", {}, timeout_s=timeout_s)
-        return True
-    except DiscomputeError:
-        return False
-
-
 def looks_like_address(text: str) -> bool:
     """Whether `text` is host:port."""
     try:

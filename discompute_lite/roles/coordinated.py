@@ -154,14 +154,18 @@ class CoordinatedTask:
             True, self.described(), self.listed(), self.percentage(), self.expected_end(wall_now), lite
         )
 
-    def result_from(self, from_index: int, from_printed: int) -> GetTaskResultAnswer:
-        """Return the merged result, and what is there from two places on, as much as one answer carries."""
+    def result_from(self, from_index: int, from_printed: int, most_bytes: int) -> GetTaskResultAnswer:
+        """Return the merged result, and what is there from two places on, as much as one answer carries.
+
+        Beside large parts the result may find no room; past the last part it is alone, and fits as it came.
+        """
         from_index, from_printed = max(0, from_index), max(0, from_printed)
         parts: List[SubTask] = []
         printed: List[PrintedText] = []
-        chars, is_full = 0, False
+        chars, size, is_full = 0, 0, False
         for subtask in self.subtasks[from_index:]:
-            is_full = len(parts) >= PARTS_TOLD or chars >= OUTPUT_TOLD_CHARS
+            size += len(subtask.result_data)
+            is_full = len(parts) >= PARTS_TOLD or chars >= OUTPUT_TOLD_CHARS or (size > most_bytes and bool(parts))
             if is_full or subtask.status is not SubTaskStatus.COMPLETED:
                 break
             chars += len(str(subtask.lite.get("output", "")))
@@ -173,8 +177,12 @@ class CoordinatedTask:
             chars += len(text.text)
             printed.append(text)
         message = self.message or f"{self.completed} of {len(self.subtasks)} subtasks are done"
+        size = sum(len(part.result_data) for part in parts)
+        result_data = self.result_data if size + len(self.result_data) <= most_bytes else b""
+        if self.result_data and not result_data:
+            message = f"the result has no room beside these parts; ask again from_index {from_index + len(parts)}"
         return GetTaskResultAnswer(
-            True, message, self.state.value, self.result_data, parts, from_index + len(parts), printed,
+            True, message, self.state.value, result_data, parts, from_index + len(parts), printed,
             from_printed + len(printed),
         )
 

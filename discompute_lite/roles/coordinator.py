@@ -80,7 +80,7 @@ class Coordinator:
         record = self._records.get(task_id)
         if record is None:
             return GetTaskResultAnswer(False, "this node knows no such task; it may have been forgotten")
-        answer = record.result_from(from_index, from_printed)
+        answer = record.result_from(from_index, from_printed, self._node.settings_limits.message_bytes)
         if answer.parts or answer.printed or record.is_over or wait_s <= 0:
             return answer
         later, waiting = Later(), Later()
@@ -91,7 +91,7 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            later.resolve(record.result_from(from_index, from_printed))
+            later.resolve(record.result_from(from_index, from_printed, self._node.settings_limits.message_bytes))
 
         waiting.then(woken)
         return later

@@ -8,7 +8,7 @@ Read next: roles/discovery.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..core.events import AddressFailed, LinkOpened, RoundTripMeasured
 from ..model.codec import from_json, to_json
@@ -58,11 +58,25 @@ class Greeter:
         if self._discovery.is_stopping:
             return
         nobody = not self._discovery.links
-        for address in self._node.seeds(nobody):
+        for address in self.seeds(nobody):
             if address not in self._seeds_dialled and not self._has_link_to(address):
                 self._seeds_dialled.add(address)
                 self._dial(address, "", self._seed_ended(address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
+
+    def seeds(self, nobody_known: bool) -> List[str]:
+        """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
+        node, found = self._node, []
+        if "peers" in node.settings.discovery:
+            found += node.settings.peers
+            document = node.store.read_json("peers.json", {})
+            remembered = document.get("addresses") if isinstance(document, dict) else None
+            if isinstance(remembered, list):
+                found += [address for address in remembered if isinstance(address, str)]
+        if nobody_known and "broadcast" in node.settings.discovery:
+            # A loopback may have none; this stands in for it.
+            found += [address for address in node.world.neighbours if address != f"127.0.0.1:{node.port}"]
+        return list(dict.fromkeys(found))
 
     def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
         return lambda error: self._seeds_dialled.discard(address)
@@ -159,5 +173,5 @@ class Greeter:
         for device in answer.known_devices:
             if device.id == node_id:
                 self._discovery.described(device)
-            else:
+            elif "exchange" in self._node.settings.discovery:
                 self._discovery.told(device, node_id)

@@ -176,8 +176,9 @@ class Heartbeats:
         self._discovery.apply(HeartbeatHeard(device_id, status))
         if link.peer.is_owner:
             self._node.heartbeat_notes_heard(device_id, answer.lite)
-        for device in answer.updated_devices:
-            self._discovery.told(device, device_id)
+        if "exchange" in self._node.settings.discovery:
+            for device in answer.updated_devices:
+                self._discovery.told(device, device_id)
 
     def _address_of(self, link: LinkPort) -> str:
         return link.remote_address if link.is_dialled else ""

@@ -173,6 +173,7 @@ class GetTaskResultAnswer:
     """Return the merged result when `state` is COMPLETED, and the parts from `from_index` on that are there.
 
     `parts` are in order without gaps, as many as one answer carries; ask again from `next_index` for what follows.
+    Beside large parts there may be no room for the result; past the last part it always comes.
     What parts printed is in their `lite.output`; `printed` has the rest, to be asked for from `next_printed` on.
     """
 

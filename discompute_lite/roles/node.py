@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ..core.events import (
     LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
@@ -131,7 +131,7 @@ class Node:
                 return
             peer.cleared.add(method.level)
         try:
-            if method is peer.memo_method and call.params == peer.memo_params:
+            if call.params is peer.memo_params and method is peer.memo_method:
                 arguments = peer.memo_arguments
             else:
                 arguments = method.read(call.params)
@@ -238,18 +238,6 @@ class Node:
     def total_slots(self) -> int:
         """Return the slots of all devices that may be given work, this one included."""
         return total_offer(self)
-
-    def seeds(self, nobody_known: bool) -> List[str]:
-        """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
-        found = list(self.settings.peers)
-        if "exchange" in self.settings.discovery:
-            document = self.store.read_json("peers.json", {})
-            remembered = document.get("addresses") if isinstance(document, dict) else None
-            if isinstance(remembered, list):
-                found += [address for address in remembered if isinstance(address, str)]
-        if nobody_known:
-            found += [address for address in self.world.neighbours if address != f"127.0.0.1:{self.port}"]
-        return list(dict.fromkeys(found))
 
     # ---- what discovery tells -----------------------------------------------------------------------------
 

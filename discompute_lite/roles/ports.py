@@ -173,7 +173,7 @@ class Peer:
         self.is_retired = False
         #: The registry's version that it has been told of.
         self.told_version = 0
-        #: The last heartbeat's method, raw parameters and what they were read as: heartbeats rarely change.
+        #: The last heartbeat: its method, its parameters (the very object: wire/repeats.py gives it again), as read.
         self.memo_method: Any = None
         self.memo_params: Any = None
         self.memo_arguments: Any = None

@@ -24,7 +24,7 @@ from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
-from ..model.limits import Limits
+from ..model.limits import SOURCE_BYTES
 from .function_objects import (
     BOX_TYPES, SCALAR_TYPES, ObjectWriter, Operand, UsePlace, described_kind, is_typing,
 )
@@ -64,7 +64,7 @@ class FunctionWriter(ObjectWriter):
         """Return the plan as JSON types; raise `TaskRejected`."""
         entry = self.write(function, place)
         self._bind_late()
-        if sum(len(cut.text) for cut in self._texts) > Limits().source_bytes:
+        if sum(len(cut.text) for cut in self._texts) > SOURCE_BYTES:
             raise place.named("").refused("needs more source text than a task may carry; split it")
         return {
             "entry": entry,

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 from ..model.errors import TaskRejected
-from ..model.limits import Limits
+from ..model.limits import SOURCE_BYTES
 from .job_arguments import JobSignature, match_words, read_signature
 from .types import TASK_TYPES, TaskParameter, TaskType, read_params
 from .values import dump_value, load_value
@@ -92,9 +92,8 @@ def checked_hash(source: str, sha256: str, name: str) -> str:
 
 def parse_source(source: str, filename: str) -> ast.Module:
     """Parse Python source; raise `TaskRejected` naming file, line and trouble."""
-    most = Limits().source_bytes
-    if len(source) > most or len(source.encode("utf-8", "surrogatepass")) > most:
-        raise TaskRejected(f"{filename} is longer than {most} bytes; read large data at run time instead")
+    if len(source) > SOURCE_BYTES or len(source.encode("utf-8", "surrogatepass")) > SOURCE_BYTES:
+        raise TaskRejected(f"{filename} is longer than {SOURCE_BYTES} bytes; read large data at run time instead")
     if "\0" in source:
         raise TaskRejected(f"{filename} holds a NUL byte; it is not Python source")
     try:

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from discompute_lite.model.errors import SettingsError
-from discompute_lite.model.limits import Limits
+from discompute_lite.model.limits import CONFIG_BYTES
 from discompute_lite.model.yaml_subset import YAML_DEPTH, parse_yaml, read_yaml
 from discompute_lite.model.yaml_writer import dump_scalar, dump_yaml
 
@@ -172,8 +172,8 @@ REFUSED = [
     ("a: \0", "U+0000"), ("a: \x07", "U+0007"), ("a: '\x85'", "U+0085"), ("# \u2028", "U+2028"), ("a: \x7f", "U+007F"),
     ("a: \ufeff", "U+FEFF"), ("a: '\ud800'", "U+D800"), ("a: 1e999", "too large"), ("a: -1.0e+999", "too large"),
     ("a: 1" + 400 * "0", "400 digits"), ("a: 0x1" + 400 * "0", "400 digits"), (1001 * "k" + ": 1", "1000 characters"),
-    ("{" + 1001 * "k" + ": 1}", "1000 characters"), ("a: " + Limits().config_bytes * "x", "bytes"),
-    ("# " + (Limits().config_bytes // 2) * "\xe9", "bytes"),
+    ("{" + 1001 * "k" + ": 1}", "1000 characters"), ("a: " + CONFIG_BYTES * "x", "bytes"),
+    ("# " + (CONFIG_BYTES // 2) * "\xe9", "bytes"),
 ]
 
 

@@ -355,7 +355,7 @@ class Host:
         self.udp_address = f"{ip}:{40000 + len(world.hosts)}"
         self.token, self.is_token_shared = token, shared
         self.limits = Limits(**settings.pop("limits", {}))
-        self.settings = Settings(**{"slots": 2, "discovery": ("broadcast", "exchange"), **settings})
+        self.settings = Settings(**{"slots": 2, "discovery": ("broadcast", "peers", "exchange"), **settings})
         self.slots = self.settings.slots
         self.hardware = Hardware(type="linux", model="Test machine", capabilities=DeviceCapabilities(
             cpu_cores=self.slots, memory_mb=8192, chip="Test chip", os_version="Test 1.0"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from discompute_lite.model.limits import GIB
 from discompute_lite.model.task import ComputeTask, SubTask, SubTaskStatus
 from discompute_lite.roles.bounds import OUTPUT_CHARS
 from discompute_lite.roles.coordinated import (
@@ -18,7 +19,7 @@ def pages_of(task):
     """Every page of what was printed."""
     pages, index = [], 0
     while True:
-        answer = task.result_from(0, index)
+        answer = task.result_from(0, index, GIB)
         if not answer.printed:
             return pages
         pages.append([entry.text for entry in answer.printed])
@@ -45,14 +46,14 @@ def test_what_one_attempt_printed_is_cut_and_that_is_said(task):
 @pytest.mark.parametrize("output", ["", None, 7, ["text"], {"text": 1}])
 def test_what_is_no_text_is_not_kept(task, output):
     task.keep_printed("run", "a", output)
-    assert task.result_from(0, 0).printed == []
+    assert task.result_from(0, 0, GIB).printed == []
 
 
 def test_what_merge_printed_comes_with_the_last_of_the_parts(task):
     task.subtasks = [SubTask(status=SubTaskStatus.COMPLETED)] * (PARTS_TOLD + 1)
     for phase in ("split", "run", "merge"):
         task.keep_printed(phase, "a", phase)
-    first = task.result_from(0, 0)
+    first = task.result_from(0, 0, GIB)
     assert [entry.phase for entry in first.printed] == ["split", "run"]
-    last = task.result_from(first.next_index, first.next_printed)
+    last = task.result_from(first.next_index, first.next_printed, GIB)
     assert len(last.parts) == 1 and [entry.phase for entry in last.printed] == ["merge"]

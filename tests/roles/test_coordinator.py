@@ -232,6 +232,23 @@ def test_results_of_many_parts_come_in_pages_that_fit_a_message(world, alone):
     assert seen == parts == alone.value(task_id)
 
 
+def test_large_parts_and_a_large_result_share_no_message_that_would_be_too_large(world):
+    node = world.host("a", limits={"message_bytes": 10_000}).start()
+    alone = world.owner(node)
+    parts = ["x" * 4000, "y" * 4000]
+    task_id = alone.call("SubmitTask", world.echo(parts))["task_id"]
+    world.settle()
+    seen, index = [], 0
+    while True:
+        answer = alone.call("GetTaskResult", {"task_id": task_id, "from_index": index})
+        seen += [world.value(part["result_data"]) for part in answer["parts"]]
+        if answer["next_index"] == index:
+            break
+        assert not answer["result_data"] and "no room" in answer["message"]
+        index = answer["next_index"]
+    assert seen == parts == world.value(answer["result_data"])
+
+
 def test_pages_stay_small_however_much_was_printed(world, alone):
     source = "def split(): return range(40)\ndef work(part): print('\\x01' * 200000)"
     task_id = alone.submit(world.job(source))["task_id"]

@@ -1,5 +1,7 @@
 """Meeting and losing each other: by every way alone, with restarts, goodbyes, kills, silence and lost links."""
 
+from dataclasses import replace
+
 import pytest
 
 from discompute_lite.model.device import DeviceStatus
@@ -83,6 +85,44 @@ def test_those_who_came_first_hear_of_later_ones_with_their_heartbeats(world):
     assert not early.is_linked_with(late)
     world.advance(20)
     assert_all_linked([middle, early, late])
+
+
+def without(way):
+    return tuple(name for name in ("broadcast", "mdns", "peers", "exchange", "sweep") if name != way)
+
+
+def test_without_exchange_nobody_is_dialled_because_a_peer_spoke_of_him(world):
+    world.has_broadcast = False
+    hosts = [world.host("c").start()]
+    for letter in "ab":
+        hosts.append(world.host(letter, peers=("127.0.0.1:8080",), discovery=without("exchange")).start())
+    world.advance(60)
+    assert [sorted(host.node.discovery.links) for host in hosts[1:]] == [[hosts[0].id]] * 2
+
+
+def test_without_peers_neither_given_nor_remembered_addresses_are_called(world):
+    first, second = world.nodes("ab")
+    first.stop(), second.stop()
+    world.advance(700)
+    world.has_broadcast = False
+    assert "addresses" in first.store.read_json("peers.json", {})
+    third = world.host("c", peers=(first.address,), discovery=without("peers"))
+    for host in (first, second):
+        host.settings = replace(host.settings, discovery=without("peers"))
+    for host in (first, second, third):
+        host.start()
+    world.advance(60)
+    assert not any(host.node.discovery.links for host in (first, second, third))
+
+
+def test_without_broadcast_the_neighbours_of_a_loopback_are_left_alone(world):
+    world.has_broadcast = False
+    hosts = [world.host(letter, discovery=without("broadcast")) for letter in "ab"]
+    for host in hosts:
+        host.neighbours = ("127.0.0.1:8080", "127.0.0.1:8081")
+        host.start()
+    world.advance(60)
+    assert not any(host.node.discovery.links for host in hosts)
 
 
 def test_an_address_that_nobody_answers_at_is_tried_again(world):

@@ -3,6 +3,7 @@
 import pytest
 
 from discompute_lite.model.errors import InternalError, InvalidRequest, StateError, Unauthenticated
+from discompute_lite.roles.greeter import Greeter
 from discompute_lite.roles.node import METRICS_EVERY_S
 from discompute_lite.tasks.work import WorkOutcome
 
@@ -299,20 +300,24 @@ def test_a_busy_device_says_so_and_does_not_flood_the_network_with_it(world):
     assert first.sees(second).status.value == "AVAILABLE"
 
 
+def seeds_of(host, nobody_known):
+    return Greeter(host.node, host.node.discovery).seeds(nobody_known)
+
+
 def test_seeds_come_from_the_user_the_last_run_and_while_alone_the_neighbours(world):
     node = world.host("a", peers=("10.0.0.5:8080",))
     node.neighbours = ("127.0.0.1:8080", "127.0.0.1:8081")
     node.store.documents["peers.json"] = {"addresses": ["10.0.0.6:8080", 7, "10.0.0.5:8080"]}
     node.start()
-    assert node.node.seeds(True) == ["10.0.0.5:8080", "10.0.0.6:8080", "127.0.0.1:8081"]
-    assert node.node.seeds(False) == ["10.0.0.5:8080", "10.0.0.6:8080"]
+    assert seeds_of(node, True) == ["10.0.0.5:8080", "10.0.0.6:8080", "127.0.0.1:8081"]
+    assert seeds_of(node, False) == ["10.0.0.5:8080", "10.0.0.6:8080"]
 
 
 @pytest.mark.parametrize("document", [[], "x", {"addresses": 5}, {"addresses": None}, {}])
 def test_odd_remembered_addresses_stop_nobody(world, document):
     node = world.host("a")
     node.store.documents["peers.json"] = document
-    assert node.start().node.seeds(True) == []
+    assert seeds_of(node.start(), True) == []
 
 
 # ---- mistakes, and the end ------------------------------------------------------------------------

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from discompute_lite.host.child_limits import ChildLimits
 from discompute_lite.host.process_executor import ProcessExecutor
-from discompute_lite.model.limits import MIB
+from discompute_lite.model.limits import MIB, Limits
 from discompute_lite.run import relaunch_command
 from discompute_lite.tasks.jobs import source_hash
 from discompute_lite.tasks.values import dump_value, load_value
@@ -255,3 +257,14 @@ def test_orphans_are_gone_within_two_seconds(limited, tmp_path, scale, work):
         assert time.monotonic() < until, "an orphan works on"
         time.sleep(0.02)
     limited.to()  # The next node sweeps what is left on the disk.
+
+
+def test_what_the_node_allows_a_task_to_print_and_to_say_of_errors_reaches_its_process(limited):
+    allowed = replace(Limits(), output_bytes=100, error_text_bytes=60, subtasks=3)
+    limited.to(**dataclasses.asdict(ChildLimits.of_device(allowed, 0, True)))
+    assert len(limited.outcome("print('x' * 1000)").output) < 300
+    assert len(limited.outcome("raise ValueError('y' * 1000)").error.encode()) <= 60
+    split = "def split():\n    return range(4)\ndef work(part):\n    return part\n"
+    data = dump_value({"source": split, "name": "my.py"})
+    outcome = limited.executor.submit(WorkRequest("split", "job", data, "t/split")).result(limited.limit_s)
+    assert not outcome.ok and "more than 3 parts" in outcome.error

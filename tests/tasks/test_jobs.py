@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from discompute_lite.model.errors import TaskRejected
-from discompute_lite.model.limits import Limits
+from discompute_lite.model.limits import SOURCE_BYTES
 from discompute_lite.tasks.job_arguments import read_signature
 from discompute_lite.tasks.jobs import (
     JOB_MODULES_KEPT,
@@ -94,8 +94,8 @@ def test_work_may_be_bound_in_any_way(source):
     ("def work(part):\n\tif 1:\n        return", "line 3"), ("print 'hello'", "line 1"),
     ("work = 1\0", "NUL"), ("work = " + "-" * 100_000 + "1", "nested too deeply"),
     ("work = a" + ".a" * 100_000, "nested too deeply"),
-    ("work = " + "f(" * 150 + ")" * 150, None), ("# " + "x" * Limits().source_bytes, "longer than 1048576 bytes"),
-    ("# " + "\u00e4" * (Limits().source_bytes // 2 + 1), "longer than"), ("work = '\ud800'", "not Python source"),
+    ("work = " + "f(" * 150 + ")" * 150, None), ("# " + "x" * SOURCE_BYTES, "longer than 1048576 bytes"),
+    ("# " + "\u00e4" * (SOURCE_BYTES // 2 + 1), "longer than"), ("work = '\ud800'", "not Python source"),
     ("return 5", "line 1"), ("def work(p):\n  yield\n  break", "line 3"), ("(" * 300, "line 1"),
 ])
 def test_broken_sources_are_refused_in_a_sentence(source, words):
