@@ -22,9 +22,10 @@ from ..model.limits import Limits
 from ..model.statement import Statement
 from .pairing_messages import base64_in, base64_text
 from .statements import read_signed_statement
-from .strict_json import encode_json
+from .strict_json import encode_json, parse_strict
 
 BEACON_KEY_BYTES = 32
+BACKUP_VERSION = 1
 #: Members of one statement's JSON, twice as many as it has, and brackets of the rest of the message.
 _STATEMENT_COMMAS, _OTHER_BRACKETS = 24, 16
 
@@ -85,6 +86,29 @@ def read_grant(body: Dict[str, Any], public: CurvePoint, limits: Limits) -> Pair
     )
     _check_grant(grant, public)
     return grant
+
+
+def write_backup(grant: PairingGrant, limits: Limits) -> bytes:
+    """Return an admin's own grant as the text of a backup: whoever has it can make the cluster live on."""
+    if grant.ca_key is None:
+        raise LocalProtocolError("only an admin has the cluster's key")
+    public = read_device_certificate(grant.certificate, read_ca_certificate(grant.ca))
+    return encode_json({"discompute_backup": BACKUP_VERSION, **write_grant(grant, public, limits)}) + b"\n"
+
+
+def read_backup(data: bytes, limits: Limits) -> PairingGrant:
+    """Return the grant of the admin that made a backup; raise `ProtocolError` for anything else."""
+    if len(data) > limits.pairing_body_bytes:
+        raise TooLarge(f"a backup has at most {limits.pairing_body_bytes} bytes")
+    check_body_shape(data, limits)
+    body = parse_strict(data)
+    if not isinstance(body, dict) or body.get("discompute_backup") != BACKUP_VERSION or "ca_key" not in body:
+        raise ParseError("this is not a backup of a cluster")
+    try:
+        public = read_device_certificate(base64_in(body, "certificate"), read_ca_certificate(base64_in(body, "ca")))
+    except ValueError:
+        raise ProtocolError("the certificates in this backup are damaged") from None
+    return read_grant(body, public, limits)
 
 
 def check_body_shape(line: bytes, limits: Limits) -> None:
