@@ -26,7 +26,7 @@ from bench_tasks import line, medians  # noqa: E402
 from discompute_lite.crypto.certificates import ca_certificate, device_certificate  # noqa: E402
 from discompute_lite.crypto.p256 import generate_key, pem, pkcs8_der  # noqa: E402
 from discompute_lite.host.child_limits import ChildLimits  # noqa: E402
-from discompute_lite.host.executors import ProcessExecutor  # noqa: E402
+from discompute_lite.host.process_executor import ProcessExecutor  # noqa: E402
 from discompute_lite.model.limits import Limits  # noqa: E402
 from discompute_lite.net.listener import Listener, open_listening_socket  # noqa: E402
 from discompute_lite.net.loop import Loop  # noqa: E402

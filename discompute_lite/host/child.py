@@ -28,7 +28,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Callable, Tuple
 
-from ..tasks.work import CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
 from .child_guard import end_own_group, start_guard
 from .child_limits import ChildLimits, take_child_limits
 
@@ -114,10 +114,11 @@ def child_main() -> None:
 
 
 def _sendable(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
-    try:
+    size, most = len(outcome.data), WORK_LIMITS.message_bytes
+    if size <= most:
         return pack_outcome(outcome)
-    except ValueError as error:
-        return pack_outcome(WorkOutcome(False, b"", f"the result is too large: {error}", "TooLarge", blame="task"))
+    reason = f"the result is too large: {size} bytes, and {most} can be sent; return less at once"
+    return pack_outcome(WorkOutcome(False, b"", reason, "TooLarge", blame="task"))
 
 
 def _hide_pipes() -> Tuple[int, int]:
@@ -166,8 +167,12 @@ def _end_with_parent(fd: int) -> None:
     parent, poll = os.getppid(), select.poll()
     # Nothing is asked for but the end, which is always told; where a system does not tell it, the parent shows it.
     poll.register(fd, 0)
-    while not poll.poll(1000 * PARENT_EVERY_S) and os.getppid() == parent:
-        pass
+    while os.getppid() == parent:
+        ended = poll.poll(1000 * PARENT_EVERY_S)
+        if ended and ended[0][1] & select.POLLNVAL:
+            return  # The task's code has closed it; the node sees that by the other pipe, and says so.
+        if ended:
+            break
     end_own_group()
 
 

@@ -32,6 +32,8 @@ THREAD_COUNTS = (
 ALIVE_EVERY_S = 1.0
 #: Seconds that a killed child has to disappear; only one stuck in the kernel needs any.
 REAP_S = 5.0
+#: Seconds in which those of its group that were killed with it disappear as well.
+REAP_GROUP_S = 0.2
 
 
 class ChildDied(Exception):
@@ -145,9 +147,18 @@ class ChildProcess:
                 self._process.wait(REAP_S)
             except subprocess.TimeoutExpired:
                 pass
+            self._reap_group()
         self._stdin.close()
         self._stdout.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _reap_group(self) -> None:
+        """Take leave of those of its group that have become our children: where we are process 1 of a container."""
+        until = time.monotonic() + REAP_GROUP_S
+        with contextlib.suppress(ChildProcessError, AttributeError):
+            # Elsewhere there are none, and the first question says so.
+            while os.waitpid(-self._process.pid, os.WNOHANG) != (0, 0) or time.monotonic() < until:
+                time.sleep(0.001)
 
     def _drive(self, exchange: Exchange) -> WorkOutcome:
         if exchange.problem is not None:

@@ -11,11 +11,14 @@ import os
 import time
 from typing import List, Optional
 
-from ..tasks.work import WorkOutcome, WorkRequest
+from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
 from .child import FRAME_PREFIX, pack_request, unpack_outcome
 
 #: Bytes that are joined rather than written one after the other, and that are read at once where no more are known of.
 FRAME_PIECE_BYTES = 65536
+#: The longest frame that is read: data that could not be sent on would fill this node's memory for nothing. As much
+#: again is room for what was printed.
+OUTCOME_BYTES = 2 * WORK_LIMITS.message_bytes
 #: Most bytes read at once.
 FRAME_READ_BYTES = 1 << 20
 
@@ -62,6 +65,8 @@ class Exchange:
         received += chunk
         if not self._wanted and len(received) >= FRAME_PREFIX:
             self._wanted = FRAME_PREFIX + int.from_bytes(received[:FRAME_PREFIX], "big")
+            if self._wanted > OUTCOME_BYTES:
+                raise ValueError("no outcome is so long")
         if not self._wanted or len(received) < self._wanted:
             return None
         if len(received) > self._wanted:

@@ -63,6 +63,9 @@ class Limits:
     handshakes: int = 64
     #: Handshakes under way of one remote address: leaves room for others. Beyond: refused with an alert. (net/tls_door)
     handshakes_per_address: int = 8
+    #: Handshakes of one remote address that may fail within a minute: a thousand a second would take a core. Beyond:
+    #: refused with an alert until the minute is over. (net/tls_door)
+    failed_handshakes: int = 60
     #: Seconds within which a handshake must be over; a member's takes milliseconds. (net/tls_door)
     handshake_s: float = 5.0
     #: Bytes of a handshake, all that is taken from whoever has not proved who it is; a member's are 3 KiB. Beyond:

@@ -91,7 +91,7 @@ class Opening:
 
     def _handshake_over(self) -> None:
         if self._door is not None and self._pipe is not None and self._pipe.is_server:
-            self._door.knock_over(self._host())
+            self._door.knock_over(self._host(), self._pipe)
 
     def _encrypted(self) -> None:
         """The handshake has succeeded, and nothing inside it has been read."""

@@ -1,6 +1,6 @@
 """Hold what one node needs to speak TLS: its membership's contexts, and how many may knock at once.
 
-Knows:   the membership of now, handshakes under way and from where.
+Knows:   the membership of now, handshakes under way and failed ones, and from where.
 Refuses: to judge who may stay: `admit` of the membership does, by the id that a certificate proved.
 Read next: net/tls.py, net/stream.py (who asks).
 
@@ -11,13 +11,16 @@ membership brings others.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+import logging
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..model.errors import DiscomputeError
 from ..model.limits import Limits
 from .loop import Loop
 from .tls import TlsIdentity, TlsPipe, make_tls_context
 
+#: Seconds for which the failures of a host are counted, and the hosts that are counted at once.
+FAILURES_S, FAILING_HOSTS = 60.0, 1024
 #: admit(device id) -> why this member may not stay, None where it may. It is asked before anything of it is read.
 Admit = Callable[[str], Optional[DiscomputeError]]
 
@@ -35,6 +38,8 @@ class TlsDoor:
         self._admit: Optional[Admit] = None
         #: Handshakes under way by the remote host; without zeros.
         self._knocking: Dict[str, int] = {}
+        #: Remote hosts whose handshakes failed lately: since when, and how many.
+        self._failures: Dict[str, Tuple[float, int]] = {}
         #: Handshakes that were refused because there were too many, since the start.
         self.refused = 0
 
@@ -56,22 +61,36 @@ class TlsDoor:
     def answering_pipe(self, host: str) -> Optional[TlsPipe]:
         """Return a pipe for who has called from `host`; None where there is no membership or no place.
 
-        `knock_over(host)` gives its place back.
+        `knock_over(host, pipe)` gives its place back.
         """
         limits, knocking = self._limits, self._knocking
         if self._server_context is None:
             return None
-        if sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address:
+        is_full = sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address
+        if is_full or self._failures_of(host)[1] >= limits.failed_handshakes:
             self.refused += 1
             return None
         knocking[host] = knocking.get(host, 0) + 1
         return TlsPipe(self._server_context, limits, is_server=True, deadline=self._deadline())
 
-    def knock_over(self, host: str) -> None:
-        """Take a handshake out of the count."""
+    def knock_over(self, host: str, pipe: TlsPipe) -> None:
+        """Take a handshake that has ended out of the count; one that failed counts against its host for a minute."""
         self._knocking[host] -= 1
         if not self._knocking[host]:
             del self._knocking[host]
+        if pipe.state == "open":
+            return
+        since, count = self._failures_of(host)
+        if not count:
+            logging.getLogger("discompute").info("%s: %s", host, pipe.error)
+            if len(self._failures) >= FAILING_HOSTS:
+                self._failures.clear()
+        self._failures[host] = since, count + 1
+
+    def _failures_of(self, host: str) -> Tuple[float, int]:
+        now = self._loop.now()
+        since, count = self._failures.get(host, (now, 0))
+        return (since, count) if now < since + FAILURES_S else (now, 0)
 
     def calling_pipe(self) -> TlsPipe:
         """Return a pipe for a call to another member; only where `is_member`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from concurrent.futures import Executor, Future
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discompute_lite.host import child
 from discompute_lite.host.child import FRAME_PREFIX, pack_outcome, pack_request, unpack_outcome, unpack_request
 from discompute_lite.host.child_process import THREAD_COUNTS, child_environ, describe_exit
+from discompute_lite.host.exchange import OUTCOME_BYTES, Exchange
 from discompute_lite.host.executors import ExternalExecutor
+from discompute_lite.model.limits import Limits
 from discompute_lite.tasks.work import OutputTap, WorkOutcome, WorkRequest
 
 ECHO = WorkRequest("run", "echo", b"7", "t/0.1")
@@ -54,6 +58,26 @@ def test_the_golden_frame():
 def test_what_is_no_outcome_is_noticed(body):
     with pytest.raises((ValueError, TypeError)):
         unpack_outcome(body)
+
+
+def test_a_frame_longer_than_any_outcome_is_not_read():
+    reading, writing = os.pipe()
+    exchange = Exchange(ECHO, 1.0)
+    try:
+        os.write(writing, (OUTCOME_BYTES + 1).to_bytes(FRAME_PREFIX, "big"))
+        with pytest.raises(ValueError, match="so long"):
+            exchange.read(reading)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_result_that_could_not_be_sent_is_told_by_its_size(monkeypatch):
+    monkeypatch.setattr(child, "WORK_LIMITS", Limits(message_bytes=10))
+    assert unpack_outcome(body_of(child._sendable(WorkOutcome(True, b"x" * 10)))).ok
+    refused = unpack_outcome(body_of(child._sendable(WorkOutcome(True, b"x" * 11))))
+    assert (refused.ok, refused.error_type, refused.blame) == (False, "TooLarge", "task")
+    assert "11 bytes, and 10 can be sent" in refused.error
 
 
 # ---- a child's surroundings ---------------------------------------------------------------------------------

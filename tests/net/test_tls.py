@@ -156,7 +156,7 @@ def test_http_is_chosen_by_its_name(cluster):
     assert (server.state, server.protocol, server.device_id) == ("open", ALPN_HTTP, device)
 
 
-def test_a_certificate_that_has_expired_is_accepted(cluster, monkeypatch):
+def test_row_36_a_certificate_that_has_expired_is_accepted(cluster, monkeypatch):
     """Membership ends by revocation: a clock that is wrong must lock nobody out."""
     monkeypatch.setattr(certificates, "_VALIDITY", certificates.der_sequence(
         certificates.der_value(certificates.DER_UTC_TIME, b"000101000000Z"),
@@ -177,7 +177,7 @@ def self_signed(cluster):
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("shows", ["nothing", "another cluster's", "its own"])
-def test_a_stranger_gets_an_alert_and_nothing_of_it_is_read(cluster, make_cluster, shows, version):
+def test_row_4_a_stranger_gets_an_alert_and_nothing_of_it_is_read(cluster, make_cluster, shows, version):
     shown = {"nothing": None, "another cluster's": make_cluster(2).device(1)[1], "its own": self_signed(cluster)}[shows]
     context = strange_context(shown)
     context.maximum_version = getattr(ssl.TLSVersion, version)
@@ -197,7 +197,7 @@ def test_a_server_of_another_cluster_is_not_believed(cluster, make_cluster):
 
 
 @pytest.mark.parametrize("names", [[], ["h2"]])
-def test_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, names):
+def test_row_9_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, names):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     identity = cluster.device(1)[1]
@@ -211,7 +211,7 @@ def test_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, names):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_old_tls_is_refused(cluster):
+def test_row_9_old_tls_is_refused(cluster):
     context = strange_context(cluster.device(1)[1])
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -343,7 +343,7 @@ def tls_pair(contexts, tls_server):
 # ---- what is missing --------------------------------------------------------------------------------------------
 
 
-def test_without_the_module_ssl_a_node_stays_alone_and_says_so(cluster, monkeypatch):
+def test_row_48_without_the_module_ssl_a_node_stays_alone_and_says_so(cluster, monkeypatch):
     identity = cluster.device(1)[1]
     assert has_tls() and not start_warnings(Settings(), Probe(), [])
     for name in ("ssl", "_ssl"):
@@ -372,6 +372,15 @@ def test_ssl_is_imported_only_where_tls_is_used():
 # ---- the door ---------------------------------------------------------------------------------------------------
 
 
+class Hand:
+    """A clock that is moved by hand."""
+
+    time = 0.0
+
+    def now(self):
+        return self.time
+
+
 @pytest.fixture
 def door():
     loop = Loop()
@@ -390,17 +399,45 @@ def test_a_door_is_closed_until_there_is_a_membership(door, cluster):
 def test_handshakes_are_counted_by_address_and_in_all(door, cluster):
     door.enter(cluster.device(1)[1], lambda device: None)
 
+    pipes = []
+
     def places(host, count):
-        return sum(door.answering_pipe(host) is not None for _ in range(count))
+        found = [pipe for pipe in (door.answering_pipe(host) for _ in range(count)) if pipe is not None]
+        pipes.extend(found)
+        return len(found)
 
     assert places("10.0.0.1", 9) == 3 and places("10.0.0.2", 9) == 2 and places("10.0.0.3", 1) == 0
     assert door.refused == 6 + 7 + 1
-    door.knock_over("10.0.0.1")
+    door.knock_over("10.0.0.1", pipes[0])
     assert places("10.0.0.1", 2) == 1
     for host, count in (("10.0.0.1", 3), ("10.0.0.2", 2)):
         for _ in range(count):
-            door.knock_over(host)
+            door.knock_over(host, pipes[0])
     assert places("10.0.0.3", 9) == 3
+
+
+def test_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, caplog):
+    caplog.set_level("INFO", "discompute")
+    clock = Hand()
+    door = TlsDoor(clock, Limits(failed_handshakes=3), lambda connection: {})
+    door.enter(cluster.device(1)[1], lambda device: None)
+
+    def fail(host):
+        pipe = door.answering_pipe(host)
+        if pipe is None:
+            return False
+        pipe.receive_data(b"nonsense")
+        door.knock_over(host, pipe)
+        return True
+
+    assert [fail("10.0.0.1") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert fail("10.0.0.2"), "others are not concerned"
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["10.0.0.1", "10.0.0.2"]
+    clock.time += 61.0
+    assert fail("10.0.0.1")
+    for number in range(3000):
+        assert fail(f"10.1.{number // 250}.{number % 250}")
+    assert len(door._failures) <= 1024
 
 
 def test_another_membership_brings_other_contexts(door, cluster, make_cluster):

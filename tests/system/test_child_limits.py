@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from discompute_lite.host.active_limits import limits_of_children
 from discompute_lite.host.child_limits import ChildLimits
 from discompute_lite.host.process_executor import ProcessExecutor
 from discompute_lite.model.limits import MIB, Limits
@@ -87,18 +88,23 @@ def limited(tmp_path, scale):
 
 
 def has_members(group):
-    try:
-        os.killpg(group, 0)
-        return True
-    except ProcessLookupError:
-        return False
+    """Whether a process of this group lives; one that has ended may wait for its parent to notice."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                state, _, of_group = file.read().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(of_group) == group and state != "Z":
+            return True
+    return False
 
 
 # ---- what ends a task -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.smoke
-def test_a_memory_hog_is_ended_and_blamed(limited):
+def test_row_40_a_memory_hog_is_ended_and_blamed(limited):
     body = "hog = 'x' * part\ntime.sleep(100)"
     limited.to(memory_bytes=100 * MIB).assert_ended("gives 100 MiB to each subtask", body, part=300 * MIB)
 
@@ -127,7 +133,7 @@ return [os.waitpid(pid, 0)[1] >> 8 for pid in pids]"""
     assert limited.to(memory_bytes=200 * MIB).value(body) == [64 * MIB % 251] * 4
 
 
-def test_too_many_processes_are_ended_all_of_them(limited, tmp_path):
+def test_row_40_too_many_processes_are_ended_all_of_them(limited, tmp_path):
     note = tmp_path / "pids"
     body = """
 with open(part, "w") as note:
@@ -143,7 +149,7 @@ time.sleep(100)"""
     limited.wait_until(lambda: not any(map(is_running, pids)))
 
 
-def test_endless_files_are_ended(limited):
+def test_row_40_endless_files_are_ended(limited):
     body = "for number in range(10 ** 9):\n    open(str(number), 'w').close()\n    time.sleep(0.001)"
     limited.to(folder_files=100).assert_ended("more than 100 files", body)
 
@@ -177,9 +183,56 @@ def test_no_core_files_and_a_brake_on_forks(limited):
     assert 1024 < forks < 100_000
 
 
-def test_endless_output_is_bounded_and_the_task_ended_in_time(limited):
+def test_row_40_endless_output_is_bounded_and_the_task_ended_in_time(limited):
     outcome = limited.to().outcome("while True: print('x' * 1000)", wall_s=1.0)
     assert (outcome.error_type, outcome.blame) == ("TimedOut", "task")
+
+
+@pytest.mark.parametrize("body, error_type, words", [
+    ("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass", "TimedOut", "longer than its"),
+    ("os.kill(os.getpid(), 11)", "Died", "segmentation fault"),
+    ("os._exit(0)", "Died", "ended by itself with status 0"),
+    ("raise SystemExit(0)", "SystemExit", "SystemExit"),
+    ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt"),
+    ("os.closerange(3, 200)\ntime.sleep(100)", "Died", "closed its pipes"),
+])
+def test_row_40_whatever_it_does_its_end_is_told_exactly(limited, body, error_type, words):
+    outcome = limited.to().outcome(body, wall_s=1.0 if error_type == "TimedOut" else 0.0)
+    assert (outcome.ok, outcome.error_type) == (False, error_type), outcome
+    assert words in outcome.error
+    assert limited.value("return 'next'") == "next"
+
+
+def test_row_40_who_leaves_group_and_parents_survives_and_info_says_so(limited, tmp_path):
+    note = tmp_path / "pid"
+    body = """
+if not os.fork():
+    os.setsid()
+    if not os.fork():
+        with open(part, "w") as file: file.write(f"{os.getpid()}.")
+        time.sleep(100)
+    os._exit(0)
+os.wait()
+while not (os.path.exists(part) and open(part).read().endswith(".")): time.sleep(0.01)
+os._exit(0)"""
+    assert limited.to().outcome(body, part=str(note)).error_type == "Died"
+    pid = int(note.read_text().rstrip("."))
+    try:
+        survives = is_running(pid)
+    finally:
+        os.kill(pid, 9)
+    said = limits_of_children(ChildLimits(processes=32), is_offline=False)["processes"]
+    assert survives and "leave its group may outlive it" in said
+
+
+def test_row_44_a_task_sees_its_own_folder_and_few_variables(limited, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "not for tasks")
+    names, files, folder = limited.to().value("return sorted(os.environ), os.listdir('.'), os.getcwd()")
+    allowed = {"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "TEMP", "TMP",
+               "USERPROFILE"}
+    assert {name for name in names if not name.endswith("_THREADS")} - {"VECLIB_MAXIMUM_THREADS"} <= allowed
+    assert files == [".start"] and folder.startswith(str(limited.scratch))
+    assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
 def test_a_task_may_wait_for_all_its_children(limited):
@@ -191,6 +244,29 @@ try:
 except ChildProcessError:
     return found"""
     assert limited.to().value(body) == 1
+
+
+def test_where_orphans_become_the_nodes_own_none_is_left_behind(limited):
+    """As for a node that is process 1 of a container: whatever loses its parent is its to take leave of."""
+    command = [*relaunch_command("host.child:child_main"), ChildLimits().argument()]
+    code = f"""
+import ctypes, os, sys
+sys.path[:] = {sys.path!r}
+from discompute_lite.host.process_executor import ProcessExecutor
+from discompute_lite.tasks.work import WorkRequest
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+for number in range(3):
+    executor = ProcessExecutor(1, {command!r}, {{}}, {str(limited.scratch)!r})
+    assert executor.submit(WorkRequest("run", "echo", b"7", "t/0.1")).result().ok
+    executor.shutdown()
+try:
+    sys.exit(f"left behind: {{os.waitpid(-1, os.WNOHANG)}}")
+except ChildProcessError:
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=limited.limit_s)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_signal_to_the_whole_group_leaves_the_guard(limited):
