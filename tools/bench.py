@@ -1,4 +1,4 @@
-"""Measure what the project claims, as ratios within one run: `python3 tools/bench.py rpc`, `security` or `tasks`.
+"""Measure what the project claims, as ratios within one run: `python3 tools/bench.py rpc`, or another bench.
 
 Each figure is the median of several rounds, in which ours and the yardstick take turns, on pinned cores
 where the system can pin. Seconds are printed for orientation only; the ratios are what is promised.
@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench_hetero import bench_hetero  # noqa: E402
 from bench_security import bench_security  # noqa: E402
 from bench_tasks import bench_tasks  # noqa: E402
 
@@ -336,7 +337,9 @@ def row(what: str, value: float, wanted: str, is_met: bool, detail: str) -> Dict
     return {"what": what, "ratio": round(value, 3), "wanted": wanted, "met": is_met, "detail": detail}
 
 
-BENCHES = {"rpc": bench_rpc, "security": bench_security, "tasks": bench_tasks}
+BENCHES: Dict[str, Callable[..., List[Dict[str, Any]]]] = {
+    "rpc": bench_rpc, "security": bench_security, "tasks": bench_tasks, "hetero": bench_hetero,
+}
 
 
 def main() -> int:
@@ -351,8 +354,10 @@ def main() -> int:
     parser.add_argument("what", choices=sorted(BENCHES), help="which figures")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of which the median is taken (default 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--only", default="", metavar="TEXT", help="of hetero, the cases with this in their names")
     arguments = parser.parse_args()
-    results = BENCHES[arguments.what](arguments.rounds)
+    named = {"only": arguments.only} if arguments.only else {}
+    results = BENCHES[arguments.what](arguments.rounds, **named)
     if arguments.json:
         facts = {"bench": arguments.what, "python": sys.version.split()[0], "rounds": arguments.rounds, "rows": results}
         print(json.dumps(facts))

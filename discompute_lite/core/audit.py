@@ -55,6 +55,7 @@ def _check_device(books: Ledger, device: DeviceRecord) -> None:
         is_quiet = attempt.attempt_id in books.pools[key].leading.quiet
         assert is_quiet == (device.quiet and attempt.attempt_id in books.pools[key].leading.alone)
     assert device.waiting_calls == sum(attempt.subtask.calls for attempt in device.waiting.values())
+    assert device.unsized == sum(not attempt.subtask.is_sized for attempt in device.running.values())
     assert kinds == device.kinds and all(key in device.running for key in device.waiting)
     assert not device.waiting or len(device.running) - len(device.waiting) >= device.slots
     if device.running and device.silence_s > 0.0 and not device.quiet:

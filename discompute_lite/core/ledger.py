@@ -129,12 +129,14 @@ class Ledger:
     def size_subtask(self, subtask: SubtaskRecord, calls: int) -> None:
         """Enter how many calls a subtask holds, and expect its attempts to end accordingly."""
         more, subtask.calls = calls - subtask.calls, calls
+        was_sized, subtask.is_sized = subtask.is_sized, True
         pace, pool = subtask.task.pace, self.pools[subtask.task.pool_key]
         for attempt in subtask.live.values():
             device = self.devices[attempt.device_id]
             waits = attempt.began_at is None
             device.waiting_calls += more * waits
-            if pace.size(device.device_id, calls):
+            device.unsized -= not was_sized
+            if pace.size(device.device_id, calls) or not was_sized:
                 self.device_changed(device)
             if more:
                 ahead = device.waiting_calls / max(1, device.slots) if waits else 0.0
@@ -193,6 +195,7 @@ class Ledger:
         subtask.live[attempt_id] = task.live[attempt_id] = device.running[attempt_id] = attempt
         device.waiting[attempt_id] = attempt
         device.waiting_calls += subtask.calls
+        device.unsized += not subtask.is_sized
         device.kinds[task.pool_key] = device.kinds.get(task.pool_key, 0) + 1
         task.devices[device.device_id] = task.devices.get(device.device_id, 0) + 1
         typical_s = task.pace.work / task.pace.speed(device.device_id, device.speed)
@@ -222,6 +225,7 @@ class Ledger:
         device = self.devices.get(attempt.device_id)
         if device is not None:
             del device.running[attempt.attempt_id]
+            device.unsized -= not subtask.is_sized
             if device.waiting.pop(attempt.attempt_id, None) is not None:
                 device.waiting_calls -= subtask.calls
             device.kinds[task.pool_key] -= 1

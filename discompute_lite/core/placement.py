@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Container, Iterable
 
-#: Seconds of work that may wait in advance on a slot: enough for any round trip, and little to lose.
-WORK_IN_ADVANCE_S = 0.5
+#: Seconds of work that may wait in advance on a slot: enough for any round trip, and little to lose. One subtask may
+#: wait also where it is longer, up to the other bound.
+WORK_IN_ADVANCE_S, ONE_IN_ADVANCE_S = 0.1, 0.5
 #: Speed taken for a device that was never measured: the reference machine's.
 UNMEASURED_SPEED = 1.0
 #: Speeds outside these bounds are errors of measurement, or lies; they must not decide everything.
@@ -46,6 +47,6 @@ def places_in_advance(*, window: int, typical_s: float) -> int:
 
     Only of work known to be short (`typical_s` > 0): what waits on a slow device could have been begun elsewhere.
     """
-    if not typical_s > 0.0 or window <= 0:
+    if not typical_s > 0.0 or window <= 0 or typical_s > ONE_IN_ADVANCE_S:
         return 0
-    return min(window, int(WORK_IN_ADVANCE_S / typical_s))
+    return min(window, max(1, int(WORK_IN_ADVANCE_S / typical_s)))

@@ -119,6 +119,8 @@ class DeviceRecord:
         self.waiting: OrderedDict[str, AttemptRecord] = OrderedDict()
         #: Calls in the subtasks of `waiting`, all together.
         self.waiting_calls = 0
+        #: How many of `running` are of subtasks whose size is not known yet.
+        self.unsized = 0
         #: pool key -> how many of `running` are of it; no zeros.
         self.kinds: Dict[PoolKey, int] = {}
         #: Attempts in a row that it refused; while `resting` there is a ("rest", id) deadline.
@@ -158,8 +160,8 @@ class DeviceRecord:
         if self.resting or self.silent or self.quiet:
             return 0
         places, taken = self.slots, len(self.running)
-        # Nothing waits behind work of another kind: nobody knows for how long.
-        if self.window > 0 and self.kinds.get(key, 0) == taken:
+        # Nothing waits behind work of another kind, or of a size that is about to be told: nobody knows for how long.
+        if self.window > 0 and not self.unsized and self.kinds.get(key, 0) == taken:
             places *= 1 + places_in_advance(window=self.window, typical_s=pace.subtask_s(self.device_id))
         return places - taken if places > taken else 0
 
@@ -249,7 +251,8 @@ class SubtaskRecord:
     """Remember one piece of a task."""
 
     __slots__ = (
-        "task", "index", "state", "calls", "attempts", "failures", "raised", "live", "told", "done_by", "tried", "harms"
+        "task", "index", "state", "calls", "is_sized", "attempts", "failures", "raised", "live", "told", "done_by",
+        "tried", "harms",
     )
 
     def __init__(self, task: ScheduledTask, index: int) -> None:
@@ -258,6 +261,8 @@ class SubtaskRecord:
         self.state = SubtaskState.PENDING
         #: Calls of its function that it holds.
         self.calls = 1
+        #: False while that is a guess: the pieces of open tasks are cut when their device is known.
+        self.is_sized = not task.is_open
         #: Attempts ever made: the last part of the next attempt's id is one more.
         self.attempts = 0
         #: Attempts that devices broke or refused; decides the rest before the next one.

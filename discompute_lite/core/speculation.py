@@ -28,7 +28,7 @@ LEAST_LEFT = 0.05
 #: passed since the oldest began, within these bounds: what deserves no second attempt yet may by growing old.
 LOOK_PART, LOOK_LEAST_S, LOOK_MOST_S = 0.1, 0.05, 1.0
 #: Where subtasks may be added yet, a device must stand idle for so long: most are added when one is done.
-MAY_BE_FILLED_S = 0.05
+MAY_BE_FILLED_S = 0.02
 
 Second = Tuple[AttemptRecord, DeviceRecord]
 

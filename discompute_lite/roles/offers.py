@@ -16,6 +16,9 @@ from .own_device import offers_of, score_of, slots_of
 
 #: Heartbeats without an answer in a row, while work is under way, after which pure work is tried elsewhere as well.
 BEATS_MISSED = 4
+#: Attempts that may be sent to another device in advance, for each slot, of functions known to be short: the next is
+#: there when one ends, and the way to it is hidden. Here, where there is no way, none is.
+WINDOW = 8
 
 
 def own_offer(node: Any) -> DeviceReady:
@@ -38,9 +41,10 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
     elif known.state.value != "alive":
         slots, reason = 0, "it does not answer"
     load = min(1.0, max(0.0, known.device.compute_metrics.cpu_usage))
+    silence_s = BEATS_MISSED * (BUSY_NEAR_BEAT_S if is_near else BUSY_BEAT_S)
     return DeviceReady(
         known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
-        lease_s=known.dead_after_s, silence_s=BEATS_MISSED * (BUSY_NEAR_BEAT_S if is_near else BUSY_BEAT_S),
+        lease_s=known.dead_after_s, window=WINDOW, silence_s=silence_s,
     )
 
 

@@ -28,9 +28,9 @@ from .attempts import Attempts
 
 #: Seconds of work in a chunk: long beside what sending it costs, short for whoever waits for the last one.
 CHUNK_S = 0.5
-#: A chunk takes at most such a part of what waits for each slot, so that all slots end at the same time; but not less
-#: than this, seconds, below which sending it costs more than waiting for the last one.
-CHUNK_SHARE, CHUNK_LEAST_S = 0.5, 0.01
+#: A chunk takes at most such a part of its slot's share of what waits, by its speed, so that all slots end at the same
+#: time though works differ; but not less than this, seconds, below which sending it costs more than waiting for it.
+CHUNK_SHARE, CHUNK_LEAST_S = 0.25, 0.01
 #: Most units and most bytes of data in one chunk.
 CHUNK_UNITS, CHUNK_BYTES = 4096, 4 * 1024 * 1024
 #: No call is taken for shorter: clocks are coarse.
@@ -122,6 +122,7 @@ class CallStream:
         #: device of score 1.
         self._call_s: Dict[str, float] = {}
         self.work_s = 0.0
+        self._rates = 0.0  # Calls a second that a slot of each of these makes, all together.
         #: Why the whole stream ended, "" while it goes on.
         self.ended = ""
 
@@ -305,6 +306,7 @@ class CallStream:
         before = self._call_s.get(device_id)
         # Half of what was known, half of what is new: works differ, and so do the chunks that they come in.
         self._call_s[device_id] = call_s if before is None else (before + call_s) / 2
+        self._rates += 1.0 / self._call_s[device_id] - (0.0 if before is None else 1.0 / before)
         self.work_s = self._call_s[device_id] * (self._streams.score_of(device_id) or 1.0)
 
     def _calls_for(self, device_id: str) -> int:
@@ -312,8 +314,9 @@ class CallStream:
         if not self.work_s or self._options.wall_s:
             return 1
         call_s = self._call_s.get(device_id) or self.work_s / (self._streams.score_of(device_id) or 1.0)
-        share = int(self.waiting_calls * CHUNK_SHARE / max(1, self._streams.total_slots())) + 1
-        share = max(share, int(CHUNK_LEAST_S / call_s))
+        # As many times the share of a slot of middling speed as this one is faster.
+        part = CHUNK_SHARE * len(self._call_s) / (call_s * self._rates * max(1, self._streams.total_slots()))
+        share = max(int(self.waiting_calls * part) + 1, int(CHUNK_LEAST_S / call_s))
         return max(1, min(int(CHUNK_S / call_s), share, self._largest * CHUNK_GROWTH))
 
     def _wait(self, unit: CallUnit) -> None:

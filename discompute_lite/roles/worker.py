@@ -24,8 +24,10 @@ from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
 
-#: Attempts that may wait here for a slot, for each slot: enough to hide a round trip, too few to hoard.
-WAITING_PER_SLOT = 4
+#: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
+WAITING_PER_SLOT = 16
+#: Of these so many, for each slot, wait in the executor, which begins them the moment that a slot comes free.
+HANDED_AHEAD = 1
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
 #: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
@@ -72,8 +74,8 @@ class Worker:
         #: (sender, attempt id) -> attempt: waiting, running, or ended and kept.
         self._attempts: Dict[AttemptKey, WorkerAttempt] = {}
         self._queue: Deque[WorkerAttempt] = deque()
-        #: Attempts with a future; at most `slots`.
-        self.running = 0
+        #: Attempts with a future: those that run, and those that the executor begins next.
+        self._handed = 0
         #: When running attempts lose their lease, and when kept outcomes go.
         self._deadlines = Deadlines()
         self._finished_at: Deque[float] = deque()
@@ -143,6 +145,11 @@ class Worker:
             if attempt.sender == sender and attempt.outcome is None
         ]
 
+    @property
+    def running(self) -> int:
+        """Return how many attempts run."""
+        return int(min(self._handed, self._node.slots))
+
     def throughput(self) -> float:
         """Return subtasks finished a second, over the last minute."""
         now = self._node.clock.now()
@@ -177,10 +184,10 @@ class Worker:
     # ---- inside -----------------------------------------------------------------------------------
 
     def _start_waiting(self) -> None:
-        while self._queue and self.running < self.allowance().slots:
+        while self._queue and self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
             attempt = self._queue.popleft()
             subtask = attempt.subtask
-            self.running += 1
+            self._handed += 1
             attempt.started_at = int(self._node.wall())
             # A process serves one sender and one task: the work of another node carries that node's name.
             is_own = attempt.sender in ("", self._node.id)
@@ -199,7 +206,7 @@ class Worker:
     def _ended(self, attempt: WorkerAttempt, future: Any) -> None:
         if attempt.future is future:
             attempt.future = None
-            self.running -= 1
+            self._handed -= 1
         if attempt.outcome is None:
             self._finished_at.append(self._node.clock.now())
             work = future.result()

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from ..core.events import (
     AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt, SubtasksAdded,
-    TaskSealed, TaskSubmitted, TellStory, Tick,
+    SubtaskSized, TaskSealed, TaskSubmitted, TellStory, Tick,
 )
 from ..core.scheduler import Scheduler
 from .checks import Watch
@@ -145,6 +145,8 @@ class World:
             if kind is StartAttempt:
                 work = self.works[self._first[action.task_id] + action.index]
                 self._send(self._started, self.devices[action.device_id], action.attempt_id, work)
+                if self.scenario.is_open:
+                    self._feed(SubtaskSized(action.task_id, action.index, 1))
             elif kind is StopAttempt:
                 self._send(self._stopped, self.devices[action.device_id], action.attempt_id)
             elif kind is TellStory:

@@ -10,6 +10,7 @@ from discompute_lite.core.events import (
 )
 from discompute_lite.core.records import OVER_KEPT, SubtaskRecord
 from discompute_lite.core.scheduler import Scheduler
+from discompute_lite.core.speculation import MAY_BE_FILLED_S
 from discompute_lite.model.task import TaskState
 
 
@@ -266,15 +267,26 @@ def test_expected_ends_follow_the_size(world):
     world.now += 0.1
     world.succeed("t/0.1")
     world(SubtasksAdded("t", 3))
-    one, two, three = world.scheduler.task("t").live.values()
     typical_s = world.scheduler.pace_of("t").typical_s("a")
-    world(SubtaskSized("t", 1, 10))
+    world(SubtaskSized("t", 1, 4))
     world(SubtaskSized("t", 2, 5))
-    assert one.expected_end == pytest.approx(world.now + 10 * typical_s)
-    assert two.expected_end == pytest.approx(world.now + (5 + 6) * typical_s)
-    assert three.subtask.calls == 1
+    one, two = world.scheduler.task("t").live.values()
+    assert one.expected_end == pytest.approx(world.now + 4 * typical_s)
+    assert two.expected_end == pytest.approx(world.now + (5 + 5) * typical_s)
     world(SubtaskSized("t", 2, 0))
     assert two.subtask.calls == 1
+
+
+def test_nothing_more_is_sent_in_advance_before_the_size_of_the_last_is_told(world):
+    """Eight chunks of half a second each, cut at one go, are four seconds that nobody else can have."""
+    world.devices("a", window=8)
+    opened(world, 1, function="f")
+    world(SubtaskSized("t", 0, 1))
+    world.now += 0.01
+    world.succeed("t/0.1")
+    assert started(world(SubtasksAdded("t", 20))) == [("t/1.1", "a")]
+    assert started(world(SubtaskSized("t", 1, 1))) == [("t/2.1", "a")]
+    assert started(world(SubtaskSized("t", 2, 50))) == []
 
 
 def test_fewer_places_in_advance_where_subtasks_are_large(world):
@@ -283,9 +295,11 @@ def test_fewer_places_in_advance_where_subtasks_are_large(world):
     world.now += 0.01
     world.succeed("t/0.1")
     assert world.scheduler.room_of("t") == 5
-    assert started(world(SubtasksAdded("t", 1))) == [("t/1.1", "a")] and world.scheduler.room_of("t") == 4
+    assert started(world(SubtasksAdded("t", 1))) == [("t/1.1", "a")] and world.scheduler.room_of("t") == 0
+    world(SubtaskSized("t", 1, 3))
+    assert world.scheduler.room_of("t") == 3, "a tenth of a second is three such"
     world(SubtaskSized("t", 1, 20))
-    assert world.scheduler.room_of("t") == 2, "half a second is two such"
+    assert world.scheduler.room_of("t") == 1, "one may be longer"
     world(SubtaskSized("t", 1, 100))
     assert world.scheduler.room_of("t") == 0
 
@@ -315,8 +329,8 @@ def test_idle_devices_wait_a_moment_for_new_work_before_they_run_what_runs_alrea
     assert started(world(SubtasksAdded("t", 1))) == [("t/2.1", "fast")]
     assert started(world.wait(0.1)) == []
     world.succeed("t/2.1")
-    assert started(world.wait(0.04)) == []
-    assert started(world.wait(0.02)) == [("t/1.2", "fast")]
+    assert started(world.wait(0.8 * MAY_BE_FILLED_S)) == []
+    assert started(world.wait(0.4 * MAY_BE_FILLED_S)) == [("t/1.2", "fast")]
 
 
 def test_once_it_is_sealed_nothing_is_waited_for(world):

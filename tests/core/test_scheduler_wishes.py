@@ -80,10 +80,18 @@ def test_a_device_that_proves_fast_for_a_function_comes_first_for_it_alone(world
 def test_short_work_is_sent_in_advance_once_it_is_known_to_be_short(world):
     world.devices("a", window=4)
     assert started(world.submit(subtasks=100, function="f")) == [("t/0.1", "a")]
-    world.now += 0.1
+    world.now += 0.02
     assert len(started(world.succeed("t/0.1"))) == 5
     assert "waits on a (attempt 1), sent there in advance" in world.scheduler.why("t", 5)
     assert "runs on a (attempt 1)" in world.scheduler.why("t", 1)
+
+
+def test_what_is_neither_short_nor_long_is_sent_in_advance_one_at_a_time(world):
+    world.devices("a", window=4)
+    world.submit(subtasks=9, function="f")
+    world.now += 0.2
+    assert started(world.succeed("t/0.1")) == [("t/1.1", "a"), ("t/2.1", "a")]
+    assert started(world.succeed("t/1.1")) == [("t/3.1", "a")]
 
 
 def test_long_or_unnamed_work_is_never_sent_in_advance(world):

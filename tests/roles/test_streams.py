@@ -171,13 +171,13 @@ def test_one_call_at_a_time_while_nobody_knows_how_long_it_takes(world, host, ca
 
 
 def test_chunks_grow_with_what_is_learnt_and_shrink_towards_the_end(world, host, caller):
-    caller.add(2000)
+    caller.add(4000)
     seen = finish(world, host, call_s=0.002)
-    assert sum(seen) == 2000 and seen[:2] == [1, 1] and max(seen) == CHUNK_S / 0.002
+    assert sum(seen) == 4000 and seen[:2] == [1, 1] and max(seen) == CHUNK_S / 0.002
     top = seen.index(max(seen))
     assert all(after <= 8 * before for before, after in zip(seen, seen[1:top + 1])), "guesses may be far off"
     assert seen[-1] <= CHUNK_LEAST_S / 0.002 and sorted(seen[top:], reverse=True) == seen[top:]
-    assert caller.lines() == [b"[[%d,5],{}]" % number for number in range(2000)]
+    assert caller.lines() == [b"[[%d,5],{}]" % number for number in range(4000)]
 
 
 def test_long_calls_travel_alone(world, host, caller):

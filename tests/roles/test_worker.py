@@ -4,7 +4,7 @@ import pytest
 
 from discompute_lite.model.errors import InvalidParams, Unavailable
 from discompute_lite.roles.bounds import OUTPUT_CHARS
-from discompute_lite.roles.worker import CLIENT_LEASE_S, KEPT_OUTCOMES, LEASE_S, WAITING_PER_SLOT
+from discompute_lite.roles.worker import CLIENT_LEASE_S, HANDED_AHEAD, KEPT_OUTCOMES, LEASE_S, WAITING_PER_SLOT
 from discompute_lite.tasks.work import WorkOutcome
 
 
@@ -146,14 +146,15 @@ def test_what_is_printed_travels_shortened_so_that_it_fits_a_line(world, host, s
 
 def test_no_more_attempts_run_at_once_than_there_are_slots_and_few_wait(world, host, sender):
     host.executor.holds = {"run"}
-    room = 2 + 2 * WAITING_PER_SLOT
+    handed = 2 * (1 + HANDED_AHEAD)
+    room = handed + 2 * WAITING_PER_SLOT
     replies = [sender.send(f"t/{number}.1") for number in range(room + 1)]
-    assert len(host.executor.runs()) == 2 and host.node.worker.running == 2
+    assert len(host.executor.runs()) == handed and host.node.worker.running == 2
     assert isinstance(replies[-1][0][1], Unavailable) and replies[-1][0][1].data == {"retry_after": 1.0}
     assert not any(replies[:-1])
     host.executor.release(1)
     world.settle()
-    assert len(host.executor.runs()) == 3
+    assert len(host.executor.runs()) == handed + 1
     host.executor.holds = set()
     host.executor.release()
     world.settle()
@@ -163,15 +164,16 @@ def test_no_more_attempts_run_at_once_than_there_are_slots_and_few_wait(world, h
 
 def test_a_stopped_attempt_keeps_its_slot_until_its_process_is_gone(world, host, sender):
     host.executor.holds = {"run"}
-    sender.send("t/0.1"), sender.send("t/1.1")
+    for number in range(4):
+        sender.send(f"t/{number}.1")
     slow = host.executor.held[0]
     slow.stop = lambda reason: None  # a thread cannot be stopped by force
-    replies = sender.send("t/2.1")
+    replies = sender.send("t/4.1")
     assert sender.client.call("CancelTask", {"attempt": "t/0.1"})["success"]
-    assert len(host.executor.runs()) == 2 and replies == []
+    assert len(host.executor.runs()) == 4 and replies == []
     host.executor.release(1)
     world.settle()
-    assert len(host.executor.runs()) == 3
+    assert len(host.executor.runs()) == 5
 
 
 @pytest.mark.parametrize("reading, settings, why", [
@@ -226,10 +228,10 @@ def test_a_client_that_waits_needs_no_heartbeats(world, host):
 
 def test_an_attempt_that_waits_loses_its_lease_too(world, host, sender):
     host.executor.holds = {"run"}
-    replies = [sender.send(f"t/{number}.1") for number in range(4)]
+    replies = [sender.send(f"t/{number}.1") for number in range(6)]
     world.advance(LEASE_S + 0.1)
-    assert [done(reply)["status"] for reply in replies] == ["FAILED"] * 4
-    assert len(host.executor.runs()) == 2, "what waited was never begun"
+    assert [done(reply)["status"] for reply in replies] == ["FAILED"] * 6
+    assert len(host.executor.runs()) == 4, "what waited was never begun"
 
 
 def test_when_a_coordinator_is_gone_its_attempts_are_stopped_and_forgotten(world, host, sender):
@@ -256,8 +258,8 @@ def test_a_coordinator_cancels_its_own_attempts_and_a_client_any(world, host, se
 
 def test_a_device_that_shuts_down_answers_that_it_would_not_and_begins_nothing(world, host, sender):
     host.executor.holds = {"run"}
-    replies = [sender.send(f"t/{number}.1") for number in range(3)]
+    replies = [sender.send(f"t/{number}.1") for number in range(5)]
     host.node.worker.stop()
     world.settle()
-    assert [done(reply)["lite"]["blame"] for reply in replies] == ["refused"] * 3
-    assert isinstance(sender.send("t/9.1")[0][1], Unavailable) and len(host.executor.runs()) == 2
+    assert [done(reply)["lite"]["blame"] for reply in replies] == ["refused"] * 5
+    assert isinstance(sender.send("t/9.1")[0][1], Unavailable) and len(host.executor.runs()) == 4
