@@ -21,7 +21,6 @@ Both DER forms of a P-256 key have one length each, so they are drawn here inste
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Tuple, Union
@@ -188,6 +187,14 @@ def pem(label: str, der: bytes) -> str:
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
+def read_pem(label: str, text: str) -> bytes:
+    """Return the DER in what `pem(label, der)` wrote and nothing else; raise ValueError."""
+    der = base64.b64decode("".join(text.split("\n")[1:-2]).encode("ascii"), validate=True)
+    if pem(label, der) != text:
+        raise ValueError("this text is not what was written")
+    return der
+
+
 def load_pkcs8_pem(text: str) -> PrivateKey:
     """Read what `pem("PRIVATE KEY", pkcs8_der(key))` wrote and nothing else; raise StateError.
 
@@ -195,11 +202,11 @@ def load_pkcs8_pem(text: str) -> PrivateKey:
     to the secret one, a cut file and a flipped bit are all refused.
     """
     try:
-        der = base64.b64decode("".join(text.split("\n")[1:-2]).encode("ascii"), validate=True)
+        der = read_pem("PRIVATE KEY", text)
         key = private_key(int.from_bytes(der[len(_PKCS8_START):len(_PKCS8_START) + 32], "big"))
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise StateError("The key file is damaged. Restore it from a copy.") from None
-    if pem("PRIVATE KEY", pkcs8_der(key)) != text:
+    if pkcs8_der(key) != der:
         raise StateError("The key file is damaged or was made by another program. Restore it from a copy.")
     return key
 

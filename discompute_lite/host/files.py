@@ -19,8 +19,8 @@ from typing import Iterator, List, Optional
 from ..model.errors import StateError
 from ..model.limits import MIB
 
-#: A file of a state folder, read whole. Beyond: it counts as damaged.
-STATE_FILE_BYTES = 4 * MIB
+#: A file of a state folder, read whole; the largest is 4,096 statements of 1 KiB each. Beyond: it counts as damaged.
+STATE_FILE_BYTES = 5 * MIB
 #: For every file: no links, no CR LF on Windows, no waiting for whoever writes into a pipe.
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 

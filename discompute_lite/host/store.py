@@ -10,6 +10,7 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
       control.token       0600, one line: lets a process of the same user command the node
       node.json           {"pid", "port", "boot"} of the node that runs now; gone when none does
       lock                held by the node that runs now; holds its pid
+      ca.pem, device.pem, ca.key, beacon.key, statements   what makes it a member (host/trust.py)
       speed.json, peers.json …   documents; a damaged one is kept as <name>.damaged
       2, 3 … 99           the same again for further nodes, each with an identity of its own
 """
