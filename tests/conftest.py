@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from discompute_lite.crypto.certificates import ca_certificate, device_certificate
-from discompute_lite.crypto.p256 import device_id, pem, pkcs8_der, private_key
+from discompute_lite.crypto.p256 import PrivateKey, device_id, pem, pkcs8_der, private_key
 from discompute_lite.net.tls import TlsIdentity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,8 +199,11 @@ class MadeCluster:
     def device(self, number: int) -> Tuple[str, TlsIdentity]:
         """Return a device's id and how it proves it."""
         key = private_key(2000 + number)
-        certificate = pem("CERTIFICATE", device_certificate(self.ca, key.public, serial=b"serial number 1"))
-        return device_id(key), self.identity(f"{number}", certificate, pem("PRIVATE KEY", pkcs8_der(key)))
+        return device_id(key), self.identity(f"{number}", self.certificate(key), pem("PRIVATE KEY", pkcs8_der(key)))
+
+    def certificate(self, key: PrivateKey) -> str:
+        """Return what the cluster signs for a key, as PEM."""
+        return pem("CERTIFICATE", device_certificate(self.ca, key.public, serial=b"serial number 1"))
 
     def identity(self, name: str, certificate: str, key: str) -> TlsIdentity:
         """Return an identity of PEM text."""

@@ -20,6 +20,8 @@ _BRACKETED = re.compile(r"\[([^][\s]+)\](?::([0-9]{1,5})?)?")
 _PLAIN = re.compile(r"([^][:\s]+)(?::([0-9]{1,5})?)?")
 _BARE_IPV6 = re.compile(r"([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[^][\s:]+)?)()")
 _UNSPEAKABLE = re.compile("[\x00-\x20\x7f\ud800-\udfff]")
+#: Where this machine's own commands call from. The rest of 127.0.0.0/8 is not counted with them: it is far too many.
+OWNER_HOSTS = ("127.0.0.1", "::1")
 
 
 def address_text(address: Tuple[Any, ...]) -> str:

@@ -13,7 +13,7 @@ from typing import Dict, List, Optional, Set
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
-from .addresses import error_name, host_of, is_loopback_host, plain_host
+from .addresses import OWNER_HOSTS, error_name, host_of, is_loopback_host, plain_host
 from .loop import Loop
 from .receiver import Receiver
 from .stream import Connection
@@ -25,8 +25,6 @@ ACCEPTS_A_TURN = 64
 EXHAUSTED_PAUSE_S = 0.5
 #: The kernel's queue of connections not yet accepted.
 BACKLOG = 128
-#: Where this machine's own commands call from. The rest of 127.0.0.0/8 is not counted with them: it is far too many.
-OWNER_HOSTS = ("127.0.0.1", "::1")
 #: Ports tried after the default one, before any free port is taken.
 FALLBACK_PORTS = range(8081, 8100)
 

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..model.errors import DiscomputeError
 from ..model.limits import Limits
+from .addresses import OWNER_HOSTS
 from .loop import Loop
 from .tls import TlsIdentity, TlsPipe, make_tls_context
 
@@ -40,8 +41,8 @@ class TlsDoor:
         self._knocking: Dict[str, int] = {}
         #: Remote hosts whose handshakes failed lately: since when, and how many.
         self._failures: Dict[str, Tuple[float, int]] = {}
-        #: Handshakes that were refused because there were too many, since the start.
-        self.refused = 0
+        #: Handshakes since the start that were refused because there were too many, and that failed.
+        self.refused = self.failed = 0
 
     @property
     def is_member(self) -> bool:
@@ -80,6 +81,7 @@ class TlsDoor:
             del self._knocking[host]
         if pipe.state == "open":
             return
+        self.failed += 1
         since, count = self._failures_of(host)
         if not count:
             logging.getLogger("discompute").info("%s: %s", host, pipe.error)
@@ -90,7 +92,9 @@ class TlsDoor:
     def _failures_of(self, host: str) -> Tuple[float, int]:
         now = self._loop.now()
         since, count = self._failures.get(host, (now, 0))
-        return (since, count) if now < since + FAILURES_S else (now, 0)
+        # Whoever calls from this machine itself has no need of a handshake to use its processor.
+        is_counted = now < since + FAILURES_S and host not in OWNER_HOSTS
+        return (since, count) if is_counted else (now, 0)
 
     def calling_pipe(self) -> TlsPipe:
         """Return a pipe for a call to another member; only where `is_member`."""
