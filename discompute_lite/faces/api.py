@@ -90,15 +90,18 @@ class Cluster(Executor):
 
     def map(  # type: ignore[override]
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, ordered: bool = True, progress: bool = False,
+        chunksize: Optional[int] = None, buffersize: Optional[int] = None, ordered: bool = True,
+        progress: bool = False,
     ) -> Iterator[Any]:
         """Return an iterator over ``fn(*row)`` for each row of the zipped `iterables`, which are drawn lazily.
 
-        `chunksize` items travel together, by default as many as suits each device; without `ordered`, results come as
-        they arrive; `progress` shows a bar on standard error, if that is a terminal. Raises what a call raises when
-        its result's turn comes, and TimeoutError when a result is not there `timeout` seconds after this call.
+        `chunksize` items travel together, by default as many as suits each device; at most `buffersize` are drawn
+        ahead; without `ordered`, results come as they arrive; `progress` shows a bar on standard error, if that is a
+        terminal. Raises what a call raises when its result's turn comes, and TimeoutError when a result is not there
+        `timeout` seconds after this call.
         """
-        return self.run_map(CallOptions(), fn, iterables, MapWishes(timeout, chunksize, ordered, progress))
+        wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
+        return self.run_map(CallOptions(), fn, iterables, wishes)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls and end; with `wait`, when all calls have their outcome."""
@@ -169,12 +172,14 @@ class Cluster(Executor):
         self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]], wishes: MapWishes
     ) -> Iterator[Any]:
         """Do what `map` does, with everything that can be wished."""
-        chunksize = wishes.chunksize
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        for name, value in (("chunksize", wishes.chunksize), ("buffersize", wishes.buffersize)):
+            if value is not None and not isinstance(value, int):
+                raise TypeError(f"{name} must be an integer or None")
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1.")
         deadline = None if wishes.timeout is None else time.monotonic() + wishes.timeout
         if options.timeout or options.retries:
-            chunksize = 1  # Each call has a limit of its own, and is made again alone.
+            wishes = wishes._replace(chunksize=1)  # Each call has a limit of its own, and is made again alone.
         packed = self._packer.pack(fn)
         dispatch, key = self._dispatch, StreamKey(packed, options, options.pure is not False)
 
@@ -192,7 +197,7 @@ class Cluster(Executor):
             send, dispatch.cancel, lambda line, calls: one_outcome(line, packed.spaces, calls),
             lambda: dispatch.slots, lambda: dispatch.work_s(key), show,
         )
-        run = MapRun(rows, is_single, ports, ordered=wishes.ordered, chunksize=chunksize, deadline=deadline)
+        run = MapRun(rows, is_single, ports, wishes, deadline)
         run.begin()
         return run.results() if bar is None else metered(run.results(), bar.meter)
 
@@ -243,10 +248,12 @@ class ClusterView(Executor):
 
     def map(  # type: ignore[override]
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, ordered: bool = True, progress: bool = False,
+        chunksize: Optional[int] = None, buffersize: Optional[int] = None, ordered: bool = True,
+        progress: bool = False,
     ) -> Iterator[Any]:
         """Do as `Cluster.map` does, with these options."""
-        return self._cluster.run_map(self._options, fn, iterables, MapWishes(timeout, chunksize, ordered, progress))
+        wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
+        return self._cluster.run_map(self._options, fn, iterables, wishes)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the cluster is its maker's to shut down."""

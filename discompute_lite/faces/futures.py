@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 
 from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
 from ..tasks.calls import CallOutcome, read_outcomes
-from .dispatch import SentCall
+from .dispatch import SentCall, has_raised
 
 
 class PoisonedSubtask(TaskFailed):
@@ -22,6 +22,10 @@ class PoisonedSubtask(TaskFailed):
 
 class RemoteTimeout(TaskFailed, TimeoutError):
     """A call ran longer than its `timeout` option allows, and was ended."""
+
+
+class UnreadFailure(Exception):
+    """Stand in a future for what its call raised, until somebody asks for that; it is never raised to anybody."""
 
 
 class ClusterFuture(Future):
@@ -65,7 +69,10 @@ class ClusterFuture(Future):
 
     def result(self, timeout: Optional[float] = None) -> Any:
         """Return what the call returned, or raise what it raised; TimeoutError when that is not there in time."""
-        super().result(timeout)
+        try:
+            super().result(timeout)
+        except UnreadFailure:
+            pass
         outcome = self._read()
         if outcome.raised is not None:
             try:
@@ -77,7 +84,8 @@ class ClusterFuture(Future):
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Return what the call raised, None where it returned something."""
-        return super().exception(timeout) or self._read().raised
+        error = super().exception(timeout)
+        return self._read().raised if error is None or type(error) is UnreadFailure else error
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
         """Call `fn(future)` when it is done, on a thread that is there for that; here and now where it is done."""
@@ -118,6 +126,9 @@ class ClusterFuture(Future):
         try:
             if outcome.error:
                 self.set_exception(failure_of(outcome.error, outcome.blame))
+            elif has_raised(outcome):
+                # As an exception, for those who wait for the first one.
+                self.set_exception(UnreadFailure())
             else:
                 self.set_result(None)
         except InvalidStateError:

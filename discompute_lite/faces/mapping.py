@@ -33,6 +33,8 @@ class MapWishes(NamedTuple):
     timeout: Optional[float] = None
     chunksize: Optional[int] = None
     ordered: bool = True
+    #: So many items may have been drawn and their results not taken; None for as many as suit the devices.
+    buffersize: Optional[int] = None
     progress: bool = False
     #: Shows what calls printed; None for standard output.
     show: Optional[Callable[[str], Any]] = None
@@ -59,15 +61,15 @@ class MapRun:
     """Iterate over the results of one `map`; one thread at a time."""
 
     def __init__(
-        self, rows: Iterator[Any], is_single: bool, ports: MapPorts, *, ordered: bool, chunksize: Optional[int],
-        deadline: Optional[float],
+        self, rows: Iterator[Any], is_single: bool, ports: MapPorts, wishes: MapWishes, deadline: Optional[float]
     ) -> None:
-        """`is_single`: each row is the one argument; `deadline` is monotonic seconds."""
+        """`is_single`: each row is the one argument; `deadline` is monotonic seconds, in place of `wishes.timeout`."""
         self._rows = rows
         self._is_single = is_single
         self._ports = ports
-        self._is_ordered = ordered
-        self._chunksize = chunksize
+        self._is_ordered = wishes.ordered
+        self._chunksize = wishes.chunksize
+        self._buffersize = wishes.buffersize
         self._deadline = deadline
         self._changed = threading.Condition()
         #: Number of the next unit to be sent, and of the next to be returned where order matters.
@@ -90,8 +92,12 @@ class MapRun:
 
     def feed(self) -> None:
         """Send units until enough is under way."""
-        while not self._is_drained and self._items_out < self._items_ahead():
-            count, data = self._next_data(self._unit_items())
+        while not self._is_drained:
+            room = self._items_ahead() - self._items_out
+            if room <= 0:
+                return
+            most = self._unit_items()
+            count, data = self._next_data(most if self._buffersize is None else min(most, room))
             if not count:
                 return
             number = self._sent
@@ -190,6 +196,8 @@ class MapRun:
         slots = max(1, self._ports.slots())
         work_s = self._ports.work_s()
         by_time = int(AHEAD_S * slots / work_s) if work_s else 0
+        if self._buffersize is not None:
+            return self._buffersize
         return max(AHEAD_UNITS * slots * self._unit_items(), min(AHEAD_ITEMS, by_time))
 
     # ---- taking ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from discompute_lite.faces.futures import one_outcome
 from discompute_lite.faces.mapping import (
-    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, write_out,
+    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, MapWishes, write_out,
 )
 from discompute_lite.model.errors import TaskFailed, TaskRejected
 from discompute_lite.tasks.raised import describe_exception
@@ -58,7 +58,7 @@ class Sender:
     def begin(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None):
         ports = MapPorts(self.send, self.cancelled.append, lambda line, calls: one_outcome(line, (), calls),
                          lambda: self.slots, lambda: self.work_s, write_out)
-        run = MapRun(iter(rows), is_single, ports, ordered=ordered, chunksize=chunksize, deadline=deadline)
+        run = MapRun(iter(rows), is_single, ports, MapWishes(chunksize=chunksize, ordered=ordered), deadline)
         run.begin()
         return run
 

@@ -7,7 +7,6 @@ import itertools
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,24 +23,7 @@ from discompute_lite.faces.futures import RemoteTimeout
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.raised import RemoteTraceback
 
-#: The primes example of CPython's documentation of ProcessPoolExecutor, with one number fewer.
-PRIMES = [112272535095293, 115280095190773, 115797848077099, 1099726899285419]
 OFFSET = 100
-
-
-def is_prime(n):
-    if n < 2:
-        return False
-    if n == 2:
-        return True
-    if n % 2 == 0:
-        return False
-
-    sqrt_n = int(math.floor(math.sqrt(n)))
-    for i in range(3, sqrt_n + 1, 2):  # noqa: SIM110 (as it stands there)
-        if n % i == 0:
-            return False
-    return True
 
 
 class OwnError(Exception):
@@ -170,48 +152,6 @@ def is_about(pid, folder):
         return os.fsencode(str(folder)) in Path("/proc", pid, "environ").read_bytes()
     except OSError:
         return False
-
-
-# ---- CPython's examples ---------------------------------------------------------------------------
-
-
-@pytest.mark.smoke
-def test_the_primes_example(cluster):
-    found = list(zip(PRIMES, cluster.map(is_prime, PRIMES)))
-    assert found == [(PRIMES[0], True), (PRIMES[1], True), (PRIMES[2], True), (PRIMES[3], False)]
-
-
-@pytest.mark.smoke
-def test_the_pow_and_copy_examples(cluster, tmp_path):
-    assert cluster.submit(pow, 323, 1235).result() == pow(323, 1235)
-    for number in range(1, 5):
-        (tmp_path / f"src{number}.txt").write_text(str(number))
-    futures = [cluster.submit(shutil.copy, str(tmp_path / f"src{n}.txt"), str(tmp_path / f"dest{n}.txt"))
-               for n in range(1, 5)]
-    assert [future.result() for future in futures] == [str(tmp_path / f"dest{n}.txt") for n in range(1, 5)]
-    assert [(tmp_path / f"dest{n}.txt").read_text() for n in range(1, 5)] == ["1", "2", "3", "4"]
-
-
-def test_the_urls_example(cluster):
-    urls = {"http://a.invalid/": 11, "http://some-made-up-domain.invalid/": None, "http://b.invalid/": 22}
-
-    def load_url(url, timeout):
-        if urls[url] is None:
-            raise OSError(f"cannot load {url} in {timeout} s")
-        return b"x" * urls[url]
-
-    loaded, failed = {}, {}
-    future_to_url = {cluster.submit(load_url, url, timeout=60): url for url in urls}
-    for future in as_completed(future_to_url):
-        url = future_to_url[future]
-        try:
-            data = future.result()
-        except Exception as error:
-            failed[url] = str(error)
-        else:
-            loaded[url] = len(data)
-    assert loaded == {"http://a.invalid/": 11, "http://b.invalid/": 22}
-    assert failed == {"http://some-made-up-domain.invalid/": "cannot load http://some-made-up-domain.invalid/ in 60 s"}
 
 
 # ---- futures --------------------------------------------------------------------------------------
