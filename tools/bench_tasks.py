@@ -14,9 +14,9 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
@@ -32,6 +32,23 @@ if __name__ == "__main__":
     with Cluster() as cluster:
         assert cluster.submit(f, 1).result() == 2
         print(time.perf_counter() - began)
+"""
+
+
+#: A script that does nothing any more; prints the process ids of its node and of all that this has started.
+IDLE = """
+import os, sys, time
+from discompute_lite import Cluster
+def f(x): return time.sleep(0.1)
+def below(pid):
+    tasks = f"/proc/{pid}/task"
+    children = [int(word) for task in os.listdir(tasks) for word in open(f"{tasks}/{task}/children").read().split()]
+    return [pid, *(found for child in children for found in below(child))]
+if __name__ == "__main__":
+    with Cluster() as cluster:
+        list(cluster.map(f, range(8), chunksize=1))
+        print(*below(os.getpid()), flush=True)
+        sys.stdin.read()
 """
 
 
@@ -59,7 +76,6 @@ def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
         cluster = stack.enter_context(Cluster())
         one_by_one(cluster, 100)
         list(cluster.map(square, range(1000)))
-        idle = idle_memory()
         rate = medians(rounds, lambda: one_by_one(cluster, NOOPS), lambda: one_by_one(pool, NOOPS))
         trip = medians(rounds, lambda: trip_s(cluster), lambda: trip_s(pool))
         long_map = medians(
@@ -67,6 +83,7 @@ def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
             lambda: map_s(lambda: pool.map(square, range(ITEMS), chunksize=1000)),
             lambda: map_s(lambda: bare_pool.map(square, range(ITEMS))),
         )
+    idle = idle_memory()
     first_s = statistics.median(first_result_s() for _ in range(rounds))
     return [
         line("no-op calls a second, one by one / ProcessPoolExecutor(2)", rate[1] / rate[0], "at least 2", 2.0, True,
@@ -78,7 +95,7 @@ def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
              f" {long_map[2]:.3f} s"),
         line("seconds from `with Cluster()` to the first result", first_s, "under 0.5", 0.5, False, "a fresh process"),
         line("idle memory of a node and two workers, MiB (proportional set size)", idle, "under 60", 60.0, False,
-             "this process, with the pools' share of it, and its workers"),
+             "a fresh script, its workers and their guards"),
     ]
 
 
@@ -117,22 +134,35 @@ def medians(rounds: int, *measures: Callable[[], float]) -> List[float]:
 
 def first_result_s() -> float:
     """Return what a fresh script needs for its first result."""
-    with tempfile.TemporaryDirectory(prefix="discompute-bench-") as folder:
-        script = Path(folder) / "script.py"
-        script.write_text(FIRST_RESULT)
-        environ = {**os.environ, "DISCOMPUTE_STATE_DIR": str(Path(folder) / "state"), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([sys.executable, str(script)], env=environ, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    with fresh_script(FIRST_RESULT) as script:
+        return float(script.communicate()[0])
 
 
 def idle_memory() -> float:
-    """Return the proportional set size of this process and its workers, MiB; 0 where the system does not say."""
-    pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children() if child.pid)]
-    try:
-        ours = [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
-        return sum(pss(pid) for pid in {os.getpid(), *ours} - set(pids[1:]))
-    except OSError:
+    """Return the proportional set size of a fresh script's node and its workers, MiB; 0 where the system does not say.
+
+    None of these processes shares a page with this one, but for the interpreter's own files.
+    """
+    if not Path("/proc/self/smaps_rollup").exists():
         return 0.0
+    with fresh_script(IDLE, stdin=subprocess.PIPE) as script:
+        pids = [int(word) for word in script.stdout.readline().split()]
+        memory = sum(map(pss, pids))
+        script.communicate("")
+    assert len(pids) >= 1 + WORKERS
+    return memory
+
+
+@contextmanager
+def fresh_script(text: str, **pipes: Any) -> Iterator[Any]:
+    """Run a script in a process, a folder and a state of its own."""
+    with tempfile.TemporaryDirectory(prefix="discompute-bench-") as folder:
+        script = Path(folder) / "script.py"
+        script.write_text(text)
+        environ = {**os.environ, "DISCOMPUTE_STATE_DIR": str(Path(folder) / "state"), "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen([sys.executable, str(script)], env=environ, stdout=subprocess.PIPE, text=True,
+                              **pipes) as process:
+            yield process
 
 
 def pss(pid: int) -> float:

@@ -188,16 +188,16 @@ class SlotExecutor(Generic[SlotKind]):
                 is_stopped = is_new and bool(future.stop_reason)
                 outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:
-                self._free(slot)
+                self._free(slot, self._give)
             if outcome is not None:
                 future.settle(outcome)
         self._slot_ends(slot)
 
-    def _free(self, slot: SlotKind) -> None:
+    def _free(self, slot: SlotKind, give: Callable[[SlotKind, WorkFuture], None]) -> None:
         """Let a slot go on, under the lock; before the callbacks, so that what they submit comes to this warm slot."""
         slot.current = None
         if self._waiting:
-            self._give(slot, self._waiting.popleft())
+            give(slot, self._waiting.popleft())
         elif self._is_closed:
             slot.inbox.put(None)
 

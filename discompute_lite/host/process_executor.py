@@ -93,7 +93,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             return
         slot.current = future
         future.has_begun = future.set_running_or_notify_cancel()
-        self._lane.begin(slot)
+        if future.has_begun:
+            self._lane.begin(slot)
+        else:
+            slot.exchange = None
+            self._hand_over(slot)  # It was cancelled as it waited.
 
     def _hand_over(self, slot: ProcessSlot) -> None:
         """Let the slot's thread go on with an exchange."""
@@ -105,7 +109,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._served(slot)
         with self._lock:
             future, slot.exchange, slot.used_at = slot.current, None, time.monotonic()
-            self._free(slot)
+            self._free(slot, self._begin)
         future.settle(outcome)
 
     # ---- on the slots' threads ----------------------------------------------------------------------

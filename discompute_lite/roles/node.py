@@ -34,7 +34,7 @@ from .discovery import Discovery
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
 from .offers import own_offer, peer_offer, total_offer
-from .own_device import describe_own_device, score_of
+from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
 from .streams import Streams
 from .web import admit_web_request, answer_web_request
@@ -223,7 +223,7 @@ class Node:
     def load_changed(self) -> None:
         """The number of running attempts changed: so may have the status."""
         self._own_device = None
-        status = describe_own_device(self, self._is_stopping).status
+        status = own_status(self, self._is_stopping)
         if status is not self._told_status and not self._is_stopping:
             self._told_status = status
             self.clock.post(self.discovery.own_state_changed)

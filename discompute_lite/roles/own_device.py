@@ -18,16 +18,19 @@ OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
 SLOTS_MOST = 1024
 
 
+def own_status(node: Any, is_stopping: bool) -> DeviceStatus:
+    """Return this device's status, by what is allowed and running just now."""
+    slots = node.worker.allowance().slots
+    if is_stopping:
+        return DeviceStatus.OFFLINE
+    if slots == 0:
+        return DeviceStatus.OVERLOADED
+    return DeviceStatus.BUSY if node.worker.running >= slots else DeviceStatus.AVAILABLE
+
+
 def describe_own_device(node: Any, is_stopping: bool) -> Device:
     """Return this device as others see it, by what is allowed and running just now."""
-    allowance = node.worker.allowance()
-    status = DeviceStatus.AVAILABLE
-    if is_stopping:
-        status = DeviceStatus.OFFLINE
-    elif allowance.slots == 0:
-        status = DeviceStatus.OVERLOADED
-    elif node.worker.running >= allowance.slots:
-        status = DeviceStatus.BUSY
+    allowance, status = node.worker.allowance(), own_status(node, is_stopping)
     lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
     lite.update({key: value for key, value in (
         ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),

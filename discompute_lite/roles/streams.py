@@ -7,12 +7,15 @@ Read next: tasks/calls.py (the form of the calls), roles/attempts.py (the way th
 Calls come in units: one call, or some of a `map` that belong together. A subtask of the scheduler is a chunk of
 units, cut when its device is known: about half a second of work there, less towards the end, and one unit
 while nobody knows how long a call takes. Every unit has one outcome, whatever happens to devices.
+
+A unit that is known to be short, and finds a slot of this device free, goes the short way: it is run here at once and
+the scheduler never hears of it, unless it ends badly there and becomes one of those that wait.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 from ..core.events import (
     AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, SubtaskCancelled, SubtasksAdded, SubtaskSized,
@@ -23,78 +26,24 @@ from ..model.errors import TaskRejected
 from ..model.task import SubTask
 from ..tasks.calls import CallsTask, calls_data
 from ..tasks.types import separate_data
-from ..tasks.work import STREAM_MARK
+from ..tasks.work import BLAME_TASK, STREAM_MARK, WorkOutcome, WorkRequest
 from .attempts import Attempts
+from .call_units import CallChunk, CallUnit, StreamOptions, UnitOutcome
 
 #: Seconds of work in a chunk: long beside what sending it costs, short for whoever waits for the last one.
 CHUNK_S = 0.5
 #: A chunk takes at most such a part of its slot's share of what waits, by its speed, so that all slots end at the same
 #: time though works differ; but not less than this, seconds, below which sending it costs more than waiting for it.
-CHUNK_SHARE, CHUNK_LEAST_S = 0.25, 0.01
+CHUNK_SHARE, CHUNK_LEAST_S = 0.25, 0.002
 #: Most units and most bytes of data in one chunk.
 CHUNK_UNITS, CHUNK_BYTES = 4096, 4 * 1024 * 1024
 #: No call is taken for shorter: clocks are coarse.
 SHORTEST_CALL_S = 1e-7
+#: A call that takes less than this, seconds, is made here at once where a slot is free: to find the best device for
+#: it, and the way there, would take as long.
+SHORT_S = 0.005
 #: A chunk holds at most so many times the calls of the one before on any device: the first guesses may be far off.
 CHUNK_GROWTH = 8
-
-
-class StreamOptions(NamedTuple):
-    """Say how the calls of a stream are to be run."""
-
-    #: Names what is run: speeds are learnt for each name.
-    function: str = ""
-    priority: int = 5
-    requires: Tuple[str, ...] = ()
-    max_devices: int = 0
-    #: Making a call twice does no harm.
-    pure: bool = False
-    #: Seconds after which a call is ended, each in a chunk of its own; 0 for the device's own limit.
-    wall_s: float = 0.0
-
-
-class CallUnit:
-    """Hold one call, or some that belong together, until it has its outcome."""
-
-    __slots__ = ("data", "calls", "done", "chunk", "waits", "is_over", "is_alone")
-
-    def __init__(self, data: bytes, calls: int, done: Callable[[CallUnit, UnitOutcome], None]) -> None:
-        """`done(unit, outcome)` comes once, on the loop's thread, unless the unit is cancelled."""
-        self.data = data
-        self.calls = calls
-        self.done = done
-        #: The subtask that carries it; None while it waits, before it is added and when it is over.
-        self.chunk: Optional[CallChunk] = None
-        #: It waits in its stream, and counts in `waiting_calls`.
-        self.waits = False
-        self.is_over = False
-        #: Its chunk ended badly once: whose fault it was shows when it travels alone.
-        self.is_alone = False
-
-
-class UnitOutcome(NamedTuple):
-    """Say what a unit came to: `line` is its outcome (tasks/calls.py), or `error` says why there is none."""
-
-    line: bytes = b""
-    error: str = ""
-    #: "task", "poison", "timeout", "cancelled" or "stopped" where there is an error.
-    blame: str = ""
-    device_id: str = ""
-    attempts: int = 0
-
-
-class CallChunk:
-    """Hold the units of one subtask."""
-
-    __slots__ = ("index", "units", "calls", "attempts", "error_type")
-
-    def __init__(self, index: int, units: List[CallUnit], calls: int) -> None:
-        self.index = index
-        self.units = units
-        self.calls = calls
-        self.attempts = 0
-        #: What its last attempt that failed was ended by: "TimedOut", "TaskRejected" and so on.
-        self.error_type = ""
 
 
 class CallStream:
@@ -115,6 +64,8 @@ class CallStream:
         self._added = 0
         #: index -> chunk: exactly the subtasks with one that are not over.
         self._chunks: Dict[int, CallChunk] = {}
+        #: Those that go the short way.
+        self._short: Dict[CallUnit, CallChunk] = {}
         self._largest = 1
         #: Nothing will be added; and once everything has its outcome, the scheduler is told.
         self._is_sealed = self._is_told_sealed = False
@@ -141,7 +92,7 @@ class CallStream:
             return
         for unit in units:
             # One may have been cancelled on its way here.
-            if not unit.is_over:
+            if not unit.is_over and not (len(units) == 1 and not self._waiting and self._goes_short(unit)):
                 self._wait(unit)
                 self._waiting.append(unit)
         self._go_on()
@@ -152,7 +103,9 @@ class CallStream:
             return False
         self._leave(unit)
         chunk, unit.chunk, unit.is_over = unit.chunk, None, True
-        if chunk is not None and all(other.is_over for other in chunk.units):
+        if chunk is not None and chunk.work is not None:
+            chunk.work.stop("it was cancelled")
+        elif chunk is not None and all(other.is_over for other in chunk.units):
             self._chunks.pop(chunk.index, None)
             self._attempts.apply(SubtaskCancelled(self.task_id, chunk.index))
         self._go_on()
@@ -215,7 +168,7 @@ class CallStream:
             self._give_all(chunk, UnitOutcome(error=error, blame="task", device_id=action.device_id))
         else:
             for unit, line in zip(chunk.units, lines):
-                self._settle(unit, UnitOutcome(line, "", "", action.device_id, chunk.attempts))
+                self._settle(unit, UnitOutcome(line, "", "", action.device_id, chunk.attempts + unit.short_trips))
         self._go_on()
 
     def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
@@ -256,6 +209,40 @@ class CallStream:
     def told(self, text: str) -> None:
         """Keep no story: there may be a million calls."""
 
+    # ---- the short way ------------------------------------------------------------------------------
+
+    def _goes_short(self, unit: CallUnit) -> bool:
+        """Run a unit on this device now, where it is short and a slot is free."""
+        options, call_s = self._options, self._call_s.get(self._streams.own_id, SHORT_S)
+        if call_s * unit.calls >= SHORT_S or options.requires or self._is_sealed:
+            return False
+        request = WorkRequest(
+            "run", CallsTask.name, calls_data(self._line, [unit.data]), f"{self.task_id}/", options.wall_s
+        )
+        work = self._streams.run_at_once(request, lambda outcome: self._came_short(unit, outcome))
+        if work is None:
+            return False
+        chunk = unit.chunk = self._short[unit] = CallChunk(-1, [unit], unit.calls)
+        chunk.work = work
+        return True
+
+    def _came_short(self, unit: CallUnit, outcome: WorkOutcome) -> None:
+        chunk = self._short.pop(unit)
+        lines = separate_data(outcome.data) if outcome.ok else []
+        if len(lines) == 1:
+            self._learn(self._streams.own_id, chunk.calls, outcome.seconds)
+            self._settle(unit, UnitOutcome(lines[0], "", "", self._streams.own_id, unit.short_trips + 1))
+        elif outcome.blame == BLAME_TASK:
+            blame = "timeout" if outcome.error_type == "TimedOut" else "task"
+            self._settle(unit, UnitOutcome(error=outcome.error, blame=blame, attempts=unit.short_trips + 1))
+        elif not unit.is_over:
+            # Whose fault it was, and what is to be done about it, is for the scheduler to find out.
+            unit.chunk, unit.is_alone = None, True
+            unit.short_trips += 1
+            self._wait(unit)
+            self._waiting.appendleft(unit)
+        self._go_on()
+
     # ---- inside -------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
@@ -263,7 +250,7 @@ class CallStream:
         if self.ended or self._is_told_sealed:
             return
         if not self.waiting_calls:
-            if self._is_sealed and not self._chunks:
+            if self._is_sealed and not self._chunks and not self._short:
                 # Not before: the units of a chunk that ends badly are put into others.
                 self._is_told_sealed = True
                 for index in sorted(self._blank):
@@ -345,8 +332,10 @@ class CallStream:
         self.ended = reason
         chunks, self._chunks = list(self._chunks.values()), {}
         waiting, self._waiting = self._waiting, deque()
-        for chunk in chunks:
+        for chunk in [*chunks, *self._short.values()]:
             self._give_all(chunk, UnitOutcome(error=reason, blame=blame))
+            if chunk.work is not None:
+                chunk.work.stop(reason)
         for unit in waiting:
             self._settle(unit, UnitOutcome(error=reason, blame=blame))
         self._streams.forget(self)
@@ -358,6 +347,9 @@ class Streams:
     def __init__(self, node: Any, attempts: Attempts) -> None:
         self._node = node
         self.attempts = attempts
+        self.own_id = str(node.id)
+        #: run_at_once(request, done) -> what stops it, or None; see `Worker`.
+        self.run_at_once = node.worker.run_at_once
         self._streams: Dict[str, CallStream] = {}
         self._opened = 0
         #: Why no stream is carried any more.

@@ -11,14 +11,13 @@ an answer that was lost with its link is fetched, not computed again.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from ..core.policy import Allowance, work_allowance
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
 from ..model.task import SubTask, SubTaskStatus
-from ..tasks.work import WorkRequest
+from ..tasks.work import WorkOutcome, WorkRequest
 from .alarm import Alarm
 from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
@@ -114,6 +113,19 @@ class Worker:
             attempt.waiting.append(later)
         self._alarm.set(self._deadlines.next())
         return later
+
+    def run_at_once(self, request: WorkRequest, done: Callable[[WorkOutcome], None]) -> Any:
+        """Run a short request of this node's own where a slot is free and nobody waits for it; else return None.
+
+        Returns what stops it (`WorkFuture`); `done(outcome)` comes later, in any case.
+        """
+        if self._queue or self._handed >= self.allowance().slots:
+            return None
+        self._handed += 1
+        self._node.load_changed()
+        future = self._node.executor.submit(request)
+        future.add_done_callback(lambda future: self._node.clock.post(self._ended_at_once, future, done))
+        return future
 
     def cancel(self, sender: str, attempt_id: str) -> CancelTaskAnswer:
         """Stop one attempt, down to its process: a node its own, a client ("") whosever it is."""
@@ -219,6 +231,12 @@ class Worker:
             self._settle(attempt, status, work.error, lite, work.data)
         self._start_waiting()
 
+    def _ended_at_once(self, future: Any, done: Callable[[WorkOutcome], None]) -> None:
+        self._handed -= 1
+        self._finished_at.append(self._node.clock.now())
+        done(future.result())
+        self._start_waiting()
+
     def _stop_attempt(self, attempt: WorkerAttempt, status: SubTaskStatus, reason: str, blame: str = "device") -> None:
         if attempt in self._queue:
             self._queue.remove(attempt)
@@ -229,11 +247,11 @@ class Worker:
     def _settle(
         self, attempt: WorkerAttempt, status: SubTaskStatus, error: str, lite: Dict[str, Any], data: bytes
     ) -> None:
-        # Its data may be large, and nobody needs it any more.
-        attempt.subtask = replace(attempt.subtask, subtask_data=b"")
-        done = replace(
-            attempt.subtask, assigned_device_id=self._node.id, status=status, started_at=attempt.started_at,
-            completed_at=int(self._node.wall()), result_data=data, error_message=error, lite=lite,
+        sent = attempt.subtask
+        # Without what was sent: that may be large, and nobody needs it any more.
+        done = attempt.subtask = SubTask(
+            sent.subtask_id, sent.parent_task_id, sent.subtask_index, b"", self._node.id, status, attempt.started_at,
+            int(self._node.wall()), data, error, lite,
         )
         attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
         waiting, attempt.waiting = attempt.waiting, []

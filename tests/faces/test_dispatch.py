@@ -6,7 +6,7 @@ import pytest
 
 from discompute_lite.faces.dispatch import STREAMS_KEPT, STREAMS_NAMED, CallOptions, Dispatch, StreamKey, has_raised
 from discompute_lite.faces.packing import PackedLine
-from discompute_lite.roles.streams import CallUnit, UnitOutcome
+from discompute_lite.roles.call_units import CallUnit, UnitOutcome
 
 
 class FakeStream:

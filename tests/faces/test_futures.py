@@ -11,7 +11,7 @@ import pytest
 from discompute_lite.faces.dispatch import OpenStream, SentCall
 from discompute_lite.faces.futures import ClusterFuture, PoisonedSubtask, RemoteTimeout, failure_of
 from discompute_lite.model.errors import TaskCancelled, TaskFailed, TaskRejected
-from discompute_lite.roles.streams import UnitOutcome
+from discompute_lite.roles.call_units import UnitOutcome
 from discompute_lite.tasks.raised import RemoteTraceback, describe_exception
 from discompute_lite.tasks.values import dump_value
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from discompute_lite.core.events import StartAttempt, Tick
-from discompute_lite.roles.streams import CHUNK_BYTES, CHUNK_LEAST_S, CHUNK_S
+from discompute_lite.roles.streams import CHUNK_BYTES, CHUNK_LEAST_S, CHUNK_S, SHORT_S
 from discompute_lite.tasks.calls import call_unit, function_line, read_outcomes
 from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.work import WorkOutcome
@@ -111,7 +111,7 @@ def pair(world):
 def two_in_one(world, host, caller, count=3):
     """Teach the stream that calls are short, and leave it with one chunk of `count` units that runs; return these."""
     caller.add(1)
-    end_all(world, host, call_s=0.001)
+    end_all(world, host, call_s=CHUNK_LEAST_S / 10)
     blocker = Caller(world, host)
     blocker.add(2)
     units = caller.add(count)
@@ -536,3 +536,89 @@ def test_every_call_has_one_outcome_or_was_cancelled(world, seed):
         assert caller.stream.waiting_calls == 0
         for unit in caller.units:
             assert len(caller.outcomes[unit]) == (unit not in cancelled), "one outcome, or none of what was cancelled"
+
+
+# ---- the short way --------------------------------------------------------------------------------
+
+
+def short_caller(world, host, call_s=SHORT_S / 10, **options):
+    """Return a caller whose stream knows how long a call takes."""
+    caller = Caller(world, host, **options)
+    caller.add(1)
+    end_all(world, host, call_s=call_s)
+    return caller
+
+
+def went_short(host):
+    """Whether each held request went past the scheduler."""
+    return [not future.request.attempt_id.rpartition("/")[2] for future in host.executor.held]
+
+
+def test_a_short_call_is_made_here_at_once_where_a_slot_is_free(world, host):
+    caller = short_caller(world, host)
+    first, second = caller.add(1) + caller.add(1)
+    assert went_short(host) == [True, True] and host.node.worker.running == 2
+    third, = caller.add(1)
+    assert went_short(host) == [True, True, False], "the scheduler has it"
+    finish(world, host)
+    assert [caller.outcome(unit) for unit in (first, second, third)] == [
+        (line, "", "", host.id, 1) for line in (b"[[1,5],{}]", b"[[2,5],{}]", b"[[3,5],{}]")]
+    assert host.node.worker.running == 0
+
+
+def test_what_takes_long_or_needs_a_device_of_its_kind_never_goes_short(world, host):
+    for caller in (Caller(world, host), short_caller(world, host, call_s=SHORT_S),
+                   short_caller(world, host, requires=(host.id,))):
+        caller.add(1)
+        assert went_short(host) == [False]
+        end_all(world, host)
+    caller = short_caller(world, host)
+    caller.add(1, calls=20)
+    assert went_short(host) == [False], "all its calls together take long"
+    end_all(world, host)
+
+
+def test_short_calls_that_come_together_are_shared_out_in_chunks(world, host):
+    caller = short_caller(world, host)
+    caller.add(8)
+    assert went_short(host) == [False, False]
+    finish(world, host)
+
+
+def test_a_short_call_that_dies_is_made_again_by_the_scheduler(world, host):
+    caller = short_caller(world, host)
+    unit, = caller.add(1)
+    fail(world, host)
+    assert went_short(host) == [False]
+    end_all(world, host)
+    assert caller.outcome(unit) == (b"[[1,5],{}]", "", "", host.id, 2)
+
+
+@pytest.mark.parametrize("error_type, blame", [("TimedOut", "timeout"), ("TooLarge", "task")])
+def test_a_short_call_that_is_to_blame_itself_has_failed(world, host, error_type, blame):
+    caller = short_caller(world, host)
+    unit, = caller.add(1)
+    fail(world, host, error="too much", error_type=error_type, blame="task")
+    assert caller.outcome(unit)[1:3] == ("too much", blame) and not host.executor.held
+
+
+def test_a_short_call_that_is_cancelled_is_stopped(world, host):
+    caller = short_caller(world, host)
+    unit, = caller.add(1)
+    future, = host.executor.held
+    assert caller.cancel(unit) and not caller.cancel(unit)
+    assert future.stop_reason == "it was cancelled" and caller.outcomes[unit] == []
+    caller.add(1)
+    end_all(world, host)
+    assert caller.outcome(caller.units[-1]).error == ""
+
+
+def test_a_stream_that_is_stopped_stops_its_short_calls_and_a_sealed_one_waits_for_them(world, host):
+    caller, other = short_caller(world, host), short_caller(world, host)
+    (unit,), (last,) = caller.add(1), other.add(1)
+    caller.stream.stop("enough")
+    other.stream.seal()
+    world.settle()
+    assert caller.outcome(unit)[1:3] == ("enough", "stopped") and not other.stream.ended
+    end_all(world, host)
+    assert other.outcome(last).error == "" and other.stream.ended
