@@ -8,14 +8,14 @@ Read next: roles/discovery.py.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from ..core.events import BeaconHeard, ForeignHeard, GoodbyeHeard
 from ..core.policy import TokenBucket
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import ProtocolError, Unauthenticated
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority
-from .ports import LinkPort
+from .ports import LinkPort, TransportPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)
@@ -43,6 +43,8 @@ class Announcer:
         self._discovery = discovery
         self._seq = 0
         self._every_s = node.settings.broadcast_interval
+        #: Those that are open altogether: an interrupt may come while one is being opened.
+        self._open: List[TransportPort] = []
         most = node.settings_limits.beacon_replies_per_s
         self._replies = TokenBucket(most, most)
 
@@ -51,6 +53,7 @@ class Announcer:
         clock = self._node.clock
         for transport in self._node.transports:
             transport.open(self._datagram)
+            self._open.append(transport)
         for delay_s in FIRST_BEACONS_S:
             clock.call_later(delay_s, self.announce, True)
         clock.call_later(FIRST_BEACONS_S[-1] + self._jittered(self._every_s), self._announce_regularly)
@@ -80,7 +83,7 @@ class Announcer:
         # "private" beacons have a form of their own; whoever asks for them is not to be named by these.
         if self._node.settings.announce != "open" or (self._discovery.is_stopping and kind != "goodbye"):
             return
-        for transport in self._node.transports:
+        for transport in self._open:
             transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
 
     def _beacon(self, wants_reply: bool, kind: str, interface_name: str) -> bytes:

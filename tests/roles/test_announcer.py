@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from discompute_lite.roles.announcer import Announcer
 from discompute_lite.wire.beacon import decode_beacon
 
 
@@ -181,3 +182,22 @@ def test_an_unknown_status_is_no_reason_to_ignore_a_device(world):
     node = world.host("a").start()
     hear(node, lite={"status": "PARTYING"})
     assert node.node.discovery.list_devices()[1].status.value == "UNKNOWN"
+
+
+def test_an_interrupt_while_transports_are_opened_leaves_none_open_and_none_asked_to_speak(world, monkeypatch):
+    host = world.host("a").start()
+    transport, opened = host.transport, type(host.transport).open
+    announcer = Announcer(host.node, host.node.discovery)
+    transport.close()
+    transport.sent.clear()
+
+    def interrupted(self, heard):
+        opened(self, heard)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(transport), "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        announcer.start()
+    assert transport.is_open
+    announcer.stop()
+    assert transport.sent == [] and not transport.is_open

@@ -8,6 +8,7 @@ Read next: test_node.py.
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import os
 import secrets
@@ -424,6 +425,39 @@ class NodeProcess:
                     break
 
 
+class NetworkHost:
+    """Run one program on a host and read its lines of JSON."""
+
+    def __init__(self, bed: Any, number: int, command: List[str], environ: Dict[str, str], errors: Path) -> None:
+        self.errors = errors
+        with open(errors, "wb") as file:
+            self.process = subprocess.Popen(
+                bed.command(number, command), env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=file,
+            )
+
+    def expect(self, **wanted: Any) -> Dict[str, Any]:
+        """Return the next line that says all this; the run's own limit ends a wait for nothing."""
+        for line in self.process.stdout:
+            event = json.loads(line)
+            if all(event.get(key) == value for key, value in wanted.items()):
+                return event
+        raise AssertionError(f"{wanted} never came: {self.errors.read_text()}")
+
+    def end(self) -> None:
+        """End a node as a person would; whatever else reads to the end of its standard input."""
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            if "discompute_lite" in self.process.args:
+                self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+
+
 def data_of(text: str) -> str:
     """Return bytes as JSON carries them: base64."""
     import base64
@@ -468,6 +502,25 @@ def free_udp_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def testbed(root: Path) -> Any:
+    """Return tools/testbed.py as a module; skip where this machine cannot have one."""
+    spec = importlib.util.spec_from_file_location("tool_testbed", root / "tools" / "testbed.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    reason = module.why_no_testbed()
+    if reason:
+        pytest.skip(reason)
+    return module
+
+
+@pytest.fixture(scope="session")
+def host_program() -> Any:
+    """Return the class that runs a program on a host of a testbed."""
+    return NetworkHost
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -56,66 +53,21 @@ BEACON: Dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def testbed(root: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("tool_testbed", root / "tools" / "testbed.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    reason = module.why_no_testbed()
-    if reason:
-        pytest.skip(reason)
-    return module
-
-
-class Host:
-    """Run one program on a host and read its lines of JSON."""
-
-    def __init__(self, bed: Any, number: int, command: List[str], environ: Dict[str, str], errors: Path) -> None:
-        self.errors = errors
-        with open(errors, "wb") as file:
-            self.process = subprocess.Popen(
-                bed.command(number, command), env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=file,
-            )
-
-    def expect(self, **wanted: Any) -> Dict[str, Any]:
-        """Return the next line that says all this; the run's own limit ends a wait for nothing."""
-        for line in self.process.stdout:
-            event = json.loads(line)
-            if all(event.get(key) == value for key, value in wanted.items()):
-                return event
-        raise AssertionError(f"{wanted} never came: {self.errors.read_text()}")
-
-    def end(self) -> None:
-        """End a node as a person would; whatever else reads to the end of its standard input."""
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            if "discompute_lite" in self.process.args:
-                self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.process.stdout.close()
-
-
 @pytest.fixture
-def place(testbed: Any, tmp_path: Path) -> Iterator[Callable[..., Host]]:
+def place(testbed: Any, host_program: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Return place(host, "node", name) or place(host, "zeroconf", …), on two hosts of one network."""
-    hosts: List[Host] = []
+    hosts: List[Any] = []
     environ = {name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTE_")}
     with testbed.Testbed(2) as bed:
 
-        def start(number: int, kind: str, *words: str) -> Host:
+        def start(number: int, kind: str, *words: str) -> Any:
             if kind == "zeroconf":
                 command = [sys.executable, "-c", ZEROCONF, bed.address(number), *words]
             else:
                 state = str(tmp_path / f"state-{number}")
                 command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--discovery", "mdns",
                            "--name", *words, "--state-dir", state, "--config", os.devnull]
-            host = Host(bed, number, command, environ, tmp_path / f"{kind}-{number}.err")
+            host = host_program(bed, number, command, environ, tmp_path / f"{kind}-{number}.err")
             hosts.append(host)
             return host
 
