@@ -268,9 +268,9 @@ class LocalNode:
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=_LateDialler(self), transports=[make(self.loop, options) for make in makers],
-            executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read,
-            slots=self.slots(), own_host=self.own_host, neighbours=_neighbours(settings.port),
-            connection_closed=self._forget_connection,
+            executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
+            own_host=self.own_host, neighbours=_neighbours(settings.port), connection_closed=self._forget_connection,
+            journals=self.state.open_journals(self.loop.post),
         )
 
     def _make_executor(self) -> Any:

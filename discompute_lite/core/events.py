@@ -213,6 +213,7 @@ class TaskSubmitted:
     retries: int = 0
     #: Subtasks may be added until it is sealed, and only then it finishes; each of them fails alone.
     is_open: bool = False
+    done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
 
 
 @dataclass(frozen=True)

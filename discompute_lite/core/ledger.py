@@ -126,6 +126,12 @@ class Ledger:
         del task.subtasks[subtask.index]
         task.over.append(subtask)
 
+    def enter_done(self, subtask: SubtaskRecord) -> None:
+        """Enter that a pending subtask has a result from before its task was submitted here."""
+        subtask.told = f"subtask {subtask.index} is done: its result was kept from before"
+        self.forget_subtask(subtask, SubtaskState.DONE)
+        subtask.task.done += 1
+
     def size_subtask(self, subtask: SubtaskRecord, calls: int) -> None:
         """Enter how many calls a subtask holds, and expect its attempts to end accordingly."""
         more, subtask.calls = calls - subtask.calls, calls

@@ -124,6 +124,8 @@ class Scheduler:
         task = self._books.open_task(event, now)
         more = ", and more to come" if task.is_open else ""
         tell_line(task, f"submitted: {event.subtasks} subtasks, priority {task.priority}{more}", actions)
+        for index in event.done:
+            self._books.enter_done(task.subtasks[index])
         finish_if_over(self._books, task, now, actions)
 
     def _on_added(self, event: SubtasksAdded, _now: float, actions: List[Any]) -> None:

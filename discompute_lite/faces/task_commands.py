@@ -48,12 +48,17 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
     argument("--max-devices", type=whole_number(1, 4096), default=0, metavar="N", help="use at most so many devices"),
     argument("--subtasks", type=whole_number(1, 4096), default=0, metavar="N", help="split into about so many pieces"),
     argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"), JSON_FLAG,
-    argument("file", metavar="FILE.py", help="a job file, or the name of a built-in task type"),
+    argument("--resume", metavar="TASK", default="", help="go on with a task of before, and show its result"),
+    argument("file", metavar="FILE.py", nargs="?", default="", help="a job file, or the name of a built-in task type"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --bound 1000"),
 )
 def submit_command(context: Context) -> int:
     """Run a job file over the devices; show progress, then its result."""
     arguments = context.arguments
+    if arguments.resume:
+        return _resume(context)
+    if not arguments.file:
+        raise SettingsError("FILE.py is missing; give a job file, or a task to go on with: submit --resume TASK")
     task = _task_of(arguments.file, arguments.args)
     task["priority"] = arguments.priority
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
@@ -68,18 +73,49 @@ def submit_command(context: Context) -> int:
             context.console.note("alone: only this machine works on it")
         try:
             _submit(reach, context.console, task, arguments)
+            if not arguments.detach and not context.console.is_json:
+                context.console.note(f"task {task_id}; should this be interrupted: submit --resume {task_id}")
             if arguments.detach:
                 if context.console.is_json:
                     context.console.json({"task_id": task_id})
                 else:
                     context.console.print(task_id)
                 return 0
-            value = _follow(reach, context.console, task_id)
+            _bring(reach, context.console, task_id)
         except (KeyboardInterrupt, BrokenPipeError):
             _cancel_quietly(reach, task_id)
             raise
-    _show_value(context.console, task_id, value)
     return 0
+
+
+def _resume(context: Context) -> int:
+    """Go on with a task that was submitted before, wherever it was interrupted."""
+    arguments = context.arguments
+    if arguments.file or arguments.detach:
+        raise SettingsError("--resume stands alone: the task has its file and arguments already; leave out the rest")
+    with Reach(context.settings) as reach:
+        task_id = find_task(reach, arguments.resume).task_id
+        _bring(reach, context.console, task_id)
+    return 0
+
+
+def _bring(reach: Reach, console: Console, task_id: str) -> None:
+    """Show a task's result when it is there, then let the node delete it."""
+    try:
+        _show_value(console, task_id, _follow(reach, console, task_id))
+    except (TaskFailed, TaskCancelled):
+        # That was its result; where it only ended with its node, its journal is out of reach and stays.
+        _acknowledge_quietly(reach, task_id)
+        raise
+    _acknowledge_quietly(reach, task_id)
+
+
+def _acknowledge_quietly(reach: Reach, task_id: str) -> None:
+    """Say that the result is here; a node that cannot be told keeps it for its time, which harms nobody."""
+    try:
+        reach.call("AcknowledgeResult", {"task_id": task_id})
+    except DiscomputeError as error:
+        logging.getLogger("discompute").info("the result could not be acknowledged: %s", error.message)
 
 
 def _submit(reach: Reach, console: Console, task: Dict[str, Any], arguments: Any) -> None:
@@ -273,8 +309,7 @@ def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
     with Reach(context.settings) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
-        value = _follow(reach, context.console, task_id)
-    _show_value(context.console, task_id, value)
+        _bring(reach, context.console, task_id)
     return 0
 
 

@@ -37,11 +37,15 @@ class JournalStep(NamedTuple):
 
 
 class JournalFolder:
-    """Keep journals as files of one folder, which is made with the first; all methods belong to the loop's thread."""
+    """Keep journals as files of one folder, which is made with the first; all methods belong to the loop's thread.
+
+    Without a path nothing is kept.
+    """
 
     def __init__(self, path: str, post: Callable[..., None], retry_s: float = RETRY_S) -> None:
         """`post(callback, *arguments)` calls back on the loop's thread, from any."""
         self.path = path
+        self.is_lasting = bool(path)
         #: Why nothing can be written just now, "" when all is well.
         self.problem = ""
         #: Batches that have been put on the disk.
@@ -64,7 +68,7 @@ class JournalFolder:
     def read_all(self) -> Dict[str, bytes]:
         """Return every journal that is there, by name; raise StateError for what cannot be read."""
         found = {}
-        if os.path.isdir(self.path):
+        if self.path and os.path.isdir(self.path):
             with state_errors(self.path):
                 names = sorted(name for name in os.listdir(self.path) if name.endswith(JOURNAL_END))
             for name in names:
@@ -110,6 +114,8 @@ class JournalFolder:
             self._thread.join(LAST_WRITE_S)
 
     def _ask(self, step: JournalStep) -> None:
+        if not self.path:
+            return
         self._asked += 1
         with self._changed:
             self._steps.append(step)

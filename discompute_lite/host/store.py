@@ -11,6 +11,7 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
       node.json           {"pid", "port", "boot"} of the node that runs now; gone when none does
       lock                held by the node that runs now; holds its pid
       ca.pem, device.pem, ca.key, beacon.key, statements   what makes it a member (host/trust.py)
+      journals            a file for each accepted task (host/journals.py)
       speed.json, peers.json …   documents; a damaged one is kept as <name>.damaged
       2, 3 … 99           the same again for further nodes, each with an identity of its own
 """
@@ -26,6 +27,7 @@ from ..crypto.p256 import PrivateKey, generate_key, load_pkcs8_pem, pem, pkcs8_d
 from ..model.errors import ParseError, StateError
 from ..wire.strict_json import encode_json, parse_strict
 from .files import make_private_folder, my_uid, read_small_file, reason_of, remove_file, state_errors, write_atomically
+from .journals import JournalFolder
 from .folder_lock import FolderLock, is_folder_locked, is_process_alive, pid_in, take_folder_lock
 
 #: Nodes of one user on one machine that find a folder; a test bench needs a dozen. Beyond: StateError.
@@ -94,6 +96,7 @@ class StateFolder:
         #: Sentences that the user should see, such as "speed.json was damaged …".
         self.notes: List[str] = list(notes)
         self._lock: Optional[FolderLock] = None
+        self._journals: Optional[JournalFolder] = None
         #: The files of a folder that is memory only.
         self._memory: Dict[str, bytes] = {}
 
@@ -135,8 +138,15 @@ class StateFolder:
             lock.write_pid()
         return True
 
+    def open_journals(self, post: Callable[..., None]) -> JournalFolder:
+        """Return the journals of the folder that is locked; they are closed with it."""
+        self._journals = JournalFolder(os.path.join(self.path, "journals") if self.path else "", post)
+        return self._journals
+
     def close(self) -> None:
         """Say that no node runs here and give up the lock; a second call does nothing."""
+        if self._journals is not None:
+            self._journals.close()
         if self._lock is not None:
             try:
                 self.remove_node_json()

@@ -96,6 +96,11 @@ class Limits:
     subtasks: int = 4096
     #: Finished tasks whose results are kept; the oldest goes first. (roles/coordinator)
     finished_tasks: int = 64
+    #: Seconds that a result waits on the disk for whoever submitted its task: a week's absence. Then it is deleted.
+    #: (roles/coordinator)
+    result_kept_s: float = 7 * 86400.0
+    #: Seconds that a result stays in memory once it is acknowledged, for whoever looks twice. (roles/coordinator)
+    acknowledged_kept_s: float = 600.0
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)

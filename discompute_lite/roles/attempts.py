@@ -70,6 +70,8 @@ class Attempts:
         self._to_acknowledge: Dict[str, List[str]] = {}
         #: Attempts of which nothing was left to send, until the scheduler has been told.
         self._unsent: Set[str] = set()
+        #: Attempts whose outcome has arrived, until the scheduler has been told.
+        self._landed: List[StartAttempt] = []
         #: attempt id -> outcome, while the scheduler is being told of it.
         self._arrived: Dict[str, SubTask] = {}
         #: Facts that came up while wishes were being obeyed: told once these are done, in order.
@@ -105,6 +107,7 @@ class Attempts:
             # What the scheduler did not want came too late.
             self._arrived.clear()
             self._unsent.clear()
+        self._acknowledge_landed()
         self._alarm.set(self.scheduler.next_deadline())
 
     # ---- what the node tells ----------------------------------------------------------------------
@@ -177,9 +180,9 @@ class Attempts:
         if self._is_stopping:
             return
         if error is None:
-            # It is here, wanted or not: nobody will ask for it again.
-            self._acknowledge(action)
+            self._landed.append(action)
         if action.attempt_id not in self._sent:
+            self._acknowledge_landed()
             return
         if isinstance(error, LinkError) and action.device_id != self._node.id:
             # The attempt may still run there: the registry finds out whether the device does, and either
@@ -207,6 +210,19 @@ class Attempts:
             blame = done.lite.get("blame")
             blame = blame if blame in ("task", "refused") else "device"
             self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
+
+    def _acknowledge_landed(self) -> None:
+        """Let devices forget what is here, wanted or not, as soon as what was wanted of it is kept."""
+        if self._landed and not self._is_obeying:
+            landed, self._landed = self._landed, []
+            self._node.coordinator.durability.when_kept(lambda problem: self._kept(landed, problem))
+
+    def _kept(self, landed: List[StartAttempt], problem: str) -> None:
+        if problem and not self._is_stopping:
+            self._node.coordinator.durability.when_kept(lambda problem: self._kept(landed, problem))
+            return
+        for action in landed:
+            self._acknowledge(action)
 
     def _acknowledge(self, action: StartAttempt) -> None:
         if action.device_id == self._node.id:

@@ -42,6 +42,8 @@ class CoordinatedTask:
         self.state = TaskState.PENDING
         #: Why it failed or was cancelled.
         self.message = ""
+        #: It ended before its submission was acknowledged.
+        self.is_refused = False
         self.subtasks: List[SubTask] = []
         #: Subtasks with a result; equals the number of COMPLETED ones.
         self.completed = 0
@@ -70,6 +72,12 @@ class CoordinatedTask:
         return 99.9 * self.completed / len(self.subtasks) if self.subtasks else 0.0
 
     # ---- what its coordinator does to it ------------------------------------------------------------
+
+    def divide(self, parts: List[bytes]) -> None:
+        """It was split into these pieces."""
+        task_id = self.task.task_id
+        self.subtasks = [SubTask(f"{task_id}/{index}", task_id, index, part) for index, part in enumerate(parts)]
+        self.state = TaskState.RUNNING
 
     def begin(self, index: int, device_id: str, wall_now: float) -> None:
         """A subtask is given to a device."""
@@ -121,7 +129,8 @@ class CoordinatedTask:
 
     def submitted(self) -> SubmitTaskAnswer:
         """Answer its submission, once it is known how it was split."""
-        failed = self.state in (TaskState.FAILED, TaskState.CANCELLED) and not self.subtasks
+        is_refused = self.is_refused or not self.subtasks
+        failed = self.state in (TaskState.FAILED, TaskState.CANCELLED) and is_refused
         message = self.message if failed else f"{len(self.subtasks)} subtasks"
         return SubmitTaskAnswer(not failed, message, self.task.task_id, self.listed())
 

@@ -13,13 +13,17 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, Optional
 
 from ..core.events import AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, TaskSubmitted, Tick
+from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
-from ..model.task import ComputeTask, SubTask, TaskState
+from ..model.task import ComputeTask, SubTask, SubTaskStatus, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
+from .alarm import Alarm
 from .attempts import Attempts
 from .coordinated import CoordinatedTask
+from .durability import Durability
+from .keeping_methods import AcknowledgeResultAnswer
 from .methods import (
     CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
 )
@@ -37,6 +41,10 @@ class Coordinator:
         self._attempts = attempts
         self._records: Dict[str, CoordinatedTask] = {}
         self._finished: Deque[str] = deque()
+        self.durability = Durability(node)
+        #: When tasks that are over are forgotten.
+        self._deadlines = Deadlines()
+        self._alarm = Alarm(node.clock, self._woken)
         self._submitted = 0
         self._is_stopping = False
 
@@ -47,7 +55,10 @@ class Coordinator:
         later = Later()
         record = self._records.get(task.task_id) if task.task_id else None
         if record is not None:
-            self._answer_submit(later, record)
+            if record.state is TaskState.PENDING or record.splitting:
+                record.splitting.append(later)
+            else:
+                later.resolve(record.submitted())
             return later
         problem = self._problem_with(task)
         if problem:
@@ -61,12 +72,30 @@ class Coordinator:
         record.submitted_at = self._node.wall()
         record.splitting.append(later)
         self.tell(record, f"submitted: {task.task_type}, {len(task.task_data)} bytes of data")
+        self._split(record)
+        return later
+
+    def _split(self, record: CoordinatedTask) -> None:
+        task = record.task
         wanted = record.target or 4 * max(1, self._node.total_slots())
         request = WorkRequest(
             phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id, target=wanted
         )
         self._run_here(record, request, self._split_done)
-        return later
+
+    def restore(self) -> None:
+        """Go on with the tasks of earlier lives of this node."""
+        for record in self.durability.restore():
+            self._records[record.task.task_id] = record
+            if record.is_over:
+                kept_s = self._node.settings_limits.result_kept_s
+                self._keep_for(record, record.finished_at + kept_s - self._node.wall())
+            elif record.state is TaskState.PENDING:
+                self.tell(record, "restored, to be split again")
+                self._split(record)
+            else:
+                self.tell(record, f"restored: {record.completed} of {len(record.subtasks)} subtasks are done")
+                self._begin(record)
 
     def status(self, task_id: str) -> GetTaskStatusAnswer:
         """Say how far a task is; `success` is false when it is not known here."""
@@ -80,7 +109,8 @@ class Coordinator:
         record = self._records.get(task_id)
         if record is None:
             return GetTaskResultAnswer(False, "this node knows no such task; it may have been forgotten")
-        answer = record.result_from(from_index, from_printed, self._node.settings_limits.message_bytes)
+        most = self._node.settings_limits.message_bytes
+        answer = record.result_from(from_index, from_printed, most)
         if answer.parts or answer.printed or record.is_over or wait_s <= 0:
             return answer
         later, waiting = Later(), Later()
@@ -91,7 +121,10 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            later.resolve(record.result_from(from_index, from_printed, self._node.settings_limits.message_bytes))
+            if self._is_stopping and not record.is_over:
+                later.fail(Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}"))
+            else:
+                later.resolve(record.result_from(from_index, from_printed, most))
 
         waiting.then(woken)
         return later
@@ -108,6 +141,17 @@ class Coordinator:
         else:
             self._attempts.apply(CancelAsked(task_id, "by its owner"))
         return CancelTaskAnswer(True, "cancelled")
+
+    def acknowledge(self, task_id: str) -> AcknowledgeResultAnswer:
+        """Delete a result from the disk, and soon from memory: whoever wanted it has it."""
+        record = self._records.get(task_id)
+        if record is None:
+            return AcknowledgeResultAnswer(False, "this node knows no such task; it may have been forgotten")
+        if not record.is_over:
+            return AcknowledgeResultAnswer(False, "the task is not over; acknowledge its result when it is there")
+        self.durability.forget(task_id)
+        self._keep_for(record, self._node.settings_limits.acknowledged_kept_s)
+        return AcknowledgeResultAnswer(True, "its result is deleted")
 
     def explain(self, task_id: str, index: int) -> ExplainTaskAnswer:
         """Say why a task, or with `index` not negative one subtask, is where it is."""
@@ -135,11 +179,14 @@ class Coordinator:
         return float(self._node.wall())
 
     def stop(self) -> None:
-        """End all tasks that are not over."""
-        for record in list(self._records.values()):
-            if not record.is_over:
-                self.end(record, TaskState.CANCELLED, "the node that coordinated it was stopped")
+        """End all tasks that are not over, but for those that are kept: they go on when the node starts again."""
         self._is_stopping = True
+        for record in list(self._records.values()):
+            if self.durability.keeps(record):
+                record.wake_watchers()
+            elif not record.is_over:
+                self.end(record, TaskState.CANCELLED, "the node that coordinated it was stopped")
+        self.durability.stop()
 
     # ---- the life of a task -----------------------------------------------------------------------
 
@@ -154,6 +201,8 @@ class Coordinator:
         if task.task_id and self._attempts.scheduler.task(task.task_id) is not None:
             # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
             return "a task of this id has ended here and its result is not kept any more; submit it under another id"
+        if self.durability.problem:
+            return f"it cannot be kept: {self.durability.problem}"
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:
             raise Unavailable(f"{limits.tasks} tasks are under way here; wait for one to end", {"retry_after": 5.0})
         return ""
@@ -169,29 +218,40 @@ class Coordinator:
         elif len(parts) > most:
             self.end(record, TaskState.FAILED, f"{len(parts)} subtasks are more than {most}; make them larger")
         else:
-            task = record.task
-            record.subtasks = [
-                SubTask(f"{task.task_id}/{index}", task.task_id, index, part) for index, part in enumerate(parts)
-            ]
-            record.state = TaskState.RUNNING
+            record.divide(parts)
             self.tell(record, f"split into {len(parts)} subtasks")
-            if parts:
-                priority = task.priority if 1 <= task.priority <= 10 else NORMAL_PRIORITY
-                self._attempts.own(task.task_id, JobOwner(self, record))
-                self._attempts.apply(TaskSubmitted(
-                    task.task_id, len(parts), priority, tuple(task.required_capabilities), record.max_devices,
-                    pure=True, function=record.function,
-                ))
-            else:
-                self.merge(record)
-        for later in record.splitting:
-            self._answer_submit(later, record)
-        record.splitting = []
+            self.durability.accepted(record, outcome.output)
+            self._begin(record)
+            # Nobody is told that it is accepted before it is kept.
+            self.durability.when_kept(lambda problem: self._accepted(record, problem))
+            return
+        self._answer_submissions(record)
 
-    def _answer_submit(self, later: Later, record: CoordinatedTask) -> None:
-        if record.state is TaskState.PENDING:
-            record.splitting.append(later)
-        else:
+    def _begin(self, record: CoordinatedTask) -> None:
+        """Have the subtasks run that have no result yet; with the last one comes the merge."""
+        task, subtasks = record.task, record.subtasks
+        if not subtasks:
+            self.merge(record)
+            return
+        priority = task.priority if 1 <= task.priority <= 10 else NORMAL_PRIORITY
+        self._attempts.own(task.task_id, JobOwner(self, record))
+        self._attempts.apply(TaskSubmitted(
+            task.task_id, len(subtasks), priority, tuple(task.required_capabilities), record.max_devices, pure=True,
+            function=record.function,
+            done=tuple(each.subtask_index for each in subtasks if each.status is SubTaskStatus.COMPLETED),
+        ))
+
+    def _accepted(self, record: CoordinatedTask, problem: str) -> None:
+        if problem and not record.is_over:
+            record.is_refused = True
+            self.end(record, TaskState.FAILED, f"it cannot be kept: {problem}")
+            self.durability.forget(record.task.task_id)
+        self._answer_submissions(record)
+
+    @staticmethod
+    def _answer_submissions(record: CoordinatedTask) -> None:
+        waiting, record.splitting = record.splitting, []
+        for later in waiting:
             later.resolve(record.submitted())
 
     def merge(self, record: CoordinatedTask) -> None:
@@ -215,21 +275,41 @@ class Coordinator:
 
     def end(self, record: CoordinatedTask, state: TaskState, message: str, *, is_told: bool = False) -> None:
         """End a task; `is_told` where the scheduler has told its story to the end."""
+        is_pending = record.state is TaskState.PENDING
         record.close(state, message, self._node.wall())
         word, line = state.value.lower(), message.partition("\n")[0]
         if not is_told:
             self.tell(record, line if line.startswith(word) else f"{word}: {line}" if line else word)
         if record.running is not None:
             record.running.stop(f"its task is {state.value.lower()}")
-        self._finished.append(record.task.task_id)
         self._attempts.disown(record.task.task_id)
-        while len(self._finished) > self._node.settings_limits.finished_tasks:
-            self._records.pop(self._finished.popleft(), None)
-        for later in record.splitting:
-            self._answer_submit(later, record)
-        record.splitting = []
+        self.durability.closed(record)
+        self._keep_for(record, self._node.settings_limits.result_kept_s)
+        if is_pending or record.is_refused:
+            self._answer_submissions(record)
         record.wake_watchers()
-        self._node.task_ended(record)
+        self._node.load_changed()
+
+    def _keep_for(self, record: CoordinatedTask, seconds: float) -> None:
+        """Keep a task that is over for so long, unless too many others end meanwhile."""
+        task_id = record.task.task_id
+        if task_id not in self._deadlines:
+            self._finished.append(task_id)
+        self._deadlines.set(task_id, self._node.clock.now() + max(0.0, seconds))
+        while len(self._finished) > self._node.settings_limits.finished_tasks:
+            self._forget(self._finished[0])
+        self._alarm.set(self._deadlines.next())
+
+    def _forget(self, task_id: str) -> None:
+        self._finished.remove(task_id)
+        self._deadlines.cancel(task_id)
+        self._records.pop(task_id, None)
+        self.durability.forget(task_id)
+
+    def _woken(self, late_s: float) -> None:
+        for task_id in self._deadlines.pop_due(self._node.clock.now()):
+            self._forget(task_id)
+        self._alarm.set(self._deadlines.next())
 
     # ---- inside -----------------------------------------------------------------------------------
 
@@ -269,6 +349,7 @@ class JobOwner:
     def accept(self, action: AcceptResult, done: SubTask) -> None:
         """Keep a result."""
         self._record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        self._coordinator.durability.finished(self._record, action.index)
         self._record.wake_watchers()
 
     def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:

@@ -325,8 +325,8 @@ def get_task_result(
 ) -> GetTaskResultAnswer:
     """Return a task's merged result, or its parts from `from_index`, and what it printed, as they come.
 
-    Waits up to `wait_s` seconds (at most 60) for something new. The result is kept until `limits.finished_tasks`
-    later ones have finished.
+    Waits up to `wait_s` seconds (at most 60) for something new. The result is kept until it is acknowledged, for
+    `limits.result_kept_s`, or until `limits.finished_tasks` later ones have finished.
     """
     return node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
 

@@ -28,7 +28,6 @@ from ..model.limits import Limits
 from ..wire.rpc import CallReceived
 from .announcer import hides_from
 from .attempts import Attempts
-from .coordinated import CoordinatedTask
 from .coordinator import Coordinator
 from .discovery import Discovery
 from .methods import METHODS, REPEATED_METHODS, Greeting
@@ -101,6 +100,7 @@ class Node:
         """Begin to meet others; calls are answered from now on at `port`."""
         self.port = port
         self._offer_own_slots()
+        self.coordinator.restore()
         self.discovery.start()
         self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
@@ -315,10 +315,6 @@ class Node:
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts run between that device and this one, in either direction."""
         return self.attempts.has_work_with(device_id) or bool(self.worker.running_for(device_id))
-
-    def task_ended(self, record: CoordinatedTask) -> None:
-        """A task of ours is over."""
-        self.load_changed()
 
     def count(self, what: str) -> None:
         """Count something odd, for `status` and for tests."""

@@ -7,10 +7,11 @@ Read next: roles/node.py (who uses them), run.py (who provides the real ones).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Protocol, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set
 
 from ..model.errors import DiscomputeError
+from .journals import MemoryJournals
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
 
@@ -122,6 +123,33 @@ class StorePort(Protocol):
         """Replace the document."""
 
 
+class JournalsPort(Protocol):
+    """Keep journals, in the order in which that is asked for and without holding up the clock's thread."""
+
+    #: Whether they outlive the process.
+    is_lasting: bool
+    #: Why nothing can be written just now, "" when all is well; what was asked for is tried again by itself.
+    problem: str
+
+    def read_all(self) -> Dict[str, bytes]:
+        """Return every journal, by name; only before anything else is asked for."""
+
+    def keep_aside(self, name: str, data: bytes) -> str:
+        """Keep the bytes of a damaged journal for people; return where."""
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add lines to a journal."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Let a journal hold these lines and no others."""
+
+    def remove(self, name: str) -> None:
+        """Forget a journal."""
+
+    def when_written(self, callback: Callable[[str], None]) -> None:
+        """Call back once: with "" when all that was asked for is kept, or with the reason why it is not yet."""
+
+
 @dataclass
 class ClockAndWorld:
     """Hold everything outside that one node was given by its composition root."""
@@ -147,6 +175,8 @@ class ClockAndWorld:
     neighbours: Sequence[str] = ()
     #: Told about every connection that ended.
     connection_closed: Callable[[Any], None] = lambda link: None
+    #: Where accepted tasks and their results are kept.
+    journals: JournalsPort = field(default_factory=MemoryJournals)
 
 
 class Peer:

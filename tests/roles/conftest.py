@@ -20,6 +20,7 @@ from discompute_lite.model.device import ComputeMetrics, DeviceCapabilities, Har
 from discompute_lite.model.errors import LinkClosed, Unreachable
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
+from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.node import Identity, Node
 from discompute_lite.roles.ports import ClockAndWorld
 from discompute_lite.tasks.values import dump_value, load_value
@@ -362,6 +363,8 @@ class Host:
         self.neighbours = ()
         self.reading = FakeReading()
         self.store = FakeStore()
+        #: What a disk keeps when the node dies.
+        self.journals = MemoryJournals()
         #: What people were told: (kind, text).
         self.told = []
         self.node = self.transport = None
@@ -389,7 +392,8 @@ class Host:
             clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
-            slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours))
+            slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours,
+            journals=self.journals))
         self.receiver = self.node
         return self
 

@@ -16,7 +16,7 @@ ALL = sorted(METHODS.names())
 def test_the_original_methods_and_ours_are_there():
     original = {"RegisterDevice", "SendMessage", "Heartbeat", "GetDevices", "SubmitTask", "ExecuteSubtask",
                 "GetTaskStatus"}
-    ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks",
+    ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
             "rpc.discover"}
     assert set(ALL) == original | ours
 

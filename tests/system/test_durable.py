@@ -1,0 +1,238 @@
+"""Tasks that outlive their processes: a killed submitter, a killed node, a flipped bit; nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("posix")
+
+#: Each piece leaves a trace of having been done, so that doing one again shows; the last ones wait for a file.
+TRACED_JOB = """
+import os, time
+def split(trace: str = "", parts: int = 6, held: int = 0):
+    return [[trace, number, number >= parts - held] for number in range(parts)]
+def work(part):
+    trace, number, is_held = part
+    while is_held and not os.path.exists(trace + "/go"):
+        time.sleep(0.01)
+    with open(trace + "/done", "a") as file:
+        file.write("%d\\n" % number)
+    return number * number
+def merge(parts): return sum(parts)
+"""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Where the pieces of a job say that they were done."""
+    folder = tmp_path / "trace"
+    folder.mkdir()
+    return folder
+
+
+def done_in(trace: Path) -> List[int]:
+    """Return the pieces that were done, once for each time."""
+    try:
+        return [int(line) for line in (trace / "done").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def args_of(trace: Path, **args: Any) -> Dict[str, Any]:
+    return {"trace": str(trace), **args}
+
+
+def completed(node: Any, task_id: str) -> int:
+    """Return how many subtasks of a task are done, as its node says."""
+    return node.call("GetTaskStatus", {"task_id": task_id})["lite"]["counts"].get("COMPLETED", 0)
+
+
+# ---- a node that is killed ----------------------------------------------------------------------------
+
+
+def test_a_killed_node_goes_on_with_its_tasks_and_redoes_nothing(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    task_id = node.submit(TRACED_JOB, **args_of(trace, parts=8, held=3))
+    field.wait_for(lambda: completed(node, task_id) == 5, "five pieces are done")
+    node.kill(signal.SIGKILL)
+    node.wait_end()
+    again = field.start("node", "--slots", "2")
+    assert completed(again, task_id) == 5
+    (trace / "go").touch()
+    assert again.result_of(task_id) == ("COMPLETED", sum(number * number for number in range(8)))
+    assert Counter(done_in(trace)) == Counter(range(8))
+
+
+def test_an_ended_task_answers_after_a_restart_until_it_is_acknowledged(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    task_id = node.submit(TRACED_JOB, **args_of(trace))
+    assert node.result_of(task_id) == ("COMPLETED", 55)
+    journals = node.state / "journals"
+    assert [path.suffix for path in journals.iterdir()] == [".journal"]
+    assert b"def work" not in b"".join(path.read_bytes() for path in journals.iterdir())
+    node.kill()
+    assert node.wait_end() == 0
+    again = field.start("node", "--slots", "2")
+    assert again.result_of(task_id) == ("COMPLETED", 55) and len(done_in(trace)) == 6
+    assert again.call("AcknowledgeResult", {"task_id": task_id})["success"]
+    field.wait_for(lambda: not list(journals.iterdir()), "the journal is gone")
+
+
+def test_a_flipped_bit_is_said_and_kept_aside_and_the_task_ends_right(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    task_id = node.submit(TRACED_JOB, **args_of(trace, parts=8, held=3))
+    field.wait_for(lambda: completed(node, task_id) == 5, "five pieces are done")
+    node.kill(signal.SIGKILL)
+    node.wait_end()
+    (path,) = (node.state / "journals").glob("*.journal")
+    data = bytearray(path.read_bytes())
+    data[len(data) - len(data.splitlines()[-1]) // 2] ^= 4
+    path.write_bytes(data)
+    (trace / "go").touch()
+    again = field.start("node", "--slots", "2")
+    assert again.result_of(task_id) == ("COMPLETED", sum(number * number for number in range(8)))
+    assert again.said("warning", "journal was damaged")
+    assert path.with_suffix(".damaged").read_bytes() == data
+
+
+# ---- a submitter that is killed ------------------------------------------------------------------------
+
+
+class Submitter:
+    """A `submit` in a process of its own, with the node that it starts where none runs."""
+
+    def __init__(self, field: Any, path: str, trace: Path, *words: str, **environ: Any) -> None:
+        command = [sys.executable, "-m", "discompute_lite", "submit", path, "--trace", str(trace), *words]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=field.for_command(**environ), text=True)
+        self.task_id = ""
+
+    def wait_accepted(self) -> str:
+        """Return the task's id, which it says when the task is safe."""
+        for line in self.process.stderr:
+            if "submit --resume" in line:
+                self.task_id = line.split()[1].rstrip(";")
+                return self.task_id
+        raise AssertionError("it never said which task it is")
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_a_killed_submitter_resumes_its_task(field: Any, trace: Path) -> None:
+    submitter = Submitter(field, field.job("job.py", TRACED_JOB), trace, "--parts", "8", "--held", "3")
+    task_id = submitter.wait_accepted()
+    field.wait_for(lambda: len(done_in(trace)) == 5, "five pieces are done")
+    journals = field.folder / "command" / "journals"
+    field.wait_for(lambda: sum(b'"kept"' in line for path in journals.iterdir()
+                               for line in path.read_bytes().splitlines()) == 5, "five results are kept")
+    submitter.kill()
+    field.wait_for(lambda: not field.processes(), "the end of what it had started")
+    (trace / "go").touch()
+    done = field.run("submit", "--resume", task_id)
+    assert (done.code, done.out) == (0, "140\n") and Counter(done_in(trace)) == Counter(range(8))
+    again = field.run("submit", "--resume", task_id)
+    assert again.code != 0 and "no task is called" in again.err
+    assert list(journals.iterdir()) == []
+
+
+def test_a_detached_task_is_finished_without_its_submitter(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    mine = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": field.token}
+    job = field.job("job.py", TRACED_JOB)
+    done = field.type("submit", "--detach", job, "--trace", str(trace), **mine)
+    task_id = done.out.strip()
+    field.wait_for(lambda: node.state_of(task_id) == "COMPLETED", "the end of the task")
+    assert task_id in field.type("tasks", **mine).out
+    assert field.type("submit", "--resume", task_id, **mine).out == "55\n"
+    # The same file submitted again is a new task.
+    assert field.type("submit", "--detach", job, "--trace", str(trace), **mine).out.strip() != task_id
+
+
+def test_resume_needs_nothing_else_and_says_so(field: Any, fails: Any) -> None:
+    fails(field.type("submit", "--resume", "abc", "job.py"), 2, "--resume stands alone")
+    fails(field.type("submit", "--resume", "abc"), 3, "no task is called 'abc'")
+
+
+# ---- all of them, again and again -----------------------------------------------------------------------
+
+
+class KillLoop:
+    """A coordinator, a worker and a submitter, of whom one is killed in each round while a task is under way."""
+
+    PARTS = 8
+    VALUE = sum(part * part for part in range(PARTS))
+
+    def __init__(self, field: Any, trace: Path, rng: random.Random) -> None:
+        self.field, self.rng, self.trace = field, rng, trace
+        self.path = field.job("job.py", TRACED_JOB)
+        self.nodes = {name: self._start(name) for name in ("coordinator", "worker")}
+        self.journals = self.nodes["coordinator"].state / "journals"
+        self.mine = {
+            "DISCOMPUTE_STATE_DIR": str(self.nodes["coordinator"].state), "DISCOMPUTE_CONTROL_TOKEN": field.token,
+        }
+        self.killed: Counter[str] = Counter()
+        self.times: Counter[int] = Counter()
+
+    def _start(self, name: str) -> Any:
+        return self.field.start(name, "--slots", "1")
+
+    def round(self, number: int) -> None:
+        """Submit, let some pieces be done, kill one of the three: the result comes all the same, and once."""
+        trace = self.trace / str(number)
+        trace.mkdir()
+        # One piece at least waits until the murder is done: so the result cannot have come before.
+        held = self.rng.randrange(1, self.PARTS + 1)
+        enough = self.rng.randrange(self.PARTS - held + 1)
+        victim = self.rng.choice(["submitter", "coordinator", "worker"])
+        self.killed[victim] += 1
+        words = ["--parts", str(self.PARTS), "--held", str(held)]
+        submitter = Submitter(self.field, self.path, trace, *words, **self.mine)
+        task_id = submitter.wait_accepted()
+        self.field.wait_for(lambda: len(set(done_in(trace))) >= enough, f"{enough} pieces are done")
+        kept = self.kept()
+        if victim == "submitter":
+            submitter.kill()
+        else:
+            self.nodes[victim].kill(signal.SIGKILL)
+            self.nodes[victim].wait_end()
+            self.nodes[victim] = self._start(victim)
+        (trace / "go").touch()
+        outputs = [submitter.process.communicate()[0]] if victim != "submitter" else [""]
+        if victim != "worker":
+            outputs.append(self.field.type("submit", "--resume", task_id, **self.mine).out)
+        assert [text for text in outputs if text] == [f"{self.VALUE}\n"], (number, victim, outputs)
+        times = Counter(done_in(trace))
+        assert set(times) == set(range(self.PARTS)), (number, victim, times)
+        assert all(times[index] == 1 for index in kept), (number, victim, kept, times)
+        self.times += Counter(times.values())
+
+    def kept(self) -> List[int]:
+        """Return the pieces whose results are in the coordinator's journals: of one task, all others are over."""
+        text = b"".join(path.read_bytes() for path in self.journals.glob("*.journal"))
+        return [int(index) for index in re.findall(rb'"kept",{"index":(\d+)', text)]
+
+
+def test_whoever_is_killed_nothing_is_lost_nothing_comes_twice_and_nobody_is_left(field: Any, trace: Path) -> None:
+    rounds = 200 if os.environ.get("DISCOMPUTE_TEST_LONG") else 30
+    loop = KillLoop(field, trace, random.Random(20240828))
+    for number in range(rounds):
+        loop.round(number)
+    assert min(loop.killed.values()) > rounds // 10
+    tasks = loop.nodes["coordinator"].call("ListTasks")["tasks"]
+    assert not [task for task in tasks if task["lite"]["state"] in ("PENDING", "RUNNING")]
+    field.wait_for(lambda: not list(loop.journals.iterdir()), "all journals are gone")
+    assert loop.times[1] > 2 * sum(count for times, count in loop.times.items() if times > 1)
