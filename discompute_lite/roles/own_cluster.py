@@ -125,7 +125,7 @@ class OwnCluster:
 
     def check_may_join(self, joiner_id: str) -> None:
         """Raise Forbidden where a device cannot be let in, before anybody is asked."""
-        self._check_admin()
+        self.check_is_admin()
         if self.membership.is_revoked(joiner_id):
             raise Forbidden(_REMOVED_SENTENCE, {"rule": "membership"})
 
@@ -153,7 +153,7 @@ class OwnCluster:
 
     def change(self, of_device: str, what: str, value: str, at: int) -> Statement:
         """Give a member another role, name, or permission to send ("sends"); return what holds from now on."""
-        self._check_admin()
+        self.check_is_admin()
         holds = self._member(of_device)
         if what == "name":
             return self._state(replace(holds, what=what, by=self.me, at=at, name=value))
@@ -172,7 +172,7 @@ class OwnCluster:
 
     def remove(self, of_device: str, at: int, random_bytes: RandomBytes) -> Statement:
         """Remove a device for ever, and seal beacons with a new key from now on; return the revocation."""
-        self._check_admin()
+        self.check_is_admin()
         holds = self._member(of_device)
         self._check_other_admin(of_device, "")
         self._grant = replace(self._grant, beacon_key=random_bytes(BEACON_KEY_BYTES))
@@ -184,7 +184,8 @@ class OwnCluster:
             raise NotFound(f"{short_id(of_device)} is no device of this cluster. `devices` lists them.")
         return holds
 
-    def _check_admin(self) -> None:
+    def check_is_admin(self) -> None:
+        """Raise Forbidden, naming where to go, on a device that may not change the cluster."""
         if not self.is_admin:
             admins = [self._name_of(each) for each in self.membership.admins()]
             where = f"Do it on {' or '.join(admins)}." if admins else "No admin is left, so make a new cluster."

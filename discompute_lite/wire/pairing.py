@@ -31,7 +31,8 @@ from ..crypto.p256 import CurvePoint, PrivateKey, device_id, encode_point, gener
 from ..crypto.spake2 import Spake2, Spake2Keys
 from ..crypto.statements import canonical_json
 from ..model.errors import (
-    CallTimeout, DiscomputeError, Forbidden, InvalidRequest, LinkClosed, ParseError, TooLarge, Unauthenticated,
+    CallError, CallTimeout, DiscomputeError, Forbidden, InvalidRequest, LinkClosed, ParseError, TooLarge,
+    Unauthenticated,
 )
 from ..model.limits import Limits
 from .invitation import Invitation
@@ -69,8 +70,8 @@ class PairingStored:
 
 
 @dataclass(frozen=True)
-class PairingProved:
-    """The joiner has shown that it knows the code: now the person at the host has to say yes."""
+class PairingWaits:
+    """The joiner's proof is on its way: if the code was right, the person at the host is asked now."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class PairingBroken:
     was_wrong_code: bool = False
 
 
-PairingEvent = Union[PairingAsked, PairingStored, PairingProved, PairingGranted, PairingBroken]
+PairingEvent = Union[PairingAsked, PairingStored, PairingWaits, PairingGranted, PairingBroken]
 
 
 class PairingSession:
@@ -203,7 +204,7 @@ class PairingHost(PairingSession):
         now: float,
     ) -> None:
         super().__init__(limits, now)
-        self._invitation = invitation
+        self.invitation = invitation
         self._certificate = certificate
         self._random_bytes = random_bytes
         self._sid = random_bytes(_SID_BYTES)
@@ -222,14 +223,11 @@ class PairingHost(PairingSession):
 
         An invitation that has expired meanwhile ends with an event instead.
         """
-        if self._awaited != "decision":
-            return
-        if now >= self._invitation.expires_at:
-            self.time_out(now)
+        if not self.awaits_decision(now):
             return
         assert self._keys is not None and self._asked is not None, "a person is asked after the proof"
         body = write_grant(grant, self._asked.public, self._limits)
-        self._invitation.use(self)
+        self.invitation.use(self)
         self._send(
             {
                 "cB": base64_text(self._keys.confirmation_b), "body": body,
@@ -238,21 +236,28 @@ class PairingHost(PairingSession):
             "stored", now + self._limits.pairing_message_s,
         )
 
-    def refuse(self, now: float) -> None:
-        """Send the device away, after `PairingAsked`."""
+    def awaits_decision(self, now: float) -> bool:
+        """Whether `admit` would let the device in: it still waits, and the invitation is still open."""
+        if self._awaited == "decision" and now >= self.invitation.expires_at:
+            self._break(Unauthenticated("The code has expired. Ask for a new one with `invite`."), now)
+        return self._awaited == "decision"
+
+    def refuse(self, now: float, error: Optional[CallError] = None) -> None:
+        """Send the device away, after `PairingAsked`; without a reason it is told that a person said no."""
         if self._awaited == "decision":
-            self._break(Forbidden("The person at the other device said no. Ask them, then try again."), now)
+            self._break(
+                error or Forbidden("The person at the other device said no. Ask them, then try again."), now
+            )
 
     def time_out(self, now: float) -> None:
         """End it if `deadline` has passed; while a person is asked that is the invitation's end."""
-        if self._awaited == "decision" and now >= self.deadline:
-            self._break(Unauthenticated("The code has expired. Ask for a new one with `invite`."), now)
-        super().time_out(now)
+        if not self.awaits_decision(now):
+            super().time_out(now)
 
     def _read_share(self, message: Dict[str, Any], now: float) -> None:
         if "pA" not in message:
             raise InvalidRequest("a joiner says its point, its name, its kind and its share pA")
-        refusal = self._invitation.begin(self, now)
+        refusal = self.invitation.begin(self, now)
         if refusal is not None:
             raise refusal
         # From here on a try is used, whatever is wrong with the rest.
@@ -263,7 +268,7 @@ class PairingHost(PairingSession):
             raise ParseError(f"kind is a text of at most {_JOINER_KIND_CHARS} characters")
         public = point_in(message, "point")
         exchange = Spake2(
-            is_a=False, password=pairing_password(self._invitation.code, self._sid), identity_a=joiner_identity(point),
+            is_a=False, password=pairing_password(self.invitation.code, self._sid), identity_a=joiner_identity(point),
             identity_b=host_identity(self._certificate), secret=generate_key(self._random_bytes),
         )
         self._keys = exchange_finished(exchange, base64_in(message, "pA"))
@@ -273,13 +278,13 @@ class PairingHost(PairingSession):
     def _read_proof(self, message: Dict[str, Any], now: float) -> None:
         assert self._keys is not None and self._asked is not None, "a proof comes after the shares"
         if not hmac.compare_digest(base64_in(message, "cA"), self._keys.confirmation_a):
-            sentence = self._invitation.wrong_code_sentence()
+            sentence = self.invitation.wrong_code_sentence()
             self._break(Unauthenticated(sentence), now, was_wrong_code=True)
-        elif now >= self._invitation.expires_at:
+        elif now >= self.invitation.expires_at:
             self._break(Unauthenticated("The code has expired. Ask for a new one with `invite`."), now)
         else:
-            self._invitation.prove(self)
-            self._awaited, self.deadline = "decision", self._invitation.expires_at
+            self.invitation.prove(self)
+            self._awaited, self.deadline = "decision", self.invitation.expires_at
             self._events.append(self._asked)
 
     def _read_stored(self, message: Dict[str, Any], now: float) -> None:
@@ -291,7 +296,7 @@ class PairingHost(PairingSession):
 
     def _finish(self, now: float, was_wrong: bool = False) -> None:
         super()._finish(now, was_wrong)
-        self._invitation.end(self, now, was_wrong=was_wrong)
+        self.invitation.end(self, now, was_wrong=was_wrong)
 
 
 class PairingJoiner(PairingSession):
@@ -343,7 +348,7 @@ class PairingJoiner(PairingSession):
         # A person has to look up and press a key; until the invitation ends at the latest.
         patience_s = self._limits.pairing_open_s + self._limits.pairing_message_s
         self._send({"cA": base64_text(self._keys.confirmation_a)}, "body", now + patience_s)
-        self._events.append(PairingProved())
+        self._events.append(PairingWaits())
 
     def _read_body(self, message: Dict[str, Any], now: float) -> None:
         assert self._keys is not None, "the keys were made before"

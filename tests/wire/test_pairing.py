@@ -21,7 +21,7 @@ from discompute_lite.model.limits import Limits
 from discompute_lite.model.statement import Statement
 from discompute_lite.wire.invitation import Invitation
 from discompute_lite.wire.pairing import (
-    PairingAsked, PairingBroken, PairingGranted, PairingHost, PairingJoiner, PairingProved, PairingStored,
+    PairingAsked, PairingBroken, PairingGranted, PairingHost, PairingJoiner, PairingWaits, PairingStored,
 )
 from discompute_lite.wire.pairing_grant import PairingGrant, read_grant, write_grant
 from discompute_lite.wire.statements import sign_as_line
@@ -112,7 +112,7 @@ def test_a_device_that_knows_the_code_becomes_a_member(step):
     pair = Pair(step=step).talk()
     asked, = pair.events[pair.host]
     assert asked == PairingAsked(device_id(JOINER), JOINER.public, "Ann's iPhone", "iphone")
-    assert pair.events[pair.joiner] == [PairingProved()]
+    assert pair.events[pair.joiner] == [PairingWaits()]
     pair.admit()
     granted = pair.events[pair.joiner][-1]
     assert isinstance(granted, PairingGranted) and granted.grant == GRANT
