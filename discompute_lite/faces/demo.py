@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -36,7 +37,7 @@ PIECES = 36
 #: The node is killed when so much of the job is done.
 KILL_AT = 0.4
 #: Seconds for each step before the demo gives up.
-MEET_S, JOB_S, STOP_S = 15.0, 120.0, 5.0
+START_S, MEET_S, JOB_S, STOP_S = 20.0, 15.0, 120.0, 5.0
 
 
 @command(
@@ -98,7 +99,12 @@ class DemoNode:
     def wait_ready(self, token: str) -> None:
         """Wait for its first line, then open a client that is its owner."""
         assert self.process.stdout is not None
+        # One that says nothing is ended, which ends its line too.
+        late = threading.Timer(START_S, self.process.kill)
+        late.daemon = True
+        late.start()
         line = self.process.stdout.readline()
+        late.cancel()
         if not line:
             raise Unavailable(f"{self.name} did not start; run it by hand to see why: python3 -m discompute_lite start")
         ready = json.loads(line)

@@ -328,6 +328,17 @@ def test_a_child_that_dies_is_told_and_replaced(bench, body, words):
 
 
 @posix
+def test_where_the_system_has_no_waitid_dying_children_are_told_and_replaced_too(bench, monkeypatch):
+    """As on macOS before Python 3.13."""
+    monkeypatch.delattr(os, "waitid", raising=False)
+    executor = bench.processes()
+    for body, words in (("os._exit(3)", "status 3"), ("os.kill(os.getpid(), 11)", "signal 11")):
+        outcome = bench.result(executor.submit(job(body)))
+        assert outcome.error_type == "Died" and words in outcome.error
+        assert bench.value(executor, "return 1") == 1
+
+
+@posix
 def test_a_child_that_writes_into_the_protocol_is_told_and_replaced(bench):
     executor = bench.processes()
     body = ("for number in range(3, 20):\n    try: os.write(number, b'\\0\\0\\0\\5hello' * 3)\n"
