@@ -102,6 +102,10 @@ def test_any_bytes_have_a_verdict(lines):
     assert verify_audit_lines(lines) == AuditVerdict(0, 1, AUDIT_START)
 
 
+def test_a_line_with_another_number_is_found_although_its_seal_is_right():
+    assert verify_audit_lines([AuditLog(count=4).append("paired", {}, 1)]).bad_line == 1
+
+
 def test_an_empty_log_is_a_good_log():
     assert verify_audit_lines([]) == AuditVerdict(0, 0, AUDIT_START)
 

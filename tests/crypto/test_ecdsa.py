@@ -71,7 +71,10 @@ def test_r_is_not_taken_modulo_the_order():
 
 @pytest.mark.parametrize("public", [(0, 0), (P256_X, P256_Y + 1), (P256_X + P256_P, P256_Y)])
 def test_a_point_off_the_curve_signs_nothing(public):
-    assert not ecdsa_verify(public, b"sample", ecdsa_sign(RFC_KEY, b"sample"))
+    """The last is the generator, written in another way: one key must not have two forms."""
+    signature = ecdsa_sign(private_key(1), b"sample")
+    assert ecdsa_verify((P256_X, P256_Y), b"sample", signature)
+    assert not ecdsa_verify(public, b"sample", signature)
 
 
 def test_both_forms_of_a_signature_hold_so_it_is_no_identity():

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from discompute_lite.crypto.certificates import ca_certificate, cluster_id, device_certificate
-from discompute_lite.crypto.p256 import device_id, private_key
+from discompute_lite.crypto.p256 import device_id, pem, pkcs8_der, private_key
 from discompute_lite.host import trust
 from discompute_lite.host.trust import TrustFiles, read_backup_file, write_backup_file
 from discompute_lite.model.errors import StateError
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.statement import Statement
+from discompute_lite.net.tls import TlsIdentity, TlsPipe, make_tls_context
 from discompute_lite.wire.pairing_grant import PairingGrant, read_backup, write_backup
 from discompute_lite.wire.statements import sign_as_line
 
@@ -178,6 +179,35 @@ def test_leaving_removes_what_belongs_to_the_cluster(files, tmp_path):
 def test_a_device_that_can_keep_nothing_cannot_join():
     with pytest.raises(StateError, match="--state-dir"):
         TrustFiles("", LIMITS).keep(FULL)
+
+
+def test_what_is_kept_is_what_tls_takes(tmp_path):
+    """Two devices of one cluster, each with its own folder, know each other after the handshake; strangers stay out."""
+
+    def pipe(name, key, ca, *, is_server):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        files = TrustFiles(str(folder), LIMITS)
+        files.keep(grant_of(ca, key))
+        (folder / "device.key").write_text(pem("PRIVATE KEY", pkcs8_der(key)))
+        root = pem("CERTIFICATE", files.load(key).ca)
+        identity = TlsIdentity(files.certificate_file, str(folder / "device.key"), root)
+        context = make_tls_context(identity, is_server=is_server)
+        return TlsPipe(context, LIMITS, is_server=is_server, deadline=9.0)
+
+    def shake_hands(*pipes):
+        for _ in range(6):
+            for sender, receiver in (pipes, pipes[::-1]):
+                data = sender.data_to_send()
+                if data:
+                    receiver.receive_data(data)
+        return [each.device_id for each in pipes]
+
+    client = pipe("client", KEY, CA, is_server=False)
+    server = pipe("server", OTHER_KEY, CA, is_server=True)
+    assert shake_hands(client, server) == [device_id(OTHER_KEY), device_id(KEY)]
+    stranger = pipe("stranger", KEY, OTHER_CA, is_server=False)
+    assert device_id(KEY) not in shake_hands(stranger, pipe("server", OTHER_KEY, CA, is_server=True))
 
 
 # ---- the backup -------------------------------------------------------------------------------------

@@ -84,6 +84,9 @@ def test_another_clusters_statement_is_refused():
     others = sign_as_line(OTHER_CA, replace(STATEMENT, cluster=cluster_id(OTHER_CA.public)), LIMITS)
     with pytest.raises(ProtocolError, match="not signed by this cluster"):
         read(others.line)
+    # Signed with this cluster's key, but about another.
+    with pytest.raises(ProtocolError, match="not signed by this cluster"):
+        read(line_saying(cluster=cluster_id(OTHER_CA.public)))
     # Signed with another key, but naming this cluster.
     said = json.loads(SIGNED.line)["s"]
     forged = {"s": said, "sig": base64.b64encode(sign_statement(OTHER_CA, said)).decode()}
