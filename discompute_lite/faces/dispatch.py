@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -18,6 +19,8 @@ from .packing import PackedLine
 STREAMS_KEPT = 64
 #: Beyond so many, speeds are not learnt for each function: the scheduler looks through all that have a name.
 STREAMS_NAMED = 16
+#: Seconds for which the number of slots is taken to be the same while calls are sent.
+SLOTS_EVERY_S = 0.1
 #: Seconds between two looks at whether the node's thread, from which an answer is awaited, still lives.
 LIFE_EVERY_S = 1.0
 
@@ -100,8 +103,9 @@ class Dispatch:
         #: Calls without an outcome, and what is done once when there are none.
         self._under_way = 0
         self._when_idle: Optional[Callable[[], None]] = None
-        #: Slots of all devices, as of the last call that was sent; any thread may read it.
+        #: Slots of all devices, as of lately; any thread may read it. And when it is worth counting them again.
         self.slots = 0
+        self._slots_due = 0.0
 
     def send(self, key: StreamKey, data: bytes, calls: int, done: Callable[[Any], None]) -> SentCall:
         """Send a unit; `done(outcome)` comes once, on the node's thread, unless it is cancelled.
@@ -196,7 +200,8 @@ class Dispatch:
     def _take_outgoing(self) -> None:
         with self._changed:
             outgoing, self._outgoing, self._is_announced = self._outgoing, [], False
-        self.slots = self._streams.total_slots()
+        if time.monotonic() >= self._slots_due:
+            self.slots, self._slots_due = self._streams.total_slots(), time.monotonic() + SLOTS_EVERY_S
         by_stream: Dict[int, Tuple[Any, List[Any]]] = {}
         for call in outgoing:
             if not call.is_over:

@@ -29,7 +29,7 @@ from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function
 from .raised import describe_exception, rebuild_exception
 from .types import TASK_TYPES, TaskType, separate_data
-from .values import dump_value, load_value
+from .values import PLAIN_INT_MAX, PLAIN_INT_MIN, dump_value, load_value
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16
@@ -149,10 +149,22 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any) -> bytes:
     if getattr(caught, "written_bytes", 0) > before:
         done["printed"] = caught.text(before)
     try:
-        return (dump_number_list("values", values) if done.keys() == {"values"} else None) or dump_value(done)
+        return _dump_plainly(done) or dump_value(done)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
         return dump_value({**_as_far_as_it_travels(values, problem), **printed})
+
+
+def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
+    """Return the text of the plainest outcomes, which are most; None of all others."""
+    if len(done) != 1:
+        return None
+    if "values" in done:
+        return dump_number_list("values", done["values"])
+    value = done["value"]
+    if value is None:
+        return b'{"value":null}'
+    return b'{"value":%d}' % value if type(value) is int and PLAIN_INT_MIN <= value <= PLAIN_INT_MAX else None
 
 
 class UnitCalls(NamedTuple):

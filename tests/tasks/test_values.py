@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.value_kinds import VALUE_KINDS
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
-from discompute_lite.tasks.values import VALUE_DEPTH, decode_value, dump_value, encode_value, load_value
+from discompute_lite.tasks.values import (
+    LONG_TEXT_BYTES, VALUE_DEPTH, decode_value, dump_value, encode_value, load_value,
+)
 
 
 def travelled(value):
@@ -394,3 +396,20 @@ def test_values_are_recognised_without_importing_what_they_might_be(root):
         "{'a': (1, b'x')}") + "; print([m for m in ('numpy', 'decimal', 'uuid') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", [
+    b"[]", b'{"value":null}', b"[[1,2.5],{}]", b'{"a":["x",{"b":true}]}', b"1e300", b'{"key":-9223372036854775808}',
+    b'{"t":"$t"}', b'{"\\u0024t":"tuple","v":[1]}', b'{"$t":"tuple","v":[]}', b"[" * 101 + b"]" * 101,
+    b"[" * 50 + b"]" * 50, b"[1e999]", b'{"x":-1e999}', b"9" * 400 + b".0",
+])
+def test_a_short_text_without_tags_is_read_as_any_other(text):
+    def outcome(read):
+        try:
+            return read()
+        except TaskRejected:
+            return "refused"
+
+    # Beyond the length up to which texts count as short, the same text is read with every step.
+    long = text + b" " * LONG_TEXT_BYTES
+    assert outcome(lambda: load_value(text)) == outcome(lambda: load_value(long))

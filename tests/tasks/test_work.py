@@ -219,9 +219,11 @@ def test_a_console_with_nothing_but_write_will_do():
     tap = OutputTap(Console())
     printed = CappedOutput(100)
     print("to the console", file=tap, flush=True)
-    with tap.catching(printed):
-        print("to us", file=tap, flush=True)
-    assert tap.original.text == "to the console\n" and printed.text() == "to us\n"
+    assert tap.catch(printed) is None
+    print("to us", file=tap, flush=True)
+    assert tap.catch(None) is printed
+    print("again", file=tap)
+    assert tap.original.text == "to the console\nagain\n" and printed.text() == "to us\n"
     assert not tap.isatty()
     with pytest.raises(io.UnsupportedOperation):
         tap.fileno()
