@@ -23,8 +23,8 @@ UNIT_S = 0.05
 AHEAD_S = 3.0
 #: Items in one unit, and items drawn ahead, at most; a `chunksize` of the caller's own may be more.
 UNIT_ITEMS, AHEAD_ITEMS = 8192, 200_000
-#: Seconds that drawing pauses once there is a unit for every slot. The interpreter takes a thread that computes off the
-#: processor only after 5 ms: so long the node's thread would not get round to sending them.
+#: Seconds that drawing pauses once there is a unit of many items for every slot. The interpreter takes a thread that
+#: computes off the processor only after 5 ms: so long the node's thread would not get round to sending them.
 HAND_OVER_S = 0.0003
 #: Units for each slot while nobody knows how long an item takes, and always at least.
 AHEAD_UNITS = 4
@@ -117,7 +117,7 @@ class MapRun:
             with self._changed:
                 if number not in self._arrived:
                     self._under_way[number] = carried
-                if self._sent == self._ports.slots():
+                if self._sent == self._ports.slots() and count > 1:
                     self._changed.wait(HAND_OVER_S)
 
     def results(self) -> Iterator[Any]:
