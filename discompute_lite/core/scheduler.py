@@ -76,6 +76,10 @@ class Scheduler:
         task = self._books.tasks.get(task_id)
         return 0 if task is None else self._books.pools[task.pool_key].room_for(task)
 
+    def forget(self, task_id: str) -> None:
+        """Forget the story of a task that has ended here, so that it may be submitted again."""
+        self._books.finished.pop(task_id, None)
+
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
         return self._books.deadlines.next()

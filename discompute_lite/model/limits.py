@@ -101,6 +101,9 @@ class Limits:
     result_kept_s: float = 7 * 86400.0
     #: Seconds that a result stays in memory once it is acknowledged, for whoever looks twice. (roles/coordinator)
     acknowledged_kept_s: float = 600.0
+    #: Seconds that the owner of a task may be gone before the node with its copy takes it over: a restart takes less.
+    #: (roles/copies)
+    owner_lease_s: float = 15.0
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)

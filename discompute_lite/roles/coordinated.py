@@ -42,6 +42,10 @@ class CoordinatedTask:
         self.state = TaskState.PENDING
         #: Why it failed or was cancelled.
         self.message = ""
+        #: Who answers for it, in which term, and where it was submitted; "" for this node (core/ownership.py).
+        self.term, self.owner_id, self.first_owner_id = 1, "", ""
+        #: Another node answers for it from now on; "" while this one does.
+        self.moved_to = ""
         #: It ended before its submission was acknowledged.
         self.is_refused = False
         self.subtasks: List[SubTask] = []

@@ -10,19 +10,21 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, Optional
+from typing import Any, Deque, Dict, List, Optional
 
-from ..core.events import AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, TaskSubmitted, Tick
+from ..core.events import CancelAsked, TaskSubmitted, Tick
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
-from ..model.task import ComputeTask, SubTask, SubTaskStatus, TaskState
+from ..model.task import ComputeTask, SubTaskStatus, TaskState
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
 from .alarm import Alarm
 from .attempts import Attempts
 from .coordinated import CoordinatedTask
+from .copies import Copies
 from .durability import Durability
+from .job_owner import JobOwner
 from .keeping_methods import AcknowledgeResultAnswer
 from .methods import (
     CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
@@ -42,6 +44,7 @@ class Coordinator:
         self._records: Dict[str, CoordinatedTask] = {}
         self._finished: Deque[str] = deque()
         self.durability = Durability(node)
+        self.copies = self.durability.copies = Copies(node, self)
         #: When tasks that are over are forgotten.
         self._deadlines = Deadlines()
         self._alarm = Alarm(node.clock, self._woken)
@@ -86,27 +89,71 @@ class Coordinator:
     def restore(self) -> None:
         """Go on with the tasks of earlier lives of this node."""
         for record in self.durability.restore():
-            self._records[record.task.task_id] = record
-            if record.is_over:
-                kept_s = self._node.settings_limits.result_kept_s
-                self._keep_for(record, record.finished_at + kept_s - self._node.wall())
-            elif record.state is TaskState.PENDING:
-                self.tell(record, "restored, to be split again")
-                self._split(record)
-            else:
-                self.tell(record, f"restored: {record.completed} of {len(record.subtasks)} subtasks are done")
-                self._begin(record)
+            self._go_on(record, "restored")
+
+    def adopt(self, record: CoordinatedTask) -> None:
+        """Answer for a task whose owner is gone, in a new term."""
+        self._attempts.scheduler.forget(record.task.task_id)
+        self.durability.write(record)
+        self._go_on(record, "taken over")
+
+    def give_up(self, record: CoordinatedTask, owner_id: str) -> None:
+        """Let another node answer for a task; what ran of it here is stopped."""
+        task_id = record.task.task_id
+        record.moved_to = owner_id
+        self.durability.let_go(task_id)
+        self._records.pop(task_id, None)
+        self._node.tell("note", f"task {short_id(task_id)} goes on at {short_id(owner_id)}")
+        if self._attempts.scheduler.task(task_id) is not None:
+            self._attempts.apply(CancelAsked(task_id, f"here: it goes on at {short_id(owner_id)}"))
+        if not record.is_over:
+            self.end(record, TaskState.CANCELLED, f"it goes on at {short_id(owner_id)}")
+
+    def kept_records(self) -> List[CoordinatedTask]:
+        """Return the tasks of ours that have a journal."""
+        return [record for record in self._records.values() if self.durability.has(record)]
+
+    def own_record(self, task_id: str) -> Optional[CoordinatedTask]:
+        """Return a task that this node answers for."""
+        return self._records.get(task_id)
+
+    def _go_on(self, record: CoordinatedTask, how: str) -> None:
+        self._records[record.task.task_id] = record
+        self.copies.owned_here(record.task.task_id)
+        if record.is_over:
+            kept_s = self._node.settings_limits.result_kept_s
+            self._keep_for(record, record.finished_at + kept_s - self._node.wall())
+        elif record.state is TaskState.PENDING:
+            self.tell(record, f"{how}, to be split again")
+            self._split(record)
+        else:
+            self.tell(record, f"{how}: {record.completed} of {len(record.subtasks)} subtasks are done")
+            self._begin(record)
+
+    def _find(self, task_id: str) -> Optional[CoordinatedTask]:
+        """Return a task of ours, or another node's whose copy is here."""
+        return self._records.get(task_id) or self.copies.record_of(task_id)
+
+    def _ask_owner(self, method: str, kind: Any, task_id: str) -> Any:
+        """Have the node that answers for a task do something."""
+        link = self._node.link_for_work(self.copies.owner_of(task_id))
+        if link is None:
+            return kind(False, "this node knows no such task, or the one that answers for it cannot be reached")
+        later = Later()
+        link.call(method, {"task_id": task_id}, lambda result, error: (
+            later.fail(error) if error is not None else later.resolve(result)))
+        return later
 
     def status(self, task_id: str) -> GetTaskStatusAnswer:
         """Say how far a task is; `success` is false when it is not known here."""
-        record = self._records.get(task_id)
+        record = self._find(task_id)
         if record is None:
             return GetTaskStatusAnswer(lite={"message": "this node knows no such task; it may have been forgotten"})
         return record.status(self._node.wall())
 
     def result(self, task_id: str, from_index: int, from_printed: int, wait_s: float) -> Any:
         """Return what is there of result, parts and printed texts, waiting up to `wait_s` for something new."""
-        record = self._records.get(task_id)
+        record = self._find(task_id)
         if record is None:
             return GetTaskResultAnswer(False, "this node knows no such task; it may have been forgotten")
         most = self._node.settings_limits.message_bytes
@@ -121,7 +168,9 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            if self._is_stopping and not record.is_over:
+            if record.moved_to:
+                later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
+            elif self._is_stopping and not record.is_over:
                 later.fail(Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}"))
             else:
                 later.resolve(record.result_from(from_index, from_printed, most))
@@ -129,11 +178,11 @@ class Coordinator:
         waiting.then(woken)
         return later
 
-    def cancel(self, task_id: str) -> CancelTaskAnswer:
+    def cancel(self, task_id: str) -> Any:
         """Cancel a task."""
         record = self._records.get(task_id)
         if record is None:
-            return CancelTaskAnswer(False, "this node knows no such task")
+            return self._ask_owner("CancelTask", CancelTaskAnswer, task_id)
         if record.is_over:
             return CancelTaskAnswer(False, f"the task is over already: {record.state.value}")
         if record.state is TaskState.PENDING or record.completed == len(record.subtasks):
@@ -142,11 +191,11 @@ class Coordinator:
             self._attempts.apply(CancelAsked(task_id, "by its owner"))
         return CancelTaskAnswer(True, "cancelled")
 
-    def acknowledge(self, task_id: str) -> AcknowledgeResultAnswer:
+    def acknowledge(self, task_id: str) -> Any:
         """Delete a result from the disk, and soon from memory: whoever wanted it has it."""
         record = self._records.get(task_id)
         if record is None:
-            return AcknowledgeResultAnswer(False, "this node knows no such task; it may have been forgotten")
+            return self._ask_owner("AcknowledgeResult", AcknowledgeResultAnswer, task_id)
         if not record.is_over:
             return AcknowledgeResultAnswer(False, "the task is not over; acknowledge its result when it is there")
         self.durability.forget(task_id)
@@ -172,7 +221,9 @@ class Coordinator:
 
     def list_tasks(self) -> ListTasksAnswer:
         """List all tasks, the newest first."""
-        return ListTasksAnswer([record.described() for record in reversed(list(self._records.values()))])
+        others = [self.copies.record_of(task_id) for task_id in self.copies.task_ids()]
+        records = [*reversed(self._records.values()), *(record for record in others if record is not None)]
+        return ListTasksAnswer([record.described() for record in sorted(records, key=lambda each: -each.submitted_at)])
 
     def wall(self) -> float:
         """Return Unix seconds."""
@@ -220,7 +271,7 @@ class Coordinator:
         else:
             record.divide(parts)
             self.tell(record, f"split into {len(parts)} subtasks")
-            self.durability.accepted(record, outcome.output)
+            self.durability.write(record)
             self._begin(record)
             # Nobody is told that it is accepted before it is kept.
             self.durability.when_kept(lambda problem: self._accepted(record, problem))
@@ -277,6 +328,10 @@ class Coordinator:
         """End a task; `is_told` where the scheduler has told its story to the end."""
         is_pending = record.state is TaskState.PENDING
         record.close(state, message, self._node.wall())
+        if record.moved_to:
+            self._attempts.disown(record.task.task_id)
+            record.wake_watchers()
+            return
         word, line = state.value.lower(), message.partition("\n")[0]
         if not is_told:
             self.tell(record, line if line.startswith(word) else f"{word}: {line}" if line else word)
@@ -328,52 +383,3 @@ class Coordinator:
         since_s = self._node.wall() - record.submitted_at
         record.story.append(f"{since_s:7.2f} s  {text}")
         self._node.tell("task", f"task {short_id(record.task.task_id)}: {text}")
-
-
-class JobOwner:
-    """Answer for one submitted task to the attempts (`TaskOwner`)."""
-
-    def __init__(self, coordinator: Coordinator, record: CoordinatedTask) -> None:
-        self._coordinator = coordinator
-        self._record = record
-
-    def begin(self, action: StartAttempt) -> SubTask:
-        """Return a subtask, with its device."""
-        self._record.begin(action.index, action.device_id, self._coordinator.wall())
-        return self._record.subtasks[action.index]
-
-    def task_type(self) -> str:
-        """Return the task's type."""
-        return self._record.task.task_type
-
-    def accept(self, action: AcceptResult, done: SubTask) -> None:
-        """Keep a result."""
-        self._record.accept(action.index, action.device_id, done, self._coordinator.wall())
-        self._coordinator.durability.finished(self._record, action.index)
-        self._record.wake_watchers()
-
-    def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
-        """Keep what it printed."""
-        self._record.keep_printed("run", action.device_id, done.lite.get("output"))
-
-    def subtask_failed(self, action: FailSubtask) -> None:
-        """Only of open tasks."""
-        raise AssertionError(f"{action.task_id} is not open, so it fails as a whole")
-
-    def finished(self) -> None:
-        """Merge the results."""
-        self._coordinator.merge(self._record)
-
-    def failed(self, action: FailTask) -> None:
-        """End the task."""
-        if action.index >= 0:
-            self._record.fail(action.index, action.reason)
-        self._coordinator.end(self._record, TaskState.FAILED, action.reason, is_told=True)
-
-    def cancelled(self, reason: str) -> None:
-        """End the task."""
-        self._coordinator.end(self._record, TaskState.CANCELLED, f"cancelled {reason}", is_told=True)
-
-    def told(self, text: str) -> None:
-        """Add to the task's story."""
-        self._coordinator.tell(self._record, text)

@@ -14,13 +14,18 @@ import hashlib
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional
 
-from ..core.journal import JournalWriter, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal
+from ..core.journal import (
+    JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
+)
 from ..model.codec import from_json, to_json
 from ..model.errors import StateError
 from ..model.task import SubTask, SubTaskStatus, TaskState
 from .coordinated import CoordinatedTask
 from .methods import PrintedText
 from .ports import JournalsPort
+
+#: What the names of the journals begin with that are copies of other nodes' tasks.
+COPY_MARK = "copy-"
 
 
 def journal_name(task_id: str) -> str:
@@ -37,11 +42,17 @@ class Durability:
         #: task id -> where its next line goes: exactly the tasks with a journal.
         self._writers: Dict[str, JournalWriter] = {}
         self._is_stopped = False
+        #: Where copies go; set by whoever makes both (roles/copies.py).
+        self.copies: Any = None
 
     @property
     def problem(self) -> str:
         """Say why nothing can be kept just now, "" when all is well."""
         return self._port.problem
+
+    def has(self, record: CoordinatedTask) -> bool:
+        """Whether a task has a journal."""
+        return record.task.task_id in self._writers
 
     def keeps(self, record: CoordinatedTask) -> bool:
         """Whether a task outlives the process."""
@@ -57,41 +68,40 @@ class Durability:
 
     # ---- what befalls a task ------------------------------------------------------------------------
 
-    def accepted(self, record: CoordinatedTask, printed: str) -> None:
-        """A task was split; it may be acknowledged when this is kept."""
-        writer = self._writers[record.task.task_id] = JournalWriter()
-        parts = [bytes(subtask.subtask_data) for subtask in record.subtasks]
-        lines = writer.lines(_acceptance(record, self._node.id), TaskDivided(parts, printed))
-        # Not `append`: what a damaged journal had behind its first lines is replaced.
-        self._port.replace(journal_name(record.task.task_id), lines)
+    def write(self, record: CoordinatedTask) -> None:
+        """Keep a task as it is now, which was split, taken over, or is over; tell nobody of it before it is kept."""
+        if not self._is_stopped:
+            writer = self._writers[record.task.task_id] = JournalWriter()
+            # Not `append`: whatever was there under this name is replaced.
+            self._port.replace(journal_name(record.task.task_id), writer.lines(*entries_of(record, self._node.id)))
+            self.copies.changed(record, None)
 
     def finished(self, record: CoordinatedTask, index: int) -> None:
         """A subtask has its result; its device may forget it when this is kept."""
-        done = record.subtasks[index]
-        self._append(record, ResultKept(
-            index, done.assigned_device_id, bytes(done.result_data), done.completed_at, done.lite,
-        ))
+        self._append(record, _result_of(record.subtasks[index]))
 
     def closed(self, record: CoordinatedTask) -> None:
         """A task is over: only its end is kept."""
-        task_id = record.task.task_id
-        if self._is_stopped or task_id not in self._writers:
-            return
-        writer = self._writers[task_id] = JournalWriter()
-        self._port.replace(journal_name(task_id), writer.lines(_acceptance(record, self._node.id), TaskClosed(
-            record.state.value, record.message, bytes(record.result_data), record.subtasks,
-            [to_json(text) for text in record.printed], list(record.story), record.finished_at,
-        )))
+        if record.task.task_id in self._writers:
+            self.write(record)
 
     def forget(self, task_id: str) -> None:
-        """Keep nothing of a task."""
-        if self._writers.pop(task_id, None) is not None and not self._is_stopped:
-            self._port.remove(journal_name(task_id))
+        """Keep nothing of a task, here and where its copy is."""
+        if self.let_go(task_id):
+            self.copies.forgotten(task_id)
+
+    def let_go(self, task_id: str) -> bool:
+        """Keep nothing of a task here; return whether something was kept."""
+        if self._writers.pop(task_id, None) is None or self._is_stopped:
+            return False
+        self._port.remove(journal_name(task_id))
+        return True
 
     def _append(self, record: CoordinatedTask, entry: Any) -> None:
         writer = self._writers.get(record.task.task_id)
         if writer is not None and not self._is_stopped:
             self._port.append(journal_name(record.task.task_id), writer.lines(entry))
+            self.copies.changed(record, entry)
 
     # ---- after a restart ----------------------------------------------------------------------------
 
@@ -102,7 +112,12 @@ class Durability:
         except StateError as error:
             self._node.tell("warning", f"tasks of before cannot be read: {error.message}")
             return []
-        found = [self._restored(name, data) for name, data in journals.items()]
+        found = []
+        for name, data in journals.items():
+            if name.startswith(COPY_MARK):
+                self.copies.restore(data)
+            else:
+                found.append(self._restored(name, data))
         return sorted((record for record in found if record is not None), key=lambda record: record.submitted_at)
 
     def _restored(self, name: str, data: bytes) -> Optional[CoordinatedTask]:
@@ -134,6 +149,7 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
     first: TaskAccepted = entries[0]
     record = CoordinatedTask(first.task, first.max_devices, first.target)
     record.submitted_at = first.submitted_at
+    record.term, record.owner_id, record.first_owner_id = first.term, first.owner_id, first.owner_id
     for entry in entries[1:]:
         if isinstance(entry, TaskDivided):
             record.divide(entry.parts)
@@ -142,6 +158,8 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
             if record.subtasks[entry.index].status is not SubTaskStatus.COMPLETED:
                 done = SubTask(result_data=entry.result_data, lite=entry.lite)
                 record.accept(entry.index, entry.device_id, done, entry.completed_at)
+        elif isinstance(entry, OwnerNamed):
+            record.term, record.owner_id = entry.term, entry.owner_id
         elif isinstance(entry, TaskClosed):
             _close_again(record, entry)
     return record
@@ -156,7 +174,31 @@ def _close_again(record: CoordinatedTask, entry: TaskClosed) -> None:
     record.close(TaskState(entry.state), entry.message, entry.finished_at)
 
 
-def _acceptance(record: CoordinatedTask, owner_id: str) -> TaskAccepted:
+def entries_of(record: CoordinatedTask, owner_id: str) -> List[Any]:
+    """Return the journal of a task as it is now, of which this node is the owner."""
     # A task that is over has lost its data already.
     task = replace(record.task, task_data=bytes(record.task.task_data))
-    return TaskAccepted(task, record.max_devices, record.target, record.submitted_at, owner_id)
+    first_owner_id = record.first_owner_id or owner_id
+    entries: List[Any] = [
+        TaskAccepted(task, record.max_devices, record.target, record.submitted_at, first_owner_id),
+    ]
+    if record.term > 1:
+        entries.append(OwnerNamed(owner_id, record.term))
+    if record.is_over:
+        entries.append(TaskClosed(
+            record.state.value, record.message, bytes(record.result_data), record.subtasks,
+            [to_json(text) for text in record.printed], list(record.story), record.finished_at,
+        ))
+    elif record.state is TaskState.RUNNING:
+        printed = "".join(text.text for text in record.printed if text.phase == "split")
+        entries.append(TaskDivided([bytes(each.subtask_data) for each in record.subtasks], printed))
+        entries += [
+            _result_of(each) for each in record.subtasks if each.status is SubTaskStatus.COMPLETED
+        ]
+    return entries
+
+
+def _result_of(done: SubTask) -> ResultKept:
+    return ResultKept(
+        done.subtask_index, done.assigned_device_id, bytes(done.result_data), done.completed_at, done.lite,
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.ownership import Claim
 from .methods import method
 from .ports import LinkPort
 
@@ -20,6 +21,28 @@ class AcknowledgeResultAnswer:
 
     success: bool = False
     message: str = ""
+
+
+@dataclass(frozen=True)
+class KeepTaskAnswer:
+    """Say whether it is kept; if another node answers for the task by now, `owner_id` is that one."""
+
+    success: bool = False
+    message: str = ""
+    owner_id: str = ""
+
+
+@method("KeepTask", level="owner")
+def keep_task(
+    node: Any, link: LinkPort, task_id: str = "", term: int = 0, lines: bytes = b"", is_whole: bool = False,
+    is_over: bool = False,
+) -> KeepTaskAnswer:
+    """Keep the copy of a task for the calling node: its journal's lines, all or the next ones, or none any more."""
+    if not link.peer.node_id:
+        return KeepTaskAnswer(False, "only a node can leave the copy of a task; say Hello with your node_id first")
+    if is_over:
+        return node.coordinator.copies.drop(link.peer.node_id, task_id)
+    return node.coordinator.copies.keep(Claim(term, link.peer.node_id), task_id, bytes(lines), is_whole)
 
 
 @method("AcknowledgeResult", level="owner")

@@ -268,6 +268,7 @@ class Node:
             self.attempts.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
             self.worker.sender_lost(device_id)
             self.discovery.drop_links(device_id)
+            self.coordinator.copies.device_lost(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
             self._offer_slots_of(device_id)
 
@@ -275,6 +276,7 @@ class Node:
         """A link to a device is ready for calls."""
         self._offer_slots_of(device_id)
         self.attempts.link_opened(device_id)
+        self.coordinator.copies.link_opened(device_id)
 
     def device_changed(self, device_id: str) -> None:
         """A device said again what it is, or a link to it ended: its slots and speed may be others, or out of reach."""

@@ -105,6 +105,28 @@ def test_a_flipped_bit_is_said_and_kept_aside_and_the_task_ends_right(field: Any
     assert path.with_suffix(".damaged").read_bytes() == data
 
 
+def test_the_second_node_takes_over_and_the_first_has_the_result_when_it_is_back(field: Any, trace: Path) -> None:
+    first, second = nodes = field.start_several(2, "--slots", "1", DISCOMPUTE_LIMITS="owner-lease-s=1")
+    field.wait_until_met(nodes)
+    task_id = first.submit(TRACED_JOB, **args_of(trace, parts=8, held=3))
+    field.wait_for(lambda: completed(first, task_id) == 5, "five pieces are done")
+    field.wait_for(lambda: completed(second, task_id) == 5, "the second node knows of five")
+    first.kill(signal.SIGKILL)
+    first.wait_end()
+    field.wait_for(lambda: second.said("note", "goes on here"), "the second node takes over")
+    (trace / "go").touch()
+    value = ("COMPLETED", sum(number * number for number in range(8)))
+    assert second.result_of(task_id) == value
+    assert all(times == 1 for number, times in Counter(done_in(trace)).items() if number < 5)
+    again = field.start(first.name, "--slots", "1")
+    field.wait_for(lambda: [path.name[:5] for path in (again.state / "journals").iterdir()] == ["copy-"],
+                   "the first gives up its own and has a copy")
+    assert again.result_of(task_id) == value
+    assert again.call("AcknowledgeResult", {"task_id": task_id})["success"]
+    for node in (again, second):
+        field.wait_for(lambda node=node: not list((node.state / "journals").iterdir()), "its journals are gone")
+
+
 # ---- a submitter that is killed ------------------------------------------------------------------------
 
 

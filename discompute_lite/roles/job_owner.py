@@ -1,0 +1,63 @@
+"""Answer for one submitted task to the attempts that are made of it.
+
+Knows:   the task's record and its coordinator.
+Refuses: to decide anything; it passes on what happened.
+Read next: roles/attempts.py (who tells), roles/coordinator.py (who is told).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.events import AcceptResult, FailSubtask, FailTask, StartAttempt
+from ..model.task import SubTask, TaskState
+from .coordinated import CoordinatedTask
+
+
+class JobOwner:
+    """Answer for one submitted task to the attempts (`TaskOwner`)."""
+
+    def __init__(self, coordinator: Any, record: CoordinatedTask) -> None:
+        self._coordinator = coordinator
+        self._record = record
+
+    def begin(self, action: StartAttempt) -> SubTask:
+        """Return a subtask, with its device."""
+        self._record.begin(action.index, action.device_id, self._coordinator.wall())
+        return self._record.subtasks[action.index]
+
+    def task_type(self) -> str:
+        """Return the task's type."""
+        return self._record.task.task_type
+
+    def accept(self, action: AcceptResult, done: SubTask) -> None:
+        """Keep a result."""
+        self._record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        self._coordinator.durability.finished(self._record, action.index)
+        self._record.wake_watchers()
+
+    def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
+        """Keep what it printed."""
+        self._record.keep_printed("run", action.device_id, done.lite.get("output"))
+
+    def subtask_failed(self, action: FailSubtask) -> None:
+        """Only of open tasks."""
+        raise AssertionError(f"{action.task_id} is not open, so it fails as a whole")
+
+    def finished(self) -> None:
+        """Merge the results."""
+        self._coordinator.merge(self._record)
+
+    def failed(self, action: FailTask) -> None:
+        """End the task."""
+        if action.index >= 0:
+            self._record.fail(action.index, action.reason)
+        self._coordinator.end(self._record, TaskState.FAILED, action.reason, is_told=True)
+
+    def cancelled(self, reason: str) -> None:
+        """End the task."""
+        self._coordinator.end(self._record, TaskState.CANCELLED, f"cancelled {reason}", is_told=True)
+
+    def told(self, text: str) -> None:
+        """Add to the task's story."""
+        self._coordinator.tell(self._record, text)
