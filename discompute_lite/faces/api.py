@@ -26,7 +26,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 from ..model.device import Device, short_id
 from ..model.settings import Settings
 from ..run import LocalNode, read_settings
-from ..tasks.calls import call_unit
+from .calling import FunctionCalls
 from .dispatch import CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
@@ -157,11 +157,12 @@ class Cluster(Executor):
     def _submit(
         self, options: CallOptions, fn: Callable[..., Any], args: Any, kwargs: Dict[str, Any]
     ) -> ClusterFuture:
-        packed = self._packer.pack(fn)
+        calls = FunctionCalls(self._packer, fn)
+        unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
-        done = partial(self._settle, future, packed.spaces)
-        key = StreamKey(packed, options, bool(options.pure))
-        future.carry(self._dispatch.send(key, call_unit(args, kwargs), 1, done))
+        done = partial(self._settle, future, calls.packed.spaces)
+        key = StreamKey(calls.packed, options, bool(options.pure))
+        future.carry(self._dispatch.send(key, unit, 1, done))
         return future
 
     def _settle(self, future: ClusterFuture, spaces: Sequence[str], outcome: Any) -> None:
@@ -180,12 +181,15 @@ class Cluster(Executor):
         deadline = None if wishes.timeout is None else time.monotonic() + wishes.timeout
         if options.timeout or options.retries:
             wishes = wishes._replace(chunksize=1)  # Each call has a limit of its own, and is made again alone.
-        packed = self._packer.pack(fn)
-        dispatch, key = self._dispatch, StreamKey(packed, options, options.pure is not False)
+        written = FunctionCalls(self._packer, fn)
+        dispatch = self._dispatch
+
+        def key() -> StreamKey:
+            return StreamKey(written.packed, options, options.pure is not False)
 
         def send(data: bytes, calls: int, done: Callable[..., None]) -> Any:
             # By `self`, so that whoever keeps the iterator alone keeps the cluster too.
-            return self._dispatch.send(key, data, calls, lambda outcome: done(
+            return self._dispatch.send(key(), data, calls, lambda outcome: done(
                 outcome.line, failure_of(outcome.error, outcome.blame) if outcome.error else None
             ))
 
@@ -194,8 +198,8 @@ class Cluster(Executor):
         bar = MapBar(iterables) if wishes.progress else None
         show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(
-            send, dispatch.cancel, lambda line, calls: one_outcome(line, packed.spaces, calls),
-            lambda: dispatch.slots, lambda: dispatch.work_s(key), show,
+            send, dispatch.cancel, lambda line, calls: one_outcome(line, written.packed.spaces, calls),
+            lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many,
         )
         run = MapRun(rows, is_single, ports, wishes, deadline)
         run.begin()

@@ -43,6 +43,11 @@ class MapWishes(NamedTuple):
     show: Optional[Callable[[str], Any]] = None
 
 
+def unit_of_rows(rows: List[Any], is_single: bool) -> bytes:
+    """Return the unit of a call for each row, or for each item where `is_single`."""
+    return items_unit(rows) if is_single else rows_unit(rows)
+
+
 class MapPorts(NamedTuple):
     """Say how a map reaches the devices."""
 
@@ -58,6 +63,8 @@ class MapPorts(NamedTuple):
     work_s: Callable[[], float]
     #: Shows what the calls of a unit printed.
     show: Callable[[str], Any]
+    #: unit(rows, is_single); raises `TaskRejected` for what cannot travel.
+    unit: Callable[[List[Any], bool], bytes] = unit_of_rows
 
 
 class MapRun:
@@ -166,7 +173,7 @@ class MapRun:
             return len(rows), self._unit_of(rows)
 
     def _unit_of(self, rows: List[Any]) -> bytes:
-        return items_unit(rows) if self._is_single else rows_unit(rows)
+        return self._ports.unit(rows, self._is_single)
 
     def _rows_that_travel(self, rows: List[Any], problem: Exception) -> List[Any]:
         """Return the rows before the first that cannot travel; `problem` is about all of them together."""

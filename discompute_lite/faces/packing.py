@@ -24,6 +24,8 @@ from ..tasks.functions import pack_function
 
 #: So many things may a function be made of; one of more is packed anew rather than compared.
 SEEN_MOST = 2000
+#: Lines of one function that are kept: one for each set of classes that its arguments have.
+LINES_MOST = 8
 #: The same object for the same number, since what is seen is compared by identity.
 _NUMBERS = tuple(range(SEEN_MOST + 1))
 #: They never change; other kinds may, or hold what may.
@@ -46,36 +48,41 @@ class FunctionPacker:
     """Pack functions, each once as long as nothing has changed that it is made of; any thread may ask."""
 
     def __init__(self) -> None:
-        #: function -> (what it was made of, what that gave), for functions that live.
-        self._packed: weakref.WeakKeyDictionary[Any, Tuple[Tuple[Any, ...], PackedLine]] = weakref.WeakKeyDictionary()
+        #: function -> classes that come along -> (what all was made of, what that gave), for functions that live.
+        self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, Any]] = weakref.WeakKeyDictionary()
 
-    def pack(self, fn: Callable[..., Any]) -> PackedLine:
-        """Return a function's line; raise `TaskRejected` for what cannot travel."""
-        seen = things_seen(fn) if type(fn) is FunctionType else None
+    def pack(self, fn: Callable[..., Any], classes: Tuple[type, ...] = ()) -> PackedLine:
+        """Return a function's line, with classes that come along; raise `TaskRejected` for what cannot travel."""
+        seen = things_seen(fn, classes) if type(fn) is FunctionType else None
         if seen is None:
-            return _packed_now(fn)
-        before = self._packed.get(fn)
+            return _packed_now(fn, classes)
+        # By name: classes as keys would keep themselves alive.
+        names = tuple((cls.__module__, cls.__qualname__) for cls in classes)
+        lines = self._packed.get(fn, {})
+        before = lines.get(names)
         if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
-            return before[1]
-        packed = _packed_now(fn)
-        self._packed[fn] = seen, packed
+            return before[1]  # type: ignore[no-any-return]
+        packed = _packed_now(fn, classes)
+        if len(lines) >= LINES_MOST:
+            lines = {}
+        self._packed[fn] = {**lines, names: (seen, packed)}
         return packed
 
 
-def things_seen(fn: FunctionType) -> Optional[Tuple[Any, ...]]:
+def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:
     """Return everything that a function is made of, in an order of its own; None where some of it may change unseen.
 
     Two answers that hold the very same objects mean the same function.
     """
     look = _Look()
-    look.waiting.append(fn)
+    look.waiting.extend((*classes, fn))
     while look.waiting and not look.is_lost:
         look.at_value(look.waiting.pop())
     return None if look.is_lost else tuple(look.seen)
 
 
-def _packed_now(fn: Callable[..., Any]) -> PackedLine:
-    packed = pack_function(fn)
+def _packed_now(fn: Callable[..., Any], classes: Tuple[type, ...]) -> PackedLine:
+    packed = pack_function(fn, classes=classes)
     return PackedLine(function_line(packed), packed.sha256, tuple(packed.plan["spaces"]))
 
 

@@ -25,8 +25,9 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..model.errors import TaskRejected
+from .class_book import ClassBook
 from .number_lists import dump_number_list, load_number_list
-from .packed_function import PackedFunction, load_function
+from .packed_function import PackedFunction, load_function, loaded_modules
 from .raised import describe_exception, rebuild_exception
 from .types import TASK_TYPES, TaskType, separate_data
 from .values import PLAIN_INT_MAX, PLAIN_INT_MIN, dump_value, load_value
@@ -50,19 +51,20 @@ def function_line(packed: PackedFunction) -> bytes:
     return json.dumps(packed.to_plain(), separators=(",", ":")).encode("ascii")
 
 
-def call_unit(args: Sequence[Any], kwargs: Dict[str, Any]) -> bytes:
+def call_unit(args: Sequence[Any], kwargs: Dict[str, Any], classes: Optional[ClassBook] = None) -> bytes:
     """Return the unit of one call; raise `TaskRejected` that names the argument that cannot travel."""
-    return _dump_named([list(args), kwargs], {"[0]": "args", "[1]": "kwargs"}, "the call")
+    return _dump_named([list(args), kwargs], {"[0]": "args", "[1]": "kwargs"}, "the call", classes)
 
 
-def items_unit(items: List[Any]) -> bytes:
+def items_unit(items: List[Any], classes: Optional[ClassBook] = None) -> bytes:
     """Return the unit of a call for each item."""
-    return dump_number_list("items", items) or _dump_named({"items": items}, {"['items']": "items"}, "the call")
+    numbers = dump_number_list("items", items)
+    return numbers or _dump_named({"items": items}, {"['items']": "items"}, "the call", classes)
 
 
-def rows_unit(rows: Iterable[Sequence[Any]]) -> bytes:
+def rows_unit(rows: Iterable[Sequence[Any]], classes: Optional[ClassBook] = None) -> bytes:
     """Return the unit of a call for each row of arguments."""
-    return _dump_named({"rows": [list(row) for row in rows]}, {"['rows']": "items"}, "the call")
+    return _dump_named({"rows": [list(row) for row in rows]}, {"['rows']": "items"}, "the call", classes)
 
 
 def calls_data(line: bytes, units: Iterable[bytes]) -> bytes:
@@ -75,12 +77,13 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str]) -> Iterator[CallOut
 
     Raises `TaskRejected` for what is no result.
     """
+    classes = ClassBook(spaces)
     for line in separate_data(result_data):
         numbers = load_number_list("values", line)
         if numbers is not None:
             yield CallOutcome(numbers, None, "")
             continue
-        plain = load_value(line)
+        plain = load_value(line, classes)
         plain = plain if type(plain) is dict else {}
         is_single, printed = "value" in plain, plain.get("printed", "")
         values = [plain["value"]] if is_single else plain.get("values")
@@ -106,7 +109,8 @@ class CallsTask(TaskType):
         # Before the first call: one may put something else into sys.stdout.
         caught = getattr(sys.stdout, "buffer", None)
         function = _loaded_or_raising(packed, owner)
-        return b"\n".join([_run_unit(function, unit, caught) for unit in units])
+        classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner))
+        return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
@@ -134,8 +138,8 @@ def _packed_of_line(line: bytes) -> PackedFunction:
     return PackedFunction.from_plain(plain)
 
 
-def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any) -> bytes:
-    made = _read_unit(unit)
+def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: ClassBook) -> bytes:
+    made = _read_unit(unit, classes)
     before = getattr(caught, "written_bytes", 0)
     values: List[Any] = []
     done: Dict[str, Any] = {"values": values}
@@ -149,10 +153,10 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any) -> bytes:
     if getattr(caught, "written_bytes", 0) > before:
         done["printed"] = caught.text(before)
     try:
-        return _dump_plainly(done) or dump_value(done)
+        return _dump_plainly(done) or dump_value(done, classes=classes)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
-        return dump_value({**_as_far_as_it_travels(values, problem), **printed})
+        return dump_value({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
 
 
 def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
@@ -192,11 +196,11 @@ class UnitCalls(NamedTuple):
             add(function(*self.args, **self.kwargs))
 
 
-def _read_unit(unit: bytes) -> UnitCalls:
+def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:
     numbers = load_number_list("items", unit)
     if numbers is not None:
         return UnitCalls(items=numbers)
-    plain = load_value(unit)
+    plain = load_value(unit, classes)
     if type(plain) is list and list(map(type, plain)) == [list, dict] and set(map(type, plain[1])) <= {str}:
         return UnitCalls(plain[0], plain[1])
     if type(plain) is dict and len(plain) == 1:
@@ -208,22 +212,22 @@ def _read_unit(unit: bytes) -> UnitCalls:
     raise TaskRejected("a unit is [arguments, named arguments], {items} or {rows}")
 
 
-def _as_far_as_it_travels(values: List[Any], problem: BaseException) -> Dict[str, Any]:
+def _as_far_as_it_travels(values: List[Any], problem: BaseException, classes: ClassBook) -> Dict[str, Any]:
     """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised."""
     fitting: List[Any] = []
     for value in values:
         try:
-            _dump_named({"values": [value]}, {"['values'][0]": "the result"}, "the result")
+            _dump_named({"values": [value]}, {"['values'][0]": "the result"}, "the result", classes)
         except Exception as culprit:
             return {"values": fitting, "raised": describe_exception(culprit.with_traceback(None))}
         fitting.append(value)
     return {"values": [], "raised": describe_exception(problem.with_traceback(None))}
 
 
-def _dump_named(plain: Any, names: Dict[str, str], whole: str) -> bytes:
+def _dump_named(plain: Any, names: Dict[str, str], whole: str, classes: Optional[ClassBook]) -> bytes:
     """Return the text of a value; what cannot travel is told by the name that its path has for people."""
     try:
-        return dump_value(plain, "")
+        return dump_value(plain, "", classes)
     except TaskRejected as problem:
         path = next((path for path in names if problem.message.startswith(path)), "")
         raise TaskRejected(names.get(path, whole) + problem.message[len(path):]) from None

@@ -14,12 +14,12 @@ import logging
 import operator
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from types import GenericAlias, MemberDescriptorType
+from types import GenericAlias
 from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Set, Tuple
 
 from ..model.errors import TaskRejected
-from .function_origin import is_installed_class
 from .value_kinds import kind_of
+from .value_objects import TRAVEL_ADVICE, state_of, why_not_rebuilt
 from .values import encode_value
 
 Operand = List[Any]
@@ -38,14 +38,6 @@ _REMADE: Dict[type, Callable[[Any], Tuple[Any, ...]]] = {
     defaultdict: lambda value: (defaultdict, value.default_factory, dict(value)),
 }
 _LRU_TYPE = type(functools.lru_cache(maxsize=None)(len))
-#: Classes of the library whose instances are no more than their attributes.
-_PLAIN_CLASSES = frozenset((
-    "builtins.object", "abc.ABC", "typing.Generic", "typing.Protocol", "types.SimpleNamespace", "argparse.Namespace",
-    "argparse._AttributeHolder"))
-#: The interpreter's flag of classes that a class statement made.
-_WRITTEN_IN_PYTHON = 1 << 9
-_PICKLE_NAMES = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__")
-_ADVICE = "make it inside the function, or pass plain data"
 
 
 class UsePlace(NamedTuple):
@@ -84,7 +76,7 @@ class ObjectWriter:
 
     def write(self, value: Any, place: UsePlace) -> Operand:
         """Return the operand of an object; raise `TaskRejected`."""
-        raise place.refused(f"{described_kind(value)}; it cannot travel: {_ADVICE}")
+        raise place.refused(f"{described_kind(value)}; it cannot travel: {TRAVEL_ADVICE}")
 
     def add_row(self, value: Any, row: Dict[str, Any], fill: Callable[[Dict[str, Any]], Any]) -> Operand:
         """Add a row, known before it is filled so that it may refer to itself."""
@@ -181,14 +173,11 @@ class ObjectWriter:
     def write_instance(self, value: Any, place: UsePlace) -> Operand:
         """Return the operand of an instance: its class, and its attributes."""
         kind = type(value)
-        why = _why_not_rebuilt(kind)
+        why = why_not_rebuilt(kind)
         if why:
             raise place.refused(f"{described_kind(value)}; {why}")
-        slots = [slot for each in kind.__mro__ for slot in _slots_of(each) if hasattr(value, slot)]
-        state = {slot: getattr(value, slot) for slot in slots}
-        state.update(getattr(value, "__dict__", {}))
         return self.add_row(value, {"kind": "instance"}, lambda row: row.update(
-            of=self.write(kind, place), state=self.write_named(state, place)))
+            of=self.write(kind, place), state=self.write_named(state_of(value), place)))
 
 
 def described_kind(value: Any) -> str:
@@ -202,23 +191,6 @@ def described_kind(value: Any) -> str:
 def is_typing(value: Any) -> bool:
     """Whether this is a type written with the module typing or with brackets."""
     return type(value).__module__ == "typing" or type(value) is GenericAlias or type(value).__name__ == "UnionType"
-
-
-def _why_not_rebuilt(kind: type) -> str:
-    """Return why instances of a class are not made of their attributes alone; "" where they are."""
-    for each in kind.__mro__:
-        if f"{each.__module__}.{each.__qualname__}" in _PLAIN_CLASSES:
-            continue
-        if is_installed_class(each) or not each.__flags__ & _WRITTEN_IN_PYTHON:
-            return f"it cannot travel: {_ADVICE}"
-        for name in _PICKLE_NAMES:
-            if name in vars(each):
-                return f"{each.__name__}.{name} says how to pickle it, and nothing is pickled here: {_ADVICE}"
-    return ""
-
-
-def _slots_of(cls: type) -> List[str]:
-    return [name for name, each in vars(cls).items() if type(each) is MemberDescriptorType and name != "__dict__"]
 
 
 def _short_key(key: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from ..model.errors import TaskRejected
 from .function_origin import at_path
 from .function_text import CutText, code_in_cut, compile_cut
+from .value_objects import empty_object
 from .values import decode_value
 
 
@@ -250,7 +251,7 @@ class FunctionReader:
     def make_instance(self, row: Dict[str, Any]) -> Tuple[Any, Any]:
         """Make an instance without calling its class, and give it its attributes."""
         cls = self._object(row["of"])
-        value = cls.__new__(cls) if cls.__module__ == "types" else object.__new__(cls)
+        value = empty_object(cls)
 
         def fill() -> None:
             for name, item in self._named(row["state"]).items():

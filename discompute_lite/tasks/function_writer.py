@@ -22,7 +22,7 @@ import ast
 import enum
 from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Tuple
 
 from ..model.limits import SOURCE_BYTES
 from .function_objects import (
@@ -60,10 +60,13 @@ class FunctionWriter(ObjectWriter):
         #: The global whose value is being written, for things that do not know their own name.
         self._global: Optional[Tuple[ObjectSpace, str]] = None
 
-    def plan(self, function: Any, place: UsePlace) -> Dict[str, Any]:
-        """Return the plan as JSON types; raise `TaskRejected`."""
+    def plan(self, function: Any, place: UsePlace, classes: Iterable[type] = ()) -> Dict[str, Any]:
+        """Return the plan as JSON types, with `classes` after the function; raise `TaskRejected`."""
         entry = self.write(function, place)
         self._bind_late()
+        for cls in classes:
+            self.write(cls, place.named("an argument's class"))
+            self._bind_late()
         if sum(len(cut.text) for cut in self._texts) > SOURCE_BYTES:
             raise place.named("").refused("needs more source text than a task may carry; split it")
         return {

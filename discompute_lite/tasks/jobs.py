@@ -24,8 +24,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 from ..model.errors import TaskRejected
 from ..model.limits import SOURCE_BYTES
 from .job_arguments import JobSignature, match_words, read_signature
+from .class_book import ClassBook
 from .types import TASK_TYPES, TaskParameter, TaskType, read_params
-from .values import dump_value, load_value
+from .values import decode_value, dump_value, load_value, parse_plain
 
 #: Modules of jobs kept loaded in one process; a process serves few jobs, and a thread executor must not grow.
 JOB_MODULES_KEPT = 16
@@ -188,6 +189,11 @@ def _file_label(name: str) -> str:
     return label[:80] or "job.py"
 
 
+def _classes_of(module: ModuleType) -> ClassBook:
+    """Return the classes of a job's own values, which are known by the name `job` in each process that runs it."""
+    return ClassBook(["job"], [module])
+
+
 def _function_of(module: ModuleType, name: str, label: str) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if not callable(function):
@@ -226,28 +232,34 @@ class JobTask(TaskType):
         # The source is the same in all of them: its JSON is made once.
         head = dump_value(carried)[:-1] + b',"part":'
         for index, part in enumerate(parts):
-            yield head + dump_value(part, f"part {index}") + b"}"
+            yield head + dump_value(part, f"part {index}", _classes_of(module)) + b"}"
 
     def run_data(self, subtask_data: bytes, owner: str) -> bytes:
         """Call `work`."""
-        given = load_value(subtask_data)
-        if type(given) is not dict or not ("part" in given or "args" in given):
+        plain = parse_plain(subtask_data)
+        if type(plain) is not dict or not ("part" in plain or "args" in plain):
             raise TaskRejected("the data of a job's subtask is {source, sha256, name, part}")
+        # The part is a text of its own, whose classes are known when the source has run.
+        has_part, part = "part" in plain, plain.pop("part", None)
+        given = decode_value(plain)
         name = given.get("name", "job.py")
         module = load_job_module(given.get("source", ""), given.get("sha256", ""), name, owner)
         work = _function_of(module, "work", name)
-        result = work(given["part"]) if "part" in given else work(**_keyword_arguments(given["args"]))
-        return dump_value(result, "the result of work")
+        classes = _classes_of(module)
+        result = work(decode_value(part, classes)) if has_part else work(**_keyword_arguments(given["args"]))
+        return dump_value(result, "the result of work", classes)
 
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
         """Call `merge` with the list of results; without it, return that list."""
         params = read_params(self, task_data)
         names = parse_job(params["source"], _file_label(params["name"])).names
-        parts = [load_value(result) for result in results]
         if "merge" not in names:
             # Without split there is one subtask, and its result is the job's.
+            parts = [load_value(result) for result in results]
             return dump_value(parts if "split" in names or len(parts) != 1 else parts[0], "the result")
         module = load_job_module(params["source"], params["sha256"], params["name"], owner)
+        classes = _classes_of(module)
+        parts = [load_value(result, classes) for result in results]
         return dump_value(_function_of(module, "merge", params["name"])(parts), "the result of merge")
 
 

@@ -28,6 +28,7 @@ _FUNCTION_PREFIX = "discompute_function_"
 _SPACE_NAME = re.compile(_FUNCTION_PREFIX + r"[0-9a-f]{16}(?:_[0-9]+)?\.([0-9]+)")
 _LOADED = "__discompute_loaded__"
 _FILES = "__discompute_files__"
+_SPACES = "__discompute_spaces__"
 _PLAN_KEYS = {"entry": list, "spaces": list, "texts": list, "rows": list, "steps": list, "values": list,
               "imports": list, "python": int}
 
@@ -80,11 +81,9 @@ def load_function(packed: PackedFunction, owner: str = "") -> Callable[..., Any]
 
     Raises `TaskRejected`, as `FunctionUnfit` where another device may do better, and what the code itself raises.
     """
-    stem = _FUNCTION_PREFIX + hashlib.sha256(f"{owner}\n{packed.sha256}".encode()).hexdigest()[:16]
-    root = ModuleType(stem)
-    for attempt in range(FUNCTIONS_KEPT):
+    for name in _roots_of(packed, owner):
         # Another thread may be building this function just now: it gets its copy, this one another.
-        root = ModuleType(f"{stem}_{attempt}" if attempt else stem)
+        root = ModuleType(name)
         present = sys.modules.setdefault(root.__name__, root)
         if present is not root and hasattr(present, _LOADED):
             return _loaded_function(present)
@@ -93,12 +92,29 @@ def load_function(packed: PackedFunction, owner: str = "") -> Callable[..., Any]
     spaces: List[ModuleType] = []
     try:
         function = _built(packed, root, spaces)
+        setattr(root, _SPACES, spaces)
         setattr(root, _LOADED, function)
     finally:
         if not hasattr(root, _LOADED):
             _forget_function(root.__name__)
     _forget_old_functions(root.__name__)
     return function
+
+
+def loaded_modules(packed: PackedFunction, owner: str = "") -> List[ModuleType]:
+    """Return the function's own modules in this process, in the order of its spaces; none before it is loaded."""
+    for root in _roots_of(packed, owner):
+        present = sys.modules.get(root)
+        if present is None:
+            break
+        if hasattr(present, _LOADED):
+            return list(getattr(present, _SPACES))
+    return []
+
+
+def _roots_of(packed: PackedFunction, owner: str) -> List[str]:
+    stem = _FUNCTION_PREFIX + hashlib.sha256(f"{owner}\n{packed.sha256}".encode()).hexdigest()[:16]
+    return [f"{stem}_{attempt}" if attempt else stem for attempt in range(FUNCTIONS_KEPT)]
 
 
 def _built(packed: PackedFunction, root: ModuleType, spaces: List[ModuleType]) -> Callable[..., Any]:

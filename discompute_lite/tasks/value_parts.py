@@ -7,9 +7,10 @@ Read next: tasks/values.py.
 
 from __future__ import annotations
 
-from typing import Any, List, Set, Tuple
+from typing import Any, Callable, List, Optional, Set, Tuple
 
 from .value_kinds import kind_of
+from .value_objects import object_tag, parts_of_object, state_of
 
 #: Types that hold nothing and that JSON knows.
 SCALARS = frozenset((type(None), bool, int, float, str))
@@ -17,12 +18,23 @@ _IMMUTABLE = frozenset((tuple, frozenset))
 _CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
 
 
+class Unfinished:
+    """Stand for a tuple that cannot be made yet, because it holds something that refers back to it."""
+
+    def __init__(self, mark: int, items: Optional[List[Any]] = None, make: Callable[[Any], Any] = tuple) -> None:
+        self.mark = mark
+        self.items = items
+        self.make = make
+
+
 def _parts_of(value: Any) -> Any:
     """Return what a container holds, or () for anything else."""
     kind = type(value)
     if kind is dict:
         return [part for pair in value.items() for part in pair]
-    return value if kind in _CONTAINERS else ()
+    if kind in _CONTAINERS:
+        return value
+    return parts_of_object(value) if kind_of(value) is None else ()
 
 
 def shared_parts(root: Any) -> Set[int]:
@@ -53,7 +65,7 @@ def shared_parts(root: Any) -> Set[int]:
 
 def _is_mutable_leaf(value: Any) -> bool:
     row = kind_of(value)
-    return row is not None and row.mutable
+    return object_tag(type(value)) == "object" if row is None else row.mutable
 
 
 def path_to(root: Any, culprit: Any) -> str:
@@ -70,10 +82,12 @@ def path_to(root: Any, culprit: Any) -> str:
         if type(value) is dict:
             steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
             steps += [(key, f"{path}'s key") for key in value]
-        elif type(value) in (list, tuple):
+        elif type(value) in (list, tuple) or object_tag(type(value)) == "namedtuple":
             steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
         elif type(value) in (set, frozenset):
             steps = [(item, f"{path}'s item") for item in value]
+        elif kind_of(value) is None and object_tag(type(value)) == "object":
+            steps = [(item, f"{path}.{name}") for name, item in state_of(value).items()]
         else:
             continue
         stack.extend(reversed(steps))

@@ -46,6 +46,12 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
              "path: class, text; `PosixPath` and `WindowsPath` become the reader's own kind"),
     "ndarray": ('{"$t":"ndarray","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                 "NumPy array: type, shape (null for a scalar), items row by row; lists where NumPy is missing"),
+    "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
+             "member of an Enum: module, class, name (the number of combined flags)"),
+    "namedtuple": ('{"$t":"namedtuple","v":["urllib.parse","DefragResult",["a","b"]]}',
+                   "named tuple: module, class, items"),
+    "object": ('{"$t":"object","v":["types","SimpleNamespace",{"x":1}]}',
+               "instance of a data class or of a class of one's own: module, class, attributes"),
 }
 
 

@@ -20,11 +20,15 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..model.errors import TaskRejected
 from .value_kinds import VALUE_KINDS, CannotTravel, kind_of, pack_numbers
-from .value_parts import SCALARS, path_to, shared_parts
+from .class_book import ClassBook
+from .value_objects import (
+    OBJECT_TAGS, Attributes, empty_object, member_key, member_of, named_tuple_of, object_tag, state_of,
+)
+from .value_parts import SCALARS, Unfinished, path_to, shared_parts
 
 #: Nesting of values. Reading a level takes five of Python's 1,000 stack frames; half are left to the caller.
 #: Beyond: TaskRejected.
@@ -40,10 +44,13 @@ LONG_TEXT_BYTES = 2048
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
-def encode_value(value: Any, where: str = "the value") -> Any:
-    """Return `value` as JSON types; raise `TaskRejected` that names the part below `where` that cannot travel."""
+def encode_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> Any:
+    """Return `value` as JSON types; raise `TaskRejected` that names the part below `where` that cannot travel.
+
+    What has a class of its own travels where `classes` knows its name.
+    """
     try:
-        return ValueWriter(value).write(value, 0)
+        return ValueWriter(value, classes).write(value, 0)
     except CannotTravel as culprit:
         path = where + path_to(value, culprit.value)
         raise TaskRejected(f"{path} is {_described(culprit.value)}; it cannot travel: {culprit.reason}") from None
@@ -51,24 +58,24 @@ def encode_value(value: Any, where: str = "the value") -> Any:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
 
-def decode_value(plain: Any) -> Any:
+def decode_value(plain: Any, classes: Optional[ClassBook] = None) -> Any:
     """Return the value that `plain` JSON types stand for; raise `TaskRejected` when they stand for none."""
-    reader = ValueReader()
+    reader = ValueReader(classes)
     try:
         return reader.finish(reader.read(plain, 0))
     except RecursionError:
         raise TaskRejected("the data is nested too deeply") from None
 
 
-def dump_value(value: Any, where: str = "the value") -> bytes:
+def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
     """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
     try:
-        return _ENCODE_TEXT(encode_value(value, where)).encode("utf-8")
+        return _ENCODE_TEXT(encode_value(value, where, classes)).encode("utf-8")
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
 
-def load_value(data: Any) -> Any:
+def load_value(data: Any, classes: Optional[ClassBook] = None) -> Any:
     """Return the value of a tagged JSON text (bytes, bytearray or memoryview); raise `TaskRejected`."""
     plain = parse_plain(data)
     if len(data) < LONG_TEXT_BYTES:
@@ -76,7 +83,7 @@ def load_value(data: Any) -> Any:
         # No tag can be in it, no depth, and no endless number (see `_read_plain_float`): it stands for itself.
         if b"$" not in text and b"\\" not in text and text.count(b"[") + text.count(b"{") <= VALUE_DEPTH:
             return plain
-    return decode_value(plain)
+    return decode_value(plain, classes)
 
 
 def parse_plain(data: Any) -> Any:
@@ -139,8 +146,9 @@ def _is_plain_text(text: str) -> bool:
 class ValueWriter:
     """Write one value as JSON types; made for one root, whose shared parts it has counted."""
 
-    def __init__(self, root: Any) -> None:
+    def __init__(self, root: Any, classes: Optional[ClassBook] = None) -> None:
         self._shared = shared_parts(root)
+        self._classes = classes
         self._marks: Dict[int, int] = {}
 
     def write(self, value: Any, depth: int) -> Any:
@@ -168,7 +176,7 @@ class ValueWriter:
             return _tagged(kind.__name__, mark, self._write_items(value, depth))
         row = kind_of(value)
         if row is None:
-            raise CannotTravel(value, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+            return self._write_object(value, mark, depth)
         try:
             content = row.pack(value)
         except ValueError as error:
@@ -204,6 +212,25 @@ class ValueWriter:
         return _tagged("dict", mark, pairs)
 
 
+    def _write_object(self, value: Any, mark: int, depth: int) -> Any:
+        tag = object_tag(type(value))
+        if self._classes is None or not tag:
+            raise CannotTravel(value, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+        try:
+            name = self._classes.name_of(type(value))
+            content: Any = member_key(value) if tag == "enum" else None
+        except ValueError as error:
+            raise CannotTravel(value, str(error)) from None
+        if tag == "namedtuple":
+            content = self._write_items(value, depth)
+        elif tag == "object":
+            state = state_of(value)
+            if not all(type(each) is str and _is_plain_text(each) for each in state):
+                raise CannotTravel(value, "the names of its attributes are no text")
+            content = {each: self.write(part, depth + 1) for each, part in state.items()}
+        return _tagged(tag, mark, [*name, content])
+
+
 #: Kinds whose content is text already.
 _BARE = frozenset(("bytes", "bytearray", "decimal", "uuid", "date"))
 
@@ -212,18 +239,11 @@ def _tagged(tag: str, mark: int, content: Any) -> Dict[str, Any]:
     return {"$t": tag, "id": mark, "v": content} if mark else {"$t": tag, "v": content}
 
 
-class Unfinished:
-    """Stand for a tuple that cannot be made yet, because it holds something that refers back to it."""
-
-    def __init__(self, mark: int, items: Optional[List[Any]] = None) -> None:
-        self.mark = mark
-        self.items = items
-
-
 class ValueReader:
     """Read one text's JSON types back into a value; marks belong to that text alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Optional[ClassBook] = None) -> None:
+        self._classes = classes
         self._marked: Dict[int, Any] = {}
         #: Tuples being read: a reference to one of them is answered later.
         self._open: Set[int] = set()
@@ -265,7 +285,7 @@ class ValueReader:
             self._late.extend((out, index, item) for index, item in enumerate(out) if type(item) is Unfinished)
         return out
 
-    def _fill_dict(self, out: Dict[Any, Any], pairs: Any, depth: int) -> Dict[Any, Any]:
+    def _fill_dict(self, out: Any, pairs: Any, depth: int) -> Any:
         if depth > VALUE_DEPTH:
             raise TaskRejected("the data is nested too deeply")
         for key, item in pairs:
@@ -290,6 +310,8 @@ class ValueReader:
             return self._fill_dict(out, self._pairs(content, depth), depth)
         if tag == "tuple":
             return self._read_tuple(mark, content, depth)
+        if tag in OBJECT_TAGS:
+            return self._read_object(tag, mark, content, depth)
         return self._keep(mark, self._unpacked(tag, content, depth))
 
     def _keep(self, mark: int, value: Any) -> Any:
@@ -320,14 +342,34 @@ class ValueReader:
                 raise TaskRejected("a key cannot hold the dict that it belongs to")
             yield key, pair[1]
 
-    def _read_tuple(self, mark: int, content: Any, depth: int) -> Any:
+    def _read_object(self, tag: str, mark: int, content: Any, depth: int) -> Any:
+        if type(content) is not list or len(content) != 3:
+            raise TaskRejected(f"the content of {tag!r} is an array of module, class and what it holds")
+        module, path, inner = content
+        try:
+            if self._classes is None:
+                raise ValueError("no class belongs to these data; use plain data here")
+            cls = self._classes.find(module, path, tag)
+            if tag == "namedtuple":
+                return self._read_tuple(mark, inner, depth, lambda items: named_tuple_of(cls, items))
+            if tag == "enum":
+                return self._keep(mark, member_of(cls, inner))
+            if type(inner) is not dict:
+                raise ValueError("attributes are an object")
+            made = self._keep(mark, empty_object(cls))
+            self._fill_dict(Attributes(made), inner.items(), depth)
+            return made
+        except _UNPACK_ERRORS as error:
+            raise TaskRejected(f"the content of {tag!r} cannot be read: {str(error)[:200]}") from None
+
+    def _read_tuple(self, mark: int, content: Any, depth: int, make: Callable[[Any], Any] = tuple) -> Any:
         if mark:
             self._open.add(mark)
         items = self._read_items(content, depth)
         self._open.discard(mark)
         if any(type(item) is Unfinished for item in items):
-            return self._keep(mark, Unfinished(mark, items))
-        return self._keep(mark, tuple(items))
+            return self._keep(mark, Unfinished(mark, items, make))
+        return self._keep(mark, make(items))
 
     def _resolved(self, value: Any, depth: int) -> Any:
         """Return the tuple behind an `Unfinished`; every round of a cycle passes a list or dict, which exist."""
@@ -337,7 +379,7 @@ class ValueReader:
             return value
         if depth > VALUE_DEPTH:
             raise TaskRejected("a tuple cannot hold itself directly")
-        done = tuple([self._resolved(item, depth + 1) for item in value.items or ()])
+        done = value.make([self._resolved(item, depth + 1) for item in value.items or ()])
         return self._keep(value.mark, done)
 
     def _unpacked(self, tag: str, content: Any, depth: int) -> Any:

@@ -275,7 +275,8 @@ def test_what_is_nested_too_deeply_to_be_sent_is_refused():
     ("deep", "the result"),
 ])
 def test_a_result_that_cannot_travel_fails_its_unit_only(module, result, words):
-    mine = module("class Odd: pass\nclass Text(str): pass\ndef f(x):\n    print('so far')\n    deep = []\n"
+    mine = module("class Odd:\n    def __reduce__(self): return Odd, ()\n"
+                  "class Text(str): pass\ndef f(x):\n    print('so far')\n    deep = []\n"
                   f"    for _ in range(5000): deep = [deep]\n    return {result} if x else 7")
     bad, many, good = outcomes(mine.f, call_unit([1], {}), items_unit([0, 0, 1, 0]), call_unit([0], {}))
     assert type(bad.raised) is TaskRejected and bad.raised.message.startswith(words) and bad.values == []

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.value_kinds import VALUE_KINDS
+from discompute_lite.tasks.class_book import ClassBook
+from discompute_lite.tasks.value_objects import OBJECT_TAGS
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
 from discompute_lite.tasks.values import (
     LONG_TEXT_BYTES, VALUE_DEPTH, decode_value, dump_value, encode_value, load_value,
@@ -380,11 +382,12 @@ def test_the_golden_example_is_read_and_written(tag):
         pytest.importorskip("numpy")
     example, _ = VALUE_TAGS[tag]
     assert f'"$t":"{tag}"' in example
-    assert dump_value(load_value(example.encode())).decode() == example
+    classes = ClassBook() if tag in OBJECT_TAGS else None
+    assert dump_value(load_value(example.encode(), classes), classes=classes).decode() == example
 
 
 def test_every_tag_is_in_the_table():
-    assert set(VALUE_TAGS) == set(VALUE_KINDS) | {"tuple", "list", "dict", "ref", "set", "frozenset"}
+    assert set(VALUE_TAGS) == set(VALUE_KINDS) | OBJECT_TAGS | {"tuple", "list", "dict", "ref", "set", "frozenset"}
     table = value_table_markdown().splitlines()
     assert len(table) == len(VALUE_TAGS) + 2
     assert all(line.count(" | ") == 2 for line in table)

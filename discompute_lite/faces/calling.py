@@ -1,0 +1,48 @@
+"""Pair a function's line with the units of its calls: the classes of their arguments must be where they are made.
+
+Knows:   which classes the arguments have had so far, and that the function's line brings them along.
+Refuses: to send anything; see faces/api.py.
+Read next: faces/packing.py (lines), tasks/calls.py (units), tasks/class_book.py (classes).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Sequence
+
+from ..tasks.calls import call_unit, items_unit, rows_unit
+from ..tasks.class_book import ClassBook
+from .packing import FunctionPacker, PackedLine
+
+
+class FunctionCalls:
+    """Write the units of one function's calls; `packed` is the line that serves all that were written so far."""
+
+    def __init__(self, packer: FunctionPacker, fn: Callable[..., Any]) -> None:
+        """Pack the function; raises `TaskRejected`."""
+        self._packer = packer
+        self._fn = fn
+        self._classes = ClassBook()
+        self._brought = 0
+        self.packed: PackedLine = packer.pack(fn)
+
+    def one(self, args: Sequence[Any], kwargs: Dict[str, Any]) -> bytes:
+        """Return the unit of one call; raise `TaskRejected`."""
+        return self._served(lambda: call_unit(args, kwargs, self._classes))
+
+    def many(self, rows: List[Any], is_single: bool) -> bytes:
+        """Return the unit of a call for each row, or for each item where `is_single`; raise `TaskRejected`."""
+        return self._served(lambda: (items_unit if is_single else rows_unit)(rows, self._classes))
+
+    def _served(self, write: Callable[[], bytes]) -> bytes:
+        try:
+            unit = write()
+            met = tuple(self._classes.met)
+            if len(met) > self._brought:
+                self.packed = self._packer.pack(self._fn, met)
+                self._brought = len(met)
+        except BaseException:
+            # Classes of a unit that is not sent are no part of the line.
+            for cls in list(self._classes.met)[self._brought:]:
+                del self._classes.met[cls]
+            raise
+        return unit
