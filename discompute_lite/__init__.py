@@ -9,9 +9,10 @@ from typing import Any
 from .model.version import VERSION
 
 __version__ = VERSION
-__all__ = ["Cluster", "ClusterFuture", "PoisonedSubtask", "__version__"]
+__all__ = ["Cluster", "ClusterFuture", "PoisonedSubtask", "__version__", "register_joblib"]
 #: Where the public names are, which are loaded when they are first asked for: processes that run subtasks need none.
-_PLACES = {"Cluster": "api", "ClusterFuture": "futures", "PoisonedSubtask": "futures"}
+_PLACES = {"Cluster": "api", "ClusterFuture": "futures", "PoisonedSubtask": "futures",
+           "register_joblib": "joblib_backend"}
 
 
 def __getattr__(name: str) -> Any:

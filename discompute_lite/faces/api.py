@@ -139,6 +139,11 @@ class Cluster(Executor):
         """Return the devices that are known, this one first."""
         return [device for device, _ in self._look()]
 
+    def slots(self) -> int:
+        """Return how many calls run at once on all devices that take work."""
+        self._look()
+        return max(1, self._dispatch.slots)
+
     def run_on_all(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Dict[str, Any]:
         """Call `fn` once on each device that takes work; return {device id: what it returned}.
 

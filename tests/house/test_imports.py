@@ -35,6 +35,8 @@ IMPURE_LIBRARY = (
 #: Rooms that may import library modules inside a function: those that only some platforms have, or that are slow
 #: to import and seldom needed (`version` answers within 0.15 s).
 ROOMS_WITH_LATE_IMPORTS = ("host", "net")
+#: It stands between us and a library that most people do not have.
+MODULES_WITH_LATE_IMPORTS = ("faces.joblib_backend",)
 
 
 def imports_of_ours(source):
@@ -79,7 +81,7 @@ def breaches_of_form(source):
 
 
 def breaches_of_lateness(source):
-    if source.room in ROOMS_WITH_LATE_IMPORTS:
+    if source.room in ROOMS_WITH_LATE_IMPORTS or source.module in MODULES_WITH_LATE_IMPORTS:
         return
     for function in source.functions():
         for node in ast.walk(function):

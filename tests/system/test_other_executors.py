@@ -1,0 +1,90 @@
+"""A node whose work runs in somebody else's executor, by `--executor module:callable`: Dask, process pools, threads."""
+
+import os
+import textwrap
+
+import pytest
+
+JOB = """
+import os
+def split(n: int = 8):
+    return range(n)
+def work(part):
+    print("part", part)
+    if part == 99:
+        raise ValueError("ninety-nine")
+    return os.getpid(), part * part
+def merge(parts):
+    return {"pids": sorted({pid for pid, _ in parts}), "squares": [square for _, square in parts]}
+"""
+WAITS = """
+import os, time
+def work(path=""):
+    open(path, "w").close()
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.01)
+"""
+MAKERS = {
+    "dask": """
+        import os
+        import dask
+        from dask.distributed import Client, LocalCluster
+
+        def make():
+            # Else it leaves a folder behind in the one for temporary files.
+            dask.config.set({"temporary-directory": os.path.dirname(__file__)})
+            cluster = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+            return Client(cluster).get_executor()
+    """,
+    "pool": """
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        def make():
+            return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+    """,
+    "threads": """
+        from concurrent.futures import ThreadPoolExecutor
+
+        def make():
+            return ThreadPoolExecutor(2)
+    """,
+}
+
+
+@pytest.fixture(params=[pytest.param("dask", marks=pytest.mark.against), "pool", "threads"])
+def node(request, field):
+    """A node that runs its work in the executor of that name."""
+    if request.param == "dask":
+        pytest.importorskip("distributed")
+    (field.folder / "maker.py").write_text(textwrap.dedent(MAKERS[request.param]))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join([root, str(field.folder)])
+    node = field.start("foreign", "--executor", "maker:make", "--slots", "2", PYTHONPATH=path)
+    node.kind = request.param
+    return node
+
+
+def test_results_output_and_exceptions_come_from_there(node):
+    state, value = node.result_of(node.submit(JOB, n=8), 60.0)
+    assert state == "COMPLETED" and value["squares"] == [part * part for part in range(8)]
+    assert (node.process.pid in value["pids"]) == (node.kind == "threads"), "in processes of its own, or in threads"
+    task_id = node.submit(JOB, n=3)
+    assert node.result_of(task_id, 60.0)[0] == "COMPLETED"
+    printed = "".join(part["lite"]["output"] for part in node.call("GetTaskResult", {"task_id": task_id})["parts"])
+    assert printed == "part 0\npart 1\npart 2\n"
+    state, message = node.result_of(node.submit(JOB.replace("part == 99", "part == 2"), n=4), 60.0)
+    assert state == "FAILED" and "ValueError: ninety-nine" in message
+
+
+def test_what_runs_there_is_disowned_when_cancelled(node, field):
+    """A foreign executor offers no way to end what runs: the task is over at once, and what runs of it unheeded."""
+    path = str(field.folder / "begun")
+    task_id = node.submit(WAITS, path=path)
+    field.wait_for(lambda: os.path.exists(path), "it begins", 30.0)
+    try:
+        assert node.call("CancelTask", {"task_id": task_id})["success"]
+        assert node.state_of(task_id) == "CANCELLED"
+    finally:
+        open(path + ".go", "w").close()
+    assert node.result_of(node.submit(JOB, n=2), 60.0)[0] == "COMPLETED"
