@@ -1,8 +1,8 @@
-"""Say who may call what, how often, and how much work this device takes: a verdict and a reason in words.
+"""Say who may call what and how often: a verdict and a reason in words.
 
-Knows:   the access table of the security page, token buckets, the battery rule.
+Knows:   the access table of the security page, token buckets.
 Refuses: to look at anything; callers bring what they measured.
-Read next: roles/methods.py (which method has which level), roles/worker.py (who asks for an allowance).
+Read next: roles/methods.py (which method has which level), core/allowance.py (how much work is taken).
 """
 
 from __future__ import annotations
@@ -82,27 +82,3 @@ class TokenBucket:
             self._tokens = min(float(self.burst), self._tokens + (now - self._since) * self.rate)
         if self._since is None or now > self._since:
             self._since = now
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """Say how many attempts may run at once, and why fewer than usual ("" where all may)."""
-
-    slots: int
-    reason: str = ""
-
-
-def work_allowance(
-    slots: int, *, battery_level: float = -1.0, is_charging: bool = False, battery_min: float = 0.20
-) -> Allowance:
-    """Return how much new work this device takes, of `slots` at most.
-
-    `battery_level` is 0 to 1, and anything else where there is none or its level is not known:
-    a desktop is not to be refused for lack of a battery. At exactly `battery_min` it still works.
-    """
-    if slots <= 0:
-        return Allowance(0, "takes no work: its settings give it no slots")
-    if 0.0 <= battery_level < battery_min and not is_charging:
-        level, least = int(battery_level * 100), round(battery_min * 100)
-        return Allowance(0, f"on battery at {level} %, below {least} %: plug it in or lower battery-min")
-    return Allowance(slots)

@@ -130,6 +130,8 @@ def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now
         shared = f", shared with {others} other task{'s' * (others > 1)}" if others else ""
         devices = f"{busy} {'other ' if parts else ''}device{'s' * (busy > 1)}"
         parts.append(f"every slot of the {devices} that may run it is taken{shared}")
+        strained = (device for device in pool.members.values() if device.reason)
+        parts += [f"{short_id(device.device_id)} {device.reason}" for device in islice(strained, REASONS_NAMED)]
     return "; ".join(parts)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Dict, List
 from ..model.codec import from_json
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
-from ..model.task import ComputeTask, SubTask, TaskState
+from ..model.task import RETRIES_MOST, ComputeTask, SubTask, TaskState
 from ..tasks.jobs import job_arguments, job_task_data, parse_job
 from ..tasks.types import TASK_TYPES
 from ..tasks.values import dump_value, load_value
@@ -47,7 +47,13 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
     "submit", argument("--detach", action="store_true", help="print the task's id and leave it with the running node"),
     argument("--max-devices", type=whole_number(1, 4096), default=0, metavar="N", help="use at most so many devices"),
     argument("--subtasks", type=whole_number(1, 4096), default=0, metavar="N", help="split into about so many pieces"),
-    argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"), JSON_FLAG,
+    argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"),
+    argument("--requires", action="append", default=[], metavar="NAME",
+             help="only devices that have this: gpu, cuda, metal, a type such as mac, or a device's id"),
+    argument("--retries", type=whole_number(0, RETRIES_MOST), default=0, metavar="N",
+             help="try a piece that raises so many times more"),
+    argument("--deadline", type=whole_number(1, 10**7), default=0, metavar="SECONDS", help="fail if it takes longer"),
+    JSON_FLAG,
     argument("--resume", metavar="TASK", default="", help="go on with a task of before, and show its result"),
     argument("file", metavar="FILE.py", nargs="?", default="", help="a job file, or the name of a built-in task type"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --bound 1000"),
@@ -60,7 +66,8 @@ def submit_command(context: Context) -> int:
     if not arguments.file:
         raise SettingsError("FILE.py is missing; give a job file, or a task to go on with: submit --resume TASK")
     task = _task_of(arguments.file, arguments.args)
-    task["priority"] = arguments.priority
+    task["priority"], task["required_capabilities"] = arguments.priority, arguments.requires
+    task["lite"] = {"retries": arguments.retries, "deadline_s": arguments.deadline}
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
     with Reach(context.settings) as reach:

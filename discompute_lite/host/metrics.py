@@ -3,7 +3,7 @@
 Knows:   /proc and /sys with the limits of the control group; pmset and vm_stat; kernel32; UIDevice in Pythonista.
 Refuses: to wait. Files are read on the spot; what needs a command or another thread's answer is asked in the
          background, at most once a minute, and `read` gives what was known last.
-Read next: core/policy.py (who decides by these figures), host/cgroup.py.
+Read next: core/allowance.py (who decides by these figures), host/cgroup.py.
 
 A usage of -1 is *not known*. Temperature is that of the processor and 0 where no sensor is surely its own.
 """
@@ -30,6 +30,8 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp",
 _CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
 _SENSORS_MAX = 8
 _SUPPLIES = "/sys/class/power_supply"
+#: What the person chose in the desktop's power settings: low-power, balanced or performance.
+_PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
 _VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
 
 
@@ -41,6 +43,8 @@ class Reading:
     battery_level: float
     #: True on outside power, also when the battery is full: what matters is that work does not drain it.
     is_charging: bool
+    #: Its owner asked the system to save power.
+    is_low_power: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class _SlowFacts:
 
     battery: PowerSupply = NO_BATTERY
     memory_usage: float = -1.0
+    is_low_power: bool = False
 
 
 def start_in_background(work: Callable[[], None]) -> None:
@@ -82,7 +87,7 @@ class MetricsReader:
         battery = self._battery()
         metrics = ComputeMetrics(cpu_usage=self._cpu_usage(), memory_usage=self._memory_usage(), gpu_usage=-1.0,
                                  temperature=self._temperature(), active_tasks=active_tasks, throughput=throughput)
-        return Reading(metrics, battery.level, battery.plugged)
+        return Reading(metrics, battery.level, battery.plugged, self._is_low_power())
 
     # ---- processor ------------------------------------------------------------------------------------
 
@@ -150,6 +155,11 @@ class MetricsReader:
                 return found
         return self._slow.battery
 
+    def _is_low_power(self) -> bool:
+        if self._is_linux:
+            return (self._probe.read_text(_PLATFORM_PROFILE) or "").strip() == "low-power"
+        return self._slow.is_low_power
+
     # ---- what is slow to ask --------------------------------------------------------------------------
 
     def _refresh_slow_facts(self) -> None:
@@ -164,7 +174,8 @@ class MetricsReader:
             if self._probe.inside_ios():
                 self._slow = _SlowFacts(self._probe.app_battery() or NO_BATTERY)
             elif self._probe.platform == "darwin":
-                self._slow = _SlowFacts(mac_battery(self._probe), mac_memory_usage(self._probe))
+                self._slow = _SlowFacts(
+                    mac_battery(self._probe), mac_memory_usage(self._probe), mac_low_power(self._probe))
             else:
                 self._slow = _SlowFacts(termux_battery(self._probe))
         finally:
@@ -200,6 +211,12 @@ def mac_battery(probe: Probe) -> PowerSupply:
     told = probe.run(["/usr/bin/pmset", "-g", "batt"]) or ""
     percent = re.search(r"(\d{1,3})%", told)
     return PowerSupply(min(100, int(percent.group(1))) / 100, "'AC Power'" in told) if percent else NO_BATTERY
+
+
+def mac_low_power(probe: Probe) -> bool:
+    """Return whether `pmset -g` says that low-power mode is on; older systems do not have it."""
+    told = probe.run(["/usr/bin/pmset", "-g"]) or ""
+    return re.search(r"^\s*(?:lowpowermode|powermode)\s+1\b", told, re.MULTILINE) is not None
 
 
 def mac_memory_usage(probe: Probe) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Dict, List
+from typing import Any, Dict, List, NamedTuple
 
 
 class SubTaskStatus(Enum):
@@ -33,6 +33,8 @@ class TaskState(Enum):
     CANCELLED = "CANCELLED"
 
 
+#: Whoever wants more tries for ever.
+RETRIES_MOST = 100
 #: States that a task does not leave.
 FINAL_STATES = (TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED)
 
@@ -50,6 +52,27 @@ class ComputeTask:
     #: 1 to 10, higher is more important; 0 (not given) counts as 5.
     priority: int = 0
     lite: Dict[str, Any] = field(default_factory=dict)
+
+
+class TaskWishes(NamedTuple):
+    """Say how a task is to be run, beside what the original's fields say; travels in `lite` of a `ComputeTask`."""
+
+    #: So often a subtask that raises is tried again.
+    retries: int = 0
+    #: Seconds from when it is split in which it must end, else it fails; 0.0 for no limit.
+    deadline_s: float = 0.0
+    #: False where running a piece twice would do harm: then a slow one is not tried elsewhere beside.
+    pure: bool = True
+
+
+def wishes_of(task: ComputeTask) -> TaskWishes:
+    """Read the wishes of a task; what makes no sense counts as not said."""
+    retries, deadline_s = task.lite.get("retries"), task.lite.get("deadline_s")
+    return TaskWishes(
+        retries if type(retries) is int and 0 <= retries <= RETRIES_MOST else 0,
+        float(deadline_s) if isinstance(deadline_s, (int, float)) and deadline_s > 0 else 0.0,
+        task.lite.get("pure") is not False,
+    )
 
 
 @dataclass(frozen=True)

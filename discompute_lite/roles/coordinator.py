@@ -16,7 +16,7 @@ from ..core.events import CancelAsked, TaskSubmitted, Tick
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
-from ..model.task import ComputeTask, SubTaskStatus, TaskState
+from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
 from .alarm import Alarm
@@ -280,15 +280,15 @@ class Coordinator:
 
     def _begin(self, record: CoordinatedTask) -> None:
         """Have the subtasks run that have no result yet; with the last one comes the merge."""
-        task, subtasks = record.task, record.subtasks
+        task, subtasks, wishes = record.task, record.subtasks, wishes_of(record.task)
         if not subtasks:
             self.merge(record)
             return
         priority = task.priority if 1 <= task.priority <= 10 else NORMAL_PRIORITY
         self._attempts.own(task.task_id, JobOwner(self, record))
         self._attempts.apply(TaskSubmitted(
-            task.task_id, len(subtasks), priority, tuple(task.required_capabilities), record.max_devices, pure=True,
-            function=record.function,
+            task.task_id, len(subtasks), priority, tuple(task.required_capabilities), record.max_devices,
+            wishes.pure, record.function, wishes.deadline_s, wishes.retries,
             done=tuple(each.subtask_index for each in subtasks if each.status is SubTaskStatus.COMPLETED),
         ))
 

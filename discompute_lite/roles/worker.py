@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
-from ..core.policy import Allowance, work_allowance
+from ..core.allowance import Allowance, Feeling, AllowancePolicy
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
 from ..model.task import SubTask, SubTaskStatus
@@ -81,6 +81,9 @@ class Worker:
         #: Ended attempts, oldest first; some may be forgotten already.
         self._ended_order: Deque[AttemptKey] = deque()
         self._alarm = Alarm(node.clock, self._woken)
+        self._policy = AllowancePolicy()
+        #: The reading that was last judged, and the verdict.
+        self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
         self._is_stopping = False
 
     # ---- what methods ask -------------------------------------------------------------------------
@@ -144,10 +147,19 @@ class Worker:
             return Allowance(0, "this device is shutting down")
         if node.settings.accept == "nobody":
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
-        reading = node.reading
-        return work_allowance(
-            node.slots, battery_level=reading.battery_level, is_charging=reading.is_charging,
-            battery_min=node.settings.battery_min,
+        if self._judged[0] is not node.reading:
+            self._judged = node.reading, self._judge(node.reading)
+        return self._judged[1]
+
+    def _judge(self, reading: Any) -> Allowance:
+        node, metrics = self._node, reading.metrics
+        own_share = self.running / max(1, node.hardware.capabilities.cpu_cores)
+        feeling = Feeling(
+            reading.battery_level, reading.is_charging, reading.is_low_power, metrics.temperature,
+            metrics.memory_usage, metrics.cpu_usage, own_share,
+        )
+        return self._policy.allow(
+            node.slots, feeling, battery_min=node.settings.battery_min, yields_to_owner=not node.settings.slots,
         )
 
     def running_for(self, sender: str) -> List[str]:

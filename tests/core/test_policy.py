@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.core.policy import ACCESS_LEVELS, Caller, TokenBucket, access, work_allowance
+from discompute_lite.core.policy import ACCESS_LEVELS, Caller, TokenBucket, access
 from discompute_lite.model.errors import Unauthenticated
 
 STRANGER = Caller()
@@ -64,17 +64,3 @@ def test_a_bucket_never_gives_more_than_burst_and_rate_allow(rate, burst, gaps):
 def test_a_bucket_that_could_never_give_is_refused(rate, burst):
     with pytest.raises(ValueError):
         TokenBucket(rate, burst)
-
-
-@pytest.mark.parametrize(
-    "level, charging, slots", [(0.19, False, 0), (0.20, False, 4), (0.05, True, 4), (-1.0, False, 4), (0.0, False, 0)]
-)
-def test_a_low_battery_takes_no_new_work_unless_it_charges(level, charging, slots):
-    allowance = work_allowance(4, battery_level=level, is_charging=charging)
-    assert allowance.slots == slots
-    assert bool(allowance.reason) == (slots == 0)
-
-
-def test_the_reason_names_level_and_limit():
-    assert work_allowance(4, battery_level=0.12, battery_min=0.5).reason.startswith("on battery at 12 %, below 50 %")
-    assert "no slots" in work_allowance(0).reason

@@ -10,7 +10,7 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from discompute_lite.host.metrics import SLOW_FACTS_EVERY_S, MetricsReader, linux_battery
+from discompute_lite.host.metrics import SLOW_FACTS_EVERY_S, MetricsReader, linux_battery, mac_low_power
 from discompute_lite.host.probe import Probe
 
 _SPEC = importlib.util.spec_from_file_location("recorded_for_metrics", Path(__file__).with_name("recorded.py"))
@@ -186,6 +186,12 @@ def test_no_battery(files: Any) -> None:
     assert linux_battery(supplies(**files)) is None
 
 
+@pytest.mark.parametrize("profile, is_low", [("low-power\n", True), ("balanced\n", False), (None, False)])
+def test_a_linux_in_low_power_mode(profile: Any, is_low: bool) -> None:
+    files = {"/sys/firmware/acpi/platform_profile": profile} if profile else {}
+    assert reader_of(RecordedProbe({"platform": "linux", "files": files}))[0].read(0, 0.0).is_low_power is is_low
+
+
 def test_a_mac_by_pmset_and_vm_stat() -> None:
     reading = reader_of(recording("mac_m3_max"))[0].read(0, 0.0)
     assert (reading.battery_level, reading.is_charging) == (0.85, False)
@@ -193,6 +199,15 @@ def test_a_mac_by_pmset_and_vm_stat() -> None:
     desktop = reader_of(recording("mac_m6_three_levels"))[0].read(0, 0.0)
     assert (desktop.battery_level, desktop.is_charging) == (-1.0, False)
     assert desktop.metrics.memory_usage == -1.0, "vm_stat said nothing"
+
+
+@pytest.mark.parametrize("told, is_low", [
+    (" lowpowermode         1\n", True), (" lowpowermode         0\n", False), (" powermode            1\n", True),
+    (" hibernatemode        3\n", False), (None, False)])
+def test_a_mac_in_low_power_mode(told: Any, is_low: bool) -> None:
+    probe = recording("mac_m3_max")
+    probe.run = lambda command: told if command == ["/usr/bin/pmset", "-g"] else ""  # type: ignore[method-assign]
+    assert mac_low_power(probe) is is_low
 
 
 def test_phones() -> None:
@@ -227,10 +242,10 @@ def test_commands_run_once_a_minute_however_often_one_looks() -> None:
     for _ in range(50):
         clock.now += 1
         reader.read(0, 0.0)
-    assert len(probe.commands_asked) == 2
+    assert len(probe.commands_asked) == 3
     clock.now += SLOW_FACTS_EVERY_S
     reader.read(0, 0.0)
-    assert len(probe.commands_asked) == 4
+    assert len(probe.commands_asked) == 6
 
 
 def test_a_look_never_waits_for_a_command_and_none_is_asked_twice_at_once() -> None:

@@ -345,6 +345,7 @@ class FakeReading:
     metrics: ComputeMetrics = ComputeMetrics(cpu_usage=0.25, memory_usage=0.5, gpu_usage=-1.0)
     battery_level: float = -1.0
     is_charging: bool = False
+    is_low_power: bool = False
 
 
 class Host:

@@ -1,5 +1,7 @@
 """Tasks from submission to result: split, placed, retried, merged in order, streamed, cancelled, bounded."""
 
+from dataclasses import replace
+
 import pytest
 
 from discompute_lite.model.errors import Unavailable
@@ -8,6 +10,10 @@ from discompute_lite.tasks.work import WorkOutcome
 
 FAILING_JOB = """
 def split(): return [1, 2, 0, 4]
+def work(part): return 1 // part
+"""
+RAISING_JOB = """
+def split(): return [0]
 def work(part): return 1 // part
 """
 SPLIT_ERROR_JOB = """
@@ -517,6 +523,37 @@ def test_a_busy_device_is_left_alone_for_a_while(world, pair):
     world.advance(5)
     assert owner.value(task_id) == list(range(4)) and second.executor.runs() == []
     assert any("refused: on battery" in line for line in owner.status(task_id)["lite"]["story"])
+
+
+def test_a_submitted_task_is_tried_again_as_often_as_it_asked_for(world, alone):
+    """What its own code raises is final, unless it asked."""
+    asked = {"retries": 2, "deadline_s": 60}
+    for lite, tries in (({}, 1), (asked, 3), ({"retries": -1, "deadline_s": "soon", "pure": 1}, 1)):
+        before = len(alone.host.executor.runs())
+        task_id = alone.submit(world.job(RAISING_JOB, lite=lite))["task_id"]
+        world.advance(30)
+        assert alone.state(task_id) == "FAILED" and len(alone.host.executor.runs()) - before == tries
+
+
+def test_a_task_fails_when_its_deadline_passes(world, alone):
+    alone.host.executor.holds = {"run"}
+    task_id = alone.submit(world.echo("ab", lite={"deadline_s": 3}))["task_id"]
+    world.advance(2.5)
+    assert alone.state(task_id) == "RUNNING"
+    world.advance(1)
+    assert alone.state(task_id) == "FAILED" and "deadline" in alone.status(task_id)["lite"]["story"][-1]
+
+
+def test_a_device_under_strain_says_why_it_does_less_than_usual(world, alone):
+    alone.host.executor.holds = {"run"}
+    metrics = replace(alone.host.reading.metrics, temperature=90.0)
+    alone.host.reading = type(alone.host.reading)(metrics=metrics)
+    world.advance(6)
+    task_id = alone.submit(world.echo(range(8)))["task_id"]
+    assert len(alone.host.executor.runs()) == 1, "one of two slots"
+    listed = alone.client.call("GetDevices", {})["devices"][0]
+    assert listed["lite"]["slots"] == 1 and listed["lite"]["reason"].startswith("warm at 90")
+    assert "warm at 90" in alone.client.call("ExplainTask", {"task_id": task_id})["message"]
 
 
 def test_long_work_is_let_run_on_this_device_and_on_others(world, pair):
