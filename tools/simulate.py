@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Callable, List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -42,6 +42,22 @@ def arguments_of(words: Optional[List[str]]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+class Stopwatch:
+    """Call a function and add up the seconds that it takes."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.seconds = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        began = time.perf_counter()
+        try:
+            return self._function(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
 def main(words: Optional[List[str]] = None) -> int:
     """Play one world and print what came of it."""
     asked = arguments_of(words)
@@ -52,6 +68,8 @@ def main(words: Optional[List[str]] = None) -> int:
         loss=asked.loss, late=asked.late, task_fields=() if asked.plain else FULL_TASK,
         device_fields=() if asked.plain else FULL_DEVICE,
     ), keeps_story=asked.story)
+    deciding = Stopwatch(world.scheduler.apply)
+    world.scheduler.apply = deciding  # type: ignore[method-assign]
     began = time.perf_counter()
     report = world.run()
     took = time.perf_counter() - began
@@ -63,6 +81,8 @@ def main(words: Optional[List[str]] = None) -> int:
     print(f"makespan {report.makespan_s:.3f} s, at least {report.bound_s:.3f} s: ratio {report.ratio:.3f}")
     print(f"{report.attempts} attempts, {report.second} of them beside another, {report.late} late messages; "
           f"{report.events} events and {report.checks} full checks in {took:.1f} s")
+    each = deciding.seconds / len(world.works) * 1e6
+    print(f"the scheduler took {deciding.seconds:.1f} s of it, {each:.0f} us a subtask")
     print(f"digest {report.digest}")
     return 0 if all(kind == "FinishTask" for kind in ended) else 1
 

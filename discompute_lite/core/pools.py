@@ -83,12 +83,15 @@ class DevicePool:
         self.tasks: Dict[str, ScheduledTask] = {}
         #: Members with room for an attempt of this kind, waiting places included, and those that could begin one at
         #: once, which is what a second attempt asks for. The latter are kept up once there was a pure task.
-        self.roomy = DeviceHeap(self.members, lambda device: device.room(self.key, self.pace))
+        self.roomy = DeviceHeap(self.members, lambda device: self.room(device))
         self.idle = DeviceHeap(self.members, lambda device: device.free)
         self.leading = LeadingAttempts()
         #: task id: exactly those of `tasks` that have a limit of devices, and the pure ones that are not sealed.
         self.limited: Dict[str, None] = {}
         self.unsealed: Dict[str, None] = {}
+        #: task id: exactly those of `tasks` that are not pure. While there are any, nothing is sent in advance: what
+        #: waits behind a long one could be begun elsewhere only by doing it twice.
+        self.impure: Dict[str, None] = {}
         #: False while nothing has changed since the idle were last compared with what runs, to no end.
         self.is_to_compare = False
         #: True when that was put off long enough.
@@ -118,6 +121,10 @@ class DevicePool:
         if self._is_idle_kept and device.free:
             self.idle.consider(device, cost)
             self.is_to_compare = True
+
+    def room(self, device: DeviceRecord) -> int:
+        """Return how many attempts of this kind a device may be given now."""
+        return device.room(self.key, self.pace, not self.impure)
 
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
@@ -149,7 +156,7 @@ class DevicePool:
 
     def _recall_for(self, device: DeviceRecord) -> None:
         """Let tasks that were set aside take their turn where a device has room for them, or was the last other."""
-        has_room = device.room(self.key, self.pace) > 0
+        has_room = self.room(device) > 0
         for task in list(self.aside.values()):
             if device.is_paused or (has_room and device.device_id not in task.avoids):
                 self.queue(task, 0.0)
@@ -160,6 +167,8 @@ class DevicePool:
             self.keep_idle()
             if not task.is_sealed:
                 self.unsealed[task.task_id] = None
+        else:
+            self._set_impure({**self.impure, task.task_id: None})
         if task.max_devices:
             self.limited[task.task_id] = None
         self.tasks[task.task_id] = task
@@ -173,9 +182,19 @@ class DevicePool:
     def forget(self, task: ScheduledTask) -> None:
         """Forget a task that has ended."""
         del self.tasks[task.task_id]
+        if not task.pure:
+            self._set_impure({key: None for key in self.impure if key != task.task_id})
         self.limited.pop(task.task_id, None)
         self.unsealed.pop(task.task_id, None)
         self.aside.pop(task.task_id, None)
+
+    def _set_impure(self, impure: Dict[str, None]) -> None:
+        was_empty, self.impure = not self.impure, impure
+        if was_empty == bool(impure) and self.members:
+            # Everybody's room is another now; O(devices), once for the first such task and once for the last.
+            self.roomy.entries = []
+            for device in self.members.values():
+                self.roomy.consider(device, self.cost(device))
 
     def queue(self, task: ScheduledTask, served_at_least: float) -> None:
         """Let a task take its turn, unless it does already or has nothing to place.
@@ -190,7 +209,7 @@ class DevicePool:
 
     def queue_crews_of(self, device: DeviceRecord, served_at_least: float) -> None:
         """Let tasks that may use no other devices than those they have take their turn: this one may have room."""
-        if self.limited and device.room(self.key, self.pace):
+        if self.limited and self.room(device):
             for attempt in device.running.values():
                 if attempt.subtask.task.max_devices and attempt.subtask.task.task_id in self.tasks:
                     self.queue(attempt.subtask.task, served_at_least)
@@ -257,7 +276,7 @@ class DevicePool:
     ) -> Optional[DeviceRecord]:
         """Return the best free device of those that already work for a task; few, since a person set the limit."""
         crew = (self.members.get(device_id) for device_id in task.devices if device_id not in avoided)
-        free = [device for device in crew if device is not None and device.room(self.key, self.pace)]
+        free = [device for device in crew if device is not None and self.room(device)]
         return min(free, key=lambda d: (d.device_id in tried, self.cost(d), d.order), default=None)
 
     def room_for(self, task: ScheduledTask) -> int:
@@ -269,7 +288,7 @@ class DevicePool:
             return 0
         avoided: Collection[str] = task.avoids if task.avoids and self.has_other(task.avoids) else ()
         rooms = {
-            key: device.room(self.key, self.pace) for key, device in self.members.items() if key not in avoided
+            key: self.room(device) for key, device in self.members.items() if key not in avoided
         }
         if not task.max_devices:
             return sum(rooms.values())
@@ -291,7 +310,7 @@ class DevicePool:
         """Assert the invariants written beside the fields."""
         suitable = {key for key, device in devices.items() if is_suitable(self.requires, device.offers, device.slots)}
         assert set(self.members) == suitable
-        roomy = sorted(key for key, device in self.members.items() if device.room(self.key, self.pace))
+        roomy = sorted(key for key, device in self.members.items() if self.room(device))
         assert roomy == sorted(entry[3] for entry in self.roomy.entries if self.roomy.is_living(entry))
         if self._is_idle_kept:
             idle = sorted(key for key, device in self.members.items() if device.free)
@@ -300,6 +319,7 @@ class DevicePool:
         assert queued <= set(self._queue)
         assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
         assert set(self.paused) == {key for key, device in self.members.items() if device.is_paused}
+        assert set(self.impure) == {key for key, task in self.tasks.items() if not task.pure}
         assert set(self.limited) == {key for key, task in self.tasks.items() if task.max_devices}
         assert set(self.unsealed) == {key for key, task in self.tasks.items() if task.pure and not task.is_sealed}
         for task in self.tasks.values():

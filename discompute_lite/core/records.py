@@ -155,13 +155,13 @@ class DeviceRecord:
         """Return how many attempts it could begin now."""
         return 0 if self.is_paused else max(0, self.slots - len(self.running))
 
-    def room(self, key: PoolKey, pace: FunctionPace) -> int:
-        """Return how many attempts of this kind it may be given now, those that would wait there included."""
+    def room(self, key: PoolKey, pace: FunctionPace, may_wait: bool) -> int:
+        """Return how many attempts of this kind it may be given now, those that would wait there if they may."""
         if self.resting or self.silent or self.quiet:
             return 0
         places, taken = self.slots, len(self.running)
         # Nothing waits behind work of another kind, or of a size that is about to be told: nobody knows for how long.
-        if self.window > 0 and not self.unsized and self.kinds.get(key, 0) == taken:
+        if may_wait and self.window > 0 and not self.unsized and self.kinds.get(key, 0) == taken:
             places *= 1 + places_in_advance(window=self.window, typical_s=pace.subtask_s(self.device_id))
         return places - taken if places > taken else 0
 

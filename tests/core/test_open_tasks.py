@@ -263,7 +263,7 @@ def test_speeds_are_learnt_for_each_call_whatever_the_sizes(world):
 
 def test_expected_ends_follow_the_size(world):
     world.devices("a", window=2)
-    opened(world, 1, function="f")
+    opened(world, 1, pure=True, function="f")
     world.now += 0.1
     world.succeed("t/0.1")
     world(SubtasksAdded("t", 3))
@@ -280,7 +280,7 @@ def test_expected_ends_follow_the_size(world):
 def test_nothing_more_is_sent_in_advance_before_the_size_of_the_last_is_told(world):
     """Eight chunks of half a second each, cut at one go, are four seconds that nobody else can have."""
     world.devices("a", window=8)
-    opened(world, 1, function="f")
+    opened(world, 1, pure=True, function="f")
     world(SubtaskSized("t", 0, 1))
     world.now += 0.01
     world.succeed("t/0.1")
@@ -291,7 +291,7 @@ def test_nothing_more_is_sent_in_advance_before_the_size_of_the_last_is_told(wor
 
 def test_fewer_places_in_advance_where_subtasks_are_large(world):
     world.devices("a", window=4)
-    opened(world, 1, function="f")
+    opened(world, 1, pure=True, function="f")
     world.now += 0.01
     world.succeed("t/0.1")
     assert world.scheduler.room_of("t") == 5

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from discompute_lite.core.events import (
-    AttemptSucceeded, DeviceReady, FailTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
+    AttemptSucceeded, CancelAsked, DeviceReady, FailTask, LeaseRenewed, StartAttempt, StopAttempt, TaskSubmitted,
 )
 from discompute_lite.core.scheduler import Scheduler
 
@@ -79,7 +79,7 @@ def test_a_device_that_proves_fast_for_a_function_comes_first_for_it_alone(world
 
 def test_short_work_is_sent_in_advance_once_it_is_known_to_be_short(world):
     world.devices("a", window=4)
-    assert started(world.submit(subtasks=100, function="f")) == [("t/0.1", "a")]
+    assert started(world.submit(subtasks=100, pure=True, function="f")) == [("t/0.1", "a")]
     world.now += 0.02
     assert len(started(world.succeed("t/0.1"))) == 5
     assert "waits on a (attempt 1), sent there in advance" in world.scheduler.why("t", 5)
@@ -88,10 +88,23 @@ def test_short_work_is_sent_in_advance_once_it_is_known_to_be_short(world):
 
 def test_what_is_neither_short_nor_long_is_sent_in_advance_one_at_a_time(world):
     world.devices("a", window=4)
-    world.submit(subtasks=9, function="f")
+    world.submit(subtasks=9, pure=True, function="f")
     world.now += 0.2
     assert started(world.succeed("t/0.1")) == [("t/1.1", "a"), ("t/2.1", "a")]
     assert started(world.succeed("t/1.1")) == [("t/3.1", "a")]
+
+
+def test_what_may_not_run_twice_never_waits_behind_what_may_take_long(world):
+    world.devices("a", window=4)
+    world.submit(subtasks=9, pure=True, function="f")
+    world.now += 0.02
+    assert len(started(world.succeed("t/0.1"))) == 5
+    world.submit("once", subtasks=9, function="f")
+    for number in range(1, 5):
+        assert started(world.succeed(f"t/{number}.1")) == []
+    assert len(started(world.succeed("t/5.1"))) == 1
+    world(CancelAsked("once", "by its owner"))
+    assert len(world.running) > 1, "without it things are as before"
 
 
 def test_long_or_unnamed_work_is_never_sent_in_advance(world):

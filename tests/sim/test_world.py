@@ -3,6 +3,7 @@
 import copy
 import random
 import runpy
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -129,6 +130,33 @@ def test_a_large_world_is_checked_now_and_then_and_small_ones_always():
 def test_an_unknown_workload_is_refused():
     with pytest.raises(ValueError, match="choose one of equal"):
         World(Scenario(workload="huge"))
+
+
+@pytest.mark.parametrize("fields", [{}, {"task_fields": FULL["task_fields"], "device_fields": FULL["device_fields"]}])
+def test_a_decision_costs_no_more_among_many_devices(fields):
+    """Counted in calls of functions, which no machine's speed changes; 10 devices against 1,000."""
+    few, many = calls_a_subtask(10, fields), calls_a_subtask(1000, fields)
+    assert many <= 2.0 * few
+
+
+def calls_a_subtask(devices, fields):
+    world = World(Scenario(devices=devices, subtasks=3000, workload="equal", **fields), check_every=10**9)
+    apply, calls = world.scheduler.apply, 0
+
+    def count(frame, kind, _):
+        nonlocal calls
+        calls += kind == "call"
+
+    def counted(event, now):
+        sys.setprofile(count)
+        try:
+            return apply(event, now)
+        finally:
+            sys.setprofile(None)
+
+    world.scheduler.apply = counted
+    world.run()
+    return calls / 3000
 
 
 # ---- what is planned -------------------------------------------------------------------------------
