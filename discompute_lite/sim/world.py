@@ -166,7 +166,7 @@ class World:
 
     def _note(self, what: Any) -> None:
         # Without what came later and was not asked for, so that digests can be compared with older ones.
-        values = tuple(value for name, value in what.__dict__.items() if name != "is_open" or value)
+        values = tuple(value for name, value in what.__dict__.items() if value or name not in ("is_open", "done"))
         self._digest.update(f"{self.now!r} {type(what).__name__} {values!r}\n".encode())
 
     def _check(self) -> None:
