@@ -140,3 +140,29 @@ def test_syntax_that_the_other_python_cannot_read_is_told_with_both_versions(int
     program = program.replace("json.load(sys.stdin)", "json.load(sys.stdin))")
     kind, message = said(interpreters["3.9"], "\n" + program, tmp_path, json.dumps(["f", packed["plan"], "0" * 64]))
     assert kind == "FunctionUnfit" and message.startswith("mine.py, line 2: ") and "Python 3.9" in message
+
+
+VALUES = "[mine.Item(2.5, ['a']), mine.Point(1, 2), {mine.Color.RED: [mine.Color.BLUE]}]"
+CALL = ("import json, mine; from discompute_lite.faces.calling import FunctionCalls; "
+        "from discompute_lite.faces.packing import FunctionPacker; calls = FunctionCalls(FunctionPacker(), mine.same); "
+        f"unit = calls.one([{VALUES}], {{}}); print(json.dumps([calls.packed.line.decode(), unit.decode()]))")
+WORK = ("import json, sys; from discompute_lite.tasks.work import *; data = '\\n'.join(json.load(sys.stdin)).encode(); "
+        "done = run_work(WorkRequest('run', 'calls', data, 't/0.1'), WORK_LIMITS); "
+        "print(json.dumps([done.ok, done.error, done.data.decode()]))")
+READ = ("import json, sys, mine; from discompute_lite.tasks.calls import read_outcomes; "
+        "outcome, = read_outcomes(json.load(sys.stdin).encode(), ['mine']); value, = outcome.values; "
+        f"print(json.dumps([value == {VALUES}, type(value[0]) is mine.Item, type(value[1]) is mine.Point, "
+        "mine.Color.RED in value[2]]))")
+
+
+@pytest.mark.parametrize("sender, receiver", [("3.9", "3.13"), ("3.13", "3.9")])
+def test_values_of_own_classes_go_to_the_other_python_and_come_back(interpreters, tmp_path, sender, receiver):
+    for version in (sender, receiver):
+        if version not in interpreters:
+            pytest.skip(f"python{version} is not installed here")
+    (tmp_path / "mine.py").write_text(MODULE + "def same(value):\n    return value\n")
+    (tmp_path / "elsewhere").mkdir()
+    sent = said(interpreters[sender], CALL, tmp_path)
+    is_ok, error, back = said(interpreters[receiver], WORK, tmp_path / "elsewhere", json.dumps(sent))
+    assert is_ok, error
+    assert said(interpreters[sender], READ, tmp_path, json.dumps(back)) == [True] * 4
