@@ -32,6 +32,7 @@ from .host.process_executor import ProcessExecutor
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
+from .host.trust import LocalTrust, TrustFiles
 from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts, start_warnings
 from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
@@ -43,6 +44,7 @@ from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
+from .net.tls import TlsIdentity
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
 from .roles.node import Identity, Node
@@ -143,6 +145,8 @@ class LocalNode:
         self.loop = Loop()
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda link: to_json(self.node.greeting_for(link)))
+        is_bound = stays_on_loopback(settings.bind)
+        self._dialler = Dialler(self.loop, None, self.limits, loopback_only=is_bound, door=self.door)
         self.node: Node
         self.state = StateFolder("")
         #: Where peers call first; then, where 127.0.0.1 is not reached by that, where local commands do.
@@ -175,6 +179,7 @@ class LocalNode:
             self._listen()
             identity = self._identity()
             self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
+            self._dialler.receiver = self.node
             self._listeners = [Listener(self.loop, sock, self.node, self.limits, self.door) for sock in self._sockets]
             self._report_speed(self.state.read_json("speed.json", {}))
             self._say_where_it_is(identity.boot)
@@ -267,11 +272,19 @@ class LocalNode:
         self._executor = self._make_executor()
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
-            dialler=_LateDialler(self), transports=[make(self.loop, options) for make in makers],
+            dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
             own_host=self.own_host, neighbours=_neighbours(settings.port), connection_closed=self._forget_connection,
-            journals=self.state.open_journals(self.loop.post),
+            journals=self.state.open_journals(self.loop.post), trust=self._trust(),
         )
+
+    def _trust(self) -> LocalTrust:
+
+        def enter(certificate_file: str, key_file: str, ca_pem: str, refusal: Any) -> None:
+            self.door.enter(TlsIdentity(certificate_file, key_file, ca_pem), refusal)
+
+        key = self.state.load_or_make_key(secrets.token_bytes)
+        return LocalTrust(TrustFiles(self.state.path, self.limits), key, self.state.key_file, enter, self.door.leave)
 
     def _make_executor(self) -> Any:
         wanted, slots = self.settings.executor, self.slots()
@@ -374,20 +387,6 @@ class LocalNode:
             logging.getLogger("discompute").warning("%s", error)
         self.loop.close()
         self._is_closed = True  # Last: who was interrupted here can finish it.
-
-
-class _LateDialler:
-    """Break the circle of construction: the dialler needs the node as receiver, the node needs a dialler."""
-
-    def __init__(self, local: LocalNode) -> None:
-        self._local = local
-        self._dialler: Optional[Dialler] = None
-
-    def open(self, address: str, default_port: int, on_dialled: Any) -> None:
-        if self._dialler is None:
-            local, is_bound = self._local, stays_on_loopback(self._local.settings.bind)
-            self._dialler = Dialler(local.loop, local.node, local.limits, loopback_only=is_bound, door=local.door)
-        self._dialler.open(address, default_port, on_dialled)
 
 
 def _start_measurement(*, with_numpy: bool) -> Measurement:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..model.errors import CallError, Unauthenticated
+from .access import Sender, decide_operation
 
 #: What a method asks of its caller, from least to most.
-ACCESS_LEVELS = ("anyone", "alone", "owner")
+ACCESS_LEVELS = ("anyone", "alone", "device", "work", "owner")
 
 SENTENCE_OWNER = (
     "Pair this device first: nobody but its owner may do this,"
@@ -30,6 +31,8 @@ class Caller:
     loopback: bool = False
     #: It showed this node's control token.
     token: bool = False
+    #: Its certificate proved a device of this node's cluster, which has this role; "" for all others.
+    role: str = ""
 
     @property
     def is_owner(self) -> bool:
@@ -40,16 +43,22 @@ class Caller:
 def access(method_level: str, caller: Caller, *, alone: bool = True) -> Optional[CallError]:
     """Return why `caller` may not call a method of this level, or None where it may.
 
-    "anyone": Hello. "alone": what a stranger may call while this node is `alone` (belongs to no
-    cluster). "owner": all the rest. An unknown level is a mistake of ours and raises ValueError.
+    "anyone": Hello. "alone": what a stranger may call while this node is `alone` (belongs to no cluster), and then
+    the devices of its cluster. "device": those alone. "work": those of them that may send work, by their role.
+    "owner": all the rest. An unknown level is a mistake of ours and raises ValueError.
     """
     if method_level not in ACCESS_LEVELS:
         raise ValueError(f"no such access level: {method_level!r}")
-    if method_level == "anyone" or caller.is_owner:
+    if method_level == "anyone" or caller.is_owner or (method_level == "alone" and alone):
         return None
-    if method_level == "alone":
-        return None if alone else Unauthenticated(SENTENCE_MEMBERS)
-    return Unauthenticated(SENTENCE_OWNER)
+    if method_level == "owner" or (alone and method_level != "alone"):
+        return Unauthenticated(SENTENCE_OWNER)
+    if not caller.role:
+        return Unauthenticated(SENTENCE_MEMBERS)
+    if method_level == "work":
+        decision = decide_operation("member", Sender("", role=caller.role))
+        return None if decision.allowed else decision.error()
+    return None
 
 
 class TokenBucket:

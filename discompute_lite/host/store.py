@@ -156,6 +156,11 @@ class StateFolder:
 
     # ---- secrets ----------------------------------------------------------------------------------
 
+    @property
+    def key_file(self) -> str:
+        """Where the device's key is, for `ssl`, which reads nothing but files."""
+        return self._where(_KEY_FILE)
+
     def load_or_make_key(self, random_bytes: Callable[[int], bytes]) -> PrivateKey:
         """Return the device's key, made at the first start; never overwrites one, whatever is wrong with it."""
         data = self._read(_KEY_FILE, secret="key file")

@@ -17,20 +17,53 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ..crypto.certificates import read_ca_certificate, read_device_certificate
 from ..crypto.p256 import CurvePoint, PrivateKey, load_pkcs8_pem, pem, pkcs8_der, read_pem
-from ..model.errors import ProtocolError, StateError
+from ..model.errors import DiscomputeError, ProtocolError, StateError
 from ..model.limits import Limits
 from ..model.statement import Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.statements import read_statement_line
 from .files import SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, sync_file, write_atomically
 
+#: refusal(device id) -> why it may not stay.
+Refusal = Callable[[str], Optional[DiscomputeError]]
 _CA_FILE, _CERTIFICATE_FILE, _CA_KEY_FILE = "ca.pem", "device.pem", "ca.key"
 _BEACON_KEY_FILE, _STATEMENTS_FILE = "beacon.key", "statements"
 _CA_KEY_NAME, _BEACON_KEY_NAME = "cluster's key file", "beacon key file"
+
+
+class LocalTrust:
+    """Be a node's `TrustPort`: the files, and the door that the composition root opens and shuts."""
+
+    def __init__(
+        self, files: TrustFiles, key: PrivateKey, key_file: str, enter: Callable[[str, str, str, Refusal], None],
+        leave: Callable[[], None],
+    ) -> None:
+        """`enter(certificate file, key file, PEM of the root, refusal)` has TLS spoken from now on."""
+        self.files = files
+        self.key = key
+        self._key_file = key_file
+        self._enter = enter
+        self.leave = leave
+
+    def load(self) -> Optional[PairingGrant]:
+        """Return what was kept."""
+        return self.files.load(self.key)
+
+    def keep(self, grant: PairingGrant) -> None:
+        """Put it on the disk."""
+        self.files.keep(grant)
+
+    def forget(self) -> None:
+        """Remove it from the disk."""
+        self.files.leave()
+
+    def enter(self, grant: PairingGrant, refusal: Refusal) -> None:
+        """Speak TLS as the device that this grant makes of us."""
+        self._enter(self.files.certificate_file, self._key_file, pem("CERTIFICATE", grant.ca), refusal)
 
 
 class TrustFiles:

@@ -32,11 +32,13 @@ class Dialler:
     """Open connections for one node."""
 
     def __init__(
-        self, loop: Loop, receiver: Receiver, limits: Limits, *, loopback_only: bool, door: Optional[TlsDoor] = None
+        self, loop: Loop, receiver: Optional[Receiver], limits: Limits, *, loopback_only: bool,
+        door: Optional[TlsDoor] = None,
     ) -> None:
+        """`receiver` may be set later: a node needs its dialler before it can receive."""
         self._loop = loop
         self._door = door
-        self._receiver = receiver
+        self.receiver: Any = receiver
         self._limits = limits
         self._loopback_only = loopback_only
 
@@ -94,7 +96,7 @@ class Dialler:
         attempt.timer.cancel()
         if not outcome:
             is_encrypted = self._door is not None and self._door.is_member
-            receiver: Any = FirstWords(self._receiver, attempt.on_dialled) if is_encrypted else self._receiver
+            receiver: Any = FirstWords(self.receiver, attempt.on_dialled) if is_encrypted else self.receiver
             try:
                 connection = Connection(
                     self._loop, attempt.sock, receiver, self._limits, is_dialled=True, door=self._door)

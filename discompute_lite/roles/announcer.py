@@ -28,9 +28,9 @@ NETWORK_DATAGRAMS_PER_S = 80.0
 def hides_from(node: Any, link: LinkPort) -> Optional[Unauthenticated]:
     """Return the refusal of a stranger who calls a node that is not to be announced, None where it may be shown.
 
-    Whomever we dialled has been told who we are; whoever showed the token is no stranger.
+    Whomever we dialled has been told who we are; the owner and the devices of our cluster are no strangers.
     """
-    if node.settings.announce == "open" or link.is_dialled or node.peer_of(link).is_owner:
+    if node.settings.announce == "open" or link.is_dialled or node.belonging.is_trusted(link):
         return None
     return Unauthenticated(SENTENCE_HIDDEN)
 
@@ -97,15 +97,15 @@ class Announcer:
             int8=capabilities.int8_tflops, kind=device.type, priority=interface_priority(interface_type),
             interface_name=interface_name, interface_type=interface_type, timestamp=int(node.wall()),
             name=node.name, status=device.status.value, boot=node.boot, seq=self._seq, reply=wants_reply,
-            every_s=self._every_s, label=node.settings.device_id,
+            every_s=self._every_s, label=node.settings.device_id, cluster=node.belonging.cluster_name(),
         )
-        return encode_beacon(beacon, node.settings_limits)
+        return encode_beacon(beacon, node.settings_limits, node.belonging.beacon_key())
 
     def _datagram(self, data: bytes, source: str, via: str) -> None:
         if self._discovery.is_stopping:
             return
         try:
-            beacon = decode_beacon(data, self._node.settings_limits)
+            beacon = decode_beacon(data, self._node.settings_limits, self._node.belonging.beacon_key())
         except ProtocolError:
             self._node.count("bad_datagrams")
             return

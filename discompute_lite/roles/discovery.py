@@ -102,9 +102,9 @@ class Discovery:
         if link.verified_id not in ("", node_id):
             # Over TLS a device is whom its certificate proves, whatever it calls itself.
             return False
-        links, peer = self.links.get(node_id, []), self._node.peer_of(link)
-        if not peer.is_owner and any(other.peer.is_owner for other in links):
-            # Whoever only says that he is a device, while that device itself is here and showed the token, is not.
+        links, peer, is_trusted = self.links.get(node_id, []), self._node.peer_of(link), self._node.belonging.is_trusted
+        if not is_trusted(link) and any(is_trusted(other) for other in links):
+            # Whoever only says that he is a device, while that device itself is here and proved it, is not.
             return False
         peer.node_id, peer.boot = node_id, boot
         link.is_link = True
@@ -161,6 +161,12 @@ class Discovery:
         """Close what is still open to a device that is believed dead: a half-open link helps nobody."""
         for link in list(self.links.get(device_id, [])):
             link.close("the device does not answer")
+
+    def retire(self, link: LinkPort) -> None:
+        """Close a link in good order: its device has not gone, and neither have we."""
+        link.peer.is_retired = True
+        link.notify("Goodbye", {"is_leaving": False})
+        link.finish()
 
     def said_goodbye(self, link: LinkPort, is_leaving: bool) -> None:
         """The peer of this link closes it: it is leaving, or only makes room for other links."""
@@ -241,9 +247,7 @@ class Discovery:
         idle = [node_id for node_id in self.links if not self._node.has_work_with(node_id)]
         for node_id in idle[: max(0, len(idle) - most)]:
             for link in list(self.links.get(node_id, [])):
-                link.peer.is_retired = True
-                link.notify("Goodbye", {"is_leaving": False})
-                link.finish()
+                self.retire(link)
 
     def _remember(self) -> None:
         addresses = [

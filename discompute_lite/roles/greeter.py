@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 from ..core.events import AddressFailed, LinkOpened, RoundTripMeasured
 from ..model.codec import from_json, to_json
 from ..model.device import Device
-from ..model.errors import DiscomputeError, ProtocolError
+from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated
 from .bounds import ID_CHARS
 from .methods import Greeting, RegisterDeviceAnswer
 from .ports import LinkPort
@@ -159,11 +159,14 @@ class Greeter:
         self.open_questions += 1
         link.call(
             "RegisterDevice", {"device": to_json(self._node.own_device())},
-            lambda result, error: self._registered(node_id, result, error), timeout_s=GREETING_S,
+            lambda result, error: self._registered(link, node_id, result, error), timeout_s=GREETING_S,
         )
 
-    def _registered(self, node_id: str, result: Any, error: Optional[DiscomputeError]) -> None:
+    def _registered(self, link: LinkPort, node_id: str, result: Any, error: Optional[DiscomputeError]) -> None:
         self.open_questions -= 1
+        if isinstance(error, Unauthenticated):
+            # It belongs to a cluster and we do not, so it closes the link: it has not gone.
+            link.peer.is_retired = True
         if error is not None or self._discovery.is_stopping:
             return
         try:

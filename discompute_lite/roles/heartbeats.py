@@ -112,8 +112,8 @@ class Heartbeats:
         elif peer.told_version == registry.version and not self._node.worker.running:
             # No news from them, none for them.
             return QUIET_ANSWER
-        # Only who showed the token has attempts here; a name alone is easily given.
-        sender = peer.node_id if peer.is_owner else ""
+        # Only who proved to be somebody has attempts here; a name alone is easily given.
+        sender = peer.node_id if self._node.belonging.is_trusted(link) else ""
         return HeartbeatAnswer(True, self._news_for(peer, device_id), [], self._node.heartbeat_notes(sender))
 
     def _news_for(self, peer: Peer, device_id: str) -> List[Device]:
@@ -174,7 +174,7 @@ class Heartbeats:
         except DiscomputeError:
             return
         self._discovery.apply(HeartbeatHeard(device_id, status))
-        if link.peer.is_owner:
+        if self._node.belonging.is_trusted(link):
             self._node.heartbeat_notes_heard(device_id, answer.lite)
         if "exchange" in self._node.settings.discovery:
             for device in answer.updated_devices:

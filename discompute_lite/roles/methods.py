@@ -5,7 +5,8 @@ Refuses: to do the work; each function hands it to the role whose work it is.
 Read next: roles/node.py (who dispatches), core/policy.py (the levels).
 
 To add a method, add a function here: parsing, validation, `rpc.discover` and the docs' table follow.
-Levels: "anyone" (strangers too), "alone" (strangers while the node belongs to no cluster), "owner".
+Levels: "anyone" (strangers too), "alone" (strangers while the node belongs to no cluster, then its devices), "device"
+(devices of its cluster), "work" (those that may send work), "owner".
 """
 
 from __future__ import annotations
@@ -268,7 +269,7 @@ def heartbeat(
     What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller;
     the answer's `lite.attempts` those that run here.
     """
-    if lite and link.peer.is_owner:
+    if lite and node.belonging.is_trusted(link):
         node.heartbeat_notes_received(link.peer.node_id, lite)
     return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics)
 
@@ -302,12 +303,12 @@ def submit_task(
     return node.coordinator.submit(task, max_devices, target_subtasks)
 
 
-@method("ExecuteSubtask", level="owner")
+@method("ExecuteSubtask", level="work")
 def execute_subtask(
     node: Any, link: LinkPort, subtask: SubTask = SubTask(), executing_device_id: str = ""
 ) -> ExecuteSubtaskAnswer:
     """Run one subtask here, and answer when it is done; repeating an attempt joins it or returns its outcome."""
-    return node.worker.execute(link.peer.node_id, subtask)
+    return node.worker.execute(link.verified_id or link.peer.node_id, subtask, node.belonging.sender_of(link))
 
 
 @method("GetTaskStatus", level="owner")
@@ -331,13 +332,14 @@ def get_task_result(
     return node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
 
 
-@method("CancelTask", level="owner")
+@method("CancelTask", level="work")
 def cancel_task(
     node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "", attempt: str = ""
 ) -> CancelTaskAnswer:
     """Cancel a task, down to its running processes; with `attempt`, stop only that attempt on this device."""
-    if attempt:
-        return node.worker.cancel(link.peer.node_id, attempt)
+    if attempt or link.verified_id:
+        # Another device may stop what it sent here itself, and nothing else.
+        return node.worker.cancel(link.verified_id or link.peer.node_id, attempt)
     return node.coordinator.cancel(task_id)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Optional
 from ..core.events import (
     LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
 )
-from ..core.policy import Caller, access
+from ..core.policy import access
 from ..core.registry import DeviceRegistry
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, Hardware, short_id
@@ -28,11 +28,13 @@ from ..model.limits import Limits
 from ..wire.rpc import CallReceived
 from .announcer import hides_from
 from .attempts import Attempts
+from .belonging import Belonging
 from .coordinator import Coordinator
 from .discovery import Discovery
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
 from .offers import own_offer, peer_offer, total_offer
+from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
 from .streams import Streams
@@ -87,6 +89,7 @@ class Node:
         self._own_device: Optional[Device] = None
         self._told_status = DeviceStatus.AVAILABLE
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
+        self.belonging, self.rules = Belonging(self), OwnRules(self)
         self.worker = Worker(self)
         self.attempts = Attempts(self)
         self.coordinator = Coordinator(self, self.attempts)
@@ -99,6 +102,8 @@ class Node:
     def start(self, port: int) -> None:
         """Begin to meet others; calls are answered from now on at `port`."""
         self.port = port
+        self.rules.start()
+        self.belonging.start()
         self._offer_own_slots()
         self.coordinator.restore()
         self.discovery.start()
@@ -123,6 +128,8 @@ class Node:
         if method is None:
             call.refuse(MethodNotFound(f"there is no method {call.method!r}; rpc.discover lists them"))
             return
+        if peer.cleared_in != self.belonging.version:
+            peer.cleared, peer.cleared_in = set(), self.belonging.version
         if method.level not in peer.cleared:
             refusal = self._refusal(link, method.level)
             if refusal is not None:
@@ -158,8 +165,8 @@ class Node:
     def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
         """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
         method = METHODS.get(name)
-        if method is not None and self.peer_of(link).is_owner:
-            return None
+        if method is not None and self.belonging.is_trusted(link):
+            return self._refusal(link, method.level)
         return self._refusal(link, "owner") or MethodNotFound(f"there is no method {name!r}; rpc.discover lists them")
 
     def request_received(self, connection: Any, request: Any) -> None:
@@ -196,7 +203,7 @@ class Node:
         if greeting.node_id == self.id:
             # Ourselves, by way of a seed; or, under another boot, a copy of our state folder.
             self.discovery.apply(LinkOpened(self.id, "", link.remote_address, greeting.boot, verified=False))
-        elif greeting.node_id and not peer.node_id and peer.can_be_called:
+        elif greeting.node_id and not peer.node_id and peer.can_be_called and self._may_link(link):
             self.discovery.greeted(link, greeting)
         own = self.greeting_for(link)
         return own if greeting.node_id else replace(own, auth="")
@@ -277,6 +284,7 @@ class Node:
         self._offer_slots_of(device_id)
         self.attempts.link_opened(device_id)
         self.coordinator.copies.link_opened(device_id)
+        self.belonging.link_opened(device_id)
 
     def device_changed(self, device_id: str) -> None:
         """A device said again what it is, or a link to it ended: its slots and speed may be others, or out of reach."""
@@ -331,8 +339,12 @@ class Node:
         peer: Peer = link.peer
         return peer
 
+    def _may_link(self, link: LinkPort) -> bool:
+        """Whether a device that says Hello is more to us than a stranger, who is told who we are and no more."""
+        return not self.belonging.is_member or self.belonging.is_trusted(link)
+
     def _refusal(self, link: LinkPort, level: str) -> Optional[DiscomputeError]:
-        refusal = access(level, Caller(loopback=link.is_loopback, token=self.peer_of(link).is_owner))
+        refusal = access(level, self.belonging.caller(link), alone=not self.belonging.is_member)
         return refusal or (hides_from(self, link) if level == "alone" else None)
 
     def owns(self, token: str) -> bool:
@@ -355,12 +367,9 @@ class Node:
         self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
-        """Return a link by which a device may be given work, or None.
-
-        Until links are encrypted, only a device that showed the shared token over loopback gets any from us.
-        """
+        """Return a link by which a device may be given work, or None."""
         for link in self.discovery.links.get(device_id, []):
-            if link.is_loopback and link.peer.is_owner and link.peer.is_greeted:
+            if link.peer.is_greeted and self.belonging.may_work_over(link):
                 return link
         return None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set
 
 from ..model.errors import DiscomputeError
+from ..wire.pairing_grant import PairingGrant
 from .journals import MemoryJournals
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
@@ -150,6 +151,25 @@ class JournalsPort(Protocol):
         """Call back once: with "" when all that was asked for is kept, or with the reason why it is not yet."""
 
 
+class TrustPort(Protocol):
+    """Keep what makes this device a member, and open or shut the door that TLS comes in by."""
+
+    def load(self) -> Optional[PairingGrant]:
+        """Return what was kept, None where this device is alone; raise StateError for what does not fit together."""
+
+    def keep(self, grant: PairingGrant) -> None:
+        """Put it on the disk; raise StateError."""
+
+    def forget(self) -> None:
+        """Remove it from the disk."""
+
+    def enter(self, grant: PairingGrant, refusal: Callable[[str], Optional[DiscomputeError]]) -> None:
+        """Speak TLS from now on; `refusal(device id)` says why a device of the cluster may not stay."""
+
+    def leave(self) -> None:
+        """Speak none any more."""
+
+
 @dataclass
 class ClockAndWorld:
     """Hold everything outside that one node was given by its composition root."""
@@ -177,14 +197,16 @@ class ClockAndWorld:
     connection_closed: Callable[[Any], None] = lambda link: None
     #: Where accepted tasks and their results are kept.
     journals: JournalsPort = field(default_factory=MemoryJournals)
+    #: None where this device can only be alone.
+    trust: Optional[TrustPort] = None
 
 
 class Peer:
     """Remember what is known of the other end of one connection."""
 
     __slots__ = (
-        "node_id", "boot", "is_owner", "can_be_called", "is_greeted", "is_retired", "cleared", "told_version",
-        "memo_method", "memo_params", "memo_arguments", "said", "said_at",
+        "node_id", "boot", "is_owner", "can_be_called", "is_greeted", "is_retired", "cleared", "cleared_in",
+        "told_version", "memo_method", "memo_params", "memo_arguments", "said", "said_at",
     )
 
     def __init__(self) -> None:
@@ -199,6 +221,8 @@ class Peer:
         self.is_greeted = False
         #: Levels of access that were granted; emptied whenever anything that they rest on changes.
         self.cleared: Set[str] = set()
+        #: `Belonging.version` at which they were granted.
+        self.cleared_in = 0
         #: Whether its end is meant: one side said goodbye.
         self.is_retired = False
         #: The registry's version that it has been told of.

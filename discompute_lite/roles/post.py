@@ -45,13 +45,14 @@ class PostOffice:
             text = bytes(payload).decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidParams("payload must be UTF-8 text") from None
-        is_owner = link.peer.is_owner
-        self._check_rate(link, is_owner)
+        is_trusted = node.belonging.is_trusted(link)
+        self._check_rate(link, is_trusted)
         known = node.discovery.registry.find(addressee) if addressee else []
         if addressee in ("", node.id, node.name, node.settings.device_id) or (
             not known and len(addressee) >= 4 and node.id.startswith(addressee.lower())
         ):
-            return self._show(link, sender, kind, text, is_owner and not metadata.get(FORWARDED))
+            is_its_own = link.peer.is_owner or sender == link.verified_id
+            return self._show(link, sender, kind, text, is_trusted and is_its_own and not metadata.get(FORWARDED))
         if len(known) == 1 and known[0].foreign:
             problem = f"{known[0].device.name} runs {known[0].foreign}, which takes no messages from here"
             return SendMessageAnswer(False, problem, int(node.wall()))
@@ -94,8 +95,8 @@ class PostOffice:
         self._node.tell("message", f"message from {name}{mark}: {text}")
         return SendMessageAnswer(True, f"shown on {self._node.name}", int(self._node.wall()))
 
-    def _check_rate(self, link: LinkPort, is_owner: bool) -> None:
-        if is_owner:
+    def _check_rate(self, link: LinkPort, is_trusted: bool) -> None:
+        if is_trusted:
             return
         host = link.remote_address.rpartition(":")[0]
         bucket = self._buckets.get(host)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
+from ..core.access import Sender
 from ..core.allowance import Allowance, Feeling, AllowancePolicy
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
@@ -88,8 +89,11 @@ class Worker:
 
     # ---- what methods ask -------------------------------------------------------------------------
 
-    def execute(self, sender: str, subtask: SubTask) -> Later:
-        """Run `subtask`, or join it when it is here already; the answer comes when it has ended."""
+    def execute(self, sender: str, subtask: SubTask, who: Optional[Sender] = None) -> Later:
+        """Run `subtask`, or join it when it is here already; the answer comes when it has ended.
+
+        `who` is what the cluster says of its sender, to whom the owner's rules apply; None for the owner.
+        """
         later = Later()
         attempt_id = str(subtask.lite.get("attempt") or subtask.subtask_id)
         if not attempt_id:
@@ -97,6 +101,10 @@ class Worker:
             raise InvalidParams("a subtask needs a subtask_id, or lite.attempt; give each one its own")
         attempt = self._attempts.get((sender, attempt_id))
         if attempt is None:
+            refusal = self._node.rules.refusal(who, subtask) if who is not None else None
+            if refusal is not None:
+                later.fail(refusal)
+                return later
             allowance = self.allowance()
             if allowance.slots == 0 or len(self._queue) >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"

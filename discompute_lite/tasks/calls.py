@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import lru_cache
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
@@ -101,6 +101,11 @@ class CallsTask(TaskType):
     def split_data(self, task_data: bytes, target: int, owner: str) -> Iterable[bytes]:
         """Refuse: calls are put into subtasks when their device is known."""
         raise TaskRejected("calls come from the Python interface, which makes their subtasks; submit a job instead")
+
+    def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
+        """Return the function's name, and its line, in which all its text is."""
+        line = separate_data(subtask_data)[0] if subtask_data else b""
+        return _packed_of_line(line).name, line.decode("ascii", "replace")
 
     def run_data(self, subtask_data: bytes, owner: str) -> bytes:
         """Make the calls of one subtask."""

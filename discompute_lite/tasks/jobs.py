@@ -19,7 +19,7 @@ import hashlib
 import linecache
 import sys
 from types import ModuleType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ..model.errors import TaskRejected
 from ..model.limits import SOURCE_BYTES
@@ -249,6 +249,10 @@ class JobTask(TaskType):
         result = work(decode_value(part, classes)) if has_part else work(**_keyword_arguments(given["args"]))
         return dump_value(result, "the result of work", classes)
 
+    def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
+        """Return the job's name and source."""
+        return code_of_plain(subtask_data)
+
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
         """Call `merge` with the list of results; without it, return that list."""
         params = read_params(self, task_data)
@@ -289,12 +293,23 @@ class CallTask(TaskType):
         function = _function_of(module, params["name"], params["name"])
         return dump_value(function(*params["args"], **_keyword_arguments(params["kwargs"])), "the result")
 
+    def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
+        """Return the function's name and source."""
+        return code_of_plain(subtask_data)
+
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
         """Return the one result as it is."""
         only = list(results)
         if len(only) != 1:
             raise TaskRejected(f"a call has one result, not {len(only)}")
         return only[0]
+
+
+def code_of_plain(subtask_data: bytes) -> Tuple[str, str]:
+    """Return `name` and `source` of a subtask's data, without reading its values; raise `TaskRejected`."""
+    plain = parse_plain(subtask_data)
+    plain = plain if type(plain) is dict else {}
+    return str(plain.get("name", "")), str(plain.get("source", ""))
 
 
 def _keyword_arguments(args: Any) -> Dict[str, Any]:

@@ -13,7 +13,7 @@ data is all that its device needs. Several texts in one are lines, which `join_d
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from ..model.catalog import Catalog
 from ..model.errors import TaskRejected
@@ -61,6 +61,10 @@ class TaskType:
     def run_data(self, subtask_data: bytes, owner: str) -> bytes:
         """Return a subtask's result."""
         return dump_value(self.run(load_value(subtask_data)), "the result")
+
+    def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
+        """Return name and text of the code that a subtask brings; both are "" for a type that brings none."""
+        return "", ""
 
     def merge_data(self, task_data: bytes, results: Iterable[bytes], owner: str) -> bytes:
         """Return the task's result from its subtasks' results, given in order."""

@@ -211,7 +211,13 @@ class FakeDialler:
         if there is None or there.receiver is None or (host, there) in world.refused:
             host.clock.post(on_dialled, None, Unreachable(f"nothing listens on {address}"))
             return
+        refusal = host.trust.refusal_at(host, there) if host.trust is not None and host.trust.is_member else None
+        if refusal is not None:
+            host.clock.post(on_dialled, None, refusal)
+            return
         link = world.connect(there, from_ip=host.ip, receiver=host.node, clock=host.clock, is_dialled=True)
+        if host.trust is not None and host.trust.is_member:
+            link.verified_id, link.other.verified_id = there.id, host.id
         host.links.append(link)
         host.clock.post(on_dialled, link, None)
 
@@ -329,6 +335,40 @@ class FakeExecutor:
         pass
 
 
+class FakeTrust:
+    """What a disk keeps of a membership, and a handshake that takes no time: certificates are believed to fit."""
+
+    def __init__(self, grant=None):
+        #: What was kept, the newest last.
+        self.kept = [grant] if grant is not None else []
+        self.grant = self.refusal = None
+
+    @property
+    def is_member(self):
+        return self.grant is not None
+
+    def load(self):
+        return self.kept[-1] if self.kept else None
+
+    def keep(self, grant):
+        self.kept.append(grant)
+
+    def forget(self):
+        self.kept.clear()
+
+    def enter(self, grant, refusal):
+        self.grant, self.refusal = grant, refusal
+
+    def leave(self):
+        self.grant = self.refusal = None
+
+    def refusal_at(self, here, there):
+        """Return why a member that dials gets no connection."""
+        if there.trust is None or not there.trust.is_member or there.trust.grant.ca != self.grant.ca:
+            return Unreachable("the handshake failed")
+        return self.refusal(there.id) or there.trust.refusal(here.id)
+
+
 class FakeStore:
     def __init__(self):
         self.documents = {}
@@ -366,6 +406,7 @@ class Host:
         self.store = FakeStore()
         #: What a disk keeps when the node dies.
         self.journals = MemoryJournals()
+        self.trust = None
         #: What people were told: (kind, text).
         self.told = []
         self.node = self.transport = None
@@ -394,7 +435,7 @@ class Host:
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours,
-            journals=self.journals))
+            journals=self.journals, trust=self.trust))
         self.receiver = self.node
         return self
 

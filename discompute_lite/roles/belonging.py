@@ -1,0 +1,195 @@
+"""Belong to a cluster, or to none: who is trusted over which link, and how statements reach everybody.
+
+Knows:   this device's place in its cluster, which links lead to its devices, and what they know of it.
+Refuses: to decide what statements mean (core/membership.py does), files and TLS (a `TrustPort` has them).
+Read next: roles/own_cluster.py, core/policy.py (the levels), roles/pairing.py (how a device gets here).
+
+Statements spread by comparison: whoever opens a link, and whoever has learnt something, tells the digest of all that
+it knows. Where the other's is another, it answers with all its statements, and gets ours if they are still different.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from ..core.access import Sender
+from ..core.policy import Caller
+from ..model.codec import from_json
+from ..model.device import short_id
+from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError
+from ..model.statement import ROLES
+from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
+from .cluster_methods import SyncClusterAnswer
+from .own_cluster import OwnCluster
+from .ports import LinkPort
+
+#: Seconds allowed for an exchange of statements.
+SYNC_S = 10.0
+
+
+class Belonging:
+    """Hold one node's membership, which may begin and end while it runs."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        #: None while this device is alone.
+        self.cluster: Optional[OwnCluster] = None
+        #: Grows with every change: what callers were allowed before is looked at again.
+        self.version = 0
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this device belongs to a cluster."""
+        return self.cluster is not None
+
+    # ---- beginning and end --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take up the membership that was kept; raise StateError for one that is damaged."""
+        trust = self._node.world.trust
+        grant = trust.load() if trust is not None else None
+        if grant is not None:
+            try:
+                self.enter(grant)
+            except StateError as error:
+                # This Python has no TLS, without which nobody is believed.
+                self._node.tell("warning", error.message)
+
+    def enter(self, grant: PairingGrant) -> None:
+        """Belong to the cluster of this grant, which has been kept already; raise StateError."""
+        trust = self._node.world.trust
+        cluster = OwnCluster(grant, self._node.id, self._node.settings_limits, trust.keep)
+        trust.enter(grant, cluster.refusal)
+        self.cluster = cluster
+        self._changed()
+        # Who was let in as a stranger has nothing to do here any more.
+        for link in self._links():
+            if not self.is_trusted(link):
+                self._node.discovery.retire(link)
+
+    def leave(self) -> None:
+        """Be alone from now on: nothing of the cluster is kept."""
+        trust = self._node.world.trust
+        if trust is not None and self.cluster is not None:
+            trust.forget()
+            trust.leave()
+            self.cluster = None
+            self._changed()
+            for link in self._links():
+                self._node.discovery.retire(link)
+
+    # ---- who is who -----------------------------------------------------------------------------------
+
+    def role_of(self, link: LinkPort) -> str:
+        """Return the role of the device at the other end, by its certificate; "" for strangers and while alone."""
+        return self.cluster.sender(link.verified_id).role if self.cluster is not None and link.verified_id else ""
+
+    def sender_of(self, link: LinkPort) -> Optional[Sender]:
+        """Return what the cluster says of the device at the other end; None where that is the owner of this node."""
+        return self.cluster.sender(link.verified_id) if self.cluster is not None and link.verified_id else None
+
+    def caller(self, link: LinkPort) -> Caller:
+        """Return what is known for certain of the other end."""
+        return Caller(link.is_loopback, self._node.peer_of(link).is_owner, self.role_of(link))
+
+    def is_trusted(self, link: LinkPort) -> bool:
+        """Whether the other end is a device of this cluster, or one that showed the shared token on this machine."""
+        return (link.is_loopback and self._node.peer_of(link).is_owner) or bool(self.role_of(link))
+
+    def may_work_over(self, link: LinkPort) -> bool:
+        """Whether work of ours may go to the other end."""
+        if link.is_loopback and self._node.peer_of(link).is_owner:
+            return True
+        own = self.cluster.membership.role_of(self._node.id) if self.cluster is not None else ""
+        return own in ROLES[1:] and bool(self.role_of(link))
+
+    def beacon_key(self) -> bytes:
+        """Return what beacons are sealed with, b"" while alone."""
+        return self.cluster.grant.beacon_key if self.cluster is not None else b""
+
+    def cluster_name(self) -> str:
+        """Return the beginning of the cluster's id, "" while alone."""
+        return short_id(self.cluster.membership.cluster) if self.cluster is not None else ""
+
+    # ---- statements -----------------------------------------------------------------------------------
+
+    def link_opened(self, device_id: str) -> None:
+        """A link is ready: see whether its device knows the same of the cluster."""
+        for link in self._links():
+            if link.verified_id == device_id:
+                self._compare(link)
+
+    def tell_all(self, changed: List[str]) -> None:
+        """Something about these devices has changed here: act on it, and tell every device that can be reached."""
+        if self.cluster is None or not changed:
+            return
+        self._changed()
+        membership = self.cluster.membership
+        if membership.is_revoked(self._node.id):
+            self._node.tell("warning", "this device was removed from its cluster and is alone again; it keeps its"
+                            " identity, which that cluster never takes back")
+            self.leave()
+            return
+        for link in self._links():
+            if link.verified_id and membership.is_revoked(link.verified_id):
+                self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster")
+                link.close("its device was removed from the cluster")
+            elif link.verified_id:
+                self._compare(link)
+        for device_id in changed:
+            self._node.device_changed(device_id)
+
+    def compared(self, link: LinkPort, digest: str, statements: bytes, beacon_key: bytes) -> SyncClusterAnswer:
+        """Take what another device of the cluster says of it; answer with what it lacks, or raise `Forbidden`."""
+        if self.cluster is None:
+            raise Forbidden("This device belongs to no cluster; pair it first.", {"rule": "membership"})
+        self._take(link, statements, beacon_key)
+        if self.cluster is None:
+            raise Forbidden("This device was removed from the cluster.", {"rule": "membership"})
+        own = self.cluster.membership.digest()
+        lines = b"" if digest == own else self._lines()
+        return SyncClusterAnswer(True, own, lines, self._own_key())
+
+    def _compare(self, link: LinkPort, with_statements: bool = False) -> None:
+        assert self.cluster is not None
+        params: Dict[str, Any] = {"digest": self.cluster.membership.digest(), "beacon_key": self._own_key()}
+        if with_statements:
+            params["statements"] = self._lines()
+        link.call("SyncCluster", params, lambda result, error: self._answered(link, with_statements, result, error),
+                  timeout_s=SYNC_S)
+
+    def _answered(self, link: LinkPort, is_last: bool, result: Any, error: Optional[DiscomputeError]) -> None:
+        if error is not None or self.cluster is None or link.is_closed:
+            return
+        try:
+            answer = from_json(SyncClusterAnswer, result, "the answer to SyncCluster")
+            self._take(link, answer.statements, answer.beacon_key)
+        except DiscomputeError:
+            return
+        if self.cluster is not None and answer.digest != self.cluster.membership.digest() and not is_last:
+            self._compare(link, with_statements=True)
+
+    def _take(self, link: LinkPort, statements: bytes, beacon_key: bytes) -> None:
+        assert self.cluster is not None
+        if beacon_key and self.role_of(link) == "admin" and beacon_key != self.cluster.grant.beacon_key:
+            if len(beacon_key) != BEACON_KEY_BYTES:
+                raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
+            self.cluster.take_beacon_key(beacon_key)
+        if statements:
+            self.tell_all(self.cluster.merge_lines(bytes(statements).splitlines()))
+
+    def _lines(self) -> bytes:
+        assert self.cluster is not None
+        return b"\n".join(each.line for each in self.cluster.membership.statements())
+
+    def _own_key(self) -> bytes:
+        """Return the beacon key on an admin device, which alone is believed when it says so."""
+        return self.beacon_key() if self.cluster is not None and self.cluster.is_admin else b""
+
+    # ---- inside ---------------------------------------------------------------------------------------
+
+    def _links(self) -> List[LinkPort]:
+        return [link for links in list(self._node.discovery.links.values()) for link in list(links)]
+
+    def _changed(self) -> None:
+        self.version += 1

@@ -1,0 +1,80 @@
+"""Hold what this device's owner lets others run here, and apply it to work before it is taken.
+
+Knows:   the owner's rules, in the state folder and in the setting `accept`; which code a subtask brings.
+Refuses: to decide (core/access.py does), and to ask: a refusal that a person here could lift is told once.
+Read next: core/access.py.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Optional
+
+from ..core.access import (
+    AccessDecision, OfferedWork, Sender, WorkPolicy, code_hash, decide_work, policy_to_json, read_policy,
+)
+from ..model.device import PHONE_TYPES
+from ..model.errors import DiscomputeError, Forbidden, TaskError
+from ..model.task import SubTask
+from ..tasks.types import TASK_TYPES
+
+#: The document in the state folder.
+POLICY_FILE = "policy.json"
+#: Questions that were put to the person here and need not be put again while this node runs.
+QUESTIONS_KEPT = 256
+
+
+class OwnRules:
+    """Keep the rules of one device."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.policy = WorkPolicy()
+        #: Questions already told, the oldest first.
+        self._asked: OrderedDict[str, None] = OrderedDict()
+
+    def start(self) -> None:
+        """Read the rules; raise `SettingsError` for some that would not mean what they say."""
+        document = self._node.store.read_json(POLICY_FILE, {})
+        self.policy = read_policy(document if isinstance(document, dict) else {})
+        # The setting is for everybody; what is kept for one sender stands instead of it.
+        settings, is_phone = self._node.settings, self._node.hardware.type in PHONE_TYPES
+        if settings.accept or not document:
+            accept = settings.accept or ("ask" if is_phone else "any")
+            self.policy = replace(self.policy, everybody=replace(self.policy.everybody, accept=accept))
+
+    def keep(self, policy: WorkPolicy) -> None:
+        """Let these rules hold from now on; raise StateError where they cannot be kept."""
+        self._node.store.write_json(POLICY_FILE, policy_to_json(policy))
+        self.policy = policy
+        self._asked.clear()
+
+    def refusal(self, sender: Sender, subtask: SubTask) -> Optional[DiscomputeError]:
+        """Return why a subtask of this sender may not run here, None where it may."""
+        try:
+            decision = self.decide(sender, subtask)
+        except TaskError as error:
+            return Forbidden(f"This work cannot be read: {error.message}", {"rule": "unreadable"})
+        if decision.allowed:
+            return None
+        if decision.question and decision.question not in self._asked:
+            self._asked[decision.question] = None
+            while len(self._asked) > QUESTIONS_KEPT:
+                self._asked.popitem(last=False)
+            self._node.tell("question", decision.question)
+        return decision.error()
+
+    def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:
+        """Decide about one subtask; raise `TaskRejected` for data that no task type reads."""
+        task_type = str(subtask.lite.get("task_type", ""))
+        kind = TASK_TYPES.get(task_type)
+        rule, name, code = self.policy.rule_for(sender.device_id), "", ""
+        if kind is not None and (rule.accept != "any" or sender.sends != "any"):
+            # Most devices take any work: then nobody needs to know what is in it.
+            name, source = kind.code_in(bytes(subtask.subtask_data))
+            code = code_hash(task_type, name, source) if source else ""
+        at = datetime.fromtimestamp(self._node.wall())
+        work = OfferedWork(task_type, name, code, len(subtask.subtask_data))
+        return decide_work(self.policy, sender, work, at.hour * 60 + at.minute)

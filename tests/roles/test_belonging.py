@@ -1,0 +1,219 @@
+"""Nodes that belong to a cluster: who is let in, what changes when one is removed, and how everybody learns of it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from discompute_lite.crypto.p256 import device_id, private_key
+from discompute_lite.model.errors import Forbidden, Unauthenticated
+from discompute_lite.model.limits import Limits
+from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
+
+LIMITS = Limits()
+KEYS = {letter: private_key(700 + number) for number, letter in enumerate("abcdx")}
+AT = 1756800000
+
+
+class Town:
+    """Hosts of one world, with real keys; the first is the admin of a cluster that has the others as members."""
+
+    def __init__(self, world, trust):
+        self.world, self._trust = world, trust
+        self.hosts = {}
+
+    def cluster(self, letters, roles=None):
+        """Make hosts that belong together; "a" founds, the others join."""
+        chance = random.Random(7).randbytes
+        grant = found_cluster(KEYS["a"], "device a", "linux", LIMITS, chance, AT)
+        seat = OwnCluster(grant, device_id(KEYS["a"]), LIMITS, lambda grant: None)
+        grants = {}
+        for letter in letters[1:]:
+            key, role = KEYS[letter], (roles or {}).get(letter, "member")
+            added = seat.welcome(device_id(key), role, f"device {letter}", "linux", AT)
+            grants[letter] = seat.let_in(key.public, added, chance, with_key=role == "admin")
+        grants[letters[0]] = seat.grant
+        for letter in letters:
+            self.host(letter, self._trust(grants[letter]))
+        return [self.hosts[letter] for letter in letters]
+
+    def host(self, letter, trust, **settings):
+        host = self.world.host(letter, ip=f"10.0.0.{ord(letter)}", shared=False, **settings)
+        host.id, host.trust = device_id(KEYS[letter]), trust
+        self.hosts[letter] = host
+        return host.start()
+
+    def settle(self, seconds=5.0):
+        self.world.advance(seconds)
+
+    def status(self, here, there):
+        """How one host lists another: its status, None where it does not."""
+        return {device.id: device.status.value for device in here.node.discovery.list_devices()}.get(there.id)
+
+
+@pytest.fixture
+def town(world, request):
+    from_conftest = type(world.host("z")).__init__.__globals__["FakeTrust"]
+    world.hosts.clear()
+    return Town(world, from_conftest)
+
+
+def submit(host, world, job):
+    owner = world.owner(host)
+    task_id = owner.call("SubmitTask", job)["task_id"]
+    world.advance(20.0)
+    return owner.call("GetTaskStatus", {"task_id": task_id}), owner.call("GetTaskResult", {"task_id": task_id})
+
+
+def test_members_meet_verified_and_work_for_each_other(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    assert [device.verified for device in a.node.discovery.registry.devices()] == [True]
+    status, result = submit(a, world, world.echo(range(40)))
+    assert world.value(result["result_data"]) == list(range(40))
+    assert set(status["lite"]["devices"]) == {a.id, b.id}
+
+
+def test_a_stranger_learns_who_a_member_is_and_no_more(town, world):
+    (a,) = town.cluster("a")
+    stranger = world.client(a, ip="10.0.0.99")
+    assert stranger.call("Hello", {})["node_id"] == a.id
+    with pytest.raises(Unauthenticated, match="answers its members only"):
+        stranger.call("GetDevices", {})
+    assert stranger.is_closed
+
+
+def test_a_device_that_is_alone_sees_a_member_and_gets_no_work_and_no_link(town, world):
+    (a,) = town.cluster("a")
+    x = town.host("x", None)
+    town.settle(20.0)
+    assert a.node.discovery.links == {} and x.node.discovery.links == {}
+    assert town.status(x, a) is not None
+    assert x.node.why_no_work(a.id) == "not paired with this device"
+
+
+def test_what_one_admin_says_reaches_all_that_can_be_reached(town):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    seat = a.node.belonging.cluster
+    seat.change(c.id, "name", "Cat", AT + 5)
+    a.node.belonging.tell_all([c.id])
+    town.settle(1.0)
+    assert [host.node.belonging.cluster.membership.statement_about(c.id).name for host in (a, b, c)] == ["Cat"] * 3
+
+
+def test_news_pass_on_through_one_who_was_there(town, world):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    world.part(a, c), a.node.discovery.drop_links(c.id)
+    town.settle()
+    a.node.belonging.cluster.change(b.id, "name", "Ben", AT + 5)
+    a.node.belonging.tell_all([b.id])
+    town.settle(1.0)
+    assert c.node.belonging.cluster.membership.statement_about(b.id).name == "Ben"
+
+
+def test_a_device_that_was_away_learns_it_when_it_returns(town):
+    a, b = town.cluster("ab")
+    b.kill()
+    town.settle(20.0)
+    a.node.belonging.cluster.change(b.id, "name", "Ben", AT + 5)
+    a.node.belonging.tell_all([b.id])
+    b.start()
+    town.settle(10.0)
+    assert b.node.belonging.cluster.membership.statement_about(b.id).name == "Ben"
+    assert b.trust.kept[-1].statements == a.node.belonging.cluster.grant.statements
+
+
+def test_a_removed_device_is_closed_everywhere_within_seconds_and_is_alone_again(town, world):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    assert c.node.discovery.links
+    a.node.belonging.cluster.remove(c.id, AT + 5, random.Random(1).randbytes)
+    a.node.belonging.tell_all([c.id])
+    town.settle(5.0)
+    assert c.id not in a.node.discovery.links and c.id not in b.node.discovery.links
+    assert a.node.link_for_work(c.id) is None and b.node.link_for_work(c.id) is None
+    with pytest.raises(Exception, match="removed"):
+        raise b.node.belonging.cluster.refusal(c.id)
+    # The key that beacons are sealed with went to those who stayed.
+    assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
+
+
+def test_a_device_that_hears_of_its_own_removal_keeps_nothing(town):
+    a, b = town.cluster("ab")
+    town.settle()
+    lines = b"\n".join(each.line for each in [
+        a.node.belonging.cluster.remove(b.id, AT + 5, random.Random(1).randbytes)])
+    changed = b.node.belonging.cluster.merge_lines(lines.splitlines())
+    b.node.belonging.tell_all(changed)
+    assert not b.node.belonging.is_member and b.trust.load() is None and not b.trust.is_member
+    assert "removed" in b.told[-1][1]
+
+
+def test_a_worker_runs_what_it_gets_and_sends_nothing(town, world):
+    a, b = town.cluster("ab", {"b": "worker"})
+    town.settle()
+    status, _ = submit(a, world, world.echo(range(40)))
+    assert set(status["lite"]["devices"]) == {a.id, b.id}
+    assert b.node.link_for_work(a.id) is None
+    link = b.node.discovery.link_to(a.id)
+    answers = []
+    link.call("ExecuteSubtask", {"subtask": {"subtask_id": "x"}}, lambda result, error: answers.append(error))
+    town.settle(1.0)
+    assert isinstance(answers[0], Forbidden) and answers[0].data == {"rule": "role"}
+
+
+def test_a_member_cannot_do_what_is_the_owners(town):
+    a, b = town.cluster("ab")
+    town.settle()
+    answers = []
+    b.node.discovery.link_to(a.id).call("ListTasks", {}, lambda result, error: answers.append(error))
+    town.settle(1.0)
+    assert isinstance(answers[0], Unauthenticated)
+
+
+@pytest.mark.parametrize("accept, is_taken", [("any", True), ("named", True), ("nobody", False), ("ask", False)])
+def test_the_owners_rule_decides_what_others_may_run(town, world, accept, is_taken):
+    a, b = town.cluster("ab")
+    b.kill()
+    b.settings = b.settings.replace(accept=accept)
+    b.start()
+    town.settle()
+    status, result = submit(a, world, world.echo(range(40)))
+    assert world.value(result["result_data"]) == list(range(40))
+    assert (b.id in status["lite"]["devices"]) == is_taken
+    assert [kind for kind, _ in b.told].count("question") == (accept == "ask")
+
+
+def test_code_runs_where_only_named_work_may_on_nobody_else(town, world):
+    a, b = town.cluster("ab")
+    b.kill()
+    b.settings = b.settings.replace(accept="named")
+    b.start()
+    town.settle()
+    source = "def split():\n    return list(range(20))\ndef work(part):\n    return part\n"
+    status, result = submit(a, world, world.job(source))
+    assert world.value(result["result_data"]) == list(range(20)) and set(status["lite"]["devices"]) == {a.id}
+
+
+def test_two_clusters_on_one_network_leave_each_other_alone(town, world):
+    (a,) = town.cluster("a")
+    chance = random.Random(8).randbytes
+    other = found_cluster(KEYS["x"], "device x", "linux", LIMITS, chance, AT)
+    x = town.host("x", town._trust(other))
+    town.settle(20.0)
+    assert a.node.discovery.links == {} and x.node.discovery.links == {}
+    assert a.node.why_no_work(x.id) and x.node.why_no_work(a.id)
+
+
+def test_statements_that_nobody_signed_change_nothing(town):
+    a, b = town.cluster("ab")
+    town.settle()
+    before = a.node.belonging.cluster.membership.digest()
+    answers = []
+    b.node.discovery.link_to(a.id).call(
+        "SyncCluster", {"digest": "x", "statements": b"nonsense\n{}\n"}, lambda result, error: answers.append(error))
+    town.settle(1.0)
+    assert answers == [None] and a.node.belonging.cluster.membership.digest() == before
