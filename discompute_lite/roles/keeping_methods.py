@@ -32,7 +32,7 @@ class KeepTaskAnswer:
     owner_id: str = ""
 
 
-@method("KeepTask", level="owner")
+@method("KeepTask", level="work")
 def keep_task(
     node: Any, link: LinkPort, task_id: str = "", term: int = 0, lines: bytes = b"", is_whole: bool = False,
     is_over: bool = False,
