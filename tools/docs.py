@@ -20,7 +20,10 @@ from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
 from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
 
 PAGES = ("README.md", "discompute_lite/README.md")
-LEVELS = {"anyone": "anyone", "alone": "anyone, while the node is alone", "owner": "the owner"}
+LEVELS = {
+    "anyone": "anyone", "alone": "anyone while the node is alone, then its cluster's devices",
+    "device": "the cluster's devices", "work": "the cluster's devices that may send work", "owner": "the owner",
+}
 
 
 def commands_markdown() -> str:
