@@ -16,7 +16,7 @@ from ..core.access import Sender
 from ..core.policy import Caller
 from ..model.codec import from_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError
+from ..model.errors import DiscomputeError, InvalidParams, StateError
 from ..model.statement import ROLES
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from .cluster_methods import SyncClusterAnswer
@@ -140,15 +140,13 @@ class Belonging:
             self._node.device_changed(device_id)
 
     def compared(self, link: LinkPort, digest: str, statements: bytes, beacon_key: bytes) -> SyncClusterAnswer:
-        """Take what another device of the cluster says of it; answer with what it lacks, or raise `Forbidden`."""
+        """Take what another device of the cluster says of it; answer with what it lacks."""
+        if self.cluster is not None:
+            self._take(link, statements, beacon_key)
         if self.cluster is None:
-            raise Forbidden("This device belongs to no cluster; pair it first.", {"rule": "membership"})
-        self._take(link, statements, beacon_key)
-        if self.cluster is None:
-            raise Forbidden("This device was removed from the cluster.", {"rule": "membership"})
+            return SyncClusterAnswer(False, "this device belongs to no cluster; pair it first")
         own = self.cluster.membership.digest()
-        lines = b"" if digest == own else self._lines()
-        return SyncClusterAnswer(True, own, lines, self._own_key())
+        return SyncClusterAnswer(True, "", own, b"" if digest == own else self._lines(), self._own_key())
 
     def _compare(self, link: LinkPort, with_statements: bool = False) -> None:
         assert self.cluster is not None

@@ -19,6 +19,7 @@ class SyncClusterAnswer:
     """Say what is known of the cluster: a digest of all statements, and these, a line each, where they differ."""
 
     success: bool = False
+    message: str = ""
     digest: str = ""
     statements: bytes = b""
     #: From an admin: what beacons are sealed with.
