@@ -146,7 +146,7 @@ def test_the_document_has_the_shape_of_openrpc(document):
         assert entry["summary"] and entry["description"].startswith(entry["summary"])
         assert entry["paramStructure"] in ("by-name", "by-position", "either")
         assert set(entry["result"]) == {"name", "schema"}
-        assert entry["x-access"] in ("anyone", "alone", "owner")
+        assert entry["x-access"] in ("anyone", "alone", "device", "work", "owner")
         for parameter in entry["params"]:
             assert set(parameter) == {"name", "required", "schema"} and parameter["schema"].get("type")
     assert set(document["x-task-types"]) == set(TASK_TYPES.names())
