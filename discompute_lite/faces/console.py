@@ -11,7 +11,9 @@ import json
 import os
 import sys
 import textwrap
-from typing import Any, Optional
+from typing import Any, Callable, Optional
+
+from .outlet import Outlet
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
@@ -21,6 +23,8 @@ DEFAULT_WIDTH = 80
 NARROWEST = 20
 #: Columns of a bar, and of what stands beside it with its text: the percentage, spaces, and one that stays free.
 NARROWEST_BAR, WIDEST_BAR, BAR_MARGIN = 8, 30, 10
+#: Seconds that whoever reads has for the last lines of a console that does not wait.
+LAST_LINES_S = 0.2
 
 
 class Console:
@@ -34,6 +38,24 @@ class Console:
         self._has_progress = False
         #: Columns of standard output.
         self.width = width_of(self._out)
+
+    def stop_waiting(self) -> Callable[[], None]:
+        """Leave out from now on what nobody reads, instead of waiting until somebody does; return what ends that."""
+        before = self._out, self._err
+        err = Outlet(self._err, write_text)
+        out = Outlet(self._out, write_text, lambda: self.error(
+            "nobody reads this command's output; lines are left out until somebody does"
+        ))
+        self._out, self._err = out, err
+
+        def end() -> None:
+            out.close(LAST_LINES_S)
+            if out.left_out:
+                self.note(f"{out.left_out} lines were left out because nobody read them")
+            err.close(LAST_LINES_S)
+            self._out, self._err = before
+
+        return end
 
     def print(self, text: str = "", style: str = "") -> None:
         """Write one line of the result to standard output; on a terminal it is broken where it would not fit."""

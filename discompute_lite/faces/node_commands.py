@@ -36,16 +36,25 @@ EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "
 @command("start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"))
 def start_command(context: Context) -> int:
     """Run a node until Ctrl-C."""
+    # The loop's thread tells of events: a reader that does not read must not hold it up.
+    end_console = context.console.stop_waiting()
+    try:
+        _run_node(context)
+        if not context.console.is_json:
+            context.console.note("stopped")
+    finally:
+        end_console()
+    return 0
+
+
+def _run_node(context: Context) -> None:
     console = context.console
 
     def tell(kind: str, text: str) -> None:
-        try:
-            if console.is_json:
-                console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
-            elif not console.is_quiet or kind in ("warning", "message"):
-                console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
-        except (OSError, ValueError):
-            pass  # Nobody reads any more (a closed pipe or terminal); the node works on.
+        if console.is_json:
+            console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
+        elif not console.is_quiet or kind in ("warning", "message"):
+            console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
 
     # What happens before the node is ready is told after its own lines.
     early: List[Any] = []
@@ -66,23 +75,17 @@ def start_command(context: Context) -> int:
         # Interrupted before `run`, in a thread that hears no signals, it still has all that it took.
         local.close()
         signals.restore()
-    if not console.is_json:
-        console.note("stopped")
-    return 0
 
 
 def _say_ready(console: Console, local: LocalNode) -> None:
     device = local.node.own_device()
-    try:
-        if console.is_json:
-            console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
-            return
-        console.print(f"discompute-lite {VERSION}", "strong")
-        for name, text in _ready_facts(local, device):
-            console.print(f"  {name:9} {text}")
-        console.print("Ready. Press Ctrl-C to stop.", "good")
-    except (OSError, ValueError):
-        pass  # As in `tell`.
+    if console.is_json:
+        console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
+        return
+    console.print(f"discompute-lite {VERSION}", "strong")
+    for name, text in _ready_facts(local, device):
+        console.print(f"  {name:9} {text}")
+    console.print("Ready. Press Ctrl-C to stop.", "good")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:

@@ -276,6 +276,8 @@ class NodeProcess:
         self.id, self.port = "", 0
         self._errors = field.folder / f"{name}.err"
         self._clients: List[LineClient] = []
+        #: Held by a test that wants nobody to read what it prints.
+        self.reading = threading.Lock()
         command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--name", name]
         command += ["--state-dir", str(self.state), *words]
         with open(self._errors, "wb") as errors:
@@ -420,7 +422,10 @@ class NodeProcess:
     def _read(self, lines: int) -> None:
         with self.process.stdout:
             for line in self.process.stdout:
-                self.events.append(json.loads(line))
+                if not line.endswith(b"\n"):
+                    break  # Cut off as it ended, because nobody read it.
+                with self.reading:
+                    self.events.append(json.loads(line))
                 if len(self.events) == lines:
                     break
 

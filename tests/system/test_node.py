@@ -328,3 +328,33 @@ def run_program(field, program, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
+
+
+# ---- being read -------------------------------------------------------------------------------------------
+
+
+def test_a_node_whose_output_nobody_reads_works_on_and_says_what_it_left_out(field):
+    node = field.start("unread")
+    text = text_bytes("x" * 1900)
+    with node.reading, node.client() as client:
+        for _ in range(250):  # More than a pipe and what waits for it can take.
+            client.call("SendMessage", {"message_type": "text", "payload": text})
+        assert node.answers()
+        field.wait_for(lambda: "nobody reads" in node.complaints(), "a word about it")
+    # Who reads again gets whole lines, the new ones too.
+    told = len(node.events)
+    field.wait_for(lambda: len(node.events) > told, "the lines that waited")
+    node.kill()
+    assert node.wait_end() == 0
+    assert "lines were left out" in node.complaints()
+
+
+def test_a_node_whose_output_nobody_reads_ends_as_fast_as_any(field):
+    node = field.start("unread")
+    with node.reading:
+        with node.client() as client:
+            for _ in range(60):
+                client.call("SendMessage", {"message_type": "text", "payload": text_bytes("x" * 1900)})
+        node.kill()
+        assert node.process.wait(field.scale(5.0)) == 0
+    assert not (node.state / "node.json").exists()
