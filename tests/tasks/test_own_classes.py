@@ -150,7 +150,7 @@ def test_what_has_a_class_arrives_as_that_class(value):
     Colour.RED, Access.READ | Access.WRITE, Access(0), Level.LOW, Pair([1], Colour.BLUE), Point(1.5, 2),
     Fixed((1,), "a"), Fixed.Part(3), [Point(1), {"a": {Pair(1, 2): Colour.BLUE}}], http.HTTPStatus.NOT_FOUND,
     argparse.Namespace(a=[1]),
-], ids=repr)
+], ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", repr(value)))
 def test_a_function_gets_it_and_returns_it_though_it_never_names_the_class(value):
     again = there_and_back(same, value)
     assert again == value and type(again) is type(value)
