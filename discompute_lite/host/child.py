@@ -26,9 +26,10 @@ import sys
 import threading
 from dataclasses import replace
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Callable, Tuple
+from typing import Any, BinaryIO, Callable, Optional, Tuple
 
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+from .black_box import open_black_box
 from .child_guard import end_own_group, start_guard
 from .child_limits import ChildLimits, take_child_limits
 
@@ -93,7 +94,9 @@ def child_main() -> None:
     take_child_limits(limits)
     start_guard(limits, requests_fd)
     work_limits = limits.work_limits()
-    catcher = DescriptorCatcher(work_limits.output_bytes)
+    black_box = open_black_box(os.getcwd())
+    on_print = black_box.add if black_box is not None else None
+    catcher = DescriptorCatcher(work_limits.output_bytes, on_print)
     if hasattr(signal, "SIGINT"):
         # Ctrl-C at the terminal is for the node, which ends its children itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -103,7 +106,7 @@ def child_main() -> None:
     install_taps()
     take = _requests_from(requests_fd)
     while True:
-        outcome = run_work(take(), work_limits)
+        outcome = run_work(take(), work_limits, on_print)
         said = catcher.take()
         if said:
             outcome = replace(outcome, output=outcome.output + said)
@@ -111,6 +114,8 @@ def child_main() -> None:
             write_all(results_fd, *_sendable(outcome))
         except OSError:
             end_own_group()
+        if black_box is not None:
+            black_box.clear()
 
 
 def _sendable(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
@@ -182,10 +187,12 @@ class DescriptorCatcher:
     On Windows, where a pipe cannot be asked whether it is empty, that goes nowhere instead.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_print: Optional[Callable[[bytes], None]] = None) -> None:
+        """`on_print` is told at once what has been read."""
         self._limit = limit
+        self._on_print = on_print
         self._lock = threading.Lock()
-        self._printed = CappedOutput(limit)
+        self._printed = CappedOutput(limit, on_print)
         self._has_text = False
         self._fd = -1
         if sys.platform == "win32":
@@ -210,7 +217,7 @@ class DescriptorCatcher:
             self._read()
             if not self._has_text:
                 return ""
-            printed, self._printed, self._has_text = self._printed, CappedOutput(self._limit), False
+            printed, self._printed, self._has_text = self._printed, CappedOutput(self._limit, self._on_print), False
             return printed.text()
 
     def _drain(self) -> None:

@@ -18,6 +18,7 @@ import time
 from typing import Dict, List, Mapping
 
 from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
+from .black_box import read_black_box
 from .child_guard import read_end
 from .exchange import Exchange
 from .process_tree import tree_processes
@@ -139,8 +140,8 @@ class ChildProcess:
                         os.kill(pid, signal.SIGKILL)
             self._process.kill()
 
-    def end(self) -> None:
-        """Kill it, wait for it, and remove all traces."""
+    def end(self) -> str:
+        """Kill it, wait for it, and remove all traces; return what it had printed and not sent."""
         self.kill()
         with self._lock:
             try:
@@ -150,7 +151,9 @@ class ChildProcess:
             self._reap_group()
         self._stdin.close()
         self._stdout.close()
+        printed = read_black_box(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+        return printed
 
     def _reap_group(self) -> None:
         """Take leave of those of its group that have become our children: where we are process 1 of a container."""

@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from queue import Empty
 from typing import List, Mapping, Optional
 
@@ -130,10 +131,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
         except ChildDied as died:
             reason, kind, blame = str(died), died.kind, died.blame
-        self._end_child(slot)
+        printed = self._end_child(slot)
         if future.stop_reason:
-            return stopped_outcome(future.stop_reason)
-        return WorkOutcome(False, error=reason, error_type=kind, blame=blame)
+            return replace(stopped_outcome(future.stop_reason), output=printed)
+        return WorkOutcome(False, error=reason, error_type=kind, output=printed, blame=blame)
 
     def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
         try:
@@ -202,10 +203,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _slot_ends(self, slot: ProcessSlot) -> None:
         self._end_child(slot)
 
-    def _end_child(self, slot: ProcessSlot) -> None:
+    def _end_child(self, slot: ProcessSlot) -> str:
+        """End a slot's child; return what it had printed in a request that it did not finish."""
         child, slot.child = slot.child, None
-        if child is not None:
-            child.end()
+        return child.end() if child is not None else ""
 
     def _sweep_scratch(self) -> None:
         """Remove the folders of children that are no more, those of a node that was killed included."""

@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import Any, Iterable, List, Optional, Set
+from typing import Any, Callable, Iterable, List, Optional, Set
 
 from ..model.errors import TaskRejected
 from ..model.limits import Limits
@@ -78,10 +78,15 @@ class WorkOutcome:
     blame: str = ""
 
 
-def run_work(request: WorkRequest, limits: Limits = WORK_LIMITS) -> WorkOutcome:
-    """Run one phase in this thread; never raises, whatever the task's code raises, `SystemExit` included."""
+def run_work(
+    request: WorkRequest, limits: Limits = WORK_LIMITS, on_print: Optional[Callable[[bytes], None]] = None
+) -> WorkOutcome:
+    """Run one phase in this thread; never raises, whatever the task's code raises, `SystemExit` included.
+
+    `on_print` is told at once what is printed, for whom the outcome comes too late.
+    """
     began = time.perf_counter()
-    printed = CappedOutput(limits.output_bytes)
+    printed = CappedOutput(limits.output_bytes, on_print)
     ok, data, error, error_type, blame = True, b"", "", "", ""
     with _Capturing(printed):
         try:
@@ -175,9 +180,10 @@ def _shortened(text: str, limit: int) -> str:
 class CappedOutput(io.BufferedIOBase):
     """Keep the first bytes written and count the rest."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_print: Optional[Callable[[bytes], None]] = None) -> None:
         super().__init__()
         self._limit = limit
+        self._on_print = on_print
         self._kept = bytearray()
         self._dropped = 0
 
@@ -191,6 +197,8 @@ class CappedOutput(io.BufferedIOBase):
         fitting = min(len(view), self._limit - len(self._kept))
         self._kept += view[:fitting]
         self._dropped += len(view) - fitting
+        if self._on_print is not None:
+            self._on_print(bytes(view))
         return len(view)
 
     @property

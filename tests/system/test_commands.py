@@ -290,6 +290,12 @@ def test_a_job_that_takes_its_process_down_fails_clearly(field, fails, posix, bo
     fails(field.type("submit", "-q", field.job("down.py", f"def work(part=None):\n    {body}")), 1, about)
 
 
+def test_what_a_job_printed_before_its_process_died_is_shown(node, shared, type_in):
+    source = "import os\ndef work(part=None):\n    print('got this far')\n    os.kill(os.getpid(), 11)"
+    done = type_in("submit", shared.job("down.py", source))
+    assert done.code == 1 and f"[{node.id[:8]}] got this far" in done.err.splitlines(), done.err
+
+
 def test_a_job_may_print_to_the_descriptor_and_close_its_streams(node, shared, type_in):
     """Row 40."""
     body = "os.write(1, b'raw words\\n')\n    sys.stdout.close()\n    return 7"

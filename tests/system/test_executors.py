@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import queue
 import signal
@@ -244,10 +245,11 @@ def test_a_child_inherits_no_descriptors(bench, tmp_path):
         os.set_inheritable(file.fileno(), True)
         bench.value(executor, "return 1", owner="first")
         targets = bench.value(executor, """
-found = []
+found, own = [], os.stat(".printed")
 for number in range(200):
     try:
-        found.append((number, os.fstat(number).st_mode & 0o170000 == 0o100000))
+        facts = os.fstat(number)
+        found.append((number, facts.st_mode & 0o170000 == 0o100000 and not os.path.samestat(facts, own)))
     except OSError: pass
 return found""", owner="second")
     assert not any(is_file for _, is_file in targets)
@@ -295,6 +297,33 @@ def test_a_flood_past_python_is_bounded_and_blocks_nobody(bench):
     executor = bench.processes()
     outcome = bench.result(executor.submit(job("for _ in range(100): os.write(1, b'x' * 65536)")))
     assert outcome.ok and len(outcome.output) < 1.1 * 2 ** 20 and "more bytes were printed" in outcome.output
+
+
+@posix
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "os._exit(3)", "while True: pass"])
+def test_what_was_printed_before_a_death_is_kept(bench, end):
+    executor = bench.processes()
+    assert bench.result(executor.submit(job("print('an earlier request')"))).output == "an earlier request\n"
+    body = f"""
+print("one")
+import subprocess
+subprocess.run(["echo", "two"])
+while "two" not in open(".printed").read(): time.sleep(0.001)
+print("three", file=sys.stderr)
+{end}"""
+    outcome = bench.result(executor.submit(job(body, wall_s=2 if "while" in end else 0)))
+    assert not outcome.ok and outcome.output == "one\ntwo\nthree\n"
+    assert bench.result(executor.submit(job("return 1"))).output == ""
+
+
+@posix
+def test_what_was_printed_before_a_stop_is_kept(bench):
+    executor = bench.processes()
+    future = executor.submit(job("print('so far', flush=True)\nopen('printed', 'w').close()\nwhile True: pass"))
+    bench.wait_for(lambda: glob.glob(os.path.join(bench.scratch, "*", "printed")))
+    future.stop("enough")
+    outcome = bench.result(future)
+    assert (outcome.error, outcome.output) == ("enough", "so far\n")
 
 
 @posix
