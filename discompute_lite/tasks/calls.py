@@ -30,7 +30,8 @@ from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function, loaded_modules
 from .raised import describe_exception, rebuild_exception
 from .types import TASK_TYPES, TaskType, separate_data
-from .values import PLAIN_INT_MAX, PLAIN_INT_MIN, dump_value, load_value
+from .value_parts import PLAIN_INT_MAX, PLAIN_INT_MIN
+from .values import dump_value, load_value
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16

@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from typing import Any, List, Optional
 
-from .value_kinds import VALUE_KINDS, pack_numbers
-from .values import NUMBERS_LEAST
+from .value_buffers import pack_numbers
+from .value_kinds import VALUE_KINDS
+from .value_writer import NUMBERS_LEAST
 
 _LIST_HEAD = re.compile(rb'\{"([a-z]+)":\{"\$t":"numbers","v":\["([a-zA-Z])",([1-8]),\{"\$t":"bytes","v":"')
 _LIST_TAIL = b'"}]}}'

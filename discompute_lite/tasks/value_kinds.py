@@ -3,7 +3,7 @@
 Knows:   how each kind is taken apart into plainer values (`pack`) and put together again (`unpack`).
 Refuses: to walk containers (tasks/values.py does), to run anything that data names, and to import NumPy
          where nothing asks for it.
-Read next: tasks/values.py (the JSON around it).
+Read next: tasks/value_buffers.py, tasks/value_tensors.py (the large kinds), tasks/values.py (the JSON around them).
 
 A row's content is itself made of values that travel, so `Fraction` needs two ints and no format of its own.
 Modules are imported when their kind is first met: a child process starts in a third of the time without them.
@@ -12,12 +12,16 @@ Modules are imported when their kind is first met: a child process starts in a t
 from __future__ import annotations
 
 import binascii
-import struct
 import sys
-from array import array
 from importlib import import_module
 from math import inf, nan
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from .value_buffers import (
+    pack_array, pack_ndarray, pack_numbers, pack_view, unpack_array, unpack_ndarray, unpack_numbers, unpack_view,
+    whole_numbers,
+)
+from .value_tensors import pack_mlx, pack_tinygrad, pack_torch, unpack_mlx, unpack_tinygrad, unpack_torch
 
 #: Ints up to this many bits travel as decimal text. Longer ones as hexadecimal, which reads in linear time
 #: everywhere (decimal is quadratic on Python 3.9) and passes the limit of 640 digits that 3.11 and later may set.
@@ -26,14 +30,6 @@ DECIMAL_INT_BITS = 2000
 FRACTION_BITS = 400_000
 #: Characters of a decimal number. Beyond: TaskRejected.
 DECIMAL_CHARACTERS = 100_000
-#: NumPy's own limit on dimensions is 32 or 64.
-NDARRAY_DIMENSIONS = 32
-#: NumPy kinds and item sizes that mean the same on every machine; text ("U", "S") of any length travels too.
-NDARRAY_KINDS = {"b": (1,), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (2, 4, 8), "c": (8, 16)}
-#: `array.array` type codes that travel ("u" and "w" are text: send a str).
-ARRAY_CODES = "bBhHiIlLqQfd"
-#: memoryview formats of the same size on every machine; "l" and "L" become one of them.
-VIEW_FORMATS = "bBcHhIiqQfd?"
 
 
 class ValueKind(NamedTuple):
@@ -112,7 +108,7 @@ def _pack_fraction(value: Any) -> List[int]:
 
 
 def _unpack_fraction(content: List[int]) -> Any:
-    numerator, denominator = _whole_numbers(content, 2)
+    numerator, denominator = whole_numbers(content, 2)
     if max(numerator.bit_length(), denominator.bit_length()) > FRACTION_BITS:
         raise ValueError(f"a fraction has at most {FRACTION_BITS} bits")
     return import_module("fractions").Fraction(numerator, denominator)
@@ -134,7 +130,7 @@ def _pack_span(value: Any) -> List[Any]:
 
 
 def _unpack_range(content: List[int]) -> range:
-    return range(*_whole_numbers(content, 3))
+    return range(*whole_numbers(content, 3))
 
 
 def _unpack_slice(content: List[Any]) -> slice:
@@ -142,18 +138,12 @@ def _unpack_slice(content: List[Any]) -> slice:
     return slice(start, stop, step)
 
 
-def _whole_numbers(content: Any, count: int) -> List[int]:
-    if type(content) is not list or len(content) != count or any(type(number) is not int for number in content):
-        raise ValueError(f"{count} integers are wanted")
-    return content
-
-
 # ---- dates, names and places ------------------------------------------------------------------------
 
 
 def _pack_moment(value: Any) -> List[Any]:
     if value.tzinfo is not None and type(value.tzinfo) is not import_module("datetime").timezone:
-        raise CannotTravel(value, "has a time zone that is a table of its own machine: use datetime.timezone")
+        raise ValueError("it has a time zone that is a table of its own machine: use datetime.timezone")
     return [value.replace(tzinfo=None).isoformat(), value.fold, value.tzinfo]
 
 
@@ -176,7 +166,7 @@ def _pack_timedelta(value: Any) -> List[int]:
 
 
 def _unpack_timedelta(content: List[int]) -> Any:
-    days, seconds, microseconds = _whole_numbers(content, 3)
+    days, seconds, microseconds = whole_numbers(content, 3)
     return import_module("datetime").timedelta(days, seconds, microseconds)
 
 
@@ -209,143 +199,6 @@ def _unpack_path(content: List[str]) -> Any:
     raise ValueError(f"there is no path kind {name!r}")
 
 
-# ---- buffers ----------------------------------------------------------------------------------------
-
-
-def _little_endian(values: array) -> array:
-    """Return `values` with its bytes in little-endian order; the same object where they are already."""
-    if sys.byteorder == "little":
-        return values
-    swapped = array(values.typecode, values)
-    swapped.byteswap()
-    return swapped
-
-
-def _pack_array(value: array) -> List[Any]:
-    if value.typecode not in ARRAY_CODES:
-        raise CannotTravel(value, "holds text: send a str")
-    return [value.typecode, value.itemsize, _little_endian(value).tobytes()]
-
-
-def _unpack_array(content: List[Any]) -> array:
-    code, size, data = content
-    if type(code) is not str or len(code) != 1 or code not in ARRAY_CODES:
-        raise ValueError(f"there is no array type {code!r}")
-    values = array(code)
-    if values.itemsize == size:
-        values.frombytes(data)
-        return _little_endian(values)
-    # The C types int and long differ between platforms: read by size, then let array check the range.
-    signed = code.islower()
-    if code in "fd" or size not in (2, 4, 8):
-        raise ValueError(f"an array of type {code!r} has no items of {size} bytes")
-    twin = array({2: "h", 4: "i", 8: "q"}[size] if signed else {2: "H", 4: "I", 8: "Q"}[size])
-    twin.frombytes(data)
-    values.extend(array(code, _little_endian(twin).tolist()))
-    return values
-
-
-def pack_numbers(items: List[Any]) -> Optional[List[Any]]:
-    """Return a list's numbers as those of an array, all int or all float; None for any other list."""
-    kinds = set(map(type, items))
-    codes = "d" if kinds == {float} else "iq" if kinds == {int} else ""
-    for code in codes:
-        layout = f"<{len(items)}{code}"
-        try:
-            # In half the time that an array takes.
-            return [code, struct.calcsize(layout) // len(items), struct.pack(layout, *items)]
-        except struct.error:
-            pass  # The next one is wider.
-    return None
-
-
-def _unpack_numbers(content: List[Any]) -> List[Any]:
-    return _unpack_array(content).tolist()
-
-
-def _pack_view(value: memoryview) -> List[Any]:
-    code = value.format
-    if code in ("l", "L"):
-        code = {("l", 4): "i", ("l", 8): "q", ("L", 4): "I", ("L", 8): "Q"}[code, value.itemsize]
-    if len(code) != 1 or code not in VIEW_FORMATS or sys.byteorder != "little":
-        raise CannotTravel(value, f"has the item format {value.format!r}: send bytes or an array")
-    data = value.tobytes()
-    return [code, list(value.shape or ()), data if value.readonly else bytearray(data)]
-
-
-def _unpack_view(content: List[Any]) -> memoryview:
-    code, shape, data = content
-    if type(code) is not str or len(code) != 1 or code not in VIEW_FORMATS:
-        raise ValueError(f"there is no memoryview format {code!r}")
-    flat: Any = memoryview(data)
-    return flat.cast(code) if len(shape) == 1 else flat.cast(code, _whole_numbers(shape, len(shape)))
-
-
-def _ndarray_type(text: Any) -> Tuple[str, str, int]:
-    """Return (byte order, kind letter, item bytes) of a NumPy type text such as "<f4"; raise ValueError."""
-    if type(text) is not str or not 3 <= len(text) <= 8 or text[0] not in "<>|" or not text[2:].isdecimal():
-        raise ValueError(f"the array type {text!r} cannot travel")
-    kind, size = text[1], int(text[2:])
-    if size not in NDARRAY_KINDS.get(kind, ()) and not (kind in "US" and size > 0):
-        raise ValueError(f"the array type {text!r} cannot travel")
-    return text[0], kind, size * 4 if kind == "U" else size
-
-
-def _pack_ndarray(value: Any) -> List[Any]:
-    try:
-        _ndarray_type(value.dtype.str)
-    except ValueError:
-        raise CannotTravel(value, f"holds {value.dtype} items: convert them to numbers or text") from None
-    scalar = type(value) is not sys.modules["numpy"].ndarray
-    return [value.dtype.str, None if scalar else list(value.shape), value.tobytes()]
-
-
-def _unpack_ndarray(content: List[Any]) -> Any:
-    """Rebuild an array or scalar; where NumPy is not installed, nested lists of Python's own numbers."""
-    text, shape, data = content
-    order, kind, size = _ndarray_type(text)
-    lengths = [] if shape is None else shape
-    if len(lengths) > NDARRAY_DIMENSIONS or any(type(length) is not int or length < 0 for length in lengths):
-        raise ValueError("the shape of an array is a list of lengths")
-    count = 1
-    for length in lengths:
-        count *= length
-    if count * size != len(data):
-        raise ValueError(f"an array of {count} items of {size} bytes has not {len(data)} bytes")
-    numpy = _optional_numpy()
-    if numpy is None:
-        return _nested_lists(_plain_numbers(data, order, kind, size), lengths)
-    values = numpy.ndarray(tuple(lengths), numpy.dtype(text), bytearray(data))
-    return values[()] if shape is None else values
-
-
-def _optional_numpy() -> Optional[Any]:
-    try:
-        return import_module("numpy")
-    except ImportError:
-        return None
-
-
-def _plain_numbers(data: bytes, order: str, kind: str, size: int) -> List[Any]:
-    if kind in "US":
-        raise ValueError("reading an array of text needs NumPy, which is not installed here")
-    code = {"b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
-            "f2": "e", "f4": "f", "f8": "d", "c8": "ff", "c16": "dd"}[f"{kind}{size}"]
-    rows = struct.iter_unpack(("<" if order == "|" else order) + code, data)
-    return [complex(*row) for row in rows] if kind == "c" else [row[0] for row in rows]
-
-
-def _nested_lists(flat: List[Any], lengths: List[int]) -> Any:
-    if not lengths:
-        return flat[0]
-    if not flat:
-        # One empty list for every empty shape: (10**9, 0) must not cost 10**9 lists.
-        return []
-    for length in reversed(lengths[1:]):
-        flat = [flat[start:start + length] for start in range(0, len(flat), length)]
-    return flat
-
-
 #: Every kind by its tag. Types are found by name, so no module is imported to recognise its values.
 VALUE_KINDS: Dict[str, ValueKind] = {
     kind.tag: kind
@@ -358,10 +211,10 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("complex", "builtins", "complex", lambda value: [value.real, value.imag], _unpack_complex),
         ValueKind("range", "builtins", "range", _pack_span, _unpack_range),
         ValueKind("slice", "builtins", "slice", _pack_span, _unpack_slice),
-        ValueKind("memoryview", "builtins", "memoryview", _pack_view, _unpack_view, mutable=True),
-        ValueKind("array", "array", "array", _pack_array, _unpack_array, mutable=True),
+        ValueKind("memoryview", "builtins", "memoryview", pack_view, unpack_view, mutable=True),
+        ValueKind("array", "array", "array", pack_array, unpack_array, mutable=True),
         # A list of numbers is no kind of its own: `values` asks for this form where it is worth it.
-        ValueKind("numbers", "", "", pack_numbers, _unpack_numbers, mutable=True),
+        ValueKind("numbers", "", "", pack_numbers, unpack_numbers, mutable=True),
         ValueKind("datetime", "datetime", "datetime", _pack_moment, _unpack_datetime),
         ValueKind("date", "datetime", "date", lambda value: value.isoformat(), _unpack_date),
         ValueKind("time", "datetime", "time", _pack_moment, _unpack_time),
@@ -371,7 +224,10 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("fraction", "fractions", "Fraction", _pack_fraction, _unpack_fraction),
         ValueKind("uuid", "uuid", "UUID", str, _unpack_uuid),
         ValueKind("path", "pathlib", "Path", _pack_path, _unpack_path),
-        ValueKind("ndarray", "numpy", "ndarray", _pack_ndarray, _unpack_ndarray, mutable=True),
+        ValueKind("ndarray", "numpy", "ndarray", pack_ndarray, unpack_ndarray, mutable=True),
+        ValueKind("torch", "torch", "Tensor", pack_torch, unpack_torch, mutable=True),
+        ValueKind("mlx", "mlx.core", "array", pack_mlx, unpack_mlx, mutable=True),
+        ValueKind("tinygrad", "tinygrad.tensor", "Tensor", pack_tinygrad, unpack_tinygrad, mutable=True),
     )
 }
 _KINDS_BY_TYPE = {(kind.module, kind.type_name): kind for kind in VALUE_KINDS.values()}

@@ -14,6 +14,13 @@ from .value_objects import object_tag, parts_of_object, state_of
 
 #: Types that hold nothing and that JSON knows.
 SCALARS = frozenset((type(None), bool, int, float, str))
+#: Tags whose content is text already.
+BARE_TAGS = frozenset(("bytes", "bytearray", "decimal", "uuid", "date"))
+#: Nesting of values. Reading a level takes five of Python's 1,000 stack frames; half are left to the caller.
+#: Beyond: TaskRejected.
+VALUE_DEPTH = 100
+#: Integers that JSON carries as they are, by the protocol page; longer ones are tagged.
+PLAIN_INT_MIN, PLAIN_INT_MAX = -(2 ** 63), 2 ** 63 - 1
 _IMMUTABLE = frozenset((tuple, frozenset))
 _CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
 
@@ -97,3 +104,9 @@ def path_to(root: Any, culprit: Any) -> str:
 def _short(key: Any) -> str:
     text = repr(key) if type(key) in SCALARS else f"a {type(key).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def with_article(value: Any) -> str:
+    """Return "an int", "a Point", for a sentence."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -46,6 +46,13 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
              "path: class, text; `PosixPath` and `WindowsPath` become the reader's own kind"),
     "ndarray": ('{"$t":"ndarray","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                 "NumPy array: type, shape (null for a scalar), items row by row; lists where NumPy is missing"),
+    "torch": ('{"$t":"torch","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="},false]}',
+              "torch.Tensor: item type as NumPy's or `bfloat16`, shape, items, whether it asks for gradients; a NumPy "
+              "array where torch is missing, lists where both are"),
+    "mlx": ('{"$t":"mlx","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
+            "mlx.core.array: as torch's; written after its documentation and tried with a stand-in only"),
+    "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
+                 "tinygrad.Tensor: as torch's; written after its documentation and tried with a stand-in only"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
              "member of an Enum: module, class, name (the number of combined flags)"),
     "namedtuple": ('{"$t":"namedtuple","v":["urllib.parse","DefragResult",["a","b"]]}',

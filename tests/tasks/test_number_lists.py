@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.tasks.number_lists import dump_number_list, load_number_list
-from discompute_lite.tasks.values import NUMBERS_LEAST, dump_value, load_value
+from discompute_lite.tasks.value_writer import NUMBERS_LEAST
+from discompute_lite.tasks.values import dump_value, load_value
 
 MANY = NUMBERS_LEAST
 LISTS = st.one_of(

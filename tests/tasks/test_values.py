@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import importlib
 import json
 import math
 import pathlib
@@ -25,9 +26,8 @@ from discompute_lite.tasks.value_kinds import VALUE_KINDS
 from discompute_lite.tasks.class_book import ClassBook
 from discompute_lite.tasks.value_objects import OBJECT_TAGS
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
-from discompute_lite.tasks.values import (
-    LONG_TEXT_BYTES, VALUE_DEPTH, decode_value, dump_value, encode_value, load_value,
-)
+from discompute_lite.tasks.value_parts import VALUE_DEPTH
+from discompute_lite.tasks.values import LONG_TEXT_BYTES, decode_value, dump_value, encode_value, load_value
 
 
 def travelled(value):
@@ -376,11 +376,17 @@ def test_arrays_become_lists_where_numpy_is_missing(monkeypatch):
 # ---- the table --------------------------------------------------------------------------------------------------
 
 
+#: Kinds that arrive as something else where their library is missing.
+LIBRARIES = {"ndarray": "numpy", "torch": "torch", "mlx": "mlx.core", "tinygrad": "tinygrad"}
+
+
 @pytest.mark.parametrize("tag", VALUE_TAGS)
 def test_the_golden_example_is_read_and_written(tag):
-    if tag == "ndarray":
-        pytest.importorskip("numpy")
+    if tag in LIBRARIES:
+        pytest.importorskip(LIBRARIES[tag])
     example, _ = VALUE_TAGS[tag]
+    if tag in OBJECT_TAGS:
+        importlib.import_module(json.loads(example)["v"][0])
     assert f'"$t":"{tag}"' in example
     classes = ClassBook() if tag in OBJECT_TAGS else None
     assert dump_value(load_value(example.encode(), classes), classes=classes).decode() == example
