@@ -266,8 +266,7 @@ class LocalNode:
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
             peers=settings.peers, interop=settings.interop, limits=self.limits,
         )
-        # Who asked not to be announced in the open is not: private announcements need a cluster's key.
-        wanted = settings.discovery if settings.announce == "open" else ()
+        wanted = settings.discovery if settings.announce != "off" else ()
         makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
         self._executor = self._make_executor()
         return ClockAndWorld(

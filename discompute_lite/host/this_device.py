@@ -63,8 +63,6 @@ def describe_device(
 def start_warnings(settings: Settings, probe: Probe, network_check: List[str]) -> List[str]:
     """Return what a node that starts with these settings cannot do, a sentence each; parameters as above."""
     found = []
-    if settings.announce == "private":
-        found.append("announce private needs a cluster, which cannot be made yet: nothing is announced")
     if not (settings.task_network or is_kept_offline(settings, probe, network_check)):
         found.append("task-network false cannot be had here: tasks can use the network all the same")
     if not has_tls():

@@ -14,7 +14,10 @@ from ..core.events import BeaconHeard, ForeignHeard, GoodbyeHeard
 from ..core.policy import TokenBucket
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import ProtocolError, Unauthenticated
-from ..wire.beacon import Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority
+from ..wire.beacon import (
+    PRIVATE_BEACON_START, Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority,
+)
+from ..wire.private_beacon import PrivateBeacon, decode_private_beacon, encode_private_beacon
 from .ports import LinkPort, TransportPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
@@ -80,14 +83,18 @@ class Announcer:
 
     def announce(self, wants_reply: bool, kind: str = "discovery") -> None:
         """Send one beacon, or goodbye, by every transport."""
-        # "private" beacons have a form of their own; whoever asks for them is not to be named by these.
-        if self._node.settings.announce != "open" or (self._discovery.is_stopping and kind != "goodbye"):
+        if self._node.settings.announce == "off" or (self._discovery.is_stopping and kind != "goodbye"):
             return
+        if self._node.settings.announce == "private" and not self._node.belonging.is_member:
+            return  # There is nobody who could know whose it is.
         for transport in self._open:
             transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
 
     def _beacon(self, wants_reply: bool, kind: str, interface_name: str) -> bytes:
         self._seq += 1
+        if self._node.settings.announce == "private":
+            private = PrivateBeacon(self._node.port, self._node.boot, self._seq, kind == "goodbye")
+            return encode_private_beacon(private, self._node.id, self._node.belonging.beacon_key())
         node, device = self._node, self._node.own_device()
         interface_type = interface_kind(interface_name)
         capabilities = device.capabilities
@@ -103,6 +110,9 @@ class Announcer:
 
     def _datagram(self, data: bytes, source: str, via: str) -> None:
         if self._discovery.is_stopping:
+            return
+        if data.startswith(PRIVATE_BEACON_START):
+            self._private_datagram(data, source, via)
             return
         try:
             beacon = decode_beacon(data, self._node.settings_limits, self._node.belonging.beacon_key())
@@ -126,6 +136,23 @@ class Announcer:
             for transport in self._node.transports:
                 if transport.name == via:
                     transport.answer(self._beacon(False, "discovery", transport.interface_name), source)
+
+
+    def _private_datagram(self, data: bytes, source: str, via: str) -> None:
+        """Take the beacon of a device of our cluster; those of others cannot be told from noise."""
+        belonging = self._node.belonging
+        beacon = decode_private_beacon(data, belonging.beacon_key())
+        member = belonging.member_called(beacon.pseudonym) if beacon is not None else None
+        if beacon is None or member is None:
+            return
+        if beacon.is_goodbye:
+            self._discovery.apply(GoodbyeHeard(member.device_id, beacon.boot))
+        elif member.device_id != self._node.id:
+            address = f"{source.rpartition(':')[0]}:{beacon.port}"
+            device = replace(Device(), id=member.device_id, name=member.name, type=member.kind, address=address)
+            every_s = self._node.settings.broadcast_interval
+            self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, every_s, via))
+            self._discovery.heartbeats.beacon_heard(member.device_id, every_s)
 
 
 def _device_of(beacon: Beacon, address: str) -> Device:

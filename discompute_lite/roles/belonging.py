@@ -17,8 +17,9 @@ from ..core.policy import Caller
 from ..model.codec import from_json
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, InvalidParams, StateError
-from ..model.statement import ROLES
+from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
+from ..wire.private_beacon import beacon_pseudonym
 from .cluster_methods import SyncClusterAnswer
 from .own_cluster import OwnCluster
 from .ports import LinkPort
@@ -36,6 +37,9 @@ class Belonging:
         self.cluster: Optional[OwnCluster] = None
         #: Grows with every change: what callers were allowed before is looked at again.
         self.version = 0
+        #: pseudonym -> member, and the version and beacon key that they were made for.
+        self._pseudonyms: Dict[bytes, Statement] = {}
+        self._pseudonyms_of = (-1, b"")
 
     @property
     def is_member(self) -> bool:
@@ -54,6 +58,9 @@ class Belonging:
             except StateError as error:
                 # This Python has no TLS, without which nobody is believed.
                 self._node.tell("warning", error.message)
+        if self._node.settings.announce == "private" and not self.is_member:
+            self._node.tell("warning", "announce private shows this device to its cluster only, and it belongs to none:"
+                            " nothing is announced; pair it, or set announce to open")
 
     def enter(self, grant: PairingGrant) -> None:
         """Belong to the cluster of this grant, which has been kept already; raise StateError."""
@@ -110,6 +117,17 @@ class Belonging:
     def cluster_name(self) -> str:
         """Return the beginning of the cluster's id, "" while alone."""
         return short_id(self.cluster.membership.cluster) if self.cluster is not None else ""
+
+    def member_called(self, pseudonym: bytes) -> Optional[Statement]:
+        """Return what the cluster says of the device behind a private beacon, None where it is nobody's."""
+        key = self.beacon_key()
+        if self.cluster is None:
+            return None
+        if (self.version, key) != self._pseudonyms_of:
+            members = self.cluster.membership.members()
+            self._pseudonyms = {beacon_pseudonym(each.device_id, key): each for each in members}
+            self._pseudonyms_of = self.version, key
+        return self._pseudonyms.get(pseudonym)
 
     # ---- statements -----------------------------------------------------------------------------------
 

@@ -422,13 +422,16 @@ class Host:
     def address(self):
         return f"{self.ip}:{self.port}"
 
+    def boot_of(self, life):
+        return f"{self.id[0]}-boot-{life}"
+
     def make(self):
         """Make a node that has not started yet."""
         self.life += 1
         self.executor = FakeExecutor(self.clock, self.limits)
         self.transport = FakeTransport(self)
         self.dialler = FakeDialler(self)
-        boot = f"{self.id[0]}-boot-{self.life}"
+        boot = self.boot_of(self.life)
         identity = Identity(self.id, boot, self.name, "0.1.0", self.token, self.is_token_shared)
         self.node = Node(identity, self.settings, self.limits, self.hardware, ClockAndWorld(
             clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,

@@ -23,7 +23,7 @@ class Town:
         self.world, self._trust = world, trust
         self.hosts = {}
 
-    def cluster(self, letters, roles=None):
+    def cluster(self, letters, roles=None, **settings):
         """Make hosts that belong together; "a" founds, the others join."""
         chance = random.Random(7).randbytes
         grant = found_cluster(KEYS["a"], "device a", "linux", LIMITS, chance, AT)
@@ -35,12 +35,14 @@ class Town:
             grants[letter] = seat.let_in(key.public, added, chance, with_key=role == "admin")
         grants[letters[0]] = seat.grant
         for letter in letters:
-            self.host(letter, self._trust(grants[letter]))
+            self.host(letter, self._trust(grants[letter]), **settings)
         return [self.hosts[letter] for letter in letters]
 
     def host(self, letter, trust, **settings):
         host = self.world.host(letter, ip=f"10.0.0.{ord(letter)}", shared=False, **settings)
         host.id, host.trust = device_id(KEYS[letter]), trust
+        # As they are made for real: private beacons have room for no others.
+        host.boot_of = lambda life: f"{ord(letter) << 8 | life:016x}"
         self.hosts[letter] = host
         return host.start()
 
@@ -196,6 +198,25 @@ def test_code_runs_where_only_named_work_may_on_nobody_else(town, world):
     source = "def split():\n    return list(range(20))\ndef work(part):\n    return part\n"
     status, result = submit(a, world, world.job(source))
     assert world.value(result["result_data"]) == list(range(20)) and set(status["lite"]["devices"]) == {a.id}
+
+
+def test_devices_that_announce_themselves_privately_find_each_other_and_tell_strangers_nothing(town, world):
+    a, b = town.cluster("ab", announce="private")
+    x = town.host("x", None)
+    town.settle()
+    sent = [datagram for host in (a, b) for _, datagram in host.transport.sent]
+    assert sent and all(len(datagram) == 48 and datagram.startswith(b"DCB1") for datagram in sent)
+    assert [device.verified for device in b.node.discovery.registry.devices() if device.device_id == a.id] == [True]
+    assert [device.device_id for device in x.node.discovery.registry.devices()] == []
+    b.stop()
+    town.settle(1.0)
+    assert town.status(a, b) == "OFFLINE" and ("left", "device b") in [(kind, text[:8]) for kind, text in a.told]
+
+
+def test_a_device_that_is_alone_and_private_says_nothing(world):
+    host = world.host("a", announce="private").start()
+    world.advance(5.0)
+    assert host.transport.sent == [] and "belongs to none" in host.told[0][1]
 
 
 def test_two_clusters_on_one_network_leave_each_other_alone(town, world):
