@@ -53,6 +53,11 @@ class Heartbeats:
         # Never later than it was: work that begins all the time must not put the heartbeat off for ever.
         if before is None or due < before:
             self._beats.set(device_id, due)
+        if before is None:
+            # Most links begin with a beacon: the next ones are waited for although they have still to come.
+            known = self._discovery.registry.get(device_id)
+            if known is not None and known.every_s:
+                self.beacon_heard(device_id, known.every_s)
 
     def link_changed(self, device_id: str) -> None:
         """Calls to this device go over another link than before: no answer is owed over this one."""

@@ -257,6 +257,15 @@ def test_a_linked_device_whose_beacons_cease_is_suspected_long_before_its_heartb
     assert first.texts_told("suspect")
 
 
+def test_a_device_that_is_cut_off_as_soon_as_it_is_linked_is_suspected_as_early(world):
+    first, second = [world.host(letter).start() for letter in "ab"]
+    while second.id not in first.node.discovery.links:
+        world.clock.advance(0.001)
+    second.freeze()
+    world.advance(3 * 2.5 * 1.2 + 8)
+    assert first.texts_told("suspect")
+
+
 def test_devices_without_beacons_are_not_asked_early(world):
     first, second = world.nodes("ab")
     asked = []
