@@ -306,11 +306,11 @@ class LocalNode:
         try:
             self.state.write_node_json(os.getpid(), self.control_port, boot)
         except StateError as error:
-            self._tell("warning", str(error))
+            self.node.tell("warning", str(error))
         for note in self.state.notes:
-            self._tell("note", note)
+            self.node.tell("note", note)
         for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):
-            self._tell("warning", warning)
+            self.node.tell("warning", warning)
 
     # ---- measuring --------------------------------------------------------------------------------
 
@@ -344,7 +344,7 @@ class LocalNode:
         try:
             self.state.write_json("speed.json", report.to_dict())
         except StateError as error:
-            self._tell("warning", str(error))
+            self.node.tell("warning", str(error))
         if self._report_speed(report.to_dict()):
             self.node.set_measured(self.node.measured)
         else:

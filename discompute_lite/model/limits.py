@@ -43,6 +43,13 @@ class Limits:
     http_head_bytes: int = 16 * KIB
     #: HTTP header lines. Beyond: 431, close. (wire/http)
     http_headers: int = 64
+    #: Events that are kept for readers who come back or are slow: a few minutes of a busy node, some 1 MiB. Older ones
+    #: are gone, and a reader that lacks them is told how many. (roles/event_log)
+    events_kept: int = 2048
+    #: Readers of events at once: each costs a connection. Beyond: 503. (roles/web_events)
+    event_readers: int = 16
+    #: Bytes that may wait for one slow reader of events; beyond it gets no more until it has read. (roles/web_events)
+    event_backlog_bytes: int = 64 * KIB
     #: Seconds until the first message of a connection must be complete; idle strangers cost a slot. (net/stream)
     first_message_s: float = 10.0
     #: Seconds within which a message, once begun, must be complete: a member's slow Wi-Fi passes, a trickle
@@ -154,5 +161,5 @@ class Limits:
         """Return what an app that the system kills for memory can afford."""
         return cls(
             message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16,
+            idle_links=16, events_kept=512, event_readers=4,
         )

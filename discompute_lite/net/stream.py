@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 from typing import Any, Optional, Sequence
 
 from ..model.errors import DiscomputeError, LinkClosed, LocalProtocolError
@@ -45,16 +46,13 @@ class Connection:
 
     def __init__(self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, *, is_dialled: bool,
                  door: Optional[TlsDoor] = None) -> None:
-        self._loop = loop
-        self._sock = sock
+        self._loop, self._sock = loop, sock
         #: What is read from and written to: the socket, or TLS around it (net/opening.py).
         self._channel: Any = sock
         #: The id that the other side's certificate proved, "" over plain TCP.
         self.verified_id = ""
         self._opening = Opening(self, loop, sock, limits, door)
-        self.receiver = receiver
-        self._limits = limits
-        self.is_dialled = is_dialled
+        self.receiver, self._limits, self.is_dialled = receiver, limits, is_dialled
         self.remote_address = address_text(sock.getpeername())
         self.local_port = int(sock.getsockname()[1])
         #: Whether the other end is a process of this machine.
@@ -85,10 +83,8 @@ class Connection:
         self._had_message = False
         self._last_active = loop.now()
         sock.setblocking(False)
-        try:
+        with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass
         if is_dialled:
             self._opening.call()
         loop.watch(sock, self._readable, None)
@@ -137,6 +133,11 @@ class Connection:
             self._message_due = self._loop.now() + self._limits.message_s
         if not self.is_closed and not self._close_if_over():
             self._set_wake()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much the other side has not taken yet."""
+        return self._outbox.waiting_bytes
 
     def finish(self) -> None:
         """Send what is still to be sent, read nothing more, then close."""

@@ -150,7 +150,8 @@ class Belonging:
             return
         for link in self._links():
             if link.verified_id and membership.is_revoked(link.verified_id):
-                self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster")
+                self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster",
+                                device_id=link.verified_id)
                 link.close("its device was removed from the cluster")
             elif link.verified_id:
                 self._compare(link)

@@ -378,8 +378,14 @@ class Coordinator:
         record.running = self._node.executor.submit(request)
         record.running.add_done_callback(lambda future: self._node.clock.post(ended, future))
 
-    def tell(self, record: CoordinatedTask, text: str) -> None:
+    def tell(self, record: CoordinatedTask, text: str, **facts: Any) -> None:
         """Add a line to a task's story."""
         since_s = self._node.wall() - record.submitted_at
         record.story.append(f"{since_s:7.2f} s  {text}")
-        self._node.tell("task", f"task {short_id(record.task.task_id)}: {text}")
+        self.tell_event(record, "task", text, **facts)
+
+    def tell_event(self, record: CoordinatedTask, kind: str, text: str, **facts: Any) -> None:
+        """Tell of a task what is no part of its story."""
+        task_id = record.task.task_id
+        facts.update(task_id=task_id, state=record.state.value)
+        self._node.tell(kind, f"task {short_id(task_id)}: {text}", **facts)

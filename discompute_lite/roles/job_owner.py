@@ -7,11 +7,16 @@ Read next: roles/attempts.py (who tells), roles/coordinator.py (who is told).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..core.events import AcceptResult, FailSubtask, FailTask, StartAttempt
+from ..model.device import short_id
 from ..model.task import SubTask, TaskState
 from .coordinated import CoordinatedTask
+
+#: How a line of the scheduler's story begins that is about one subtask (core/reasons.py, `told_of`).
+ABOUT_SUBTASK = re.compile(r"subtask (\d{1,9}): ")
 
 
 class JobOwner:
@@ -24,6 +29,11 @@ class JobOwner:
     def begin(self, action: StartAttempt) -> SubTask:
         """Return a subtask, with its device."""
         self._record.begin(action.index, action.device_id, self._coordinator.wall())
+        number = int(action.attempt_id.rpartition(".")[2])
+        self._coordinator.tell_event(
+            self._record, "placed", f"subtask {action.index}: attempt {number} goes to {short_id(action.device_id)}",
+            subtask=action.index, attempt=number, device_id=action.device_id,
+        )
         return self._record.subtasks[action.index]
 
     def task_type(self) -> str:
@@ -32,7 +42,15 @@ class JobOwner:
 
     def accept(self, action: AcceptResult, done: SubTask) -> None:
         """Keep a result."""
-        self._record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        record, before = self._record, int(self._record.percentage())
+        record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        done_now, total = record.completed, len(record.subtasks)
+        if int(record.percentage()) > before or done_now == total:
+            # Some hundred for each task, however many subtasks it has.
+            self._coordinator.tell_event(
+                record, "progress", f"{done_now} of {total} subtasks are done", done=done_now, total=total,
+                percentage=round(record.percentage(), 1),
+            )
         self._coordinator.durability.finished(self._record, action.index)
         self._record.wake_watchers()
 
@@ -60,4 +78,6 @@ class JobOwner:
 
     def told(self, text: str) -> None:
         """Add to the task's story."""
-        self._coordinator.tell(self._record, text)
+        about = ABOUT_SUBTASK.match(text)
+        facts = {"subtask": int(about.group(1))} if about else {}
+        self._coordinator.tell(self._record, text, **facts)

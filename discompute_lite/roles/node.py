@@ -14,15 +14,13 @@ from __future__ import annotations
 import hmac
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Dict, Optional
 
-from ..core.events import (
-    LinkOpened, TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
-)
+from ..core.events import LinkOpened, TellChanged, TellDead, TellJoined, TellLeft, TellRestarted, TellSuspect
 from ..core.policy import access
 from ..core.registry import DeviceRegistry
 from ..model.codec import to_json
-from ..model.device import Device, DeviceStatus, Hardware, short_id
+from ..model.device import Device, DeviceStatus, Hardware
 from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
@@ -30,7 +28,9 @@ from .announcer import hides_from
 from .attempts import Attempts
 from .belonging import Belonging
 from .coordinator import Coordinator
+from .device_events import device_event
 from .discovery import Discovery
+from .event_log import EventLog
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
 from .offers import own_offer, peer_offer, total_offer
@@ -39,6 +39,7 @@ from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
 from .streams import Streams
 from .web import admit_web_request, answer_web_request
+from .web_events import EventReaders
 from .worker import Worker
 
 #: Seconds between two readings of load, memory and battery.
@@ -78,7 +79,9 @@ class Node:
         self.clock, self.wall, self.rng = world.clock, world.wall, world.rng
         self.dialler, self.transports = world.dialler, world.transports
         self.executor, self.store = world.executor, world.store
-        self.tell: Callable[[str, str], None] = world.tell
+        self.events = EventLog(self.boot, world.wall, limits.events_kept, world.tell)
+        #: tell(kind, sentence, **facts): something happened here (roles/event_log.py).
+        self.tell = self.events.tell
         self.slots = world.slots
         self.port = 0
         self.reading = world.read_metrics(0, 0.0)
@@ -95,6 +98,7 @@ class Node:
         self.coordinator = Coordinator(self, self.attempts)
         self.streams = Streams(self, self.attempts)
         self.post_office = PostOffice(self)
+        self.event_readers = EventReaders(self)
         self._is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------
@@ -118,6 +122,7 @@ class Node:
             self.attempts.stop()
             self.worker.stop()
             self.discovery.stop()
+            self.event_readers.stop()
 
     # ---- what connections give (net/stream.py: Receiver) ------------------------------------------------
 
@@ -180,6 +185,7 @@ class Node:
     def connection_closed(self, link: LinkPort, reason: str) -> None:
         """Forget a connection."""
         self.world.connection_closed(link)
+        self.event_readers.connection_closed(link)
         if link.peer is not None:
             self.discovery.link_closed(link)
 
@@ -251,25 +257,10 @@ class Node:
     def membership_changed(self, action: Any) -> None:
         """Tell people and the scheduler about a device that came, changed or went."""
         device_id = action.device_id
-        known = self.discovery.registry.get(device_id)
-        name = known.device.name if known is not None else short_id(device_id)
-        called = f"{name} ({short_id(device_id)})"
-        if isinstance(action, TellJoined):
-            where = self.discovery.registry.addresses(device_id)[:1]
-            self.tell("joined", f"{called} joined{' at ' + where[0] if where else ''}")
-        elif isinstance(action, TellRestarted):
-            self.tell("restarted", f"{called} was restarted")
+        self.tell(*device_event(action, self.discovery.registry), device_id=device_id)
+        if isinstance(action, TellRestarted):
             self.attempts.device_lost(device_id, "it was restarted")
             self.worker.sender_lost(device_id)
-        elif isinstance(action, TellSuspect):
-            self.tell("suspect", f"{called} does not answer")
-        elif isinstance(action, TellDead):
-            self.tell("lost", f"{called} is gone: {action.reason}")
-        elif isinstance(action, TellLeft):
-            self.tell("left", f"{called} left")
-        elif isinstance(action, TellDuplicateIdentity):
-            self.tell("warning", f"another device at {action.address} has this device's identity; was the folder"
-                                 " copied? Delete the copied state folder there")
         if isinstance(action, (TellDead, TellLeft)):
             reason = action.reason if isinstance(action, TellDead) else "it left"
             self.attempts.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))

@@ -183,7 +183,7 @@ class ClockAndWorld:
     transports: Sequence[TransportPort]
     executor: ExecutorPort
     store: StorePort
-    #: tell(kind, sentence): one event for people.
+    #: tell(kind, sentence): shows people one event, of those that they want to see.
     tell: Callable[[str, str], None]
     #: read_metrics(active_tasks, throughput) -> host/metrics.Reading.
     read_metrics: Callable[[int, float], Any]

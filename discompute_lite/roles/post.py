@@ -92,7 +92,7 @@ class PostOffice:
         if known is not None:
             name = f"{known.device.name} ({name})"
         mark = "" if is_verified else " (unverified)"
-        self._node.tell("message", f"message from {name}{mark}: {text}")
+        self._node.tell("message", f"message from {name}{mark}: {text}", device_id=sender)
         return SendMessageAnswer(True, f"shown on {self._node.name}", int(self._node.wall()))
 
     def _check_rate(self, link: LinkPort, is_trusted: bool) -> None:

@@ -13,13 +13,16 @@ from typing import Any, Callable, List, Optional
 from ..model.catalog import Catalog
 from ..model.codec import to_json
 from ..wire.framing import encode_message
-from ..wire.http import HttpHead, HttpRefusal, HttpRequest, bearer_token, check_browser_headers
+from ..wire.http import HttpHead, HttpRefusal, HttpRequest
+from ..wire.http_asker import bearer_token, check_browser_headers
 from ..wire.rpc import RpcSession
 from .bounds import devices_that_fit
+from .metrics_page import METRICS_TYPE, metrics_page
 from .ports import Peer
 
 #: "METHOD /path" -> function(node, connection, request) that answers.
 ROUTES: Catalog[Callable[..., None]] = Catalog("route")
+TASK_PATH = "/api/tasks/"
 SENTENCE_TOKEN = (
     "Show this node's control token: Authorization: Bearer followed by the content of control.token in its state"
     " folder, from the same machine."
@@ -42,7 +45,7 @@ def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[Ht
 def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None:
     """Find the route and let it answer."""
     method = "GET" if request.method == "HEAD" else request.method
-    route = ROUTES.get(f"{method} {request.path}")
+    route = ROUTES.get(f"{method} {_route_path(request.path)}")
     if route is not None:
         try:
             route(node, connection, request)
@@ -51,11 +54,16 @@ def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None
             logging.getLogger("discompute").exception("%s %s failed", request.method, request.path)
             connection.http.answer_error(request, 500, "this node made a mistake; its log says which")
         return
-    others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {request.path}")]
+    others = [name.split(" ")[0] for name in ROUTES.names() if name.endswith(f" {_route_path(request.path)}")]
     if others:
         connection.http.answer_error(request, 405, f"use {' or '.join(others)} here")
     else:
         connection.http.answer_error(request, 404, "there is nothing at this path; see the README for what there is")
+
+
+def _route_path(path: str) -> str:
+    """Return the path under which a route is listed: the id of one task is `ID` there."""
+    return TASK_PATH + "ID" if path.startswith(TASK_PATH) and len(path) > len(TASK_PATH) else path
 
 
 def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -> None:
@@ -78,6 +86,28 @@ def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
 @ROUTES.register("GET /api/tasks")
 def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, to_json(node.coordinator.list_tasks()))
+
+
+@ROUTES.register("GET /api/tasks/ID")
+def _web_task(node: Any, connection: Any, request: HttpRequest) -> None:
+    """Answer as GetTaskStatus does; 404 for a task that is not here."""
+    task_id = request.path[len(TASK_PATH):]
+    answer = node.coordinator.status(task_id)
+    if answer.success:
+        _answer_json(node, connection, request, to_json(answer))
+    else:
+        connection.http.answer_error(request, 404, f"this node knows no task {task_id!r}; /api/tasks lists them")
+
+
+@ROUTES.register("GET /events")
+def _web_events(node: Any, connection: Any, request: HttpRequest) -> None:
+    """Answer with what happens from now on, or since `Last-Event-ID`."""
+    node.event_readers.open(connection, request)
+
+
+@ROUTES.register("GET /metrics")
+def _web_metrics(node: Any, connection: Any, request: HttpRequest) -> None:
+    connection.http.answer(request, 200, metrics_page(node).encode("utf-8"), METRICS_TYPE)
 
 
 @ROUTES.register("POST /rpc")

@@ -22,7 +22,8 @@ from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Uni
 
 from ..model.errors import LocalProtocolError
 from ..model.limits import Limits
-from .http_answer import encode_http_answer
+from .http_answer import encode_http_answer, encode_http_stream_head
+from .http_reply import HttpReply, HttpStream
 from .strict_json import encode_json
 
 #: Requests of one connection that may wait for their answers; browsers send one at a time. Beyond: 503, close.
@@ -40,8 +41,6 @@ _HTTP_TARGET = re.compile(rb"[!-~]+")
 _HTTP_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HTTP_CONTROLS = re.compile("[\x00-\x1f\x7f]")
-_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
-_LOOPBACK_HOST = re.compile(r"(localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3})(?::(\d{1,5}))?", re.A)
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class HttpHead:
     headers: Dict[str, str]
     #: Whether the connection lives on after the answer.
     keep_alive: bool
+    #: Whether whoever asks reads an answer in chunks; for HTTP/1.0 one without a length lasts until the close.
+    takes_chunks: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,6 @@ class _BadRequest(Exception):
         self.refusal = HttpRefusal(status, sentence)
 
 
-class _HttpReply:
-    """Keep the place of one answer in the order of the requests; `data` is None until it is there."""
-
-    def __init__(self, request: Optional[HttpRequest], data: Optional[bytes] = None) -> None:
-        self.request = request
-        self.data = data
-
-
 class HttpSession:
     """Understand one connection; send `data_to_send()` after each call, close once `is_closing`.
 
@@ -112,14 +105,19 @@ class HttpSession:
         self._body_bytes = 0
         self._events: List[HttpRequest] = []
         #: Answers given and owed, in the order of the requests.
-        self._replies: List[_HttpReply] = []
+        self._replies: List[HttpReply] = []
         #: True once nothing more is read: the last request has come, or the rules were broken.
         self._is_last = False
 
     @property
     def is_closing(self) -> bool:
         """Whether the last answer has been given: send what there is, then close."""
-        return self._is_last and not any(reply.data is None for reply in self._replies)
+        return self._is_last and all(reply.is_whole for reply in self._replies)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether an answer is being sent that has begun and not ended."""
+        return bool(self._replies) and self._replies[0].is_begun
 
     @property
     def is_between_messages(self) -> bool:
@@ -128,8 +126,8 @@ class HttpSession:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody waits for anything: no request half-read, none unanswered."""
-        return self.is_between_messages and not self._replies
+        """Whether nobody waits for anything: no request half-read, none whose answer has not begun."""
+        return self.is_between_messages and len(self._replies) == self.is_streaming
 
     def receive_data(self, data: Union[bytes, bytearray, memoryview]) -> None:
         """Take bytes as they came; never raises, whatever they are. After the last request they are dropped."""
@@ -162,12 +160,34 @@ class HttpSession:
         The body of an answer to HEAD is measured and not sent. Raises LocalProtocolError for a request
         that is not waiting, or for a header that would break the message.
         """
+        self._reply_to(request).complete(encode_http_answer(
+            status, body, content_type, headers, is_head=request.method == "HEAD", keep_alive=request.keep_alive
+        ))
+
+    def begin_answer(
+        self, request: HttpRequest, content_type: str, headers: Iterable[Tuple[str, str]] = ()
+    ) -> HttpStream:
+        """Begin an answer of status 200 whose length nobody knows yet; raises LocalProtocolError as `answer` does.
+
+        It travels in chunks, or for HTTP/1.0 until the close of the connection. To HEAD it is over at once.
+        """
+        reply, is_head = self._reply_to(request), request.method == "HEAD"
+        keep_alive = request.keep_alive and request.takes_chunks
+        reply.begin(encode_http_stream_head(content_type, headers, request.takes_chunks, keep_alive))
+        if not keep_alive:
+            # What was asked behind it on this connection cannot be answered any more.
+            self._is_last = True
+            del self._replies[self._replies.index(reply) + 1:]
+            self._events.clear()
+        stream = HttpStream(reply, in_chunks=request.takes_chunks and not is_head)
+        if is_head:
+            stream.end()
+        return stream
+
+    def _reply_to(self, request: HttpRequest) -> HttpReply:
         for reply in self._replies:
-            if reply.request is request and reply.data is None:
-                reply.data = encode_http_answer(
-                    status, body, content_type, headers, is_head=request.method == "HEAD", keep_alive=request.keep_alive
-                )
-                return
+            if reply.request is request and not reply.is_begun and not reply.is_whole:
+                return reply
         raise LocalProtocolError("this request was answered already, or came on another connection")
 
     def answer_error(self, request: HttpRequest, status: int, sentence: str) -> None:
@@ -178,10 +198,9 @@ class HttpSession:
         """Return the bytes to be sent now, each once."""
         ready: List[bytes] = []
         while self._replies:
-            data = self._replies[0].data
-            if data is None:
+            ready += self._replies[0].take()
+            if not self._replies[0].is_whole:
                 break
-            ready.append(data)
             del self._replies[0]
         return ready
 
@@ -233,7 +252,7 @@ class HttpSession:
             raise _BadRequest(417, "this expectation cannot be met; only 100-continue can")
         if expectation and self._body_bytes:
             # It has its place in the order too: an earlier answer must not be overtaken.
-            self._replies.append(_HttpReply(None, b"HTTP/1.1 100 Continue\r\n\r\n"))
+            self._replies.append(HttpReply(None, b"HTTP/1.1 100 Continue\r\n\r\n"))
         self._head = head
 
     def _read_body(self) -> bool:
@@ -245,14 +264,14 @@ class HttpSession:
         del self._buffer[:self._body_bytes]
         self._head = None
         self._is_last = not head.keep_alive
-        request = HttpRequest(head.method, head.target, head.path, head.query, head.headers, head.keep_alive, body)
+        request = HttpRequest(**vars(head), body=body)
         self._events.append(request)
-        self._replies.append(_HttpReply(request))
+        self._replies.append(HttpReply(request))
         return True
 
     def _refuse_and_end(self, refusal: HttpRefusal) -> None:
         body = encode_json({"error": refusal.sentence})
-        self._replies.append(_HttpReply(None, encode_http_answer(refusal.status, body, "application/json")))
+        self._replies.append(HttpReply(None, encode_http_answer(refusal.status, body, "application/json")))
         self._is_last = True
         self._lines, self._head = [], None
 
@@ -290,7 +309,7 @@ def _read_http_head(lines: List[bytes]) -> HttpHead:
     keep_alive = "close" not in options and (minor == "1" or "keep-alive" in options)
     if minor == "0":
         headers.pop("expect", None)  # RFC 9110, 10.1.1: HTTP/1.0 does not know interim answers.
-    return HttpHead(method, target, path, query, headers, keep_alive)
+    return HttpHead(method, target, path, query, headers, keep_alive, minor == "1")
 
 
 def _read_header(line: bytes) -> Tuple[str, str]:
@@ -351,31 +370,3 @@ def _http_body_length(headers: Mapping[str, str], limit: int) -> int:
     if len(digits) > 18 or int(digits or "0") > limit:
         raise _BadRequest(413, f"the body passes {limit} bytes; send less")
     return int(digits or "0")
-
-
-# ---- who is asking ----------------------------------------------------------------------------------
-
-
-def check_browser_headers(headers: Mapping[str, str], port: int) -> Optional[str]:
-    """Return why a request to 127.0.0.1:`port` may come from somebody else's web page, or None.
-
-    A page of another site can make its browser send requests here, and by a name that resolves to
-    127.0.0.1 (DNS rebinding) even read the answers; it cannot forge these three headers.
-    """
-    match = _LOOPBACK_HOST.fullmatch(headers.get("host", "").lower())
-    if match is None or match.group(2) not in (None, str(port)):
-        return f"the header host must name this machine: open http://127.0.0.1:{port}/"
-    origin = headers.get("origin")
-    if origin is not None:
-        own = {f"http://{match.group(1)}:{port}"} | ({f"http://{match.group(1)}"} if port == 80 else set())
-        if origin.lower() not in own:
-            return f"a page of another site may not ask this: open http://127.0.0.1:{port}/"
-    if headers.get("sec-fetch-site", "none").lower() not in ("none", "same-origin"):
-        return f"a link or page of another site may not ask this: type http://127.0.0.1:{port}/ yourself"
-    return None
-
-
-def bearer_token(headers: Mapping[str, str]) -> str:
-    """Return the token of `Authorization: Bearer …`, or "" (compare it by `hmac.compare_digest`)."""
-    match = _BEARER.fullmatch(headers.get("authorization", ""))
-    return match.group(1) if match else ""

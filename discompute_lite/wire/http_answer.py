@@ -8,7 +8,7 @@ Read next: wire/http.py (the conversation that answers are part of).
 from __future__ import annotations
 
 import re
-from typing import Iterable, Tuple
+from typing import Iterable, List, Tuple
 
 from ..model.errors import LocalProtocolError
 
@@ -46,6 +46,20 @@ def encode_http_answer(
         fields += [("Content-Type", content_type), ("Content-Length", str(len(body)))]
     if status in _HTTP_STATUS_FIELDS:
         fields.append(_HTTP_STATUS_FIELDS[status])
+    return _encode_head(status, fields, keep_alive) + (body if has_body and not is_head else b"")
+
+
+def encode_http_stream_head(
+    content_type: str, headers: Iterable[Tuple[str, str]], in_chunks: bool, keep_alive: bool
+) -> bytes:
+    """Return the head of an answer of unknown length: in chunks, or until the close. Raises LocalProtocolError."""
+    fields = [*headers, ("Content-Type", content_type)]
+    if in_chunks:
+        fields.append(("Transfer-Encoding", "chunked"))
+    return _encode_head(200, fields, keep_alive)
+
+
+def _encode_head(status: int, fields: List[Tuple[str, str]], keep_alive: bool) -> bytes:
     given = {name.lower() for name, _ in fields}
     fields += [field for field in _HTTP_USUAL_FIELDS if field[0].lower() not in given]
     # An HTTP/1.0 client keeps the connection only when told so; to HTTP/1.1 the word is no news.
@@ -56,4 +70,4 @@ def encode_http_answer(
         if not _HTTP_FIELD.fullmatch(line):
             raise LocalProtocolError(f"the header {name!r} cannot be sent: it would break the message")
         lines.append(line)
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (body if has_body and not is_head else b"")
+    return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -566,6 +566,9 @@ class FakeBrowser:
         node = host.node
         self.local_port = node.port
         self.verified_id = ""
+        self.is_closed = False
+        #: What its other end has not read: tests set it.
+        self.waiting_bytes = 0
         self.http = HttpSession(host.limits, admit=lambda head: node.admit_request(self, head))
         self.sent = b""
 
@@ -581,6 +584,12 @@ class FakeBrowser:
         for request in self.http.events():
             self._host.node.request_received(self, request)
         self.flush()
+        self._host.world.settle()
+
+    def close(self):
+        """Go away."""
+        self.is_closed = True
+        self._host.node.connection_closed(self, "gone")
         self._host.world.settle()
 
     def take(self):

@@ -20,9 +20,8 @@ from discompute_lite.wire.http import (
     HttpRefusal,
     HttpRequest,
     HttpSession,
-    bearer_token,
-    check_browser_headers,
 )
+from discompute_lite.wire.http_asker import bearer_token, check_browser_headers
 
 LIMITS = replace(Limits(), line_bytes=100, http_head_bytes=500, http_headers=6)
 HOST = b"Host: 127.0.0.1:8080\r\n"
@@ -236,9 +235,10 @@ def test_who_is_not_admitted_is_refused_before_the_body_and_heard_no_more():
     session = session_fed(head(b"Host: h", b"Content-Length: 1000", first=b"POST /rpc HTTP/1.1"), admit)
     assert asked == [("POST", "/rpc", "h")]
     assert not session.events()
-    assert "WWW-Authenticate: Bearer" in split_answer(session._replies[0].data)[1]
     assert_refused(session, 401, "show the token")
     assert len(asked) == 1
+    session = session_fed(head(b"Host: h", first=b"GET / HTTP/1.1"), admit)
+    assert "WWW-Authenticate: Bearer" in split_answer(session.data_to_send()[0])[1]
 
 
 def test_a_stranger_using_another_method_is_a_stranger():
@@ -357,6 +357,121 @@ def test_a_request_is_answered_once():
     with pytest.raises(LocalProtocolError, match="not the status"):
         session_two = session_fed(GET)
         session_two.answer(session_two.events()[0], 100)
+
+
+# ---- answers of unknown length --------------------------------------------------------------------
+
+
+def chunks_of(body: bytes) -> Tuple[List[bytes], bytes]:
+    """Read a body in chunks as RFC 9112, 7.1 has them; return them, and what follows the last one."""
+    chunks: List[bytes] = []
+    while True:
+        size, end, body = body.partition(b"\r\n")
+        assert end and re.fullmatch(rb"[0-9a-f]+", size), (size, body)
+        length = int(size, 16)
+        chunk, mark, body = body[:length], body[length:length + 2], body[length + 2:]
+        assert len(chunk) == length and mark == b"\r\n"
+        if not length:
+            return chunks, body
+        chunks.append(chunk)
+
+
+def test_an_answer_of_unknown_length_comes_in_chunks_and_the_connection_lives_on():
+    session = session_fed(GET + GET)
+    first, second = session.events()
+    stream = session.begin_answer(first, "text/event-stream", [("X", "y")])
+    session.answer(second, 200, b"second")
+    sent = b"".join(session.data_to_send())
+    status, fields, body = split_answer(sent)
+    assert (status, body) == (200, b"") and {"Transfer-Encoding: chunked", "X: y", "Connection: keep-alive"} <= set(
+        fields) and not any(field.startswith("Content-Length") for field in fields)
+    assert session.is_streaming and not session.is_idle and not session.is_closing, "the second waits"
+    stream.send(b"one\r\n")
+    stream.send(b"")
+    assert b"".join(session.data_to_send()) == b"5\r\none\r\n\r\n"
+    stream.send(b"x" * 20)
+    stream.end()
+    stream.end()
+    stream.send(b"too late")
+    chunks, rest = chunks_of(b"".join(session.data_to_send()))
+    assert chunks == [b"x" * 20] and split_answer(rest)[2] == b"second"
+    assert session.is_idle and not session.is_streaming and not session.is_closing
+    session.receive_data(GET)
+    assert len(session.events()) == 1
+
+
+def test_a_stream_waits_for_the_answers_before_it():
+    session = session_fed(GET + GET)
+    first, second = session.events()
+    stream = session.begin_answer(second, "text/plain")
+    stream.send(b"early")
+    assert not session.data_to_send() and not session.is_streaming
+    session.answer(first, 200, b"first")
+    sent = b"".join(session.data_to_send())
+    assert sent.index(b"first") < sent.index(b"5\r\nearly\r\n") and session.is_streaming
+
+
+@pytest.mark.parametrize("asked", [b"Connection: close", b"Connection: keep-alive"])
+def test_an_old_client_reads_until_the_close_and_nothing_behind_it_is_answered(asked):
+    old = head(asked, first=b"GET / HTTP/1.0")
+    session = session_fed(old + GET)
+    request = session.events()[0]
+    stream = session.begin_answer(request, "text/plain")
+    stream.send(b"plain")
+    _, fields, body = split_answer(b"".join(session.data_to_send()))
+    assert body == b"plain" and "Connection: close" in fields
+    assert not any(field.startswith("Transfer-Encoding") for field in fields)
+    session.receive_data(GET)
+    assert not session.events() and not session.is_closing
+    stream.end()
+    assert session.is_closing and not b"".join(session.data_to_send())
+
+
+def test_a_client_that_asked_for_the_close_gets_chunks_and_the_close():
+    session = session_fed(head(HOST.strip(), b"Connection: close"))
+    stream = session.begin_answer(session.events()[0], "text/plain")
+    stream.send(b"a")
+    stream.end()
+    assert chunks_of(split_answer(b"".join(session.data_to_send()))[2]) == ([b"a"], b"") and session.is_closing
+
+
+def test_head_of_a_stream_is_over_at_once():
+    session = session_fed(head(HOST.strip(), first=b"HEAD / HTTP/1.1"))
+    stream = session.begin_answer(session.events()[0], "text/plain")
+    stream.send(b"not for you")
+    status, fields, body = split_answer(b"".join(session.data_to_send()))
+    assert (status, body) == (200, b"") and "Transfer-Encoding: chunked" in fields
+    assert stream.is_over and session.is_idle
+
+
+def test_a_stream_is_the_one_answer_of_its_request():
+    session = session_fed(GET)
+    request = session.events()[0]
+    with pytest.raises(LocalProtocolError):
+        session.begin_answer(request, "text/plain", [("X", "a\r\nb")])
+    stream = session.begin_answer(request, "text/plain")
+    for again in (lambda: session.answer(request, 200), lambda: session.begin_answer(request, "text/plain")):
+        with pytest.raises(LocalProtocolError, match="already"):
+            again()
+    stream.end()
+    with pytest.raises(LocalProtocolError, match="already"):
+        session.answer(request, 200)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8), st.lists(st.integers(0, 200), max_size=5))
+def test_pieces_come_out_as_they_went_in_however_the_request_was_cut(pieces, cuts):
+    session = HttpSession(LIMITS)
+    edges = sorted({0, len(GET), *(cut % (len(GET) + 1) for cut in cuts)})
+    for start, end in zip(edges, edges[1:]):
+        session.receive_data(GET[start:end])
+    stream = session.begin_answer(session.events()[0], "text/plain")
+    sent = b""
+    for piece in pieces:
+        stream.send(piece)
+        sent += b"".join(session.data_to_send())
+    stream.end()
+    chunks, rest = chunks_of(split_answer(sent + b"".join(session.data_to_send()))[2])
+    assert chunks == [piece for piece in pieces if piece] and not rest
 
 
 # ---- any bytes --------------------------------------------------------------------------------------

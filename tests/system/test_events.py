@@ -1,0 +1,116 @@
+"""A real reader of /events: it hears what happens, may be slow or go away, and the node goes on."""
+
+import json
+import socket
+
+import pytest
+
+JOB = """
+def split():
+    return list(range(400))
+
+def work(part):
+    return part
+"""
+
+#: 2,000 letters, in base64.
+TEXT = "eHh4" * 666
+
+
+class Reader:
+    """Read a node's events over a socket of its own, as HTTP/1.0: no chunks, until the close."""
+
+    def __init__(self, node, path="/events", **headers):
+        self.socket = socket.create_connection(("127.0.0.1", node.port), 10.0 * node.field.scale(1.0))
+        lines = {"Host": f"127.0.0.1:{node.port}", "Authorization": f"Bearer {node.token}", **headers}
+        head = f"GET {path} HTTP/1.0\r\n" + "".join(f"{name}: {text}\r\n" for name, text in lines.items())
+        self.socket.sendall(head.encode() + b"\r\n")
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        while self.file.readline() != b"\r\n":
+            pass
+
+    def event(self):
+        """Return (id, document) of the next event, None at the end."""
+        found = {}
+        for line in self.file:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if not name:
+                if "data" in found:
+                    return found["id"], json.loads(found["data"])
+                continue
+            found[name] = value
+        return None
+
+    def until(self, wanted):
+        """Return the documents up to the first that is wanted."""
+        events = []
+        while True:
+            _, event = self.event()
+            events.append(event)
+            if wanted(event):
+                return events
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def node(field):
+    return field.start("telling", "--slots", "2")
+
+
+def figure(node, name):
+    """Return one figure of /metrics."""
+    status, page = node.get("/metrics", Authorization=f"Bearer {node.token}")
+    assert status == 200
+    return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))
+
+
+@pytest.mark.smoke
+def test_a_task_is_heard_from_its_submission_to_its_end_and_start_prints_the_same(node):
+    reader = Reader(node)
+    task_id = node.submit(JOB)
+    events = reader.until(lambda event: event.get("state") == "COMPLETED")
+    reader.close()
+    assert {event["subtask"] for event in events if event["event"] == "placed"} == set(range(400))
+    assert [event["percentage"] for event in events if event["event"] == "progress"][-1] == 99.9
+    loud = [event["text"] for event in events if event["event"] == "task"]
+    node.field.wait_for(lambda: node.said("task", loud[-1]), "the printed end")
+    assert [event["text"] for event in node.events if task_id[:8] in event.get("text", "")] == loud
+
+
+def test_a_reader_that_is_gone_is_noticed_and_may_come_back(node):
+    reader = Reader(node)
+    node.submit("def split():\n    return [1]\n\ndef work(part):\n    return part\n")
+    last_id, _ = reader.event()
+    assert figure(node, "discompute_event_readers") == 1
+    reader.close()
+    node.field.wait_for(lambda: figure(node, "discompute_event_readers") == 0, "the end of the reader")
+    back = Reader(node, **{"Last-Event-ID": last_id})
+    next_id, _ = back.event()
+    assert int(next_id.rpartition(".")[2]) == int(last_id.rpartition(".")[2]) + 1
+    back.close()
+
+
+def test_a_reader_that_does_not_read_costs_a_bounded_amount_and_is_told_what_it_missed(field):
+    node = field.start("telling", "--slots", "2", DISCOMPUTE_LIMITS="events-kept=50,event-backlog-bytes=2048")
+    reader = Reader(node)
+    reader.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    # More than the system's own buffers take, at least on one of them.
+    with node.client() as client:
+        for _ in range(30):
+            calls = [client.send("SendMessage", {"message_type": "text", "payload": TEXT}) for _ in range(100)]
+            assert {client.receive()["id"] for _ in calls} == set(calls)
+    skipped = next(event for event in iter(lambda: reader.event()[1], None) if event["event"] == "skipped")
+    assert skipped["count"] > 0 and "were skipped" in skipped["text"]
+    reader.close()
+
+
+def test_a_node_that_ends_ends_the_stream(node):
+    reader = Reader(node)
+    node.ask_to_end()
+    while reader.event() is not None:
+        pass
+    reader.close()
