@@ -286,15 +286,16 @@ class LocalNode:
         return LocalTrust(TrustFiles(self.state.path, self.limits), key, self.state.key_file, enter, self.door.leave)
 
     def _make_executor(self) -> Any:
-        wanted, slots = self.settings.executor, self.slots()
+        wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
         if ":" in wanted:
-            return ExternalExecutor(load_executor(wanted), self.limits)
+            return ExternalExecutor(load_executor(wanted), self.limits, allow_pickle)
         if not runs_in_processes(self.settings, self.probe):
-            return ThreadExecutor(slots, self.limits)
+            return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.
         self._scratch = os.path.join(self.state.path, "scratch") if self.state.path else tempfile.mkdtemp()
         os.makedirs(self._scratch, mode=0o700, exist_ok=True)
-        limits = ChildLimits.of_device(self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network)
+        limits = ChildLimits.of_device(
+            self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
         return ProcessExecutor(slots, command, os.environ, self._scratch, loop=self.loop, limits=self.limits)
 

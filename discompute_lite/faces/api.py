@@ -26,6 +26,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 from ..model.device import Device, short_id
 from ..model.settings import Settings
 from ..run import LocalNode, read_settings
+from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
 from .calling import FunctionCalls
 from .dispatch import CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
@@ -63,7 +64,8 @@ class Cluster(Executor):
         self._local.start()
         self._thread = self._local.run_in_thread()
         self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.node.streams)
-        self._packer = FunctionPacker()
+        self._packer = FunctionPacker(settings.allow_pickle)
+        self._pickles = PICKLES_ALLOWED if settings.allow_pickle else PICKLES_UNWANTED
         #: Callbacks for the delivery thread; None ends it.
         self._delivered: Any = SimpleQueue()
         self._deliverer = threading.Thread(target=_deliver, args=(self._delivered,), name="discompute-deliver",
@@ -162,7 +164,7 @@ class Cluster(Executor):
     def _submit(
         self, options: CallOptions, fn: Callable[..., Any], args: Any, kwargs: Dict[str, Any]
     ) -> ClusterFuture:
-        calls = FunctionCalls(self._packer, fn)
+        calls = FunctionCalls(self._packer, fn, self._pickles)
         unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
         done = partial(self._settle, future, calls.packed.spaces)
@@ -172,7 +174,12 @@ class Cluster(Executor):
 
     def _settle(self, future: ClusterFuture, spaces: Sequence[str], outcome: Any) -> None:
         # A method, so that whoever keeps the future alone keeps the cluster too, until it is done.
-        future.settle(outcome, spaces)
+        future.settle(outcome, spaces, self._pickles_from(outcome.device_id))
+
+    def _pickles_from(self, device_id: str) -> PickleRule:
+        """Return whether pickles of a device are read; on the node's thread."""
+        is_worker = self._local.node.belonging.role_of_device(device_id) == "worker"
+        return PICKLES_OF_WORKERS if self._pickles.is_allowed and is_worker else self._pickles
 
     def run_map(
         self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]], wishes: MapWishes
@@ -186,7 +193,7 @@ class Cluster(Executor):
         deadline = None if wishes.timeout is None else time.monotonic() + wishes.timeout
         if options.timeout or options.retries:
             wishes = wishes._replace(chunksize=1)  # Each call has a limit of its own, and is made again alone.
-        written = FunctionCalls(self._packer, fn)
+        written = FunctionCalls(self._packer, fn, self._pickles)
         dispatch = self._dispatch
 
         def key() -> StreamKey:
@@ -195,7 +202,8 @@ class Cluster(Executor):
         def send(data: bytes, calls: int, done: Callable[..., None]) -> Any:
             # By `self`, so that whoever keeps the iterator alone keeps the cluster too.
             return self._dispatch.send(key(), data, calls, lambda outcome: done(
-                outcome.line, failure_of(outcome.error, outcome.blame) if outcome.error else None
+                (outcome.line, self._pickles_from(outcome.device_id)),
+                failure_of(outcome.error, outcome.blame) if outcome.error else None
             ))
 
         is_single = len(iterables) == 1
@@ -203,7 +211,7 @@ class Cluster(Executor):
         bar = MapBar(iterables) if wishes.progress else None
         show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(
-            send, dispatch.cancel, lambda line, calls: one_outcome(line, written.packed.spaces, calls),
+            send, dispatch.cancel, lambda came, calls: one_outcome(came[0], written.packed.spaces, calls, came[1]),
             lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many,
         )
         run = MapRun(rows, is_single, ports, wishes, deadline)

@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Sequence
 
 from ..tasks.calls import call_unit, items_unit, rows_unit
-from ..tasks.class_book import ClassBook
+from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
 from .packing import FunctionPacker, PackedLine
 
 
 class FunctionCalls:
     """Write the units of one function's calls; `packed` is the line that serves all that were written so far."""
 
-    def __init__(self, packer: FunctionPacker, fn: Callable[..., Any]) -> None:
+    def __init__(self, packer: FunctionPacker, fn: Callable[..., Any], pickles: PickleRule = PICKLES_UNWANTED) -> None:
         """Pack the function; raises `TaskRejected`."""
         self._packer = packer
         self._fn = fn
-        self._classes = ClassBook()
+        self._classes = ClassBook(pickles=pickles)
         self._brought = 0
         self.packed: PackedLine = packer.pack(fn)
 

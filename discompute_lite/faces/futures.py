@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 
 from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
 from ..tasks.calls import CallOutcome, read_outcomes
+from ..tasks.class_book import PICKLES_UNWANTED, PickleRule
 from .dispatch import SentCall, has_raised
 
 
@@ -45,6 +46,7 @@ class ClusterFuture(Future):
         #: What came back, and what was read of it when somebody asked.
         self._line, self._has_arrived = b"", False
         self._spaces: Sequence[str] = ()
+        self._pickles = PICKLES_UNWANTED
         self._outcome: Optional[CallOutcome] = None
         self._cancel_lock, self._read_lock = threading.Lock(), threading.Lock()
 
@@ -111,7 +113,7 @@ class ClusterFuture(Future):
         if self.done():
             self._sent = None
 
-    def settle(self, outcome: Any, spaces: Sequence[str]) -> None:
+    def settle(self, outcome: Any, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED) -> None:
         """Take the outcome of the call (a `UnitOutcome`); nothing happens to a future that is done.
 
         The values in it are read when somebody asks, and on that thread.
@@ -122,7 +124,7 @@ class ClusterFuture(Future):
             self.cancel()
             return
         if not outcome.error:
-            self._line, self._spaces, self._has_arrived = outcome.line, spaces, True
+            self._line, self._spaces, self._pickles, self._has_arrived = outcome.line, spaces, pickles, True
         try:
             if outcome.error:
                 self.set_exception(failure_of(outcome.error, outcome.blame))
@@ -138,7 +140,7 @@ class ClusterFuture(Future):
     def _read(self) -> CallOutcome:
         with self._read_lock:
             if self._outcome is None:
-                self._outcome = one_outcome(self._line, self._spaces, 1)
+                self._outcome = one_outcome(self._line, self._spaces, 1, self._pickles)
                 self._line = b""
             return self._outcome
 
@@ -150,10 +152,10 @@ class ClusterFuture(Future):
         return True, False, None if error is not None else self.result(), error
 
 
-def one_outcome(line: bytes, spaces: Sequence[str], calls: int) -> CallOutcome:
+def one_outcome(line: bytes, spaces: Sequence[str], calls: int, pickles: PickleRule = PICKLES_UNWANTED) -> CallOutcome:
     """Return the outcome of one unit of so many calls; what cannot be read is an outcome too."""
     try:
-        outcomes = list(read_outcomes(line, spaces))
+        outcomes = list(read_outcomes(line, spaces, pickles))
     except DiscomputeError as problem:
         return CallOutcome([], problem, "")
     if len(outcomes) != 1:

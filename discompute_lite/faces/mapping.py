@@ -51,13 +51,13 @@ def unit_of_rows(rows: List[Any], is_single: bool) -> bytes:
 class MapPorts(NamedTuple):
     """Say how a map reaches the devices."""
 
-    #: send(data, calls, done) -> what carries it; `done(line, error)` comes once, from another thread. Raises
-    #: RuntimeError where nothing is taken any more.
+    #: send(data, calls, done) -> what carries it; `done(came, error)` comes once, from another thread: what came back,
+    #: for `read`, or why nothing did. Raises RuntimeError where nothing is taken any more.
     send: Callable[[bytes, int, Callable[..., None]], Any]
     #: Does without what carries a unit.
     cancel: Callable[[Any], None]
-    #: read(line, calls)
-    read: Callable[[bytes, int], CallOutcome]
+    #: read(came, calls)
+    read: Callable[[Any, int], CallOutcome]
     slots: Callable[[], int]
     #: Seconds that a call takes, 0.0 while nobody knows.
     work_s: Callable[[], float]
@@ -84,7 +84,7 @@ class MapRun:
         self._changed = threading.Condition()
         #: Number of the next unit to be sent, and of the next to be returned where order matters.
         self._sent = self._returned = 0
-        #: unit number -> what carries it: exactly those without an outcome. And (line, error) of those with one.
+        #: unit number -> what carries it: exactly those without an outcome. And (came, error) of those with one.
         self._under_way: Dict[int, Any] = {}
         self._arrived: Dict[int, Any] = {}
         #: unit number -> items, of units sent whose results have not been taken; all these items; and all ever drawn.
@@ -113,7 +113,7 @@ class MapRun:
             number = self._sent
             try:
                 carried = self._ports.send(
-                    data, count, lambda line, error, number=number: self._came(number, line, error))
+                    data, count, lambda came, error, number=number: self._came(number, came, error))
             except RuntimeError as problem:
                 # Shut down meanwhile: what is under way still comes.
                 self._end_with(problem)
@@ -219,14 +219,14 @@ class MapRun:
         self.feed()
         if not self._sizes:
             return None if self._last is None else CallOutcome([], self._last, "")
-        number, (line, error) = self._next_arrived()
+        number, (came, error) = self._next_arrived()
         self._returned = number + 1
         size = self._sizes.pop(number)
         self._items_out -= size
-        return self._ports.read(line, size) if error is None else CallOutcome([], error, "")
+        return self._ports.read(came, size) if error is None else CallOutcome([], error, "")
 
     def _next_arrived(self) -> Tuple[int, Any]:
-        """Return the number and (line, error) of the next unit; raise TimeoutError when it is not there in time."""
+        """Return the number and (came, error) of the next unit; raise TimeoutError when it is not there in time."""
         while True:
             with self._changed:
                 number = self._returned if self._is_ordered else next(iter(self._arrived), -1)
@@ -243,10 +243,10 @@ class MapRun:
             # By now it may be known how short the calls are: while one takes long, others shall not lie idle.
             self.feed()
 
-    def _came(self, number: int, line: bytes, error: Optional[BaseException]) -> None:
+    def _came(self, number: int, came: Any, error: Optional[BaseException]) -> None:
         with self._changed:
             self._under_way.pop(number, None)
-            self._arrived[number] = (line, error)
+            self._arrived[number] = (came, error)
             self._changed.notify()
 
 

@@ -47,7 +47,9 @@ class PackedLine(NamedTuple):
 class FunctionPacker:
     """Pack functions, each once as long as nothing has changed that it is made of; any thread may ask."""
 
-    def __init__(self) -> None:
+    def __init__(self, allow_pickle: bool = False) -> None:
+        """`allow_pickle`: whoever calls these functions reads pickles, and the devices are told so."""
+        self._allow_pickle = allow_pickle
         #: function -> classes that come along -> (what all was made of, what that gave), for functions that live.
         self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, Any]] = weakref.WeakKeyDictionary()
 
@@ -55,18 +57,23 @@ class FunctionPacker:
         """Return a function's line, with classes that come along; raise `TaskRejected` for what cannot travel."""
         seen = things_seen(fn, classes) if type(fn) is FunctionType else None
         if seen is None:
-            return _packed_now(fn, classes)
+            return self._packed_now(fn, classes)
         # By name: classes as keys would keep themselves alive.
         names = tuple((cls.__module__, cls.__qualname__) for cls in classes)
         lines = self._packed.get(fn, {})
         before = lines.get(names)
         if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
             return before[1]  # type: ignore[no-any-return]
-        packed = _packed_now(fn, classes)
+        packed = self._packed_now(fn, classes)
         if len(lines) >= LINES_MOST:
             lines = {}
         self._packed[fn] = {**lines, names: (seen, packed)}
         return packed
+
+    def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...]) -> PackedLine:
+        packed = pack_function(fn, classes=classes)
+        line = function_line(packed, self._allow_pickle)
+        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]))
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:
@@ -79,11 +86,6 @@ def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tu
     while look.waiting and not look.is_lost:
         look.at_value(look.waiting.pop())
     return None if look.is_lost else tuple(look.seen)
-
-
-def _packed_now(fn: Callable[..., Any], classes: Tuple[type, ...]) -> PackedLine:
-    packed = pack_function(fn, classes=classes)
-    return PackedLine(function_line(packed), packed.sha256, tuple(packed.plan["spaces"]))
 
 
 class _Look:

@@ -106,7 +106,7 @@ def child_main() -> None:
     install_taps()
     take = _requests_from(requests_fd)
     while True:
-        outcome = run_work(take(), work_limits, on_print)
+        outcome = run_work(take(), work_limits, on_print, limits.allow_pickle)
         said = catcher.take()
         if said:
             outcome = replace(outcome, output=outcome.output + said)

@@ -8,7 +8,7 @@ A child gets its limits as one argument, JSON:
 
     {"memory_bytes":2097152000,"address_bytes":0,"file_bytes":1073741824,"open_files":256,"processes":32,
      "folder_bytes":1073741824,"folder_files":10000,"network":true,"output_bytes":1048576,"error_text_bytes":8192,
-     "subtasks":4096}
+     "subtasks":4096,"allow_pickle":false}
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ class ChildLimits:
     output_bytes: int = Limits.output_bytes
     error_text_bytes: int = Limits.error_text_bytes
     subtasks: int = Limits.subtasks
+    #: Whether values may come and go as pickles.
+    allow_pickle: bool = False
 
     @classmethod
-    def of_device(cls, limits: Limits, memory_mb: int, network: bool) -> ChildLimits:
+    def of_device(cls, limits: Limits, memory_mb: int, network: bool, allow_pickle: bool = False) -> ChildLimits:
         """Return what holds on a device with so much memory (0: not known)."""
         is_asked = limits.task_address_bytes != Limits.task_address_bytes
         return cls(
@@ -59,6 +61,7 @@ class ChildLimits:
             open_files=limits.task_open_files, processes=limits.task_processes,
             folder_bytes=limits.task_folder_bytes, folder_files=limits.task_folder_files, network=network,
             output_bytes=limits.output_bytes, error_text_bytes=limits.error_text_bytes, subtasks=limits.subtasks,
+            allow_pickle=allow_pickle,
         )
 
     @classmethod

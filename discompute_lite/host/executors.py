@@ -208,9 +208,10 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
     #: A function that does not end would hold up the node's own end.
     join_s = 0.05
 
-    def __init__(self, slots: int, limits: Limits = WORK_LIMITS) -> None:
+    def __init__(self, slots: int, limits: Limits = WORK_LIMITS, allow_pickle: bool = False) -> None:
         super().__init__(slots, WorkSlot)
         self._limits = limits
+        self._allow_pickle = allow_pickle
         install_taps()
 
     def shutdown(self, now: bool = True) -> None:
@@ -221,7 +222,7 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
             remove_taps()
 
     def _perform(self, slot: WorkSlot, future: WorkFuture) -> WorkOutcome:
-        return run_work(future.request, self._limits)
+        return run_work(future.request, self._limits, None, self._allow_pickle)
 
     def _stop_running(self, slot: WorkSlot) -> bool:
         # The slot stays taken until the function returns: it still uses the processor.
@@ -231,9 +232,10 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
 class ExternalExecutor:
     """Run work in any `concurrent.futures.Executor`: it decides where and how many at once."""
 
-    def __init__(self, executor: Executor, limits: Limits = WORK_LIMITS) -> None:
+    def __init__(self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False) -> None:
         self._executor = executor
         self._limits = limits
+        self._allow_pickle = allow_pickle
         self._lock = threading.Lock()
         #: Not yet done: our future to theirs.
         self._inner: Any = {}
@@ -244,7 +246,7 @@ class ExternalExecutor:
         """Hand a request on."""
         future = WorkFuture(request, self)
         try:
-            inner = self._executor.submit(run_work, request, self._limits)
+            inner = self._executor.submit(run_work, request, self._limits, None, self._allow_pickle)
         except Exception as error:
             # A foreign executor: shut down, broken, or anything else.
             future.settle(_broken_outcome(error))

@@ -87,6 +87,9 @@ class Settings:
     announce: str = setting_row("open", choice_kind("HOW", ANNOUNCE_WORDS), "what strangers see: open, private, off")
     interop: bool = setting_row(False, switch_kind(), "also hear and speak to EXO's port 5678")
     task_network: bool = setting_row(True, switch_kind(), "may tasks use the network")
+    allow_pickle: bool = setting_row(False, switch_kind(), "let values of the Python interface that are no data travel "
+                                     "as pickles, to and from devices that allow it too: reading one runs what its "
+                                     "sender chose")
     state_dir: str = setting_row("", line_kind("FOLDER", 4096), "where identity, trust and journals are kept",
                                  shown="~/.discompute (~/Documents/.discompute on iOS)")
     control_token: str = setting_row("", secret_kind(), "token of this machine's own faces, instead of the one in the "

@@ -87,6 +87,11 @@ class Belonging:
 
     # ---- who is who -----------------------------------------------------------------------------------
 
+    def role_of_device(self, device_id: str) -> str:
+        """Return the role of another device in the cluster; "" for this one, for strangers and while alone."""
+        is_other = self.cluster is not None and device_id != self._node.id
+        return self.cluster.membership.role_of(device_id) if self.cluster is not None and is_other else ""
+
     def role_of(self, link: LinkPort) -> str:
         """Return the role of the device at the other end, by its certificate; "" for strangers and while alone."""
         return self.cluster.sender(link.verified_id).role if self.cluster is not None and link.verified_id else ""

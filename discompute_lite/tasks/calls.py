@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model.errors import TaskRejected
-from .class_book import ClassBook
+from .class_book import PICKLES_ALLOWED, PICKLES_UNWANTED, ClassBook, PickleRule
 from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function, loaded_modules
 from .raised import describe_exception, rebuild_exception
@@ -35,6 +35,8 @@ from .values import dump_value, load_value
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16
+#: How the line of a function ends whose caller allows pickles.
+PICKLE_MARK = b',"pickle":true}'
 
 
 class CallOutcome(NamedTuple):
@@ -47,9 +49,13 @@ class CallOutcome(NamedTuple):
     printed: str
 
 
-def function_line(packed: PackedFunction) -> bytes:
-    """Return a function's line; made once a function, it serves all its subtasks."""
-    return json.dumps(packed.to_plain(), separators=(",", ":")).encode("ascii")
+def function_line(packed: PackedFunction, allow_pickle: bool = False) -> bytes:
+    """Return a function's line; made once a function, it serves all its subtasks.
+
+    `allow_pickle` says that the caller reads pickles, and may have written some.
+    """
+    line = json.dumps(packed.to_plain(), separators=(",", ":")).encode("ascii")
+    return line[:-1] + PICKLE_MARK if allow_pickle else line
 
 
 def call_unit(args: Sequence[Any], kwargs: Dict[str, Any], classes: Optional[ClassBook] = None) -> bytes:
@@ -73,12 +79,13 @@ def calls_data(line: bytes, units: Iterable[bytes]) -> bytes:
     return b"\n".join([line, *units])
 
 
-def read_outcomes(result_data: bytes, spaces: Sequence[str]) -> Iterator[CallOutcome]:
+def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED
+                  ) -> Iterator[CallOutcome]:
     """Yield the outcome of each unit; `spaces` are the modules of the function (`PackedFunction.plan`).
 
     Raises `TaskRejected` for what is no result.
     """
-    classes = ClassBook(spaces)
+    classes = ClassBook(spaces, pickles=pickles)
     for line in separate_data(result_data):
         numbers = load_number_list("values", line)
         if numbers is not None:
@@ -108,14 +115,16 @@ class CallsTask(TaskType):
         line = separate_data(subtask_data)[0] if subtask_data else b""
         return _packed_of_line(line).name, line.decode("ascii", "replace")
 
-    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+    def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
         """Make the calls of one subtask."""
         line, *units = separate_data(subtask_data) or [b""]
         packed = _packed_of_line(line)
         # Before the first call: one may put something else into sys.stdout.
         caught = getattr(sys.stdout, "buffer", None)
         function = _loaded_or_raising(packed, owner)
-        classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner))
+        is_agreed = allow_pickle and line.endswith(PICKLE_MARK)
+        pickles = PICKLES_ALLOWED if is_agreed else PICKLES_UNWANTED
+        classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
         return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
 
 

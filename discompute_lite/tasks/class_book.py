@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .function_origin import at_path, is_installed_module, public_name
 from .value_objects import object_tag
@@ -21,11 +21,27 @@ from .value_objects import object_tag
 ClassName = Tuple[str, str]
 
 
+class PickleRule(NamedTuple):
+    """Say whether pickles are written and read for a function's values."""
+
+    is_allowed: bool
+    #: What to do about it, or why nothing can be done; "" where nobody need be told of pickles.
+    why_not: str = ""
+
+
+#: Both ends have said yes; not both have; nobody is asked (job files); whoever sent it is not to be believed.
+PICKLES_ALLOWED, PICKLES_UNWANTED = PickleRule(True), PickleRule(False, "set allow-pickle on both devices")
+NO_PICKLES = PickleRule(False)
+PICKLES_OF_WORKERS = PickleRule(False, "it comes from a device whose role is worker, and those send data only")
+
+
 class ClassBook:
     """Tell the classes of one function's values; one for each side."""
 
-    def __init__(self, spaces: Iterable[str] = (), made: Optional[Sequence[ModuleType]] = None) -> None:
+    def __init__(self, spaces: Iterable[str] = (), made: Optional[Sequence[ModuleType]] = None,
+                 pickles: PickleRule = NO_PICKLES) -> None:
         """`spaces` are the names of the function's own modules; `made` are these where they were made anew."""
+        self.pickles = pickles
         self._spaces = list(spaces)
         self._made = made
         #: Classes of what was written, in order: where the function runs they must be there.
@@ -39,11 +55,11 @@ class ClassBook:
         return name
 
     def find(self, module: Any, path: Any, tag: str) -> type:
-        """Return the class that a name means, whose values have this tag; raise ValueError where there is none."""
+        """Return the class that a name means, whose values have this tag ("" for any); raise ValueError for none."""
         if type(module) is str and type(path) is str:
             for home in self._homes(module):
                 found: Any = _in_plain_sight(home, path)
-                if isinstance(found, type) and object_tag(found) == tag:
+                if isinstance(found, type) and tag in ("", object_tag(found)):
                     return found
         raise ValueError(f"there is no class {str(path)[:60]!r} of {str(module)[:60]!r} here; "
                          "define it at the top level of the function's file")

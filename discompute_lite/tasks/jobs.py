@@ -234,7 +234,7 @@ class JobTask(TaskType):
         for index, part in enumerate(parts):
             yield head + dump_value(part, f"part {index}", _classes_of(module)) + b"}"
 
-    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+    def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
         """Call `work`."""
         plain = parse_plain(subtask_data)
         if type(plain) is not dict or not ("part" in plain or "args" in plain):
@@ -284,7 +284,7 @@ class CallTask(TaskType):
         parse_source(params["source"], "the function's source")
         yield task_data
 
-    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
+    def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
         """Call the function."""
         params = read_params(self, subtask_data)
         if type(params["args"]) not in (list, tuple):

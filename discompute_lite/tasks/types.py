@@ -58,8 +58,8 @@ class TaskType:
         for part in self.split(read_params(self, task_data), target):
             yield dump_value(part, "a part")
 
-    def run_data(self, subtask_data: bytes, owner: str) -> bytes:
-        """Return a subtask's result."""
+    def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
+        """Return a subtask's result; `allow_pickle` says whether this device may read and write pickles."""
         return dump_value(self.run(load_value(subtask_data)), "the result")
 
     def code_in(self, subtask_data: bytes) -> Tuple[str, str]:

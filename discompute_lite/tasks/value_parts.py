@@ -72,7 +72,8 @@ def shared_parts(root: Any) -> Set[int]:
 
 def _is_mutable_leaf(value: Any) -> bool:
     row = kind_of(value)
-    return object_tag(type(value)) == "object" if row is None else row.mutable
+    # What has no tag is pickled, if it travels at all.
+    return object_tag(type(value)) in ("object", "") if row is None else row.mutable
 
 
 def path_to(root: Any, culprit: Any) -> str:

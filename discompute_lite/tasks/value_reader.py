@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
+from .pickles import unpickle_value
 from .value_kinds import VALUE_KINDS
 from .value_objects import OBJECT_TAGS, Attributes, empty_object, member_of, named_tuple_of
 from .value_parts import BARE_TAGS, SCALARS, VALUE_DEPTH, Unfinished, with_article
@@ -92,6 +93,9 @@ class ValueReader:
             return self._read_tuple(mark, content, depth)
         if tag in OBJECT_TAGS:
             return self._read_object(tag, mark, content, depth)
+        if tag == "pickle":
+            inner = self.read(content, depth + 1)
+            return self._keep(mark, unpickle_value(inner, self._classes or ClassBook()))
         return self._keep(mark, self._unpacked(tag, content, depth))
 
     def _keep(self, mark: int, value: Any) -> Any:

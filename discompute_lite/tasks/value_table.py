@@ -59,6 +59,9 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
                    "named tuple: module, class, items"),
     "object": ('{"$t":"object","v":["types","SimpleNamespace",{"x":1}]}',
                "instance of a data class or of a class of one's own: module, class, attributes"),
+    "pickle": ('{"$t":"pickle","v":["builtins.object",{"$t":"bytes","v":'
+               '"gAWVGgAAAAAAAACMCGJ1aWx0aW5zlIwGb2JqZWN0lJOUKYGULg=="}]}',
+               "what is no data, where both ends set `allow-pickle`: name of its class, pickle of protocol 5"),
 }
 
 

@@ -1,7 +1,7 @@
 """Write one value as tagged JSON types.
 
 Knows:   which form each value has, and how what is met more than once is marked.
-Refuses: pickle, and whatever is not exactly of a known type: `CannotTravel` names the culprit.
+Refuses: whatever is not exactly of a known type, and is not to be pickled: `CannotTravel` names the culprit.
 Read next: tasks/value_reader.py (the way back), tasks/value_kinds.py and tasks/value_objects.py (the forms).
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, Dict, List, Optional
 
-from .class_book import ClassBook
+from .class_book import NO_PICKLES, ClassBook
+from .pickles import pickle_value
 from .value_buffers import pack_numbers
 from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
 from .value_objects import member_key, object_tag, state_of
@@ -57,7 +58,7 @@ class ValueWriter:
         try:
             content = row.pack(value)
         except ValueError as error:
-            raise CannotTravel(value, str(error)) from None
+            return self._write_pickle(value, mark, str(error))
         return _tagged(row.tag, mark, content if row.tag in BARE_TAGS else self.write(content, depth + 1))
 
     def _write_scalar(self, value: Any, kind: type) -> Any:
@@ -91,7 +92,7 @@ class ValueWriter:
     def _write_object(self, value: Any, mark: int, depth: int) -> Any:
         tag = object_tag(type(value))
         if self._classes is None or not tag:
-            raise CannotTravel(value, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+            return self._write_pickle(value, mark, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
         try:
             name = self._classes.name_of(type(value))
             content: Any = member_key(value) if tag == "enum" else None
@@ -105,6 +106,17 @@ class ValueWriter:
                 raise CannotTravel(value, "the names of its attributes are no text")
             content = {each: self.write(part, depth + 1) for each, part in state.items()}
         return _tagged(tag, mark, [*name, content])
+
+    def _write_pickle(self, value: Any, mark: int, advice: str) -> Any:
+        """Write what is no data, where that is allowed; else raise `CannotTravel` with what to do instead."""
+        rule = NO_PICKLES if self._classes is None else self._classes.pickles
+        if self._classes is None or not rule.is_allowed:
+            raise CannotTravel(value, f"{advice}, or {rule.why_not}" if rule.why_not else advice)
+        try:
+            content = pickle_value(value, self._classes)
+        except ValueError as error:
+            raise CannotTravel(value, str(error)) from None
+        return _tagged("pickle", mark, self.write(content, 0))
 
 
 def _tagged(tag: str, mark: int, content: Any) -> Dict[str, Any]:

@@ -28,6 +28,7 @@ from .builtin import DigitsTask
 from .calls import CallsTask
 from .function_reader import FunctionUnfit
 from .jobs import JobTask, is_job_filename
+from .pickles import PickleUnfit
 from .types import TASK_TYPES, TaskType, join_data, separate_data
 
 #: What stands between a script's mark and the number of one of its streams, in the id of their task.
@@ -79,11 +80,13 @@ class WorkOutcome:
 
 
 def run_work(
-    request: WorkRequest, limits: Limits = WORK_LIMITS, on_print: Optional[Callable[[bytes], None]] = None
+    request: WorkRequest, limits: Limits = WORK_LIMITS, on_print: Optional[Callable[[bytes], None]] = None,
+    allow_pickle: bool = False,
 ) -> WorkOutcome:
     """Run one phase in this thread; never raises, whatever the task's code raises, `SystemExit` included.
 
-    `on_print` is told at once what is printed, for whom the outcome comes too late.
+    `on_print` is told at once what is printed, for whom the outcome comes too late. `allow_pickle` is this device's own
+    setting: whether values may come and go as pickles.
     """
     began = time.perf_counter()
     printed = CappedOutput(limits.output_bytes, on_print)
@@ -93,11 +96,11 @@ def run_work(
             task_type = TASK_TYPES.get(request.task_type)
             if task_type is None:
                 raise _UnknownTaskType(f"this device does not offer the task type {request.task_type[:60]!r}")
-            data = _run_phase(task_type, request, limits)
+            data = _run_phase(task_type, request, limits, allow_pickle)
         except BaseException as problem:
             # A person's code: anything may come out of it, and sys.exit() in it must not end the node.
             ok, error_type = False, type(problem).__name__
-            blame = BLAME_DEVICE if isinstance(problem, (_UnknownTaskType, FunctionUnfit)) else BLAME_TASK
+            blame = BLAME_DEVICE if isinstance(problem, _UNFIT_HERE) else BLAME_TASK
             error = _error_text(problem, limits.error_text_bytes)
     return WorkOutcome(ok, data, error, error_type, printed.text(), time.perf_counter() - began, blame)
 
@@ -116,7 +119,11 @@ class _UnknownTaskType(TaskRejected):
     """Another device may offer it."""
 
 
-def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits) -> bytes:
+#: What another device may do better.
+_UNFIT_HERE = (_UnknownTaskType, FunctionUnfit, PickleUnfit)
+
+
+def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_pickle: bool) -> bytes:
     if request.phase == "split":
         parts: List[bytes] = []
         for part in task_type.split_data(bytes(request.data), max(0, request.target), request.owner):
@@ -126,7 +133,7 @@ def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits) -> byt
             parts.append(part)
         return join_data(parts)
     if request.phase == "run":
-        return task_type.run_data(bytes(request.data), request.owner)
+        return task_type.run_data(bytes(request.data), request.owner, allow_pickle)
     if request.phase == "merge":
         task_data, *results = separate_data(request.data) or [b""]
         return task_type.merge_data(task_data, results, request.owner)

@@ -86,9 +86,9 @@ def packer(monkeypatch):
     packer.times = 0
     original = packer.pack
 
-    def counted(packed):
+    def counted(packed, *rest):
         packer.times += 1
-        return calls.function_line(packed)
+        return calls.function_line(packed, *rest)
 
     monkeypatch.setattr("discompute_lite.faces.packing.function_line", counted)
     packer.pack = original

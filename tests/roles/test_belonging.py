@@ -238,3 +238,12 @@ def test_statements_that_nobody_signed_change_nothing(town):
         "SyncCluster", {"digest": "x", "statements": b"nonsense\n{}\n"}, lambda result, error: answers.append(error))
     town.settle(1.0)
     assert answers == [None] and a.node.belonging.cluster.membership.digest() == before
+
+
+def test_a_device_knows_the_roles_of_others_and_claims_none_for_itself(town):
+    a, b, c = town.cluster("abc", {"c": "worker"})
+    town.settle()
+    assert [a.node.belonging.role_of_device(each.id) for each in (a, b, c)] == ["", "member", "worker"]
+    assert a.node.belonging.role_of_device("x" * 52) == ""
+    a.node.belonging.leave()
+    assert a.node.belonging.role_of_device(c.id) == ""

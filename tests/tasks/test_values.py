@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.value_kinds import VALUE_KINDS
-from discompute_lite.tasks.class_book import ClassBook
+from discompute_lite.tasks.class_book import PICKLES_ALLOWED, ClassBook
 from discompute_lite.tasks.value_objects import OBJECT_TAGS
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
 from discompute_lite.tasks.value_parts import VALUE_DEPTH
@@ -311,7 +311,7 @@ json_like = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 2 ** 64) | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
     | st.fixed_dictionaries(
-        {"$t": st.sampled_from([*VALUE_TAGS, "pickle"]), "v": inner}, optional={"id": st.integers(-1, 3)})
+        {"$t": st.sampled_from([*VALUE_TAGS, "unknown"]), "v": inner}, optional={"id": st.integers(-1, 3)})
     | st.builds(lambda mark: {"$t": "ref", "v": mark}, st.integers(0, 3)),
     max_leaves=20,
 )
@@ -388,12 +388,13 @@ def test_the_golden_example_is_read_and_written(tag):
     if tag in OBJECT_TAGS:
         importlib.import_module(json.loads(example)["v"][0])
     assert f'"$t":"{tag}"' in example
-    classes = ClassBook() if tag in OBJECT_TAGS else None
+    classes = ClassBook(pickles=PICKLES_ALLOWED) if tag in OBJECT_TAGS | {"pickle"} else None
     assert dump_value(load_value(example.encode(), classes), classes=classes).decode() == example
 
 
 def test_every_tag_is_in_the_table():
-    assert set(VALUE_TAGS) == set(VALUE_KINDS) | OBJECT_TAGS | {"tuple", "list", "dict", "ref", "set", "frozenset"}
+    assert set(VALUE_TAGS) == set(VALUE_KINDS) | OBJECT_TAGS | {
+        "tuple", "list", "dict", "ref", "set", "frozenset", "pickle"}
     table = value_table_markdown().splitlines()
     assert len(table) == len(VALUE_TAGS) + 2
     assert all(line.count(" | ") == 2 for line in table)
