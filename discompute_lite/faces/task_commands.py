@@ -37,6 +37,8 @@ NEWS_S = 0.5
 #: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
 IDLE_LOOKS = 6
 TASK_WATCH_S = 1.0
+#: Task types that job files, `Cluster` and `map` are carried by; nobody submits them by name.
+OWN_TYPES = ("job", "call", "calls")
 JOB_ADVICE = "mend the job and submit it again"
 #: What people are used to writing at the end, where the job's own arguments are.
 SUBMIT_FLAGS = ("--json", "--detach", "--debug", "-q", "--quiet", "-v", "--verbose")
@@ -149,7 +151,7 @@ def _cancel_quietly(reach: Reach, task_id: str) -> None:
 
 def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
     """Return the ComputeTask for a job file or a built-in type and its arguments."""
-    if not os.path.exists(file) and file in TASK_TYPES and file not in ("job", "call"):
+    if not os.path.exists(file) and file in TASK_TYPES and file not in OWN_TYPES:
         data = dump_value(_builtin_arguments(file, words))
         return {"task_type": file, "task_data": data, "metadata": {"name": file}}
     name = os.path.basename(file)
@@ -158,7 +160,7 @@ def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
             raw = stream.read()
         source = raw.decode("utf-8")
     except FileNotFoundError:
-        types = ", ".join(item for item in TASK_TYPES.names() if item not in ("job", "call"))
+        types = ", ".join(item for item in TASK_TYPES.names() if item not in OWN_TYPES)
         raise SettingsError(f"there is no file {file}; give a job file, or a built-in task type: {types}") from None
     except IsADirectoryError:
         raise SettingsError(f"{file} is a folder; give a job file in it") from None

@@ -175,6 +175,7 @@ WRONG = [
     (["list", "--config", "/nonexistent.yaml"], 2, "there is no configuration file /nonexistent.yaml"),
     (["submit"], 2, "FILE.py is missing"),
     (["submit", "nosuch.py"], 2, "there is no file nosuch.py"),
+    (["submit", "calls"], 2, "there is no file calls"),
     (["submit", "--priority", "11", "primes"], 2, "--priority cannot be '11'"),
     (["submit", "primes", "--bound", "x"], 2, "--bound must be a whole number, not 'x'"),
     (["submit", "primes", "--json"], 2, "submit --json primes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -9,9 +10,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
+
+from discompute_lite.model.errors import DiscomputeError
+from discompute_lite.roles.node import Node
+from discompute_lite.run import LocalNode, read_settings
 
 SQUARES = """
 def split(n: int = 4): return range(n)
@@ -358,3 +364,33 @@ def test_a_node_whose_output_nobody_reads_ends_as_fast_as_any(field):
         node.kill()
         assert node.process.wait(field.scale(5.0)) == 0
     assert not (node.state / "node.json").exists()
+
+
+@pytest.mark.parametrize("trouble", ["port", "folder", "identity", "word", "ways"])
+def test_a_start_that_fails_leaves_no_descriptor_thread_or_file(tmp_path, monkeypatch, trouble):
+    def count():
+        gc.collect()
+        names = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ()
+        return len(names), threading.active_count()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    for name, kind, method in (
+        ("identity", LocalNode, "_identity"), ("word", LocalNode, "_say_where_it_is"), ("ways", Node, "start")
+    ):
+        if name == trouble:
+            monkeypatch.setattr(kind, method, fail)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1] if trouble == "port" else 0
+        state = tmp_path / "state"
+        if trouble == "folder":
+            state.write_text("a file")
+        environ = {"DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_PORT": str(port), "DISCOMPUTE_STATE_DIR": str(state)}
+        counts = []
+        for _ in range(3):
+            with pytest.raises((OSError, DiscomputeError)):
+                LocalNode(read_settings({}, environ)).start()
+            counts.append(count())
+        assert counts[0] == counts[1] == counts[2]
+        assert not (state / "node.json").exists()
