@@ -67,8 +67,9 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
 def limits_of_children(child: ChildLimits, is_offline: bool) -> Dict[str, str]:
     """Return by name what holds for tasks in processes of their own."""
     me = [os.getpid()]
+    with_it = "with its group" if hasattr(os, "killpg") else "alone: programs that it has started may outlive it"
     facts = {
-        "process": "one a slot for one task of one sender, killed with its group",
+        "process": f"one a slot for one task of one sender, killed {with_it}",
         "environment": "clean, with a home and folder of its own that is removed",
         "time": f"{WALL_S / 3600:g} h a subtask unless it names its own, then killed",
         "when the node is killed": f"its tasks end within {2 if hasattr(os, 'fork') else 1} s",

@@ -113,6 +113,8 @@ class ChildProcess:
         try:
             outcome = self._drive(exchange)
         except (OSError, EOFError):
+            if clock is not None and time.monotonic() >= exchange.deadline:
+                raise ChildOverdue from None  # The clock has ended it.
             raise self._death() from None
         except ValueError:
             raise ChildDied("the process sent what is no outcome; does the task's code write to pipes?") from None

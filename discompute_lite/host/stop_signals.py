@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import signal
 import socket
-from typing import Any, Callable, Dict
+import sys
+from typing import Any, Callable, Dict, Optional
 
 #: Windows has no SIGHUP, which is the closed terminal.
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -24,6 +25,7 @@ class StopSignals:
         self._bell, self._button = socket.socketpair()
         self._button.setblocking(False)
         self._before: Dict[int, Any] = {}
+        self._wakes: Optional[int] = None
         watch(self._bell, on_stop, None)
         for name in STOP_SIGNALS:
             number = getattr(signal, name, None)
@@ -33,11 +35,18 @@ class StopSignals:
                     self._before[number] = signal.signal(number, self._push)
             except (ValueError, OSError, RuntimeError):
                 pass  # Not the main thread.
+        if self._before and sys.platform == "win32":
+            # There a wait for sockets goes on when Ctrl-C comes, and `_push` would be called after it: the interpreter
+            # writes this byte at once.
+            self._wakes = signal.set_wakeup_fd(self._button.fileno(), warn_on_full_buffer=False)
 
     def restore(self) -> None:
         """Give the signals back to whoever had them; after the loop has ended."""
         for number, previous in self._before.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+        if self._wakes is not None:
+            signal.set_wakeup_fd(self._wakes)
+            self._wakes = None
         self._bell.close()
         self._button.close()
 

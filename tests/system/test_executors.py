@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from discompute_lite.host import child_process
 from discompute_lite.host.executors import ThreadExecutor
 from discompute_lite.host.process_executor import ProcessExecutor
 from discompute_lite.host.process_tree import resident_bytes
@@ -462,6 +464,17 @@ def test_the_wall_limit_ends_it_and_blames_the_task(bench):
     outcome = bench.result(executor.submit(job("while True: pass", wall_s=0.3)))
     assert outcome.error == "it ran longer than its limit of 0.3 s" and outcome.blame == "task"
     assert bench.value(executor, "return 1", wall_s=60) == 1
+
+
+@posix
+def test_where_pipes_cannot_be_waited_for_the_wall_limit_blames_the_task_too(bench, monkeypatch):
+    """As on Windows, where a clock beside the exchange ends the child."""
+    executor = bench.processes()
+    monkeypatch.setattr(child_process, "sys", SimpleNamespace(platform="win32"))
+    outcome = bench.result(executor.submit(job("print('so far')\nwhile True: pass", wall_s=0.3)))
+    assert (outcome.error, outcome.blame) == ("it ran longer than its limit of 0.3 s", "task")
+    assert outcome.output == "so far\n"
+    assert bench.result(executor.submit(job("os._exit(3)", wall_s=60))).blame == "device"
 
 
 @posix
