@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -44,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     settings.load_profile("discompute")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell starts what runs in the background so, and whatever tests start would inherit a deaf ear.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Output is captured during tests: a copy of the real one, for the traceback of a hang.
     config.stash[REAL_STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
 
