@@ -233,10 +233,7 @@ class TaskSealed:
 
 @dataclass(frozen=True)
 class SubtaskCancelled:
-    """Somebody wants one subtask of an open task no longer: it is over. Ignored where it is over already.
-
-    Other tasks are merged out of all their results, and can only be cancelled as a whole.
-    """
+    """Somebody wants one subtask of an open task no longer: it is over. Others are cancelled as a whole only."""
 
     task_id: str
     index: int
@@ -252,6 +249,8 @@ class SubtaskSized:
     task_id: str
     index: int
     calls: int
+    #: Devices, one for each time, whose process its work has taken down before it was a subtask.
+    died_on: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

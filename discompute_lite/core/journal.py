@@ -117,10 +117,13 @@ class JournalWriter:
         return b"".join(written)
 
 
-def read_journal(data: bytes) -> JournalReading:
-    """Return the entries of a journal up to the first line that is not as it was written."""
+def read_journal(data: bytes, chain: int = 0) -> JournalReading:
+    """Return the entries of a journal up to the first line that is not as it was written.
+
+    With `chain`, the number of the line before, the data are a journal's next lines.
+    """
     entries: List[Any] = []
-    position = chain = 0
+    position = 0
     while True:
         end = data.find(b"\n", position)
         number = None if end < 0 else _number_of(data[position:end], chain)

@@ -152,11 +152,13 @@ class Scheduler:
         if subtask is not None:
             cancel_subtask(self._books, subtask, now, actions)
 
-    def _on_sized(self, event: SubtaskSized, _now: float, _actions: List[Any]) -> None:
+    def _on_sized(self, event: SubtaskSized, now: float, _actions: List[Any]) -> None:
         task = self._books.tasks.get(event.task_id)
         subtask = None if task is None else task.subtasks.get(event.index)
         if subtask is not None:
             self._books.size_subtask(subtask, max(1, event.calls))
+            for number, device_id in enumerate(event.died_on):
+                subtask.harms[f"before {number}"] = Harm(device_id, True, now)
 
     def _on_ready(self, event: DeviceReady, now: float, _actions: List[Any]) -> None:
         device = self._books.open_device(event.device_id)

@@ -9,6 +9,7 @@ Read next: tasks/functions.py (packing), faces/api.py (who asks).
 from __future__ import annotations
 
 import re
+import threading
 import weakref
 from enum import Enum
 from operator import is_
@@ -33,6 +34,10 @@ _STEADY_KINDS = (
     type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis), type(NotImplemented), re.Pattern,
     GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType,
 )
+#: Up to CPython 3.11.7 the depth of a syntax tree is counted once for all threads: where the collector lets another one
+#: in, both raise "SystemError: AST constructor recursion depth mismatch" (python/cpython#106905). So one thread packs
+#: at a time; by that thread again, since a finalizer may call too.
+_PACKING = threading.RLock()
 
 
 class PackedLine(NamedTuple):
@@ -71,7 +76,8 @@ class FunctionPacker:
         return packed
 
     def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...]) -> PackedLine:
-        packed = pack_function(fn, classes=classes)
+        with _PACKING:
+            packed = pack_function(fn, classes=classes)
         line = function_line(packed, self._allow_pickle)
         return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]))
 

@@ -17,7 +17,7 @@ from ..model.codec import from_json
 from ..model.device import PHONE_TYPES, short_id
 from ..model.errors import DiscomputeError
 from .coordinated import CoordinatedTask
-from .durability import COPY_MARK, entries_of, journal_name, restored_task
+from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 from .keeping_methods import KeepTaskAnswer
 
 
@@ -36,13 +36,15 @@ class SentCopy:
 
 
 class HeldCopy:
-    """Hold the copy of somebody else's task."""
+    """Hold the copy of somebody else's task: what it says; its lines are on the disk."""
 
-    __slots__ = ("claim", "data")
+    __slots__ = ("claim", "record", "chain")
 
-    def __init__(self, claim: Claim, data: bytes) -> None:
+    def __init__(self, claim: Claim, record: CoordinatedTask, chain: int) -> None:
         self.claim = claim
-        self.data = data
+        self.record = record
+        #: The number of its last line (core/journal.py).
+        self.chain = chain
 
 
 class Copies:
@@ -154,14 +156,21 @@ class Copies:
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
         if held is None and len(self._held) >= self._node.settings_limits.tasks:
             return KeepTaskAnswer(False, "this node keeps as many copies as it may")
+        if not is_whole and (held is None or held.claim != claim):
+            return KeepTaskAnswer(False, "this node has not the beginning of it")
+        reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
+        record = restored_task(reading.entries) if is_whole or held is None else held.record
+        if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
+            return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
         if is_whole:
             port.replace(name, lines)
-            self._held[task_id] = HeldCopy(claim, lines)
-        elif held is None or held.claim != claim:
-            return KeepTaskAnswer(False, "this node has not the beginning of it")
+            self._held[task_id] = HeldCopy(claim, record, reading.chain)
         else:
             port.append(name, lines)
-            held.data += lines
+            retell(record, reading.entries)
+            self._held[task_id].chain = reading.chain
+        if held is not None:
+            held.record.wake_watchers()
         return KeepTaskAnswer(True, "kept")
 
     def drop(self, sender: str, task_id: str) -> KeepTaskAnswer:
@@ -171,14 +180,10 @@ class Copies:
             self._remove(task_id)
         return KeepTaskAnswer(True, "forgotten")
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, record: CoordinatedTask, chain: int) -> None:
         """Hold a copy of an earlier life, and see whether its owner is still there."""
-        reading = read_journal(data)
-        record = restored_task(reading.entries)
-        if record is not None and not reading.damage:
-            self._held[record.task.task_id] = HeldCopy(
-                Claim(record.term, record.owner_id), data[:reading.good_bytes])
-            self._await_owner(record.owner_id)
+        self._held[record.task.task_id] = HeldCopy(Claim(record.term, record.owner_id), record, chain)
+        self._await_owner(record.owner_id)
 
     def owned_here(self, task_id: str) -> None:
         """This node answers for a task by now: its own journal, on its way to the disk, stands for the copy."""
@@ -188,7 +193,7 @@ class Copies:
     def record_of(self, task_id: str) -> Optional[CoordinatedTask]:
         """Return a task of another node, as far as it is known here."""
         held = self._held.get(task_id)
-        return None if held is None else restored_task(read_journal(held.data).entries)
+        return None if held is None else held.record
 
     def owner_of(self, task_id: str) -> str:
         """Return who answers for a task that is kept here, "" for others."""
@@ -200,7 +205,7 @@ class Copies:
         return list(self._held)
 
     def _remove(self, task_id: str) -> None:
-        del self._held[task_id]
+        self._held.pop(task_id).record.wake_watchers()
         self._node.world.journals.remove(COPY_MARK + journal_name(task_id))
 
     def _await_owner(self, device_id: str) -> None:
@@ -211,8 +216,8 @@ class Copies:
         if self._node.link_for_work(device_id) is not None:
             return
         for task_id, held in list(self._held.items()):
-            record = self.record_of(task_id)
-            if held.claim.owner_id != device_id or record is None:
+            record = held.record
+            if held.claim.owner_id != device_id:
                 continue
             if record.is_over:
                 kept_s = self._node.settings_limits.result_kept_s

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..core.journal import (
-    JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
+    JournalReading, JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
 )
 from ..model.codec import from_json, to_json
 from ..model.errors import StateError
@@ -114,32 +114,42 @@ class Durability:
             return []
         found = []
         for name, data in journals.items():
-            if name.startswith(COPY_MARK):
-                self.copies.restore(data)
+            mark = COPY_MARK if name.startswith(COPY_MARK) else ""
+            record, chain = self._read(name, data, mark)
+            if record is None:
+                continue
+            if mark:
+                self.copies.restore(record, chain)
             else:
-                found.append(self._restored(name, data))
-        return sorted((record for record in found if record is not None), key=lambda record: record.submitted_at)
+                self._writers[record.task.task_id] = JournalWriter(chain)
+                found.append(record)
+        return sorted(found, key=lambda record: record.submitted_at)
 
-    def _restored(self, name: str, data: bytes) -> Optional[CoordinatedTask]:
+    def _read(self, name: str, data: bytes, mark: str) -> Tuple[Optional[CoordinatedTask], int]:
+        """Return the task of a journal and its chain, cut back to what is good."""
         reading = read_journal(data)
         if reading.damage:
-            self._keep_aside(name, data, reading.damage, len(reading.entries))
+            keep_damaged(self._port, self._node.tell, name, data, reading,
+                         "the copy of a task's journal" if mark else "a task's journal")
         record = restored_task(reading.entries)
-        if record is None or journal_name(record.task.task_id) != name:
+        if record is None or mark + journal_name(record.task.task_id) != name:
             self._port.remove(name)
-            return None
+            return None, 0
         if reading.good_bytes < len(data):
             self._port.replace(name, data[:reading.good_bytes])
-        self._writers[record.task.task_id] = JournalWriter(reading.chain)
-        return record
+        return record, reading.chain
 
-    def _keep_aside(self, name: str, data: bytes, damage: str, entries: int) -> None:
-        try:
-            kept = self._port.keep_aside(name, data)
-        except StateError as error:
-            kept = f"(not kept: {error.message})"
-        self._node.tell("warning", f"a task's journal was damaged: {damage}. The {entries} entries before it are used,"
-                                   f" what followed is done again; for inspection the file is kept as {kept}")
+
+def keep_damaged(
+    port: JournalsPort, tell: Callable[[str, str], None], name: str, data: bytes, reading: JournalReading, what: str
+) -> None:
+    """Keep a damaged journal aside, and say so aloud."""
+    try:
+        kept = port.keep_aside(name, data)
+    except StateError as error:
+        kept = f"(not kept: {error.message})"
+    tell("warning", f"{what} was damaged: {reading.damage}. The {len(reading.entries)} entries before it are used,"
+                    f" what followed is done again; for inspection the file is kept as {kept}")
 
 
 def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
@@ -150,10 +160,16 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
     record = CoordinatedTask(first.task, first.max_devices, first.target)
     record.submitted_at = first.submitted_at
     record.term, record.owner_id, record.first_owner_id = first.term, first.owner_id, first.owner_id
-    for entry in entries[1:]:
+    retell(record, entries[1:])
+    return record
+
+
+def retell(record: CoordinatedTask, entries: List[Any]) -> None:
+    """Let a task be what further entries of its journal make of it."""
+    for entry in entries:
         if isinstance(entry, TaskDivided):
             record.divide(entry.parts)
-            record.keep_printed("split", first.owner_id, entry.printed)
+            record.keep_printed("split", record.first_owner_id, entry.printed)
         elif isinstance(entry, ResultKept) and entry.index < len(record.subtasks):
             if record.subtasks[entry.index].status is not SubTaskStatus.COMPLETED:
                 done = SubTask(result_data=entry.result_data, lite=entry.lite)
@@ -162,7 +178,6 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
             record.term, record.owner_id = entry.term, entry.owner_id
         elif isinstance(entry, TaskClosed):
             _close_again(record, entry)
-    return record
 
 
 def _close_again(record: CoordinatedTask, entry: TaskClosed) -> None:

@@ -144,7 +144,8 @@ class CallStream:
                 self._attempts.apply(SubtaskCancelled(self.task_id, action.index))
                 return None
             self._chunks[action.index] = chunk
-            self._attempts.apply(SubtaskSized(self.task_id, action.index, chunk.calls))
+            died_on = (self._streams.own_id,) * (chunk.units[0].short_trips if len(chunk.units) == 1 else 0)
+            self._attempts.apply(SubtaskSized(self.task_id, action.index, chunk.calls, died_on))
             # A device that came may have room for more than the one subtask that waited for it.
             self._go_on()
         chunk.attempts += 1

@@ -51,6 +51,12 @@ def test_what_is_written_later_follows_what_was_read():
     assert first + writer.lines(*rest[:1]) + writer.lines(*rest[1:]) == WHOLE
 
 
+def test_the_next_lines_are_read_alone_behind_the_number_of_the_last():
+    first = read_journal(WHOLE[:STARTS[2]])
+    assert read_journal(WHOLE[STARTS[2]:], first.chain).entries == ENTRIES[2:]
+    assert read_journal(WHOLE[STARTS[3]:], first.chain).damage == "line 1 is not as it was written"
+
+
 @pytest.mark.parametrize("size", range(len(WHOLE)))
 def test_a_cut_leaves_the_lines_before_it_and_is_no_damage(size):
     reading, whole = read_journal(WHOLE[:size]), lines_before(size)

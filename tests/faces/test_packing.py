@@ -4,11 +4,13 @@ import enum
 import functools
 import gc
 import math
+import threading
 import types
 import weakref
 
 import pytest
 
+from discompute_lite.faces import packing
 from discompute_lite.faces.packing import SEEN_MOST, FunctionPacker, things_seen
 from discompute_lite.tasks import calls
 from discompute_lite.tasks.packed_function import load_function
@@ -202,3 +204,24 @@ def test_a_function_that_is_gone_is_forgotten(packer):
     del function
     gc.collect()
     assert dead() is None and not len(packer._packed)
+
+
+def test_no_two_threads_pack_at_once(monkeypatch):
+    busy, met, together = threading.Lock(), [], threading.Barrier(8)
+    pack = packing.pack_function
+
+    def pack_function(*args, **named):
+        met.append(busy.acquire(blocking=False))
+        # Lets others in, as the collector does in the middle of a syntax tree.
+        threading.Event().wait(0.001)
+        busy.release()
+        return pack(*args, **named)
+
+    monkeypatch.setattr(packing, "pack_function", pack_function)
+    packer = FunctionPacker()
+    threads = [threading.Thread(target=lambda: [together.wait(), packer.pack(len)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert met == [True] * 8

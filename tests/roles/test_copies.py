@@ -196,3 +196,43 @@ def test_the_next_lines_of_a_copy_that_is_not_there_are_refused(world, pair):
     second.kill()
     again(world, second, "run")
     assert copy(second, task_id) == own(first, task_id)
+
+
+def test_a_damaged_copy_is_said_kept_aside_and_used_up_to_there(world, pair):
+    first, second = pair
+    task_id = begin(world, first)
+    first.executor.release(1)
+    world.settle()
+    name = COPY_MARK + journal_name(task_id)
+    data = second.journals.journals[name]
+    at = data.rindex(b"kept")
+    damaged = second.journals.journals[name] = data[:at] + b"lept" + data[at + 4:]
+    first.kill()
+    second.kill()
+    again(world, second)
+    assert "the copy of a task's journal was damaged: line 3" in second.texts_told("warning")[-1]
+    assert second.journals.journals[f"{name}.damaged"] == damaged and len(copy(second, task_id)) == 2
+    world.advance(OWNER_LEASE_S + 1)
+    assert value(world, second, task_id) == list(range(8))
+
+
+def test_lines_that_do_not_fit_are_refused_and_the_copy_is_sent_whole(world, pair):
+    first, second = pair
+    task_id = begin(world, first)
+    second.node.coordinator.copies._held[task_id].chain ^= 1
+    for _ in range(2):
+        first.executor.release(1)
+        world.settle()
+    assert copy(second, task_id)[2:] == own(first, task_id)[2:] and len(copy(second, task_id)) == 4
+
+
+def test_what_a_copy_says_is_read_once_however_often_it_is_asked_for(world, pair, monkeypatch):
+    first, second = pair
+    task_id = begin(world, first)
+    first.executor.release(2)
+    world.settle()
+    monkeypatch.setattr("discompute_lite.roles.copies.read_journal", None)
+    owner = world.owner(second)
+    for _ in range(3):
+        assert [task["task_id"] for task in owner.call("ListTasks")["tasks"]] == [task_id]
+        assert owner.call("GetTaskStatus", {"task_id": task_id})["lite"]["counts"]["COMPLETED"] == 2

@@ -594,6 +594,17 @@ def test_a_short_call_that_dies_is_made_again_by_the_scheduler(world, host):
     assert caller.outcome(unit) == (b"[[1,5],{}]", "", "", host.id, 2)
 
 
+def test_a_call_that_kills_its_process_is_poison_after_three_times_the_short_way_counted(world, host):
+    caller = short_caller(world, host)
+    unit, = caller.add(1)
+    tries = 0
+    while host.executor.held:
+        tries += 1
+        fail(world, host)
+        world.advance(10.0)
+    assert tries == 3 and caller.outcome(unit)[2] == "poison" and "3 attempts failed" in caller.outcome(unit)[1]
+
+
 @pytest.mark.parametrize("error_type, blame", [("TimedOut", "timeout"), ("TooLarge", "task")])
 def test_a_short_call_that_is_to_blame_itself_has_failed(world, host, error_type, blame):
     caller = short_caller(world, host)
