@@ -39,6 +39,7 @@ from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
 from .model.settings import Settings, load_settings
 from .model.version import VERSION
+from .net.addresses import loopback_neighbours
 from .net.datagrams import TransportOptions
 from .net.interfaces import list_interfaces
 from .net.links import Dialler
@@ -47,6 +48,7 @@ from .net.loop import Loop
 from .net.tls import TlsIdentity
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
+from .roles.kept_calls import KeptCalls
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
 
@@ -56,8 +58,6 @@ GOODBYE_S = 0.15
 MEASURE_AFTER_S = 6.0
 #: Seconds between two looks at the interfaces for our own address.
 OWN_HOST_EVERY_S = 15.0
-#: Ports of this machine where further nodes may listen: the default one and its fallbacks.
-NEIGHBOUR_PORTS = 20
 
 Tell = Callable[[str, str], None]
 
@@ -190,6 +190,11 @@ class LocalNode:
             self.close()
             raise
 
+    def keep_calls(self, run: str, tell: Tell) -> KeptCalls:
+        """Return streams whose outcomes outlive this process; to be asked for between `start` and `run`."""
+        journal = self.state.open_run(run, self.loop.post, self.limits.result_kept_s)
+        return KeptCalls(self.node.streams, journal.journals, journal.name, journal.read(), tell)
+
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
         # What a node is made of lives as long as it does: the collector need not look at it again and again.
@@ -273,8 +278,9 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_host=self.own_host, neighbours=_neighbours(settings.port), connection_closed=self._forget_connection,
-            journals=self.state.open_journals(self.loop.post), trust=self._trust(),
+            own_host=self.own_host, neighbours=loopback_neighbours(settings.port),
+            connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
+            trust=self._trust(),
         )
 
     def _trust(self) -> LocalTrust:
@@ -391,8 +397,3 @@ class LocalNode:
 
 def _start_measurement(*, with_numpy: bool) -> Measurement:
     return Measurement(relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else []))
-
-
-def _neighbours(port: int) -> List[str]:
-    first = [8080] + ([port] if port and port != 8080 else [])
-    return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]

@@ -82,8 +82,28 @@ class TaskClosed:
     finished_at: float = 0.0
 
 
+@dataclass(frozen=True)
+class CallBegun:
+    """A call of a run that is kept is to be made."""
+
+    #: A hash of what is called with what, and the call's number among equal ones.
+    call: bytes = b""
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class CallKept:
+    """A call of a run has returned."""
+
+    call: bytes = b""
+    number: int = 0
+    #: As it came (tasks/calls.py).
+    outcome: bytes = b""
+
+
 _ENTRY_KINDS: Dict[str, Any] = {
     "accepted": TaskAccepted, "divided": TaskDivided, "kept": ResultKept, "owner": OwnerNamed, "closed": TaskClosed,
+    "call": CallBegun, "returned": CallKept,
 }
 _ENTRY_NAMES = {kind: name for name, kind in _ENTRY_KINDS.items()}
 

@@ -15,6 +15,7 @@ import atexit
 import concurrent.futures
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -48,12 +49,14 @@ class Cluster(Executor):
 
     def __init__(
         self, *addresses: str, config: Union[str, Settings, None] = None, min_devices: int = 1, wait: float = 10.0,
-        local: bool = True,
+        local: bool = True, durable: Union[bool, str] = False,
     ) -> None:
         """Start a node in this process, call `addresses` (host:port), and wait until `min_devices` can take work.
 
         `config` names a configuration file, or is settings that were read; `local=False` leaves this machine's own
-        cores out. Raises TimeoutError that says who was seen, when there are too few after `wait` seconds.
+        cores out. With `durable`, what calls return is on the disk before it is here, so that the same script, run
+        again after a crash, need not make them again; a text names the run, True means this script with its arguments.
+        Raises TimeoutError that says who was seen, when there are too few after `wait` seconds.
         """
         settings = config if isinstance(config, Settings) else read_settings({}, os.environ, config or "")
         if addresses:
@@ -62,8 +65,15 @@ class Cluster(Executor):
             settings = settings.replace(accept="nobody")
         self._local = LocalNode(settings)
         self._local.start()
+        try:
+            self._kept = self._local.keep_calls(run_name(durable), _warn) if durable else None
+        except BaseException:
+            self._local.close()
+            raise
+        #: The run is not over with this cluster: who runs the script again finds what is kept.
+        self._is_cut_off = False
         self._thread = self._local.run_in_thread()
-        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.node.streams)
+        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.node.streams, self._kept)
         self._packer = FunctionPacker(settings.allow_pickle)
         self._pickles = PICKLES_ALLOWED if settings.allow_pickle else PICKLES_UNWANTED
         #: Callbacks for the delivery thread; None ends it.
@@ -108,6 +118,7 @@ class Cluster(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls and end; with `wait`, when all calls have their outcome."""
         self._dispatch.close()
+        self._is_cut_off |= cancel_futures
         if cancel_futures and self._thread.is_alive():
             self._dispatch.cancel_waiting()
         if wait:
@@ -117,11 +128,26 @@ class Cluster(Executor):
             # As in the standard library: what was submitted is done, and who comes last puts out the light.
             self._dispatch.when_idle(lambda: self._delivered.put(self._end))
 
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> Any:
+        """Shut down when all calls have their outcome; after an exception, results that are kept stay."""
+        self._is_cut_off |= kind is not None
+        return super().__exit__(kind, error, traceback)
+
     # ---- more than an executor ----------------------------------------------------------------------
+
+    @property
+    def resumed(self) -> int:
+        """Return how many results of an earlier, interrupted run of this script were found; only with `durable`."""
+        return 0 if self._kept is None else self._kept.found
+
+    def begin_anew(self) -> None:
+        """Forget what is kept of an earlier run; calls made before this one count as part of it."""
+        if self._kept is not None:
+            self._dispatch.ask(self._kept.end)
 
     def options(
         self, *, timeout: float = 0.0, retries: int = 0, priority: int = 5, requires: Union[str, Sequence[str]] = (),
-        devices: int = 0, pure: Optional[bool] = None,
+        devices: int = 0, pure: Optional[bool] = None, durable: bool = True,
     ) -> ClusterView:
         """Return this cluster with other ways of running: ``cluster.options(retries=2).submit(f, x)``.
 
@@ -131,11 +157,12 @@ class Cluster(Executor):
         requires  what a device must have: "gpu", "cuda", "metal", a type such as "mac", or a device's id
         devices   at most so many at once; 0 for all
         pure      making a call twice does no harm: one that is slow may then run on two devices at once
+        durable   False: not kept, though the cluster is durable, but made anew whenever the script runs
         """
         if not timeout >= 0 or retries < 0 or devices < 0 or not 1 <= priority <= 10:
             raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
         names = (requires,) if isinstance(requires, str) else tuple(requires)
-        return ClusterView(self, CallOptions(float(timeout), retries, priority, names, devices, pure))
+        return ClusterView(self, CallOptions(float(timeout), retries, priority, names, devices, pure, durable))
 
     def devices(self) -> List[Device]:
         """Return the devices that are known, this one first."""
@@ -153,7 +180,7 @@ class Cluster(Executor):
         those of a device's other slots, and of a process that was ended, have not seen it.
         """
         futures = {
-            device.id: self.options(requires=device.id).submit(fn, *args, **kwargs)
+            device.id: self.options(requires=device.id, durable=False).submit(fn, *args, **kwargs)
             for device, why_not in self._look() if not why_not
         }
         concurrent.futures.wait(list(futures.values()))
@@ -193,6 +220,9 @@ class Cluster(Executor):
         deadline = None if wishes.timeout is None else time.monotonic() + wishes.timeout
         if options.timeout or options.retries:
             wishes = wishes._replace(chunksize=1)  # Each call has a limit of its own, and is made again alone.
+        if self._kept is not None and options.durable and wishes.chunksize is None:
+            # Each item is kept for itself: the next run is to find it, however fast the devices are then.
+            wishes = wishes._replace(chunksize=1)
         written = FunctionCalls(self._packer, fn, self._pickles)
         dispatch = self._dispatch
 
@@ -245,6 +275,9 @@ class Cluster(Executor):
 
     def _end(self) -> None:
         atexit.unregister(self._at_exit)
+        kept, self._kept = self._kept, None
+        if kept is not None and not self._is_cut_off and self._thread.is_alive():
+            self._dispatch.ask(kept.end)
         self._local.stop()
         self._thread.join(STOP_CLUSTER_S)
         self._delivered.put(None)
@@ -299,4 +332,18 @@ def _shut_down_at_exit(forgotten: Callable[[], Optional[Cluster]]) -> None:
     """Let a script that forgot `shutdown` end as with the standard executors: when its calls are done."""
     cluster = forgotten()
     if cluster is not None:
+        # It may be an exception that ends the script: nobody has said that its run is over.
+        cluster._is_cut_off = True
         cluster.shutdown(wait=True)
+
+
+def run_name(durable: Union[bool, str]) -> str:
+    """Return what a run is called: as its script says, or by the script and its arguments, or by the folder."""
+    if isinstance(durable, str):
+        return f"named {durable}"
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    return repr([os.path.abspath(script), *sys.argv[1:]] if script else ["interactive", os.getcwd()])
+
+
+def _warn(kind: str, text: str) -> None:
+    logging.getLogger("discompute").warning("%s", text)

@@ -7,12 +7,12 @@ Read next: roles/streams.py (what becomes of a call), faces/api.py (who makes ca
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from ..tasks.calls import has_line_raised
 from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
@@ -34,6 +34,8 @@ class CallOptions(NamedTuple):
     requires: Tuple[str, ...] = ()
     devices: int = 0
     pure: Optional[bool] = None
+    #: What it returns outlives the script, where the cluster is durable.
+    durable: bool = True
 
 
 class StreamKey(NamedTuple):
@@ -87,11 +89,17 @@ class SentCall:
 class Dispatch:
     """Carry calls between a person's threads and the node's; all methods but those that say so are for the former."""
 
-    def __init__(self, post: Callable[..., None], thread: threading.Thread, streams: Any) -> None:
-        """`streams` are the node's, touched on its thread only; outcomes are their `UnitOutcome`s."""
+    def __init__(
+        self, post: Callable[..., None], thread: threading.Thread, streams: Any, kept: Any = None
+    ) -> None:
+        """`streams` are the node's, touched on its thread only; outcomes are their `UnitOutcome`s.
+
+        `kept` stands for them where outcomes outlive the script.
+        """
         self._post = post
         self._thread = thread
         self._streams = streams
+        self._kept = streams if kept is None else kept
         #: Guards everything below; told when nothing is under way any more.
         self._changed = threading.Condition()
         self._is_closed = False
@@ -215,7 +223,7 @@ class Dispatch:
         if opened.stream is None:
             packed, options, is_pure = opened.key
             name = packed.sha256 if len(self._open) <= STREAMS_NAMED else ""
-            opened.stream = self._streams.open(
+            opened.stream = (self._kept if options.durable else self._streams).open(
                 packed.line, function=name, priority=options.priority, requires=options.requires,
                 max_devices=options.devices, pure=is_pure, wall_s=options.timeout,
             )
@@ -264,11 +272,5 @@ class Dispatch:
 
 
 def has_raised(outcome: Any) -> bool:
-    """Whether a call raised, as its outcome's text says (tasks/calls.py): without making the exception again here."""
-    if outcome.error or b'"raised"' not in outcome.line:
-        return False
-    try:
-        plain = json.loads(outcome.line)
-    except (ValueError, RecursionError):
-        return False
-    return type(plain) is dict and "raised" in plain
+    """Whether a call raised, as its outcome says."""
+    return not outcome.error and has_line_raised(outcome.line)

@@ -75,6 +75,11 @@ class JournalFolder:
                 found[name[:-len(JOURNAL_END)]] = _read_whole(os.path.join(self.path, name))
         return found
 
+    def read(self, name: str) -> bytes:
+        """Return one journal, b"" where there is none; raise StateError for what cannot be read."""
+        where = os.path.join(self.path, name + JOURNAL_END)
+        return _read_whole(where) if os.path.lexists(where) else b""
+
     def keep_aside(self, name: str, data: bytes) -> str:
         """Keep the bytes of a damaged journal beside it, for people; return the file's name."""
         kept = name + DAMAGED_END

@@ -12,6 +12,7 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
       lock                held by the node that runs now; holds its pid
       ca.pem, device.pem, ca.key, beacon.key, statements   what makes it a member (host/trust.py)
       journals            a file for each accepted task (host/journals.py)
+      runs                a file for each script whose calls are kept (host/runs.py); the first folder's only
       speed.json, peers.json …   documents; a damaged one is kept as <name>.damaged
       2, 3 … 99           the same again for further nodes, each with an identity of its own
 """
@@ -28,6 +29,7 @@ from ..model.errors import ParseError, StateError
 from ..wire.strict_json import encode_json, parse_strict
 from .files import make_private_folder, my_uid, read_small_file, reason_of, remove_file, state_errors, write_atomically
 from .journals import JournalFolder
+from .runs import RunJournal, forget_old_runs
 from .folder_lock import FolderLock, is_folder_locked, is_process_alive, pid_in, take_folder_lock
 
 #: Nodes of one user on one machine that find a folder; a test bench needs a dozen. Beyond: StateError.
@@ -97,6 +99,9 @@ class StateFolder:
         self.notes: List[str] = list(notes)
         self._lock: Optional[FolderLock] = None
         self._journals: Optional[JournalFolder] = None
+        self._run: Optional[RunJournal] = None
+        #: The folder itself, whichever instance was taken: runs are the user's, not a node's.
+        self._root = path
         #: The files of a folder that is memory only.
         self._memory: Dict[str, bytes] = {}
 
@@ -143,8 +148,20 @@ class StateFolder:
         self._journals = JournalFolder(os.path.join(self.path, "journals") if self.path else "", post)
         return self._journals
 
+    def open_run(self, run: str, post: Callable[..., None], kept_s: float) -> RunJournal:
+        """Return the journal of a run, which is closed with the folder; old ones are deleted after `kept_s`."""
+        if not self._root:
+            raise StateError("Calls cannot be kept: no folder can be written. Name one with the setting state-dir.")
+        folder = os.path.join(self._root, "runs")
+        self._run = RunJournal(folder, run, post)
+        forget_old_runs(folder, kept_s)
+        return self._run
+
     def close(self) -> None:
         """Say that no node runs here and give up the lock; a second call does nothing."""
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.close()
         if self._journals is not None:
             self._journals.close()
         if self._lock is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from typing import Any, Tuple
+from typing import Any, List, Tuple
 
 from ..model.errors import LinkError
 
@@ -22,6 +22,8 @@ _BARE_IPV6 = re.compile(r"([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[^][\
 _UNSPEAKABLE = re.compile("[\x00-\x20\x7f\ud800-\udfff]")
 #: Where this machine's own commands call from. The rest of 127.0.0.0/8 is not counted with them: it is far too many.
 OWNER_HOSTS = ("127.0.0.1", "::1")
+#: Ports of this machine where further nodes may listen: the default one and its fallbacks.
+NEIGHBOUR_PORTS = 20
 
 
 def address_text(address: Tuple[Any, ...]) -> str:
@@ -70,3 +72,9 @@ def is_numeric_host(host: str) -> bool:
 def error_name(error: OSError) -> str:
     """Return an OSError as its symbol, such as ECONNRESET: numbers and texts differ between systems."""
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
+def loopback_neighbours(port: int) -> List[str]:
+    """Return where other nodes of this machine may listen: the default port and its fallbacks, and those of `port`."""
+    first = [8080] + ([port] if port and port != 8080 else [])
+    return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]

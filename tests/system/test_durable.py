@@ -189,6 +189,92 @@ def test_resume_needs_nothing_else_and_says_so(field: Any, fails: Any) -> None:
     fails(field.type("submit", "--resume", "abc"), 3, "no task is called 'abc'")
 
 
+# ---- a script that is killed ------------------------------------------------------------------------------
+
+#: Its second function waits for a file; what it says is read by the test.
+DURABLE_SCRIPT = """
+import os, sys, time
+from discompute_lite import Cluster
+
+def work(number, trace):
+    with open(trace + "/done", "a") as file:
+        file.write("%d\\n" % number)
+    return {number}
+
+def last(trace):
+    while not os.path.exists(trace + "/go"):
+        time.sleep(0.01)
+    return "last"
+
+if __name__ == "__main__":
+    trace = sys.argv[1]
+    with Cluster(durable="durable" in sys.argv) as cluster:
+        print("found", cluster.resumed, flush=True)
+        print("first", sorted(min(each) for each in cluster.map(work, range(20), [trace] * 20)), flush=True)
+        if "fails" in sys.argv:
+            raise SystemExit(7)
+        print(cluster.submit(last, trace).result(), flush=True)
+"""
+
+
+class Script:
+    """A script of a person's, in a process of its own."""
+
+    def __init__(self, field: Any, *words: str) -> None:
+        command = [sys.executable, field.job("script.py", DURABLE_SCRIPT), *words]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=field.for_command(), text=True)
+
+    def said(self) -> str:
+        """Return the next line that it says."""
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> int:
+        """Return the exit code when it has ended."""
+        self.process.communicate()
+        return self.process.returncode
+
+
+FIRST = f"first {list(range(20))}"
+
+
+def test_a_killed_script_that_runs_again_makes_no_call_twice_whose_result_it_had(field: Any, trace: Path) -> None:
+    words = (str(trace), "durable")
+    script = Script(field, *words)
+    assert (script.said(), script.said()) == ("found 0", FIRST)
+    script.process.kill()
+    script.end()
+    field.wait_for(lambda: not field.processes(), "the end of what it had started")
+    (trace / "go").touch()
+    again = Script(field, *words)
+    assert [again.said() for _ in range(3)] == ["found 20", FIRST, "last"] and again.end() == 0
+    assert Counter(done_in(trace)) == Counter(range(20))
+    # It came to its end: nothing is kept, and the next run is one of its own.
+    assert not list((field.folder / "command" / "runs").glob("*.journal"))
+    assert Script(field, *words).said() == "found 0"
+
+
+def test_a_script_that_raises_keeps_its_results_and_one_with_other_arguments_has_its_own(
+    field: Any, trace: Path
+) -> None:
+    words = (str(trace), "durable", "fails")
+    for found in (0, 20):
+        script = Script(field, *words)
+        assert (script.said(), script.said()) == (f"found {found}", FIRST) and script.end() == 7
+    other = Script(field, *words, "more")
+    assert other.said() == "found 0"
+    other.process.kill()
+    other.end()
+
+
+def test_a_script_that_is_not_durable_writes_no_journal(field: Any, trace: Path) -> None:
+    (trace / "go").touch()
+    script = Script(field, str(trace))
+    assert [script.said() for _ in range(3)] == ["found 0", FIRST, "last"] and script.end() == 0
+    state = field.folder / "command"
+    assert state.is_dir() and not list(state.glob("**/*.journal")) and not (state / "runs").exists()
+
+
 # ---- all of them, again and again -----------------------------------------------------------------------
 
 
