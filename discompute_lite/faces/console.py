@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import textwrap
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from .outlet import Outlet
 
@@ -19,6 +19,8 @@ from .outlet import Outlet
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
 #: Columns where the terminal does not say.
 DEFAULT_WIDTH = 80
+#: Rows where the terminal does not say, and the least that a picture is drawn in.
+DEFAULT_HEIGHT, LOWEST = 24, 4
 #: Narrower than this nothing is laid out: wrapping would cut words into letters.
 NARROWEST = 20
 #: Columns of a bar, and of what stands beside it with its text: the percentage, spaces, and one that stays free.
@@ -36,6 +38,8 @@ class Console:
         self._out = out if out is not None else sys.stdout
         self._err = err if err is not None else sys.stderr
         self._has_progress = False
+        #: Lines of the picture that stands above the cursor, to be drawn over by the next one.
+        self._picture_lines = 0
         #: Columns of standard output.
         self.width = width_of(self._out)
 
@@ -85,6 +89,23 @@ class Console:
         write_text(self._out, json.dumps(value, ensure_ascii=False) + "\n")
 
     @property
+    def is_live(self) -> bool:
+        """Whether what is printed may be drawn over: a person looks at a terminal."""
+        return not self.is_json and is_terminal(self._out)
+
+    def redraw(self, lines: Sequence[str]) -> None:
+        """Draw lines in place of the last picture, if nothing was printed since; they are cut to the terminal.
+
+        The cursor rests below them, so that whatever ends the command leaves a terminal in order.
+        """
+        columns, rows = width_of(self._out), height_of(self._out)
+        # The last column stays free: some terminals go on to the next line there.
+        picture = [line if len(line) < columns else line[: columns - 2] + "…" for line in lines][: rows - 1]
+        up = f"\x1b[{self._picture_lines}A" if self._picture_lines else ""
+        write_text(self._out, f"{up}\r\x1b[J" + "".join(f"{line}\n" for line in picture))
+        self._picture_lines = len(picture)
+
+    @property
     def draws(self) -> bool:
         """Whether progress is shown."""
         return not (self.is_quiet or self.is_json) and is_terminal(self._err)
@@ -110,7 +131,8 @@ class Console:
         self._has_progress = True
 
     def end_progress(self) -> None:
-        """Take the bar away."""
+        """Take the bar away; a picture stays."""
+        self._picture_lines = 0
         if self._has_progress:
             self._has_progress = False
             write_text(self._err, "\r\x1b[K")
@@ -168,6 +190,14 @@ def width_of(stream: Any) -> int:
     except (OSError, AttributeError, ValueError):
         columns = 0
     return max(NARROWEST, columns or DEFAULT_WIDTH)
+
+
+def height_of(stream: Any) -> int:
+    """Return the rows of a stream's terminal, or a usual number."""
+    try:
+        return max(LOWEST, os.get_terminal_size(stream.fileno()).lines or DEFAULT_HEIGHT)
+    except (OSError, AttributeError, ValueError):
+        return DEFAULT_HEIGHT
 
 
 def printable(text: str) -> str:

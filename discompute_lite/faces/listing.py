@@ -8,8 +8,9 @@ Read next: faces/node_commands.py, faces/task_commands.py.
 from __future__ import annotations
 
 import time
-from typing import Any, List
+from typing import Any, Dict, List
 
+from ..model.codec import from_json
 from ..model.device import Device, DeviceCapabilities, Hardware, short_id
 from ..model.task import ComputeTask
 from .console import printable
@@ -98,9 +99,32 @@ def task_lines(task: ComputeTask) -> List[str]:
     lite = task.lite
     name = task.metadata.get("name") or task.task_type
     share = f"{lite.get('percentage', 0):5.1f} %"
-    line = f"{printable(task.task_id):14} {lite.get('state', ''):10} {share}  {printable(name)}"
+    line = f"{printable(task.task_id):12} {lite.get('state', ''):9} {share}  {printable(name)}"
     message = str(lite.get("message", "")).splitlines()
-    return [line] + ([f"{'':14} {printable(message[0])}"] if message else [])
+    return [line] + ([f"{'':12} {printable(message[0])}"] if message else [])
+
+
+def status_lines(answer: Any, now: float) -> List[str]:
+    """Return what GetTaskStatus says of a task as `status` prints it; `now` is in Unix seconds."""
+    task, lite = from_json(ComputeTask, answer["task"]), answer["lite"]
+    state = str(task.lite.get("state", ""))
+    lines = [f"Task {printable(task.task_id)}: {state}, {answer['completion_percentage']:.1f} %"]
+    lines += [f"  {printable(line)}" for line in str(lite.get("message", "")).splitlines()]
+    # Counted by the node: the list of subtasks is cut for large tasks.
+    shares = ", ".join(f"{count} {name.lower()}" for name, count in lite.get("counts", {}).items())
+    lines.append(f"  Subtasks: {shares or 'none yet'}")
+    running: Dict[str, int] = {}
+    for subtask in answer["subtasks"]:
+        if subtask["status"] == "RUNNING":
+            running[subtask["assigned_device_id"]] = running.get(subtask["assigned_device_id"], 0) + 1
+    done = lite.get("devices", {})
+    for device_id in dict.fromkeys([*done, *running]):
+        busy = f", {running[device_id]} running" if device_id in running else ""
+        lines.append(f"    {short_id(device_id)}: {done.get(device_id, 0)} done{busy}")
+    left_s = answer["estimated_completion_time"] - now
+    if state == "RUNNING" and left_s > 0:
+        lines.append(f"  Expected end: in {left_s:.0f} s")
+    return lines
 
 
 def moment(unix_s: int) -> str:

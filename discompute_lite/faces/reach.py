@@ -17,6 +17,7 @@ from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound
 from ..model.settings import Settings
 from ..net.client import Client
+from ..net.event_client import EventClient
 from ..run import LocalNode, find_running_node, is_this_machine_only
 
 #: Seconds that a node started for one command looks for others before its first answer.
@@ -43,7 +44,8 @@ class Reach:
                 self._began = time.monotonic()
                 running = self.local.control_port, self.local.node.identity.token
             port, token = running
-            self.client = Client(f"127.0.0.1:{port}", token=token)
+            self._address, self._token = f"127.0.0.1:{port}", token
+            self.client = Client(self._address, token=token)
         except BaseException:
             self._stop_own()
             raise
@@ -60,6 +62,10 @@ class Reach:
     def call(self, method: str, params: Any, timeout_s: float = 15.0) -> Any:
         """Call the node; raise what it answers."""
         return self.client.call(method, params, timeout_s=timeout_s)
+
+    def events(self, task_id: str = "") -> EventClient:
+        """Return what happens from now on at the node, or only what concerns one task."""
+        return EventClient(self._address, self._token, task_id=task_id)
 
     def devices(self) -> List[Device]:
         """Return the devices that the node knows, itself first."""

@@ -7,19 +7,22 @@ Read next: faces/task_commands.py (the other commands about work).
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 from ..model.codec import from_json
 from ..model.device import short_id
 from ..model.errors import NotFound, SettingsError
 from ..model.task import SubTask
 from .command import JSON_FLAG, Context, argument, command
-from .console import printable
+from .console import Console, printable
 from .reach import Reach
+from .status_commands import FINAL_NAMES
 from .task_commands import TASK, find_task
 
 #: What this module adds to the table of commands.
 STORY_COMMANDS = ("why", "logs")
+#: Seconds that one call of `logs --follow` waits for something new.
+FOLLOW_WAIT_S = 5.0
 
 
 @command(
@@ -44,39 +47,58 @@ def why_command(context: Context) -> int:
     return 0
 
 
-@command("logs", TASK, JSON_FLAG)
+@command("logs", TASK, JSON_FLAG, argument("--follow", action="store_true", help="go on until the task is over"))
 def logs_command(context: Context) -> int:
     """Print what a task's functions printed so far, each line with its device."""
+    console = context.console
     with Reach(context.settings) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
-        found = _all_printed(reach, task_id)
-    if context.console.is_json:
-        context.console.json({"task_id": task_id, "printed": found})
+        if context.arguments.follow:
+            for page in _pages_of_printed(reach, task_id, is_following=True):
+                for entry in _in_order(page):
+                    _show_entry(console, task_id, entry)
+            return 0
+        found = _in_order([entry for page in _pages_of_printed(reach, task_id, is_following=False) for entry in page])
+    if console.is_json:
+        console.json({"task_id": task_id, "printed": found})
         return 0
     for entry in found:
-        for line in entry["text"].splitlines():
-            context.console.print(f"[{short_id(entry['device_id'])}] {printable(line)}")
+        _show_entry(console, task_id, entry)
     if not found:
-        context.console.note("nothing was printed so far")
+        console.note("nothing was printed so far")
     return 0
 
 
-def _all_printed(reach: Reach, task_id: str) -> List[Dict[str, Any]]:
-    """Return what split, the subtasks that are done, attempts that failed and merge printed, in this order."""
-    found: List[Dict[str, Any]] = []
-    beside: List[Dict[str, Any]] = []
+def _show_entry(console: Console, task_id: str, entry: Dict[str, Any]) -> None:
+    if console.is_json:
+        console.json({"task_id": task_id, **entry})
+        return
+    for line in entry["text"].splitlines():
+        console.print(f"[{short_id(entry['device_id'])}] {printable(line)}")
+
+
+def _in_order(entries: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Return what split printed before what subtasks did, and what merge printed last."""
+    return sorted(entries, key=lambda entry: {"split": 0, "merge": 2}.get(entry["phase"], 1))
+
+
+def _pages_of_printed(reach: Reach, task_id: str, *, is_following: bool) -> Iterator[List[Dict[str, Any]]]:
+    """Give what was printed page by page: of subtasks in their order, and of attempts that failed; then, where it is
+    followed, what is printed until the task is over."""
     next_index = next_printed = 0
     while True:
-        answer = reach.call(
-            "GetTaskResult", {"task_id": task_id, "from_index": next_index, "from_printed": next_printed}
-        )
+        answer = reach.call("GetTaskResult", {
+            "task_id": task_id, "from_index": next_index, "from_printed": next_printed,
+            "wait_s": FOLLOW_WAIT_S if is_following else 0.0,
+        })
+        if not answer["success"]:
+            raise NotFound(answer["message"])
         parts = [from_json(SubTask, part) for part in answer["parts"]]
-        found += [
+        printed = [
             {"phase": "run", "device_id": part.assigned_device_id, "text": part.lite["output"]}
             for part in parts if part.lite.get("output")
         ]
-        beside += answer["printed"]
+        yield printed + answer["printed"]
         next_index, next_printed = answer["next_index"], answer["next_printed"]
-        if not parts and not answer["printed"]:
-            first = [entry for entry in beside if entry["phase"] == "split"]
-            return first + found + [entry for entry in beside if entry["phase"] != "split"]
+        if not parts and not answer["printed"] and (not is_following or answer["state"] in FINAL_NAMES):
+            return

@@ -1,8 +1,8 @@
-"""Offer the commands about work: submit, status, result, tasks, cancel.
+"""Offer the commands that give work and take results: submit, result, cancel.
 
 Knows:   how a job file becomes a task, and how its progress and result are shown.
 Refuses: to run anything itself; the node does.
-Read next: tasks/jobs.py, faces/reach.py.
+Read next: tasks/jobs.py, faces/reach.py, faces/status_commands.py (how far it is).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 import os
 import pprint
 import secrets
-import time
 from typing import Any, Dict, List
 
 from ..model.codec import from_json
@@ -25,18 +24,16 @@ from ..tasks.values import dump_value, load_value
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable
 from .failures import with_place
-from .listing import task_lines
 from .reach import Reach
 
 #: What this module adds to the table of commands.
-TASK_COMMANDS = ("submit", "status", "result", "tasks", "cancel")
+TASK_COMMANDS = ("submit", "result", "cancel")
 #: Seconds that a job's split may take.
 SPLIT_S = 120.0
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
 #: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
 IDLE_LOOKS = 6
-TASK_WATCH_S = 1.0
 #: Task types that job files, `Cluster` and `map` are carried by; nobody submits them by name.
 OWN_TYPES = ("job", "call", "calls")
 JOB_ADVICE = "mend the job and submit it again"
@@ -270,71 +267,12 @@ def find_task(reach: Reach, wanted: str) -> ComputeTask:
     raise NotFound(f"no task is called {wanted!r} on this machine's node; `tasks` lists them")
 
 
-@command(
-    "status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG,
-    argument("--watch", action="store_true", help="keep showing until the task is over"),
-)
-def status_command(context: Context) -> int:
-    """Show how far a task is: percentage, subtasks, devices, expected end."""
-    if context.arguments.task is None:
-        return tasks_command(context)
-    with Reach(context.settings) as reach:
-        task_id = find_task(reach, context.arguments.task).task_id
-        while True:
-            answer = reach.call("GetTaskStatus", {"task_id": task_id})
-            _show_status(context.console, answer)
-            state = answer["task"]["lite"]["state"]
-            if not context.arguments.watch or state not in ("PENDING", "RUNNING"):
-                return 0
-            time.sleep(TASK_WATCH_S)
-
-
-def _show_status(console: Console, answer: Dict[str, Any]) -> None:
-    if console.is_json:
-        console.json(answer)
-        return
-    task = from_json(ComputeTask, answer["task"])
-    # Counted by the node: the list of subtasks is cut for large tasks.
-    counts: Dict[str, int] = answer["lite"].get("counts", {})
-    state = task.lite.get("state", "")
-    console.print(f"Task {task.task_id}: {state}, {answer['completion_percentage']:.1f} %", "strong")
-    message = answer["lite"].get("message", "")
-    if message:
-        for line in message.splitlines():
-            console.print(f"  {printable(line)}")
-    shares = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
-    console.print(f"  Subtasks: {shares or 'none yet'}")
-    for device_id, count in answer["lite"].get("devices", {}).items():
-        console.print(f"    {short_id(device_id)}: {count} done")
-    expected = answer["estimated_completion_time"] - time.time()
-    if task.lite.get("state") == "RUNNING" and expected > 0:
-        console.print(f"  Expected end: in {expected:.0f} s")
-    for line in answer["lite"].get("story", [])[-10:]:
-        console.print(f"  {printable(line)}", "quiet")
-
-
 @command("result", TASK, JSON_FLAG)
 def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
     with Reach(context.settings) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         _bring(reach, context.console, task_id)
-    return 0
-
-
-@command("tasks", JSON_FLAG)
-def tasks_command(context: Context) -> int:
-    """List the tasks of this machine's node, the newest first."""
-    with Reach(context.settings) as reach:
-        answer = reach.call("ListTasks", {})
-    if context.console.is_json:
-        context.console.json(answer)
-        return 0
-    for item in answer["tasks"]:
-        for line in task_lines(from_json(ComputeTask, item)):
-            context.console.print(line)
-    if not answer["tasks"]:
-        context.console.note("no tasks; submit FILE.py starts one")
     return 0
 
 

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "net": ("wire", "crypto", "model"),
     "roles": ("core", "wire", "crypto", "tasks", "ml", "model"),
     "run": ("roles", "net", "host", "ml", "core", "wire", "crypto", "tasks", "model"),
-    "faces": ("run", "net.client", "tasks", "ml", "model"),
+    "faces": ("run", "net.client", "net.event_client", "tasks", "ml", "model"),
     "sim": ("roles", "core", "wire", "crypto", "tasks", "ml", "model"),
     # The doors: they name what the rooms offer and add nothing.
     "__main__": ("faces", "run", "model"),

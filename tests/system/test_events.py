@@ -1,7 +1,11 @@
 """A real reader of /events: it hears what happens, may be slow or go away, and the node goes on."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -114,3 +118,88 @@ def test_a_node_that_ends_ends_the_stream(node):
     while reader.event() is not None:
         pass
     reader.close()
+
+
+SLOW = """
+import os, time
+
+def split(go):
+    print("splitting")
+    return [go] * 6
+
+def work(go):
+    until = time.monotonic() + 60
+    while not os.path.exists(go) and time.monotonic() < until:
+        time.sleep(0.01)
+    print("done here")
+
+def merge(parts):
+    print("merging")
+"""
+
+
+def for_reader(node):
+    """Return the environment of a command of the node's owner whose lines are to come at once."""
+    return node.field.for_command(
+        DISCOMPUTE_STATE_DIR=str(node.state), DISCOMPUTE_CONTROL_TOKEN=node.token, PYTHONUNBUFFERED="1")
+
+
+@pytest.fixture
+def watching(node, field):
+    """Start a command about a task that runs, let it run on, and return what the command printed."""
+
+    def watch(*words, interrupt=False):
+        go = str(field.folder / f"go-{len(os.listdir(field.folder))}")
+        task_id = node.submit(SLOW, go=go)
+        environ = for_reader(node)
+        command = [sys.executable, "-m", "discompute_lite", *(word.format(task=task_id) for word in words)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, text=True) as run:
+            first = run.stdout.readline()
+            if interrupt:
+                run.send_signal(signal.SIGINT)
+            else:
+                open(go, "w").close()
+            out, err = run.communicate(timeout=field.scale(30.0))
+        open(go, "w").close()
+        return run.returncode, (first + out).splitlines(), err
+
+    return watch
+
+
+def test_status_is_watched_with_a_line_for_each_change_until_the_end(watching):
+    code, lines, err = watching("status", "--watch", "{task}")
+    assert (code, err) == (0, "")
+    assert lines[0].endswith("RUNNING, 0.0 %") and lines[-1].endswith("COMPLETED, 100.0 %")
+    assert [line.partition(": ")[2] for line in lines[1:-1] if "subtasks are done" in line] == [
+        f"{count} of 6 subtasks are done" for count in range(1, 7)]
+
+
+def test_programs_get_a_document_for_each_change(watching):
+    code, lines, err = watching("status", "--watch", "--json", "{task}")
+    states = [json.loads(line)["task"]["lite"]["state"] for line in lines]
+    assert (code, err, states[0], states[-1]) == (0, "", "RUNNING", "COMPLETED")
+
+
+def test_logs_are_followed_to_the_end(watching):
+    code, lines, err = watching("logs", "--follow", "{task}")
+    assert (code, err) == (0, "")
+    assert [line.partition("] ")[2] for line in lines] == ["splitting", *["done here"] * 6, "merging"]
+
+
+@pytest.mark.parametrize("words", [
+    ["status", "--watch", "{task}"], ["logs", "--follow", "{task}"], ["tasks", "--watch"],
+])
+def test_ctrl_c_ends_a_watch_with_130_and_one_sentence(watching, words):
+    code, _, err = watching(*words, interrupt=True)
+    assert (code, err) == (130, "discompute: interrupted\n")
+
+
+def test_a_watch_ends_with_its_node_and_says_so(node, field):
+    environ = for_reader(node)
+    node.submit("def split():\n    return [1]\n\ndef work(part):\n    return part\n")
+    command = [sys.executable, "-m", "discompute_lite", "tasks", "--watch"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, text=True) as run:
+        assert "job.py" in run.stdout.readline()
+        node.ask_to_end()
+        _, err = run.communicate(timeout=field.scale(30.0))
+    assert run.returncode == 5 and "was stopped; start it and try again" in err

@@ -1,0 +1,132 @@
+"""Offer the commands that show how far work is: status, tasks.
+
+Knows:   that a terminal is drawn over in place, and that a pipe gets one line for each change.
+Refuses: to ask again and again: the node tells when there is something new (net/event_client.py).
+Read next: faces/listing.py (how a task is written), faces/story_commands.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, List
+
+from ..model.codec import from_json
+from ..model.errors import NotFound
+from ..model.task import FINAL_STATES, ComputeTask
+from ..net.event_client import EventClient
+from .command import JSON_FLAG, Context, argument, command
+from .console import Console, printable
+from .listing import clock_time, status_lines, task_lines
+from .reach import Reach
+from .task_commands import find_task
+
+#: What this module adds to the table of commands.
+STATUS_COMMANDS = ("status", "tasks")
+#: Seconds between two pictures at least, and at most: the expected end comes nearer without any event.
+PICTURE_LEAST_S, PICTURE_MOST_S = 0.1, 1.0
+#: Lines of a task's story below its status.
+STORY_LINES = 10
+#: What is new of a task for whoever reads lines.
+TOLD_EVENTS = ("task", "progress", "skipped")
+WATCH = argument("--watch", action="store_true", help="keep showing: in place on a terminal, else a line each change")
+FINAL_NAMES = tuple(state.value for state in FINAL_STATES)
+
+
+@command(
+    "status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG, WATCH
+)
+def status_command(context: Context) -> int:
+    """Show how far a task is: percentage, subtasks, devices, expected end."""
+    if context.arguments.task is None:
+        return tasks_command(context)
+    console = context.console
+    with Reach(context.settings) as reach:
+        task_id = find_task(reach, context.arguments.task).task_id
+
+        def show() -> bool:
+            answer = reach.call("GetTaskStatus", {"task_id": task_id})
+            if not answer["success"]:
+                raise NotFound(answer["lite"].get("message", "the task is not known any more"))
+            _show_status(console, answer, watched=context.arguments.watch)
+            return answer["task"]["lite"]["state"] not in FINAL_NAMES
+
+        _show_on(reach, context, task_id, show)
+    return 0
+
+
+@command("tasks", JSON_FLAG, WATCH)
+def tasks_command(context: Context) -> int:
+    """List the tasks of this machine's node, the newest first."""
+    console = context.console
+    with Reach(context.settings) as reach:
+
+        def show() -> bool:
+            _show_tasks(console, reach.call("ListTasks", {}), watched=context.arguments.watch)
+            return True
+
+        _show_on(reach, context, "", show)
+    return 0
+
+
+def _show_on(reach: Reach, context: Context, task_id: str, show: Callable[[], bool]) -> None:
+    """Show once, or with --watch after everything that happens, as long as `show` says that more may come."""
+    if not context.arguments.watch:
+        show()
+        return
+    console = context.console
+    # Listening begins before the first look: nothing falls in between.
+    with reach.events(task_id) as events:
+        goes_on = show()
+        while goes_on:
+            news = _next_news(events, console)
+            if console.is_live or console.is_json:
+                goes_on = show()
+                continue
+            for event in news:
+                console.print(f"{clock_time()}  {printable(event['text'])}")
+            if task_id and any(event.get("state") in FINAL_NAMES for event in news):
+                goes_on = show()
+
+
+def _next_news(events: EventClient, console: Console) -> List[Any]:
+    """Return what happened next to tasks; on a terminal nothing, after a while, as a picture ages too."""
+    while True:
+        news = [event for event in events.wait(PICTURE_MOST_S) if event["event"] in (*TOLD_EVENTS, "placed")]
+        if console.is_live or console.is_json:
+            if news or console.is_live:
+                time.sleep(PICTURE_LEAST_S)
+                return news
+        elif news:
+            return [event for event in news if event["event"] in TOLD_EVENTS]
+
+
+def _show_status(console: Console, answer: Any, *, watched: bool) -> None:
+    if console.is_json:
+        console.json(answer)
+        return
+    lines = status_lines(answer, time.time())
+    story = [f"  {printable(line)}" for line in answer["lite"].get("story", [])[-STORY_LINES:]]
+    if watched and console.is_live:
+        console.redraw([*lines, *story])
+        return
+    console.print(lines[0], "strong")
+    if watched:
+        return  # Whoever reads lines gets one for each change.
+    for line in lines[1:]:
+        console.print(line)
+    for line in story:
+        console.print(line, "quiet")
+
+
+def _show_tasks(console: Console, answer: Any, *, watched: bool) -> None:
+    if console.is_json:
+        console.json(answer)
+        return
+    lines = [line for item in answer["tasks"] for line in task_lines(from_json(ComputeTask, item))]
+    if watched and console.is_live:
+        console.redraw(lines or ["no tasks yet; submit FILE.py starts one"])
+        return
+    for line in lines:
+        console.print(line)
+    if not lines:
+        console.note("no tasks; submit FILE.py starts one")

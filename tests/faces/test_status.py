@@ -1,0 +1,93 @@
+"""How far a task is, drawn over in place: it fits the terminal, and what follows stands below it."""
+
+import io
+import re
+
+import pytest
+
+from discompute_lite.faces.console import Console
+from discompute_lite.faces.listing import status_lines, task_lines
+from discompute_lite.model.task import ComputeTask
+
+
+class Screen(io.StringIO):
+    """A terminal that knows the four movements of a picture: up, to the left, clear below, next line."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines, self.row = [""], 0
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        for up, letter, mark in re.findall(r"\x1b\[(\d*)([A-Za-z])|([^\x1b])", text):
+            if letter == "A":
+                self.row -= int(up)
+            elif letter == "J":
+                self.lines[self.row:] = [""]
+            elif mark == "\n":
+                self.row += 1
+                self.lines += [""] if self.row == len(self.lines) else []
+            elif mark not in ("\r", ""):
+                self.lines[self.row] += mark
+            else:
+                assert letter in ("", "K", "m"), f"unknown movement {letter}"
+        return len(text)
+
+
+@pytest.fixture
+def console(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    return Console(out=Screen(), err=Screen())
+
+
+def shown(console):
+    return console._out.lines
+
+
+def test_a_picture_is_drawn_over_the_last_one_whatever_their_heights(console):
+    for picture in (["one", "two", "three"], ["four"], ["five", "six"]):
+        console.redraw(picture)
+        assert shown(console) == [*picture, ""], "the cursor rests below it"
+
+
+def test_what_is_printed_stays_above_the_next_picture(console):
+    console.redraw(["one"])
+    console.print("said")
+    console.redraw(["two"])
+    assert shown(console) == ["one", "said", "two", ""]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_picture_fits_the_terminal(console, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    console.redraw([f"{number} " + "x" * 100 for number in range(100)])
+    assert len(shown(console)) == 24, "the last row is the cursor's"
+    assert all(len(line) < columns for line in shown(console)) and shown(console)[0][-2:] == "x…"
+
+
+def answer(**lite):
+    task = {"task_id": "abcdef012345", "task_type": "job", "lite": {"state": "RUNNING"}}
+    subtasks = [{"status": "RUNNING", "assigned_device_id": "b" * 52}, {"status": "PENDING", "assigned_device_id": ""}]
+    return {"task": task, "subtasks": subtasks, "completion_percentage": 25.0, "estimated_completion_time": 1060,
+            "lite": {"message": "", "counts": {"COMPLETED": 2, "RUNNING": 1, "PENDING": 1}, "devices": {"a" * 52: 2},
+                     **lite}}
+
+
+def test_a_task_is_written_with_its_devices_and_its_end():
+    assert status_lines(answer(), 1000.0) == [
+        "Task abcdef012345: RUNNING, 25.0 %",
+        "  Subtasks: 2 completed, 1 running, 1 pending",
+        "    aaaaaaaa: 2 done",
+        "    bbbbbbbb: 0 done, 1 running",
+        "  Expected end: in 60 s",
+    ]
+    assert "  it failed\\x1b[2J" in status_lines(answer(message="it failed\x1b[2J\nhere"), 1000.0)
+
+
+def test_one_task_is_one_short_line():
+    task = ComputeTask("abcdef012345", "job", metadata={"name": "a.py"}, lite={"state": "RUNNING", "percentage": 25.0})
+    assert task_lines(task) == ["abcdef012345 RUNNING    25.0 %  a.py"] and len(task_lines(task)[0]) < 40
