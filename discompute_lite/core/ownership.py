@@ -7,7 +7,7 @@ Read next: roles/copies.py (who obeys), core/journal.py (what is copied).
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 #: Characters of a device's id; a requirement of this length names a device, and its task goes nowhere else.
 DEVICE_ID_CHARS = 52
@@ -32,18 +32,23 @@ def outranks(claim: Claim, other: Claim) -> bool:
     return (-claim.term, claim.owner_id) < (-other.term, other.owner_id)
 
 
+def named_devices(requires: Sequence[str]) -> List[str]:
+    """Return the devices that a task's requirements name by their whole ids."""
+    return [name for name in requires if len(name) == DEVICE_ID_CHARS]
+
+
 def choose_keeper(
     candidates: Sequence[KeeperCandidate], claim: Claim, first_owner_id: str, requires: Sequence[str]
 ) -> Optional[str]:
     """Return the device that is to keep the copy of a task, None where none may.
 
     Best is where it was submitted: its result is asked for there. A phone comes last. What is bound to devices by its
-    requirements is private to them: its copy goes to one of these or nowhere.
+    requirements is private to them and to where it was submitted: its copy goes to one of these or nowhere.
     """
-    named = [name for name in requires if len(name) == DEVICE_ID_CHARS]
+    named = named_devices(requires)
     allowed = [
         each for each in candidates
-        if each.device_id != claim.owner_id and (not named or each.device_id in named)
+        if each.device_id != claim.owner_id and (not named or each.device_id in (*named, first_owner_id))
     ]
     allowed.sort(key=lambda each: (each.device_id != first_owner_id, each.is_phone, each.device_id))
     return allowed[0].device_id if allowed else None

@@ -49,6 +49,8 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
     argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"),
     argument("--requires", action="append", default=[], metavar="NAME",
              help="only devices that have this: gpu, cuda, metal, a type such as mac, or a device's id"),
+    argument("--private", action="store_true",
+             help="stay on the DEVICE that --requires names, copy of the journal included"),
     argument("--retries", type=whole_number(0, RETRIES_MOST), default=0, metavar="N",
              help="try a piece that raises so many times more"),
     argument("--deadline", type=whole_number(1, 10**7), default=0, metavar="SECONDS", help="fail if it takes longer"),
@@ -77,6 +79,9 @@ def submit_command(context: Context) -> int:
         else:
             # Only who shares a token is given work; there is nobody to wait for.
             context.console.note("alone: only this machine works on it")
+        if arguments.private:
+            task["metadata"] = {**task.get("metadata", {}), "private": "true"}
+            task["required_capabilities"] = [_whole_id(reach, wanted) for wanted in arguments.requires]
         try:
             _submit(reach, context.console, task, arguments)
             if not arguments.detach and not context.console.is_json:
@@ -92,6 +97,12 @@ def submit_command(context: Context) -> int:
             _cancel_quietly(reach, task_id)
             raise
     return 0
+
+
+def _whole_id(reach: Reach, wanted: str) -> str:
+    """Return the id of the one device that is meant by its name or its id's beginning; other words stay as they are."""
+    meant = [device.id for device in reach.devices() if wanted in (device.name, short_id(device.id))]
+    return meant[0] if len(meant) == 1 else wanted
 
 
 def _resume(context: Context) -> int:

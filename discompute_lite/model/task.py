@@ -54,6 +54,11 @@ class ComputeTask:
     lite: Dict[str, Any] = field(default_factory=dict)
 
 
+def is_private(task: ComputeTask) -> bool:
+    """Whether a task, its results and its journal's copy are to stay where it was submitted and on devices it names."""
+    return task.metadata.get("private", "").lower() == "true"
+
+
 class TaskWishes(NamedTuple):
     """Say how a task is to be run, beside what the original's fields say; travels in `lite` of a `ComputeTask`."""
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, List, Optional
 
 from ..core.events import CancelAsked, TaskSubmitted, Tick
+from ..core.ownership import named_devices
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
-from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
+from ..model.task import ComputeTask, SubTaskStatus, TaskState, is_private, wishes_of
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
 from .alarm import Alarm
@@ -252,6 +253,8 @@ class Coordinator:
         if task.task_id and self._attempts.scheduler.task(task.task_id) is not None:
             # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
             return "a task of this id has ended here and its result is not kept any more; submit it under another id"
+        if is_private(task) and not named_devices(task.required_capabilities):
+            return "a private task stays on the device that it names: name one, submit --private --requires DEVICE"
         if self.durability.problem:
             return f"it cannot be kept: {self.durability.problem}"
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:

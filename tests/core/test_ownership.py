@@ -28,6 +28,8 @@ def test_of_two_owners_exactly_one_stays():
     ([B, C], A, A, [C], C),
     ([B], A, A, [C], None),
     ([A, B, C], A, A, [A], None),
+    ([A, C], B, A, [B], A),
+    ([C], B, A, [B], None),
 ])
 def test_the_copy_goes_where_it_was_submitted_or_where_it_may(candidates, owner, first, requires, keeper):
     assert choose_keeper([KeeperCandidate(each) for each in candidates], Claim(1, owner), first, requires) == keeper

@@ -247,3 +247,26 @@ def test_a_device_knows_the_roles_of_others_and_claims_none_for_itself(town):
     assert a.node.belonging.role_of_device("x" * 52) == ""
     a.node.belonging.leave()
     assert a.node.belonging.role_of_device(c.id) == ""
+
+
+def test_between_members_a_task_is_copied_and_taken_over_and_comes_back(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    a.executor.holds = b.executor.holds = {"run"}
+    task_id = world.owner(a).call("SubmitTask", world.echo(range(8)))["task_id"]
+    town.settle()
+    assert [name[:5] for name in b.journals.journals] == ["copy-"]
+    a.kill()
+    town.settle(LIMITS.owner_lease_s + 35.0)
+    assert any("goes on here" in text for text in b.texts_told("note"))
+    a.make().executor.holds = {"run"}
+    a.node.start(a.port)
+    town.settle()
+    assert [name[:5] for name in a.journals.journals] == ["copy-"]
+    for host in (a, b):
+        host.executor.holds = set()
+        host.executor.release()
+    town.settle()
+    for host in (a, b):
+        result = world.owner(host).call("GetTaskResult", {"task_id": task_id})
+        assert world.value(result["result_data"]) == list(range(8))

@@ -236,3 +236,29 @@ def test_what_a_copy_says_is_read_once_however_often_it_is_asked_for(world, pair
     for _ in range(3):
         assert [task["task_id"] for task in owner.call("ListTasks")["tasks"]] == [task_id]
         assert owner.call("GetTaskStatus", {"task_id": task_id})["lite"]["counts"]["COMPLETED"] == 2
+
+
+def test_a_private_task_names_its_device_or_is_refused(world):
+    first, second, third = world.nodes("abc")
+    owner = world.owner(first)
+    for requires in ([], ["gpu"], ["b"]):
+        task = world.echo([1], metadata={"private": "true"}, required_capabilities=requires)
+        refused = owner.call("SubmitTask", task)
+        assert not refused["success"] and "name one, submit --private --requires DEVICE" in refused["message"]
+    third.executor.holds = {"run"}
+    task_id = begin(world, first, metadata={"private": "true"}, required_capabilities=[third.id])
+    assert copy(third, task_id) and second.journals.journals == {}
+    third.kill()
+    world.advance(40.0)
+    assert own(first, task_id) and second.journals.journals == {}, "nobody else is told of it"
+
+
+def test_whoever_takes_a_private_task_over_brings_it_back_where_it_was_submitted(world, pair):
+    first, second = pair
+    task_id = begin(world, first, metadata={"private": "true"}, required_capabilities=[second.id])
+    first.kill()
+    world.advance(GONE_S)
+    assert own(second, task_id)
+    again(world, first, "run")
+    let_go(world, first, second)
+    assert value(world, first, task_id) == list(range(8)) and copy(first, task_id) == own(second, task_id)

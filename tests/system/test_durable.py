@@ -189,6 +189,16 @@ def test_resume_needs_nothing_else_and_says_so(field: Any, fails: Any) -> None:
     fails(field.type("submit", "--resume", "abc"), 3, "no task is called 'abc'")
 
 
+def test_a_private_task_goes_where_it_is_said_or_nowhere(field: Any, fails: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    mine = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": field.token}
+    words = (field.job("job.py", TRACED_JOB), "--trace", str(trace))
+    fails(field.type("submit", "--private", *words, **mine), 1, "name one, submit --private --requires DEVICE")
+    fails(field.type("submit", "--private", "--requires", "gpu", *words, **mine), 1, "a private task stays")
+    assert done_in(trace) == []
+    assert field.type("submit", "--private", "--requires", "node", *words, **mine).out == "55\n"
+
+
 # ---- a script that is killed ------------------------------------------------------------------------------
 
 #: Its second function waits for a file; what it says is read by the test.
