@@ -22,6 +22,7 @@ from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
 from .host.active_limits import NETWORK_CHECK, runs_in_processes
+from .host.blob_files import BlobFiles
 from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
@@ -48,6 +49,7 @@ from .net.loop import Loop
 from .net.tls import TlsIdentity
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
+from .roles.blob_bytes import MemoryBlobs
 from .roles.kept_calls import KeptCalls
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
@@ -278,9 +280,9 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_host=self.own_host, neighbours=loopback_neighbours(settings.port),
+            own_host=self.own_host, neighbours=loopback_neighbours(settings.port), trust=self._trust(),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
-            trust=self._trust(),
+            blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
         )
 
     def _trust(self) -> LocalTrust:
@@ -355,8 +357,7 @@ class LocalNode:
         if self._report_speed(report.to_dict()):
             self.node.set_measured(self.node.measured)
         else:
-            # The machine was busy meanwhile.
-            self.loop.call_later(10 * MEASURE_AFTER_S, self._measure_when_idle)
+            self.loop.call_later(10 * MEASURE_AFTER_S, self._measure_when_idle)  # The machine was busy meanwhile.
 
     # ---- stopping ---------------------------------------------------------------------------------
 

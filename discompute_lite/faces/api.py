@@ -27,7 +27,9 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 from ..model.device import Device, short_id
 from ..model.settings import Settings
 from ..run import LocalNode, read_settings
+from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
+from .blobs import ClusterBlobs
 from .calling import FunctionCalls
 from .dispatch import CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
@@ -81,6 +83,8 @@ class Cluster(Executor):
         self._deliverer = threading.Thread(target=_deliver, args=(self._delivered,), name="discompute-deliver",
                                            daemon=True)
         self._deliverer.start()
+        self._blobs = ClusterBlobs(self._local.node.blobs, self._dispatch.ask, partial(
+            _let_go_later, self._delivered, self._local.loop.post), self._local.limits.blob_range_bytes, self._pickles)
         # A cluster that is forgotten ends its node; one that is not ends with the interpreter. Neither keeps it alive.
         weakref.finalize(self, _end_forgotten, self._delivered, self._local).atexit = False
         self._at_exit = partial(_shut_down_at_exit, weakref.ref(self))
@@ -164,6 +168,18 @@ class Cluster(Executor):
         names = (requires,) if isinstance(requires, str) else tuple(requires)
         return ClusterView(self, CallOptions(float(timeout), retries, priority, names, devices, pure, durable))
 
+    def put(self, value: Any) -> Blob:
+        """Return a handle that many calls may take for `value`, which then travels once to each device that needs it.
+
+        A function gets the value itself, the same object for all its calls in one process. What the handle stands for
+        is deleted everywhere when nobody holds it any more. Raises `TaskRejected` for what cannot travel.
+        """
+        return self._blobs.put(value)
+
+    def broadcast(self, value: Any) -> Blob:
+        """Do as `put`, and have all devices that are there fetch the value now, in the background."""
+        return self._blobs.broadcast(value)
+
     def devices(self) -> List[Device]:
         """Return the devices that are known, this one first."""
         return [device for device, _ in self._look()]
@@ -191,17 +207,21 @@ class Cluster(Executor):
     def _submit(
         self, options: CallOptions, fn: Callable[..., Any], args: Any, kwargs: Dict[str, Any]
     ) -> ClusterFuture:
-        calls = FunctionCalls(self._packer, fn, self._pickles)
+        calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs)
         unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
-        done = partial(self._settle, future, calls.packed.spaces)
+        done = partial(self._settle, future, calls.packed.spaces, calls.held(unit))
         key = StreamKey(calls.packed, options, bool(options.pure))
         future.carry(self._dispatch.send(key, unit, 1, done))
         return future
 
-    def _settle(self, future: ClusterFuture, spaces: Sequence[str], outcome: Any) -> None:
-        # A method, so that whoever keeps the future alone keeps the cluster too, until it is done.
+    def _settle(self, future: ClusterFuture, spaces: Sequence[str], held: Any, outcome: Any) -> None:
+        # A method, so that whoever keeps the future alone keeps the cluster and the call's blobs too, until it is done.
         future.settle(outcome, spaces, self._pickles_from(outcome.device_id))
+
+    def _unit_came(self, done: Callable[..., None], held: Any, outcome: Any) -> None:
+        done((outcome.line, self._pickles_from(outcome.device_id)),
+             failure_of(outcome.error, outcome.blame) if outcome.error else None)
 
     def _pickles_from(self, device_id: str) -> PickleRule:
         """Return whether pickles of a device are read; on the node's thread."""
@@ -223,7 +243,7 @@ class Cluster(Executor):
         if self._kept is not None and options.durable and wishes.chunksize is None:
             # Each item is kept for itself: the next run is to find it, however fast the devices are then.
             wishes = wishes._replace(chunksize=1)
-        written = FunctionCalls(self._packer, fn, self._pickles)
+        written = FunctionCalls(self._packer, fn, self._pickles, self._blobs)
         dispatch = self._dispatch
 
         def key() -> StreamKey:
@@ -231,10 +251,7 @@ class Cluster(Executor):
 
         def send(data: bytes, calls: int, done: Callable[..., None]) -> Any:
             # By `self`, so that whoever keeps the iterator alone keeps the cluster too.
-            return self._dispatch.send(key(), data, calls, lambda outcome: done(
-                (outcome.line, self._pickles_from(outcome.device_id)),
-                failure_of(outcome.error, outcome.blame) if outcome.error else None
-            ))
+            return self._dispatch.send(key(), data, calls, partial(self._unit_came, done, written.held(data)))
 
         is_single = len(iterables) == 1
         rows = iter(iterables[0]) if is_single else zip(*iterables)
@@ -307,6 +324,11 @@ class ClusterView(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: the cluster is its maker's to shut down."""
+
+
+def _let_go_later(delivered: Any, post: Callable[..., None], callback: Callable[[], Any]) -> None:
+    # Not here: the collector may call this wherever some lock is held.
+    delivered.put(partial(post, callback))
 
 
 def _deliver(delivered: Any) -> None:

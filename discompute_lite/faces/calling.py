@@ -7,20 +7,26 @@ Read next: faces/packing.py (lines), tasks/calls.py (units), tasks/class_book.py
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+from ..tasks.blob_values import Blob
 from ..tasks.calls import call_unit, items_unit, rows_unit
 from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
+from .blobs import ClusterBlobs
 from .packing import FunctionPacker, PackedLine
 
 
 class FunctionCalls:
     """Write the units of one function's calls; `packed` is the line that serves all that were written so far."""
 
-    def __init__(self, packer: FunctionPacker, fn: Callable[..., Any], pickles: PickleRule = PICKLES_UNWANTED) -> None:
-        """Pack the function; raises `TaskRejected`."""
+    def __init__(
+        self, packer: FunctionPacker, fn: Callable[..., Any], pickles: PickleRule = PICKLES_UNWANTED,
+        blobs: Optional[ClusterBlobs] = None,
+    ) -> None:
+        """Pack the function; raises `TaskRejected`. Arguments may be `blobs`, where there are any."""
         self._packer = packer
         self._fn = fn
+        self._blobs = blobs
         self._classes = ClassBook(pickles=pickles)
         self._brought = 0
         self.packed: PackedLine = packer.pack(fn)
@@ -33,9 +39,16 @@ class FunctionCalls:
         """Return the unit of a call for each row, or for each item where `is_single`; raise `TaskRejected`."""
         return self._served(lambda: (items_unit if is_single else rows_unit)(rows, self._classes))
 
+    def held(self, unit: bytes) -> Tuple[Blob, ...]:
+        """Return the blobs of a unit and of the function, to be held until there is an outcome."""
+        return () if self._blobs is None else self._blobs.named_in(self.packed.line) + self._blobs.named_in(unit)
+
     def _served(self, write: Callable[[], bytes]) -> bytes:
         try:
             unit = write()
+            if self._blobs is not None:
+                for cls in self._blobs.classes_of(self._blobs.named_in(unit)):
+                    self._classes.name_of(cls)
             met = tuple(self._classes.met)
             if len(met) > self._brought:
                 self.packed = self._packer.pack(self._fn, met)

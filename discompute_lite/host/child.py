@@ -10,7 +10,8 @@ A frame, both ways:
     header    a JSON array on one line, ended by a line feed
     data      the rest, raw
 
-    request   [phase, task_type, attempt_id, target]           data: the request's
+    request   [phase, task_type, attempt_id, target, blobs]    data: the request's; blobs, where there are any, are
+                                                               [[hash, path of its file], ...]
     outcome   [ok, error, error_type, output, seconds, blame]  data: the outcome's
 
 For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1", 0]``, a line feed, ``7``.
@@ -25,9 +26,11 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Callable, Optional, Tuple
+from typing import Any, BinaryIO, Callable, List, Optional, Tuple
 
+from ..model.errors import TaskRejected
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
 from .black_box import open_black_box
 from .child_guard import end_own_group, start_guard
@@ -43,13 +46,23 @@ FRAME_LIMIT = 2 ** (8 * FRAME_PREFIX) - 1
 
 def pack_request(request: WorkRequest) -> Tuple[bytes, bytes]:
     """Return a request as (prefix and header, data), so that large data need not be copied."""
-    return _packed([request.phase, request.task_type, request.attempt_id, request.target], request.data)
+    header: List[Any] = [request.phase, request.task_type, request.attempt_id, request.target]
+    return _packed([*header, request.blobs] if request.blobs else header, request.data)
 
 
 def unpack_request(body: bytes) -> WorkRequest:
     """Read a request from a frame's body."""
-    (phase, task_type, attempt_id, target), data = _unpacked_frame(body)
-    return WorkRequest(phase, task_type, data, attempt_id, target=target)
+    (phase, task_type, attempt_id, target, *rest), data = _unpacked_frame(body)
+    blobs = tuple((sha256, partial(_read_blob, path)) for sha256, path in rest[0]) if rest else ()
+    return WorkRequest(phase, task_type, data, attempt_id, target=target, blobs=blobs)
+
+
+def _read_blob(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise TaskRejected(f"a blob of this call cannot be read here ({error.strerror}); call it again") from None
 
 
 def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:

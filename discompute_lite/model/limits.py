@@ -111,6 +111,14 @@ class Limits:
     #: Seconds that the owner of a task may be gone before the node with its copy takes it over: a restart takes less.
     #: (roles/copies)
     owner_lease_s: float = 15.0
+    #: Blobs kept on a device, all together: what some models need, and a disk has. What nobody uses makes room, what
+    #: was used longest ago first; if that is not enough, calls that need another go elsewhere. (core/blobs)
+    blob_bytes: int = 4 * GIB
+    #: Blobs kept on a device: bounds the bookkeeping. Beyond: as for `blob_bytes`. (core/blobs)
+    blobs: int = 1024
+    #: A range in which blobs travel: a heartbeat waits behind two of them, and each costs a call. Beyond:
+    #: InvalidParams. (roles/blobs)
+    blob_range_bytes: int = 1 * MIB
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -161,5 +169,5 @@ class Limits:
         """Return what an app that the system kills for memory can afford."""
         return cls(
             message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16, events_kept=512, event_readers=4,
+            idle_links=16, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
         )

@@ -27,6 +27,7 @@ from ..wire.rpc import CallReceived
 from .announcer import hides_from
 from .attempts import Attempts
 from .belonging import Belonging
+from .blobs import Blobs
 from .coordinator import Coordinator
 from .device_events import device_event
 from .discovery import Discovery
@@ -93,7 +94,7 @@ class Node:
         self._told_status = DeviceStatus.AVAILABLE
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
-        self.worker = Worker(self)
+        self.blobs, self.worker = Blobs(self), Worker(self)
         self.attempts = Attempts(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams = Streams(self, self.attempts)
@@ -261,12 +262,14 @@ class Node:
         if isinstance(action, TellRestarted):
             self.attempts.device_lost(device_id, "it was restarted")
             self.worker.sender_lost(device_id)
+            self.blobs.device_lost(device_id)
         if isinstance(action, (TellDead, TellLeft)):
             reason = action.reason if isinstance(action, TellDead) else "it left"
             self.attempts.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
             self.worker.sender_lost(device_id)
             self.discovery.drop_links(device_id)
             self.coordinator.copies.device_lost(device_id)
+            self.blobs.device_lost(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
             self._offer_slots_of(device_id)
 

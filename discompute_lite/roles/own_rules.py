@@ -18,6 +18,7 @@ from ..core.access import (
 from ..model.device import PHONE_TYPES
 from ..model.errors import DiscomputeError, Forbidden, TaskError
 from ..model.task import SubTask
+from ..tasks.calls import CallsTask
 from ..tasks.types import TASK_TYPES
 
 #: The document in the state folder.
@@ -65,6 +66,12 @@ class OwnRules:
                 self._asked.popitem(last=False)
             self._node.tell("question", decision.question)
         return decision.error()
+
+    def refusal_of_data(self, sender: Sender) -> Optional[DiscomputeError]:
+        """Return why this device keeps no data for a sender's work, None where it does."""
+        at = datetime.fromtimestamp(self._node.wall())
+        decision = decide_work(self.policy, sender, OfferedWork(CallsTask.name), at.hour * 60 + at.minute)
+        return None if decision.allowed else decision.error()
 
     def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:
         """Decide about one subtask; raise `TaskRejected` for data that no task type reads."""

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set
 
 from ..model.errors import DiscomputeError
 from ..wire.pairing_grant import PairingGrant
+from .blob_bytes import MemoryBlobs
 from .journals import MemoryJournals
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
@@ -151,6 +152,22 @@ class JournalsPort(Protocol):
         """Call back once: with "" when all that was asked for is kept, or with the reason why it is not yet."""
 
 
+class BlobBytesPort(Protocol):
+    """Keep the bytes of blobs; hashes are in hexadecimal. What fails raises StateError."""
+
+    def append(self, sha256: str, data: bytes) -> None:
+        """Add bytes to a blob."""
+
+    def read(self, sha256: str, offset: int, size: int) -> bytes:
+        """Return a range."""
+
+    def source(self, sha256: str) -> Any:
+        """Return what the executor's workers read it from: a path, or the bytes."""
+
+    def remove(self, sha256: str) -> None:
+        """Forget a blob; one that is not there is fine."""
+
+
 class TrustPort(Protocol):
     """Keep what makes this device a member, and open or shut the door that TLS comes in by."""
 
@@ -197,6 +214,8 @@ class ClockAndWorld:
     connection_closed: Callable[[Any], None] = lambda link: None
     #: Where accepted tasks and their results are kept.
     journals: JournalsPort = field(default_factory=MemoryJournals)
+    #: Where blobs are kept.
+    blob_bytes: BlobBytesPort = field(default_factory=MemoryBlobs)
     #: None where this device can only be alone.
     trust: Optional[TrustPort] = None
 

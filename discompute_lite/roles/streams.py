@@ -24,6 +24,7 @@ from ..core.events import (
 from ..model.device import short_id
 from ..model.errors import TaskRejected
 from ..model.task import SubTask
+from ..tasks.blob_values import blobs_in
 from ..tasks.calls import CallsTask, calls_data
 from ..tasks.types import separate_data
 from ..tasks.work import BLAME_TASK, STREAM_MARK, WorkOutcome, WorkRequest
@@ -150,7 +151,9 @@ class CallStream:
             self._go_on()
         chunk.attempts += 1
         data = calls_data(self._line, [unit.data for unit in chunk.units])
-        lite = {"wall_s": self._options.wall_s} if self._options.wall_s > 0 else {}
+        lite = self._streams.blobs.notes_for(data, action.device_id)
+        if self._options.wall_s > 0:
+            lite["wall_s"] = self._options.wall_s
         return SubTask(f"{self.task_id}/{action.index}", self.task_id, action.index, data, lite=lite)
 
     def task_type(self) -> str:
@@ -217,9 +220,9 @@ class CallStream:
         options, call_s = self._options, self._call_s.get(self._streams.own_id, SHORT_S)
         if call_s * unit.calls >= SHORT_S or options.requires or self._is_sealed:
             return False
-        request = WorkRequest(
-            "run", CallsTask.name, calls_data(self._line, [unit.data]), f"{self.task_id}/", options.wall_s
-        )
+        data = calls_data(self._line, [unit.data])
+        blobs = self._streams.blobs.lend(blobs_in(data))
+        request = WorkRequest("run", CallsTask.name, data, f"{self.task_id}/", options.wall_s, blobs=blobs)
         work = self._streams.run_at_once(request, lambda outcome: self._came_short(unit, outcome))
         if work is None:
             return False
@@ -348,7 +351,7 @@ class Streams:
     def __init__(self, node: Any, attempts: Attempts) -> None:
         self._node = node
         self.attempts = attempts
-        self.own_id = str(node.id)
+        self.own_id, self.blobs = str(node.id), node.blobs
         #: run_at_once(request, done) -> what stops it, or None; see `Worker`.
         self.run_at_once = node.worker.run_at_once
         self._streams: Dict[str, CallStream] = {}

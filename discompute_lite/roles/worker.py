@@ -20,6 +20,7 @@ from ..model.errors import InvalidParams, Unavailable
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkOutcome, WorkRequest
 from .alarm import Alarm
+from .blobs import BlobNeed, needs_of
 from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
@@ -43,7 +44,8 @@ AttemptKey = Tuple[str, str]
 class WorkerAttempt:
     """Hold one attempt of one subtask on this device."""
 
-    __slots__ = ("id", "subtask", "sender", "lease_s", "started_at", "future", "waiting", "outcome")
+    __slots__ = ("id", "subtask", "sender", "lease_s", "started_at", "future", "waiting", "outcome",
+                 "blobs")
 
     def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float) -> None:
         self.id = attempt_id
@@ -59,6 +61,8 @@ class WorkerAttempt:
         self.waiting: List[Later] = []
         #: The answer, once it has ended.
         self.outcome: Optional[ExecuteSubtaskAnswer] = None
+        #: The blobs that it needs: kept here from when they have come until it ends.
+        self.blobs: List[str] = []
 
     @property
     def key(self) -> AttemptKey:
@@ -74,6 +78,8 @@ class Worker:
         #: (sender, attempt id) -> attempt: waiting, running, or ended and kept.
         self._attempts: Dict[AttemptKey, WorkerAttempt] = {}
         self._queue: Deque[WorkerAttempt] = deque()
+        #: Attempts whose blobs are on their way here.
+        self._fetching = 0
         #: Attempts with a future: those that run, and those that the executor begins next.
         self._handed = 0
         #: When running attempts lose their lease, and when kept outcomes go.
@@ -105,8 +111,8 @@ class Worker:
             if refusal is not None:
                 later.fail(refusal)
                 return later
-            allowance = self.allowance()
-            if allowance.slots == 0 or len(self._queue) >= WAITING_PER_SLOT * allowance.slots:
+            needs, allowance = needs_of(subtask.lite), self.allowance()
+            if allowance.slots == 0 or len(self._queue) + self._fetching >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
                 return later
@@ -115,9 +121,9 @@ class Worker:
             lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
             attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s)
             self._attempts[attempt.key] = attempt
-            self._queue.append(attempt)
             self._deadlines.set(attempt.key, self._node.clock.now() + attempt.lease_s)
-            self._start_waiting()
+            self._fetching += 1
+            self._node.blobs.fetch(needs, sender, lambda problem: self._fetched(attempt, needs, problem))
         if attempt.outcome is not None:
             later.resolve(attempt.outcome)
         else:
@@ -215,6 +221,19 @@ class Worker:
 
     # ---- inside -----------------------------------------------------------------------------------
 
+    def _fetched(self, attempt: WorkerAttempt, needs: List[BlobNeed], problem: str) -> None:
+        """The blobs of an attempt are here, or will not come; it may have been stopped meanwhile."""
+        self._fetching -= 1
+        blobs = [] if problem else list(dict.fromkeys(need.sha256 for need in needs))
+        if attempt.outcome is not None:
+            self._node.blobs.release(blobs)
+        elif problem:
+            self._settle(attempt, SubTaskStatus.FAILED, problem, {"attempt": attempt.id, "blame": "refused"}, b"")
+        else:
+            attempt.blobs = blobs
+            self._queue.append(attempt)
+            self._start_waiting()
+
     def _start_waiting(self) -> None:
         while self._queue and self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
             attempt = self._queue.popleft()
@@ -228,6 +247,7 @@ class Worker:
                 phase="run", wall_s=float(wall_s) if isinstance(wall_s, (int, float)) and wall_s > 0 else 0.0,
                 task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
+                blobs=self._node.blobs.lend(attempt.blobs),
             )
             attempt.future = self._node.executor.submit(request)
             attempt.future.add_done_callback(
@@ -275,6 +295,8 @@ class Worker:
         )
         attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
         waiting, attempt.waiting = attempt.waiting, []
+        blobs, attempt.blobs = attempt.blobs, []
+        self._node.blobs.release(blobs)
         for later in waiting:
             later.resolve(attempt.outcome)
         self._ended_order.append(attempt.key)

@@ -25,6 +25,7 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model.errors import TaskRejected
+from .blob_values import LentBlobs, lending
 from .class_book import PICKLES_ALLOWED, PICKLES_UNWANTED, ClassBook, PickleRule
 from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function, loaded_modules
@@ -128,15 +129,32 @@ class CallsTask(TaskType):
 
     def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
         """Make the calls of one subtask."""
-        line, *units = separate_data(subtask_data) or [b""]
-        packed = _packed_of_line(line)
-        # Before the first call: one may put something else into sys.stdout.
-        caught = getattr(sys.stdout, "buffer", None)
-        function = _loaded_or_raising(packed, owner)
-        is_agreed = allow_pickle and line.endswith(PICKLE_MARK)
-        pickles = PICKLES_ALLOWED if is_agreed else PICKLES_UNWANTED
-        classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
-        return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
+        return _run_units(subtask_data, owner, allow_pickle, None)
+
+    def run_with_blobs(
+        self, subtask_data: bytes, owner: str, sources: Dict[str, Any], allow_pickle: bool = False
+    ) -> bytes:
+        """Make the calls of one subtask, which name blobs."""
+        lent = LentBlobs(sources, owner, _packed_of_line((separate_data(subtask_data) or [b""])[0]).sha256)
+        with lending(lent):
+            return _run_units(subtask_data, owner, allow_pickle, lent)
+
+
+def _run_units(subtask_data: bytes, owner: str, allow_pickle: bool, lent: Optional[LentBlobs]) -> bytes:
+    line, *units = separate_data(subtask_data) or [b""]
+    packed = _packed_of_line(line)
+    # Before the first call: one may put something else into sys.stdout.
+    caught = getattr(sys.stdout, "buffer", None)
+    if lent is not None:
+        # The function itself may hold some.
+        lent.load = load_value
+    function = _loaded_or_raising(packed, owner)
+    is_agreed = allow_pickle and line.endswith(PICKLE_MARK)
+    pickles = PICKLES_ALLOWED if is_agreed else PICKLES_UNWANTED
+    classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
+    if lent is not None:
+        lent.load = lambda text: load_value(text, classes)
+    return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:

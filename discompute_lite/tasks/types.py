@@ -62,6 +62,12 @@ class TaskType:
         """Return a subtask's result; `allow_pickle` says whether this device may read and write pickles."""
         return dump_value(self.run(load_value(subtask_data)), "the result")
 
+    def run_with_blobs(
+        self, subtask_data: bytes, owner: str, sources: Dict[str, Any], allow_pickle: bool = False
+    ) -> bytes:
+        """Return the result of a subtask whose data name blobs; `sources` are bytes or what reads them, by hash."""
+        raise TaskRejected(f"tasks of the type {self.name} take no blobs; send plain data")
+
     def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
         """Return name and text of the code that a subtask brings; both are "" for a type that brings none."""
         return "", ""

@@ -23,6 +23,8 @@ from .value_buffers import (
 )
 from .value_tensors import pack_mlx, pack_tinygrad, pack_torch, unpack_mlx, unpack_tinygrad, unpack_torch
 
+from .blob_values import Blob, blob_hash, blob_value
+
 #: Ints up to this many bits travel as decimal text. Longer ones as hexadecimal, which reads in linear time
 #: everywhere (decimal is quadratic on Python 3.9) and passes the limit of 640 digits that 3.11 and later may set.
 DECIMAL_INT_BITS = 2000
@@ -203,6 +205,7 @@ def _unpack_path(content: List[str]) -> Any:
 VALUE_KINDS: Dict[str, ValueKind] = {
     kind.tag: kind
     for kind in (
+        ValueKind("blob", Blob.__module__, "Blob", blob_hash, blob_value),
         ValueKind("int", "builtins", "int", _pack_int, _unpack_int),
         ValueKind("float", "builtins", "float", _pack_float, _unpack_float),
         ValueKind("str", "builtins", "str", _pack_str, _unpack_str),

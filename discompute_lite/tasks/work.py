@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, List, Optional, Set
+from typing import Any, Callable, Iterable, List, Optional, Set, Tuple
 
 from ..model.errors import TaskRejected
 from ..model.limits import Limits
@@ -55,6 +55,8 @@ class WorkRequest:
     wall_s: float = 0.0
     #: How many subtasks `split` should make; 0 for its own choice.
     target: int = 0
+    #: What the blobs that its data name are read from: (hash, bytes or the path of a file; in a child what reads it).
+    blobs: Tuple[Tuple[str, Any], ...] = ()
 
     @property
     def owner(self) -> str:
@@ -133,6 +135,8 @@ def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_
             parts.append(part)
         return join_data(parts)
     if request.phase == "run":
+        if request.blobs:
+            return task_type.run_with_blobs(bytes(request.data), request.owner, dict(request.blobs), allow_pickle)
         return task_type.run_data(bytes(request.data), request.owner, allow_pickle)
     if request.phase == "merge":
         task_data, *results = separate_data(request.data) or [b""]

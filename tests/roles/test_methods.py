@@ -17,7 +17,7 @@ def test_the_original_methods_and_ours_are_there():
     original = {"RegisterDevice", "SendMessage", "Heartbeat", "GetDevices", "SubmitTask", "ExecuteSubtask",
                 "GetTaskStatus"}
     ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
-            "KeepTask", "SyncCluster", "rpc.discover"}
+            "KeepTask", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob", "rpc.discover"}
     assert set(ALL) == original | ours
 
 

@@ -1,0 +1,370 @@
+"""Bring values that many calls take to the devices that need them, once each, and from device to device.
+
+Knows:   the blobs that are here or on their way, whom to ask for them, and who asked for a range that is not here yet.
+Refuses: to know what is in a blob (tasks/calls.py reads it); to keep the bytes (`BlobBytesPort` does).
+Read next: core/blobs.py (the books), roles/blob_methods.py (the calls), roles/worker.py (who needs them).
+
+Who sends a subtask says in its `lite.blobs` which it needs and whom to ask: [[sha256, size, [device, …]], …].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from ..core.blobs import BlobFetch, BlobShelf, BlobTakers, RangeAsk
+from ..model.codec import from_json
+from ..model.device import short_id
+from ..model.errors import DiscomputeError, InvalidParams, StateError
+from ..tasks.blob_values import blobs_in
+from .blob_methods import GetBlobAnswer, HasBlobAnswer, PutBlobAnswer
+from .ports import Later, LinkPort
+
+#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
+RANGE_S = 30.0
+#: Sources that are heeded of those that a sender names, and blobs of one subtask.
+SOURCES_HEEDED, NEEDS_HEEDED = 8, 256
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+#: Called with "" when all is here, else with the reason why it will not be.
+OnFetched = Callable[[str], None]
+
+
+class BlobNeed(NamedTuple):
+    """Say which blob is needed, and whom to ask for it."""
+
+    sha256: str
+    size: int
+    sources: Tuple[str, ...]
+
+
+class ArrivingBlob:
+    """Hold a blob that is on its way here: fetched, or put by ranges."""
+
+    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
+        self.fetch = BlobFetch(size, range_bytes, sources)
+        self.digest = hashlib.sha256()
+        self.waiting: List[OnFetched] = []
+        #: Callers of `GetBlob` who want what has not come yet: (end of their range, how to answer).
+        self.readers: List[Tuple[int, Callable[[str], None]]] = []
+
+
+class Blobs:
+    """Hold the blobs of one node."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        limits = node.settings_limits
+        self.shelf = BlobShelf(limits.blob_bytes, limits.blobs)
+        self._range_bytes = limits.blob_range_bytes
+        self._bytes = node.world.blob_bytes
+        #: Exactly those on the shelf that are not complete.
+        self._arriving: Dict[str, ArrivingBlob] = {}
+        #: Of blobs that came from here: whom each device is to ask.
+        self._takers: Dict[str, BlobTakers] = {}
+
+    # ---- what this node's own calls need -----------------------------------------------------------
+
+    def keep_own(self, sha256: str, size: int, offset: int, data: bytes) -> None:
+        """Take the next range of a blob of ours; the first one counts as a use. Raise InvalidParams or StateError."""
+        if not offset and sha256 in self.shelf.blobs:
+            self.shelf.use(sha256)
+        elif not offset:
+            self._begin(sha256, size, [])
+        arriving = self._arriving.get(sha256)
+        if arriving is not None and offset == arriving.fetch.received:
+            self._take_put(sha256, arriving, data)
+
+    def release_own(self, sha256: str) -> None:
+        """Take back a use of a blob of ours: where that was the last, it is deleted here and wherever it went."""
+        if sha256 in self.shelf.blobs:
+            self._removed(self.shelf.release(sha256))
+            takers = None if sha256 in self.shelf.blobs else self._takers.pop(sha256, None)
+            for device_id in takers.devices() if takers is not None else ():
+                link = self._node.link_for_work(device_id)
+                if link is not None:
+                    link.call("DropBlob", {"sha256": sha256}, lambda result, error: None)
+
+    def notes_for(self, data: bytes, device_id: str) -> Dict[str, Any]:
+        """Return what a subtask's `lite` says of the blobs that its data name."""
+        needs = [
+            [sha256, self.shelf.blobs[sha256].size, self._sources_for(sha256, device_id)]
+            for sha256 in blobs_in(data) if sha256 in self.shelf.blobs
+        ]
+        return {"blobs": needs} if needs else {}
+
+    def broadcast(self, sha256: str) -> None:
+        """Have every device that may be given work fetch a blob of ours, in the background."""
+        for known in self._node.discovery.registry.devices():
+            link = self._node.link_for_work(known.device_id)
+            if link is not None and sha256 in self.shelf.blobs:
+                params = {"sha256": sha256, "size": self.shelf.blobs[sha256].size,
+                          "sources": self._sources_for(sha256, known.device_id)}
+                link.call("PutBlob", params, lambda result, error: None)
+
+    def _sources_for(self, sha256: str, device_id: str) -> List[str]:
+        if device_id == self._node.id:
+            return []
+        return self._takers.setdefault(sha256, BlobTakers(self._node.id)).sources_for(device_id)
+
+    # ---- what work here needs -----------------------------------------------------------------------
+
+    def fetch(self, needs: List[BlobNeed], owner: str, done: OnFetched) -> None:
+        """Have all of these here, each used once until `release`; `done(reason)` comes once, now or later."""
+        held: List[str] = []
+        missing = {need.sha256 for need in needs}
+        is_over = not needs
+
+        def came(sha256: str, problem: str) -> None:
+            nonlocal is_over
+            missing.discard(sha256)
+            if is_over or (missing and not problem):
+                return
+            is_over = True
+            if problem:
+                # What could not be had is on no shelf.
+                self.release(each for each in held if each != sha256)
+            done(problem)
+
+        if is_over:
+            done("")
+        for sha256, need in {need.sha256: need for need in needs}.items():
+            if is_over:
+                return
+            held.append(sha256)
+            try:
+                self._need(need, owner, partial(came, sha256))
+            except DiscomputeError as error:
+                came(sha256, error.message)
+
+    def release(self, hashes: Iterable[str]) -> None:
+        """Take back one use of each."""
+        for sha256 in hashes:
+            if sha256 in self.shelf.blobs:
+                self._removed(self.shelf.release(sha256))
+
+    def lend(self, hashes: Iterable[str]) -> Tuple[Tuple[str, Any], ...]:
+        """Return what a worker process reads these blobs from."""
+        return tuple((each, self._bytes.source(each)) for each in hashes
+                     if each in self.shelf.blobs and each not in self._arriving)
+
+    def _need(self, need: BlobNeed, owner: str, came: OnFetched) -> None:
+        if need.sha256 not in self.shelf.blobs:
+            self._begin(need.sha256, need.size, need.sources)
+        else:
+            self.shelf.use(need.sha256)
+        if owner != self._node.id:
+            self.shelf.blobs[need.sha256].owners.add(owner)
+        arriving = self._arriving.get(need.sha256)
+        if arriving is None:
+            came("")
+            return
+        arriving.waiting.append(came)
+        arriving.fetch.add_sources(source for source in need.sources if source != self._node.id)
+        self._node.clock.post(self._go_on, need.sha256, arriving)
+
+    # ---- what other devices ask ---------------------------------------------------------------------
+
+    def put(
+        self, link: LinkPort, sha256: str, size: int, offset: int, data: bytes, sources: List[str]
+    ) -> Any:
+        """Take a range, or fetch the whole from others."""
+        owner = link.verified_id or link.peer.node_id
+        who = self._node.belonging.sender_of(link)
+        refusal = self._node.rules.refusal_of_data(who) if who is not None else None
+        if refusal is not None:
+            raise refusal
+        need = checked_need(sha256, size, sources)
+        if sources:
+            later = Later()
+            self.fetch([need], owner, lambda problem: self._put_ended(later, need, problem))
+            return later
+        if sha256 not in self.shelf.blobs:
+            self._begin(sha256, size, [])
+            self.shelf.blobs[sha256].owners.add(owner)
+            self.shelf.release(sha256)
+        self.shelf.blobs[sha256].owners.add(owner)
+        arriving = self._arriving.get(sha256)
+        if arriving is None:
+            return PutBlobAnswer(True, "it is here", size)
+        if arriving.fetch.is_asking or offset != arriving.fetch.received or arriving.fetch.size != size:
+            is_fetched = "it is being fetched" if arriving.fetch.is_asking else "go on from what is here"
+            return PutBlobAnswer(False, is_fetched, arriving.fetch.received)
+        self._take_put(sha256, arriving, data)
+        if sha256 not in self.shelf.blobs:
+            return PutBlobAnswer(False, "these are not the bytes of that hash; put them again")
+        return PutBlobAnswer(True, "kept", offset + len(data))
+
+    def read_range(self, sha256: str, offset: int, size: int) -> Any:
+        """Return a range of a blob, when it is here."""
+        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
+        if blob is None:
+            return GetBlobAnswer(False, "that blob is not here; ask another device")
+        if not 0 < size <= self._range_bytes or not 0 <= offset <= blob.size - size:
+            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
+        if arriving is None or offset + size <= arriving.fetch.received:
+            return self._range(sha256, offset, size)
+        later = Later()
+
+        def answer(problem: str) -> None:
+            if problem:
+                later.resolve(GetBlobAnswer(False, problem))
+                return
+            try:
+                later.resolve(self._range(sha256, offset, size))
+            except StateError as error:
+                later.fail(error)
+
+        arriving.readers.append((offset + size, answer))
+        return later
+
+    def state_of(self, sha256: str) -> HasBlobAnswer:
+        """Say how much of a blob is here."""
+        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
+        if blob is None:
+            return HasBlobAnswer()
+        return HasBlobAnswer(True, blob.size, blob.size if arriving is None else arriving.fetch.received)
+
+    def disowned(self, owner: str, sha256: str) -> bool:
+        """An owner needs a blob no more; return whether it did."""
+        blob = self.shelf.blobs.get(sha256)
+        was_owner = blob is not None and owner in blob.owners
+        if was_owner:
+            self._removed(self.shelf.disown(owner, sha256))
+        return was_owner
+
+    def device_lost(self, device_id: str) -> None:
+        """A device is gone: nobody is sent to it, and what it alone needed is deleted."""
+        for takers in self._takers.values():
+            takers.lost(device_id)
+        self._removed(self.shelf.disown(device_id))
+
+    def _put_ended(self, later: Later, need: BlobNeed, problem: str) -> None:
+        if not problem:
+            self.release([need.sha256])
+        later.resolve(PutBlobAnswer(not problem, problem or "it is here", 0 if problem else need.size))
+
+    def _range(self, sha256: str, offset: int, size: int) -> GetBlobAnswer:
+        return GetBlobAnswer(True, "", self.shelf.blobs[sha256].size, self._bytes.read(sha256, offset, size))
+
+    # ---- arriving -----------------------------------------------------------------------------------
+
+    def _begin(self, sha256: str, size: int, sources: Iterable[str]) -> None:
+        """Give a blob that is not here a place, used once; raise StateError where there is no room."""
+        going = self.shelf.place(sha256, size)
+        if going is None:
+            most = self._node.settings_limits.blob_bytes
+            raise StateError(f"there is no room for a blob of {size} bytes beside those in use ({most} bytes at most);"
+                             " raise limits: {blob_bytes: …} there")
+        self._removed(going)
+        self._arriving[sha256] = ArrivingBlob(size, self._range_bytes, sources)
+
+    def _take_put(self, sha256: str, arriving: ArrivingBlob, data: bytes) -> None:
+        fetch = arriving.fetch
+        if not 0 < len(data) <= min(self._range_bytes, fetch.size - fetch.received):
+            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, and ends with the blob")
+        self._add(sha256, arriving, data)
+        fetch.received += len(data)
+        self._grown(sha256, arriving)
+
+    def _go_on(self, sha256: str, arriving: ArrivingBlob) -> None:
+        """Ask for the next ranges."""
+        while self._arriving.get(sha256) is arriving:
+            asks = arriving.fetch.next_asks()
+            if not asks:
+                if arriving.fetch.is_hopeless:
+                    self._give_up(sha256, "none of the devices that have a blob can be reached")
+                return
+            for ask in asks:
+                link = self._link_to(ask.source)
+                if link is None:
+                    arriving.fetch.failed(ask.source)
+                    break
+                params = {"sha256": sha256, "offset": ask.offset, "size": ask.size}
+                link.call("GetBlob", params, partial(self._came, sha256, arriving, ask), timeout_s=RANGE_S,
+                          tell_timeout=True)
+
+    def _came(
+        self, sha256: str, arriving: ArrivingBlob, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
+    ) -> None:
+        if self._arriving.get(sha256) is not arriving:
+            return
+        try:
+            answer = from_json(GetBlobAnswer, result, "the answer to GetBlob") if error is None else GetBlobAnswer()
+            if answer.success:
+                for piece in arriving.fetch.arrived(ask, bytes(answer.data)):
+                    self._add(sha256, arriving, piece)
+            else:
+                arriving.fetch.failed(ask.source)
+        except StateError as problem:
+            self._give_up(sha256, problem.message)
+            return
+        except DiscomputeError:
+            arriving.fetch.failed(ask.source)
+        self._grown(sha256, arriving)
+        self._go_on(sha256, arriving)
+
+    def _add(self, sha256: str, arriving: ArrivingBlob, piece: bytes) -> None:
+        self._bytes.append(sha256, piece)
+        arriving.digest.update(piece)
+
+    def _grown(self, sha256: str, arriving: ArrivingBlob) -> None:
+        """Answer whoever waits for what is here by now."""
+        fetch = arriving.fetch
+        if fetch.is_complete and arriving.digest.hexdigest() != sha256:
+            self._begin_anew(sha256, arriving)
+            return
+        ready = [answer for end, answer in arriving.readers if end <= fetch.received]
+        arriving.readers = [reader for reader in arriving.readers if reader[0] > fetch.received]
+        if fetch.is_complete:
+            del self._arriving[sha256]
+        for answer in (*ready, *(arriving.waiting if fetch.is_complete else ())):
+            answer("")
+
+    def _begin_anew(self, sha256: str, arriving: ArrivingBlob) -> None:
+        self._node.count("blobs_wrong")
+        self._bytes.remove(sha256)
+        arriving.digest = hashlib.sha256()
+        arriving.fetch.begin_anew()
+        if arriving.fetch.is_hopeless:
+            self._give_up(sha256, f"the bytes of the blob {short_id(sha256)} are not those of its hash; put it again")
+
+    def _give_up(self, sha256: str, problem: str) -> None:
+        arriving = self._arriving[sha256]
+        self.shelf.forget(sha256)
+        self._removed([sha256])
+        for waiting in arriving.waiting:
+            waiting(problem)
+
+    def _removed(self, hashes: List[str]) -> None:
+        """Forget what has left the shelf."""
+        for sha256 in hashes:
+            arriving = self._arriving.pop(sha256, None)
+            self._bytes.remove(sha256)
+            for _, answer in arriving.readers if arriving is not None else ():
+                answer("that blob is here no more; ask another device")
+
+    def _link_to(self, device_id: str) -> Optional[LinkPort]:
+        for link in self._node.discovery.links.get(device_id, []):
+            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+                return link  # type: ignore[no-any-return]
+        return None
+
+
+def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:
+    """Return a need as somebody else said it; raise InvalidParams."""
+    if not (type(sha256) is str and _SHA256.fullmatch(sha256) and type(size) is int and size > 0):
+        raise InvalidParams("a blob is named by its SHA-256 in hexadecimal, and its size is positive")
+    named = sources if isinstance(sources, (list, tuple)) else ()
+    return BlobNeed(sha256, size, tuple(each for each in named if type(each) is str)[:SOURCES_HEEDED])
+
+
+def needs_of(lite: Dict[str, Any]) -> List[BlobNeed]:
+    """Return which blobs a subtask needs, by its `lite`; raise InvalidParams."""
+    said = lite.get("blobs") or []
+    if not isinstance(said, list) or len(said) > NEEDS_HEEDED or not all(
+            isinstance(each, list) and len(each) == 3 for each in said):
+        raise InvalidParams(f"lite.blobs is a list of at most {NEEDS_HEEDED} [sha256, size, sources]")
+    return [checked_need(*each) for each in said]

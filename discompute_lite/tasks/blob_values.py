@@ -1,0 +1,107 @@
+"""Stand for values that many calls take: a handle on one side, the value itself on the other, read once a process.
+
+Knows:   how a handle is written in tagged JSON, and which blobs the work under way in this thread may read.
+Refuses: to bring bytes from one device to another (roles/blobs.py does).
+Read next: tasks/calls.py (who lends blobs to calls), faces/blobs.py (who makes handles).
+
+    {"$t":"blob","v":"9f86d081…"}    the value whose tagged JSON text has this SHA-256
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+#: Values that a process keeps read, of one task's code; the one used longest ago goes first.
+BLOBS_READ_KEPT = 8
+#: Tasks for whose code a process keeps any: children have one, threads of a phone's node a few.
+_OWNERS_KEPT = 4
+#: As it stands in a text: quotes in a person's own text are escaped there, so nothing else looks like it.
+_MARK = b'{"$t":"blob",'
+_IN_TEXT = re.compile(rb'\{"\$t":"blob",(?:"id":[0-9]+,)?"v":"([0-9a-f]{64})"\}')
+#: What of a value has a class of its own, which each function brings along anew.
+_OWN_CLASS = re.compile(rb'"\$t":"(?:object|enum|namedtuple|pickle)"')
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Stand for a value in the arguments of calls; `Cluster.put` makes these. Functions get the value itself."""
+
+    sha256: str
+    #: Bytes that travel.
+    size: int = 0
+
+
+def blobs_in(text: bytes) -> List[str]:
+    """Return the hashes of the blobs that a tagged JSON text names, each once."""
+    return list(dict.fromkeys(each.decode("ascii") for each in _IN_TEXT.findall(text))) if _MARK in text else []
+
+
+class LentBlobs:
+    """Read blobs for the calls of one subtask."""
+
+    def __init__(self, sources: Dict[str, Any], owner: str, function: str) -> None:
+        """`sources` are bytes or what reads them, by hash; own classes belong to `function`, which is named here."""
+        self._sources = sources
+        self._owner = owner
+        self._function = function
+        #: load(text) -> value; may change as more is known of the function.
+        self.load: Callable[[bytes], Any] = _no_reader
+
+    def value_of(self, sha256: str) -> Any:
+        """Return the value of a blob, read once in this process; raise ValueError where it was not lent."""
+        source = self._sources.get(sha256)
+        if source is None:
+            raise ValueError(f"the blob {str(sha256)[:12]!r} was not sent along; put its value again")
+        kept = _values_read(self._owner)
+        for key in ((sha256, ""), (sha256, self._function)):
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        text = bytes(source() if callable(source) else source)
+        value = self.load(text)
+        kept[sha256, self._function if _OWN_CLASS.search(text) else ""] = value
+        while len(kept) > BLOBS_READ_KEPT:
+            kept.popitem(last=False)
+        return value
+
+
+_LENT: ContextVar[LentBlobs] = ContextVar("discompute_lent_blobs")
+
+
+@contextmanager
+def lending(lent: LentBlobs) -> Iterator[None]:
+    """Let what this thread reads meanwhile name these blobs."""
+    token = _LENT.set(lent)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+
+
+def blob_hash(blob: Blob) -> str:
+    """Return what stands for a handle in a text."""
+    return blob.sha256
+
+
+def blob_value(sha256: Any) -> Any:
+    """Return the value that a blob stands for; raise ValueError where nothing was lent to this thread."""
+    lent = _LENT.get(None)
+    if lent is None or type(sha256) is not str:
+        raise ValueError("a blob stands for a value in the arguments of calls, and nowhere else")
+    return lent.value_of(sha256)
+
+
+@lru_cache(maxsize=_OWNERS_KEPT)
+def _values_read(owner: str) -> OrderedDict[Tuple[str, str], Any]:
+    """Return the values that are kept for one task's code: the same object each time."""
+    return OrderedDict()
+
+
+def _no_reader(text: bytes) -> Any:
+    raise ValueError("nothing can be read here yet")
