@@ -23,6 +23,7 @@ def check_books(books: Ledger) -> None:
     deadlines += len(books.suspects)
     deadlines += sum(("quiet", key) in books.deadlines for key in books.devices)
     deadlines += sum(("look", key) in books.deadlines for key in books.pools)
+    deadlines += sum(("weigh", key) in books.deadlines for key in books.pools)
     deadlines += sum(("deadline", key) in books.deadlines for key in books.tasks)
     for task in books.tasks.values():
         deadlines += _check_task(books, task)

@@ -197,23 +197,19 @@ class TaskSubmitted:
 
     task_id: str
     subtasks: int
-    #: 1 to 10, higher first.
-    priority: int = 5
-    #: What a device must offer: names out of `DeviceReady.offers`.
-    requires: Tuple[str, ...] = ()
-    #: At most so many devices at once; 0 for no limit.
-    max_devices: int = 0
+    priority: int = 5  #: 1 to 10, higher first.
+    requires: Tuple[str, ...] = ()  #: What a device must offer: names out of `DeviceReady.offers`.
+    max_devices: int = 0  #: At most so many devices at once; 0 for no limit.
     #: Running a subtask twice does no harm: then a second attempt may run beside a slow or silent one.
     pure: bool = False
     #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
     function: str = ""
-    #: Seconds from now in which it must end, else it fails; 0 for no limit.
-    deadline_s: float = 0.0
-    #: So often a subtask may raise and be tried again; 0: the first exception is final.
-    retries: int = 0
+    deadline_s: float = 0.0  #: Seconds from now in which it must end, else it fails; 0 for no limit.
+    retries: int = 0  #: So often a subtask may raise and be tried again; 0: the first exception is final.
     #: Subtasks may be added until it is sealed, and only then it finishes; each of them fails alone.
     is_open: bool = False
     done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
+    size_bytes: int = 0  #: What one of its subtasks weighs on the way to a device, about.
 
 
 @dataclass(frozen=True)
@@ -222,6 +218,8 @@ class SubtasksAdded:
 
     task_id: str
     count: int
+    backlog: int = 0  #: Calls that wait at whoever adds, those of these pieces included.
+    size_bytes: int = 0  #: What a piece weighs on its way, at least.
 
 
 @dataclass(frozen=True)
@@ -260,10 +258,8 @@ class DeviceReady:
     device_id: str
     #: Attempts at once; 0 means none just now, and `reason` says why.
     slots: int
-    #: Measured score of one slot, 1.0 for the reference machine; 0 where not measured.
-    speed: float = 0.0
-    #: 0 to 1: how busy it is with other things.
-    load: float = 0.0
+    speed: float = 0.0  #: Measured score of one slot, 1.0 for the reference machine; 0 where not measured.
+    load: float = 0.0  #: 0 to 1: how busy it is with other things.
     offers: Tuple[str, ...] = ()
     reason: str = ""
     #: Seconds that an attempt may live here without a sign of life: 15, phones 30.
@@ -272,6 +268,9 @@ class DeviceReady:
     window: int = 0
     #: Without a sign of life for so long its pure attempts get a second beside them; 0 for never. Less than `lease_s`.
     silence_s: float = 0.0
+    #: Seconds to it and back, 0 for no way at all; and bytes a second on that way, 0 where nobody has measured it.
+    round_trip_s: float = 0.0
+    bytes_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -297,6 +296,7 @@ class AttemptSucceeded:
     """The outcome of an attempt is here and right."""
 
     attempt_id: str
+    size_bytes: int = 0  #: What the outcome weighs.
 
 
 @dataclass(frozen=True)

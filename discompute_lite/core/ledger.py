@@ -12,7 +12,7 @@ from typing import Dict, Optional
 
 from ..model.deadlines import Deadlines
 from ..model.task import TaskState
-from .events import TaskSubmitted
+from .events import SubtasksAdded, TaskSubmitted
 from .paces import PaceBook
 from .pools import DevicePool
 from .records import (
@@ -41,7 +41,8 @@ class Ledger:
         #: ("avoid", task, device) for each device that a task leaves alone, ("suspect", device) for each of `suspects`,
         #: ("rest", device) for each resting and ("silent", device) for each silent device, ("quiet", device) for each
         #: that has attempts, may fall quiet and is not, ("deadline", task) where there is one, and ("look", pool key)
-        #: while the pool has devices idle that are to be compared again with what runs.
+        #: while the pool has devices idle that are to be compared again with what runs, ("weigh", pool key) while
+        #: nobody knows how long its pieces take and one is kept from a device.
         self.deadlines = Deadlines()
         #: device id -> device: those of the resting ones that are in quarantine.
         self.quarantined: Dict[str, DeviceRecord] = {}
@@ -63,11 +64,13 @@ class Ledger:
         task.requires = tuple(sorted(set(event.requires)))
         task.max_devices = max(0, event.max_devices)
         task.pure, task.function, task.retries = event.pure, event.function, event.retries
+        task.size_bytes = max(0, event.size_bytes)
         self._submitted += 1
         self.tasks[task.task_id] = task
         pool = self.pools.get(task.pool_key)
         if pool is None:
             pool = self.pools[task.pool_key] = DevicePool(task.pool_key, self.paces.of(task.function), self.suspects)
+            pool.weigh(task.size_bytes)
             # O(devices), but once for a kind of task and not for an event of a running one.
             for device in self.devices.values():
                 pool.consider(device)
@@ -99,14 +102,17 @@ class Ledger:
         del self.tasks[task.task_id]
         if not pool.tasks:
             self.deadlines.cancel(("look", task.pool_key))
+            self.deadlines.cancel(("weigh", task.pool_key))
             del self.pools[task.pool_key]
         self.finished[task.task_id] = task
         if len(self.finished) > FINISHED_STORIES:
             self.finished.popitem(last=False)
 
-    def add_subtasks(self, task: ScheduledTask, count: int) -> None:
-        """Enter so many pieces more of a task."""
-        task.add(count)
+    def add_subtasks(self, task: ScheduledTask, event: SubtasksAdded) -> None:
+        """Enter some pieces more of a task."""
+        task.add(event.count)
+        task.backlog, task.size_bytes = max(0, event.backlog), max(0, event.size_bytes)
+        self.pools[task.pool_key].weigh(task.size_bytes)
         self.pools[task.pool_key].queue(task, self.served)
 
     def seal_task(self, task: ScheduledTask) -> None:
@@ -136,6 +142,8 @@ class Ledger:
         """Enter how many calls a subtask holds, and expect its attempts to end accordingly."""
         more, subtask.calls = calls - subtask.calls, calls
         was_sized, subtask.is_sized = subtask.is_sized, True
+        if not was_sized:
+            subtask.task.backlog = max(0, subtask.task.backlog - calls)
         pace, pool = subtask.task.pace, self.pools[subtask.task.pool_key]
         for attempt in subtask.live.values():
             device = self.devices[attempt.device_id]
@@ -192,6 +200,7 @@ class Ledger:
         attempt = AttemptRecord(
             attempt_id, subtask, device.device_id, sent_at=now, lease_until=now + device.lease_s
         )
+        attempt.way_s = self.pools[task.pool_key].weigher.way(device)
         subtask.state = SubtaskState.RUNNING
         subtask.tried[device.device_id] = None
         if not device.running:
@@ -206,7 +215,8 @@ class Ledger:
         task.devices[device.device_id] = task.devices.get(device.device_id, 0) + 1
         typical_s = task.pace.work / task.pace.speed(device.device_id, device.speed)
         self.begin_waiting(device, now)
-        attempt.expected_end = now + typical_s * (subtask.calls + device.waiting_calls / max(1, device.slots))
+        calls = subtask.calls + device.waiting_calls / max(1, device.slots)
+        attempt.expected_end = now + attempt.way_s + typical_s * calls
         self.deadlines.set(("lease", attempt_id), attempt.lease_until)
         self.watch_for_silence(device)
         if task.pure:

@@ -37,6 +37,8 @@ class FunctionPace:
         self.count = 0
         #: Mean deviation of works as a fraction of the mean, 0 for equal works, at most FAR_OFF.
         self.spread = 0.0
+        #: What an outcome weighs, in bytes, as a mean.
+        self.outcome_bytes = 0.0
         #: device id -> (typical seconds there, how many were measured, at least 1).
         self._devices: Dict[str, Tuple[float, int]] = {}
         #: device id -> (how many, seconds) of short ones that are learnt together with the next.
@@ -78,6 +80,11 @@ class FunctionPace:
             oldest = next(iter(self._devices))
             del self._devices[oldest]
             self._banked.pop(oldest, None)
+
+    def weigh(self, size_bytes: int) -> None:
+        """Take note what an outcome weighed."""
+        weight = max(WORK_WEIGHT, 1.0 / (self.count + 1))
+        self.outcome_bytes += weight * (max(0, size_bytes) - self.outcome_bytes)
 
     def speed(self, device_id: str, score: float) -> float:
         """Return how fast a device is at this, 1.0 for the reference machine: as learnt, else as measured."""

@@ -15,6 +15,7 @@ from .leading import LeadingAttempts
 from .paces import FunctionPace
 from .placement import is_suitable
 from .records import DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, TaskRank
+from .worth import Keeping, Weigher
 
 #: So many of the subtasks that were tried before are looked at for one that suits a free device.
 RETURNED_LOOKED_AT = 7
@@ -101,6 +102,9 @@ class DevicePool:
         self._queue: List[TaskRank] = []
         #: task id -> task: with pending subtasks, and not queued since no device that has room now suits them.
         self.aside: Dict[str, ScheduledTask] = {}
+        #: task id -> why: exactly those of `aside` that are kept from the best device that has room.
+        self.kept: Dict[str, Keeping] = {}
+        self.weigher = Weigher(pace, self.members)
         #: Somebody is to be told that nobody can be given work from here.
         self.stalled_news = False
 
@@ -114,6 +118,7 @@ class DevicePool:
             self.paused[device.device_id] = None
         elif self.paused:
             self.paused.pop(device.device_id, None)
+        self.weigher.consider(device)
         cost = self.cost(device)
         self.roomy.consider(device, cost)
         if self.aside:
@@ -128,7 +133,8 @@ class DevicePool:
 
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
-        return device.cost(self.pace.speed(device.device_id, device.speed))
+        cost = device.cost(self.pace.speed(device.device_id, device.speed))
+        return cost + self.weigher.way(device) / (self.pace.work or self.weigher.guess) if device.round_trip_s else cost
 
     def keep_idle(self) -> None:
         """Know from now on who could begin something at once; O(devices), once in the life of a pool."""
@@ -141,6 +147,8 @@ class DevicePool:
         """Forget a device that is gone or no longer suitable."""
         if self.members.pop(device.device_id, None) is not None:
             self.paused.pop(device.device_id, None)
+            if device is self.weigher.fastest:
+                self.weigher.look_again()
             self.stalled_news = self.stalled_news or not self.members
             self.recall()  # It may have been the last other.
 
@@ -149,16 +157,27 @@ class DevicePool:
         for task in list(self.aside.values()):
             self.queue(task, 0.0)
 
+    def on_time(self, kind: str, now: float) -> None:
+        """Compare again what was put off ("look"), or weigh again what is kept ("weigh")."""
+        if kind == "look":
+            self.is_to_compare = self.is_look_due = True
+        else:
+            for task_id, keeping in self.kept.items():
+                self.weigher.guess_by_age(self.tasks[task_id], keeping.fastest_id, now)
+            self.recall()
+
     def look_again(self, task: ScheduledTask) -> None:
         """Let a task take its turn that was set aside and has now something else to place, or nothing."""
         if self.aside.pop(task.task_id, None) is not None:
+            self.kept.pop(task.task_id, None)
             self.queue(task, 0.0)
 
     def _recall_for(self, device: DeviceRecord) -> None:
         """Let tasks that were set aside take their turn where a device has room for them, or was the last other."""
         has_room = self.room(device) > 0
         for task in list(self.aside.values()):
-            if device.is_paused or (has_room and device.device_id not in task.avoids):
+            is_kept = task.task_id in self.kept
+            if is_kept or device.is_paused or (has_room and device.device_id not in task.avoids):
                 self.queue(task, 0.0)
 
     def enter(self, task: ScheduledTask) -> None:
@@ -171,6 +190,7 @@ class DevicePool:
             self._set_impure({**self.impure, task.task_id: None})
         if task.max_devices:
             self.limited[task.task_id] = None
+        self.weigh(task.size_bytes)
         self.tasks[task.task_id] = task
 
     def seal(self, task: ScheduledTask) -> None:
@@ -187,14 +207,26 @@ class DevicePool:
         self.limited.pop(task.task_id, None)
         self.unsealed.pop(task.task_id, None)
         self.aside.pop(task.task_id, None)
+        self.kept.pop(task.task_id, None)
 
     def _set_impure(self, impure: Dict[str, None]) -> None:
         was_empty, self.impure = not self.impure, impure
-        if was_empty == bool(impure) and self.members:
-            # Everybody's room is another now; O(devices), once for the first such task and once for the last.
-            self.roomy.entries = []
-            for device in self.members.values():
-                self.roomy.consider(device, self.cost(device))
+        if was_empty == bool(impure):
+            # Everybody's room is another now; once for the first such task and once for the last.
+            self._rank_anew()
+
+    def weigh(self, size_bytes: int) -> None:
+        """Take note of what a piece weighs; where that is very different from before, devices far away rank anew."""
+        before, self.weigher.size_bytes = self.weigher.size_bytes, size_bytes
+        if not before / 2 <= size_bytes <= before * 2:
+            self._rank_anew()
+
+    def _rank_anew(self) -> None:
+        """Rank all members; O(devices), for what happens once a task and not for an event of a running one."""
+        self.roomy.entries = []
+        self.weigher.look_again()
+        for device in self.members.values():
+            self.roomy.consider(device, self.cost(device))
 
     def queue(self, task: ScheduledTask, served_at_least: float) -> None:
         """Let a task take its turn, unless it does already or has nothing to place.
@@ -203,6 +235,7 @@ class DevicePool:
         """
         if task.waiting and not task.queued:
             self.aside.pop(task.task_id, None)
+            self.kept.pop(task.task_id, None)
             task.queued = True
             task.served = max(task.served, served_at_least)
             heapq.heappush(self._queue, task.rank())
@@ -241,14 +274,19 @@ class DevicePool:
 
         It is better to wait than to go where the task fails or the subtask failed, as long as others may come free.
         """
-        chosen = self._look_for(task)
+        chosen, keeping = self._look_for(task)
         if chosen is None:
             self.set_aside(task)
-            if task.avoids or not task.at_device_limit:
+            if keeping is not None:
+                self.kept[task.task_id] = keeping
+            if keeping is not None or task.avoids or not task.at_device_limit:
                 self.aside[task.task_id] = task
         return chosen
 
-    def _look_for(self, task: ScheduledTask) -> Optional[Tuple[SubtaskRecord, DeviceRecord]]:
+    def _look_for(
+        self, task: ScheduledTask
+    ) -> Tuple[Optional[Tuple[SubtaskRecord, DeviceRecord]], Optional[Keeping]]:
+        keeping: Optional[Keeping] = None
         avoided: Collection[str] = task.avoids if task.avoids and self.has_other(task.avoids) else ()
         for index in [*islice(task.returned, RETURNED_LOOKED_AT), *islice(task.pending, 1)]:
             subtask = task.subtasks[index]
@@ -257,8 +295,21 @@ class DevicePool:
             else:
                 device = self._choose_for(subtask, avoided)
             if device is not None:
-                return subtask, device
-        return None
+                besides = {*subtask.tried, *avoided} if subtask.tried or avoided else avoided
+                device = self._nearer(task, device, besides)
+                keeping = self.weigher.why_keep(task, device, besides)
+                if keeping is None:
+                    return (subtask, device), None
+        return None, keeping
+
+    def _nearer(self, task: ScheduledTask, device: DeviceRecord, besides: Collection[str]) -> DeviceRecord:
+        """Return the fastest device instead of a far one that ranked first while less was known of the way."""
+        fastest = self.weigher.fastest
+        if not device.round_trip_s or fastest is None or fastest is device or fastest.device_id in besides:
+            return device
+        if task.at_device_limit and fastest.device_id not in task.devices:
+            return device
+        return fastest if self.room(fastest) and self.weigher.is_sooner_done(fastest, device) else device
 
     def _choose_for(self, subtask: SubtaskRecord, avoided: Collection[str]) -> Optional[DeviceRecord]:
         if not subtask.tried and not avoided:
@@ -326,5 +377,6 @@ class DevicePool:
             assert task.queued or task.max_devices or not task.waiting or task.task_id in self.aside
         for key, task in self.aside.items():
             assert self.tasks[key] is task and task.waiting and not task.queued
-            assert self._look_for(task) is None, "there is a device for it"
+            assert self._look_for(task)[0] is None, "there is a device for it"
+        assert set(self.kept) <= set(self.aside)
         self.leading.check(self.tasks.values())

@@ -13,6 +13,7 @@ from typing import List, Optional
 from ..model.device import short_id
 from .ledger import Ledger
 from .records import AttemptRecord, ScheduledTask, SubtaskRecord, SubtaskState
+from .worth import Keeping
 
 #: Devices that are named, each with its reason, where nobody takes a task.
 REASONS_NAMED = 3
@@ -123,6 +124,8 @@ def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now
     parts = barred[:REASONS_NAMED]
     if task.at_device_limit:
         return "; ".join([*parts, f"it may use {task.max_devices} devices at once, and these are busy"])
+    if task.task_id in pool.kept:
+        return "; ".join([*parts, why_kept(pool.kept[task.task_id])])
     parts += [_why_paused(books, device_id, now) for device_id in islice(pool.paused, REASONS_NAMED)]
     busy = len(pool.members) - len(pool.paused) - len(barred)
     if busy:
@@ -133,6 +136,14 @@ def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now
         strained = (device for device in pool.members.values() if device.reason)
         parts += [f"{short_id(device.device_id)} {device.reason}" for device in islice(strained, REASONS_NAMED)]
     return "; ".join(parts)
+
+
+def why_kept(keeping: Keeping) -> str:
+    """Say why a piece of work is not given to a device that has room."""
+    way = f", {keeping.way_s:.1f} s of it on the way" if keeping.way_s > keeping.there_s / 10 else ""
+    return (f"nothing is sent to {short_id(keeping.device_id)}, since a subtask would be back from there in"
+            f" {keeping.there_s:.1f} s{way}, and {short_id(keeping.fastest_id)} alone does all that waits in"
+            f" {keeping.alone_s:.1f} s")
 
 
 def _why_paused(books: Ledger, device_id: str, now: float) -> str:

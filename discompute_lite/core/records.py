@@ -25,6 +25,8 @@ TaskRank = Tuple[float, int, int, str]
 FAULTS_KEPT = 256
 #: Lines of a task's story that are kept; a task that goes well has three.
 TOLD_LINES = 200
+#: The way is an estimate: at least such a part of the time until an outcome is taken for work.
+LEAST_WORK = 0.05
 #: Subtasks that are over and of which is remembered what befell them; a task may get millions.
 OVER_KEPT = 200
 
@@ -115,6 +117,8 @@ class DeviceRecord:
         #: attempt id -> attempt: exactly the live attempts here. May exceed `slots` after these shrank.
         self.running: Dict[str, AttemptRecord] = {}
         self.window = 0
+        #: Seconds to it and back, 0.0 for no way, and bytes a second on it, 0.0 where not measured.
+        self.round_trip_s, self.bytes_s = 0.0, 0.0
         #: The attempts of `running` that have not begun, in order: sent in advance, so all slots are taken.
         self.waiting: OrderedDict[str, AttemptRecord] = OrderedDict()
         #: Calls in the subtasks of `waiting`, all together.
@@ -184,6 +188,10 @@ class ScheduledTask:
         #: What is learnt of its function, shared by the tasks that name the same one.
         self.pace = FunctionPace()
         self.retries = 0
+        #: What a subtask weighs on its way, about; and of an open task the calls that wait, here and at whoever adds.
+        self.size_bytes, self.backlog = 0, 0
+        #: Its story has told that it is kept from far devices.
+        self.told_kept = False
         #: Seconds an attempt of it holds a slot, lately; a guess before the first has ended.
         self.turn_s = 1.0
         self.turns = 0
@@ -231,6 +239,11 @@ class ScheduledTask:
     def waiting(self) -> int:
         """Return how many of its subtasks are PENDING."""
         return len(self.pending) + len(self.returned)
+
+    @property
+    def waiting_calls(self) -> int:
+        """Return how many calls wait for a device, at least."""
+        return max(self.waiting, self.backlog)
 
     @property
     def pool_key(self) -> PoolKey:
@@ -285,7 +298,7 @@ class AttemptRecord:
     """Remember one live attempt; exists only while LEASED."""
 
     __slots__ = (
-        "attempt_id", "subtask", "device_id", "sent_at", "lease_until", "state", "began_at", "expected_end"
+        "attempt_id", "subtask", "device_id", "sent_at", "lease_until", "state", "began_at", "expected_end", "way_s"
     )
 
     def __init__(
@@ -302,6 +315,16 @@ class AttemptRecord:
         self.began_at: Optional[float] = None
         #: When it will be done if it is a typical one, as it seemed when it was started or last sized.
         self.expected_end = 0.0
+        #: How long it seemed to be on its way, there and back, when it was sent.
+        self.way_s = 0.0
+
+    def work_s(self, now: float) -> float:
+        """Return how long its work took, if it ends now: without what of the way was left when it came to its turn."""
+        if self.began_at is None:
+            return 0.0
+        took_s = now - self.began_at
+        way_s = max(0.0, self.way_s - (self.began_at - self.sent_at))
+        return max(took_s - way_s, LEAST_WORK * took_s)
 
     def move(self, fact: str) -> None:
         """Move by the table."""

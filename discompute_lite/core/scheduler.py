@@ -23,8 +23,8 @@ from .events import (
     AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
     SubtaskCancelled, SubtasksAdded, SubtaskSized, TaskSealed, TaskSubmitted, Tick,
 )
+from .keeping import note_kept
 from .ledger import Ledger
-from .paces import FunctionPace
 from .pools import DevicePool
 from .reasons import is_stalled, story_of, told_of, why_no_device, why_second, why_subtask, why_task
 from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask
@@ -65,11 +65,6 @@ class Scheduler:
     def task(self, task_id: str) -> Optional[ScheduledTask]:
         """Return a task, finished ones while their story is kept, to read and not to change."""
         return self._books.tasks.get(task_id) or self._books.finished.get(task_id)
-
-    def pace_of(self, task_id: str) -> Optional[FunctionPace]:
-        """Return what is learnt of a task's function, to read: how much a call of it is, and how fast devices are."""
-        task = self.task(task_id)
-        return None if task is None else task.pace
 
     def room_of(self, task_id: str) -> int:
         """Return how many attempts more of a task could start now, those in advance included; O(its devices)."""
@@ -113,10 +108,9 @@ class Scheduler:
                     self._books.end_avoiding(self._books.tasks[key[1]], key[2])
             elif kind == "suspect":
                 self._books.end_suspicion(self._books.devices[key[1]])
-            elif kind == "look":
+            elif kind in ("look", "weigh"):
                 if key[1] in self._books.pools:
-                    pool = self._books.pools[key[1]]
-                    pool.is_to_compare = pool.is_look_due = True
+                    self._books.pools[key[1]].on_time(kind, now)
             elif kind == "quiet":
                 self._books.on_silence(self._books.devices[key[1]], now)
             elif key not in self._books.deadlines:  # A lease that ended in this very tick may have set it again.
@@ -135,7 +129,7 @@ class Scheduler:
     def _on_added(self, event: SubtasksAdded, _now: float, actions: List[Any]) -> None:
         task = self._books.tasks.get(event.task_id)
         if task is not None and not task.is_sealed and event.count > 0:
-            self._books.add_subtasks(task, event.count)
+            self._books.add_subtasks(task, event)
             if not task.told_waiting and is_stalled(self._books, task):
                 task.told_waiting = True
                 tell_line(task, why_no_device(self._books, task), actions)
@@ -167,6 +161,7 @@ class Scheduler:
         device.offers = frozenset(event.offers)
         device.reason, device.lease_s = event.reason, event.lease_s
         device.window, device.silence_s = max(0, event.window), event.silence_s
+        device.round_trip_s, device.bytes_s = event.round_trip_s, event.bytes_s
         self._books.begin_waiting(device, now)
         self._books.heard(device, now)
         self._books.watch_for_silence(device)
@@ -205,7 +200,8 @@ class Scheduler:
         task = subtask.task
         took_s = self._book_turn(attempt, now)
         if attempt.began_at is not None:
-            task.pace.learn(device.device_id, device.speed, took_s / subtask.calls)
+            task.pace.weigh(event.size_bytes)
+            task.pace.learn(device.device_id, device.speed, attempt.work_s(now) / subtask.calls)
         self._books.end_attempt(attempt, "succeeded", now)
         self._books.heard(device, now)
         forgive(self._books, task, device, now)
@@ -330,7 +326,8 @@ class Scheduler:
     def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
         chosen = pool.choose(task)
         if chosen is None:
-            return  # The pool has set it aside.
+            note_kept(self._books, pool, task, now, actions)  # The pool has set it aside.
+            return
         subtask, device = chosen
         self._books.served = max(self._books.served, task.served)
         self._books.take_pending(subtask)

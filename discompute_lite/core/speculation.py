@@ -59,7 +59,8 @@ def second_beside_slow(books: Ledger, pool: DevicePool, now: float) -> Optional[
         most = LEAST_GAIN_S
         for attempt in pool.leading.heads():
             device = _idle_beside(attempt, pool)
-            gain = 0.0 if device is None else gain_s(attempt, books.devices[attempt.device_id], device, now)
+            where = books.devices[attempt.device_id]
+            gain = 0.0 if device is None else gain_s(attempt, where, device, now, pool.weigher.way(device))
             if device is not None and gain > most:
                 most, best = gain, (attempt, device)
         if best is None:
@@ -80,7 +81,7 @@ def _idle_beside(attempt: AttemptRecord, pool: DevicePool) -> Optional[DeviceRec
     return device
 
 
-def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, now: float) -> float:
+def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, now: float, way: float = 0.0) -> float:
     """Return how many seconds sooner a subtask would be done with a second attempt on `device`; 0.0 or less: do not.
 
     `where` is the device of the attempt. Both times are guesses out of the typical work w of its calls, their spread c
@@ -106,7 +107,7 @@ def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, no
     left_s = left / speed
     if is_waiting:
         left_s = max(left_s, attempt.expected_end - now)
-    gain = left_s - again / other_speed
+    gain = left_s - again / other_speed - way
     if is_overdue and is_alone and pace.count and other_speed >= EQUALLY_FAST * speed:
         # Insurance: a device that is stuck and yet sends heartbeats looks just like this.
         return max(gain, 2.0 * LEAST_GAIN_S)

@@ -32,6 +32,8 @@ class SimDevice:
         self.outbox: List[str] = []
         #: Messages that came while it slept.
         self.inbox: List[Tuple[str, str, float]] = []
+        #: Until then its link carries what was sent to it.
+        self.link_until = 0.0
         #: True while its next heartbeat is in the world's queue.
         self.is_beating = False
 

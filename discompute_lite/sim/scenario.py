@@ -56,6 +56,10 @@ class Scenario:
     mean_work_s: float = MEAN_WORK_S
     #: True: each subtask is added when there is room for it, as a map over an endless iterator does.
     is_open: bool = False
+    #: (number of a device, seconds there and back, bytes a second): devices behind a slow link, on which pieces of
+    #: `size_bytes` go one after the other.
+    far: Tuple[Tuple[int, float, float], ...] = ()
+    size_bytes: int = 0
     #: Handed to the scheduler as they are: fields of `DeviceReady` and `TaskSubmitted`.
     device_fields: Tuple[Tuple[str, Any], ...] = ()
     task_fields: Tuple[Tuple[str, Any], ...] = ()
@@ -70,6 +74,9 @@ class DevicePlan:
     #: What it claims to be.
     score: float
     slots: int
+    #: Seconds there and back beside the messages' own delay, and bytes a second; 0.0 where there is no slow link.
+    round_trip_s: float = 0.0
+    bytes_s: float = 0.0
     #: Absent from .. to; infinity where it never comes back.
     gone: List[Tuple[float, float]] = field(default_factory=list)
     is_goodbye: bool = False
@@ -114,6 +121,8 @@ def plan_fleet(scenario: Scenario, rng: Random, total_work: float) -> List[Devic
     horizon = total_work / fsum(plan.speed * plan.slots for plan in plans)
     for plan, drawn in zip(plans, lots):
         _plan_fate(plan, scenario, drawn, horizon)
+    for number, round_trip_s, bytes_s in scenario.far:
+        plans[number].round_trip_s, plans[number].bytes_s = round_trip_s, bytes_s
     for number, fate, part in scenario.fates:
         if fate == "breaks":
             plans[number].breaks_at = part * horizon

@@ -34,6 +34,8 @@ HOPELESS = 1000.0
 #: The scheduler's own check costs as much as the world is large: after every event up to this many devices and
 #: subtasks, and in larger worlds after size / SPARSE_CHECKS events.
 SMALL_WORLD, SPARSE_CHECKS = 2000, 20
+#: Fields that are left out of the digest where they say nothing.
+LATER_FIELDS = frozenset(["is_open", "done", "size_bytes", "backlog", "round_trip_s", "bytes_s"])
 
 
 @dataclass
@@ -132,6 +134,19 @@ class World:
         self._at(self.now + delay, call, *arguments)
         return True
 
+    def _send_over(self, device: SimDevice, call: Callable[..., None], *arguments: Any) -> None:
+        """Let a message go to a device; where its link is slow, behind what is under way there."""
+        plan = device.plan
+        if not plan.round_trip_s:
+            self._send(call, device, *arguments)
+            return
+        size = self.scenario.size_bytes if call == self._started else 0
+        device.link_until = max(self.now, device.link_until) + size / plan.bytes_s
+        self._at(device.link_until + plan.round_trip_s / 2, self._arrives_there, call, device, *arguments)
+
+    def _arrives_there(self, call: Callable[..., None], *arguments: Any) -> None:
+        self._send(call, *arguments)
+
     def _feed(self, event: Any) -> None:
         actions = self.scheduler.apply(event, self.now)
         self._note(event)
@@ -144,11 +159,11 @@ class World:
             kind = type(action)
             if kind is StartAttempt:
                 work = self.works[self._first[action.task_id] + action.index]
-                self._send(self._started, self.devices[action.device_id], action.attempt_id, work)
+                self._send_over(self.devices[action.device_id], self._started, action.attempt_id, work)
                 if self.scenario.is_open:
                     self._feed(SubtaskSized(action.task_id, action.index, 1))
             elif kind is StopAttempt:
-                self._send(self._stopped, self.devices[action.device_id], action.attempt_id)
+                self._send_over(self.devices[action.device_id], self._stopped, action.attempt_id)
             elif kind is TellStory:
                 self._tell(action.task_id, action.text)
         for task_id in list(self._to_add):
@@ -157,16 +172,17 @@ class World:
     def _add_what_has_room(self, task_id: str) -> None:
         room = min(self.scheduler.room_of(task_id), self._to_add.get(task_id, 0))
         if room:
+            backlog = self._to_add[task_id]
             self._to_add[task_id] -= room
             if not self._to_add[task_id]:
                 del self._to_add[task_id]
-            self._feed(SubtasksAdded(task_id, room))
+            self._feed(SubtasksAdded(task_id, room, backlog, self.scenario.size_bytes))
             if task_id not in self._to_add:
                 self._feed(TaskSealed(task_id))
 
     def _note(self, what: Any) -> None:
         # Without what came later and was not asked for, so that digests can be compared with older ones.
-        values = tuple(value for name, value in what.__dict__.items() if value or name not in ("is_open", "done"))
+        values = tuple(value for name, value in what.__dict__.items() if value or name not in LATER_FIELDS)
         self._digest.update(f"{self.now!r} {type(what).__name__} {values!r}\n".encode())
 
     def _check(self) -> None:
@@ -186,7 +202,7 @@ class World:
             size = len(self.works) // count + (number < len(self.works) % count)
             self._first[f"task-{number}"] = first
             first += size
-            fields = dict(self.scenario.task_fields)
+            fields = {"size_bytes": self.scenario.size_bytes, **dict(self.scenario.task_fields)}
             if self.scenario.is_open and size:
                 self._to_add[f"task-{number}"] = size
                 fields["is_open"], size = True, 0
@@ -196,7 +212,8 @@ class World:
         self._known[device.plan.device_id] = None
         self._tell(device.plan.device_id, f"is there, speed {device.plan.speed:g}")
         self._feed(DeviceReady(
-            device.plan.device_id, device.plan.slots, device.plan.score, **dict(self.scenario.device_fields)
+            device.plan.device_id, device.plan.slots, device.plan.score, round_trip_s=device.plan.round_trip_s,
+            bytes_s=device.plan.bytes_s, **dict(self.scenario.device_fields)
         ))
 
     def _plan(self, device: SimDevice) -> None:
@@ -281,8 +298,14 @@ class World:
         event: Any = AttemptSucceeded(attempt_id)
         if device.is_broken(self.now):
             event = AttemptFailed(attempt_id, "device", "its process died")
+        if device.plan.round_trip_s:
+            self._at(self.now + device.plan.round_trip_s / 2, self._comes_back, device, event)
+        else:
+            self._comes_back(device, event)
+
+    def _comes_back(self, device: SimDevice, event: Any) -> None:
         if not self._send(self._arrives, event):
-            device.outbox.append(attempt_id)
+            device.outbox.append(event.attempt_id)
 
     def _arrives(self, event: Any) -> None:
         self._feed(event)

@@ -208,7 +208,7 @@ def test_no_second_attempt_goes_where_its_task_fails(world):
 
 def test_a_retry_waits_for_no_device_that_is_given_nothing(world):
     world.devices("a")
-    world.devices("b", silence_s=1.0, speed=0.5)
+    world.devices("b", silence_s=1.0, speed=0.8)
     world.submit("x", subtasks=2)
     world.wait(2.0, renew=("a",))  # b has fallen silent.
     world.fail("x/0.1")

@@ -255,10 +255,10 @@ def test_speeds_are_learnt_for_each_call_whatever_the_sizes(world):
         world.now += 0.5 * calls
         world.succeed(slow)
         world.succeed(fast)
-    pace = world.scheduler.pace_of("t")
+    pace = world.scheduler.task("t").pace
     assert pace.typical_s("slow") == pytest.approx(0.5) and pace.typical_s("fast") == pytest.approx(0.125, rel=0.05)
     assert pace.speed("fast", 1.0) / pace.speed("slow", 1.0) == pytest.approx(4.0, rel=0.05)
-    assert world.scheduler.pace_of("nobody") is None
+    assert world.scheduler.task("nobody") is None
 
 
 def test_expected_ends_follow_the_size(world):
@@ -267,7 +267,7 @@ def test_expected_ends_follow_the_size(world):
     world.now += 0.1
     world.succeed("t/0.1")
     world(SubtasksAdded("t", 3))
-    typical_s = world.scheduler.pace_of("t").typical_s("a")
+    typical_s = world.scheduler.task("t").pace.typical_s("a")
     world(SubtaskSized("t", 1, 4))
     world(SubtaskSized("t", 2, 5))
     one, two = world.scheduler.task("t").live.values()

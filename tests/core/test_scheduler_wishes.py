@@ -65,7 +65,8 @@ def test_a_device_that_proves_fast_for_a_function_comes_first_for_it_alone(world
     world.devices("a", speed=2.0)
     world.devices("b", speed=1.0)
     for number in range(12):
-        world.submit(f"t{number}", subtasks=2, function="f")
+        world.submit(f"t{number}", function="f")
+        world.submit(f"u{number}", function="f")
         # What b does in 1 s takes a 8 s.
         world.now += 1.0
         world.succeed(on(world, "b"))

@@ -146,7 +146,7 @@ def test_options_reach_the_scheduler(world, host):
     stream = Caller(world, host, function="f", priority=9, requires=("gpu",), max_devices=2, pure=True).stream
     task = host.node.attempts.scheduler.task(stream.task_id)
     assert (task.priority, task.requires, task.max_devices, task.pure) == (9, ("gpu",), 2, True)
-    assert host.node.attempts.scheduler.pace_of(stream.task_id) is not None
+    assert host.node.attempts.scheduler.task(stream.task_id).pace is not None
 
 
 def test_nothing_runs_where_nobody_offers_what_is_required(world, host):

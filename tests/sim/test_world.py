@@ -107,6 +107,33 @@ def test_four_workers_of_which_one_may_leave_or_freeze(workload, fates, most):
     assert median_ratio(speeds=(1.0, 2.0, 4.0, 8.0), subtasks=400, workload=workload, fates=fates) <= most
 
 
+SLOW_LINKS = st.fixed_dictionaries({
+    "mean_work_s": st.sampled_from([0.01, 0.2, 2.0]), "size_bytes": st.sampled_from([0, 10_000, 1_000_000]),
+    "subtasks": st.sampled_from([3, 44, 300]), "is_open": st.booleans(),
+    "task_fields": st.sampled_from([(("function", "f"),), (("pure", True), ("function", "f"))]),
+})
+
+
+@settings(max_examples=25)
+@given(SLOW_LINKS, st.sampled_from([0.005, 0.3]), st.sampled_from([5e4, 1e7]), st.sampled_from([0.2, 1.0, 4.0]))
+def test_a_far_or_slow_device_makes_nothing_slower_than_the_near_one_alone(fields, round_trip_s, bytes_s, speed):
+    """The near one may wait for its last piece, or for one that was sent before anybody knew: hence the tenth."""
+    fields = {"workload": "equal", "latency_s": 0.0005, "is_score_rough": False, **fields}
+    alone = played(speeds=(1.0,), **fields)
+    both = played(speeds=(1.0, speed), far=((1, round_trip_s, bytes_s),), check_every=50, **fields)
+    assert both.makespan_s <= 1.1 * alone.makespan_s + 0.02
+
+
+def test_without_weighing_a_slow_link_would_lose():
+    """Forty-four pieces of half a second here; each is 13 s on its way there."""
+    fields = {"subtasks": 44, "workload": "equal", "mean_work_s": 0.5, "is_score_rough": False,
+              "task_fields": (("function", "f"),)}
+    alone = played(speeds=(1.0,), **fields).makespan_s
+    far = {"speeds": (1.0, 4.0), "far": ((1, 0.05, 100_000.0),)}
+    assert played(size_bytes=1_300_000, **far, **fields).makespan_s < alone
+    assert played(size_bytes=13_000, **far, **fields).makespan_s < 0.4 * alone
+
+
 @pytest.mark.parametrize("tasks", [1, 30])
 @pytest.mark.parametrize("broken", [(7,), (7, 3, 0)])
 @pytest.mark.parametrize("asked", [{}, FULL], ids=["plain", "full"])

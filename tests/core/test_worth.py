@@ -1,0 +1,122 @@
+"""Work spread over devices is never slower than the fastest of them alone, and `why` says what is kept for it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.core.events import StartAttempt, SubtasksAdded, SubtaskSized
+from discompute_lite.core.worth import UNMEASURED_BYTES_S, alone_s, there_s, way_s
+
+seconds, sizes, rates = st.floats(0.0, 1e4), st.floats(0.0, 1e9), st.floats(1.0, 1e9)
+counts = st.integers(0, 1000)
+
+
+def started(actions):
+    return [(action.attempt_id, action.device_id) for action in actions if isinstance(action, StartAttempt)]
+
+
+# ---- what things take ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size_bytes, round_trip_s, bytes_s, sharing, expected", [
+    (1e9, 0.0, 1.0, 5, 0.0), (0.0, 0.05, 1e6, 3, 0.05), (1e6, 0.1, 1e6, 0, 1.1), (1e6, 0.1, 1e6, 2, 3.1),
+    (UNMEASURED_BYTES_S, 0.1, 0.0, 0, 1.1),
+])
+def test_a_way_is_a_round_trip_and_the_bytes_of_all_who_share_it(size_bytes, round_trip_s, bytes_s, sharing, expected):
+    way = way_s(size_bytes=size_bytes, round_trip_s=round_trip_s, bytes_s=bytes_s, sharing=sharing)
+    assert way == pytest.approx(expected)
+
+
+@given(sizes, st.floats(1e-6, 10.0), rates, counts)
+def test_a_way_grows_with_what_is_sent_and_shrinks_with_what_the_link_carries(size, trip, rate, sharing):
+    def way(**changes):
+        return way_s(**{"size_bytes": size, "round_trip_s": trip, "bytes_s": rate, "sharing": sharing, **changes})
+
+    assert trip <= way() <= way(size_bytes=size + 1.0) and way() <= way(sharing=sharing + 1)
+    assert way(bytes_s=rate * 2) <= way()
+
+
+@given(seconds, seconds, counts, st.integers(1, 64))
+def test_who_has_more_to_do_is_back_later(piece_s, way, running, slots):
+    there = there_s(piece_s=piece_s, way=way, running=running, slots=slots)
+    assert way + piece_s <= there <= there_s(piece_s=piece_s, way=way, running=running + 1, slots=slots)
+
+
+@given(st.floats(1e-6, 1e3), st.integers(1, 10**6), seconds, st.integers(1, 64))
+def test_alone_takes_at_least_a_piece_and_at_least_all_of_them_over_the_slots(piece_s, waiting, running_s, slots):
+    alone = alone_s(piece_s=piece_s, waiting=waiting, running_s=running_s, slots=slots)
+    assert alone >= piece_s and alone >= piece_s * waiting / slots * 0.999
+    assert alone <= alone_s(piece_s=piece_s, waiting=waiting + 1, running_s=running_s, slots=slots)
+
+
+# ---- what the scheduler makes of it ----------------------------------------------------------------
+
+
+def test_a_slow_device_gets_nothing_that_the_fast_one_would_have_done_by_then(world):
+    world.devices("fast", speed=8.0)
+    world.devices("slow", speed=1.0)
+    assert started(world.submit(subtasks=6, function="f")) == [("t/0.1", "fast")]
+    assert "nothing is sent to slow" in world.scheduler.why("t")
+    assert started(world.submit("u", subtasks=40, function="g")) == [("u/0.1", "slow")], "another task may have it"
+
+
+def test_of_much_work_the_slow_device_gets_its_share(world):
+    world.devices("fast", speed=8.0)
+    world.devices("slow", speed=1.0)
+    assert started(world.submit(subtasks=20, function="f")) == [("t/0.1", "fast"), ("t/1.1", "slow")]
+
+
+def test_over_a_slow_link_goes_what_is_worth_it_and_the_story_says_why_the_rest_does_not(world):
+    world.devices("here", speed=1.0)
+    world.devices("far", speed=4.0, round_trip_s=0.1, bytes_s=100_000.0)
+    # One piece is 10 s on its way: while nobody knows how long it takes, it stays.
+    assert started(world.submit(subtasks=12, function="f", size_bytes=1_000_000)) == [("t/0.1", "here")]
+    world.wait(0.5, renew=("here",))
+    assert started(world.succeed("t/0.1")) == [("t/1.1", "here")]
+    assert world.scheduler.story("t")[-1] == (
+        "nothing is sent to far, since a subtask would be back from there in 10.2 s, 10.1 s of it on the way,"
+        " and here alone does all that waits in 5.2 s"
+    )
+    assert "10.1 s of it on the way" in world.scheduler.why("t")
+    assert "nothing is sent to far" in world.scheduler.why("t", 5)
+
+
+def test_what_turns_out_to_be_long_goes_over_the_same_link(world):
+    world.devices("here", speed=1.0)
+    world.devices("far", speed=4.0, round_trip_s=0.1, bytes_s=100_000.0)
+    assert started(world.submit(subtasks=12, function="f", size_bytes=1_000_000)) == [("t/0.1", "here")]
+    # It is weighed again as what runs grows older: 11 times 2 s is more than 10 s and a little.
+    assert started(world.wait(2.0, renew=("here",))) == [("t/1.1", "far")]
+
+
+def test_who_runs_nothing_of_a_task_is_not_waited_for(world):
+    world.devices("fast", speed=8.0)
+    world.submit("other", subtasks=1, function="g")
+    world.devices("slow", speed=1.0)
+    assert started(world.submit(subtasks=1, function="f")) == [("t/0.1", "slow")]
+
+
+def test_what_is_kept_goes_as_soon_as_the_fast_one_is_lost(world):
+    world.devices("fast", speed=8.0)
+    world.devices("slow", speed=1.0)
+    world.submit(subtasks=3, function="f")
+    assert started(world.lose("fast")) == [("t/0.2", "slow")]
+
+
+def test_of_a_task_that_is_fed_all_counts_that_waits_at_its_owner(world):
+    world.devices("fast", speed=8.0)
+    world.devices("slow", speed=1.0)
+    world.submit(subtasks=0, function="f", is_open=True)
+    assert started(world(SubtasksAdded("t", 2, backlog=50))) == [("t/0.1", "fast"), ("t/1.1", "slow")]
+    world.succeed("t/0.1"), world.succeed("t/1.1")
+    assert started(world(SubtasksAdded("t", 2, backlog=2))) == [("t/2.1", "fast")]
+    world(SubtaskSized("t", 2, 1))
+
+
+def test_the_way_counts_for_no_work_of_the_device(world):
+    """Else a device behind a slow link would count as slow, and what weighs nothing would not be sent there either."""
+    world.devices("far", speed=1.0, round_trip_s=0.1, bytes_s=100_000.0)
+    world.submit(subtasks=2, function="f", size_bytes=1_000_000)
+    world.wait(11.1, renew=("far",))
+    world.succeed("t/0.1")
+    assert world.scheduler.task("t").pace.typical_s("far") == pytest.approx(1.0)
