@@ -68,7 +68,7 @@ class Cluster(Executor):
         self._local = LocalNode(settings)
         self._local.start()
         try:
-            self._kept = self._local.keep_calls(run_name(durable), _warn) if durable else None
+            self._kept = self._local.keep_calls(run_name(durable), _log) if durable else None
         except BaseException:
             self._local.close()
             raise
@@ -367,5 +367,5 @@ def run_name(durable: Union[bool, str]) -> str:
     return repr([os.path.abspath(script), *sys.argv[1:]] if script else ["interactive", os.getcwd()])
 
 
-def _warn(kind: str, text: str) -> None:
-    logging.getLogger("discompute").warning("%s", text)
+def _log(kind: str, text: str) -> None:
+    logging.getLogger("discompute").log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)

@@ -77,6 +77,9 @@ class KeptCalls:
                 begun.add((entry.call, entry.number))
         #: Outcomes that were there, and calls that were under way when the run was cut off.
         self.found, self.interrupted = len(self._results), len(begun - self._results.keys())
+        if begun:
+            tell("note", f"results of the run before: {self.found}; calls that it was cut off in, to be made again:"
+                         f" {self.interrupted}")
         #: call -> the number of its next equal one; and numbers that were given back, the smallest first.
         self._next: Dict[bytes, int] = {}
         self._free: Dict[bytes, List[int]] = {}
