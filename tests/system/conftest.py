@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -24,6 +25,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 import pytest
 
 POLL_S = 0.01
+#: Seconds that an event of a host in a network of namespaces may take: silence is noticed after half a minute.
+EXPECT_S = 60.0
 #: Words in a node's standard error that no input may bring about.
 DISGRACES = ("Traceback", "ERROR", "Exception ignored", "Error:")
 
@@ -440,14 +443,31 @@ class NetworkHost:
                 bed.command(number, command), env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=file,
             )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def expect(self, **wanted: Any) -> Dict[str, Any]:
-        """Return the next line that says all this; the run's own limit ends a wait for nothing."""
-        for line in self.process.stdout:
+    def expect(self, *events: str, **wanted: Any) -> Dict[str, Any]:
+        """Return the next line that is one of these events, if any are given, and says all that is wanted."""
+        until, seen = time.monotonic() + EXPECT_S * float(os.environ.get("DISCOMPUTE_TEST_SCALE", "1")), []
+        while time.monotonic() < until:
+            try:
+                line = self._lines.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if not line:
+                break
             event = json.loads(line)
-            if all(event.get(key) == value for key, value in wanted.items()):
+            seen.append(event)
+            said = event.get("event") in events or not events
+            if said and all(event.get(key) == value for key, value in wanted.items()):
                 return event
-        raise AssertionError(f"{wanted} never came: {self.errors.read_text()}")
+        raise AssertionError(f"{events or ''}{wanted} never came, but {seen}: {self.errors.read_text()}")
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
 
     def end(self) -> None:
         """End a node as a person would; whatever else reads to the end of its standard input."""
@@ -460,6 +480,7 @@ class NetworkHost:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        self._reader.join()
         self.process.stdout.close()
 
 
