@@ -33,8 +33,8 @@ from .host.process_executor import ProcessExecutor
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
-from .host.trust import LocalTrust, TrustFiles
 from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts, start_warnings
+from .member_parts import MemberParts
 from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
 from .model.errors import SettingsError, StateError
@@ -46,7 +46,6 @@ from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
-from .net.tls import TlsIdentity
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
@@ -155,6 +154,7 @@ class LocalNode:
         self._sockets: List[socket.socket] = []
         self._listeners: List[Listener] = []
         self._executor: Any = None
+        self._parts: Optional[MemberParts] = None
         self._scratch = ""
         self._own_host: Tuple[str, float] = ("", 0.0)
         self._measurement: Optional[Measurement] = None
@@ -276,22 +276,16 @@ class LocalNode:
         wanted = settings.discovery if settings.announce != "off" else ()
         makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
         self._executor = self._make_executor()
+        self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings.bind)
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_host=self.own_host, neighbours=loopback_neighbours(settings.port), trust=self._trust(),
+            own_host=self.own_host, neighbours=loopback_neighbours(settings.port),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
+            **self._parts.ports(),
         )
-
-    def _trust(self) -> LocalTrust:
-
-        def enter(certificate_file: str, key_file: str, ca_pem: str, refusal: Any) -> None:
-            self.door.enter(TlsIdentity(certificate_file, key_file, ca_pem), refusal)
-
-        key = self.state.load_or_make_key(secrets.token_bytes)
-        return LocalTrust(TrustFiles(self.state.path, self.limits), key, self.state.key_file, enter, self.door.leave)
 
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
@@ -384,6 +378,8 @@ class LocalNode:
         for listener in self._listeners:
             for connection in listener.connections():
                 connection.close("the node was stopped")
+        if self._parts is not None:
+            self._parts.close()
         for sock in self._sockets:
             sock.close()
         if self._scratch:

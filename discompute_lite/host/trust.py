@@ -40,7 +40,7 @@ class LocalTrust:
 
     def __init__(
         self, files: TrustFiles, key: PrivateKey, key_file: str, enter: Callable[[str, str, str, Refusal], None],
-        leave: Callable[[], None],
+        leave: Callable[[], None], random_bytes: Callable[[int], bytes],
     ) -> None:
         """`enter(certificate file, key file, PEM of the root, refusal)` has TLS spoken from now on."""
         self.files = files
@@ -48,6 +48,7 @@ class LocalTrust:
         self._key_file = key_file
         self._enter = enter
         self.leave = leave
+        self.random_bytes = random_bytes
 
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept."""

@@ -163,6 +163,11 @@ class Limits:
     pairing_open_s: float = 300.0
     #: Seconds within which each message of the pairing exchange must be there, people not counted. (wire/pairing)
     pairing_message_s: float = 10.0
+    #: Connections of a pairing port: one joiner at a time has the place, the others hear so and hang up. Beyond: closed
+    #: at accept. (net/pairing_door)
+    pairing_lines: int = 32
+    #: Such connections of one remote address. Beyond: closed at accept. (net/pairing_door)
+    pairing_lines_per_address: int = 8
 
     @classmethod
     def for_phone(cls) -> Limits:

@@ -22,6 +22,8 @@ from .stream import Connection
 from .tls_door import TlsDoor
 
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
+#: called(socket, None) or called(None, error), exactly once, later.
+OnConnected = Callable[[Optional[socket.socket], Optional[DiscomputeError]], None]
 #: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.
 DIAL_S = 4.0
 #: What `connect_ex` says while it is still trying, on Unix and on Windows.
@@ -40,43 +42,74 @@ class Dialler:
         self._door = door
         self.receiver: Any = receiver
         self._limits = limits
-        self._loopback_only = loopback_only
+        self._connector = Connector(loop, loopback_only=loopback_only)
 
     def open(self, address: str, default_port: int, on_dialled: OnDialled) -> None:
         """Connect to host:port; `on_dialled(connection, error)` comes exactly once, later."""
+        self._connector.open(
+            address, default_port, lambda sock, error: self._connected(sock, error, on_dialled)
+        )
+
+    def _connected(
+        self, sock: Optional[socket.socket], error: Optional[DiscomputeError], on_dialled: OnDialled
+    ) -> None:
+        if sock is None:
+            on_dialled(None, error)
+            return
+        is_encrypted = self._door is not None and self._door.is_member
+        receiver: Any = FirstWords(self.receiver, on_dialled) if is_encrypted else self.receiver
+        try:
+            connection = Connection(self._loop, sock, receiver, self._limits, is_dialled=True, door=self._door)
+        except (OSError, DiscomputeError):
+            sock.close()
+            on_dialled(None, Unreachable("the other side hung up at once; is the node there running?"))
+            return
+        if not is_encrypted:
+            on_dialled(connection, None)
+
+
+class Connector:
+    """Turn addresses into connected sockets."""
+
+    def __init__(self, loop: Loop, *, loopback_only: bool) -> None:
+        self._loop = loop
+        self._loopback_only = loopback_only
+
+    def open(self, address: str, default_port: int, on_connected: OnConnected) -> None:
+        """Connect to host:port; `on_connected(socket, error)` comes exactly once, later."""
         try:
             host, port = split_address(address, default_port)
         except DiscomputeError as error:
-            self._loop.post(on_dialled, None, error)
+            self._loop.post(on_connected, None, error)
             return
         if is_numeric_host(host):
-            self._connect(host, port, on_dialled)
+            self._connect(host, port, on_connected)
         else:
             # Name resolution blocks, for seconds when the name server is away: never on the loop's thread.
             threading.Thread(
-                target=self._resolve, args=(host, port, on_dialled), name="discompute-resolve", daemon=True
+                target=self._resolve, args=(host, port, on_connected), name="discompute-resolve", daemon=True
             ).start()
 
-    def _resolve(self, host: str, port: int, on_dialled: OnDialled) -> None:
+    def _resolve(self, host: str, port: int, on_connected: OnConnected) -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             numeric = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)[0][4][0]
         except (OSError, ValueError, IndexError):
             error = Unreachable(f"no device is called {host} on this network; give its address instead")
-            self._loop.post(on_dialled, None, error)
+            self._loop.post(on_connected, None, error)
             return
-        self._loop.post(self._connect, str(numeric), port, on_dialled)
+        self._loop.post(self._connect, str(numeric), port, on_connected)
 
-    def _connect(self, host: str, port: int, on_dialled: OnDialled) -> None:
+    def _connect(self, host: str, port: int, on_connected: OnConnected) -> None:
         if self._loopback_only and not is_loopback_host(host):
             text = f"{host} is another machine, and --bind keeps this node to its own; start it without --bind"
-            self._loop.post(on_dialled, None, Unreachable(text))
+            self._loop.post(on_connected, None, Unreachable(text))
             return
         try:
             sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         except OSError as error:
             # No descriptor is left, or this system has no IPv6.
-            self._loop.post(on_dialled, None, _unreachable(host, port, error.errno or errno.EINVAL))
+            self._loop.post(on_connected, None, _unreachable(host, port, error.errno or errno.EINVAL))
             return
         sock.setblocking(False)
         try:
@@ -85,49 +118,38 @@ class Dialler:
             outcome = getattr(error, "errno", None) or errno.EINVAL
         if outcome not in IN_PROGRESS:
             sock.close()
-            self._loop.post(on_dialled, None, _unreachable(host, port, outcome))
+            self._loop.post(on_connected, None, _unreachable(host, port, outcome))
             return
-        attempt = _Attempt(self, sock, (host, port), on_dialled)
+        attempt = _Attempt(self._loop, sock, (host, port), on_connected)
         attempt.timer = self._loop.call_later(DIAL_S, attempt.finish, errno.ETIMEDOUT)
         self._loop.watch(sock, None, attempt.writable)
-
-    def _finish(self, attempt: _Attempt, outcome: int) -> None:
-        self._loop.unwatch(attempt.sock)
-        attempt.timer.cancel()
-        if not outcome:
-            is_encrypted = self._door is not None and self._door.is_member
-            receiver: Any = FirstWords(self.receiver, attempt.on_dialled) if is_encrypted else self.receiver
-            try:
-                connection = Connection(
-                    self._loop, attempt.sock, receiver, self._limits, is_dialled=True, door=self._door)
-            except (OSError, DiscomputeError) as error:
-                outcome = getattr(error, "errno", None) or errno.ECONNRESET
-            else:
-                if not is_encrypted:
-                    attempt.on_dialled(connection, None)
-                return
-        attempt.sock.close()
-        attempt.on_dialled(None, _unreachable(*attempt.address, outcome))
 
 
 class _Attempt:
     """Hold one connect in progress."""
 
-    def __init__(self, dialler: Dialler, sock: socket.socket, address: Tuple[str, int], on_dialled: OnDialled) -> None:
-        self.dialler = dialler
-        self.sock = sock
-        self.address = address
-        self.on_dialled = on_dialled
-        self.is_over = False
+    def __init__(self, loop: Loop, sock: socket.socket, address: Tuple[str, int], on_connected: OnConnected) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._address = address
+        self._on_connected = on_connected
+        self._is_over = False
         self.timer: Timer
 
     def writable(self) -> None:
-        self.finish(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        self.finish(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def finish(self, outcome: int) -> None:
-        if not self.is_over:
-            self.is_over = True
-            self.dialler._finish(self, outcome)
+        if self._is_over:
+            return
+        self._is_over = True
+        self._loop.unwatch(self._sock)
+        self.timer.cancel()
+        if outcome:
+            self._sock.close()
+            self._on_connected(None, _unreachable(*self._address, outcome))
+        else:
+            self._on_connected(self._sock, None)
 
 
 def _unreachable(host: str, port: int, number: int) -> Unreachable:

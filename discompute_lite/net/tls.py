@@ -79,7 +79,7 @@ def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
 
 
 class TlsPipe:
-    """Hold one side of one TLS connection."""
+    """Hold one side of one TLS connection of members."""
 
     def __init__(self, context: Any, limits: Limits, *, is_server: bool, deadline: float) -> None:
         """`deadline` is when the handshake must be over; whoever has a clock holds the pipe to it."""
@@ -184,10 +184,13 @@ class TlsPipe:
                 "Pair this device first: the other side belongs to no cluster of this node's, or is no node."
             ))
             return
+        self._identify(self._tls.getpeercert(binary_form=True) or b"")
+
+    def _identify(self, certificate: bytes) -> None:
+        """The handshake has succeeded: open, or break, by what the other side has shown."""
         self.protocol = self._tls.selected_alpn_protocol() or ""
-        certificate = self._tls.getpeercert(binary_form=True)
         try:
-            self.device_id = certified_device(certificate or b"")
+            self.device_id = certified_device(certificate)
         except ValueError:
             self._break(Unauthenticated("Pair this device first: its certificate is not a device's."))
             return

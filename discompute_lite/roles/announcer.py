@@ -105,6 +105,7 @@ class Announcer:
             interface_name=interface_name, interface_type=interface_type, timestamp=int(node.wall()),
             name=node.name, status=device.status.value, boot=node.boot, seq=self._seq, reply=wants_reply,
             every_s=self._every_s, label=node.settings.device_id, cluster=node.belonging.cluster_name(),
+            pair=node.belonging.desk.port,
         )
         return encode_beacon(beacon, node.settings_limits, node.belonging.beacon_key())
 
@@ -130,13 +131,13 @@ class Announcer:
         if beacon.foreign:
             self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
             return
+        self._node.belonging.desk.hosts.heard(beacon.node_id, beacon.name, source, beacon.pair)
         self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, beacon.every_s, via))
         self._discovery.heartbeats.beacon_heard(beacon.node_id, beacon.every_s)
         if beacon.reply and self._node.settings.announce == "open" and self._replies.take(self._node.clock.now()):
             for transport in self._node.transports:
                 if transport.name == via:
                     transport.answer(self._beacon(False, "discovery", transport.interface_name), source)
-
 
     def _private_datagram(self, data: bytes, source: str, via: str) -> None:
         """Take the beacon of a device of our cluster; those of others cannot be told from noise."""

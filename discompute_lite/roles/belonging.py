@@ -21,6 +21,7 @@ from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
 from .cluster_methods import SyncClusterAnswer
+from .front_desk import FrontDesk
 from .own_cluster import OwnCluster
 from .ports import LinkPort
 
@@ -40,6 +41,8 @@ class Belonging:
         #: pseudonym -> member, and the version and beacon key that they were made for.
         self._pseudonyms: Dict[bytes, Statement] = {}
         self._pseudonyms_of = (-1, b"")
+        #: Where the owner lets devices in, and has this one let in.
+        self.desk = FrontDesk(node)
 
     @property
     def is_member(self) -> bool:
@@ -68,6 +71,7 @@ class Belonging:
         cluster = OwnCluster(grant, self._node.id, self._node.settings_limits, trust.keep)
         trust.enter(grant, cluster.refusal)
         self.cluster = cluster
+        self.desk.hosts.clear()
         self._changed()
         # Who was let in as a stranger has nothing to do here any more.
         for link in self._links():
@@ -78,6 +82,7 @@ class Belonging:
         """Be alone from now on: nothing of the cluster is kept."""
         trust = self._node.world.trust
         if trust is not None and self.cluster is not None:
+            self.desk.stop()
             trust.forget()
             trust.leave()
             self.cluster = None
@@ -138,6 +143,7 @@ class Belonging:
 
     def link_opened(self, device_id: str) -> None:
         """A link is ready: see whether its device knows the same of the cluster."""
+        self.desk.seen(device_id)
         for link in self._links():
             if link.verified_id == device_id:
                 self._compare(link)

@@ -205,6 +205,12 @@ class Discovery:
             self.heartbeats.begin(device_id)
             self._schedule()
 
+    def look_again(self) -> None:
+        """Announce ourselves, ask for answers, and say Hello to all who have no link to us."""
+        if not self.is_stopping:
+            self._announcer.announce(True)
+            self._greeter.greet_everybody()
+
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""
         is_reachable = device.address and device.status is not DeviceStatus.OFFLINE and not device.lite.get("foreign")

@@ -64,6 +64,17 @@ class Greeter:
                 self._dial(address, "", self._seed_ended(address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
 
+    def greet_everybody(self) -> None:
+        """Say Hello once more to all who are known and to whom no link is open: what they are may have changed."""
+        known = [
+            self._discovery.registry.addresses(device.device_id)[:1]
+            for device in self._discovery.registry.devices() if device.device_id not in self._discovery.links
+        ]
+        for address in dict.fromkeys([*self.seeds(True), *(each for addresses in known for each in addresses)]):
+            if address not in self._seeds_dialled and not self._has_link_to(address):
+                self._seeds_dialled.add(address)
+                self._dial(address, "", self._seed_ended(address))
+
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
         node, found = self._node, []
@@ -133,6 +144,7 @@ class Greeter:
             hello.done(problem)
             return
         node_id = greeting.node_id
+        self._node.belonging.desk.hosts.heard(node_id, greeting.name, link.remote_address, greeting.pair)
         if not hello.device_id:
             self._answered_by[hello.address] = node_id
         is_other = node_id != self._node.id and hello.device_id not in ("", node_id)

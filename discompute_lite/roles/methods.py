@@ -224,6 +224,8 @@ class Greeting:
     port: int = 0
     boot: str = ""
     auth: str = ""
+    #: The pairing port, while a person lets devices in there.
+    pair: int = 0
 
 
 @method("Hello", level="anyone", form=Greeting)

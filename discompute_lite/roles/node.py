@@ -219,7 +219,7 @@ class Node:
         """Return our own Hello for this link; a shared token is shown over loopback, ours never."""
         shows_token = self.identity.is_token_shared and link.is_loopback
         auth = self.identity.token if shows_token and (link.is_dialled or self.peer_of(link).is_owner) else ""
-        return Greeting(self.id, self.name, self.version, self.port, self.boot, auth)
+        return Greeting(self.id, self.name, self.version, self.port, self.boot, auth, self.belonging.desk.port)
 
     def check_answered_token(self, link: LinkPort, auth: str) -> None:
         """Take note that the node which we dialled showed the shared token too."""

@@ -8,7 +8,7 @@ Read next: wire/pairing.py (the messages), roles/own_cluster.py (what letting in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Protocol, Set
+from typing import Any, Callable, Dict, Optional, Set
 
 from ..crypto.certificates import SERIAL_BYTES, pairing_certificate
 from ..crypto.p256 import PrivateKey, generate_key
@@ -23,47 +23,7 @@ from ..wire.pairing import (
 from ..wire.pairing_grant import PairingGrant
 from .alarm import Alarm
 from .own_cluster import OwnCluster, RandomBytes
-from .ports import Clock
-
-
-class PairingLine(Protocol):
-    """Be one connection of a pairing port, its TLS handshake done."""
-
-    remote_address: str
-
-    def send(self, data: bytes) -> None:
-        """Send these bytes."""
-
-    def finish(self) -> None:
-        """Send what there is, then close; `ended` is not called any more."""
-
-
-class PairingListener(Protocol):
-    """Take what comes in by a line."""
-
-    def received(self, data: bytes) -> None:
-        """Take bytes as they came."""
-
-    def ended(self) -> None:
-        """Take note that the other side has closed, or the connection broke."""
-
-
-#: called(line, certificate, error): a line and the DER of the certificate that it showed, or why there is none.
-#: Returns who listens to the line.
-OnPairingCall = Callable[[Optional[PairingLine], bytes, Optional[DiscomputeError]], Optional[PairingListener]]
-
-
-class PairingDoor(Protocol):
-    """Open pairing ports and call them; the TLS of both trusts nobody."""
-
-    def open(self, key: PrivateKey, certificate: bytes, answer: Callable[[PairingLine], PairingListener]) -> int:
-        """Listen with this certificate; return the port."""
-
-    def close(self) -> None:
-        """Listen no more; lines that are open stay so."""
-
-    def call(self, address: str, called: OnPairingCall) -> None:
-        """Connect to host:port; `called` comes exactly once."""
+from .ports import Clock, PairingDoor, PairingLine, PairingListener
 
 
 class PairingRun:
@@ -155,6 +115,12 @@ class Inviter:
         self._runs: Set[PairingRun] = set()
         #: Devices that were given a certificate and have not said that they kept it, nor been seen since.
         self.unseen: Set[str] = set()
+        #: Told of each device that was given a certificate: it belongs to the cluster from then on.
+        self.let_in: Callable[[PairingAsked], None] = lambda asked: None
+        #: Told of each that has said that it kept it.
+        self.stored: Callable[[str], None] = lambda device_id: None
+        #: Told when an invitation ended.
+        self.closed: Callable[[], None] = lambda: None
 
     def invite(self, cluster: OwnCluster, terms: InvitationTerms) -> Invitation:
         """Open the pairing port; an invitation that is open ends. Raise Forbidden where this is no admin device."""
@@ -180,12 +146,15 @@ class Inviter:
 
     def stop(self) -> None:
         """Close the pairing port, and send away whoever has not been let in yet."""
+        was_open = self.invitation is not None
         if self.invitation is not None:
             self.invitation.expires_at = min(self.invitation.expires_at, self._clock.now())
             self._door.close()
         self.invitation, self.port = None, 0
         for run in list(self._runs):
             run.time_out()
+        if was_open:
+            self.closed()
 
     def _happened(self, run: PairingRun, event: PairingEvent) -> None:
         if isinstance(event, PairingAsked):
@@ -194,6 +163,7 @@ class Inviter:
         elif isinstance(event, PairingStored):
             self.unseen.discard(event.device_id)
             self._tell("pairing", f"{short_id(event.device_id)} has joined the cluster.")
+            self.stored(event.device_id)
         elif isinstance(event, PairingBroken):
             self._tell("pairing", self._broken_sentence(run, event))
         self._close_if_over()
@@ -223,6 +193,7 @@ class Inviter:
                 if host.awaits_decision(now) and is_welcome:
                     host.admit(self._grant(cluster, terms, asked), now)
                     self.unseen.add(asked.device_id)
+                    self.let_in(asked)
                 else:
                     host.refuse(now)
             except (CallError, StateError) as error:

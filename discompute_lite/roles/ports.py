@@ -8,8 +8,10 @@ Read next: roles/node.py (who uses them), run.py (who provides the real ones).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Set
 
+from ..core.audit_log import AuditFact
+from ..crypto.p256 import PrivateKey
 from ..model.errors import DiscomputeError
 from ..wire.pairing_grant import PairingGrant
 from .blob_bytes import MemoryBlobs
@@ -168,8 +170,68 @@ class BlobBytesPort(Protocol):
         """Forget a blob; one that is not there is fine."""
 
 
+class PairingLine(Protocol):
+    """Be one connection of a pairing port, its TLS handshake done."""
+
+    remote_address: str
+
+    def send(self, data: bytes) -> None:
+        """Send these bytes."""
+
+    def finish(self) -> None:
+        """Send what there is, then close; `ended` is not called any more."""
+
+
+class PairingListener(Protocol):
+    """Take what comes in by a line."""
+
+    def received(self, data: bytes) -> None:
+        """Take bytes as they came."""
+
+    def ended(self) -> None:
+        """Take note that the other side has closed, or the connection broke."""
+
+
+#: called(line, certificate, error): a line and the DER of the certificate that it showed, or why there is none.
+#: Returns who listens to the line.
+OnPairingCall = Callable[[Optional[PairingLine], bytes, Optional[DiscomputeError]], Optional[PairingListener]]
+
+
+class PairingDoor(Protocol):
+    """Open pairing ports and call them; the TLS of both trusts nobody."""
+
+    def open(self, key: PrivateKey, certificate: bytes, answer: Callable[[PairingLine], PairingListener]) -> int:
+        """Listen with this certificate; return the port."""
+
+    def close(self) -> None:
+        """Listen no more; lines that are open stay so."""
+
+    def call(self, address: str, called: OnPairingCall) -> None:
+        """Connect to host:port; `called` comes exactly once."""
+
+
+class AuditPort(Protocol):
+    """Write down what happened, without holding up the clock's thread."""
+
+    def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
+        """Append a line."""
+
+
+class NoAudit:
+    """Write nothing down, where there is no folder."""
+
+    def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
+        """Forget it."""
+
+
 class TrustPort(Protocol):
     """Keep what makes this device a member, and open or shut the door that TLS comes in by."""
+
+    #: Who this device is.
+    key: PrivateKey
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return chance that nobody can guess, for keys and codes."""
 
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept, None where this device is alone; raise StateError for what does not fit together."""
@@ -218,6 +280,10 @@ class ClockAndWorld:
     blob_bytes: BlobBytesPort = field(default_factory=MemoryBlobs)
     #: None where this device can only be alone.
     trust: Optional[TrustPort] = None
+    #: Where devices are let in; None where nobody is.
+    pairing_door: Optional[PairingDoor] = None
+    #: Where what happened is written down.
+    audit: AuditPort = field(default_factory=NoAudit)
 
 
 class Peer:

@@ -342,6 +342,7 @@ class FakeTrust:
         #: What was kept, the newest last.
         self.kept = [grant] if grant is not None else []
         self.grant = self.refusal = None
+        self.random_bytes = random.Random(8).randbytes
 
     @property
     def is_member(self):

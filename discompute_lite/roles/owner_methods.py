@@ -1,0 +1,249 @@
+"""Offer the owner of a node what concerns its cluster: invite, join, list, change, remove, rules.
+
+Knows:   the methods, their parameters and answers; all are the owner's.
+Refuses: to do the work: roles/front_desk.py does.
+Read next: roles/methods.py (how a method is made), faces/cluster_commands.py (who calls).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+from ..core.access import policy_to_json, read_policy
+from ..model.device import short_id
+from ..model.errors import InvalidParams
+from ..wire.invitation import read_join_words
+from ..wire.pairing_grant import read_backup, write_backup
+from .methods import method
+from .own_cluster import restored_seat
+from .pairing import InvitationTerms
+from .ports import LinkPort
+
+#: Joins and seconds of one invitation.
+MOST_JOINS, LONGEST_INVITATION_S = 1000, 86400.0
+
+
+@dataclass(frozen=True)
+class PairingPlace:
+    """Say where a device lets others in; nothing of it is proved."""
+
+    device_id: str = ""
+    name: str = ""
+    #: host:port of its pairing port.
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class DeskEvent:
+    """Say what happened to an invitation; `kind` is said, question, let-in, joined or closed."""
+
+    number: int = 0
+    kind: str = ""
+    text: str = ""
+    device_id: str = ""
+
+
+@dataclass(frozen=True)
+class OpenInvitation:
+    """Say what the owner passes on, and for how long it is good."""
+
+    success: bool = False
+    message: str = ""
+    #: As people read it: "4821 9903", or a token.
+    code: str = ""
+    #: For scripts and pictures; only where there is a token.
+    link: str = ""
+    address: str = ""
+    open_s: float = 0.0
+    cluster: str = ""
+    #: Whether the cluster began with this invitation.
+    is_new_cluster: bool = False
+    #: What to watch from.
+    next_event: int = 0
+
+
+@dataclass(frozen=True)
+class WatchInviteAnswer:
+    """List what happened since `from_event`; ask again from `next_event` on."""
+
+    events: List[DeskEvent] = field(default_factory=list)
+    next_event: int = 0
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class DoneAnswer:
+    """Say that it is done."""
+
+    success: bool = False
+    message: str = ""
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class FindHostsAnswer:
+    """List devices that let others in just now, as they say themselves."""
+
+    hosts: List[PairingPlace] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class MemberEntry:
+    """Describe one device of the cluster; `state` is here, away, removed, or paired (and not yet seen)."""
+
+    id: str = ""
+    name: str = ""
+    kind: str = ""
+    role: str = ""
+    sends: str = ""
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class ListMembersAnswer:
+    """List the cluster's devices, this one first; `cluster` is "" where this device is alone."""
+
+    cluster: str = ""
+    is_admin: bool = False
+    members: List[MemberEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PolicyAnswer:
+    """Hold the rules of this device's owner."""
+
+    policy: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BackupAnswer:
+    """Hold a backup of the cluster; whoever has it can do everything in it."""
+
+    backup: bytes = b""
+
+
+@method("Invite", level="owner")
+def invite(
+    node: Any, link: LinkPort, with_token: bool = False, asks_nobody: bool = False, with_key: bool = False,
+    joins: int = 1, open_s: float = 0.0,
+) -> OpenInvitation:
+    """Let devices in: open the pairing port and return the code, or with `with_token` a link that needs no person.
+
+    `asks_nobody` lets in whoever knows it, `with_key` makes admins, `joins` devices may come within `open_s` seconds. A
+    device that is alone makes its cluster first. The invitation ends where nobody watches it for a while.
+    """
+    usual_s = node.settings_limits.pairing_open_s
+    if not 1 <= joins <= MOST_JOINS or not 0.0 <= open_s <= LONGEST_INVITATION_S:
+        raise InvalidParams(f"an invitation is for 1 to {MOST_JOINS} devices and at most {LONGEST_INVITATION_S:.0f} s")
+    return node.belonging.desk.invite(InvitationTerms(with_token, asks_nobody, with_key, joins, open_s or usual_s))
+
+
+@method("WatchInvite", level="owner")
+def watch_invite(node: Any, link: LinkPort, from_event: int = 0, wait_s: float = 0.0) -> WatchInviteAnswer:
+    """Tell what happened to the invitation from `from_event` on; wait up to `wait_s` seconds for something."""
+    return node.belonging.desk.watch(from_event, wait_s, WatchInviteAnswer)
+
+
+@method("AnswerInvite", level="owner")
+def answer_invite(node: Any, link: LinkPort, device_id: str = "", is_welcome: bool = False) -> DoneAnswer:
+    """Say yes or no to a device that knows the code and asks to be let in."""
+    node.belonging.desk.answer(device_id, is_welcome)
+    return DoneAnswer(True)
+
+
+@method("StopInvite", level="owner")
+def stop_invite(node: Any, link: LinkPort) -> DoneAnswer:
+    """Let nobody in any more."""
+    node.belonging.desk.stop()
+    return DoneAnswer(True)
+
+
+@method("FindHosts", level="owner")
+def find_hosts(node: Any, link: LinkPort, wait_s: float = 0.0) -> FindHostsAnswer:
+    """List devices on the network that let others in just now; wait up to `wait_s` seconds for the first one."""
+    return node.belonging.desk.find_hosts(wait_s, FindHostsAnswer)
+
+
+@method("Join", level="owner")
+def join(node: Any, link: LinkPort, words: str = "") -> DoneAnswer:
+    """Join a cluster: `words` are CODE@host:port or a join link; answered when the other side has decided."""
+    read = read_join_words(words)
+    if not read.addresses:
+        raise InvalidParams("a code alone does not say where: write CODE@host:port; FindHosts lists such places")
+    return node.belonging.desk.join(read, lambda cluster: DoneAnswer(True, "", cluster))
+
+
+@method("ListMembers", level="owner")
+def list_members(node: Any, link: LinkPort) -> ListMembersAnswer:
+    """List the devices of this node's cluster, those that were removed last."""
+    cluster = node.belonging.cluster
+    if cluster is None:
+        return ListMembersAnswer()
+
+    def entry(holds: Any) -> MemberEntry:
+        if holds.is_revocation:
+            state = "removed"
+        elif holds.device_id == node.id or node.discovery.link_to(holds.device_id) is not None:
+            state = "here"
+        else:
+            state = "paired" if node.belonging.desk.is_unseen(holds.device_id) else "away"
+        return MemberEntry(holds.device_id, holds.name, holds.kind, holds.role, holds.sends, state)
+
+    known = sorted(
+        cluster.membership.statements(), key=lambda holds: (holds.is_revocation, holds.device_id != node.id, holds.name)
+    )
+    return ListMembersAnswer(short_id(cluster.membership.cluster), cluster.is_admin, [entry(holds) for holds in known])
+
+
+@method("ChangeMember", level="owner")
+def change_member(node: Any, link: LinkPort, device_id: str = "", what: str = "", value: str = "") -> DoneAnswer:
+    """Give a device of the cluster another `role`, `name`, or permission to send (`sends`); on an admin device."""
+    node.belonging.desk.change(device_id, what, value)
+    return DoneAnswer(True)
+
+
+@method("Revoke", level="owner")
+def revoke(node: Any, link: LinkPort, device_id: str = "") -> DoneAnswer:
+    """Remove a device from the cluster, for ever; on an admin device."""
+    node.belonging.desk.revoke(device_id)
+    return DoneAnswer(True)
+
+
+@method("LeaveCluster", level="owner")
+def leave_cluster(node: Any, link: LinkPort) -> DoneAnswer:
+    """Let this device be alone again; nothing of the cluster is kept on it."""
+    node.belonging.desk.leave()
+    return DoneAnswer(True)
+
+
+@method("BackupCluster", level="owner")
+def backup_cluster(node: Any, link: LinkPort) -> BackupAnswer:
+    """Return what makes the cluster live on when its admins are lost; on an admin device."""
+    node.belonging.desk.cluster().check_is_admin()
+    return BackupAnswer(write_backup(node.belonging.desk.cluster().grant, node.settings_limits))
+
+
+@method("RestoreCluster", level="owner")
+def restore_cluster(node: Any, link: LinkPort, backup: bytes = b"") -> DoneAnswer:
+    """Make this device, which is alone, an admin of the cluster of a backup."""
+    node.belonging.desk.check_is_alone()
+    trust, limits = node.world.trust, node.settings_limits
+    described = node.belonging.desk.described()
+    grant = restored_seat(read_backup(bytes(backup), limits), trust.key, described, limits, trust.random_bytes)
+    node.belonging.desk.restore(grant)
+    return DoneAnswer(True, "", node.belonging.cluster_name())
+
+
+@method("GetPolicy", level="owner")
+def get_policy(node: Any, link: LinkPort) -> PolicyAnswer:
+    """Return what this device's owner lets others run here."""
+    return PolicyAnswer(policy_to_json(node.rules.policy))
+
+
+@method("SetPolicy", level="owner")
+def set_policy(node: Any, link: LinkPort, policy: Optional[Dict[str, Any]] = None) -> PolicyAnswer:
+    """Let these rules hold from now on; fields that are left out stay as they are."""
+    node.rules.keep(read_policy({**policy_to_json(node.rules.policy), **(policy or {})}))
+    node.world.audit.note("rules", {"accept": node.rules.policy.everybody.accept})
+    return PolicyAnswer(policy_to_json(node.rules.policy))
