@@ -2,8 +2,8 @@
 
 Knows:   what joblib asks of a backend.
 Refuses: to import joblib before somebody registers it; to send what a `Cluster` would not: functions travel as source,
-         values as data, so a scikit-learn estimator, which is neither, is refused by name.
-Read next: faces/api.py (`Cluster`).
+         values as data, so a scikit-learn estimator, which is neither, needs `allow-pickle` at both ends.
+Read next: faces/api.py (`Cluster`), faces/configured_calls.py (what scikit-learn puts around a call).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, Callable, Dict, List, Optional
 
 from .api import Cluster
+from .configured_calls import unwrapped_call
 
 
 def register_joblib() -> None:
@@ -96,7 +97,7 @@ class JoblibCalls:
         try:
             cluster = self._begun()
             for function, args, kwargs in items:
-                futures.append(cluster.submit(function, *args, **kwargs))
+                futures.append(cluster.submit(unwrapped_call(function), *args, **kwargs))
         except Exception as problem:
             # Here joblib may be in a callback of its own: what is raised there, nobody would ever hear.
             for future in futures:
