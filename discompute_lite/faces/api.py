@@ -36,6 +36,7 @@ from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
 from .packing import FunctionPacker
+from .uploading import read_uploads
 
 #: Seconds that a cluster waits for its node to end.
 STOP_CLUSTER_S = 5.0
@@ -150,8 +151,7 @@ class Cluster(Executor):
             self._dispatch.ask(self._kept.end)
 
     def options(
-        self, *, timeout: float = 0.0, retries: int = 0, priority: int = 5, requires: Union[str, Sequence[str]] = (),
-        devices: int = 0, pure: Optional[bool] = None, durable: bool = True,
+        self, *, requires: Union[str, Sequence[str]] = (), upload: Union[str, Sequence[str]] = (), **others: Any
     ) -> ClusterView:
         """Return this cluster with other ways of running: ``cluster.options(retries=2).submit(f, x)``.
 
@@ -162,11 +162,15 @@ class Cluster(Executor):
         devices   at most so many at once; 0 for all
         pure      making a call twice does no harm: one that is slow may then run on two devices at once
         durable   False: not kept, though the cluster is durable, but made anew whenever the script runs
+        upload    modules of your own that go along as source, as they are now: ["helpers.py", "pkg/"]
+
+        Raises `TaskRejected` for what cannot be uploaded.
         """
-        if not timeout >= 0 or retries < 0 or devices < 0 or not 1 <= priority <= 10:
-            raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
         names = (requires,) if isinstance(requires, str) else tuple(requires)
-        return ClusterView(self, CallOptions(float(timeout), retries, priority, names, devices, pure, durable))
+        options = CallOptions(requires=names, upload=read_uploads(upload), **others)
+        if not options.timeout >= 0 or options.retries < 0 or options.devices < 0 or not 1 <= options.priority <= 10:
+            raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
+        return ClusterView(self, options._replace(timeout=float(options.timeout)))
 
     def put(self, value: Any) -> Blob:
         """Return a handle that many calls may take for `value`, which then travels once to each device that needs it.
@@ -207,7 +211,7 @@ class Cluster(Executor):
     def _submit(
         self, options: CallOptions, fn: Callable[..., Any], args: Any, kwargs: Dict[str, Any]
     ) -> ClusterFuture:
-        calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs)
+        calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs, options.upload)
         unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
         done = partial(self._settle, future, calls.packed.spaces, calls.held(unit))
@@ -243,7 +247,7 @@ class Cluster(Executor):
         if self._kept is not None and options.durable and wishes.chunksize is None:
             # Each item is kept for itself: the next run is to find it, however fast the devices are then.
             wishes = wishes._replace(chunksize=1)
-        written = FunctionCalls(self._packer, fn, self._pickles, self._blobs)
+        written = FunctionCalls(self._packer, fn, self._pickles, self._blobs, options.upload)
         dispatch = self._dispatch
 
         def key() -> StreamKey:

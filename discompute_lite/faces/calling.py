@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..tasks.blob_values import Blob
 from ..tasks.calls import call_unit, items_unit, rows_unit
 from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
+from ..tasks.uploads import UploadedModule
 from .blobs import ClusterBlobs
 from .packing import FunctionPacker, PackedLine
 
@@ -21,7 +22,7 @@ class FunctionCalls:
 
     def __init__(
         self, packer: FunctionPacker, fn: Callable[..., Any], pickles: PickleRule = PICKLES_UNWANTED,
-        blobs: Optional[ClusterBlobs] = None,
+        blobs: Optional[ClusterBlobs] = None, uploads: Tuple[UploadedModule, ...] = (),
     ) -> None:
         """Pack the function; raises `TaskRejected`. Arguments may be `blobs`, where there are any."""
         self._packer = packer
@@ -29,7 +30,8 @@ class FunctionCalls:
         self._blobs = blobs
         self._classes = ClassBook(pickles=pickles)
         self._brought = 0
-        self.packed: PackedLine = packer.pack(fn)
+        self._uploads = uploads
+        self.packed: PackedLine = packer.pack(fn, uploads=uploads)
 
     def one(self, args: Sequence[Any], kwargs: Dict[str, Any]) -> bytes:
         """Return the unit of one call; raise `TaskRejected`."""
@@ -51,7 +53,7 @@ class FunctionCalls:
                     self._classes.name_of(cls)
             met = tuple(self._classes.met)
             if len(met) > self._brought:
-                self.packed = self._packer.pack(self._fn, met)
+                self.packed = self._packer.pack(self._fn, met, self._uploads)
                 self._brought = len(met)
         except BaseException:
             # Classes of a unit that is not sent are no part of the line.

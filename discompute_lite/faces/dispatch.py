@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..tasks.calls import has_line_raised
+from ..tasks.uploads import UploadedModule
 from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
@@ -36,6 +37,8 @@ class CallOptions(NamedTuple):
     pure: Optional[bool] = None
     #: What it returns outlives the script, where the cluster is durable.
     durable: bool = True
+    #: Modules that go along as source.
+    upload: Tuple[UploadedModule, ...] = ()
 
 
 class StreamKey(NamedTuple):

@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tu
 from ..tasks.calls import function_line
 from ..tasks.function_origin import is_installed_class, is_installed_module, is_installed_namespace
 from ..tasks.functions import pack_function
+from ..tasks.uploads import UploadedModule
 
 #: So many things may a function be made of; one of more is packed anew rather than compared.
 SEEN_MOST = 2000
@@ -58,26 +59,28 @@ class FunctionPacker:
         #: function -> classes that come along -> (what all was made of, what that gave), for functions that live.
         self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, Any]] = weakref.WeakKeyDictionary()
 
-    def pack(self, fn: Callable[..., Any], classes: Tuple[type, ...] = ()) -> PackedLine:
-        """Return a function's line, with classes that come along; raise `TaskRejected` for what cannot travel."""
+    def pack(self, fn: Callable[..., Any], classes: Tuple[type, ...] = (), uploads: Tuple[UploadedModule, ...] = ()
+             ) -> PackedLine:
+        """Return a function's line, with classes and modules that come along; raise `TaskRejected`."""
         seen = things_seen(fn, classes) if type(fn) is FunctionType else None
         if seen is None:
-            return self._packed_now(fn, classes)
+            return self._packed_now(fn, classes, uploads)
         # By name: classes as keys would keep themselves alive.
-        names = tuple((cls.__module__, cls.__qualname__) for cls in classes)
+        names = (uploads, *((cls.__module__, cls.__qualname__) for cls in classes))
         lines = self._packed.get(fn, {})
         before = lines.get(names)
         if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
             return before[1]  # type: ignore[no-any-return]
-        packed = self._packed_now(fn, classes)
+        packed = self._packed_now(fn, classes, uploads)
         if len(lines) >= LINES_MOST:
             lines = {}
         self._packed[fn] = {**lines, names: (seen, packed)}
         return packed
 
-    def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...]) -> PackedLine:
+    def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...], uploads: Tuple[UploadedModule, ...]
+                    ) -> PackedLine:
         with _PACKING:
-            packed = pack_function(fn, classes=classes)
+            packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
         return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]))
 

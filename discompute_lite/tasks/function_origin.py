@@ -29,7 +29,7 @@ def is_installed(name: str, filename: Optional[str]) -> bool:
     if top == _OWN_NAME:
         return True
     if not filename:
-        return _is_library(top)
+        return is_library(top)
     path = filename.replace("\\", "/")
     folder = _library_folder()
     if path.endswith(_BINARY_ENDINGS) or any(part in path for part in _PACKAGE_FOLDERS):
@@ -37,7 +37,7 @@ def is_installed(name: str, filename: Optional[str]) -> bool:
     return bool(folder) and path.startswith(folder) or path.startswith("<frozen ")
 
 
-def _is_library(top: str) -> bool:
+def is_library(top: str) -> bool:
     """Whether the library has a module of this name."""
     if top in _LIBRARY_NAMES or top in sys.builtin_module_names:
         return True
@@ -91,7 +91,7 @@ def package_version(name: str) -> str:
     """Return the version of the package that a module belongs to; "" for the library and where it is not told."""
     top = name.partition(".")[0]
     version = getattr(sys.modules.get(top), "__version__", "")
-    return version if type(version) is str and not _is_library(top) else ""
+    return version if type(version) is str and not is_library(top) else ""
 
 
 def at_path(start: Any, path: str) -> Any:

@@ -13,7 +13,7 @@ import linecache
 import sys
 from importlib import import_module
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..model.errors import TaskRejected
 from .function_origin import at_path
@@ -33,8 +33,13 @@ class NotReady(Exception):
 class FunctionReader:
     """Build one function from its plan; used once. Malformed plans raise LookupError, TypeError or ValueError."""
 
-    def __init__(self, plan: Dict[str, Any], name: str, spaces: List[ModuleType], mark: str) -> None:
-        """Take modules, one for each of the plan's spaces, to fill; `mark` tells their files from others'."""
+    def __init__(self, plan: Dict[str, Any], name: str, spaces: List[ModuleType], mark: str,
+                 load: Optional[Callable[[int], None]] = None) -> None:
+        """Take modules, one for each of the plan's spaces, to fill; `mark` tells their files from others'.
+
+        `load(index)` runs an uploaded module in its space.
+        """
+        self._load = load
         self._plan = plan
         self._name = name
         self._spaces = spaces
@@ -95,6 +100,10 @@ class FunctionReader:
             elif kind == "run":
                 index, text = rest
                 exec(self._code(text), vars(self._spaces[index]))
+            elif kind == "load":
+                if self._load is None:
+                    raise ValueError("the plan loads a module that it has not")
+                self._load(rest[0])
             else:
                 owner, name, operand = rest
                 setattr(self._object(owner), name, self._object(operand))

@@ -11,6 +11,8 @@ A plan is JSON types only. Where it needs an object it has an operand:
     ["name", "math", "sqrt"]    what every device has        ["import", "numpy"]    a module that it has
     ["space", 1]            a module of the person's own     ["global", 1, "Point.norm"]    something in one
 
+The first spaces are the modules that were uploaded with it, which are run as a whole by the step ["load", 0].
+
 Functions are made from their code and their live defaults, closures and globals, so decorators have happened
 already. Only classes, and what a library's decorator made of a function, are run again as the statements that they
 are. Steps say in which order names are bound and statements run.
@@ -22,7 +24,7 @@ import ast
 import enum
 from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ..model.limits import SOURCE_BYTES
 from .function_objects import (
@@ -36,6 +38,7 @@ from .function_text import (
     CutText, SourceShelf, annotation_names, attribute_chains, code_in_cut, compile_cut, inner_imports, line_of_name,
     names_in_code, oldest_python,
 )
+from .uploads import UploadBook, UploadedModule
 from .value_kinds import kind_of
 
 #: Names of a module that Python itself sets; the other device's module has its own.
@@ -46,13 +49,19 @@ _BUILTIN_CONSTANTS = {id(Ellipsis): "Ellipsis", id(NotImplemented): "NotImplemen
 class FunctionWriter(ObjectWriter):
     """Write the plan of one function; used once."""
 
-    def __init__(self, source_of: Optional[Callable[[str], Optional[str]]] = None) -> None:
+    def __init__(self, source_of: Optional[Callable[[str], Optional[str]]] = None,
+                 uploads: Sequence[UploadedModule] = ()) -> None:
         super().__init__()
         self._texts: List[CutText] = []
         self._steps: List[List[Any]] = []
         self._imports: Dict[str, str] = {}
         self._python = 0
         self._spaces = SpaceTable()
+        #: Uploaded modules are the first spaces.
+        self._uploads = UploadBook(uploads)
+        for module in uploads:
+            self._spaces.of(self._uploads.names_of(module))
+            self._python = max(self._python, module.python)
         self._shelf = SourceShelf(source_of)
         self._bound: Set[Tuple[int, str]] = set()
         #: Names to bind when all that must come before is there.
@@ -67,9 +76,12 @@ class FunctionWriter(ObjectWriter):
         for cls in classes:
             self.write(cls, place.named("an argument's class"))
             self._bind_late()
-        if sum(len(cut.text) for cut in self._texts) > SOURCE_BYTES:
+        texts = [cut.text for cut in self._texts] + [module.text for module in self._uploads.modules]
+        if sum(map(len, texts)) > SOURCE_BYTES:
             raise place.named("").refused("needs more source text than a task may carry; split it")
+        modules = {"modules": self._uploads.rows()} if self._uploads.modules else {}
         return {
+            **modules,
             "entry": entry,
             "spaces": self._spaces.labels(),
             "texts": [list(cut) for cut in self._texts],
@@ -98,6 +110,9 @@ class FunctionWriter(ObjectWriter):
             return self.write_box(value, place)
         if kind_of(value) is not None:
             return self.write_plain(value, place)
+        uploaded = self._uploaded(value) if self._uploads.modules else []
+        if uploaded:
+            return uploaded
         if isinstance(value, ModuleType):
             if is_installed_module(value):
                 return self._imported(value.__name__)
@@ -118,6 +133,23 @@ class FunctionWriter(ObjectWriter):
         return self.write_instance(value, place)
 
     # ---- what other devices have ------------------------------------------------------------------
+
+    def _uploaded(self, value: Any) -> Operand:
+        """Return the operand of an uploaded module, or of what stands in one under its own name; () for all else."""
+        index = self._uploads.module_index(value)
+        if index is not None:
+            return self._loaded(index, ["space", index])
+        place = self._uploads.place_of(value)
+        return self._loaded(place[0], ["global", *place]) if place is not None else []
+
+    def _loaded(self, index: int, operand: Operand) -> Operand:
+        """Have an uploaded module run before what comes now; return the operand."""
+        if ["load", index] not in self._steps:
+            self._steps.append(["load", index])
+        return operand
+
+    def _is_upload(self, space: ObjectSpace) -> bool:
+        return space.index < len(self._uploads.modules)
 
     def _imported(self, name: str) -> Operand:
         self._imports[name] = package_version(name)
@@ -172,6 +204,9 @@ class FunctionWriter(ObjectWriter):
         row["defaults"] = self.write_items(function.__defaults__ or (), here.named("its default values"))
         row["keywords"] = self.write_named(function.__kwdefaults__ or {}, here.named("its default values"))
         row["attributes"] = self.write_named(vars(function), here.named("its attributes"))
+        if self._is_upload(space):
+            # Made by a function of the module, which has all that it uses.
+            return self._loaded(space.index, operand)
         self._check_imports(here, node)
         names = names_in_code(code_in_cut(compile_cut(cut, file.label), code.co_name), False)
         self._late.extend(self._uses(space, here, node, [name for name, _ in names]))
@@ -232,6 +267,8 @@ class FunctionWriter(ObjectWriter):
             why = "is made inside a function" if "<locals>" in path else "cannot be found by its name"
             raise place.refused(f"{described_kind(value)}, which {why}; define it at the top level of its file")
         space, name = found
+        if self._is_upload(space):
+            return self._loaded(space.index, ["global", space.index, name])
         root, dot, _ = name.partition(".")
         if dot:
             # A class inside another comes along with it.
@@ -281,7 +318,7 @@ class FunctionWriter(ObjectWriter):
 
     def _check_imports(self, here: UsePlace, node: Any) -> None:
         for name, line in inner_imports(node):
-            if name.startswith(".") or is_own_import(name):
+            if name.startswith(".") or (is_own_import(name) and not self._uploads.has_import(name)):
                 raise here._replace(line=line).refused(
                     f"imports {name} inside itself, which other devices do not have; import it at the top of its "
                     "file, or send the module with upload=[...]")
@@ -327,10 +364,15 @@ class FunctionWriter(ObjectWriter):
                 inner = self._module_step(inner, step, place)
                 if not isinstance(inner, ModuleType):
                     break
-            if isinstance(inner, ModuleType) and not is_installed_module(inner):
+            is_own = isinstance(inner, ModuleType) and not is_installed_module(inner)
+            if is_own and self._uploads.module_index(inner) is None:
                 raise place.refused("a whole module of your own; name what you take from it, as in module.function")
 
     def _module_step(self, module: ModuleType, step: str, place: UsePlace) -> Any:
+        if self._uploads.module_index(module) is not None:
+            below = getattr(module, step, None)
+            index = self._uploads.module_index(below)
+            return below if index is None else self._loaded(index, [below])[0]
         if is_installed_module(module):
             below = getattr(module, step, None)
             if isinstance(below, ModuleType) and below.__name__ == f"{module.__name__}.{step}":

@@ -17,25 +17,26 @@ from __future__ import annotations
 
 import inspect
 from types import FunctionType
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 from .function_objects import UsePlace
 from .function_text import short_file_name
 from .function_writer import FunctionWriter
 from .packed_function import PackedFunction, hash_of_plan
+from .uploads import UploadedModule
 
 
 def pack_function(function: Callable[..., Any], *, source_of: Optional[Callable[[str], Optional[str]]] = None,
-                  classes: Iterable[type] = ()) -> PackedFunction:
+                  classes: Iterable[type] = (), uploads: Sequence[UploadedModule] = ()) -> PackedFunction:
     """Take a function apart for another device; raise `TaskRejected` that names what cannot travel, and where it is.
 
     `source_of` may return the text of a file or notebook cell by its name, or None; linecache is asked then.
-    `classes` come along: those of its arguments, which it may not name itself.
+    `classes` come along: those of its arguments, which it may not name itself. `uploads` are checked modules.
     Packing costs about a millisecond a function that it uses: keep the result for further calls.
     """
     place = _entry_place(function)
     try:
-        plan = FunctionWriter(source_of).plan(function, place, classes)
+        plan = FunctionWriter(source_of, uploads).plan(function, place, classes)
     except RecursionError:
         raise place.refused("is made of parts nested too deeply to travel; pass flatter data") from None
     return PackedFunction(place.user, plan, hash_of_plan(place.user, plan))

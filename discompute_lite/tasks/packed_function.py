@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ..model.errors import TaskRejected
 from .function_reader import FunctionReader, NotReady
 from .jobs import is_job_filename
+from .uploaded_modules import UploadedModules
 
 #: Functions kept loaded in one process; a process serves few tasks, and a thread executor must not grow.
 FUNCTIONS_KEPT = 16
@@ -46,7 +47,9 @@ class PackedFunction:
     @property
     def source(self) -> str:
         """Return all text that travels, for people to read."""
-        return "\n\n".join(f"# {file}, line {line + head}\n{text}" for file, line, head, text in self.plan["texts"])
+        whole = [(file, 1, 0, text) for _, _, file, text in self.plan.get("modules", [])]
+        return "\n\n".join(f"# {file}, line {line + head}\n{text}" for file, line, head, text in
+                           [*self.plan["texts"], *whole])
 
     @property
     def imports(self) -> Dict[str, str]:
@@ -122,12 +125,15 @@ def _built(packed: PackedFunction, root: ModuleType, spaces: List[ModuleType]) -
         for index in range(len(packed.plan["spaces"])):
             # A data class looks up its own module by name.
             space = ModuleType(f"{root.__name__}.{index}")
-            # Running a statement would add it; functions may be made and called before the first one.
-            vars(space)["__builtins__"] = builtins
             sys.modules[space.__name__] = space
             spaces.append(space)
-        reader = FunctionReader(packed.plan, packed.name, spaces, packed.sha256[:8])
-        setattr(root, _FILES, list(reader.shown_lines()))
+        mark, rows = packed.sha256[:8], packed.plan.get("modules", [])
+        uploads = UploadedModules(rows, spaces, mark) if rows else None
+        for space in spaces:
+            # Running a statement would add it; functions may be made and called before the first one.
+            vars(space)["__builtins__"] = uploads.builtins if uploads is not None else builtins
+        reader = FunctionReader(packed.plan, packed.name, spaces, mark, uploads.load if uploads is not None else None)
+        setattr(root, _FILES, [*reader.shown_lines(), *(uploads.show_texts() if uploads is not None else ())])
         function = reader.build()
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError, NotReady) as error:
         if _is_of_user(error):

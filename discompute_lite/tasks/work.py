@@ -10,6 +10,7 @@ Read next: tasks/types.py (the phases), host/child.py (a process around this).
     merge   task_data and results: `merge_data`     result_data
 
 The one module of this room that may read the clock and touch the interpreter's streams: a person's code runs here.
+(tasks/uploaded_modules.py, where such code runs too, may use a lock.)
 """
 
 from __future__ import annotations
