@@ -10,6 +10,7 @@ Whoever waits for the outcome of a call holds the handles that the call names: s
 from __future__ import annotations
 
 import hashlib
+import threading
 import weakref
 from functools import partial
 from typing import Any, Callable, Iterable, List, Tuple
@@ -34,6 +35,8 @@ class ClusterBlobs:
         self._let_go = let_go
         self._range_bytes = range_bytes
         self._pickles = pickles
+        #: One value at a time: the same one has one handle.
+        self._putting = threading.Lock()
         #: hash -> handle, as long as somebody holds it; and the classes of its value.
         self._handles: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()
         self._classes: weakref.WeakKeyDictionary[Blob, Tuple[type, ...]] = weakref.WeakKeyDictionary()
@@ -43,19 +46,21 @@ class ClusterBlobs:
         classes = ClassBook(pickles=self._pickles)
         text = dump_value(value, "the value", classes)
         sha256 = hashlib.sha256(text).hexdigest()
-        handle = self._handles.get(sha256)
-        if handle is not None:
+        with self._putting:
+            handle = self._handles.get(sha256)
+            if handle is None:
+                handle = Blob(sha256, len(text))
+                self._keep(handle, text)
+                self._classes[handle] = tuple(classes.met)
+                self._handles[sha256] = handle
             return handle
-        handle = Blob(sha256, len(text))
+
+    def _keep(self, handle: Blob, text: bytes) -> None:
         # By ranges: the node's thread has more to do than to take a large value.
-        view = memoryview(text)
         for offset in range(0, len(text), self._range_bytes):
-            piece = bytes(view[offset:offset + self._range_bytes])
-            self._ask(partial(self._blobs.keep_own, sha256, len(text), offset, piece))
-        weakref.finalize(handle, self._let_go, partial(self._blobs.release_own, sha256)).atexit = False
-        self._classes[handle] = tuple(classes.met)
-        self._handles[sha256] = handle
-        return handle
+            piece = text[offset:offset + self._range_bytes]
+            self._ask(partial(self._blobs.keep_own, handle.sha256, len(text), offset, piece))
+        weakref.finalize(handle, self._let_go, partial(self._blobs.release_own, handle.sha256)).atexit = False
 
     def broadcast(self, value: Any) -> Blob:
         """Put a value, and have all devices fetch it now."""

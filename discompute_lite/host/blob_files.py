@@ -31,7 +31,7 @@ class BlobFiles:
             return os.open(path, flags, 0o600)
 
         def write() -> None:
-            with open(self.source(sha256), "ab", buffering=0, opener=private) as file:
+            with open(self.source(sha256), "ab", opener=private) as file:
                 file.write(data)
 
         _told(write)
@@ -42,7 +42,7 @@ class BlobFiles:
 
         def read() -> None:
             nonlocal found
-            with open(self.source(sha256), "rb", buffering=0) as file:
+            with open(self.source(sha256), "rb") as file:
                 file.seek(offset)
                 found = file.read(size)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Dict
 
+from ..tasks.blob_values import forget_blob_value
+
 
 class MemoryBlobs:
     """Be a `BlobBytesPort`."""
@@ -29,5 +31,6 @@ class MemoryBlobs:
         return self.blobs[sha256]
 
     def remove(self, sha256: str) -> None:
-        """Forget a blob; one that is not there is fine."""
+        """Forget a blob, and what was read of it here; one that is not there is fine."""
         self.blobs.pop(sha256, None)
+        forget_blob_value(sha256)

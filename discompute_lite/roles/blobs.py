@@ -62,6 +62,8 @@ class Blobs:
         self._bytes = node.world.blob_bytes
         #: Exactly those on the shelf that are not complete.
         self._arriving: Dict[str, ArrivingBlob] = {}
+        #: Of blobs of our own: how often they were put and not released.
+        self._own: Dict[str, int] = {}
         #: Of blobs that came from here: whom each device is to ask.
         self._takers: Dict[str, BlobTakers] = {}
 
@@ -69,23 +71,30 @@ class Blobs:
 
     def keep_own(self, sha256: str, size: int, offset: int, data: bytes) -> None:
         """Take the next range of a blob of ours; the first one counts as a use. Raise InvalidParams or StateError."""
-        if not offset and sha256 in self.shelf.blobs:
-            self.shelf.use(sha256)
-        elif not offset:
-            self._begin(sha256, size, [])
+        if not offset:
+            if sha256 in self.shelf.blobs:
+                self.shelf.use(sha256)
+            else:
+                self._begin(sha256, size, [])
+            self._own[sha256] = self._own.get(sha256, 0) + 1
         arriving = self._arriving.get(sha256)
         if arriving is not None and offset == arriving.fetch.received:
             self._take_put(sha256, arriving, data)
 
     def release_own(self, sha256: str) -> None:
         """Take back a use of a blob of ours: where that was the last, it is deleted here and wherever it went."""
-        if sha256 in self.shelf.blobs:
-            self._removed(self.shelf.release(sha256))
-            takers = None if sha256 in self.shelf.blobs else self._takers.pop(sha256, None)
-            for device_id in takers.devices() if takers is not None else ():
-                link = self._node.link_for_work(device_id)
-                if link is not None:
-                    link.call("DropBlob", {"sha256": sha256}, lambda result, error: None)
+        left = self._own.pop(sha256, 0) - 1
+        if left < 0:
+            return  # It could not be kept.
+        self.release([sha256])
+        if left:
+            self._own[sha256] = left
+            return
+        takers = self._takers.pop(sha256, None)
+        for device_id in takers.devices() if takers is not None else ():
+            link = self._node.link_for_work(device_id)
+            if link is not None:
+                link.call("DropBlob", {"sha256": sha256}, lambda result, error: None)
 
     def notes_for(self, data: bytes, device_id: str) -> Dict[str, Any]:
         """Return what a subtask's `lite` says of the blobs that its data name."""
@@ -265,7 +274,12 @@ class Blobs:
         fetch = arriving.fetch
         if not 0 < len(data) <= min(self._range_bytes, fetch.size - fetch.received):
             raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, and ends with the blob")
-        self._add(sha256, arriving, data)
+        try:
+            self._add(sha256, arriving, data)
+        except StateError as error:
+            # Some of it may have been written.
+            self._give_up(sha256, error.message)
+            raise
         fetch.received += len(data)
         self._grown(sha256, arriving)
 
@@ -333,6 +347,7 @@ class Blobs:
 
     def _give_up(self, sha256: str, problem: str) -> None:
         arriving = self._arriving[sha256]
+        self._own.pop(sha256, None)
         self.shelf.forget(sha256)
         self._removed([sha256])
         for waiting in arriving.waiting:

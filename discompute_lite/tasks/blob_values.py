@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
-#: Values that a process keeps read, of one task's code; the one used longest ago goes first.
+#: Values that a process keeps read; the one used longest ago goes first.
 BLOBS_READ_KEPT = 8
-#: Tasks for whose code a process keeps any: children have one, threads of a phone's node a few.
-_OWNERS_KEPT = 4
 #: As it stands in a text: quotes in a person's own text are escaped there, so nothing else looks like it.
 _MARK = b'{"$t":"blob",'
 _IN_TEXT = re.compile(rb'\{"\$t":"blob",(?:"id":[0-9]+,)?"v":"([0-9a-f]{64})"\}')
@@ -58,14 +56,16 @@ class LentBlobs:
         source = self._sources.get(sha256)
         if source is None:
             raise ValueError(f"the blob {str(sha256)[:12]!r} was not sent along; put its value again")
-        kept = _values_read(self._owner)
-        for key in ((sha256, ""), (sha256, self._function)):
-            if key in kept:
+        kept = _values_read()
+        for key in ((sha256, self._owner, ""), (sha256, self._owner, self._function)):
+            # Another thread of this process may let go of it just now.
+            with suppress(KeyError):
+                value = kept[key]
                 kept.move_to_end(key)
-                return kept[key]
+                return value
         text = bytes(source() if callable(source) else source)
         value = self.load(text)
-        kept[sha256, self._function if _OWN_CLASS.search(text) else ""] = value
+        kept[sha256, self._owner, self._function if _OWN_CLASS.search(text) else ""] = value
         while len(kept) > BLOBS_READ_KEPT:
             kept.popitem(last=False)
         return value
@@ -97,9 +97,16 @@ def blob_value(sha256: Any) -> Any:
     return lent.value_of(sha256)
 
 
-@lru_cache(maxsize=_OWNERS_KEPT)
-def _values_read(owner: str) -> OrderedDict[Tuple[str, str], Any]:
-    """Return the values that are kept for one task's code: the same object each time."""
+def forget_blob_value(sha256: str) -> None:
+    """Keep no value of a blob in this process any more."""
+    kept = _values_read()
+    for key in [key for key in list(kept) if key[0] == sha256]:
+        kept.pop(key, None)
+
+
+@lru_cache(maxsize=1)
+def _values_read() -> OrderedDict[Tuple[str, str, str], Any]:
+    """Return the values that this process keeps, by hash, task and function: the same object each time."""
     return OrderedDict()
 
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from discompute_lite.model.codec import from_json
-from discompute_lite.model.errors import InvalidParams, Unauthenticated
+from discompute_lite.model.errors import InvalidParams, StateError, Unauthenticated
 from discompute_lite.model.limits import KIB, MIB
 from discompute_lite.roles.blobs import RANGE_S
 from discompute_lite.roles.ports import Later
@@ -150,6 +150,41 @@ def test_a_blob_that_nobody_holds_is_deleted_wherever_it_went(world, quartet):
     world.settle()
     for host in (owner, *devices):
         assert not host.node.world.blob_bytes.blobs and not host.node.blobs.shelf.blobs
+
+
+def test_a_value_that_two_submitters_put_is_deleted_where_each_sent_it(world):
+    first, second, third = world.nodes("abc")
+    handle = own(first, b"v" * MIB)
+    assert own(second, b"v" * MIB) == handle
+    # The second runs a call of the first, and so keeps the value for both.
+    Calls(world, first, requires=(second.id,)).add(handle)
+    Calls(world, second, requires=(third.id,)).add(handle)
+    world.advance(5.0)
+    second.node.blobs.release_own(handle.sha256)
+    world.settle()
+    assert here(second, handle) == handle.size and not here(third, handle)
+    first.node.blobs.release_own(handle.sha256)
+    world.settle()
+    assert not here(first, handle) and not here(second, handle)
+
+
+def test_a_disk_that_is_full_leaves_nothing_of_a_value_behind(world):
+    node = world.host("a").start()
+    append, kept = node.node.world.blob_bytes.append, []
+
+    def full(sha256, data):
+        append(sha256, data[:10])
+        kept.append(len(data))
+        if len(kept) == 2:
+            raise StateError("the folder for scratch cannot be used; make room on the disk")
+
+    node.node.world.blob_bytes.append = full
+    with pytest.raises(StateError, match="make room"):
+        own(node, b"q" * (3 * MIB))
+    assert kept == [MIB, MIB] and not node.node.world.blob_bytes.blobs and not node.node.blobs.shelf.blobs
+    node.node.world.blob_bytes.append = append
+    handle = own(node, b"q" * (3 * MIB))
+    assert hashlib.sha256(node.node.world.blob_bytes.blobs[handle.sha256]).hexdigest() == handle.sha256
 
 
 def test_a_blob_stays_while_another_needs_it(world):

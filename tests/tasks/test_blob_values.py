@@ -2,7 +2,7 @@
 
 import pytest
 
-from discompute_lite.tasks.blob_values import BLOBS_READ_KEPT, Blob, blobs_in
+from discompute_lite.tasks.blob_values import BLOBS_READ_KEPT, Blob, _values_read, blobs_in, forget_blob_value
 from discompute_lite.tasks.calls import call_unit, calls_data, function_line, items_unit, read_outcomes
 from discompute_lite.tasks.class_book import ClassBook
 from discompute_lite.tasks.functions import pack_function
@@ -60,6 +60,24 @@ def test_all_calls_of_a_process_get_the_same_object(tmp_path):
     first, second = run(identity_of, units, {HASHES[0]: path.read_bytes}, "same")
     path.unlink()  # It has been read: nobody asks for the file again.
     assert run(identity_of, [units[0]], {HASHES[0]: path.read_bytes}, "same") == [first] == [second]
+
+
+def test_what_is_forgotten_is_read_anew():
+    blobs, unit = {HASHES[0]: dump_value([1])}, call_unit([Blob(HASHES[0])], {})
+    held = run(held_value, [unit], blobs, "forgets")  # As data: the object itself stays with the process.
+    first = run(identity_of, [unit], blobs, "forgets")
+    keep_alive = _values_of(HASHES[0])
+    forget_blob_value(HASHES[0])
+    assert held == [[1]] and keep_alive and not _values_of(HASHES[0])
+    assert run(identity_of, [unit], blobs, "forgets") != first
+
+
+def _values_of(sha256):
+    return [value for key, value in _values_read().items() if key[0] == sha256]
+
+
+def held_value(value):
+    return value
 
 
 def test_another_task_reads_its_own():
