@@ -290,7 +290,8 @@ class LocalNode:
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
         if ":" in wanted:
-            return ExternalExecutor(load_executor(wanted), self.limits, allow_pickle)
+            return ExternalExecutor(load_executor(wanted), self.limits, allow_pickle, lambda: load_executor(wanted),
+                                    lambda text: self.loop.post(self.node.tell, "warning", text))
         if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.

@@ -15,7 +15,7 @@ import logging
 import sys
 import threading
 from collections import deque
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
 from queue import SimpleQueue
 from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
 
@@ -230,32 +230,92 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
 
 
 class ExternalExecutor:
-    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once."""
+    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once.
 
-    def __init__(self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False) -> None:
+    One that breaks (a pool whose process was killed is of no use any more) is made anew by `make`, in a thread, since
+    that may take long; what is submitted meanwhile waits. `say` is told, from other threads too.
+    """
+
+    def __init__(
+        self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False,
+        make: Optional[Callable[[], Executor]] = None, say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._executor = executor
         self._limits = limits
         self._allow_pickle = allow_pickle
+        self._make, self._say = make, say
         self._lock = threading.Lock()
         #: Not yet done: our future to theirs.
         self._inner: Any = {}
+        #: What waits for the new executor, None while there is one.
+        self._waiting: Optional[List[WorkFuture]] = None
         self._is_closed = False
         install_taps()
 
     def submit(self, request: WorkRequest) -> WorkFuture:
         """Hand a request on."""
         future = WorkFuture(request, self)
+        self._hand_on(future)
+        return future
+
+    def _hand_on(self, future: WorkFuture, *, is_again: bool = False) -> None:
+        with self._lock:
+            executor = self._executor
+            if self._waiting is not None:
+                self._waiting.append(future)
+                return
         try:
-            inner = self._executor.submit(run_work, request, self._limits, None, self._allow_pickle)
+            inner = executor.submit(run_work, future.request, self._limits, None, self._allow_pickle)
         except Exception as error:
             # A foreign executor: shut down, broken, or anything else.
-            future.settle(_broken_outcome(error))
-            return future
-        future.set_running_or_notify_cancel()
+            if self._broke(executor, error) and not is_again:
+                self._hand_on(future, is_again=True)
+            else:
+                future.settle(_broken_outcome(error))
+            return
+        if not future.running():
+            future.set_running_or_notify_cancel()
         with self._lock:
             self._inner[future] = inner
-        inner.add_done_callback(lambda inner: self._done(future, inner))
-        return future
+        inner.add_done_callback(lambda inner: self._done(future, inner, executor, is_again))
+
+    def _broke(self, executor: Executor, error: Optional[BaseException]) -> bool:
+        """Have a new executor made in place of one that broke; return whether that is under way, or done."""
+        if self._make is None or not isinstance(error, BrokenExecutor):
+            return False
+        with self._lock:
+            if self._is_closed:
+                return False
+            if executor is self._executor and self._waiting is None:
+                self._waiting = []
+                threading.Thread(target=self._renew, args=(executor, error), name="new-executor", daemon=True).start()
+        return True
+
+    def _renew(self, broken: Executor, error: BaseException) -> None:
+        assert self._make is not None
+        broken.shutdown(wait=False)
+        what = f"the executor broke ({type(error).__name__}: {error})"
+        fresh, problem = broken, None
+        try:
+            fresh = self._make()
+        except Exception as trouble:
+            # The user's own code runs here, so anything may come out of it.
+            problem = trouble
+        with self._lock:
+            self._executor = fresh
+            waiting, self._waiting = self._waiting or [], None
+            is_closed = self._is_closed
+        for future in waiting:
+            if is_closed or problem is not None:
+                future.settle(_broken_outcome(problem or error))
+            elif not future.done():
+                self._hand_on(future, is_again=True)
+        if is_closed:
+            fresh.shutdown(wait=False)
+        elif problem is None:
+            self._say(f"{what}; a new one is in its place")
+        else:
+            self._say(f"{what}, and none can be made in its place ({problem}); it is tried again with the next work")
 
     def interrupt(self, future: WorkFuture, reason: str) -> None:
         """Cancel what has not begun; disown what runs."""
@@ -278,13 +338,17 @@ class ExternalExecutor:
         if not was_closed:
             remove_taps()
 
-    def _done(self, future: WorkFuture, inner: Any) -> None:
+    def _done(self, future: WorkFuture, inner: Any, executor: Executor, is_again: bool) -> None:
         with self._lock:
             self._inner.pop(future, None)
         if inner.cancelled():
             future.settle(stopped_outcome("its executor cancelled it"))
         elif inner.exception() is not None:
-            future.settle(_broken_outcome(inner.exception()))
+            if self._broke(executor, inner.exception()) and future.request.phase != "run" and not is_again:
+                # Subtasks are tried again by whoever gave them; to split and to merge nobody else does.
+                self._hand_on(future, is_again=True)
+            else:
+                future.settle(_broken_outcome(inner.exception()))
         else:
             future.settle(inner.result())
 

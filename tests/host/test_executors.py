@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from queue import SimpleQueue
 
 import pytest
 from hypothesis import given
@@ -183,6 +185,80 @@ def test_after_shutdown_there_is_an_outcome_and_no_exception(external, hand):
     assert hand.was_shut_down == [False]
     assert waiting.result(0).error == "the node is shutting down"
     assert external.submit(ECHO).result(0).blame == "device"
+
+
+class Maker:
+    """Make executors one after the other; keep what was said."""
+
+    def __init__(self, *problems):
+        self.made, self.said, self.problems = [], SimpleQueue(), list(problems)
+        self.executor = ExternalExecutor(self(), make=self, say=self.said.put)
+
+    def __call__(self):
+        if self.made and self.problems:
+            raise self.problems.pop(0)
+        self.made.append(HandExecutor())
+        return self.made[-1]
+
+    def fail_all(self, error):
+        """All that the newest one holds fails."""
+        for inner, _, _ in self.made[-1].work:
+            inner.set_exception(error)
+
+
+@pytest.fixture
+def maker():
+    maker = Maker()
+    yield maker
+    maker.executor.shutdown()
+
+
+def test_an_executor_that_breaks_is_made_anew_and_that_is_said_once(maker):
+    futures = [maker.executor.submit(ECHO) for _ in range(3)]
+    maker.fail_all(BrokenProcessPool("a child was killed"))
+    assert all(future.result(0).blame == "device" for future in futures), "they are tried again, as on any device"
+    assert "the executor broke (BrokenProcessPool: a child was killed); a new one is in its place" in maker.said.get(
+        timeout=10)
+    assert len(maker.made) == 2 and maker.made[0].was_shut_down == [False] and maker.said.empty()
+    future = maker.executor.submit(ECHO)
+    maker.made[1].run_one()
+    assert future.result(0).ok
+
+
+def test_one_that_refuses_because_it_is_broken_is_made_anew_and_the_work_goes_there(maker, monkeypatch):
+
+    def refuse(*_):
+        raise BrokenProcessPool("broken before")
+
+    monkeypatch.setattr(maker.made[0], "submit", refuse)
+    future = maker.executor.submit(ECHO)
+    maker.said.get(timeout=10)
+    maker.executor.submit(ECHO)
+    maker.made[1].run_one()
+    maker.made[1].run_one()
+    assert future.result(10).ok
+
+
+def test_a_split_that_an_executor_broke_under_is_tried_once_more_in_the_new_one(maker):
+    split = maker.executor.submit(WorkRequest("split", "echo", b'{"parts":[1]}', "t"))
+    maker.fail_all(BrokenProcessPool("a child was killed"))
+    maker.said.get(timeout=10)
+    maker.executor.submit(ECHO)
+    assert not split.done() and len(maker.made[1].work) >= 1
+    maker.fail_all(BrokenProcessPool("again"))
+    assert split.result(10).blame == "device"
+    maker.said.get(timeout=10)
+
+
+def test_what_cannot_be_made_anew_is_said_and_tried_again_with_the_next_work(monkeypatch):
+    maker = Maker(OSError("no scheduler answers"))
+    monkeypatch.setattr(maker.made[0], "submit", lambda *_: (_ for _ in ()).throw(BrokenProcessPool("gone")))
+    assert maker.executor.submit(ECHO).result(10).blame == "device"
+    assert "none can be made in its place (no scheduler answers)" in maker.said.get(timeout=10)
+    future = maker.executor.submit(ECHO)
+    assert "a new one is in its place" in maker.said.get(timeout=10)
+    maker.executor.shutdown(now=True)
+    assert future.done()
 
 
 def test_callbacks_get_the_future(external, hand):

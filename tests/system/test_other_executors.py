@@ -1,6 +1,7 @@
 """A node whose work runs in somebody else's executor, by `--executor module:callable`: Dask, process pools, threads."""
 
 import os
+import signal
 import textwrap
 
 import pytest
@@ -88,3 +89,40 @@ def test_what_runs_there_is_disowned_when_cancelled(node, field):
     finally:
         open(path + ".go", "w").close()
     assert node.result_of(node.submit(JOB, n=2), 60.0)[0] == "COMPLETED"
+
+
+DIES_ONCE = """
+import os
+
+def split(path):
+    return [(path, number) for number in range(4)]
+
+def work(part):
+    path, number = part
+    if number == 2 and not os.path.exists(path):
+        open(path, "w").close()
+        os._exit(1)
+    return number
+
+def merge(parts):
+    return parts
+"""
+
+
+@pytest.mark.parametrize("node", ["pool"], indirect=True)
+def test_a_pool_that_breaks_is_made_anew_and_the_job_goes_on(node, field):
+    state, value = node.result_of(node.submit(DIES_ONCE, path=str(field.folder / "died")), 60.0)
+    assert (state, value) == ("COMPLETED", [0, 1, 2, 3])
+    assert [event["text"] for event in node.events if event["event"] == "warning" and "executor" in event["text"]] == [
+        event["text"] for event in node.events if "a new one is in its place" in event.get("text", "")]
+    assert sum("a new one is in its place" in event.get("text", "") for event in node.events) == 1
+    assert node.result_of(node.submit(JOB, n=2), 60.0)[0] == "COMPLETED"
+
+
+@pytest.mark.parametrize("node", ["pool"], indirect=True)
+def test_a_pool_whose_process_is_killed_while_it_rests_is_made_anew(node, field):
+    state, value = node.result_of(node.submit(JOB, n=8), 60.0)
+    assert state == "COMPLETED"
+    for pid in set(value["pids"]):
+        os.kill(pid, signal.SIGKILL)
+    assert node.result_of(node.submit(JOB, n=4), 60.0)[0] == "COMPLETED"
