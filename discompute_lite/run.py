@@ -27,17 +27,18 @@ from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
+from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.process_executor import ProcessExecutor
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
-from .host.this_device import Measurement, ThisDevice, describe_device, measured_facts, start_warnings
+from .host.this_device import ThisDevice, describe_device, measured_facts, start_measurement, start_warnings
 from .member_parts import MemberParts
 from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
-from .model.errors import SettingsError, StateError
+from .model.errors import StateError
 from .model.settings import Settings, load_settings
 from .model.version import VERSION
 from .net.addresses import loopback_neighbours
@@ -55,8 +56,6 @@ from .roles.ports import ClockAndWorld
 
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
-#: Seconds after the start, and between further tries, until a device that is idle measures itself.
-MEASURE_AFTER_S = 6.0
 #: Seconds between two looks at the interfaces for our own address.
 OWN_HOST_EVERY_S = 15.0
 
@@ -110,15 +109,13 @@ def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
     """Detect, and with `with_bench` measure, this device.
 
     Makes the state folder where there is none, but no identity; a new measurement is stored there. Raises
-    `SettingsError` and `StateError`, the latter also where the measurement fails.
+    `StateError`, also where the measurement fails.
     """
     probe = Probe()
     report = None
     if with_bench:
-        if not has_processes(probe):
-            raise SettingsError("this app cannot start the process that measures; run info without --bench")
         try:
-            report = _start_measurement(with_numpy=True).report()
+            report = _start_measurement(probe, with_numpy=True).report()
         except OSError as error:
             raise StateError(f"no process could be started to measure ({error.strerror}); try again later") from None
         if report is None:
@@ -157,7 +154,7 @@ class LocalNode:
         self._parts: Optional[MemberParts] = None
         self._scratch = ""
         self._own_host: Tuple[str, float] = ("", 0.0)
-        self._measurement: Optional[Measurement] = None
+        self._speed: Optional[SpeedKeeper] = None
         self._is_meeting = self._is_stopping = self._is_closed = False
 
     @property
@@ -183,11 +180,13 @@ class LocalNode:
             self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
             self._dialler.receiver = self.node
             self._listeners = [Listener(self.loop, sock, self.node, self.limits, self.door) for sock in self._sockets]
-            self._report_speed(self.state.read_json("speed.json", {}))
             self._say_where_it_is(identity.boot)
             self._is_meeting = True
+            self._speed = self._make_speed_keeper()
+            stored = self._speed.start()
+            if stored is not None:
+                self.node.measured = measured_facts(stored)
             self.node.start(self._listeners[0].port)
-            self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
         except BaseException:
             self.close()
             raise
@@ -318,41 +317,16 @@ class LocalNode:
 
     # ---- measuring --------------------------------------------------------------------------------
 
-    def _report_speed(self, stored: Any) -> bool:
-        report = SpeedReport.from_dict(stored) if stored else None
-        if report is None or not report.is_current(time.time()):
-            return False
-        self.node.measured = measured_facts(report)
-        return True
+    def _make_speed_keeper(self) -> SpeedKeeper:
+        node = self.node
 
-    def _measure_when_idle(self) -> None:
-        """Measure once, in a process of its own and only while nothing runs here; then remember it for weeks."""
-        if self._is_stopping or self.node.measured or not has_processes(self.probe):
-            return
-        if self.node.worker.running:
-            self.loop.call_later(MEASURE_AFTER_S, self._measure_when_idle)
-            return
-        try:
-            self._measurement = _start_measurement(with_numpy=False)
-        except OSError:
-            return  # No process can be had just now; this device is listed without a measurement.
-        threading.Thread(target=self._measure, args=(self._measurement,), daemon=True).start()
+        def publish(report: SpeedReport) -> None:
+            node.set_measured(measured_facts(report))
 
-    def _measure(self, measurement: Measurement) -> None:
-        self.loop.post(self._measured, measurement.report())
-
-    def _measured(self, report: Optional[SpeedReport]) -> None:
-        self._measurement = None
-        if self._is_stopping or report is None:
-            return
-        try:
-            self.state.write_json("speed.json", report.to_dict())
-        except StateError as error:
-            self.node.tell("warning", str(error))
-        if self._report_speed(report.to_dict()):
-            self.node.set_measured(self.node.measured)
-        else:
-            self.loop.call_later(10 * MEASURE_AFTER_S, self._measure_when_idle)  # The machine was busy meanwhile.
+        measured = MeasuredNode(
+            is_idle=lambda: not node.worker.running, power=lambda: power_of(node.own_device().capabilities),
+            publish=publish, warn=lambda text: node.tell("warning", text))
+        return SpeedKeeper(self.loop, self.state, lambda: _start_measurement(self.probe, with_numpy=False), measured)
 
     # ---- stopping ---------------------------------------------------------------------------------
 
@@ -360,6 +334,8 @@ class LocalNode:
         if self._is_stopping:
             return
         self._is_stopping = True
+        if self._speed is not None:
+            self._speed.stop()
         self.node.stop()
         for listener in self._listeners:
             listener.close()
@@ -372,8 +348,8 @@ class LocalNode:
         self._is_stopping = True
         if self._is_meeting:
             self.node.stop()
-        if self._measurement is not None:
-            self._measurement.stop()
+        if self._speed is not None:
+            self._speed.stop()
         if self._executor is not None:
             self._executor.shutdown(now=True)
         for listener in self._listeners:
@@ -393,5 +369,5 @@ class LocalNode:
         self._is_closed = True  # Last: who was interrupted here can finish it.
 
 
-def _start_measurement(*, with_numpy: bool) -> Measurement:
-    return Measurement(relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else []))
+def _start_measurement(probe: Probe, *, with_numpy: bool) -> Any:
+    return start_measurement(probe, relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else []))

@@ -2,7 +2,7 @@
 
 Knows:   four small programs of the kinds that tasks are made of; with NumPy, one matrix product.
 Refuses: FLOPS. The score is relative: 1.0 is `REFERENCE`. It contains the Python version, as a task will feel it.
-Read next: core/placement.py (who uses the score as a first guess), host/detect.py (nominal figures).
+Read next: host/measuring.py (when), core/placement.py (who uses the score as a first guess).
 
 Score = geometric mean over the kernels of (reference time / best time). The best of at least five repetitions
 is taken, never the mean: a single repetition was seen up to 68 % slower than the best. Each kernel is first
@@ -17,7 +17,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..model.codec import from_json
@@ -41,6 +41,8 @@ CONTENDED_RATIO = 1.2
 OTHERS_RATIO = 0.3
 #: What a measurement is good for; then power, heat or Python may have changed.
 SPEED_GOOD_FOR_S = 7 * 24 * 3600
+#: A running average weighs its newest measurement with at least one in so many.
+AVERAGED_OVER = 4
 #: Left for the matrix product, its import (0.1 s and more) not counted.
 _MATMUL_NS = 150_000_000
 _CHECK_STEPS = 64
@@ -85,6 +87,10 @@ class SpeedReport:
     taken_at: int = 0
     #: Float32 product of NumPy with as many threads as it takes, in GFLOPS; 0 where it was not measured.
     matmul_gflops: float = 0.0
+    #: Where power came from: "mains", "battery", or "" where that is not known.
+    power: str = ""
+    #: How many measurements this is the average of, at most `AVERAGED_OVER`.
+    measurements: int = 1
 
     def to_dict(self) -> Dict[str, Any]:
         """Return the report as JSON types, for the state store."""
@@ -104,6 +110,27 @@ class SpeedReport:
         """Say whether it still speaks for this Python, at `now_s` Unix seconds."""
         same = (self.python, self.implementation) == (_python_version(), sys.implementation.name)
         return same and not self.contended and 0 <= now_s - self.taken_at < SPEED_GOOD_FOR_S
+
+    def is_of_other_power(self, power: str) -> bool:
+        """Say whether it was taken on mains and the device runs on battery now, or the other way round."""
+        return bool(self.power and power) and self.power != power
+
+    def averaged_with(self, before: Optional[SpeedReport]) -> SpeedReport:
+        """Return the running average of this newest measurement and those before it; itself where they are of another
+        Python, another power source or too old. The mean is geometric, as the score is."""
+        if before is None or not before.is_current(self.taken_at) or self.is_of_other_power(before.power):
+            return self
+        if before.kernels.keys() != self.kernels.keys() or not all(value > 0 for value in before.kernels.values()):
+            return self
+        count = max(1, min(before.measurements, AVERAGED_OVER - 1)) + 1
+
+        def average(old: float, new: float) -> float:
+            return _four_digits(old ** (1 - 1 / count) * new ** (1 / count))
+
+        return replace(
+            self, score=average(before.score, self.score), measurements=count,
+            kernels={name: average(before.kernels[name], value) for name, value in self.kernels.items()},
+            matmul_gflops=self.matmul_gflops or before.matmul_gflops)
 
 
 def machine_busy_ns() -> int:

@@ -2,27 +2,31 @@
 
 Knows:   detectors, the stored measurement, and how to measure anew beside the node.
 Refuses: to change anything but the stored measurement.
-Read next: host/detect.py, host/speed.py, host/active_limits.py.
+Read next: host/detect.py, host/measuring.py (when a node measures), host/active_limits.py.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from ..crypto.p256 import device_id
 from ..model.device import Hardware
+from ..model.errors import InternalError
 from ..model.settings import Settings
 from .active_limits import is_kept_offline, limits_for_tasks
-from .detect import detect_hardware, device_name, has_tls
+from .detect import detect_hardware, device_name, has_processes, has_tls
 from .probe import Probe
-from .speed import SpeedReport
+from .speed import SpeedReport, measure_speed
 from .store import StateFolder
 
 #: Seconds that a measurement may take; it needs one.
 MEASUREMENT_S = 20.0
+#: And in the node's own process.
+MEASUREMENT_HERE_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,26 @@ class Measurement:
     def stop(self) -> None:
         """Make `report` return soon; any thread may call this."""
         self._process.kill()
+
+
+class MeasurementHere:
+    """Measure in this process, for apps that cannot start another: shorter, since phones get hot."""
+
+    def report(self) -> Optional[SpeedReport]:
+        """Measure on the thread that calls; None where this Python computes wrong results.
+
+        What the node does meanwhile on its own thread shows as waiting, so as a measurement that does not count.
+        """
+        own_clock = getattr(time, "thread_time_ns", time.process_time_ns)
+        try:
+            return measure_speed(cpu_clock=own_clock, budget_s=MEASUREMENT_HERE_S)
+        except InternalError:
+            return None
+
+    def stop(self) -> None:
+        """Do nothing: it is over in a moment, and then nobody listens."""
+
+
+def start_measurement(probe: Probe, command: List[str]) -> Union[Measurement, MeasurementHere]:
+    """Start to measure by `command`, or in this process where there can be no other; raise OSError as above."""
+    return Measurement(command) if has_processes(probe) else MeasurementHere()
