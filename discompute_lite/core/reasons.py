@@ -17,6 +17,8 @@ from .worth import Keeping
 
 #: Devices that are named, each with its reason, where nobody takes a task.
 REASONS_NAMED = 3
+#: What a task requires is a name of a few letters, or a device's id, which is longer.
+LONGEST_NAME = 32
 
 
 def is_stalled(books: Ledger, task: ScheduledTask) -> bool:
@@ -29,12 +31,18 @@ def why_no_device(books: Ledger, task: ScheduledTask) -> str:
     """Say why no device may be given a task, device by device for the first few."""
     if not books.devices:
         return "waits: no device takes work here yet"
+    ids = [name for name in task.requires if len(name) > LONGEST_NAME]
+    # Where a device is asked for by its id, what others lack explains nothing.
+    devices = [device for device in books.devices.values() if all(name in device.offers for name in ids)]
+    if not devices:
+        asked = " and ".join(short_id(name) for name in ids)
+        return f"waits for a device: {asked}, which it asks for, is not here"
     reasons = []
-    for device in islice(books.devices.values(), REASONS_NAMED):
+    for device in devices[:REASONS_NAMED]:
         missing = [name for name in task.requires if name not in device.offers]
         why = f"does not offer {', '.join(missing)}" if missing else device.reason or "has no slots"
         reasons.append(f"{short_id(device.device_id)} {why}")
-    more = len(books.devices) - REASONS_NAMED
+    more = len(devices) - REASONS_NAMED
     rest = [f"and {more} more"] if more > 0 else []
     return "waits for a device: " + "; ".join([*reasons, *rest])
 
@@ -53,17 +61,28 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     if task.cancelled:
         parts.append(f"{task.cancelled} were cancelled")
     if running:
-        names = [short_id(device_id) for device_id in islice(task.devices, REASONS_NAMED)]
+        names = [_called(books, device_id, now) for device_id in islice(task.devices, REASONS_NAMED)]
         more = len(task.devices) - len(names)
         parts.append(f"{running} run on {', '.join(names)}" + (f" and {more} more" if more > 0 else ""))
     if resting:
-        parts.append(f"{resting} rest before they are tried again")
+        told = next((each.told for each in task.subtasks.values() if each.state is SubtaskState.RESTING), "")
+        last = f" ({told.partition(chr(10))[0]})" if told else ""
+        parts.append(f"{resting} rest before they are tried again{last}")
     if waiting:
         first = next(iter([*islice(task.returned, 1), *islice(task.pending, 1)]))
         parts.append(f"{waiting} wait: {_why_pending(books, task, task.subtasks[first], now)}")
     if not task.is_sealed:
         parts.append("more may be added")
+    until = books.deadlines.when(("deadline", task.task_id))
+    if until is not None:
+        parts.append(f"it fails if that is not over in {max(0.0, until - now):.1f} s, its deadline")
     return "; ".join(parts)
+
+
+def _called(books: Ledger, device_id: str, now: float) -> str:
+    """Return how a device is called where work runs on it: with its silence, if it is silent."""
+    device = books.devices[device_id]
+    return short_id(device_id) + (f" (not heard for {now - device.heard_at:.1f} s)" if device.quiet else "")
 
 
 def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> str:
@@ -129,8 +148,10 @@ def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now
     parts += [_why_paused(books, device_id, now) for device_id in islice(pool.paused, REASONS_NAMED)]
     busy = len(pool.members) - len(pool.paused) - len(barred)
     if busy:
-        others = sum(1 for other in books.tasks.values() if other is not task and (other.live or other.waiting))
-        shared = f", shared with {others} other task{'s' * (others > 1)}" if others else ""
+        others = [each for each in books.tasks.values() if each is not task and (each.live or each.waiting)]
+        higher = sum(1 for each in others if each.priority > task.priority)
+        shared = f", shared with {len(others)} other task{'s' * (len(others) > 1)}" if others else ""
+        shared += f", {higher} of higher priority" if higher else ""
         devices = f"{busy} {'other ' if parts else ''}device{'s' * (busy > 1)}"
         parts.append(f"every slot of the {devices} that may run it is taken{shared}")
         strained = (device for device in pool.members.values() if device.reason)

@@ -176,7 +176,7 @@ def test_why_follows_a_subtask_through_its_life(world):
     world.fail("t/0.1")
     assert why("t", 0).startswith("subtask 0 is tried again in 0.")
     assert why("t", 0).endswith("attempt 1 on a failed there: its process died")
-    assert "1 rest before they are tried again" in why("t")
+    assert "1 rest before they are tried again (subtask 0: attempt 1 on a failed there: its process died)" in why("t")
     assert why("t", 1).startswith("subtask 1 waits: every slot")
     world.fail("other/0.1", blame="refused", reason="low battery")
     assert "a rests since it refused an attempt (low battery), for 0." in why("t", 1)
@@ -190,6 +190,29 @@ def test_why_follows_a_subtask_through_its_life(world):
 def task_and_index(attempt_id):
     task_id, _, rest = attempt_id.partition("/")
     return task_id, int(rest.split(".")[0])
+
+
+def test_why_says_who_goes_first_and_how_long_there_is(world):
+    world.devices("a")
+    world.submit("high", subtasks=3, priority=9)
+    world.submit("low", subtasks=2, priority=1, deadline_s=60.0)
+    assert why_pending(world, "low", 0) == (
+        "every slot of the 1 device that may run it is taken, shared with 1 other task, 1 of higher priority")
+    assert "priority" not in why_pending(world, "high", 1)
+    world.now += 20.0
+    world(LeaseRenewed("a", tuple(world.running)))
+    assert world.scheduler.why("low").endswith("; it fails if that is not over in 40.0 s, its deadline")
+    assert "deadline" not in world.scheduler.why("high")
+
+
+def test_why_speaks_of_the_device_that_is_asked_for_by_its_id_and_of_no_other(world):
+    there, gone = "b" * 52, "c" * 52
+    world.devices("a")
+    world(DeviceReady(there, slots=0, offers=(there,), reason="is not paired with this one"))
+    world.submit("here", requires=(there,))
+    world.submit("nowhere", requires=(gone,))
+    assert why_pending(world, "here", 0) == "bbbbbbbb is not paired with this one"
+    assert why_pending(world, "nowhere", 0) == "cccccccc, which it asks for, is not here"
 
 
 def test_why_names_the_device_limit_and_what_is_missing(world):
