@@ -107,8 +107,12 @@ class BlobFetch:
         self._asked = {offset: ask for offset, ask in self._asked.items() if ask.source != source}
 
     def begin_anew(self) -> None:
-        """Forget all bytes, and whoever gave some: together they are not what was wanted."""
-        for source in list(self._suppliers):
+        """Forget all bytes, and whoever gave some: together they are not what was wanted.
+
+        Of several the last is kept, who is the owner: nobody knows whose were wrong, and it has its own.
+        """
+        blamed = [source for source in self._sources if source in self._suppliers]
+        for source in blamed if len(self._suppliers) == 1 else blamed[:-1]:
             self.failed(source)
         self.received = 0
         self._asked, self._early, self._suppliers = {}, {}, set()

@@ -72,6 +72,24 @@ def test_wrong_bytes_are_forgotten_with_whoever_gave_them():
     assert fetch.received == 0 and [tuple(ask) for ask in fetch.next_asks()] == [("b", 0, 3), ("b", 3, 3)]
 
 
+def test_where_several_gave_bytes_the_owner_is_asked_once_more_and_alone():
+    fetch = BlobFetch(6, 3, ["a", "b", "owner"])
+    first, _ = fetch.next_asks()
+    fetch.arrived(first, cut(first))
+    fetch.failed("a")
+    (second,) = fetch.next_asks()
+    fetch.failed("b")
+    (second,) = fetch.next_asks()
+    fetch.arrived(second, cut(second))
+    assert fetch.is_complete and second.source == "owner"
+    for is_hopeless in (False, True):
+        fetch.begin_anew()
+        assert fetch.is_hopeless == is_hopeless
+        for ask in fetch.next_asks():
+            assert ask.source == "owner"
+            fetch.arrived(ask, cut(ask))
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdefghij"), st.booleans()), max_size=60))
 def test_whoever_is_asked_was_there_before(steps):
     takers, order = BlobTakers("owner"), []

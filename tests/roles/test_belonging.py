@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.errors import Forbidden, Unauthenticated
 from discompute_lite.model.limits import Limits
+from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
+from discompute_lite.tasks.blob_values import Blob
+from discompute_lite.tasks.calls import call_unit, function_line
+from discompute_lite.tasks.functions import pack_function
+from discompute_lite.tasks.values import dump_value
 
 LIMITS = Limits()
 KEYS = {letter: private_key(700 + number) for number, letter in enumerate("abcdx")}
@@ -270,3 +277,69 @@ def test_between_members_a_task_is_copied_and_taken_over_and_comes_back(town, wo
     for host in (a, b):
         result = world.owner(host).call("GetTaskResult", {"task_id": task_id})
         assert world.value(result["result_data"]) == list(range(8))
+
+
+# ---- values that many calls take ------------------------------------------------------------------
+
+
+def put_blob(host, world, value):
+    """Put a value on a node as its owner; return its handle."""
+    data = dump_value(value)
+    handle = Blob(hashlib.sha256(data).hexdigest(), len(data))
+    put = {"sha256": handle.sha256, "size": handle.size, "offset": 0, "data": data}
+    assert world.owner(host).call("PutBlob", put)["success"]
+    return handle
+
+
+def call_len(host, handle, there):
+    """Have `len` called with a value on one device; return where its outcome will be."""
+    outcomes = []
+    stream = host.node.streams.open(function_line(pack_function(len)), requires=(there.id,))
+    stream.add([stream.unit(call_unit([handle], {}), 1, lambda unit, outcome: outcomes.append(outcome))])
+    return outcomes
+
+
+def replies_over_link(here, there, method, params):
+    """Call a device over the link to it; return where (result, error) will be."""
+    replies = []
+    here.node.discovery.link_to(there.id).call(method, params, lambda result, error: replies.append((result, error)))
+    return replies
+
+
+def test_workers_fetch_values_from_one_another_and_put_none(town, world):
+    a, b, c = town.cluster("abc", roles={"b": "worker", "c": "worker"})
+    town.settle()
+    handle, asked = put_blob(a, world, "v" * 100), []
+    first = call_len(a, handle, b)
+    town.settle()
+    read_range = b.node.blobs.read_range
+    b.node.blobs.read_range = lambda *ask: asked.append(ask) or read_range(*ask)
+    a.node.blobs.read_range = lambda *ask: GetBlobAnswer(False, "not from here")
+    second = call_len(a, handle, c)
+    town.settle()
+    assert [outcomes[0].line for outcomes in (first, second)] == [b'{"value":100}'] * 2
+    assert asked == [(handle.sha256, 0, handle.size)], "one worker asked the other"
+    for method in ("PutBlob", "DropBlob"):
+        (_, error), = settled(world, replies_over_link(c, a, method, {"sha256": handle.sha256, "size": 1}))
+        assert isinstance(error, Forbidden)
+
+
+def settled(world, replies):
+    world.advance(1.0)
+    return replies
+
+
+def test_a_device_that_takes_no_work_of_a_member_keeps_none_of_its_values(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    policy = b.node.rules.policy
+    b.node.rules.keep(replace(policy, everybody=replace(policy.everybody, accept="nobody")))
+    handle = put_blob(a, world, "v" * 100)
+    a.node.blobs.broadcast(handle.sha256)
+    (_, error), = settled(world, replies_over_link(a, b, "PutBlob", {"sha256": handle.sha256, "size": handle.size}))
+    assert isinstance(error, Forbidden) and error.data["rule"] == "accept"
+    assert not b.node.blobs.shelf.blobs
+    # Its own calls go on taking values.
+    mine = call_len(b, put_blob(b, world, "w" * 50), b)
+    town.settle()
+    assert mine[0].line == b'{"value":50}'
