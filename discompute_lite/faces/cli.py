@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, Optional, Sequence
 from ..model.errors import DiscomputeError
 from ..model.settings import SETTINGS, unknown_environment
 from ..run import read_settings
+from .cluster_commands import CLUSTER_COMMANDS
 from .command import COMMANDS, Context
 from .command_line import CommandLine
 from .console import Console
@@ -30,7 +31,7 @@ INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
 END_SIGNALS = ("SIGTERM", "SIGHUP")
 #: In the order of the help. Naming them here also makes sure that their modules are there.
-LISTED = (*NODE_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *STORY_COMMANDS, DEMO)
+LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *STORY_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

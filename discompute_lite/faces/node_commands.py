@@ -95,16 +95,22 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
         ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", device.address),
         ("Hardware:", ", ".join(dict.fromkeys(what))),
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
-        ("State:", "alone: lists devices, takes messages, runs nobody's code but yours"),
+        ("State:", _state_text(local.node.belonging.cluster_name())),
     ]
     if announce != "open":
         return [*facts, ("Join it:", f"others cannot: it does not show itself to them (--announce {announce})")]
     if is_this_machine_only(bind):
         return [*facts, ("Join it:", f"only from this machine (--bind {bind})")]
     return [
-        *facts, ("Join it:", "devices on this network find it by themselves; from elsewhere:"),
-        ("", f"python3 -m discompute_lite start --peers {device.address}"),
+        *facts, ("Join it:", f"{program_name()} invite here, and {program_name()} join on the other device"),
+        ("", f"on another network: start --peers {device.address} there"),
     ]
+
+
+def _state_text(cluster: str) -> str:
+    if cluster:
+        return f"member of cluster {cluster}: works with its devices, answers nobody else"
+    return "alone: lists devices, takes messages, runs nobody's code but yours"
 
 
 @command(

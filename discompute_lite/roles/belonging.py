@@ -163,7 +163,9 @@ class Belonging:
             if link.verified_id and membership.is_revoked(link.verified_id):
                 self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster",
                                 device_id=link.verified_id)
-                link.close("its device was removed from the cluster")
+                # So that it knows as well; from here on nothing that it asks for is done.
+                self._compare(link, with_statements=True)
+                link.finish()
             elif link.verified_id:
                 self._compare(link)
         for device_id in changed:

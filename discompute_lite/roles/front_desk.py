@@ -12,7 +12,6 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Forbidden, NotFound, StateError
-from ..model.statement import Statement
 from ..wire.invitation import JoinWords, join_link, spaced_code
 from ..wire.pairing import PairingAsked
 from ..wire.pairing_grant import PairingGrant
@@ -204,7 +203,10 @@ class FrontDesk:
         self._alarm.set(self._watched_until)
 
     def _stop_unwatched(self) -> None:
-        if self._node.clock.now() < self._watched_until:
+        if self._questions:
+            # A person thinks about it; that ends with the invitation at the latest.
+            self._watched(UNWATCHED_S)
+        elif self._node.clock.now() < self._watched_until:
             self._alarm.set(self._watched_until)
         else:
             self.stop()
@@ -212,13 +214,22 @@ class FrontDesk:
     # ---- joining ----------------------------------------------------------------------------------------
 
     def find_hosts(self, wait_s: float, show: Callable[[List[PairingPlace]], Any]) -> Later:
-        """Answer with `show(places)` that let devices in; wait up to `wait_s` for the first one."""
+        """Answer with `show(places)`, which may be a promise; wait up to `wait_s` for the first place."""
         later = Later()
+
+        def answer() -> None:
+            try:
+                shown = show(self.hosts.places())
+            except DiscomputeError as error:
+                later.fail(error)
+                return
+            if isinstance(shown, Later):
+                shown.then(lambda result, error: later.fail(error) if error else later.resolve(result))
+            else:
+                later.resolve(shown)
+
         self._node.discovery.look_again()
-        self._wait(
-            self._seekers, lambda: later.resolve(show(self.hosts.places())), min(LONGEST_DESK_WAIT_S, wait_s),
-            bool(self.hosts.places()),
-        )
+        self._wait(self._seekers, answer, min(LONGEST_DESK_WAIT_S, wait_s), bool(self.hosts.places()))
         return later
 
     def join(self, words: JoinWords, done: Callable[[str], Any]) -> Later:
@@ -297,18 +308,6 @@ class FrontDesk:
         cluster = self.cluster()
         self._node.world.audit.note("left", {"cluster": cluster.membership.cluster})
         self._node.belonging.leave()
-
-    def restore(self, grant: PairingGrant) -> None:
-        """Be an admin of the cluster of a backup, of which `grant` was made."""
-        self._node.world.trust.keep(grant)
-        self._node.belonging.enter(grant)
-        self._node.world.audit.note("restored", {"cluster": self.cluster().membership.cluster})
-        self._node.discovery.look_again()
-
-    def described(self) -> Statement:
-        """Return what a statement about this device says of it."""
-        node = self._node
-        return Statement("", 0, "add", node.id, "admin", node.id, int(node.wall()), node.name, node.hardware.type)
 
     def check_is_alone(self) -> None:
         """Raise Forbidden where this device cannot join anything because it belongs somewhere, or cannot at all."""

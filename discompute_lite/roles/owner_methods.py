@@ -12,14 +12,14 @@ from typing import Any, Dict, List, Optional
 
 from ..core.access import policy_to_json, read_policy
 from ..model.device import short_id
-from ..model.errors import InvalidParams
-from ..wire.invitation import read_join_words
-from ..wire.pairing_grant import read_backup, write_backup
+from ..model.errors import InvalidParams, NotFound
+from ..wire.invitation import JoinWords, read_join_words
 from .methods import method
-from .own_cluster import restored_seat
 from .pairing import InvitationTerms
 from .ports import LinkPort
 
+#: Seconds for which a host is looked for.
+HOST_WAIT_S = 10.0
 #: Joins and seconds of one invitation.
 MOST_JOINS, LONGEST_INVITATION_S = 1000, 86400.0
 
@@ -82,6 +82,16 @@ class DoneAnswer:
 
 
 @dataclass(frozen=True)
+class JoinAnswer:
+    """Name the cluster, or list the devices among which a person has to choose."""
+
+    success: bool = False
+    message: str = ""
+    cluster: str = ""
+    hosts: List[PairingPlace] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class FindHostsAnswer:
     """List devices that let others in just now, as they say themselves."""
 
@@ -114,13 +124,6 @@ class PolicyAnswer:
     """Hold the rules of this device's owner."""
 
     policy: Dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class BackupAnswer:
-    """Hold a backup of the cluster; whoever has it can do everything in it."""
-
-    backup: bytes = b""
 
 
 @method("Invite", level="owner")
@@ -166,12 +169,30 @@ def find_hosts(node: Any, link: LinkPort, wait_s: float = 0.0) -> FindHostsAnswe
 
 
 @method("Join", level="owner")
-def join(node: Any, link: LinkPort, words: str = "") -> DoneAnswer:
-    """Join a cluster: `words` are CODE@host:port or a join link; answered when the other side has decided."""
-    read = read_join_words(words)
-    if not read.addresses:
-        raise InvalidParams("a code alone does not say where: write CODE@host:port; FindHosts lists such places")
-    return node.belonging.desk.join(read, lambda cluster: DoneAnswer(True, "", cluster))
+def join(node: Any, link: LinkPort, words: str = "") -> JoinAnswer:
+    """Join a cluster: `words` are a code, CODE@host:port or a join link; answered when the other side has decided.
+
+    For a code alone the host is looked for; where several let others in, the answer lists them and nothing was tried.
+    """
+    desk, read = node.belonging.desk, read_join_words(words)
+    desk.check_is_alone()
+
+    def joined(cluster: str) -> JoinAnswer:
+        return JoinAnswer(True, "", cluster)
+
+    if read.addresses:
+        return desk.join(read, joined)
+
+    def choose(hosts: List[PairingPlace]) -> Any:
+        if not hosts:
+            raise NotFound(
+                "No device on this network lets others in just now. Run `invite` there, or write CODE@host:port."
+            )
+        if len(hosts) > 1:
+            return JoinAnswer(False, "several devices let others in; write which one: CODE@host:port", "", hosts)
+        return desk.join(JoinWords(read.code, (hosts[0].address,)), joined)
+
+    return desk.find_hosts(HOST_WAIT_S, choose)
 
 
 @method("ListMembers", level="owner")
@@ -215,24 +236,6 @@ def leave_cluster(node: Any, link: LinkPort) -> DoneAnswer:
     """Let this device be alone again; nothing of the cluster is kept on it."""
     node.belonging.desk.leave()
     return DoneAnswer(True)
-
-
-@method("BackupCluster", level="owner")
-def backup_cluster(node: Any, link: LinkPort) -> BackupAnswer:
-    """Return what makes the cluster live on when its admins are lost; on an admin device."""
-    node.belonging.desk.cluster().check_is_admin()
-    return BackupAnswer(write_backup(node.belonging.desk.cluster().grant, node.settings_limits))
-
-
-@method("RestoreCluster", level="owner")
-def restore_cluster(node: Any, link: LinkPort, backup: bytes = b"") -> DoneAnswer:
-    """Make this device, which is alone, an admin of the cluster of a backup."""
-    node.belonging.desk.check_is_alone()
-    trust, limits = node.world.trust, node.settings_limits
-    described = node.belonging.desk.described()
-    grant = restored_seat(read_backup(bytes(backup), limits), trust.key, described, limits, trust.random_bytes)
-    node.belonging.desk.restore(grant)
-    return DoneAnswer(True, "", node.belonging.cluster_name())
 
 
 @method("GetPolicy", level="owner")

@@ -1,0 +1,154 @@
+"""Devices pair by the commands that people type, work for each other over TLS, and go again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+PRIMES = """
+import time
+
+def split(bound: int = 4000):
+    return [(start, start + 100) for start in range(0, bound, 100)]
+
+def work(span):
+    time.sleep(0.05)
+    return sum(1 for n in range(*span) if n > 1 and all(n % d for d in range(2, int(n ** 0.5) + 1)))
+
+def merge(parts):
+    return sum(parts)
+"""
+
+
+class Invitation:
+    """One `invite --json` on a device: what it printed, and a way to say yes."""
+
+    def __init__(self, field, node, *words):
+        self.field, self.node = field, node
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "discompute_lite", "invite", "--json", *words], env=environ_of(field, node),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        )
+        self.facts = json.loads(self.process.stdout.readline())
+
+    def at(self):
+        return f"{self.facts['code']}@{self.facts['address']}"
+
+    def end(self, answers=""):
+        out, err = self.process.communicate(answers, timeout=self.field.scale(30.0))
+        return self.process.returncode, out, err
+
+
+def environ_of(field, node):
+    return field.for_command(DISCOMPUTE_STATE_DIR=str(node.state))
+
+
+@pytest.fixture
+def town(field):
+    """Start devices that have nothing in common, and type commands on them."""
+
+    class Town:
+        def start(self, name, *words):
+            node = field.start(name, *words, DISCOMPUTE_CONTROL_TOKEN=None)
+            node.state = field.folder / name
+            return node
+
+        def type(self, node, *words):
+            return field.type(*words, DISCOMPUTE_STATE_DIR=str(node.state))
+
+        def members(self, node):
+            listed = self.type(node, "devices", "--json").document
+            return {each["name"]: each["state"] for each in listed["members"]}
+
+        def pair(self, host, *joiners):
+            invitation = Invitation(field, host, "--token", "--yes", "--count", str(len(joiners)))
+            for joiner in joiners:
+                done = self.type(joiner, "join", invitation.facts["link"])
+                assert done.code == 0, done.err
+            assert invitation.end()[0] == 0
+
+        def wait_until_all_here(self, *nodes):
+            for node in nodes:
+                field.wait_for(
+                    lambda node=node: {*self.members(node).values()} - {"removed"} == {"here"},
+                    f"{node.name} sees all", 30.0,
+                )
+
+    return Town()
+
+
+@pytest.mark.smoke
+def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town):
+    ann, ben = town.start("ann", "--slots", "1"), town.start("ben", "--slots", "1")
+    invitation = Invitation(field, ann)
+    assert re.fullmatch(r"\d{4} \d{4}", invitation.facts["code"])
+    invitation.process.stdin.write("y\n"), invitation.process.stdin.flush()
+    joined = town.type(ben, "join", invitation.at(), "--json")
+    assert joined.code == 0, joined.err
+    code, _, said = invitation.end()
+    assert code == 0 and 'Pair "ben"' in said
+    assert joined.document == {"cluster": invitation.facts["cluster"]}
+    town.wait_until_all_here(ann, ben)
+    job = field.job("primes.py", PRIMES)
+    done = town.type(ben, "submit", "--json", job)
+    assert done.code == 0, done.err
+    assert done.document["result"] == 550
+    tasks = town.type(ben, "status", done.document["task_id"], "--json").document
+    assert len(tasks["lite"]["devices"]) == 2, tasks
+
+
+def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_stay_over_a_restart(field, town):
+    host, one, two = town.start("host"), town.start("one"), town.start("two")
+    town.pair(host, one, two)
+    town.wait_until_all_here(host, one, two)
+    assert town.type(host, "revoke", "one").code == 0
+    for node in (host, two):
+        field.wait_for(lambda node=node: town.members(node)["one"] == "removed", "all hear of it", 5.0)
+    field.wait_for(lambda: town.members(one) == {}, "the removed device is alone", 5.0)
+    two.ask_to_end()
+    two.wait_end()
+    two = town.start("two")
+    town.wait_until_all_here(host, two)
+
+
+def test_wrong_codes_end_an_invitation_and_every_refusal_says_what_to_do(field, town, fails):
+    ann, ben = town.start("ann"), town.start("ben")
+    invitation = Invitation(field, ann)
+    right = invitation.facts["code"]
+    wrong = f"{(int(right.replace(' ', '')) + 1) % 10 ** 8:08d}@{invitation.facts['address']}"
+    for words in ("2 tries left", "1 try left", "Pairing stopped after 3 wrong codes"):
+        done = field.wait_for(lambda: _settled(town.type(ben, "join", wrong)), "an answer")
+        fails((done.code, done.out, _last_line(done.err)), 4, words)
+    code, _, said = invitation.end()
+    assert code == 5 and "used a wrong code" in said
+    fails((lambda done: (done.code, done.out, _last_line(done.err)))(town.type(ben, "join", invitation.at())), 5)
+
+
+def _settled(done):
+    return None if "Another device is being paired" in done.err else done
+
+
+def _last_line(text):
+    return text.splitlines()[-1] + "\n" if text else ""
+
+
+def test_a_stranger_on_plain_tcp_gets_hello_of_a_member_and_nothing_else(field, town):
+    ann, ben = town.start("ann"), town.start("ben")
+    town.pair(ann, ben)
+    with ann.client(is_owner=False) as stranger:
+        assert stranger.call("Hello")["node_id"] == ann.id
+        with pytest.raises(Exception, match="answers its members only"):
+            stranger.call("GetDevices")
+
+
+def test_what_a_device_lets_others_run_is_kept(field, town, fails):
+    ann = town.start("ann")
+    done = town.type(ann, "policy", "accept=named", "types=echo,primes", "hours=22:00-06:30", "--json")
+    assert done.document["everybody"]["types"] == ["echo", "primes"]
+    assert "accept=named" in town.type(ann, "policy").out
+    fails(town.type(ann, "policy", "slots=many"), 2, "slots")
+    fails(town.type(ann, "revoke", "ann"), 3, "no device of the cluster")
