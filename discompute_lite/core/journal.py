@@ -97,8 +97,9 @@ class CallKept:
 
     call: bytes = b""
     number: int = 0
-    #: As it came (tasks/calls.py).
+    #: As it came (tasks/calls.py), and from which device: what may be in it depends on that.
     outcome: bytes = b""
+    device: str = ""
 
 
 _ENTRY_KINDS: Dict[str, Any] = {

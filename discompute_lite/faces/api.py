@@ -229,8 +229,8 @@ class Cluster(Executor):
 
     def _pickles_from(self, device_id: str) -> PickleRule:
         """Return whether pickles of a device are read; on the node's thread."""
-        is_worker = self._local.node.belonging.role_of_device(device_id) == "worker"
-        return PICKLES_OF_WORKERS if self._pickles.is_allowed and is_worker else self._pickles
+        is_trusted = self._local.node.belonging.may_send_pickles(device_id)
+        return self._pickles if is_trusted or not self._pickles.is_allowed else PICKLES_OF_WORKERS
 
     def run_map(
         self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]], wishes: MapWishes

@@ -92,10 +92,11 @@ class Belonging:
 
     # ---- who is who -----------------------------------------------------------------------------------
 
-    def role_of_device(self, device_id: str) -> str:
-        """Return the role of another device in the cluster; "" for this one, for strangers and while alone."""
-        is_other = self.cluster is not None and device_id != self._node.id
-        return self.cluster.membership.role_of(device_id) if self.cluster is not None and is_other else ""
+    def may_send_pickles(self, device_id: str) -> bool:
+        """Whether a device's pickles may be read: no worker's, and in a cluster no stranger's or former member's."""
+        if self.cluster is None or device_id == self._node.id:
+            return True
+        return self.cluster.membership.role_of(device_id) in ROLES[1:]
 
     def role_of(self, link: LinkPort) -> str:
         """Return the role of the device at the other end, by its certificate; "" for strangers and while alone."""

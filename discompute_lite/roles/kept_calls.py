@@ -67,12 +67,12 @@ class KeptCalls:
         if reading.good_bytes < len(data):
             port.replace(name, data[:reading.good_bytes])
         self._writer = JournalWriter(reading.chain)
-        #: (call, number) -> the outcome of an earlier life that nobody has asked for yet.
-        self._results: Dict[Tuple[bytes, int], bytes] = {}
+        #: (call, number) -> the outcome of an earlier life that nobody has asked for yet, and whose it is.
+        self._results: Dict[Tuple[bytes, int], Tuple[bytes, str]] = {}
         begun = set()
         for entry in reading.entries:
             if isinstance(entry, CallKept):
-                self._results[entry.call, entry.number] = entry.outcome
+                self._results[entry.call, entry.number] = entry.outcome, entry.device
             elif isinstance(entry, CallBegun):
                 begun.add((entry.call, entry.number))
         #: Outcomes that were there, and calls that were under way when the run was cut off.
@@ -114,17 +114,17 @@ class KeptCalls:
         """A call came to nothing: the next equal one takes its number."""
         heapq.heappush(self._free.setdefault(call, []), number)
 
-    def take(self, call: bytes, number: int) -> bytes:
-        """Return, once, the outcome that an earlier life has left of a call, b"" where there is none."""
-        return self._results.pop((call, number), b"")
+    def take(self, call: bytes, number: int) -> Tuple[bytes, str]:
+        """Return, once, the outcome that an earlier life has left of a call and its device, b"" where there is none."""
+        return self._results.pop((call, number), (b"", ""))
 
     def begun(self, call: bytes, number: int) -> None:
         """Write down that a call is to be made."""
         self._port.append(self._name, self._writer.lines(CallBegun(call, number)))
 
-    def returned(self, call: bytes, number: int, outcome: bytes, then: Callable[[], None]) -> None:
+    def returned(self, call: bytes, number: int, outcome: UnitOutcome, then: Callable[[], None]) -> None:
         """Write down what a call returned, and go on when that is on the disk."""
-        self._port.append(self._name, self._writer.lines(CallKept(call, number, outcome)))
+        self._port.append(self._name, self._writer.lines(CallKept(call, number, outcome.line, outcome.device_id)))
 
         def written(problem: str) -> None:
             if not problem:
@@ -167,10 +167,10 @@ class KeptStream:
                 continue
             call = hashlib.sha256(self._function + text_of_unit(unit.data)).digest()[:CALL_BYTES]
             number = self._kept.number(call)
-            outcome = self._kept.take(call, number)
+            outcome, device_id = self._kept.take(call, number)
             if outcome:
                 unit.is_over, unit.data = True, b""
-                unit.done(unit, UnitOutcome(outcome))
+                unit.done(unit, UnitOutcome(outcome, device_id=device_id))
             else:
                 self._under_way[unit] = call, number
                 self._kept.begun(call, number)
@@ -202,7 +202,7 @@ class KeptStream:
             self._kept.give_back(*known)
             done(unit, outcome)
         else:
-            self._kept.returned(*known, outcome.line, lambda: self._written(unit, outcome, done))
+            self._kept.returned(*known, outcome, lambda: self._written(unit, outcome, done))
 
     def _written(self, unit: CallUnit, outcome: UnitOutcome, done: OnOutcome) -> None:
         # Whoever cancelled it meanwhile wants to hear no more of it.

@@ -32,7 +32,8 @@ class PickleRule(NamedTuple):
 #: Both ends have said yes; not both have; nobody is asked (job files); whoever sent it is not to be believed.
 PICKLES_ALLOWED, PICKLES_UNWANTED = PickleRule(True), PickleRule(False, "set allow-pickle on both devices")
 NO_PICKLES = PickleRule(False)
-PICKLES_OF_WORKERS = PickleRule(False, "it comes from a device whose role is worker, and those send data only")
+PICKLES_OF_WORKERS = PickleRule(
+    False, "it comes from a device whose role is worker, or that is no member, and those send data only")
 
 
 class ClassBook:

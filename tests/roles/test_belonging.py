@@ -247,13 +247,12 @@ def test_statements_that_nobody_signed_change_nothing(town):
     assert answers == [None] and a.node.belonging.cluster.membership.digest() == before
 
 
-def test_a_device_knows_the_roles_of_others_and_claims_none_for_itself(town):
+def test_pickles_are_read_of_members_and_of_oneself_and_never_of_workers_and_strangers(town):
     a, b, c = town.cluster("abc", {"c": "worker"})
     town.settle()
-    assert [a.node.belonging.role_of_device(each.id) for each in (a, b, c)] == ["", "member", "worker"]
-    assert a.node.belonging.role_of_device("x" * 52) == ""
-    a.node.belonging.leave()
-    assert a.node.belonging.role_of_device(c.id) == ""
+    assert [a.node.belonging.may_send_pickles(each.id) for each in (a, b, c)] == [True, True, False]
+    assert c.node.belonging.may_send_pickles(c.id) and c.node.belonging.may_send_pickles(a.id)
+    assert not a.node.belonging.may_send_pickles("x" * 52) and not a.node.belonging.may_send_pickles("")
 
 
 def test_between_members_a_task_is_copied_and_taken_over_and_comes_back(town, world):
