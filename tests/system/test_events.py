@@ -203,3 +203,11 @@ def test_a_watch_ends_with_its_node_and_says_so(node, field):
         node.ask_to_end()
         _, err = run.communicate(timeout=field.scale(30.0))
     assert run.returncode == 5 and "was stopped; start it and try again" in err
+
+
+def test_a_watch_that_finds_no_place_says_why(field):
+    node = field.start("telling", DISCOMPUTE_LIMITS="event-readers=1")
+    reader = Reader(node)
+    done = field.type("tasks", "--watch", DISCOMPUTE_STATE_DIR=str(node.state), DISCOMPUTE_CONTROL_TOKEN=node.token)
+    assert done.code == 5 and "1 readers of events are open here; close one of them" in done.err
+    reader.close()
