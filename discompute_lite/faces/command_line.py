@@ -11,6 +11,7 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 from typing import Any, List, Optional, Sequence
 
 from ..model.errors import SettingsError
@@ -33,7 +34,7 @@ class CommandLine:
             prog=self._program, formatter_class=argparse.RawDescriptionHelpFormatter,
             usage=f"{self._program} COMMAND [ARGUMENT ...] [FLAG ...]",
             description="Turn the devices you own into one computer for Python work.",
-            epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the"
+            epilog="Every command has its own --help. Settings can also stand in\n~/.discompute.yaml and in the"
             " environment.",
         )
         self._parser.add_argument(
@@ -72,7 +73,7 @@ class CommandLine:
         # Flags stand before a job file: what follows it is the job's.
         usage.insert(1 if usage[-1].endswith("...]") else len(usage), "[FLAG ...]")
         entry = commands.add_parser(
-            name, help=command.help, description=command.help + ".", usage=" ".join(usage),
+            name, help=command.help, description=command.help + ".", usage=_usage_text(usage),
             prog=f"{self._program} {name}",
         )
         own = []
@@ -125,6 +126,15 @@ def in_our_words(message: str) -> str:
     return message
 
 
+def _usage_text(parts: Sequence[str]) -> str:
+    """Return a usage in lines of a narrow terminal; a flag stays on the line of its value."""
+    indent = " " * len("usage: ")
+    words = " ".join(part if part == parts[0] else part.replace(" ", "\0") for part in parts)
+    lines = textwrap.fill(words, 78, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+                          break_on_hyphens=False)
+    return lines.replace("\0", " ").lstrip()
+
+
 def _add_shared_flags(parser: argparse.ArgumentParser) -> List[str]:
     """Add the flags that every command takes, before or after its name: one for each setting, and a few more."""
     # Nothing where not given, so that a flag before the command's name is not lost to a default after it.
@@ -138,7 +148,8 @@ def _add_shared_flags(parser: argparse.ArgumentParser) -> List[str]:
     flags = ["--quiet", "--verbose", "--config"]
     for setting in SETTINGS:
         if not setting.secret:
-            text = f"{setting.help} (default {setting.default_text})".replace("%", "%%").replace("`", "")
+            default = "none" if setting.default_text in ("[]", "{}") else setting.default_text
+            text = f"{setting.help} (default {default})".replace("%", "%%").replace("`", "")
             group.add_argument(
                 setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing, help=text
             )

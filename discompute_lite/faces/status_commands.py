@@ -28,7 +28,8 @@ PICTURE_LEAST_S, PICTURE_MOST_S = 0.1, 1.0
 STORY_LINES = 10
 #: What is new of a task for whoever reads lines.
 TOLD_EVENTS = ("task", "progress", "skipped")
-WATCH = argument("--watch", action="store_true", help="keep showing: in place on a terminal, else a line each change")
+WATCH = argument("--watch", action="store_true",
+                 help="keep showing: in place on a terminal, else a line for each change")
 FINAL_NAMES = tuple(state.value for state in FINAL_STATES)
 
 

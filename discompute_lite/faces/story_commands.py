@@ -26,7 +26,8 @@ FOLLOW_WAIT_S = 5.0
 
 
 @command(
-    "why", argument("task", metavar="TASK[/SUBTASK]", help="a task's id, or a unique beginning of it; and a number"),
+    "why", argument("task", metavar="TASK[/SUBTASK]",
+                    help="a task's id or a unique beginning of it, with /NUMBER for a subtask"),
     JSON_FLAG,
 )
 def why_command(context: Context) -> int:

@@ -44,18 +44,18 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
 
 @command(
     "submit", argument("--detach", action="store_true", help="print the task's id and leave it with the running node"),
-    argument("--max-devices", type=whole_number(1, 4096), default=0, metavar="N", help="use at most so many devices"),
-    argument("--subtasks", type=whole_number(1, 4096), default=0, metavar="N", help="split into about so many pieces"),
-    argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first"),
+    argument("--max-devices", type=whole_number(1, 4096), default=0, metavar="N", help="use at most N devices"),
+    argument("--subtasks", type=whole_number(1, 4096), default=0, metavar="N", help="split into about N pieces"),
+    argument("--priority", type=whole_number(1, 10), default=5, metavar="1-10", help="higher goes first (default 5)"),
     argument("--requires", action="append", default=[], metavar="NAME",
              help="only devices that have this: gpu, cuda, metal, a type such as mac, or a device's id"),
     argument("--private", action="store_true",
-             help="stay on the DEVICE that --requires names, copy of the journal included"),
+             help="keep the task and its journal on the device that --requires names"),
     argument("--retries", type=whole_number(0, RETRIES_MOST), default=0, metavar="N",
-             help="try a piece that raises so many times more"),
+             help="try a piece that raises N times more"),
     argument("--deadline", type=whole_number(1, 10**7), default=0, metavar="SECONDS", help="fail if it takes longer"),
     JSON_FLAG,
-    argument("--resume", metavar="TASK", default="", help="go on with a task of before, and show its result"),
+    argument("--resume", metavar="TASK", default="", help="go on with a task submitted before; show its result"),
     argument("file", metavar="FILE.py", nargs="?", default="", help="a job file, or the name of a built-in task type"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --bound 1000"),
 )
@@ -85,7 +85,7 @@ def submit_command(context: Context) -> int:
         try:
             _submit(reach, context.console, task, arguments)
             if not arguments.detach and not context.console.is_json:
-                context.console.note(f"task {task_id}; should this be interrupted: submit --resume {task_id}")
+                context.console.note(f"task {task_id}; after a crash go on with: submit --resume {task_id}")
             if arguments.detach:
                 if context.console.is_json:
                     context.console.json({"task_id": task_id})

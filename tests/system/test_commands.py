@@ -114,6 +114,13 @@ def test_help_names_every_command_first_and_each_has_its_own(shared):
     assert shared.type().out == done.out
 
 
+@pytest.mark.parametrize("name", ["", "submit", "map", "why", "status"])
+def test_help_fits_a_terminal_of_80_columns(shared, name):
+    lines = shared.type(*name.split(), "--help", COLUMNS="80").out.splitlines()
+    assert [line for line in lines if len(line) > 79] == []
+    assert not any(line.endswith(("[--priority", "[--requires", "[--items")) for line in lines), "torn from its value"
+
+
 def test_list_and_send_beside_a_running_node(node, type_in):
     done = type_in("list")
     assert done.code == 0
