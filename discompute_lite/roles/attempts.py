@@ -85,6 +85,7 @@ class Attempts:
     def own(self, task_id: str, owner: TaskOwner) -> None:
         """Let `owner` answer for a task from now on."""
         self._owners[task_id] = owner
+        self._node.link_speeds.measure()
 
     def disown(self, task_id: str) -> None:
         """Forget a task that has ended."""
@@ -114,6 +115,8 @@ class Attempts:
 
     def device_ready(self, ready: DeviceReady) -> None:
         """A device may be given work, as described."""
+        if self._owners:
+            self._node.link_speeds.measure()
         self.apply(ready)
 
     def device_lost(self, device_id: str, reason: str, is_clean: bool = False) -> None:
@@ -204,7 +207,7 @@ class Attempts:
         if answer.success:
             # Laid ready here; `AcceptResult` makes it the subtask's one result.
             self._arrived[action.attempt_id] = done
-            self.apply(AttemptSucceeded(action.attempt_id))
+            self.apply(AttemptSucceeded(action.attempt_id, len(done.result_data)))
         else:
             self._owners[action.task_id].attempt_failed(action, done)
             blame = done.lite.get("blame")

@@ -293,6 +293,7 @@ class Coordinator:
             task.task_id, len(subtasks), priority, tuple(task.required_capabilities), record.max_devices,
             wishes.pure, record.function, wishes.deadline_s, wishes.retries,
             done=tuple(each.subtask_index for each in subtasks if each.status is SubTaskStatus.COMPLETED),
+            size_bytes=sum(len(each.subtask_data) for each in subtasks) // len(subtasks),
         ))
 
     def _accepted(self, record: CoordinatedTask, problem: str) -> None:

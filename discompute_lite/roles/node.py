@@ -34,6 +34,7 @@ from .discovery import Discovery
 from .event_log import EventLog
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
+from .link_speed import LinkSpeeds
 from .offers import own_offer, peer_offer, total_offer
 from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
@@ -95,7 +96,7 @@ class Node:
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
         self.blobs, self.worker = Blobs(self), Worker(self)
-        self.attempts = Attempts(self)
+        self.attempts, self.link_speeds = Attempts(self), LinkSpeeds(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams = Streams(self, self.attempts)
         self.post_office = PostOffice(self)

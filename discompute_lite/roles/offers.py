@@ -19,6 +19,8 @@ BEATS_MISSED = 4
 #: Attempts that may be sent to another device in advance, for each slot, of functions known to be short: the next is
 #: there when one ends, and the way to it is hidden. Here, where there is no way, none is.
 WINDOW = 8
+#: Seconds that a call to another machine takes at least, and while nobody has measured it.
+LEAST_TRIP_S = 0.001
 
 
 def own_offer(node: Any) -> DeviceReady:
@@ -45,6 +47,8 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
     return DeviceReady(
         known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
         lease_s=known.dead_after_s, window=WINDOW, silence_s=silence_s,
+        round_trip_s=0.0 if link is None or is_near else max(LEAST_TRIP_S, link.peer.round_trip_s),
+        bytes_s=0.0 if link is None else link.peer.bytes_s,
     )
 
 

@@ -292,6 +292,7 @@ class Peer:
     __slots__ = (
         "node_id", "boot", "is_owner", "can_be_called", "is_greeted", "is_retired", "cleared", "cleared_in",
         "told_version", "memo_method", "memo_params", "memo_arguments", "said", "said_at",
+        "round_trip_s", "bytes_s", "is_measured",
     )
 
     def __init__(self) -> None:
@@ -319,6 +320,9 @@ class Peer:
         #: What its last heartbeat said, and when that was (monotonic).
         self.said: Any = None
         self.said_at = 0.0
+        #: Seconds of a call there and back, and bytes a second on the way, 0.0 until measured; and whether that began.
+        self.round_trip_s = self.bytes_s = 0.0
+        self.is_measured = False
 
 
 class Later:

@@ -265,7 +265,8 @@ class CallStream:
         if wanted > 0:
             self._blank.update(range(self._added, self._added + wanted))
             self._added += wanted
-            self._attempts.apply(SubtasksAdded(self.task_id, wanted))
+            size = len(self._line) + len(self._waiting[0].data)
+            self._attempts.apply(SubtasksAdded(self.task_id, wanted, self.waiting_calls, size))
 
     def _cut(self, index: int, device_id: str) -> Optional[CallChunk]:
         units: List[CallUnit] = []

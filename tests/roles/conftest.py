@@ -117,6 +117,8 @@ class FakeLink:
         self.local_port = 8080
         self.is_dialled = is_dialled
         self.is_closed = self.is_link = False
+        #: Seconds that everything takes to the other end, and bytes a second; 0 for at once.
+        self.delay_s = self.bytes_s = self.free_at = 0.0
         self.peer = None
         self.other = None
         self._is_processing = False
@@ -141,7 +143,9 @@ class FakeLink:
     def flush(self):
         data = b"".join(bytes(piece) for piece in self.rpc.data_to_send())
         if data and not self.is_closed:
-            self.other.clock_of_receiver.post(self.other.arrived, data)
+            self.free_at = max(self.free_at, self._clock.now())
+            self.free_at += len(data) / self.bytes_s if self.bytes_s else 0.0
+            self.other.clock_of_receiver.call_at(self.free_at + self.delay_s, self.other.arrived, data)
         if self.rpc.is_closing and not self.is_closed:
             self.close("the conversation is over")
 

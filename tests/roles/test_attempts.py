@@ -147,7 +147,7 @@ def test_nothing_is_sent_or_stopped_for_a_subtask_of_which_nothing_is_left(node,
 
 def test_a_result_that_is_accepted_goes_to_its_owner(node, attempts, owner):
     accept = AcceptResult("t", 0, "t/0.1", node.id)
-    attempts.scheduler.answers = {"begin": [start(node)], AttemptSucceeded("t/0.1"): [accept]}
+    attempts.scheduler.answers = {"begin": [start(node)], AttemptSucceeded("t/0.1", 1): [accept]}
     attempts.apply("begin")
     node.worker.executed[0][1].resolve(outcome(True, "7"))
     assert owner.accepted == [(accept, b"7")] and node.worker.acknowledged_ids == ["t/0.1"]

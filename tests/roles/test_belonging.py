@@ -12,6 +12,7 @@ from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.errors import Forbidden, Unauthenticated
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
+from discompute_lite.roles.link_speed import PADDINGS
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
 from discompute_lite.tasks.blob_values import Blob
 from discompute_lite.tasks.calls import call_unit, function_line
@@ -342,3 +343,51 @@ def test_a_device_that_takes_no_work_of_a_member_keeps_none_of_its_values(town, 
     mine = call_len(b, put_blob(b, world, "w" * 50), b)
     town.settle()
     assert mine[0].line == b'{"value":50}'
+
+
+# ---- the way between members -----------------------------------------------------------------------
+
+
+def joined_over(town, delay_s, bytes_s):
+    """Return two members with such a link between them, of which the first holds what it is to run."""
+    here, there = town.cluster("ab")
+    town.settle()
+    for link in here.node.discovery.links[there.id]:
+        for end in (link, link.other):
+            end.delay_s, end.bytes_s = delay_s, bytes_s
+    here.executor.holds = {"run"}
+    return here, there
+
+
+def test_a_link_is_measured_once_there_is_work_for_it(town, world):
+    here, there = joined_over(town, 0.02, 100_000.0)
+    peer = here.node.link_for_work(there.id).peer
+    assert not peer.is_measured
+    world.owner(here).call("SubmitTask", world.echo([1]))
+    world.advance(2.0)
+    assert peer.round_trip_s == pytest.approx(0.04, rel=0.3)
+    assert peer.bytes_s == pytest.approx(100_000.0, rel=0.1)
+
+
+def test_a_broad_link_is_measured_with_more(town, world):
+    here, there = joined_over(town, 0.001, 4_000_000.0)
+    world.owner(here).call("SubmitTask", world.echo([1]))
+    world.advance(2.0)
+    peer = here.node.link_for_work(there.id).peer
+    assert PADDINGS[1] / 4_000_000.0 > 0.05 and peer.bytes_s == pytest.approx(4_000_000.0, rel=0.1)
+
+
+def test_what_weighs_much_stays_and_why_says_so(town, world):
+    here, there = joined_over(town, 0.02, 100_000.0)
+    owner = world.owner(here)
+    task_id = owner.call("SubmitTask", world.echo(["x" * 300_000] * 8))["task_id"]
+    world.advance(0.3)
+    assert there.executor.runs() == [] and len(here.executor.runs()) > 0
+    assert "of it on the way" in owner.call("ExplainTask", {"task_id": task_id, "index": -1})["message"]
+
+
+def test_what_weighs_little_goes_over_the_same_link(town, world):
+    here, there = joined_over(town, 0.02, 100_000.0)
+    world.owner(here).call("SubmitTask", world.echo(["x"] * 8))
+    world.advance(1.0)
+    assert there.executor.runs()
