@@ -275,7 +275,7 @@ class LocalNode:
         wanted = settings.discovery if settings.announce != "off" else ()
         makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
         self._executor = self._make_executor()
-        self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings.bind)
+        self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings.bind, self._tell)
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],

@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Dict, Iterable, Mapping, Union
+from typing import Dict, Iterable, Mapping, Optional, Union
 
 from ..model.errors import LocalProtocolError
 
@@ -30,6 +30,7 @@ AuditFact = Union[str, int, float, bool, None]
 _AUDIT_WHAT = re.compile(r"[a-z][a-z-]{0,31}")
 _AUDIT_SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"\}\Z')
 _AUDIT_NUMBER = re.compile(rb'\{"n":([1-9][0-9]{0,15}),')
+_AUDIT_CONTINUED = re.compile(rb'\{"n":([1-9][0-9]{0,15}),"at":[0-9]+,"what":"continued","before":"([0-9a-f]{64})"')
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,27 @@ class AuditLog:
         return text + f',"hash":"{self.head}"}}'.encode("ascii")
 
 
+def resume_audit_log(last_line: bytes) -> Optional[AuditLog]:
+    """Return a log that goes on after this line, b"" for a new one; None where it is no line of a log."""
+    if not last_line:
+        return AuditLog()
+    seal, number = _AUDIT_SEAL.search(last_line), _AUDIT_NUMBER.match(last_line)
+    if seal is None or number is None:
+        return None
+    return AuditLog(seal.group(1).decode("ascii"), int(number.group(1)))
+
+
 def verify_audit_lines(lines: Iterable[bytes]) -> AuditVerdict:
     """Find the first line that was changed, taken out, put in or moved; lines come without their ends.
 
-    What was cut off at the end is not missed: the rest is a log of its own.
+    What was cut off at the end is not missed: the rest is a log of its own. A log whose beginning was dropped begins
+    with a line `continued`, which says the hash of the one before.
     """
     head, good = AUDIT_START, 0
-    for line in lines:
+    for index, line in enumerate(lines):
+        begun = _AUDIT_CONTINUED.match(line) if not index else None
+        if begun is not None:
+            good, head = int(begun.group(1)) - 1, begun.group(2).decode("ascii")
         seal, number = _AUDIT_SEAL.search(line), _AUDIT_NUMBER.match(line)
         if seal is None or number is None or int(number.group(1)) != good + 1:
             return AuditVerdict(good, good + 1, head)

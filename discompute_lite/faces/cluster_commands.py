@@ -1,4 +1,4 @@
-"""Offer the commands about the cluster: invite, join, devices, revoke, policy.
+"""Offer the commands about the cluster: invite, join, devices, revoke, policy, audit.
 
 Knows:   what each asks and prints, for people and for programs.
 Refuses: to decide who may join: a person does, or said before that nobody is to be asked.
@@ -7,18 +7,20 @@ Read next: roles/owner_methods.py (what is called), faces/reach.py.
 
 from __future__ import annotations
 
+import base64
+import json
 import sys
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
 from ..model.device import short_id
-from ..model.errors import Forbidden, NotFound, SettingsError, Unavailable
+from ..model.errors import DiscomputeError, Forbidden, NotFound, SettingsError, Unavailable
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable, program_name
 from .reach import Reach
 
 #: What this module adds to the table of commands.
-CLUSTER_COMMANDS = ("invite", "join", "devices", "revoke", "policy")
+CLUSTER_COMMANDS = ("invite", "join", "devices", "revoke", "policy", "audit")
 #: Seconds of one question to the node about its invitation, and of joining: a person over there has to look up.
 WATCH_INVITE_S, JOINING_S = 5.0, 330.0
 #: Seconds after an invitation's end for those who were let in to say that they kept what they got.
@@ -30,6 +32,8 @@ _RULES: Dict[str, Callable[[str], Any]] = {
 }
 #: What `devices DEVICE` may change.
 _FIELDS = ("role", "sends", "name")
+#: What every line of the audit log has.
+_AUDIT_FRAME = ("n", "at", "what", "hash")
 
 
 @command(
@@ -282,3 +286,46 @@ def policy_command(context: Context) -> int:
 
 def _rule_text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
+
+
+@command(
+    "audit", argument("--verify", action="store_true", help="check that no line was changed, put in or taken out"),
+    JSON_FLAG,
+)
+def audit_command(context: Context) -> int:
+    """Show who was let in, changed or removed here, and whose work ran; or verify that log."""
+    console = context.console
+    with Reach(context.settings) as reach:
+        answer = reach.call("ReadAudit", {})
+    lines = answer["lines"]
+    data = bytes(lines) if isinstance(lines, (bytes, bytearray, memoryview)) else base64.b64decode(lines)
+    if context.arguments.verify:
+        if answer["bad_line"]:
+            raise DiscomputeError(
+                f"line {answer['bad_line']} of the audit log is not as it was written; compare it with a copy"
+            )
+        if console.is_json:
+            console.json({"good": answer["good"], "head": answer["head"]})
+        else:
+            console.print(f"{answer['good']} lines, all as they were written; the last hash is {answer['head']}")
+        return 0
+    entries = [_audit_entry(line) for line in data.splitlines()]
+    if console.is_json:
+        console.json(entries)
+        return 0
+    for entry in entries:
+        facts = ", ".join(
+            f"{name} {printable(str(value))}" for name, value in entry.items() if name not in _AUDIT_FRAME
+        )
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
+        console.print(f"{when}  {entry.get('what', '?'):10} {facts}")
+    return 0
+
+
+def _audit_entry(line: bytes) -> Dict[str, Any]:
+    """Return what a line says; one that was made unreadable is shown as it is."""
+    try:
+        entry = json.loads(line)
+        return entry if isinstance(entry, dict) and isinstance(entry.get("at"), int) else {"text": str(entry)}
+    except ValueError:
+        return {"text": line.decode("utf-8", "replace")}

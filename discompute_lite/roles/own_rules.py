@@ -60,6 +60,8 @@ class OwnRules:
             return Forbidden(f"This work cannot be read: {error.message}", {"rule": "unreadable"})
         if decision.allowed:
             return None
+        task_type = str(subtask.lite.get("task_type", ""))
+        self._node.world.audit.note("refused", {"sender": sender.device_id, "type": task_type, "rule": decision.rule})
         if decision.question and decision.question not in self._asked:
             self._asked[decision.question] = None
             while len(self._asked) > QUESTIONS_KEPT:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
 from ..core.access import policy_to_json, read_policy
+from ..core.audit_log import verify_audit_lines
 from ..model.device import short_id
 from ..model.errors import InvalidParams, NotFound
 from ..wire.invitation import JoinWords, read_join_words
@@ -117,6 +118,16 @@ class ListMembersAnswer:
     cluster: str = ""
     is_admin: bool = False
     members: List[MemberEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReadAuditAnswer:
+    """Hold the audit log, a JSON line for each event, and the number of its first line that was changed, 0 for none."""
+
+    lines: bytes = b""
+    good: int = 0
+    bad_line: int = 0
+    head: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,3 +261,11 @@ def set_policy(node: Any, link: LinkPort, policy: Optional[Dict[str, Any]] = Non
     node.rules.keep(read_policy({**policy_to_json(node.rules.policy), **(policy or {})}))
     node.world.audit.note("rules", {"accept": node.rules.policy.everybody.accept})
     return PolicyAnswer(policy_to_json(node.rules.policy))
+
+
+@method("ReadAudit", level="owner")
+def read_audit(node: Any, link: LinkPort) -> ReadAuditAnswer:
+    """Return the audit log and whether it is as it was written: who was let in, changed or removed, whose work ran."""
+    lines = node.world.audit.lines()
+    verdict = verify_audit_lines(lines.splitlines())
+    return ReadAuditAnswer(lines, verdict.good, verdict.bad_line, verdict.head)

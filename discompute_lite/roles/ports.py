@@ -216,12 +216,19 @@ class AuditPort(Protocol):
     def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
         """Append a line."""
 
+    def lines(self) -> bytes:
+        """Return all lines that are kept, the oldest first."""
+
 
 class NoAudit:
-    """Write nothing down, where there is no folder."""
+    """Write nothing down, as a simulated node does."""
 
     def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
         """Forget it."""
+
+    def lines(self) -> bytes:
+        """Return none."""
+        return b""
 
 
 class TrustPort(Protocol):

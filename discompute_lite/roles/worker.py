@@ -10,6 +10,7 @@ an answer that was lost with its link is fetched, not computed again.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
@@ -293,6 +294,11 @@ class Worker:
             sent.subtask_id, sent.parent_task_id, sent.subtask_index, b"", self._node.id, status, attempt.started_at,
             int(self._node.wall()), data, error, lite,
         )
+        if attempt.sender not in ("", self._node.id):
+            self._node.world.audit.note("ran", {
+                "sender": attempt.sender, "type": str(sent.lite.get("task_type", "")), "outcome": status.value,
+                "size": len(sent.subtask_data), "data": hashlib.sha256(sent.subtask_data).hexdigest(),
+            })
         attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
         waiting, attempt.waiting = attempt.waiting, []
         blobs, attempt.blobs = attempt.blobs, []

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.core.audit_log import AUDIT_START, AuditLog, AuditVerdict, verify_audit_lines
+from discompute_lite.core.audit_log import (
+    AUDIT_START, AuditLog, AuditVerdict, resume_audit_log, verify_audit_lines,
+)
 from discompute_lite.model.errors import LocalProtocolError
 
 FACTS = st.dictionaries(
@@ -123,3 +125,15 @@ def test_lines_that_could_be_read_in_two_ways_are_not_written(what, facts):
     with pytest.raises(LocalProtocolError):
         log.append(what, facts, 1)
     assert log.count == 0 and log.head == AUDIT_START
+
+
+def test_a_log_goes_on_after_its_last_line_and_may_begin_in_the_middle():
+    first = AuditLog()
+    lines = [first.append("paired", {"device": "a"}, 1)]
+    second = resume_audit_log(lines[0])
+    lines.append(second.append("continued", {"before": second.head}, 2))
+    lines.append(second.append("removed", {"device": "a"}, 3))
+    assert verify_audit_lines(lines) == AuditVerdict(3, 0, second.head)
+    assert verify_audit_lines(lines[1:]) == AuditVerdict(3, 0, second.head)
+    assert verify_audit_lines([lines[1], lines[2].replace(b"removed", b"changed")]).bad_line == 3
+    assert resume_audit_log(b"").count == 0 and resume_audit_log(b"no line") is None

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "host": ("wire", "tasks", "crypto", "model"),
     "net": ("wire", "crypto", "model"),
     "roles": ("core", "wire", "crypto", "tasks", "ml", "model"),
-    "member_parts": ("net", "host", "model"),
+    "member_parts": ("net", "host", "core", "model"),
     "run": ("member_parts", "roles", "net", "host", "ml", "core", "wire", "crypto", "tasks", "model"),
     "faces": ("run", "net.client", "net.event_client", "tasks", "ml", "model"),
     "sim": ("roles", "core", "wire", "crypto", "tasks", "ml", "model"),

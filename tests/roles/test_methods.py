@@ -19,7 +19,7 @@ def test_the_original_methods_and_ours_are_there():
     ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
             "KeepTask", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob", "rpc.discover", "Invite",
             "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers", "ChangeMember", "Revoke",
-            "LeaveCluster", "GetPolicy", "SetPolicy"}
+            "LeaveCluster", "GetPolicy", "SetPolicy", "ReadAudit"}
     assert set(ALL) == original | ours
 
 

@@ -82,7 +82,7 @@ def town(field):
 
 
 @pytest.mark.smoke
-def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town):
+def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails):
     ann, ben = town.start("ann", "--slots", "1"), town.start("ben", "--slots", "1")
     invitation = Invitation(field, ann)
     assert re.fullmatch(r"\d{4} \d{4}", invitation.facts["code"])
@@ -99,6 +99,17 @@ def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town):
     assert done.document["result"] == 550
     tasks = town.type(ben, "status", done.document["task_id"], "--json").document
     assert len(tasks["lite"]["devices"]) == 2, tasks
+    check_audit(field, town, ann, ben, fails)
+
+
+def check_audit(field, town, ann, ben, fails):
+    entries = town.type(ann, "audit", "--json").document
+    assert {"founded", "let-in", "ran"} <= {entry["what"] for entry in entries}
+    assert {entry["sender"] for entry in entries if entry["what"] == "ran"} == {ben.id}
+    assert town.type(ann, "audit", "--verify").code == 0
+    log = ann.state / "audit"
+    log.write_bytes(log.read_bytes().replace(b'"what":"let-in"', b'"what":"let-on"', 1))
+    fails(town.type(ann, "audit", "--verify"), 1, "line 2 of the audit log")
 
 
 def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_stay_over_a_restart(field, town):

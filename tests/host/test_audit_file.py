@@ -1,0 +1,75 @@
+"""The audit log's files: bounded, private, one chain over restarts and over files, and a cut costs half a line."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from discompute_lite.core.audit_log import verify_audit_lines
+from discompute_lite.host import audit_file
+from discompute_lite.host.audit_file import AuditFile
+from discompute_lite.member_parts import AuditBook
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def open_book(tmp_path, told):
+    return lambda: AuditBook(AuditFile(str(tmp_path)), lambda kind, text: told.append(text))
+
+
+def verdict(book):
+    return verify_audit_lines(book.lines().splitlines())
+
+
+def test_a_log_is_one_chain_over_restarts(open_book, tmp_path):
+    for number in range(3):
+        open_book().note("ran", {"size": number})
+    assert (verdict(open_book()).good, verdict(open_book()).bad_line) == (3, 0)
+    if os.name == "posix":
+        assert os.stat(tmp_path / "audit").st_mode & 0o777 == 0o600
+
+
+def test_it_keeps_two_files_whatever_happens(open_book, tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_file, "AUDIT_BYTES", 2000)
+    book = open_book()
+    for number in range(100):
+        book.note("ran", {"size": number})
+    assert sorted(os.listdir(tmp_path)) == ["audit", "audit.old"]
+    assert len(book.lines()) < 5000
+    found = verdict(book)
+    assert found.bad_line == 0 and found.good > 100, "the lines that begin a file count too"
+
+
+def test_half_a_line_is_taken_away(open_book, tmp_path):
+    book = open_book()
+    book.note("ran", {"size": 1}), book.note("ran", {"size": 2})
+    data = (tmp_path / "audit").read_bytes()
+    (tmp_path / "audit").write_bytes(data[:-10])
+    again = open_book()
+    again.note("ran", {"size": 3})
+    assert (verdict(again).good, verdict(again).bad_line) == (2, 0)
+
+
+def test_what_is_no_log_is_kept_aside_and_told(open_book, tmp_path, told):
+    (tmp_path / "audit").write_bytes(b"shopping list\n")
+    book = open_book()
+    book.note("ran", {"size": 1})
+    assert "audit.damaged" in told[0]
+    assert (tmp_path / "audit.damaged").read_bytes() == b"shopping list\n"
+    assert verdict(book).good == 1
+
+
+def test_a_disk_that_takes_nothing_is_told_once(open_book, told, monkeypatch):
+    book = open_book()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(audit_file.os, "open", full)
+    book.note("ran", {"size": 1}), book.note("ran", {"size": 2})
+    assert len(told) == 1 and "disk is full" in told[0]
