@@ -370,4 +370,5 @@ class LocalNode:
 
 
 def _start_measurement(probe: Probe, *, with_numpy: bool) -> Any:
-    return start_measurement(probe, relaunch_command("host.speed:speed_main") + (["numpy"] if with_numpy else []))
+    measure, pace = (relaunch_command(f"host.parallel_speed:{entry}") for entry in ("speed_main", "pace_main"))
+    return start_measurement(probe, measure, pace, with_numpy=with_numpy)

@@ -66,6 +66,9 @@ def measured_lines(measured: Any) -> List[str]:
     python = printable(str(measured.get("python", "")))
     lines = ["    Measured:"]
     lines.append(f"      Python: {measured['score']:.2f} x reference" + (f" (Python {python})" if python else ""))
+    parallel, processes = measured.get("parallel"), measured.get("processes")
+    if isinstance(parallel, (int, float)) and isinstance(processes, int) and processes > 1 and parallel > 0:
+        lines.append(f"      {processes} processes at once: {parallel:.2f} times one")
     gflops = measured.get("matmul_gflops")
     if isinstance(gflops, (int, float)) and gflops > 0:
         lines.append(f"      Matrix product (NumPy): {gflops:.1f} GFLOPS")

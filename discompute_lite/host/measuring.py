@@ -2,7 +2,7 @@
 
 Knows:   when to measure: first soon after the start; then when some hours have passed, or power comes from elsewhere.
 Refuses: to measure while work runs here, and to keep what was measured while others were busy.
-Read next: host/speed.py (what is measured), host/this_device.py (in which process).
+Read next: host/speed.py and host/parallel_speed.py (what is measured), host/this_device.py (in which process).
 """
 
 from __future__ import annotations

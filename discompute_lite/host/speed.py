@@ -13,7 +13,6 @@ Each repetition is made to last about 10 ms; kernels take turns, so that a distu
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import sys
 import time
@@ -87,6 +86,9 @@ class SpeedReport:
     taken_at: int = 0
     #: Float32 product of NumPy with as many threads as it takes, in GFLOPS; 0 where it was not measured.
     matmul_gflops: float = 0.0
+    #: What `processes` processes do at once, relative to one alone; 0 where it was not measured.
+    parallel: float = 0.0
+    processes: int = 0
     #: Where power came from: "mains", "battery", or "" where that is not known.
     power: str = ""
     #: How many measurements this is the average of, at most `AVERAGED_OVER`.
@@ -130,7 +132,8 @@ class SpeedReport:
         return replace(
             self, score=average(before.score, self.score), measurements=count,
             kernels={name: average(before.kernels[name], value) for name, value in self.kernels.items()},
-            matmul_gflops=self.matmul_gflops or before.matmul_gflops)
+            matmul_gflops=self.matmul_gflops or before.matmul_gflops,
+            parallel=self.parallel or before.parallel, processes=self.processes if self.parallel else before.processes)
 
 
 def machine_busy_ns() -> int:
@@ -295,9 +298,3 @@ def _matmul_gflops(clock: NanosecondClock, budget_ns: int) -> float:
         else:
             repetitions += 1
     return best
-
-
-def speed_main() -> None:
-    """Measure in a process of its own and write the report to standard output; argument "numpy" asks for NumPy."""
-    report = measure_speed(with_numpy="numpy" in sys.argv[1:])
-    sys.stdout.write(json.dumps(report.to_dict()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Union
 
 from ..crypto.p256 import device_id
@@ -19,6 +19,7 @@ from ..model.errors import InternalError
 from ..model.settings import Settings
 from .active_limits import is_kept_offline, limits_for_tasks
 from .detect import detect_hardware, device_name, has_processes, has_tls
+from .parallel_speed import PACED_PROCESSES_MAX
 from .probe import Probe
 from .speed import SpeedReport, measure_speed
 from .store import StateFolder
@@ -80,6 +81,8 @@ def measured_facts(report: SpeedReport) -> Dict[str, Any]:
     measured: Dict[str, Any] = {"score": round(report.score, 3), "python": report.python}
     if report.matmul_gflops:
         measured["matmul_gflops"] = round(report.matmul_gflops, 1)
+    if report.parallel > 0:
+        measured["parallel"], measured["processes"] = round(report.parallel, 2), report.processes
     return measured
 
 
@@ -118,7 +121,8 @@ class MeasurementHere:
         """
         own_clock = getattr(time, "thread_time_ns", time.process_time_ns)
         try:
-            return measure_speed(cpu_clock=own_clock, budget_s=MEASUREMENT_HERE_S)
+            # One interpreter computes one thing at a time, whatever the number of threads.
+            return replace(measure_speed(cpu_clock=own_clock, budget_s=MEASUREMENT_HERE_S), parallel=1.0, processes=1)
         except InternalError:
             return None
 
@@ -126,6 +130,12 @@ class MeasurementHere:
         """Do nothing: it is over in a moment, and then nobody listens."""
 
 
-def start_measurement(probe: Probe, command: List[str]) -> Union[Measurement, MeasurementHere]:
-    """Start to measure by `command`, or in this process where there can be no other; raise OSError as above."""
-    return Measurement(command) if has_processes(probe) else MeasurementHere()
+def start_measurement(
+    probe: Probe, command: List[str], pace_command: List[str], *, with_numpy: bool
+) -> Union[Measurement, MeasurementHere]:
+    """Start to measure by commands that run `speed_main` and `pace_main`, or in this process where there can be no
+    other; raise OSError as above."""
+    if not has_processes(probe):
+        return MeasurementHere()
+    processes = max(1, min(len(probe.affinity() or ()) or probe.cpu_count(), PACED_PROCESSES_MAX))
+    return Measurement([*command, json.dumps(pace_command), str(processes), *(["numpy"] if with_numpy else [])])
