@@ -87,7 +87,7 @@ def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails):
     invitation = Invitation(field, ann)
     assert re.fullmatch(r"\d{4} \d{4}", invitation.facts["code"])
     invitation.process.stdin.write("y\n"), invitation.process.stdin.flush()
-    joined = town.type(ben, "join", invitation.at(), "--json")
+    joined = town.type(ben, "join", invitation.facts["code"], "--json")
     assert joined.code == 0, joined.err
     code, _, said = invitation.end()
     assert code == 0 and 'Pair "ben"' in said
