@@ -45,9 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     settings.load_profile("discompute")
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        # A shell starts what runs in the background so, and whatever tests start would inherit a deaf ear.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell starts what runs in the background with a deaf ear, nohup too, and whatever tests start would inherit it.
+    for name, hearing in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, hearing)
     # Output is captured during tests: a copy of the real one, for the traceback of a hang.
     config.stash[REAL_STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
 

@@ -17,6 +17,8 @@ from typing import Any, Callable, Deque
 
 #: Characters that wait for a reader; what comes on top of them is left out.
 WAITING_CHARS = 256 * 1024
+#: Seconds that its thread has to end once there is nothing left to write.
+LAST_TURN_S = 0.2
 #: Bytes that a pipe takes without blocking once it says that it takes any: the least that POSIX allows.
 SAFE_BYTES = 512
 
@@ -38,7 +40,8 @@ class Outlet:
         self._is_gone = False
         #: Guards what is above, and is told when a text has come or has been written.
         self._changed = threading.Condition()
-        threading.Thread(target=self._serve, name="outlet", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name="outlet", daemon=True)
+        self._thread.start()
 
     def write(self, text: str) -> None:
         """Take a text, or leave it out."""
@@ -69,6 +72,8 @@ class Outlet:
                 self._changed.wait(until - time.monotonic())
             self._is_gone = True
             self._changed.notify_all()
+        # Gone at once, unless it waits for a reader: then it is left to find out.
+        self._thread.join(LAST_TURN_S)
 
     def _serve(self) -> None:
         while True:
