@@ -12,15 +12,14 @@ import json
 import os
 import sys
 from contextlib import closing, contextmanager
+from importlib import import_module
 from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple
 
 from ..model.errors import DiscomputeError, SettingsError, TaskFailed, TaskRejected
 from ..tasks.jobs import parse_source
 from ..tasks.values import dump_value
-from .api import Cluster
 from .command import Context, argument, command
 from .console import Console, printable, program_name
-from .dispatch import CallOptions
 from .failures import with_place
 from .items import ItemReader, WrongItem
 from .mapping import MapWishes
@@ -43,12 +42,14 @@ def map_command(context: Context) -> int:
     file, function_name = _file_and_name(context.arguments.function)
     with _opened(context.arguments.items) as (items, name), _mapped_function(file, function_name) as function:
         reader = ItemReader(name, is_text=context.arguments.text)
-        with Cluster(config=context.settings) as cluster:
+        # Loaded here: other commands start without it.
+        api = import_module("discompute_lite.faces.api")
+        with api.Cluster(config=context.settings) as cluster:
             meter = Meter(context.console, total=_lines_in(items) if context.console.draws else None)
             wishes = MapWishes(show=lambda text: _show_printed_lines(context.console, text))
             with closing(Trickle(
                 lambda count: os.read(items.fileno(), count), reader,
-                lambda rows: cluster.run_map(CallOptions(), function, [rows], wishes),
+                lambda rows: cluster.run_map(api.CallOptions(), function, [rows], wishes),
             )) as results:
                 _print_results(context.console, results, meter)
     return 0
