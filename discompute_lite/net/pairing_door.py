@@ -17,13 +17,13 @@ from collections import Counter
 from typing import Any, Callable, Optional, Set
 
 from ..crypto.p256 import PrivateKey, pem, pkcs8_der
-from ..model.errors import DiscomputeError, LinkClosed, StateError
+from ..model.errors import DiscomputeError, LinkClosed
 from ..model.limits import KIB, Limits
 from .addresses import address_text, host_of
 from .links import Connector
 from .listener import bind_host, open_listening_socket
 from .loop import Loop, Timer
-from .tls import TLS_CIPHERS, TlsPipe
+from .tls import TlsPipe, bare_tls_context
 from .tls_channel import TlsChannel
 
 #: One read; the machine above bounds what it keeps.
@@ -236,21 +236,12 @@ class _PairingPipe(TlsPipe):
         self.certificate, self.state = certificate, "open"
 
 
-
 def _pairing_context(*, is_server: bool) -> Any:
-    try:
-        import ssl
-    except ImportError:
-        raise StateError("this Python has no TLS (its module ssl is missing), so this device stays alone; use"
-                         " another Python to join a cluster") from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
+    context = bare_tls_context(is_server=is_server)
+    import ssl
+
     # The code proves who it is, bound to the certificate (wire/pairing.py); before that there is nobody to believe.
     context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(TLS_CIPHERS)
-    if is_server and hasattr(context, "num_tickets"):
-        context.num_tickets = 0
     return context
 
 

@@ -46,10 +46,10 @@ class TlsIdentity:
     ca_pem: str
 
 
-def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
-    """Return an `SSLContext` that trusts the cluster alone, strict from its first moment; never to be changed.
+def bare_tls_context(*, is_server: bool) -> Any:
+    """Return an `SSLContext` with our versions and ciphers that believes nobody, since it has no root yet.
 
-    Raise StateError where this Python has no TLS or the files do not belong together.
+    Raise StateError where this Python has no TLS.
     """
     try:
         import ssl
@@ -62,13 +62,24 @@ def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(TLS_CIPHERS)
+    if is_server and hasattr(context, "num_tickets"):
+        # Tickets that a client never reads turn its close into a reset, which loses what it sent.
+        context.num_tickets = 0
+    return context
+
+
+def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
+    """Return an `SSLContext` that trusts the cluster alone, strict from its first moment; never to be changed.
+
+    Raise StateError where this Python has no TLS or the files do not belong together.
+    """
+    context = bare_tls_context(is_server=is_server)
+    import ssl
+
     for option in ("OP_NO_TICKET", "OP_NO_COMPRESSION", "OP_NO_RENEGOTIATION"):
         context.options |= getattr(ssl, option, 0)
     context.options &= ~_IGNORE_CUTS
     context.verify_flags |= ssl.VERIFY_X509_STRICT | NO_CHECK_TIME
-    if is_server and hasattr(context, "num_tickets"):
-        # Tickets that a client never reads turn its close into a reset, which loses what it sent.
-        context.num_tickets = 0
     try:
         context.load_verify_locations(cadata=identity.ca_pem)
         context.load_cert_chain(identity.certificate_file, identity.key_file)
