@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, List, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -19,7 +19,7 @@ from discompute_lite.roles.methods import METHODS  # noqa: E402
 from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
 from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
 
-PAGES = ("README.md", "discompute_lite/README.md")
+PAGES = ("README.md", "discompute_lite/README.md", "tools/README.md")
 LEVELS = {
     "anyone": "anyone", "alone": "anyone while the node is alone, then its cluster's devices",
     "device": "the cluster's devices", "work": "the cluster's devices that may send work", "owner": "the owner",
@@ -51,9 +51,28 @@ def task_types_markdown() -> str:
     return "\n".join(["| type | parameters | does |", "| --- | --- | --- |", *rows]) + "\n"
 
 
+def hostile_rows() -> Dict[int, List[Tuple[str, str]]]:
+    """Return the tests of each hostile input or fault: its number -> (what the test says, where it stands)."""
+    found: Dict[int, List[Tuple[str, str]]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for number, words in re.findall(r"^def test_row_(\d\d)_(\w+)", path.read_text("utf-8"), re.MULTILINE):
+            found.setdefault(int(number), []).append((words.replace("_", " "), path.relative_to(ROOT).as_posix()))
+    return dict(sorted(found.items()))
+
+
+def hostile_rows_markdown() -> str:
+    """Return the table of hostile inputs and faults with the tests that throw them."""
+    rows = [
+        f"| {number} | {'; '.join(f'{words} (`{path}`)' for words, path in tests)} |"
+        for number, tests in hostile_rows().items()
+    ]
+    return "\n".join(["| row | test |", "| --- | --- |", *rows]) + "\n"
+
+
 TABLES: Dict[str, Callable[[], str]] = {
     "commands": commands_markdown, "settings": settings_table_markdown, "methods": methods_markdown,
     "task types": task_types_markdown, "values": value_table_markdown,
+    "hostile rows": hostile_rows_markdown,
 }
 
 

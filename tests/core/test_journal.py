@@ -58,7 +58,7 @@ def test_the_next_lines_are_read_alone_behind_the_number_of_the_last():
 
 
 @pytest.mark.parametrize("size", range(len(WHOLE)))
-def test_a_cut_leaves_the_lines_before_it_and_is_no_damage(size):
+def test_row_38_a_cut_leaves_the_lines_before_it_and_is_no_damage(size):
     reading, whole = read_journal(WHOLE[:size]), lines_before(size)
     assert reading.entries == ENTRIES[:whole] and reading.good_bytes == STARTS[whole] and reading.damage == ""
 
@@ -73,7 +73,7 @@ def test_a_changed_byte_is_damage_and_the_lines_before_it_hold(position, change)
 
 
 @pytest.mark.parametrize("bit", range(8))
-def test_no_flipped_bit_anywhere_goes_unseen(bit):
+def test_row_38_no_flipped_bit_anywhere_goes_unseen(bit):
     for position in range(len(WHOLE)):
         changed = bytearray(WHOLE)
         changed[position] ^= 1 << bit
@@ -96,7 +96,7 @@ def test_bytes_of_somebody_else_are_no_entries(data):
     assert reading.entries == ENTRIES and reading.damage
 
 
-def test_an_entry_of_a_later_version_is_said_to_be_one():
+def test_row_38_an_entry_of_a_later_version_is_said_to_be_one():
     writer = JournalWriter()
     line = writer.lines(ENTRIES[0])
     text = b'"novel",{"x":1}'

@@ -52,7 +52,7 @@ def test_any_order_any_repetition_and_any_batches_give_the_same(data, stated):
 
 
 @given(st.lists(statements, max_size=8), st.lists(statements, max_size=8))
-def test_partitions_that_meet_again_agree(left, right):
+def test_row_46_partitions_that_meet_again_agree(left, right):
     here, there = merged(*left), merged(*right)
     kept_here, kept_there = here.statements(), there.statements()
     here.merge(kept_there)
@@ -106,12 +106,12 @@ def test_who_found_no_room_is_told_as_changed():
     assert membership.statement_about(ANN) is None and membership.ignored == 1
 
 
-def test_strangers_statements_are_counted_and_ignored():
+def test_row_46_strangers_statements_are_counted_and_ignored():
     membership = merged(said("add", BEN, 1, cluster="y" * 52))
     assert membership.statement_about(BEN) is None and membership.ignored == 1
 
 
-def test_an_unknown_role_gives_no_rights_and_is_kept():
+def test_row_47_an_unknown_role_gives_no_rights_and_is_kept():
     membership = merged(said("role", BEN, 1, role="owner"))
     assert membership.role_of(BEN) == "" and [each.role for each in membership.members()] == ["owner"]
 
@@ -142,7 +142,7 @@ def test_two_devices_see_whether_they_know_the_same():
     assert one.digest() != merged(said("add", ANN, 1)).digest() != merged().digest()
 
 
-def test_the_4097th_statement_takes_the_oldest_ones_place():
+def test_row_46_the_4097th_statement_takes_the_oldest_ones_place():
     membership = Membership(CLUSTER, Limits())
     ids = [f"{number:052d}".translate(str.maketrans("0189", "abcd")) for number in range(4097)]
     membership.merge(said("add", each, seq) for seq, each in enumerate(ids, 1))

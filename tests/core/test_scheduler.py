@@ -274,7 +274,7 @@ def test_a_device_that_was_only_asleep_killed_nobody(world):
     assert world.scheduler.task("t").state is TaskState.RUNNING
 
 
-def test_late_outcomes_are_ignored_and_counted(world):
+def test_row_25_late_outcomes_are_ignored_and_counted(world):
     world.devices("a")
     world.submit()
     world.devices("b")
@@ -286,7 +286,7 @@ def test_late_outcomes_are_ignored_and_counted(world):
     assert world.succeed("t/0.2") == []
 
 
-def test_a_device_cannot_renew_the_lease_of_another(world):
+def test_row_25_a_device_cannot_renew_the_lease_of_another(world):
     world.devices("a")
     world.submit()
     world.devices("b", slots=0)

@@ -109,13 +109,13 @@ def test_another_clusters_device_is_refused_on_both_sides(context):
     assert refused(context(False, CLIENT), context(True, THIRD, OTHER_CA), name_of(THIRD))
 
 
-def test_a_member_cannot_make_members(context):
+def test_row_05_a_member_cannot_make_members(context):
     """Signed with a member's own key for another id, and sent with the member's certificate as the chain."""
     chain = pem("CERTIFICATE", device_certificate(CA, CLIENT.public, serial=SERIAL))
     assert refused(context(False, THIRD, CLIENT, chain), context(True, SERVER), name_of(SERVER))
 
 
-def test_the_right_cluster_but_the_wrong_device_is_refused(context):
+def test_row_06_the_right_cluster_but_the_wrong_device_is_refused(context):
     assert refused(context(False, CLIENT), context(True, SERVER), name_of(THIRD))
 
 

@@ -288,7 +288,7 @@ def bytes_at_peak(outcome: Callable[[List[bytes]], Any], pieces: List[bytes]) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_frames_are_events_or_protocol_errors(kind):
+def test_row_50_mutated_frames_are_events_or_protocol_errors(kind):
     recorded, outcome, count = KINDS[kind]
     for number, (rng, data) in enumerate(mutants(recorded, count, seed=7)):
         try:

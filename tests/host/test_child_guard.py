@@ -76,7 +76,7 @@ def test_a_limit_is_never_raised(hard, lowered):
     assert system.given == [(7, (lowered, lowered))]
 
 
-def test_what_a_system_lacks_is_left_out():
+def test_row_48_what_a_system_lacks_is_left_out():
     system = Rlimits(-1, refuses=True)
     lower_limit(system, "RLIMIT_FSIZE", 1)
     lower_limit(system, "RLIMIT_NPROC", 1)

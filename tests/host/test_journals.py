@@ -117,7 +117,7 @@ def test_nobody_is_told_before_the_sync_is_over(keeper, monkeypatch):
     assert keeper.heard == [""]
 
 
-def test_a_full_disk_is_said_and_later_everything_is_there_once(keeper, monkeypatch):
+def test_row_37_a_full_disk_is_said_and_later_everything_is_there_once(keeper, monkeypatch):
     real_write, is_full = os.write, True
 
     def write(descriptor, data):

@@ -252,7 +252,7 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(folder_lock, "_try_lock", lambda descriptor, is_shared: None)
 
 
-def test_without_locks_a_pid_file_does(no_locks, path):
+def test_row_48_without_locks_a_pid_file_does(no_locks, path):
     with open_state(str(path)) as first, open_state(str(path)) as second:
         assert (first.lock(), second.lock()) == (1, 2)
         token = first.control_token()
@@ -345,7 +345,7 @@ def spoil_by_size(key_file: Path) -> None:
         (spoil_by_size, "is larger than"),
     ],
 )
-def test_a_bad_key_is_refused_with_the_remedy_and_left_as_it_is(folder, path, spoil, sentence):
+def test_row_16_a_bad_key_is_refused_with_the_remedy_and_left_as_it_is(folder, path, spoil, sentence):
     folder.load_or_make_key(chance(1))
     key_file = path / "device.key"
     spoil(key_file)
@@ -364,7 +364,7 @@ def test_a_bad_key_is_refused_with_the_remedy_and_left_as_it_is(folder, path, sp
 
 
 @posix_only
-def test_a_key_of_another_user_is_refused(folder, path, monkeypatch):
+def test_row_16_a_key_of_another_user_is_refused(folder, path, monkeypatch):
     folder.load_or_make_key(chance(1))
     monkeypatch.setattr(files, "my_uid", lambda: path.stat().st_uid + 1)
     with pytest.raises(StateError, match="key file belongs to another user"):

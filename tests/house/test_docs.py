@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = ("README.md", "discompute_lite/README.md")
+PAGES = ("README.md", "discompute_lite/README.md", "tools/README.md")
 
 
 @pytest.fixture(scope="module")

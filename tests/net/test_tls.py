@@ -177,7 +177,7 @@ def self_signed(cluster):
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("shows", ["nothing", "another cluster's", "its own"])
-def test_row_4_a_stranger_gets_an_alert_and_nothing_of_it_is_read(cluster, make_cluster, shows, version):
+def test_row_04_a_stranger_gets_an_alert_and_nothing_of_it_is_read(cluster, make_cluster, shows, version):
     shown = {"nothing": None, "another cluster's": make_cluster(2).device(1)[1], "its own": self_signed(cluster)}[shows]
     context = strange_context(shown)
     context.maximum_version = getattr(ssl.TLSVersion, version)
@@ -197,7 +197,7 @@ def test_a_server_of_another_cluster_is_not_believed(cluster, make_cluster):
 
 
 @pytest.mark.parametrize("names", [[], ["h2"]])
-def test_row_9_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, names):
+def test_row_09_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, names):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     identity = cluster.device(1)[1]
@@ -211,7 +211,7 @@ def test_row_9_whoever_names_nothing_that_is_spoken_here_is_refused(cluster, nam
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_row_9_old_tls_is_refused(cluster):
+def test_row_09_old_tls_is_refused(cluster):
     context = strange_context(cluster.device(1)[1])
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1

@@ -427,7 +427,7 @@ def test_when_a_device_breaks_under_a_subtask_it_is_tried_on_another(world, pair
     assert any("failed there: the process died" in line for line in owner.status(task_id)["lite"]["story"])
 
 
-def test_a_subtask_that_breaks_every_device_is_poison(world, pair):
+def test_row_43_a_subtask_that_breaks_every_device_is_poison(world, pair):
     first, second, owner = pair
     task_id = owner.submit(world.echo([1]))["task_id"]
     for _ in range(3):

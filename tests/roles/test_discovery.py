@@ -249,7 +249,7 @@ def test_a_killed_process_is_dead_at_once(world):
         assert "none of its addresses answers" in host.sees(second).lite["reason"]
 
 
-def test_a_silent_process_is_suspected_after_6_s_and_dead_after_15(world):
+def test_row_35_a_silent_process_is_suspected_after_6_s_and_dead_after_15(world):
     first, second = world.nodes("ab")
     second.freeze()
     seen = []
@@ -262,7 +262,7 @@ def test_a_silent_process_is_suspected_after_6_s_and_dead_after_15(world):
     assert first.sees(second).status is DeviceStatus.OFFLINE and not first.is_linked_with(second)
 
 
-def test_a_process_that_wakes_up_again_comes_back(world):
+def test_row_33_a_process_that_wakes_up_again_comes_back(world):
     first, second = world.nodes("ab")
     second.freeze()
     world.advance(45)
@@ -273,7 +273,7 @@ def test_a_process_that_wakes_up_again_comes_back(world):
     assert second.is_linked_with(first) and second.sees(first).status is DeviceStatus.AVAILABLE
 
 
-def test_a_node_that_slept_itself_does_not_take_the_others_for_dead(world):
+def test_row_34_a_node_that_slept_itself_does_not_take_the_others_for_dead(world):
     first, second = world.nodes("ab")
     first.node.discovery.heartbeats.beat(second.id)
     first.node.discovery.work_began(second.id)

@@ -86,7 +86,7 @@ def test_a_task_goes_on_after_a_kill_and_what_was_finished_is_not_done_again(wor
 
 
 @pytest.mark.parametrize("done", range(7))
-def test_wherever_it_is_killed_nothing_is_lost_and_nothing_done_twice(world, host, done):
+def test_row_32_wherever_it_is_killed_nothing_is_lost_and_nothing_done_twice(world, host, done):
     task_id = begin(world, host, done=0)
     for _ in range(done):
         host.executor.release(1)
@@ -189,7 +189,7 @@ def test_an_outcome_is_acknowledged_when_it_is_kept(world):
     assert not any(attempt in second.node.worker._attempts.values() for attempt in kept)
 
 
-def test_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
+def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
     replies = world.owner(slow).begin("SubmitTask", world.echo([1, 2], task_id="t1"))
     slow.journals.sync("The disk is full. Free some space, then try again: /x")
     world.settle()
@@ -205,7 +205,7 @@ def test_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
     assert replies[0][0]["success"]
 
 
-def test_while_the_disk_is_full_a_task_goes_on_and_its_outcomes_stay_where_they_are(world):
+def test_row_37_while_the_disk_is_full_a_task_goes_on_and_its_outcomes_stay_where_they_are(world):
     first, second = world.host("a"), world.host("b")
     first.journals = SlowJournals()
     first.start(), second.start()

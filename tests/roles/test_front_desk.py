@@ -81,7 +81,7 @@ def test_a_member_joins_no_other_cluster_before_it_has_left(world, host):
         owner.call("Join", {"words": "12345678@10.0.0.1:49200"})
 
 
-def test_places_are_bounded_and_forgotten():
+def test_row_28_places_are_bounded_and_forgotten():
     now = [0.0]
     hosts = PairingHosts(lambda: now[0])
     for number in range(10_000):

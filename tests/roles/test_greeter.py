@@ -98,7 +98,7 @@ def test_another_device_at_the_address_is_not_taken_for_the_one_that_was_meant(w
     assert node.sees(expected) and node.sees(other).name == "device c"
 
 
-def test_all_addresses_of_a_device_are_tried_in_order(world):
+def test_row_06_all_addresses_of_a_device_are_tried_in_order(world):
     world.has_broadcast = False
     node, other = world.host("a").start(), world.host("b").start()
     node.node.discovery._greeter.dial_device(other.id, ["10.0.0.1:1", "10.0.0.2:2", other.address, "10.0.0.3:3"])

@@ -113,7 +113,7 @@ def test_a_heartbeat_of_nobody_known_is_not_successful(world):
         "success": False, "updated_devices": [], "pending_tasks": []}
 
 
-def test_a_link_speaks_for_its_own_device_whatever_id_it_gives(peer, world):
+def test_row_26_a_link_speaks_for_its_own_device_whatever_id_it_gives(peer, world):
     other = world.client(peer.node)
     other.call("RegisterDevice", {"device": {"id": "other", "status": "AVAILABLE"}})
     peer.call("Heartbeat", {"device_id": "other", "status": "OVERLOADED"})

@@ -135,7 +135,7 @@ def test_a_second_admin_does_what_the_first_does_and_either_may_leave(admin):
     assert not admin.is_admin
 
 
-def test_admins_who_were_apart_agree_and_removal_wins(admin):
+def test_row_46_admins_who_were_apart_agree_and_removal_wins(admin):
     ben = join(admin, BEN, "Ben's PC", role="admin")
     join(admin, CAT, "Cat's phone")
     tell(admin, ben)

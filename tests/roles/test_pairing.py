@@ -237,7 +237,7 @@ def test_a_removed_device_is_told_what_to_do_and_nobody_is_asked(meeting):
     assert isinstance(error, Forbidden) and "new identity" in error.message and not meeting.asked
 
 
-def test_a_joiner_that_cannot_keep_its_grant_is_listed_as_not_yet_seen(meeting):
+def test_row_14_a_joiner_that_cannot_keep_its_grant_is_listed_as_not_yet_seen(meeting):
     def full_disk(grant):
         raise StateError("The disk is full. Free some space, then try again")
 

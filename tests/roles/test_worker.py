@@ -65,7 +65,7 @@ def test_an_attempt_that_fails_says_whose_fault_it_is(sender, task_type, data, b
 # ---- an attempt is executed once ------------------------------------------------------------------
 
 
-def test_asking_again_joins_what_runs_and_then_gets_the_kept_outcome(world, host, sender):
+def test_row_24_asking_again_joins_what_runs_and_then_gets_the_kept_outcome(world, host, sender):
     host.executor.holds = {"run"}
     first, again = sender.send(), sender.send()
     host.executor.release()
@@ -74,7 +74,7 @@ def test_asking_again_joins_what_runs_and_then_gets_the_kept_outcome(world, host
     assert done(first) == done(again) == done(late) and len(host.executor.runs()) == 1
 
 
-def test_an_answer_that_was_lost_with_its_link_is_fetched_over_the_next(world, host, sender):
+def test_row_24_an_answer_that_was_lost_with_its_link_is_fetched_over_the_next(world, host, sender):
     host.executor.holds = {"run"}
     sender.send()
     sender.client.link.close("lost")

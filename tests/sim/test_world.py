@@ -45,7 +45,7 @@ def test_a_calm_fleet_finishes_without_a_second_try(workload):
 
 @settings(max_examples=8)
 @given(st.integers(0, 10**6))
-def test_a_stormy_fleet_finishes_and_holds_every_invariant(seed):
+def test_row_50_a_stormy_fleet_finishes_and_holds_every_invariant(seed):
     report = played(devices=8, seed=seed, tasks=3, **STORMY)
     assert set(report.ended) == {"task-0", "task-1", "task-2"}
 

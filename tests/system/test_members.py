@@ -95,7 +95,7 @@ def test_a_removed_device_finds_no_link(house, make_cluster):
     assert house.listed(first) == {} and house.listed(second) == {}
 
 
-def test_a_member_that_calls_itself_another_is_not_linked(house, make_cluster):
+def test_row_26_a_member_that_calls_itself_another_is_not_linked(house, make_cluster):
     cluster = make_cluster(1)
     first = house.start("first", cluster)
     _, identity = cluster.device(7)

@@ -198,7 +198,7 @@ def test_a_killed_node_takes_its_children_with_it_and_its_folder_is_swept(field,
     assert not list((node.state / "scratch").glob("*/of an earlier life"))
 
 
-def test_a_job_survives_a_worker_that_is_killed(field):
+def test_row_31_a_job_survives_a_worker_that_is_killed(field):
     gate = field.folder / "gate"
     gate.mkdir()
     one, victim = nodes = field.start_several(2, "--slots", "1")
@@ -223,7 +223,7 @@ def test_jobs_that_end_their_own_process_hold_up_no_other(field, posix):
         assert "signal 11" in message
 
 
-def test_a_job_survives_a_worker_that_is_stopped(field, posix):
+def test_row_33_a_job_survives_a_worker_that_is_stopped(field, posix):
     gate = field.folder / "gate"
     gate.mkdir()
     one, sleeper = nodes = field.start_several(2, "--slots", "1")

@@ -520,7 +520,7 @@ loop.run()
 """
 
 
-def test_without_descriptors_accepting_pauses_and_recovers(scale):
+def test_row_39_without_descriptors_accepting_pauses_and_recovers(scale):
     pytest.importorskip("resource")
     child = subprocess.Popen([sys.executable, "-c", EXHAUSTED_NODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     sockets: List[socket.socket] = []

@@ -243,7 +243,7 @@ def test_both_say_goodbye_in_order(two, cluster):
 # ---- refusals ---------------------------------------------------------------------------------------------------
 
 
-def test_row_7_whoever_was_removed_is_told_before_anything_is_read(start, cluster):
+def test_row_07_whoever_was_removed_is_told_before_anything_is_read(start, cluster):
     gone, identity = cluster.device(1)
     refusal = Forbidden("This device was removed from the cluster.")
     one = start(cluster.device(2), {gone: refusal}.get)
@@ -292,7 +292,7 @@ def test_a_node_alone_refuses_tls_as_ever(start):
         tls_client(one)
 
 
-def test_row_2_a_slow_handshake_is_closed_in_time(start, cluster, scale):
+def test_row_02_a_slow_handshake_is_closed_in_time(start, cluster, scale):
     one = start(cluster.device(1), handshake_s=scale(0.5), first_message_s=scale(60.0))
     with socket.create_connection(("127.0.0.1", one.port), one.patience_s) as sock:
         sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
@@ -326,7 +326,7 @@ def test_a_member_comes_in_past_those_who_only_knock(start, cluster, scale):
     b'{"jsonrpc":"2.0","id":1,"method":"SubmitTask","params":{}}\n', b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"\x16\x03\x01\x00\x10" + b"not a handshake!", bytes(range(128, 256)) * 4,
 ])
-def test_row_3_what_is_no_tls_gets_no_further_than_without_it(two, said):
+def test_row_03_what_is_no_tls_gets_no_further_than_without_it(two, said):
     one, _ = two
     with socket.create_connection(("127.0.0.1", one.port), one.patience_s) as sock:
         sock.sendall(said)
@@ -336,7 +336,7 @@ def test_row_3_what_is_no_tls_gets_no_further_than_without_it(two, said):
     assert [device for device, _ in one.calls + one.requests if device] == [], "nobody has proved who it is"
 
 
-def test_row_1_a_member_comes_in_past_a_thousand_that_say_nothing(start, cluster, scale):
+def test_row_01_a_member_comes_in_past_a_thousand_that_say_nothing(start, cluster, scale):
     one, other = start(cluster.device(1), first_message_s=scale(60.0)), start(cluster.device(2))
     idle = []
     try:
@@ -367,7 +367,7 @@ def s_client(member, *options, said=b""):
 @needs_openssl
 @pytest.mark.parametrize("shows", ["nothing", "another cluster's"])
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_row_4_openssl_is_refused_in_the_handshake(start, cluster, make_cluster, shows, version):
+def test_row_04_openssl_is_refused_in_the_handshake(start, cluster, make_cluster, shows, version):
     one = start(cluster.device(1))
     options = [version, "-quiet"]
     if shows != "nothing":

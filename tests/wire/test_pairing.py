@@ -169,7 +169,7 @@ def test_a_decision_that_comes_too_late_changes_nothing():
 # ---- the wrong code ---------------------------------------------------------------------------------
 
 
-def test_three_wrong_codes_stop_it_and_the_right_one_comes_too_late():
+def test_row_11_three_wrong_codes_stop_it_and_the_right_one_comes_too_late():
     invitation = Invitation(CODE, LIMITS, expires_at=300.0)
     for number, sentence in enumerate(("2 tries left", "1 try left", "after 3 wrong codes")):
         pair = Pair(code="00000000", invitation=invitation, now=10.0 + 2 * number, seed=number).talk()
@@ -181,7 +181,7 @@ def test_three_wrong_codes_stop_it_and_the_right_one_comes_too_late():
     assert_broken(pair.events[pair.joiner], Unauthenticated, "after 3 wrong codes")
 
 
-def test_a_man_in_the_middle_who_forwards_everything_gets_nothing():
+def test_row_10_a_man_in_the_middle_who_forwards_everything_gets_nothing():
     """He ends TLS on both sides, so the joiner sees his certificate; the person typed the right code."""
     pair = Pair(seen=FORGED_CERTIFICATE).talk()
     assert assert_broken(pair.events[pair.host], Unauthenticated, "2 tries left").was_wrong_code
@@ -247,7 +247,7 @@ def test_the_same_code_makes_other_keys_each_time():
 # ---- tries and turns --------------------------------------------------------------------------------
 
 
-def test_hanging_up_after_learning_pb_uses_a_try():
+def test_row_12_hanging_up_after_learning_pb_uses_a_try():
     invitation = Invitation(CODE, LIMITS, expires_at=300.0)
     for number in range(3):
         pair = Pair(invitation=invitation, seed=number)
@@ -268,7 +268,7 @@ POINTS = {
 
 @pytest.mark.parametrize("field", ["pA", "point"])
 @pytest.mark.parametrize("kind", [*POINTS, "no base64", "a number"])
-def test_a_share_that_is_no_point_uses_a_try_and_the_port_lives(field, kind):
+def test_row_13_a_share_that_is_no_point_uses_a_try_and_the_port_lives(field, kind):
     invitation = Invitation(CODE, LIMITS, expires_at=300.0)
     pair = Pair(invitation=invitation)
     good = base64.b64encode(encode_point(STRANGER.public)).decode()
@@ -303,7 +303,7 @@ def test_a_device_that_describes_itself_wrongly_uses_a_try(share):
     assert pair.invitation.tries_left == 2
 
 
-def test_two_at_once_take_turns():
+def test_row_15_two_at_once_take_turns():
     first = Pair().talk()
     second = Pair(invitation=first.invitation, seed=2).talk()
     assert_broken(second.events[second.joiner], Unavailable, "in a few seconds")
@@ -355,7 +355,7 @@ def test_a_person_may_take_until_the_invitation_ends():
     assert len([event for event in pair.events[pair.host] if isinstance(event, PairingBroken)]) == 1
 
 
-def test_a_code_that_expires_on_the_way_lets_nobody_in():
+def test_row_15_a_code_that_expires_on_the_way_lets_nobody_in():
     pair = Pair(now=295.0)
     pair.deliver(pair.host.data_to_send(), pair.joiner)
     pair.deliver(pair.joiner.data_to_send(), pair.host)

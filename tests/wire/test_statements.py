@@ -50,7 +50,7 @@ def test_spaces_and_the_order_of_members_change_nothing():
     assert read(json.dumps(shuffled, indent=1).encode()).line == SIGNED.line
 
 
-def test_unknown_fields_are_signed_kept_and_ignored():
+def test_row_47_unknown_fields_are_signed_kept_and_ignored():
     statement = read(line_saying(colour="green"))
     assert json.loads(statement.line)["s"]["colour"] == "green"
     assert statement.digest != SIGNED.digest and replace(statement, digest=SIGNED.digest) == SIGNED
