@@ -28,6 +28,9 @@ UNIT_ITEMS, AHEAD_ITEMS = 8192, 200_000
 HAND_OVER_S = 0.0003
 #: Units for each slot while nobody knows how long an item takes, and always at least.
 AHEAD_UNITS = 4
+#: Seconds after which items that are slow to come hold up nothing else: neither those drawn before them, which are sent
+#: as a unit, nor a result that is there. And so many are drawn between two looks at the clock.
+DRAW_S, DRAW_ITEMS = 0.05, 64
 
 
 class MapWishes(NamedTuple):
@@ -65,6 +68,16 @@ class MapPorts(NamedTuple):
     show: Callable[[str], Any]
     #: unit(rows, is_single); raises `TaskRejected` for what cannot travel.
     unit: Callable[[List[Any], bool], bytes] = unit_of_rows
+    #: Monotonic seconds.
+    now: Callable[[], float] = time.monotonic
+
+
+class Appetite(NamedTuple):
+    """Say how much of the items suits the devices."""
+
+    #: Items in a unit, and items drawn whose results have not been taken, all together.
+    unit: int
+    ahead: int
 
 
 class MapRun:
@@ -73,7 +86,7 @@ class MapRun:
     def __init__(
         self, rows: Iterator[Any], is_single: bool, ports: MapPorts, wishes: MapWishes, deadline: Optional[float]
     ) -> None:
-        """`is_single`: each row is the one argument; `deadline` is monotonic seconds, in place of `wishes.timeout`."""
+        """`is_single`: each row is the one argument; `deadline` is by `ports.now`, in place of `wishes.timeout`."""
         self._rows = rows
         self._is_single = is_single
         self._ports = ports
@@ -90,23 +103,33 @@ class MapRun:
         #: unit number -> items, of units sent whose results have not been taken; all these items; and all ever drawn.
         self._sizes: Dict[int, int] = {}
         self._items_out = self._drawn = 0
+        #: Seconds that the items took to come.
+        self._drawing_s = 0.0
         self._is_drained = False
         #: Why nothing more could be drawn or sent: raised when all that was sent has been returned.
         self._last: Optional[BaseException] = None
 
     def begin(self) -> None:
-        """Send the first units; raise at once what keeps the very first item from being sent."""
-        self.feed()
+        """Send the first units, raise at once what keeps the very first item from being sent.
+
+        What is known now says how many, and not how soon the first of them are done: nobody has asked for more.
+        """
+        appetite, slots = self._appetite(), self._ports.slots()
+        self._send_units(lambda: appetite, lambda: self._sent >= slots)
         if self._last is not None and not self._sent:
             raise self._last
 
     def feed(self) -> None:
-        """Send units until enough is under way."""
+        """Send units until enough is under way, or until drawing them would hold up a result that is there."""
+        self._send_units(self._appetite, self._is_next_here)
+
+    def _send_units(self, appetite: Callable[[], Appetite], may_pause: Callable[[], bool]) -> None:
+        pause_at = self._drawing_s + DRAW_S
         while not self._is_drained:
-            room = self._items_ahead() - self._items_out
-            if room <= 0:
+            most, ahead = appetite()
+            room = ahead - self._items_out
+            if room <= 0 or (self._drawing_s >= pause_at and may_pause()):
                 return
-            most = self._unit_items()
             count, data = self._next_data(most if self._buffersize is None else min(most, room))
             if not count:
                 return
@@ -159,18 +182,29 @@ class MapRun:
         """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
         rows: List[Any] = []
         try:
-            rows.extend(islice(self._rows, most))
+            self._draw(rows, most)
         except Exception as problem:
             # The iterator's own. What came before it is worth having.
             self._end_with(problem)
-        if len(rows) < most:
-            self._is_drained = True
         self._drawn += len(rows)
         try:
             return len(rows), self._unit_of(rows)
         except Exception as problem:
             rows = self._rows_that_travel(rows, problem)
             return len(rows), self._unit_of(rows)
+
+    def _draw(self, rows: List[Any], most: int) -> None:
+        """Add items to `rows`: `most`, or fewer where they are slow to come or there are no more."""
+        begun = self._ports.now()
+        took_s = 0.0
+        while len(rows) < most and (took_s < DRAW_S or self._chunksize is not None):
+            wanted = min(most, len(rows) + min(len(rows) + 1, DRAW_ITEMS))
+            rows.extend(islice(self._rows, wanted - len(rows)))
+            took_s = self._ports.now() - begun
+            if len(rows) < wanted:
+                self._is_drained = True
+                break
+        self._drawing_s += took_s
 
     def _unit_of(self, rows: List[Any]) -> bytes:
         return self._ports.unit(rows, self._is_single)
@@ -204,13 +238,13 @@ class MapRun:
         most = min(UNIT_ITEMS, AHEAD_ITEMS // (AHEAD_UNITS * max(1, self._ports.slots())))
         return max(1, min(most, int(UNIT_S / work_s))) if work_s else 1
 
-    def _items_ahead(self) -> int:
-        slots = max(1, self._ports.slots())
+    def _appetite(self) -> Appetite:
+        slots, unit = max(1, self._ports.slots()), self._unit_items()
+        if self._buffersize is not None:
+            return Appetite(unit, self._buffersize)
         work_s = self._ports.work_s()
         by_time = int(AHEAD_S * slots / work_s) if work_s else 0
-        if self._buffersize is not None:
-            return self._buffersize
-        return max(AHEAD_UNITS * slots * self._unit_items(), min(AHEAD_ITEMS, by_time))
+        return Appetite(unit, max(AHEAD_UNITS * slots * unit, min(AHEAD_ITEMS, by_time)))
 
     # ---- taking ---------------------------------------------------------------------------------------
 
@@ -232,7 +266,7 @@ class MapRun:
                 number = self._returned if self._is_ordered else next(iter(self._arrived), -1)
                 if number in self._arrived:
                     return number, self._arrived.pop(number)
-                left_s = None if self._deadline is None else self._deadline - time.monotonic()
+                left_s = None if self._deadline is None else self._deadline - self._ports.now()
                 is_late = left_s is not None and left_s <= 0
                 if not is_late:
                     self._changed.wait(left_s)
@@ -242,6 +276,10 @@ class MapRun:
                 raise concurrent.futures.TimeoutError("not every result of this map is there within its timeout")
             # By now it may be known how short the calls are: while one takes long, others shall not lie idle.
             self.feed()
+
+    def _is_next_here(self) -> bool:
+        with self._changed:
+            return self._returned in self._arrived if self._is_ordered else bool(self._arrived)
 
     def _came(self, number: int, came: Any, error: Optional[BaseException]) -> None:
         with self._changed:

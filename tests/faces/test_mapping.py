@@ -7,7 +7,7 @@ import pytest
 
 from discompute_lite.faces.futures import one_outcome
 from discompute_lite.faces.mapping import (
-    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, MapWishes, write_out,
+    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, DRAW_S, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, MapWishes, write_out,
 )
 from discompute_lite.model.errors import TaskFailed, TaskRejected
 from discompute_lite.tasks.raised import describe_exception
@@ -23,6 +23,8 @@ class Sender:
         self.units, self.open, self.cancelled = [], {}, []
         self.slots, self.work_s = 2, 0.0
         self.problem = None
+        #: The time, which goes on when a test says so; and how short calls turn out to be when the first is answered.
+        self.now, self.learnt_s = 0.0, 0.0
 
     def send(self, data, calls, done):
         if self.problem is not None:
@@ -47,6 +49,7 @@ class Sender:
                 plain["raised"] = describe_exception(error)
             if printed:
                 plain["printed"] = printed
+            self.work_s = self.work_s or self.learnt_s
             self.open.pop(number)(dump_value({"values": values, **plain}), None)
 
     def fail(self, number, error):
@@ -57,10 +60,16 @@ class Sender:
 
     def begin(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None):
         ports = MapPorts(self.send, self.cancelled.append, lambda line, calls: one_outcome(line, (), calls),
-                         lambda: self.slots, lambda: self.work_s, write_out)
+                         lambda: self.slots, lambda: self.work_s, write_out, now=lambda: self.now)
         run = MapRun(iter(rows), is_single, ports, MapWishes(chunksize=chunksize, ordered=ordered), deadline)
         run.begin()
         return run
+
+    def numbers(self, each_s):
+        """Count without end, each number after so many seconds."""
+        for number in itertools.count():
+            self.now += each_s
+            yield number
 
     @property
     def drawn(self):
@@ -101,6 +110,45 @@ def test_items_are_drawn_as_results_are_taken():
     ahead = sender.drawn
     assert [next(run) for _ in range(100)] == list(range(100))
     assert sender.drawn - 100 <= ahead
+
+
+def test_what_is_drawn_before_anybody_asks_does_not_depend_on_how_soon_calls_are_done():
+    sender = Sender(at_once=True)
+    sender.learnt_s = 1e-7
+    run = sender.run(itertools.count())
+    assert sender.drawn == 2 * AHEAD_UNITS
+    assert next(run) == 0 and sender.drawn > 1000
+
+
+def test_items_that_are_slow_to_come_go_in_units_of_what_there_is():
+    sender = Sender()
+    sender.work_s = 1e-6
+    sender.run(sender.numbers(DRAW_S / 4))
+    assert set(map(len, sender.units)) == {7} and sender.now <= 4 * DRAW_S, "one unit for each slot, and no more"
+
+
+def test_a_result_that_is_there_does_not_wait_for_many_items_that_are_slow_to_come():
+    sender = Sender(at_once=True)
+    sender.work_s = 1e-6
+    run = sender.run(sender.numbers(10.0))
+    for number in range(5):
+        assert next(run) == number
+        assert sender.drawn == number + 3, "one more for each that was taken"
+
+
+def test_while_no_result_is_there_items_are_drawn_however_slow_they_come():
+    sender = Sender()
+    sender.work_s = 1.0
+    run = sender.begin(sender.numbers(10.0))
+    assert sender.drawn == 2
+    run._changed.wait = lambda left_s: sender.answer()
+    assert next(run.results()) == 0 and sender.drawn == 2 * AHEAD_UNITS
+
+
+def test_a_chunksize_of_ones_own_is_kept_however_slow_items_come():
+    sender = Sender(at_once=True)
+    run = sender.run(sender.numbers(10.0), chunksize=100)
+    assert next(run) == 0 and set(map(len, sender.units)) == {100}
 
 
 def test_a_chunksize_of_ones_own_is_kept():
