@@ -21,7 +21,8 @@ from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
 
 PAGES = ("README.md", "discompute_lite/README.md", "tools/README.md")
 LEVELS = {
-    "anyone": "anyone", "alone": "anyone while the node is alone, then its cluster's devices",
+    "anyone": "anyone", "certified": "whoever has a certificate of the cluster",
+    "alone": "anyone while the node is alone, then its cluster's devices",
     "device": "the cluster's devices", "work": "the cluster's devices that may send work", "owner": "the owner",
 }
 

@@ -14,13 +14,17 @@ from ..model.errors import CallError, Unauthenticated
 from .access import Sender, decide_operation
 
 #: What a method asks of its caller, from least to most.
-ACCESS_LEVELS = ("anyone", "alone", "device", "work", "owner")
+ACCESS_LEVELS = ("anyone", "certified", "alone", "device", "work", "owner")
 
 SENTENCE_OWNER = (
     "Pair this device first: nobody but its owner may do this,"
     " so call from the same machine with this node's control token over loopback."
 )
 SENTENCE_MEMBERS = "Pair this device first: the node belongs to a cluster and answers its members only."
+SENTENCE_UNHEARD = (
+    "This node has not heard of your device yet: first bring the statement that makes it a member, by SyncCluster, or"
+    " try again when the admin that paired it is there."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Caller:
     token: bool = False
     #: Its certificate proved a device of this node's cluster, which has this role; "" for all others.
     role: str = ""
+    #: Its certificate is this cluster's and was not revoked, whether or not anybody has said here who it is.
+    is_certified: bool = False
 
     @property
     def is_owner(self) -> bool:
@@ -43,9 +49,10 @@ class Caller:
 def access(method_level: str, caller: Caller, *, alone: bool = True) -> Optional[CallError]:
     """Return why `caller` may not call a method of this level, or None where it may.
 
-    "anyone": Hello. "alone": what a stranger may call while this node is `alone` (belongs to no cluster), and then
-    the devices of its cluster. "device": those alone. "work": those of them that may send work, by their role.
-    "owner": all the rest. An unknown level is a mistake of ours and raises ValueError.
+    "anyone": Hello. "certified": whoever has a certificate of this node's cluster. "alone": what a stranger may call
+    while this node is `alone` (belongs to no cluster), and then the devices of its cluster. "device": those alone.
+    "work": those of them that may send work, by their role. "owner": all the rest. An unknown level is a mistake of
+    ours and raises ValueError.
     """
     if method_level not in ACCESS_LEVELS:
         raise ValueError(f"no such access level: {method_level!r}")
@@ -53,8 +60,10 @@ def access(method_level: str, caller: Caller, *, alone: bool = True) -> Optional
         return None
     if method_level == "owner" or (alone and method_level != "alone"):
         return Unauthenticated(SENTENCE_OWNER)
+    if method_level == "certified" and caller.is_certified:
+        return None
     if not caller.role:
-        return Unauthenticated(SENTENCE_MEMBERS)
+        return Unauthenticated(SENTENCE_UNHEARD if caller.is_certified else SENTENCE_MEMBERS)
     if method_level == "work":
         decision = decide_operation("member", Sender("", role=caller.role))
         return None if decision.allowed else decision.error()

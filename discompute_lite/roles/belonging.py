@@ -6,27 +6,32 @@ Read next: roles/own_cluster.py, core/policy.py (the levels), roles/pairing.py (
 
 Statements spread by comparison: whoever opens a link, and whoever has learnt something, tells the digest of all that
 it knows. Where the other's is another, it answers with all its statements, and gets ours if they are still different.
+
+A device with a certificate of the cluster of which nobody has spoken here yet, because its admin was not met since, is
+heard first: it brings the statement about itself, and is a member or a stranger by that. It gets no other answer.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ..core.access import Sender
-from ..core.policy import Caller
+from ..core.policy import SENTENCE_UNHEARD, Caller
 from ..model.codec import from_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, InvalidParams, StateError
+from ..model.errors import DiscomputeError, InvalidParams, StateError, Unauthenticated
 from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
 from .cluster_methods import SyncClusterAnswer
 from .front_desk import FrontDesk
 from .own_cluster import OwnCluster
-from .ports import LinkPort
+from .ports import Later, LinkPort
 
 #: Seconds allowed for an exchange of statements.
 SYNC_S = 10.0
+#: Statements about itself that a device may bring which nobody knows here: each costs some 5 ms to check.
+STATEMENTS_HEARD = 4
 
 
 class Belonging:
@@ -108,11 +113,23 @@ class Belonging:
 
     def caller(self, link: LinkPort) -> Caller:
         """Return what is known for certain of the other end."""
-        return Caller(link.is_loopback, self._node.peer_of(link).is_owner, self.role_of(link))
+        return Caller(
+            link.is_loopback, self._node.peer_of(link).is_owner, self.role_of(link), self.is_certified(link)
+        )
 
     def is_trusted(self, link: LinkPort) -> bool:
         """Whether the other end is a device of this cluster, or one that showed the shared token on this machine."""
         return (link.is_loopback and self._node.peer_of(link).is_owner) or bool(self.role_of(link))
+
+    def is_unheard(self, link: LinkPort) -> bool:
+        """Whether the other end has a certificate of this cluster, and nobody has said here who it is."""
+        known = self.cluster.membership.statement_about(link.verified_id) if self.cluster is not None else None
+        return self.is_certified(link) and known is None
+
+    def is_certified(self, link: LinkPort) -> bool:
+        """Whether the other end proved to have a certificate of this cluster, which was not revoked."""
+        cluster = self.cluster
+        return cluster is not None and bool(link.verified_id) and not cluster.membership.is_revoked(link.verified_id)
 
     def may_work_over(self, link: LinkPort) -> bool:
         """Whether work of ours may go to the other end."""
@@ -149,6 +166,30 @@ class Belonging:
             if link.verified_id == device_id:
                 self._compare(link)
 
+    def hear_out(self, link: LinkPort, judged: Callable[[Optional[DiscomputeError]], None]) -> None:
+        """Let a device of which nobody has spoken here bring its statement; `judged` is told why it may not stay."""
+
+        def answered(result: Any, error: Optional[DiscomputeError]) -> None:
+            self._answered(link, True, result, error)
+            judged(Unauthenticated(SENTENCE_UNHEARD) if not self.role_of(link) else None)
+
+        assert self.cluster is not None
+        link.call("SyncCluster", {"digest": self.cluster.membership.digest()}, answered, timeout_s=SYNC_S)
+
+    def once_heard(self, link: LinkPort, answer: Callable[[], Any]) -> Later:
+        """Return what `answer` gives once the other end was heard and is a member; else it is refused, and closed."""
+        later = Later()
+
+        def judged(refusal: Optional[DiscomputeError]) -> None:
+            if refusal is None:
+                later.resolve(answer())
+            else:
+                later.fail(refusal)
+                link.finish()
+
+        self.hear_out(link, judged)
+        return later
+
     def tell_all(self, changed: List[str]) -> None:
         """Something about these devices has changed here: act on it, and tell every device that can be reached."""
         if self.cluster is None or not changed:
@@ -179,6 +220,8 @@ class Belonging:
         if self.cluster is None:
             return SyncClusterAnswer(False, "this device belongs to no cluster; pair it first")
         own = self.cluster.membership.digest()
+        if not self.is_trusted(link):
+            return SyncClusterAnswer(True, "", own, self._line_about(self._node.id))
         return SyncClusterAnswer(True, "", own, b"" if digest == own else self._lines(), self._own_key())
 
     def _compare(self, link: LinkPort, with_statements: bool = False) -> None:
@@ -206,12 +249,21 @@ class Belonging:
             if len(beacon_key) != BEACON_KEY_BYTES:
                 raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
             self.cluster.take_beacon_key(beacon_key)
-        if statements:
-            self.tell_all(self.cluster.merge_lines(bytes(statements).splitlines()))
+        lines = bytes(statements).splitlines()
+        if not self.is_trusted(link):
+            about_it = b'"id":"%s"' % link.verified_id.encode("ascii")
+            lines = [line for line in lines if about_it in line][:STATEMENTS_HEARD]
+        if lines:
+            self.tell_all(self.cluster.merge_lines(lines))
 
     def _lines(self) -> bytes:
         assert self.cluster is not None
         return b"\n".join(each.line for each in self.cluster.membership.statements())
+
+    def _line_about(self, device_id: str) -> bytes:
+        assert self.cluster is not None
+        known = self.cluster.membership.statement_about(device_id)
+        return known.line if known is not None else b""
 
     def _own_key(self) -> bytes:
         """Return the beacon key on an admin device, which alone is believed when it says so."""

@@ -26,12 +26,13 @@ class SyncClusterAnswer:
     beacon_key: bytes = b""
 
 
-@method("SyncCluster", level="device")
+@method("SyncCluster", level="certified")
 def sync_cluster(
     node: Any, link: LinkPort, digest: str = "", statements: bytes = b"", beacon_key: bytes = b""
 ) -> SyncClusterAnswer:
     """Compare what is known of the cluster, and learn what is missing: statements, each signed by its key.
 
     `digest` is that of all statements of the caller, `statements` are lines of them, `beacon_key` comes from admins.
+    A device of which nobody has told this node yet may bring the statement about itself, and gets this node's own.
     """
     return node.belonging.compared(link, digest, statements, beacon_key)

@@ -158,13 +158,23 @@ class Greeter:
                 self._discovery.apply(LinkOpened(node_id, "", link.remote_address, greeting.boot, verified=False))
             return
         self._node.check_answered_token(link, greeting.auth)
-        if self._discovery.greeted(link, greeting):
-            seconds = self._node.clock.now() - hello.sent_at
-            self._discovery.apply(RoundTripMeasured(node_id, link.remote_address, seconds))
-            self.register_at(link, node_id)
+        seconds = self._node.clock.now() - hello.sent_at
+        if self._node.belonging.is_unheard(link):
+            self._node.belonging.hear_out(link, lambda refusal: self._judged(hello, greeting, seconds, refusal))
+        else:
+            self._judged(hello, greeting, seconds, None)
+
+    def _judged(
+        self, hello: DialledHello, greeting: Greeting, seconds: float, refusal: Optional[DiscomputeError]
+    ) -> None:
+        """Whoever answered our Hello is believed to be that device, unless it is refused."""
+        link = hello.link
+        if refusal is None and self._discovery.greeted(link, greeting):
+            self._discovery.apply(RoundTripMeasured(greeting.node_id, link.remote_address, seconds))
+            self.register_at(link, greeting.node_id)
         else:
             link.close("nobody trusted answers here")
-        hello.done(None)
+        hello.done(refusal)
 
     def register_at(self, link: LinkPort, node_id: str) -> None:
         """Describe this device to the node at the other end of a link, and learn whom it knows."""

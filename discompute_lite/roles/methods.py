@@ -5,8 +5,9 @@ Refuses: to do the work; each function hands it to the role whose work it is.
 Read next: roles/node.py (who dispatches), core/policy.py (the levels).
 
 To add a method, add a function here: parsing, validation, `rpc.discover` and the docs' table follow.
-Levels: "anyone" (strangers too), "alone" (strangers while the node belongs to no cluster, then its devices), "device"
-(devices of its cluster), "work" (those that may send work), "owner".
+Levels: "anyone" (strangers too), "certified" (whoever has a certificate of its cluster), "alone" (strangers while the
+node belongs to no cluster, then its devices), "device" (devices of its cluster), "work" (those that may send work),
+"owner".
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ def heartbeat(
     the answer's `lite.attempts` those that run here.
     """
     if lite and node.belonging.is_trusted(link):
-        node.heartbeat_notes_received(link.peer.node_id, lite)
+        node.heartbeat_notes_received(link.verified_id or link.peer.node_id, lite)
     return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics)
 
 

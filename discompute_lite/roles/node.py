@@ -172,7 +172,7 @@ class Node:
     def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
         """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
         method = METHODS.get(name)
-        if method is not None and self.belonging.is_trusted(link):
+        if method is not None and (method.level == "certified" or self.belonging.is_trusted(link)):
             return self._refusal(link, method.level)
         return self._refusal(link, "owner") or MethodNotFound(f"there is no method {name!r}; rpc.discover lists them")
 
@@ -193,8 +193,8 @@ class Node:
 
     # ---- greeting -----------------------------------------------------------------------------------
 
-    def greet(self, link: LinkPort, greeting: Greeting) -> Greeting:
-        """Answer a Hello; raise `Unauthenticated` for a wrong token, and to strangers where we are not announced."""
+    def greet(self, link: LinkPort, greeting: Greeting) -> Any:
+        """Answer a Hello, now or `Later`; refuse a wrong token, and strangers where we are not announced."""
         peer = self.peer_of(link)
         if greeting.auth:
             if not (link.is_loopback and self.owns(greeting.auth)):
@@ -203,6 +203,8 @@ class Node:
                     " from the same machine."
                 )
             peer.is_owner = True
+        if greeting.node_id and peer.can_be_called and self.belonging.is_unheard(link):
+            return self.belonging.once_heard(link, lambda: self.greet(link, greeting))
         refusal = hides_from(self, link)
         if refusal is not None:
             raise refusal

@@ -105,14 +105,12 @@ class OwnCluster:
         return Sender(sender_id, holds.name, self.membership.role_of(sender_id), holds.sends)
 
     def refusal(self, caller_id: str) -> Optional[DiscomputeError]:
-        """Return why a device with a certificate of this cluster is sent away before a byte of it is read."""
+        """Return why a device with a certificate of this cluster is sent away before a byte of it is read.
+
+        One that nobody has spoken of here yet is not: it may bring the statement that makes it a member.
+        """
         holds = self.membership.statement_about(caller_id)
-        if holds is None:
-            return Unauthenticated(
-                f"{self._name_of(self.me)} does not know this device yet."
-                " Try again when the admin that paired it is there."
-            )
-        if holds.is_revocation:
+        if holds is not None and holds.is_revocation:
             date = datetime.fromtimestamp(min(holds.at, _LAST_SECOND), timezone.utc).date().isoformat()
             return Unauthenticated(self.membership.removal_sentence(caller_id, date))
         return None

@@ -28,6 +28,15 @@ def test_only_the_owner_over_loopback_reaches_the_work_methods(caller):
     assert_refused("alone", caller, alone=False)
 
 
+@pytest.mark.parametrize("level", ACCESS_LEVELS[2:])
+def test_a_certificate_alone_brings_statements_and_nothing_else(level):
+    unheard = Caller(is_certified=True)
+    assert access("certified", unheard, alone=False) is None
+    assert isinstance(access(level, unheard, alone=False), Unauthenticated)
+    assert_refused("certified", STRANGER, alone=False)
+    assert_refused("certified", unheard, alone=True)
+
+
 @pytest.mark.parametrize("level", ACCESS_LEVELS)
 def test_the_owner_may_do_everything(level):
     assert access(level, OWNER) is None

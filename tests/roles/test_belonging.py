@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 from dataclasses import replace
@@ -31,8 +32,8 @@ class Town:
         self.world, self._trust = world, trust
         self.hosts = {}
 
-    def cluster(self, letters, roles=None, **settings):
-        """Make hosts that belong together; "a" founds, the others join."""
+    def cluster(self, letters, roles=None, away="", **settings):
+        """Make hosts that belong together; "a" founds, the others join; who is `away` is not started."""
         chance = random.Random(7).randbytes
         grant = found_cluster(KEYS["a"], "device a", "linux", LIMITS, chance, AT)
         seat = OwnCluster(grant, device_id(KEYS["a"]), LIMITS, lambda grant: None)
@@ -42,9 +43,10 @@ class Town:
             added = seat.welcome(device_id(key), role, f"device {letter}", "linux", AT)
             grants[letter] = seat.let_in(key.public, added, chance, with_key=role == "admin")
         grants[letters[0]] = seat.grant
-        for letter in letters:
+        here = [letter for letter in letters if letter not in away]
+        for letter in here:
             self.host(letter, self._trust(grants[letter]), **settings)
-        return [self.hosts[letter] for letter in letters]
+        return [self.hosts[letter] for letter in here]
 
     def host(self, letter, trust, **settings):
         host = self.world.host(letter, ip=f"10.0.0.{ord(letter)}", shared=False, **settings)
@@ -235,6 +237,70 @@ def test_two_clusters_on_one_network_leave_each_other_alone(town, world):
     town.settle(20.0)
     assert a.node.discovery.links == {} and x.node.discovery.links == {}
     assert a.node.why_no_work(x.id) and x.node.why_no_work(a.id)
+
+
+def test_members_whose_admin_is_away_hear_of_each_other_from_themselves(town, world):
+    b, c = town.cluster("abc", away="a")
+    assert b.node.belonging.cluster.membership.statement_about(c.id) is None
+    town.settle()
+    assert town.status(b, c) == town.status(c, b) == "AVAILABLE"
+    status, _ = submit(b, world, world.echo(range(40)))
+    assert set(status["lite"]["devices"]) == {b.id, c.id}
+
+
+@pytest.mark.parametrize("who_dials", ["b", "c"])
+def test_two_who_have_never_heard_of_each_other_are_heard_whoever_dials(town, world, who_dials):
+    b, c = two_admins_two_members(town)
+    dialler, other = (b, c) if who_dials == "b" else (c, b)
+    world.part(b, c)
+    town.settle()
+    world.refused.clear()
+    dialler.node.discovery.told(other.node.own_device(), by="somebody")
+    town.settle(10.0)
+    assert town.status(b, c) == town.status(c, b) == "AVAILABLE"
+    digests = {host.node.belonging.cluster.membership.digest() for host in (b, c)}
+    assert len(digests) == 1
+
+
+def two_admins_two_members(town):
+    """Start "b", whom the admin "a" let in, and "c", whom the admin "d" let in, who were apart meanwhile."""
+    chance = random.Random(7).randbytes
+    first = OwnCluster(found_cluster(KEYS["a"], "a", "linux", LIMITS, chance, AT), device_id(KEYS["a"]), LIMITS,
+                       lambda grant: None)
+    admin = first.welcome(device_id(KEYS["d"]), "admin", "d", "linux", AT)
+    second = OwnCluster(first.let_in(KEYS["d"].public, admin, chance, with_key=True), device_id(KEYS["d"]), LIMITS,
+                        lambda grant: None)
+    hosts = []
+    for letter, seat in (("b", first), ("c", second)):
+        added = seat.welcome(device_id(KEYS[letter]), "member", letter, "linux", AT)
+        hosts.append(town.host(letter, town._trust(seat.let_in(KEYS[letter].public, added, chance))))
+    return hosts
+
+
+def test_a_certificate_without_a_statement_opens_nothing(town, world):
+    (b,) = town.cluster("ab", away="a")
+    unheard = world.client(b, ip="10.0.0.99")
+    unheard.link.verified_id = unheard.link.other.verified_id = device_id(KEYS["x"])
+    before = b.node.belonging.cluster.membership.digest()
+    answer = unheard.call("SyncCluster", {"digest": "", "statements": b"x" * 100})
+    said = base64.b64decode(answer["statements"])
+    assert b"device b" in said and b"device a" not in said and not answer.get("beacon_key")
+    assert b.node.belonging.cluster.membership.digest() == before
+    for method in ("GetDevices", "ExecuteSubtask", "SubmitTask", "SendMessage", "GetBlob", "Invite"):
+        stranger = world.client(b, ip="10.0.0.98")
+        stranger.link.verified_id = stranger.link.other.verified_id = device_id(KEYS["x"])
+        with pytest.raises(Unauthenticated):
+            stranger.call(method, {})
+        assert stranger.is_closed
+
+
+def test_who_brings_no_statement_that_holds_stays_a_stranger(town, world):
+    (b,) = town.cluster("ab", away="a")
+    unheard = world.client(b, ip="10.0.0.99")
+    unheard.link.verified_id = unheard.link.other.verified_id = device_id(KEYS["x"])
+    with pytest.raises(Unauthenticated, match="SyncCluster"):
+        unheard.call("Hello", {"node_id": device_id(KEYS["x"]), "boot": "1", "name": "x"})
+    assert unheard.is_closed and b.node.discovery.links == {}
 
 
 def test_statements_that_nobody_signed_change_nothing(town):

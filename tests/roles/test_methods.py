@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from discompute_lite.model.errors import Forbidden, InvalidParams, MethodNotFound, NotFound, Unauthenticated
+from discompute_lite.core.policy import ACCESS_LEVELS
 from discompute_lite.roles.methods import METHODS, Greeting
 from discompute_lite.tasks.types import TASK_TYPES
 
@@ -148,7 +149,7 @@ def test_the_document_has_the_shape_of_openrpc(document):
         assert entry["summary"] and entry["description"].startswith(entry["summary"])
         assert entry["paramStructure"] in ("by-name", "by-position", "either")
         assert set(entry["result"]) == {"name", "schema"}
-        assert entry["x-access"] in ("anyone", "alone", "device", "work", "owner")
+        assert entry["x-access"] in ACCESS_LEVELS
         for parameter in entry["params"]:
             assert set(parameter) == {"name", "required", "schema"} and parameter["schema"].get("type")
     assert set(document["x-task-types"]) == set(TASK_TYPES.names())
