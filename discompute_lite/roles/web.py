@@ -1,6 +1,6 @@
-"""Answer HTTP on the same port: health for anyone, everything else for the owner.
+"""Answer HTTP on the same port: health for anyone, a little for the cluster's devices, all of it for the owner.
 
-Knows:   the routes, the access table's lines about HTTP, and JSON-RPC over POST.
+Knows:   the routes and who may use each, the access table's lines about HTTP, and JSON-RPC over POST.
 Refuses: to read the body of a request whose head is refused; pages (faces/ adds those).
 Read next: wire/http.py (the bytes), roles/node.py (the calls).
 """
@@ -8,8 +8,10 @@ Read next: wire/http.py (the bytes), roles/node.py (the calls).
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, Callable, List, Optional
 
+from ..core.policy import Caller, access
 from ..model.catalog import Catalog
 from ..model.codec import to_json
 from ..wire.framing import encode_message
@@ -20,35 +22,62 @@ from .bounds import devices_that_fit
 from .metrics_page import METRICS_TYPE, metrics_page
 from .ports import Peer
 
-#: "METHOD /path" -> function(node, connection, request) that answers.
-ROUTES: Catalog[Callable[..., None]] = Catalog("route")
+WebAnswer = Callable[[Any, Any, HttpRequest], None]
+
+
+@dataclass(frozen=True)
+class WebRoute:
+    """Hold what answers one path, and the level of access that it asks for (core/policy.py)."""
+
+    level: str
+    answer: WebAnswer
+
+
+#: "METHOD /path" -> what is there.
+ROUTES: Catalog[WebRoute] = Catalog("route")
 TASK_PATH = "/api/tasks/"
 SENTENCE_TOKEN = (
     "Show this node's control token: Authorization: Bearer followed by the content of control.token in its state"
     " folder, from the same machine."
 )
+SENTENCE_NO_PAGES = "No page of a browser may ask this over TLS. Use a client that has a device's certificate."
+
+
+def web_route(name: str, level: str = "owner") -> Callable[[WebAnswer], WebAnswer]:
+    """Register a function (node, connection, request) as what answers `name`, "METHOD /path"."""
+
+    def register(answer: WebAnswer) -> WebAnswer:
+        ROUTES.add(name, WebRoute(level, answer))
+        return answer
+
+    return register
 
 
 def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[HttpRefusal]:
-    """Refuse by the head whoever may not make this request; "GET /healthz" is anybody's."""
+    """Refuse by the head whoever may not make this request; what is at no path is the owner's to ask for."""
     if connection.is_loopback:
         problem = check_browser_headers(head.headers, connection.local_port)
         if problem:
             return HttpRefusal(403, problem)
-    if head.path == "/healthz" and head.method in ("GET", "HEAD"):
+    elif connection.verified_id and "origin" in head.headers:
+        return HttpRefusal(403, SENTENCE_NO_PAGES)
+    route, belonging = _route_for(head.method, head.path), node.belonging
+    caller = Caller(
+        connection.is_loopback, node.owns(bearer_token(head.headers)), belonging.role_of(connection),
+        belonging.is_certified(connection),
+    )
+    refusal = access(route.level if route is not None else "owner", caller, alone=not belonging.is_member)
+    if refusal is None:
         return None
-    if not (connection.is_loopback and node.owns(bearer_token(head.headers))):
-        return HttpRefusal(401, SENTENCE_TOKEN)
-    return None
+    return HttpRefusal(403 if caller.role else 401, refusal.message if caller.is_certified else SENTENCE_TOKEN)
 
 
 def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None:
     """Find the route and let it answer."""
-    method = "GET" if request.method == "HEAD" else request.method
-    route = ROUTES.get(f"{method} {_route_path(request.path)}")
+    route = _route_for(request.method, request.path)
     if route is not None:
         try:
-            route(node, connection, request)
+            route.answer(node, connection, request)
         except Exception:
             # The same place for a broad except as that of RPC methods: whoever asked gets an answer.
             logging.getLogger("discompute").exception("%s %s failed", request.method, request.path)
@@ -59,6 +88,10 @@ def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None
         connection.http.answer_error(request, 405, f"use {' or '.join(others)} here")
     else:
         connection.http.answer_error(request, 404, "there is nothing at this path; see the README for what there is")
+
+
+def _route_for(method: str, path: str) -> Optional[WebRoute]:
+    return ROUTES.get(f"{'GET' if method == 'HEAD' else method} {_route_path(path)}")
 
 
 def _route_path(path: str) -> str:
@@ -72,23 +105,23 @@ def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -
     connection.http.answer(request, 200, bytes(line))
 
 
-@ROUTES.register("GET /healthz")
+@web_route("GET /healthz", level="anyone")
 def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, {"status": "ok"})
 
 
-@ROUTES.register("GET /api/devices")
+@web_route("GET /api/devices", level="device")
 def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
     devices = devices_that_fit(node.discovery.list_devices(), node.settings_limits)
     _answer_json(node, connection, request, {"devices": to_json(devices)})
 
 
-@ROUTES.register("GET /api/tasks")
+@web_route("GET /api/tasks")
 def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, to_json(node.coordinator.list_tasks()))
 
 
-@ROUTES.register("GET /api/tasks/ID")
+@web_route("GET /api/tasks/ID")
 def _web_task(node: Any, connection: Any, request: HttpRequest) -> None:
     """Answer as GetTaskStatus does; 404 for a task that is not here."""
     task_id = request.path[len(TASK_PATH):]
@@ -99,18 +132,18 @@ def _web_task(node: Any, connection: Any, request: HttpRequest) -> None:
         connection.http.answer_error(request, 404, f"this node knows no task {task_id!r}; /api/tasks lists them")
 
 
-@ROUTES.register("GET /events")
+@web_route("GET /events")
 def _web_events(node: Any, connection: Any, request: HttpRequest) -> None:
     """Answer with what happens from now on, or since `Last-Event-ID`."""
     node.event_readers.open(connection, request)
 
 
-@ROUTES.register("GET /metrics")
+@web_route("GET /metrics")
 def _web_metrics(node: Any, connection: Any, request: HttpRequest) -> None:
     connection.http.answer(request, 200, metrics_page(node).encode("utf-8"), METRICS_TYPE)
 
 
-@ROUTES.register("POST /rpc")
+@web_route("POST /rpc", level="device")
 def _web_rpc(node: Any, connection: Any, request: HttpRequest) -> None:
     """Answer one JSON-RPC message; a notification gets 204 and no body."""
     exchange = _WebExchange(node, connection, request)
@@ -132,7 +165,7 @@ class _WebExchange:
         self.is_loopback = connection.is_loopback
         self.verified_id = connection.verified_id
         self.peer = Peer()
-        self.peer.is_owner = True  # admit_web_request has seen the token.
+        self.peer.is_owner = connection.is_loopback and node.owns(bearer_token(request.headers))
         self.peer.can_be_called = False
         self._session = RpcSession(
             node.settings_limits, on_answer=self._flush, inline_bytes=node.settings_limits.message_bytes
@@ -177,7 +210,7 @@ class _WebExchange:
         self._session.apply_deadlines(self._node.clock.now())
 
     def finish(self) -> None:
-        """The owner is never refused for who he is; nothing is to be closed."""
+        """A refused call is answered like any other: whoever may not ask at all got no further than the head."""
 
     def notify(self, method: str, params: Any) -> None:
         """HTTP cannot carry calls back; nobody sends any over an exchange."""

@@ -1,8 +1,13 @@
-"""HTTP on the same port: health for anyone, everything else for the owner, JSON-RPC by POST."""
+"""HTTP on the same port: health for anyone, a little for members, everything else for the owner, JSON-RPC by POST."""
 
 import json
+import random
 
 import pytest
+
+from discompute_lite.crypto.p256 import device_id, private_key
+from discompute_lite.model.limits import Limits
+from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
 
 
 @pytest.fixture
@@ -50,6 +55,53 @@ def test_everything_else_is_401_without_the_token_over_loopback(world, host, met
     headers = {"authorization": f"Bearer {host.token if token == 'right' else token}"} if token else {}
     status, body = read(world.browser(host, ip).ask(method, path, b"{}" if method == "POST" else b"", **headers))
     assert status == 401 and "control.token" in body["error"]
+
+
+@pytest.fixture
+def member_host(world):
+    """A node that is the admin of a cluster with one more member; ask as that member, a worker or somebody unheard."""
+    key = private_key(701)
+    chance = random.Random(3).randbytes
+    grant = found_cluster(key, "a", "linux", Limits(), chance, 5)
+    seat = OwnCluster(grant, device_id(key), Limits(), lambda grant: None)
+    for number, role in ((702, "member"), (703, "worker")):
+        joiner = private_key(number)
+        added = seat.welcome(device_id(joiner), role, role, "linux", 5)
+        seat.let_in(joiner.public, added, chance)
+    host = world.host("a", shared=False)
+    host.id, host.trust = device_id(key), type(host).__init__.__globals__["FakeTrust"](seat.grant)
+    host.start()
+
+    def ask(who, method, path, body=b"", **headers):
+        browser = world.browser(host, "10.0.0.9")
+        browser.verified_id = device_id(private_key({"member": 702, "worker": 703, "unheard": 704}[who]))
+        return browser.ask(method, path, body, **headers)
+
+    host.ask = ask
+    return host
+
+
+def test_a_member_reads_the_devices_and_calls_what_its_role_allows(member_host):
+    status, body = read(member_host.ask("member", "GET", "/api/devices"))
+    assert status == 200 and body["devices"][0]["id"] == member_host.id
+    message = json.dumps([call("GetDevices"), call("SubmitTask", 2), call("CancelTask", 3, attempt="t/0.1")]).encode()
+    status, answers = read(member_host.ask("member", "POST", "/rpc", message))
+    by_id = {answer["id"]: answer for answer in answers}
+    assert status == 200 and "result" in by_id[1] and "result" in by_id[3]
+    assert by_id[2]["error"]["code"] == -32002, "submitting is its owner's"
+    message = json.dumps(call("CancelTask", attempt="t/0.1")).encode()
+    assert read(member_host.ask("worker", "POST", "/rpc", message))[1]["error"]["code"] == -32003
+
+
+@pytest.mark.parametrize(("who", "path", "headers", "status", "says"), [
+    ("member", "/api/tasks", {}, 403, "owner"), ("member", "/events", {}, 403, "owner"),
+    ("member", "/nothing", {}, 403, "owner"),
+    ("member", "/api/devices", {"origin": "https://evil.example"}, 403, "page"),
+    ("unheard", "/api/devices", {}, 401, "SyncCluster"), ("unheard", "/healthz", {}, 200, "ok"),
+])
+def test_what_a_certificate_does_not_open(member_host, who, path, headers, status, says):
+    answer = read(member_host.ask(who, "GET", path, **headers))
+    assert answer[0] == status and says in json.dumps(answer[1])
 
 
 def test_the_body_of_a_refused_request_is_not_read_and_the_connection_ends(world, host):
