@@ -8,7 +8,7 @@ Read next: core/membership.py (roles), core/policy.py (strangers and the owner; 
     for all senders, or for one:  accept    nobody, named, hash, ask, any
                                   types     which named task types; all where none is named
                                   hours     "22:00-06:30", local time; always where there are none
-                                  slots, wall_s, memory_mb    0 where only the device's own limits hold
+                                  slots, wall_s, memory_mb    at once, and for one piece; 0: the device's own limits
 
 Work is *named* when it is a task type that is installed here already, with data as its arguments; everything else
 brings code. Each refusal names its rule, which travels as `data.rule` of −32003.
@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 from ..model.codec import from_json, to_json
 from ..model.device import short_id
@@ -90,16 +90,12 @@ class WorkPolicy:
     approved_senders: Tuple[str, ...] = ()
 
     def rule_for(self, device_id: str) -> WorkRule:
-        """Return the rule that holds for a sender."""
+        """Return the rule that holds for a sender; its limits are the worker's to hold to."""
         return self.senders.get(device_id, self.everybody)
-
-    def approving_code(self, code: str) -> WorkPolicy:
-        """Return the policy with this code approved."""
-        return replace(self, approved_code=_with_newest(self.approved_code, code))
 
     def approving_sender(self, device_id: str) -> WorkPolicy:
         """Return the policy with this sender approved: it is asked about once."""
-        return replace(self, approved_senders=_with_newest(self.approved_senders, device_id))
+        return replace(self, approved_senders=_newest((*self.approved_senders, device_id)))
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,6 @@ class AccessDecision:
     rule: str = ""
     sentence: str = ""
     question: str = ""
-    #: What bounds the work, where it is allowed.
-    bounds: WorkRule = WorkRule()
 
     def error(self) -> Forbidden:
         """Return the refusal as it travels."""
@@ -179,7 +173,7 @@ def _decide_kind(policy: WorkPolicy, rule: WorkRule, sender: Sender, work: Offer
                 " owner.",
             )
         if rule.accept in ("named", "hash"):
-            return AccessDecision(True, rule.accept, bounds=rule)
+            return AccessDecision(True, rule.accept)
     elif rule.accept == "named":
         return AccessDecision(
             False, "named",
@@ -196,7 +190,7 @@ def _decide_kind(policy: WorkPolicy, rule: WorkRule, sender: Sender, work: Offer
             False, "ask", "That device asks its owner first, who has not said yes. Ask them, or use other devices.",
             question=_question(sender, work),
         )
-    return AccessDecision(True, rule.accept, bounds=rule)
+    return AccessDecision(True, rule.accept)
 
 
 def _question(sender: Sender, work: OfferedWork) -> str:
@@ -230,7 +224,9 @@ def read_policy(document: Any) -> WorkPolicy:
         _check_rule(rule)
     if not all(_CODE_HASH.fullmatch(each) for each in policy.approved_code):
         raise SettingsError("approved_code of the policy is a list of SHA-256 hashes. Mend policy.json.")
-    return policy
+    return replace(
+        policy, approved_code=_newest(policy.approved_code), approved_senders=_newest(policy.approved_senders)
+    )
 
 
 def _check_rule(rule: WorkRule) -> None:
@@ -243,6 +239,6 @@ def _check_rule(rule: WorkRule) -> None:
         raise SettingsError("slots, wall_s and memory_mb of the policy are numbers from 0; 0 leaves it to the device.")
 
 
-def _with_newest(kept: Tuple[str, ...], newest: str) -> Tuple[str, ...]:
-    others: List[str] = [each for each in kept if each != newest]
-    return (*others, newest)[-APPROVALS_KEPT:]
+def _newest(approved: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Return the approvals that are kept, each once, where it was given last."""
+    return tuple(dict.fromkeys(reversed(approved)))[:APPROVALS_KEPT][::-1]

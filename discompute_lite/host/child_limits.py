@@ -66,8 +66,11 @@ class ChildLimits:
 
     @classmethod
     def from_arguments(cls, arguments: List[str]) -> ChildLimits:
-        """Return what `argument` wrote; no limits where nothing was given."""
-        return cls(**json.loads(arguments[0])) if arguments else cls()
+        """Return what `argument` wrote, no limits where nothing was given; a second argument is less memory yet."""
+        limits = cls(**json.loads(arguments[0])) if arguments else cls()
+        for memory_bytes in map(int, arguments[1:]):
+            limits = dataclasses.replace(limits, memory_bytes=min(memory_bytes, limits.memory_bytes or memory_bytes))
+        return limits
 
     def work_limits(self) -> Limits:
         """Return what bounds the work itself."""

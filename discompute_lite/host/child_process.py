@@ -65,8 +65,8 @@ class ChildProcess:
     def __init__(self, command: List[str], environ: Mapping[str, str], folder: str) -> None:
         """Start it in `folder`, which it makes and removes; raise OSError where that cannot be."""
         self.folder = folder
-        #: The task that it serves.
-        self.owner = ""
+        #: The task that it serves, and the memory that it was given for that, as `WorkRequest` has them.
+        self.owner, self.memory_bytes = "", 0
         self._lock = threading.Lock()
         self._is_killed = False
         #: It has started well: what it said before that is no reason for its end.
@@ -93,6 +93,10 @@ class ChildProcess:
     def pid(self) -> int:
         """Return its process id."""
         return self._process.pid
+
+    def serves(self, request: WorkRequest) -> bool:
+        """Whether it may be given this request."""
+        return self.owner == request.owner and self.memory_bytes == request.memory_bytes
 
     def is_alive(self) -> bool:
         """Whether it runs and nobody has killed it."""

@@ -82,7 +82,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _begin(self, slot: ProcessSlot, future: WorkFuture) -> None:
         request, child = future.request, slot.child
         if (
-            self._lane is None or child is None or child.owner != request.owner or self._is_worn(slot)
+            self._lane is None or child is None or not child.serves(request) or self._is_worn(slot)
             or 0 < request.wall_s < LANE_S or not child.is_alive()
         ):
             self._give(slot, future)
@@ -147,15 +147,16 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child
-        if child is not None and (child.owner != request.owner or self._is_worn(slot) or not child.is_alive()):
+        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_alive()):
             self._end_child(slot)
             child = None
         if child is None:
             with self._lock:
                 self._started += 1
                 folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
-            child = ChildProcess(self._command, self._environ, folder)
-            child.owner = request.owner
+            bound = [str(request.memory_bytes)] if request.memory_bytes else []
+            child = ChildProcess([*self._command, *bound], self._environ, folder)
+            child.owner, child.memory_bytes = request.owner, request.memory_bytes
             slot.served = slot.first_bytes = 0
             slot.child = child
         return child

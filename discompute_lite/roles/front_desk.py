@@ -258,7 +258,10 @@ class FrontDesk:
             node.world.audit.note("not-joined", {"reason": problem.message})
             later.fail(problem)
             return
-        node.world.audit.note("joined", {"cluster": node.belonging.cluster.membership.cluster})
+        membership = node.belonging.cluster.membership
+        node.world.audit.note("joined", {"cluster": membership.cluster})
+        # Whose invitation was accepted here need not be asked about again.
+        node.rules.approve(membership.statement_about(node.id).by)
         node.tell("pairing", f"this device belongs to cluster {node.belonging.cluster_name()} now")
         node.discovery.look_again()
         later.resolve(done(node.belonging.cluster_name()))

@@ -16,7 +16,7 @@ from ..core.access import (
     AccessDecision, OfferedWork, Sender, WorkPolicy, code_hash, decide_work, policy_to_json, read_policy,
 )
 from ..model.device import PHONE_TYPES
-from ..model.errors import DiscomputeError, Forbidden, TaskError
+from ..model.errors import DiscomputeError, Forbidden, StateError, TaskError
 from ..model.task import SubTask
 from ..tasks.calls import CallsTask
 from ..tasks.types import TASK_TYPES
@@ -51,6 +51,15 @@ class OwnRules:
         self._node.store.write_json(POLICY_FILE, policy_to_json(policy))
         self.policy = policy
         self._asked.clear()
+
+    def approve(self, device_id: str) -> None:
+        """Let a sender's work run where it would be asked about; until the next start where that cannot be kept."""
+        policy = self.policy.approving_sender(device_id)
+        try:
+            self.keep(policy)
+        except StateError as error:
+            self.policy = policy
+            self._node.tell("warning", error.message)
 
     def refusal(self, sender: Sender, subtask: SubTask) -> Optional[DiscomputeError]:
         """Return why a subtask of this sender may not run here, None where it may."""

@@ -14,10 +14,11 @@ import hashlib
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
-from ..core.access import Sender
+from ..core.access import Sender, WorkRule
 from ..core.allowance import Allowance, Feeling, AllowancePolicy
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
+from ..model.limits import MIB
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkOutcome, WorkRequest
 from .alarm import Alarm
@@ -45,16 +46,18 @@ AttemptKey = Tuple[str, str]
 class WorkerAttempt:
     """Hold one attempt of one subtask on this device."""
 
-    __slots__ = ("id", "subtask", "sender", "lease_s", "started_at", "future", "waiting", "outcome",
+    __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
                  "blobs")
 
-    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float) -> None:
+    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
         self.id = attempt_id
         #: Without its data once it has ended.
         self.subtask = subtask
         #: The node that sent it; "" for this node itself and for clients.
         self.sender = sender
         self.lease_s = lease_s
+        #: What this device's owner allows its sender.
+        self.bounds = bounds
         self.started_at = 0
         #: The executor's future while it runs, else None.
         self.future: Any = None
@@ -120,7 +123,8 @@ class Worker:
             asked_s = subtask.lite.get("lease_s")
             lease_s = float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
             lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
-            attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s)
+            bounds = self._node.rules.policy.rule_for(who.device_id) if who is not None else WorkRule()
+            attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s, bounds)
             self._attempts[attempt.key] = attempt
             self._deadlines.set(attempt.key, self._node.clock.now() + attempt.lease_s)
             self._fetching += 1
@@ -236,17 +240,22 @@ class Worker:
             self._start_waiting()
 
     def _start_waiting(self) -> None:
-        while self._queue and self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
-            attempt = self._queue.popleft()
-            subtask = attempt.subtask
+        while self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
+            attempt = next(filter(self._may_begin, self._queue), None)
+            if attempt is None:
+                break
+            self._queue.remove(attempt)
+            subtask, bounds = attempt.subtask, attempt.bounds
             self._handed += 1
             attempt.started_at = int(self._node.wall())
             # A process serves one sender and one task: the work of another node carries that node's name.
             is_own = attempt.sender in ("", self._node.id)
-            wall_s = subtask.lite.get("wall_s", 0.0)
+            asked_s = subtask.lite.get("wall_s", 0.0)
+            walls = [bounds.wall_s, float(asked_s) if isinstance(asked_s, (int, float)) else 0.0]
             request = WorkRequest(
-                phase="run", wall_s=float(wall_s) if isinstance(wall_s, (int, float)) and wall_s > 0 else 0.0,
-                task_type=str(subtask.lite.get("task_type", "")), data=bytes(subtask.subtask_data),
+                phase="run", wall_s=min((wall_s for wall_s in walls if wall_s > 0), default=0.0),
+                memory_bytes=bounds.memory_mb * MIB, task_type=str(subtask.lite.get("task_type", "")),
+                data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
                 blobs=self._node.blobs.lend(attempt.blobs),
             )
@@ -255,6 +264,14 @@ class Worker:
                 lambda future, attempt=attempt: self._node.clock.post(self._ended, attempt, future)
             )
         self._node.load_changed()
+
+    def _may_begin(self, attempt: WorkerAttempt) -> bool:
+        """Whether the owner's rules let its sender have one more begun; those of other senders need not wait for it."""
+        most = attempt.bounds.slots
+        if not most:
+            return True
+        begun = (each.future is not None and each.sender == attempt.sender for each in self._attempts.values())
+        return sum(begun) < most
 
     def _ended(self, attempt: WorkerAttempt, future: Any) -> None:
         if attempt.future is future:

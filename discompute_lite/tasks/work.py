@@ -54,6 +54,8 @@ class WorkRequest:
     attempt_id: str = ""
     #: Seconds after which an executor that can kills it; 0 for no limit.
     wall_s: float = 0.0
+    #: Bytes of memory that its process may hold, where that is less than the device's own limit; 0 for that one alone.
+    memory_bytes: int = 0
     #: How many subtasks `split` should make; 0 for its own choice.
     target: int = 0
     #: What the blobs that its data name are read from: (hash, bytes or the path of a file; in a child what reads it).

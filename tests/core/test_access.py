@@ -87,7 +87,7 @@ def test_what_a_device_accepts(accept):
 
 
 def test_code_is_approved_by_hash_of_module_name_and_source():
-    policy = accepting("hash").approving_code(CODE)
+    policy = replace(accepting("hash"), approved_code=(CODE,))
     assert decide_work(policy, ANN, JOB, NOON).allowed
     source = "def work(part): return part\n"
     for other in (("other", "work", source), ("jobs", "other", source), ("jobs", "work", source[:-1]),
@@ -115,8 +115,7 @@ def test_only_what_a_person_here_could_allow_is_asked():
 
 def test_a_rule_for_one_sender_stands_instead_of_everybodys():
     policy = WorkPolicy(WorkRule("nobody"), {ANN.device_id: WorkRule("any", slots=2)})
-    decision = decide_work(policy, ANN, JOB, NOON)
-    assert decision.allowed and decision.bounds.slots == 2
+    assert decide_work(policy, ANN, JOB, NOON).allowed and policy.rule_for(ANN.device_id).slots == 2
     assert_refused(decide_work(policy, replace(ANN, device_id="b" * 52), JOB, NOON), "accept")
 
 
@@ -180,3 +179,10 @@ def test_old_approvals_make_room_for_new_ones():
         policy = policy.approving_sender(str(number)).approving_sender("7")
     assert len(policy.approved_senders) == APPROVALS_KEPT
     assert "0" not in policy.approved_senders and policy.approved_senders[-1] == "7"
+
+
+def test_approvals_that_a_file_has_too_many_of_or_twice_are_kept_once_the_newest():
+    codes = [f"{number:064x}" for number in range(APPROVALS_KEPT + 1)]
+    policy = read_policy({"approved_code": [*codes, codes[7]], "approved_senders": ["b", "a", "b"]})
+    assert policy.approved_code == (*codes[1:7], *codes[8:], codes[7])
+    assert policy.approved_senders == ("a", "b")

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,9 @@ def test_limits_cross_the_command_line():
     assert limits.address_bytes == 0, "it is limited only when asked for"
     assert ChildLimits.from_arguments([limits.argument()]) == limits
     assert ChildLimits.from_arguments([]) == ChildLimits()
+    assert ChildLimits.from_arguments([limits.argument(), "5"]) == replace(limits, memory_bytes=5)
+    assert ChildLimits.from_arguments([ChildLimits(memory_bytes=4).argument(), "5"]).memory_bytes == 4
+    assert ChildLimits.from_arguments([ChildLimits().argument(), "5"]).memory_bytes == 5
 
 
 def test_address_space_is_limited_when_asked_for():

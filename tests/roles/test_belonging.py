@@ -411,6 +411,64 @@ def test_a_device_that_takes_no_work_of_a_member_keeps_none_of_its_values(town, 
     assert mine[0].line == b'{"value":50}'
 
 
+# ---- what the owner of a device bounds --------------------------------------------------------------
+
+
+def bounded(host, **limits):
+    """Let everybody have this much of a device, and hold what it begins."""
+    policy = host.node.rules.policy
+    host.node.rules.keep(replace(policy, everybody=replace(policy.everybody, **limits)))
+    host.executor.holds = {"run"}
+
+
+def send(sender, to, number, **lite):
+    replies = []
+    subtask = {"subtask_id": f"t/{number}", "subtask_data": b"5",
+               "lite": {"attempt": f"t/{number}.1", "task_type": "echo", **lite}}
+    sender.node.discovery.link_to(to.id).call(
+        "ExecuteSubtask", {"subtask": subtask}, lambda result, error: replies.append((result, error)))
+    sender.world.settle()
+    return replies
+
+
+def test_a_sender_gets_so_many_slots_at_once_and_others_do_not_wait_for_it(town, world):
+    a, b, c = town.cluster("abc", slots=4)
+    town.settle()
+    bounded(b, slots=1)
+    replies = [send(a, b, number) for number in range(3)]
+    own = send(c, b, 7)
+    assert [name.partition(":")[2] for name in b.executor.runs()] == ["t/0.1", "t/7.1"]
+    for _ in range(3):
+        b.executor.release()
+        world.settle()
+    assert [reply[0][0]["success"] for reply in [*replies, own]] == [True] * 4
+    assert [name.partition(":")[2] for name in b.executor.runs()] == ["t/0.1", "t/7.1", "t/1.1", "t/2.1"]
+
+
+@pytest.mark.parametrize("rule_s, asked_s, holds_s", [
+    (5.0, None, 5.0), (5.0, 3.0, 3.0), (5.0, 9.0, 5.0), (0.0, 9.0, 9.0), (0.0, None, 0.0), (5.0, -1, 5.0),
+    (5.0, "9", 5.0),
+])
+def test_the_shorter_of_what_owner_and_sender_allow_holds(town, rule_s, asked_s, holds_s):
+    a, b = town.cluster("ab")
+    town.settle()
+    bounded(b, wall_s=rule_s, memory_mb=64)
+    send(a, b, 0, **({} if asked_s is None else {"wall_s": asked_s}))
+    request = b.executor.requests[-1]
+    assert (request.wall_s, request.memory_bytes) == (holds_s, 64 << 20)
+
+
+def test_the_owner_of_a_device_is_bound_by_no_rule_of_his_own(town, world):
+    a, b = town.cluster("ab", slots=2)
+    town.settle()
+    bounded(b, slots=1, wall_s=5.0, memory_mb=64)
+    owner = world.owner(b)
+    for number in range(2):
+        owner.begin("ExecuteSubtask", {"subtask": {
+            "subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {"task_type": "echo"}}})
+    assert [(request.wall_s, request.memory_bytes) for request in b.executor.requests] == [(0.0, 0)] * 2
+
+
 # ---- the way between members -----------------------------------------------------------------------
 
 

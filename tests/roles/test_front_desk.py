@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
-from discompute_lite.model.errors import DiscomputeError, Forbidden, NotFound, Unreachable
+from discompute_lite.model.errors import DiscomputeError, Forbidden, NotFound, StateError, Unreachable
 from discompute_lite.roles.front_desk import PAIRING_HOST_S, PAIRING_HOSTS, PairingHosts
 
 KEY = private_key(901)
@@ -79,6 +79,20 @@ def test_a_member_joins_no_other_cluster_before_it_has_left(world, host):
     owner.call("LeaveCluster")
     with pytest.raises(DiscomputeError, match="nobody listens"):
         owner.call("Join", {"words": "12345678@10.0.0.1:49200"})
+
+
+def test_an_approval_that_cannot_be_kept_holds_until_the_next_start(world, host):
+    rules = host.node.rules
+    rules.approve("b" * 52)
+    assert world.owner(host).call("GetPolicy")["policy"]["approved_senders"] == ["b" * 52]
+    host.store.write_json = refuse
+    rules.approve("c" * 52)
+    assert rules.policy.approved_senders == ("b" * 52, "c" * 52)
+    assert host.told[-1] == ("warning", "the disk is full; make room")
+
+
+def refuse(*_):
+    raise StateError("the disk is full; make room")
 
 
 def test_row_28_places_are_bounded_and_forgotten():

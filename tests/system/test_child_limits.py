@@ -109,6 +109,15 @@ def test_row_40_a_memory_hog_is_ended_and_blamed(limited):
     limited.to(memory_bytes=100 * MIB).assert_ended("gives 100 MiB to each subtask", body, part=300 * MIB)
 
 
+def test_a_request_may_give_less_memory_than_the_device_does(limited):
+    hog = "hog = 'x' * part\ntime.sleep(100)"
+    limited.to(memory_bytes=1000 * MIB)
+    outcome = limited.executor.submit(replace(job(hog, 300 * MIB), memory_bytes=100 * MIB)).result(limited.limit_s)
+    assert outcome.error_type == "OverLimit" and "gives 100 MiB to each subtask" in outcome.error
+    # Its process is nobody else's: the next request has what the device gives.
+    assert limited.value("return len('x' * part)", part=300 * MIB) == 300 * MIB
+
+
 def test_code_in_c_that_never_comes_back_to_python_is_ended_too(limited):
     # One call that holds the interpreter all the while: no thread of the process itself could see to it.
     limited.to(memory_bytes=100 * MIB).assert_ended("of memory", "sum([list(range(1000))] * 10 ** 9, [])")

@@ -157,9 +157,12 @@ def test_a_stranger_on_plain_tcp_gets_hello_of_a_member_and_nothing_else(field, 
 
 
 def test_what_a_device_lets_others_run_is_kept(field, town, fails):
-    ann = town.start("ann")
+    ann, ben = town.start("ann"), town.start("ben")
+    town.pair(ann, ben)
+    # Whose invitation was accepted is not asked about again.
+    assert town.type(ben, "policy", "--json").document["approved_senders"] == [ann.id]
     done = town.type(ann, "policy", "accept=named", "types=echo,primes", "hours=22:00-06:30", "--json")
     assert done.document["everybody"]["types"] == ["echo", "primes"]
     assert "accept=named" in town.type(ann, "policy").out
     fails(town.type(ann, "policy", "slots=many"), 2, "slots")
-    fails(town.type(ann, "revoke", "ann"), 3, "no device of the cluster")
+    fails(town.type(ann, "revoke", "cat"), 3, "no device of the cluster")
