@@ -74,17 +74,17 @@ def submit_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
-        if context.settings.control_token:
+        is_member = bool(reach.call("ListMembers", {})["cluster"])
+        if is_member:
             reach.look_around(None)
-        else:
-            # Only who shares a token is given work; there is nobody to wait for.
-            context.console.note("alone: only this machine works on it")
         if arguments.private:
             task["metadata"] = {**task.get("metadata", {}), "private": "true"}
             task["required_capabilities"] = [_whole_id(reach, wanted) for wanted in arguments.requires]
         try:
             _submit(reach, context.console, task, arguments)
             if not arguments.detach and not context.console.is_json:
+                if not is_member:
+                    context.console.note("alone: only this machine works on it; pair it to use others: invite, join")
                 context.console.note(f"task {task_id}; after a crash go on with: submit --resume {task_id}")
             if arguments.detach:
                 if context.console.is_json:

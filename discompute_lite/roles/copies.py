@@ -76,6 +76,11 @@ class Copies:
         if link is not None:
             link.call("KeepTask", {"task_id": task_id, "is_over": True}, lambda result, error: None)
 
+    def is_kept_at(self, task_id: str, device_id: str) -> bool:
+        """Whether the copy of a task of ours is at this device."""
+        copy = self._sent.get(task_id)
+        return copy is not None and copy.device_id == device_id
+
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
         for record in self._coordinator.kept_records():

@@ -45,7 +45,10 @@ def keep_task(
     return node.coordinator.copies.keep(Claim(term, link.peer.node_id), task_id, bytes(lines), is_whole)
 
 
-@method("AcknowledgeResult", level="owner")
+@method("AcknowledgeResult", level="work")
 def acknowledge_result(node: Any, link: LinkPort, task_id: str = "") -> AcknowledgeResultAnswer:
     """Say that a result has arrived: it is deleted from the disk now, and from memory ten minutes later."""
+    # Of the devices, the one that keeps the task's copy: where it was submitted, if another took it over.
+    if link.verified_id and not node.coordinator.copies.is_kept_at(task_id, link.verified_id):
+        return AcknowledgeResultAnswer(False, "this device keeps no copy of such a task; say it where it was submitted")
     return node.coordinator.acknowledge(task_id)

@@ -340,9 +340,10 @@ def cancel_task(
     node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = "", attempt: str = ""
 ) -> CancelTaskAnswer:
     """Cancel a task, down to its running processes; with `attempt`, stop only that attempt on this device."""
-    if attempt or link.verified_id:
-        # Another device may stop what it sent here itself, and nothing else.
-        return node.worker.cancel(link.verified_id or link.peer.node_id, attempt)
+    sender = link.verified_id
+    if attempt or (sender and not node.coordinator.copies.is_kept_at(task_id, sender)):
+        # Another device may stop what it sent here itself, or tasks of ours that it keeps for us, and nothing else.
+        return node.worker.cancel(sender or link.peer.node_id, attempt)
     return node.coordinator.cancel(task_id)
 
 

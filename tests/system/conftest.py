@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import queue
-import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -164,24 +164,46 @@ for line in sys.stdin:
         assert (self._process.returncode, self._errors.read_text(encoding="utf-8")) == (0, "")
 
 
+class Invitation:
+    """One `invite --json` at a node: what it printed, and a way to answer it."""
+
+    def __init__(self, field: Field, node: NodeProcess, *words: str) -> None:
+        self.field, self.node = field, node
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "discompute_lite", "invite", "--json", *words],
+            env=field.for_command(DISCOMPUTE_STATE_DIR=str(node.state)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        )
+        self.facts = json.loads(self.process.stdout.readline())
+
+    def at(self) -> str:
+        """Return the code with the address at which it holds."""
+        return f"{self.facts['code']}@{self.facts['address']}"
+
+    def end(self, answers: str = "") -> Done:
+        """Answer what is asked, and wait for its end."""
+        out, err = self.process.communicate(answers, timeout=self.field.scale(30.0))
+        return Done(self.process.returncode, out, err)
+
+
 class Field:
     """Start nodes and commands of one test in one folder; end and look after them."""
 
-    def __init__(self, folder: Path, scale: Callable[[float], float], typist: Typist) -> None:
+    def __init__(self, folder: Path, scale: Callable[[float], float], typist: Typist, circle: Circle) -> None:
         self.folder = folder
         self.scale = scale
         self._typist = typist
-        self.token = secrets.token_urlsafe(24)
+        self._circle = circle
         self.nodes: List[Any] = []
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.discovery_port = free_udp_port()
 
     def environ(self, **changes: Optional[str]) -> Dict[str, str]:
-        """Return the environment of nodes: loopback, our token, our folder for temporary files."""
+        """Return the environment of nodes: loopback, our folder for temporary files."""
         environ = dict(
             os.environ, DISCOMPUTE_BIND="127.0.0.1", DISCOMPUTE_DISCOVERY_PORT=str(self.discovery_port),
-            DISCOMPUTE_CONTROL_TOKEN=self.token, TMPDIR=str(self.temporary),
+            TMPDIR=str(self.temporary),
         )
         for name, value in changes.items():
             environ.pop(name, None)
@@ -201,9 +223,31 @@ class Field:
         node.wait_ready()
         return node
 
+    def let_belong(self, *names: str) -> List[Path]:
+        """Make devices of these names, which have not started yet, members of one cluster; return their folders."""
+        return [self._circle.give_place(self, self.folder / name) for name in names]
+
+    def invite(self, node: NodeProcess, *words: str) -> Invitation:
+        """Begin to let devices in at a node."""
+        return Invitation(self, node, *words)
+
+    def pair(self, host: NodeProcess, *folders: Path) -> None:
+        """Let devices, by their folders, join a node's cluster, which it makes where it has none, as a class does."""
+        invitation = self.invite(host, "--token", "--yes", "--count", str(len(folders)))
+        for folder in folders:
+            done = self.type("join", invitation.facts["link"], DISCOMPUTE_STATE_DIR=str(folder))
+            assert done.code == 0, done.err
+        done = invitation.end()
+        assert done.code == 0, done.err
+
+    def start_members(self, count: int, *words: str, **changes: Optional[str]) -> List[Any]:
+        """Start nodes of one cluster side by side."""
+        self.let_belong(*_names(count))
+        return self.start_several(count, *words, **changes)
+
     def start_several(self, count: int, *words: str, **changes: Optional[str]) -> List[Any]:
-        """Start nodes side by side."""
-        names = [f"node-{number}" for number in range(1, count + 1)]
+        """Start nodes side by side, which have nothing in common."""
+        names = _names(count)
         fresh = [NodeProcess(self, name, ["--port", "0", *words], changes) for name in names]
         self.nodes += fresh
         for node in fresh:
@@ -224,9 +268,8 @@ class Field:
         return self._typist.type(words, self.for_command(**changes))
 
     def for_command(self, **changes: Optional[str]) -> Dict[str, str]:
-        """Return the environment of a command: a person's, who has no common token and a folder of his own."""
-        mine: Dict[str, Optional[str]] = {"DISCOMPUTE_STATE_DIR": str(self.folder / "command")}
-        return self.environ(**{**mine, "DISCOMPUTE_CONTROL_TOKEN": None, **changes})
+        """Return the environment of a command: a person's, who has a folder of his own."""
+        return self.environ(**{"DISCOMPUTE_STATE_DIR": str(self.folder / "command"), **changes})
 
     def wait_for(self, condition: Callable[[], Any], what: str = "it", limit_s: float = 15.0) -> Any:
         """Return the first true value of `condition()`; fail when none comes."""
@@ -265,6 +308,41 @@ class Field:
             node.check_traces()
 
 
+def _names(count: int) -> List[str]:
+    return [f"node-{number}" for number in range(1, count + 1)]
+
+
+class Circle:
+    """A cluster that is made once by `invite` and `join`, when the first test wants one, and whose places are lent.
+
+    A place is the state folder of a device that belongs to it; each test starts its own copies.
+    """
+
+    PLACES = 4
+
+    def __init__(self, folder: Path, scale: Callable[[float], float], typist: Typist) -> None:
+        self._folder, self._scale, self._typist = folder, scale, typist
+        self._is_made = False
+        #: How many places each field has been lent.
+        self._lent: Dict[Path, int] = {}
+
+    def give_place(self, field: Field, folder: Path) -> Path:
+        """Put the next place into a folder, unless a device was put there before."""
+        if not self._is_made:
+            self._make()
+        if not folder.exists():
+            number = self._lent[field.folder] = self._lent.get(field.folder, 0) + 1
+            shutil.copytree(self._folder / f"place-{number}", folder)
+        return folder
+
+    def _make(self) -> None:
+        field = Field(self._folder, self._scale, self._typist, self)
+        places = [self._folder / f"place-{number}" for number in range(1, self.PLACES + 1)]
+        field.pair(field.start(places[0].name, "--discovery", "peers"), *places[1:])
+        field.clear()
+        self._is_made = True
+
+
 class NodeProcess:
     """Own one `start --json`."""
 
@@ -273,7 +351,6 @@ class NodeProcess:
     ) -> None:
         self.field, self.name = field, name
         self.state = field.folder / name
-        self.token = changes.get("DISCOMPUTE_CONTROL_TOKEN", field.token)
         self.events: List[Dict[str, Any]] = []
         self.was_killed = False
         self.id, self.port = "", 0
@@ -296,8 +373,11 @@ class NodeProcess:
         assert self.events, f"{self.name} did not start: {self.complaints()}"
         assert self.events[0]["event"] == "ready"
         self.id, self.port = self.events[0]["device"]["id"], self.events[0]["port"]
-        if self.token is None:
-            self.token = (self.state / "control.token").read_text(encoding="ascii").strip()
+
+    @property
+    def token(self) -> str:
+        """Return what shows that its owner calls."""
+        return (self.state / "control.token").read_text(encoding="ascii").strip()
 
     def client(self, *, is_owner: bool = True, host: str = "127.0.0.1", source: str = "") -> LineClient:
         """Return a new connection; the node closes it at the end, if the test does not."""
@@ -557,20 +637,26 @@ def typist(tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], fl
     typist.end(scale(10.0))
 
 
+@pytest.fixture(scope="session")
+def circle(tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float], typist: Typist) -> Circle:
+    """Give all tests one cluster to be members of."""
+    return Circle(tmp_path_factory.mktemp("circle"), scale, typist)
+
+
 @pytest.fixture
-def field(tmp_path: Path, scale: Callable[[float], float], typist: Typist) -> Iterator[Field]:
+def field(tmp_path: Path, scale: Callable[[float], float], typist: Typist, circle: Circle) -> Iterator[Field]:
     """Give a test its own nodes; they end with it, and leave nothing."""
-    field = Field(tmp_path, scale, typist)
+    field = Field(tmp_path, scale, typist, circle)
     yield field
     field.clear()
 
 
 @pytest.fixture(scope="module")
 def shared(
-    tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float], typist: Typist
+    tmp_path_factory: pytest.TempPathFactory, scale: Callable[[float], float], typist: Typist, circle: Circle
 ) -> Iterator[Any]:
     """Give the tests of one file one node, which must be well again after each of them."""
-    field = Field(tmp_path_factory.mktemp("shared"), scale, typist)
+    field = Field(tmp_path_factory.mktemp("shared"), scale, typist, circle)
     field.start("shared", "--slots", "2")
     yield field
     field.clear()

@@ -28,8 +28,8 @@ def own_size(holder):
 @pytest.fixture
 def here(field, monkeypatch):
     """The environment of clusters of this process, two slots each, which nodes of the field work for."""
-    for name, value in {"STATE_DIR": field.folder / "here", "DISCOVERY": "peers", "SLOTS": 2, "NAME": "here",
-                        "BIND": "127.0.0.1", "PORT": 0, "CONTROL_TOKEN": field.token}.items():
+    for name, value in {"STATE_DIR": field.let_belong("here")[0], "DISCOVERY": "peers", "SLOTS": 2, "NAME": "here",
+                        "BIND": "127.0.0.1", "PORT": 0}.items():
         monkeypatch.setenv(f"DISCOMPUTE_{name}", str(value))
     return field.folder / "here"
 
@@ -66,7 +66,7 @@ def test_a_value_is_read_once_a_process_and_deleted_with_its_handle(field, here)
 
 
 def test_devices_fetch_a_value_once_and_delete_it_when_the_cluster_ends(field, here):
-    nodes = field.start_several(2, "--slots", "2", "--discovery", "peers")
+    nodes = field.start_members(2, "--slots", "2", "--discovery", "peers")
     addresses = [f"127.0.0.1:{node.port}" for node in nodes]
     with Cluster(*addresses, local=False, min_devices=2, wait=field.scale(10.0)) as cluster:
         handle = cluster.broadcast(b"y" * 5_000_000)

@@ -458,7 +458,7 @@ def test_a_cluster_that_is_forgotten_ends_when_its_calls_are_done(environment):
 
 
 def test_too_few_devices_are_named_with_their_reasons(environment, field):
-    stranger = field.start("stranger", "--slots", "1", DISCOMPUTE_CONTROL_TOKEN=None)
+    stranger = field.start("stranger", "--slots", "1")
     with pytest.raises(TimeoutError, match=r"1 of 2 devices can take work after 0\.3 s: here \(\w+\): ready"):
         Cluster(min_devices=2, wait=0.3)
     with pytest.raises(TimeoutError, match=r"0 of 1 .*here .*takes no work.*stranger \(\w+\): not paired"):
@@ -488,8 +488,8 @@ def test_a_script_that_forgets_to_shut_down_ends_when_its_calls_are_done(tmp_pat
 
 
 def test_work_spreads_over_nodes_and_survives_one_that_is_killed(environment, field, monkeypatch):
-    nodes = field.start_several(2, "--slots", "2")
-    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(field.folder / "cluster")).items():
+    nodes = field.start_members(2, "--slots", "2")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(field.let_belong("cluster")[0])).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("DISCOMPUTE_DISCOVERY")
     with Cluster(*[f"127.0.0.1:{node.port}" for node in nodes], min_devices=3) as cluster:

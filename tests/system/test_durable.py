@@ -106,7 +106,7 @@ def test_a_flipped_bit_is_said_and_kept_aside_and_the_task_ends_right(field: Any
 
 
 def test_the_second_node_takes_over_and_the_first_has_the_result_when_it_is_back(field: Any, trace: Path) -> None:
-    first, second = nodes = field.start_several(2, "--slots", "1", DISCOMPUTE_LIMITS="owner-lease-s=1")
+    first, second = nodes = field.start_members(2, "--slots", "1", DISCOMPUTE_LIMITS="owner-lease-s=1")
     field.wait_until_met(nodes)
     task_id = first.submit(TRACED_JOB, **args_of(trace, parts=8, held=3))
     field.wait_for(lambda: completed(first, task_id) == 5, "five pieces are done")
@@ -173,7 +173,7 @@ def test_a_killed_submitter_resumes_its_task(field: Any, trace: Path) -> None:
 
 def test_a_detached_task_is_finished_without_its_submitter(field: Any, trace: Path) -> None:
     node = field.start("node", "--slots", "2")
-    mine = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": field.token}
+    mine = {"DISCOMPUTE_STATE_DIR": str(node.state)}
     job = field.job("job.py", TRACED_JOB)
     done = field.type("submit", "--detach", job, "--trace", str(trace), **mine)
     task_id = done.out.strip()
@@ -191,7 +191,7 @@ def test_resume_needs_nothing_else_and_says_so(field: Any, fails: Any) -> None:
 
 def test_a_private_task_goes_where_it_is_said_or_nowhere(field: Any, fails: Any, trace: Path) -> None:
     node = field.start("node", "--slots", "2")
-    mine = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": field.token}
+    mine = {"DISCOMPUTE_STATE_DIR": str(node.state)}
     words = (field.job("job.py", TRACED_JOB), "--trace", str(trace))
     fails(field.type("submit", "--private", *words, **mine), 1, "name one, submit --private --requires DEVICE")
     fails(field.type("submit", "--private", "--requires", "gpu", *words, **mine), 1, "a private task stays")
@@ -297,11 +297,10 @@ class KillLoop:
     def __init__(self, field: Any, trace: Path, rng: random.Random) -> None:
         self.field, self.rng, self.trace = field, rng, trace
         self.path = field.job("job.py", TRACED_JOB)
+        field.let_belong("coordinator", "worker")
         self.nodes = {name: self._start(name) for name in ("coordinator", "worker")}
         self.journals = self.nodes["coordinator"].state / "journals"
-        self.mine = {
-            "DISCOMPUTE_STATE_DIR": str(self.nodes["coordinator"].state), "DISCOMPUTE_CONTROL_TOKEN": field.token,
-        }
+        self.mine = {"DISCOMPUTE_STATE_DIR": str(self.nodes["coordinator"].state)}
         self.killed: Counter[str] = Counter()
         self.times: Counter[int] = Counter()
 

@@ -141,7 +141,7 @@ def merge(parts):
 def for_reader(node):
     """Return the environment of a command of the node's owner whose lines are to come at once."""
     return node.field.for_command(
-        DISCOMPUTE_STATE_DIR=str(node.state), DISCOMPUTE_CONTROL_TOKEN=node.token, PYTHONUNBUFFERED="1")
+        DISCOMPUTE_STATE_DIR=str(node.state), PYTHONUNBUFFERED="1")
 
 
 @pytest.fixture
@@ -208,6 +208,6 @@ def test_a_watch_ends_with_its_node_and_says_so(node, field):
 def test_a_watch_that_finds_no_place_says_why(field):
     node = field.start("telling", DISCOMPUTE_LIMITS="event-readers=1")
     reader = Reader(node)
-    done = field.type("tasks", "--watch", DISCOMPUTE_STATE_DIR=str(node.state), DISCOMPUTE_CONTROL_TOKEN=node.token)
+    done = field.type("tasks", "--watch", DISCOMPUTE_STATE_DIR=str(node.state))
     assert done.code == 5 and "1 readers of events are open here; close one of them" in done.err
     reader.close()

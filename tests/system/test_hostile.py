@@ -310,8 +310,8 @@ def test_row_22_names_are_words_and_nothing_else(unharmed, shared):
             data = as_base64(json.dumps({"source": "def work(part=None): return 1", "name": name}).encode())
             task = {"task_id": name, "task_type": "job", "task_data": data, "metadata": {"name": name}}
             unharmed.call("SubmitTask", {"task": task})
-    listed = shared.type("list", DISCOMPUTE_STATE_DIR=str(unharmed.state), DISCOMPUTE_CONTROL_TOKEN=unharmed.token)
-    tasks = shared.type("tasks", DISCOMPUTE_STATE_DIR=str(unharmed.state), DISCOMPUTE_CONTROL_TOKEN=unharmed.token)
+    listed = shared.type("list", DISCOMPUTE_STATE_DIR=str(unharmed.state))
+    tasks = shared.type("tasks", DISCOMPUTE_STATE_DIR=str(unharmed.state))
     for text in (listed.out, tasks.out):
         assert not any(mark in text for mark in "\x1b\x07\u202e\r")
     assert files() == before

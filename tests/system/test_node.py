@@ -95,13 +95,13 @@ def test_an_identity_outlives_the_node(field):
 
 
 def test_a_node_bound_to_one_address_is_still_commanded_over_127_0_0_1(field):
-    node = field.start("bound", "--bind", "127.0.0.2", DISCOMPUTE_CONTROL_TOKEN=None)
+    node = field.start("bound", "--bind", "127.0.0.2")
     assert node.events[0]["device"]["address"] == f"127.0.0.2:{node.port}"
     control_port = json.loads((node.state / "node.json").read_text())["port"]
     assert control_port == node.port
     with node.client(is_owner=False, host="127.0.0.2") as caller:
         assert caller.call("Ping")
-    state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
+    state = {"DISCOMPUTE_STATE_DIR": str(node.state)}
     devices = field.type("list", "--json", **state).document["devices"]
     assert devices[0]["id"] == node.id
     assert field.type("submit", "--json", "primes", "--bound", "100", **state).document["result"] == 25
@@ -114,11 +114,11 @@ def test_where_that_port_of_127_0_0_1_is_taken_commands_use_another(field):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        node = field.start("bound", "--bind", "127.0.0.2", port=str(port), DISCOMPUTE_CONTROL_TOKEN=None)
+        node = field.start("bound", "--bind", "127.0.0.2", port=str(port))
         assert node.port == port
         assert json.loads((node.state / "node.json").read_text())["port"] != port
         field.wait_for(lambda: node.said("note", f"port {port} of 127.0.0.1 is taken"))
-        state = {"DISCOMPUTE_STATE_DIR": str(node.state), "DISCOMPUTE_CONTROL_TOKEN": None}
+        state = {"DISCOMPUTE_STATE_DIR": str(node.state)}
         assert field.type("list", "--json", **state).document["devices"][0]["id"] == node.id
 
 
@@ -134,7 +134,7 @@ def test_three_nodes_find_each_other_by_broadcast(field):
 
 
 def test_strangers_meet_and_give_each_other_no_work(field):
-    nodes = field.start_several(2, DISCOMPUTE_CONTROL_TOKEN=None)
+    nodes = field.start_several(2)
     field.wait_until_met(nodes)
     one, other = nodes
     task_id = one.submit(SQUARES)
@@ -168,7 +168,7 @@ def text_bytes(text):
 
 
 def test_a_killed_node_is_soon_not_available_and_comes_back(field):
-    one, two, victim = nodes = field.start_several(3)
+    one, two, victim = nodes = field.start_members(3)
     field.wait_until_met(nodes)
     victim.kill(signal.SIGKILL)
     victim.wait_end()
@@ -201,7 +201,7 @@ def test_a_killed_node_takes_its_children_with_it_and_its_folder_is_swept(field,
 def test_row_31_a_job_survives_a_worker_that_is_killed(field):
     gate = field.folder / "gate"
     gate.mkdir()
-    one, victim = nodes = field.start_several(2, "--slots", "1")
+    one, victim = nodes = field.start_members(2, "--slots", "1")
     field.wait_until_met(nodes)
     task_id = one.submit(GATED, folder=str(gate), pieces=6)
     field.wait_for(lambda: victim.id in one.running_on(task_id), "it works")
@@ -226,7 +226,7 @@ def test_jobs_that_end_their_own_process_hold_up_no_other(field, posix):
 def test_row_33_a_job_survives_a_worker_that_is_stopped(field, posix):
     gate = field.folder / "gate"
     gate.mkdir()
-    one, sleeper = nodes = field.start_several(2, "--slots", "1")
+    one, sleeper = nodes = field.start_members(2, "--slots", "1")
     field.wait_until_met(nodes)
     task_id = one.submit(GATED, folder=str(gate), pieces=4)
     field.wait_for(lambda: sleeper.id in one.running_on(task_id), "it works")
@@ -253,7 +253,7 @@ def is_alive(pid):
 def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, scale, name):
     gate = field.folder / "gate"
     gate.mkdir()
-    one, other = nodes = field.start_several(2)
+    one, other = nodes = field.start_members(2)
     field.wait_until_met(nodes)
     one.submit(GATED, folder=str(gate), pieces=8)
     field.wait_for(one.children, "its children work")

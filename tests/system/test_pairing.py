@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -24,52 +21,17 @@ def merge(parts):
 """
 
 
-class Invitation:
-    """One `invite --json` on a device: what it printed, and a way to say yes."""
-
-    def __init__(self, field, node, *words):
-        self.field, self.node = field, node
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "discompute_lite", "invite", "--json", *words], env=environ_of(field, node),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-        )
-        self.facts = json.loads(self.process.stdout.readline())
-
-    def at(self):
-        return f"{self.facts['code']}@{self.facts['address']}"
-
-    def end(self, answers=""):
-        out, err = self.process.communicate(answers, timeout=self.field.scale(30.0))
-        return self.process.returncode, out, err
-
-
-def environ_of(field, node):
-    return field.for_command(DISCOMPUTE_STATE_DIR=str(node.state))
-
-
 @pytest.fixture
 def town(field):
-    """Start devices that have nothing in common, and type commands on them."""
+    """Type commands on devices."""
 
     class Town:
-        def start(self, name, *words):
-            node = field.start(name, *words, DISCOMPUTE_CONTROL_TOKEN=None)
-            node.state = field.folder / name
-            return node
-
         def type(self, node, *words):
             return field.type(*words, DISCOMPUTE_STATE_DIR=str(node.state))
 
         def members(self, node):
             listed = self.type(node, "devices", "--json").document
             return {each["name"]: each["state"] for each in listed["members"]}
-
-        def pair(self, host, *joiners):
-            invitation = Invitation(field, host, "--token", "--yes", "--count", str(len(joiners)))
-            for joiner in joiners:
-                done = self.type(joiner, "join", invitation.facts["link"])
-                assert done.code == 0, done.err
-            assert invitation.end()[0] == 0
 
         def wait_until_all_here(self, *nodes):
             for node in nodes:
@@ -83,8 +45,8 @@ def town(field):
 
 @pytest.mark.smoke
 def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails):
-    ann, ben = town.start("ann", "--slots", "1"), town.start("ben", "--slots", "1")
-    invitation = Invitation(field, ann)
+    ann, ben = field.start("ann", "--slots", "1"), field.start("ben", "--slots", "1")
+    invitation = field.invite(ann)
     assert re.fullmatch(r"\d{4} \d{4}", invitation.facts["code"])
     invitation.process.stdin.write("y\n"), invitation.process.stdin.flush()
     joined = town.type(ben, "join", invitation.facts["code"], "--json")
@@ -113,8 +75,8 @@ def check_audit(field, town, ann, ben, fails):
 
 
 def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_stay_over_a_restart(field, town):
-    host, one, two = town.start("host"), town.start("one"), town.start("two")
-    town.pair(host, one, two)
+    host, one, two = field.start("host"), field.start("one"), field.start("two")
+    field.pair(host, one.state, two.state)
     town.wait_until_all_here(host, one, two)
     assert town.type(host, "revoke", "one").code == 0
     for node in (host, two):
@@ -122,13 +84,13 @@ def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_st
     field.wait_for(lambda: town.members(one) == {}, "the removed device is alone", 5.0)
     two.ask_to_end()
     two.wait_end()
-    two = town.start("two")
+    two = field.start("two")
     town.wait_until_all_here(host, two)
 
 
 def test_wrong_codes_end_an_invitation_and_every_refusal_says_what_to_do(field, town, fails):
-    ann, ben = town.start("ann"), town.start("ben")
-    invitation = Invitation(field, ann)
+    ann, ben = field.start("ann"), field.start("ben")
+    invitation = field.invite(ann)
     right = invitation.facts["code"]
     wrong = f"{(int(right.replace(' ', '')) + 1) % 10 ** 8:08d}@{invitation.facts['address']}"
     for words in ("2 tries left", "1 try left", "Pairing stopped after 3 wrong codes"):
@@ -148,8 +110,8 @@ def _last_line(text):
 
 
 def test_a_stranger_on_plain_tcp_gets_hello_of_a_member_and_nothing_else(field, town):
-    ann, ben = town.start("ann"), town.start("ben")
-    town.pair(ann, ben)
+    ann, ben = field.start("ann"), field.start("ben")
+    field.pair(ann, ben.state)
     with ann.client(is_owner=False) as stranger:
         assert stranger.call("Hello")["node_id"] == ann.id
         with pytest.raises(Exception, match="answers its members only"):
@@ -157,8 +119,8 @@ def test_a_stranger_on_plain_tcp_gets_hello_of_a_member_and_nothing_else(field, 
 
 
 def test_what_a_device_lets_others_run_is_kept(field, town, fails):
-    ann, ben = town.start("ann"), town.start("ben")
-    town.pair(ann, ben)
+    ann, ben = field.start("ann"), field.start("ben")
+    field.pair(ann, ben.state)
     # Whose invitation was accepted is not asked about again.
     assert town.type(ben, "policy", "--json").document["approved_senders"] == [ann.id]
     done = town.type(ann, "policy", "accept=named", "types=echo,primes", "hours=22:00-06:30", "--json")

@@ -47,14 +47,15 @@ def make_locked(number):
 
 
 @pytest.fixture
-def cluster_of(field, tmp_path, monkeypatch):
+def cluster_of(field, monkeypatch):
     """Return a cluster of this process, without cores of its own, and one node."""
     made = []
 
     def start(here, there):
+        own, _ = field.let_belong("here", "there")
         node = field.start("there", "--slots", "1", DISCOMPUTE_ALLOW_PICKLE=there)
-        for name, value in (("STATE_DIR", str(tmp_path / "here")), ("DISCOVERY", "peers"), ("ALLOW_PICKLE", here),
-                            ("CONTROL_TOKEN", field.token), ("BIND", "127.0.0.1")):
+        for name, value in (("STATE_DIR", str(own)), ("DISCOVERY", "peers"), ("ALLOW_PICKLE", here),
+                            ("BIND", "127.0.0.1")):
             monkeypatch.setenv("DISCOMPUTE_" + name, value)
         made.append(Cluster(f"127.0.0.1:{node.port}", local=False))
         return made[-1]

@@ -20,6 +20,7 @@ SHAPES = {
 @pytest.fixture
 def cluster(field, tmp_path, monkeypatch):
     """A cluster without cores of its own, one node, and a current folder with modules that the node does not have."""
+    own, _ = field.let_belong("here", "there")
     node = field.start("there", "--slots", "1")
     for name, text in {**SHAPES, "own_script.py": SCRIPT}.items():
         path = tmp_path / "mine" / name
@@ -27,8 +28,7 @@ def cluster(field, tmp_path, monkeypatch):
         path.write_text(text)
     monkeypatch.chdir(tmp_path / "mine")
     monkeypatch.syspath_prepend(str(tmp_path / "mine"))
-    for name, value in (("STATE_DIR", str(tmp_path / "here")), ("DISCOVERY", "peers"), ("BIND", "127.0.0.1"),
-                        ("CONTROL_TOKEN", field.token)):
+    for name, value in (("STATE_DIR", str(own)), ("DISCOVERY", "peers"), ("BIND", "127.0.0.1")):
         monkeypatch.setenv("DISCOMPUTE_" + name, value)
     with Cluster(f"127.0.0.1:{node.port}", local=False) as cluster:
         yield cluster
