@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
-from ..core.events import BeaconHeard, ForeignHeard, GoodbyeHeard
+from ..core.events import BeaconHeard, DeviceTold, ForeignHeard, GoodbyeHeard
 from ..core.policy import TokenBucket
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import ProtocolError, Unauthenticated
@@ -122,12 +122,19 @@ class Announcer:
             return
         if beacon is None or (beacon.node_id == self._node.id and beacon.boot == self._node.boot):
             return
+        is_forged = self._node.belonging.is_member_here(beacon.node_id) and not beacon.mac_ok
         if beacon.type == "goodbye":
-            self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
+            if not is_forged:
+                self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
             return
         # A foreign beacon may name no port that could be called.
         address = f"{source.rpartition(':')[0]}:{beacon.port}" if beacon.port else ""
         device = _device_of(beacon, address)
+        if is_forged:
+            # Or sealed with an older key, by one who was away: an address to try, where TLS tells which.
+            self._node.count("unsealed_beacons")
+            self._discovery.apply(DeviceTold(device, beacon.node_id))
+            return
         if beacon.foreign:
             self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
             return

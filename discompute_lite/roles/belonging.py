@@ -142,6 +142,10 @@ class Belonging:
         """Return what beacons are sealed with, b"" while alone."""
         return self.cluster.grant.beacon_key if self.cluster is not None else b""
 
+    def is_member_here(self, device_id: str) -> bool:
+        """Whether this is a device of our cluster, as far as is known here."""
+        return self.cluster is not None and bool(self.cluster.membership.role_of(device_id))
+
     def cluster_name(self) -> str:
         """Return the beginning of the cluster's id, "" while alone."""
         return short_id(self.cluster.membership.cluster) if self.cluster is not None else ""

@@ -19,6 +19,7 @@ from discompute_lite.tasks.blob_values import Blob
 from discompute_lite.tasks.calls import call_unit, function_line
 from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.values import dump_value
+from discompute_lite.wire.beacon import Beacon, encode_beacon
 
 LIMITS = Limits()
 KEYS = {letter: private_key(700 + number) for number, letter in enumerate("abcdx")}
@@ -136,6 +137,49 @@ def test_a_device_that_was_away_learns_it_when_it_returns(town):
     town.settle(10.0)
     assert b.node.belonging.cluster.membership.statement_about(b.id).name == "Ben"
     assert b.trust.kept[-1].statements == a.node.belonging.cluster.grant.statements
+
+
+def hear(host, key, source, **said):
+    """Let a host hear a beacon in the name of a device of its cluster, sealed with this key."""
+    beacon = Beacon(**{"node_id": device_id(KEYS["b"]), "port": 8080, "name": "b", "boot": "b9", "seq": 1, **said})
+    host.transport.arrive(encode_beacon(beacon, LIMITS, key), source)
+    host.world.settle()
+
+
+@pytest.mark.parametrize("key", [b"", bytes(32)])
+def test_row_27_a_beacon_in_the_name_of_a_member_without_its_seal_is_an_address_to_try(town, key):
+    (a, *_), b = town.cluster("ab"), town.hosts["b"]
+    b.kill()
+    town.settle(700.0)
+    assert a.node.discovery.registry.get(b.id) is None
+    sent = len(a.transport.sent)
+    hear(a, key, b.udp_address, reply=True)
+    assert a.node.discovery.registry.get(b.id) is None and len(a.transport.sent) == sent
+    assert a.node.discovery.registry.addresses(b.id) == [f"{b.ip}:8080"]
+    assert a.node.counters["unsealed_beacons"] == 1
+    hear(a, a.node.belonging.beacon_key(), b.udp_address, reply=True)
+    assert a.node.discovery.registry.get(b.id).present and len(a.transport.sent) == sent + 1
+    # Nor can anybody else say goodbye for it.
+    hear(a, key, b.udp_address, type="goodbye", seq=2)
+    assert a.node.discovery.registry.get(b.id).present
+    hear(a, a.node.belonging.beacon_key(), b.udp_address, type="goodbye", seq=2)
+    assert not a.node.discovery.registry.get(b.id).present
+
+
+def test_who_was_away_when_beacons_got_a_new_key_is_met_again_and_told(town):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    town.world.part(a, b), town.world.part(c, b)
+    a.node.discovery.drop_links(b.id), c.node.discovery.drop_links(b.id)
+    town.settle(700.0)
+    a.node.belonging.cluster.remove(c.id, AT + 5, random.Random(1).randbytes)
+    a.node.belonging.tell_all([c.id])
+    town.settle()
+    assert b.node.belonging.beacon_key() != a.node.belonging.beacon_key()
+    town.world.refused.clear()
+    town.settle(20.0)
+    assert town.status(a, b) == town.status(b, a) == "AVAILABLE"
+    assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
 
 
 def test_a_removed_device_is_closed_everywhere_within_seconds_and_is_alone_again(town, world):
