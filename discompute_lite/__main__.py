@@ -8,8 +8,8 @@ import sys
 from .faces.quick import is_quick, main_quick
 
 # Before a whole node is loaded: what needs none is answered in a tenth of the time.
-if is_quick(sys.argv[1:]):
-    sys.exit(main_quick())
+if is_quick(sys.argv[1:]) and main_quick() is not None:
+    sys.exit(0)
 else:
     # What is loaded stays: looking through it again and again costs a start a twentieth of its time.
     gc.disable()

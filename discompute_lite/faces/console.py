@@ -25,6 +25,8 @@ DEFAULT_HEIGHT, LOWEST = 24, 4
 NARROWEST = 20
 #: Columns of a bar, and of what stands beside it with its text: the percentage, spaces, and one that stays free.
 NARROWEST_BAR, WIDEST_BAR, BAR_MARGIN = 8, 30, 10
+#: What stands for our marks where a stream knows few letters, such as with LANG=C.
+PLAIN_MARKS = str.maketrans({"█": "#", "░": ".", "…": "...", "–": "-", "—": "-", "×": "x"})
 #: Seconds that whoever reads has for the last lines of a console that does not wait.
 LAST_LINES_S = 0.2
 
@@ -79,9 +81,12 @@ class Console:
 
     def error(self, text: str) -> None:
         """Write the one line that says what went wrong and what to do."""
-        self.end_progress()
         line = self._fitted(self._err, f"discompute: {printable(text)}")
-        write_text(self._err, self._styled(self._err, line, "bad") + "\n")
+        try:
+            self.end_progress()
+            write_text(self._err, self._styled(self._err, line, "bad") + "\n")
+        except OSError:
+            pass  # Nobody can be told; the exit code stays what it is.
 
     def json(self, value: Any) -> None:
         """Write one JSON document, on one line, to standard output."""
@@ -159,15 +164,29 @@ def write_text(stream: Any, text: str) -> None:
         return  # A program without a console, or one whose output was closed.
     try:
         try:
-            stream.write(text)
+            stream.write(_in_letters_of(stream, text))
         except UnicodeEncodeError:
-            stream.write(text.encode("ascii", "replace").decode("ascii"))
+            stream.write(text.translate(PLAIN_MARKS).encode("ascii", "replace").decode("ascii"))
         flush = getattr(stream, "flush", None)
         if flush is not None:
             flush()
-    except BrokenPipeError:
+    except OSError:
+        # A closed pipe, a full disk: whoever ends the command says so, once.
         _let_go(stream)
         raise
+
+
+def _in_letters_of(stream: Any, text: str) -> str:
+    """Return a text with our own marks as a stream can write them: a bar of escapes or question marks shows nothing."""
+    if text.isascii():
+        return text
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(PLAIN_MARKS)
+    except LookupError:
+        pass
+    return text
 
 
 def _let_go(stream: Any) -> None:

@@ -60,6 +60,11 @@ class Outlet:
         """Whether the stream is a terminal."""
         return bool(self._stream.isatty())
 
+    @property
+    def encoding(self) -> str:
+        """How the stream writes letters."""
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
     def fileno(self) -> int:
         """Return the stream's descriptor."""
         return int(self._stream.fileno())
@@ -102,7 +107,7 @@ class Outlet:
             self._write(self._stream, text)
             return
         # Past the stream: its lock, held by a thread that waits, would not let the interpreter end.
-        data = memoryview(text.encode(getattr(self._stream, "encoding", None) or "utf-8", "replace"))
+        data = memoryview(text.encode(self.encoding, "replace"))
         while data and not self._is_gone:
             if select.select([], [fd], [], 1.0)[1]:
                 data = data[os.write(fd, data[:SAFE_BYTES]):]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Sequence
+from typing import Optional, Sequence
 
 from ..model.version import VERSION
 
@@ -34,7 +34,14 @@ def is_quick(words: Sequence[str]) -> bool:
     return list(words) in (["version"], ["--version"], ["version", "--json"])
 
 
-def main_quick() -> int:
-    """Print the version."""
-    sys.stdout.write(version_text(is_json="--json" in sys.argv) + "\n")
+def main_quick() -> Optional[int]:
+    """Print the version; None where it takes the whole program: no room for the line, nobody who reads it."""
+    text = version_text(is_json="--json" in sys.argv)
+    try:
+        if sys.stdout.isatty() and len(text) > os.get_terminal_size(sys.stdout.fileno()).columns:
+            return None
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
+        return None
     return 0
