@@ -119,7 +119,7 @@ def _named_word(
     if name in by_name or (signature.takes_any_name and name.isidentifier() and (is_flag or equals)):
         return (name, tail if equals else None) if is_flag or equals else ("", None)
     if is_flag:
-        raise TaskRejected(f"there is no argument --{name}; {signature.described()}")
+        raise TaskRejected(f"there is no argument {head}; {signature.described()}")
     return "", None
 
 

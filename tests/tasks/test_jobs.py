@@ -149,7 +149,7 @@ def test_words_become_arguments(words, args):
     (["--ratio", "x"], "--ratio must be a number"), (["--fast=perhaps"], "true or false"),
     (["--bound"], "needs a value"),
     (["1", "2", "3"], "'3' is one argument too many; split takes"), (["--bound", "1", "bound=2"], "given twice"),
-    (["--no-bound"], "there is no argument --no_bound"),
+    (["--no-bound"], "there is no argument --no-bound"), (["--two-words=3"], "there is no argument --two-words"),
 ])
 def test_wrong_words_are_refused_naming_the_parameters(words, complaint):
     with pytest.raises(TaskRejected) as refusal:
