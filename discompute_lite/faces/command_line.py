@@ -17,11 +17,15 @@ from typing import Any, List, Optional, Sequence
 from ..model.errors import SettingsError
 from ..model.settings import SETTINGS
 from .command import COMMANDS
-from .console import program_name, write_text
+from .console import program_name, width_of, write_text
 from .quick import version_text
 
 #: Words that a switch may be followed by; anything else is the next argument.
 SWITCH_WORDS = ("true", "false", "yes", "no", "on", "off")
+#: The command whose help lists the settings, as the help of the whole program does.
+FULL_HELP = "start"
+#: Columns of a usage at most, as argparse has it for the rest.
+WIDEST_HELP = 78
 
 
 class CommandLine:
@@ -31,10 +35,9 @@ class CommandLine:
         """`listed` are the commands in the order of the help."""
         self._program = program_name()
         self._parser = CommandParser(
-            prog=self._program, formatter_class=argparse.RawDescriptionHelpFormatter,
-            usage=f"{self._program} COMMAND [ARGUMENT ...] [FLAG ...]",
+            prog=self._program, usage=_usage_text([self._program, "COMMAND", "[ARGUMENT ...]", "[FLAG ...]"]),
             description="Turn the devices you own into one computer for Python work.",
-            epilog="Every command has its own --help. Settings can also stand in\n~/.discompute.yaml and in the"
+            epilog="Every command has its own --help. Settings can also stand in ~/.discompute.yaml and in the"
             " environment.",
         )
         self._parser.add_argument(
@@ -43,9 +46,8 @@ class CommandLine:
         commands = self._parser.add_subparsers(
             dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, prog=self._program
         )
-        self.flags = _add_shared_flags(self._parser)
-        for name in listed:
-            self.flags += self._add_command(commands, name)
+        self._shared_flags = _add_shared_flags(self._parser)
+        self._own_flags = {name: self._add_command(commands, name) for name in listed}
 
     def parse(self, words: Sequence[str]) -> Optional[argparse.Namespace]:
         """Return what the words say, None where they only ask for help; raise `SettingsError`."""
@@ -54,7 +56,7 @@ class CommandLine:
         except SystemExit:
             return None  # --help and --version have printed what they had to.
         if strange:
-            raise SettingsError(self._about_strange(strange[0], arguments.command))
+            raise SettingsError(self._about_strange(strange[0], arguments.command or ""))
         if arguments.command is None:
             self._parser.print_help()
             return None
@@ -66,31 +68,34 @@ class CommandLine:
         usage = [f"{self._program} {name}"]
         for flags, keywords in command.arguments:
             label = keywords.get("metavar") or flags[0]
-            is_optional = flags[0].startswith("-") or keywords.get("nargs") in ("?", "...")
+            count = keywords.get("nargs")
+            is_optional = flags[0].startswith("-") or count in ("?", "*", "...")
             text = f"{flags[0]} {label}" if flags[0].startswith("-") and "metavar" in keywords else label
-            text += " ..." if keywords.get("nargs") in ("+", "...") else ""
+            text += " ..." if count in ("+", "*", "...") else ""
             usage.append(f"[{text}]" if is_optional else text)
         # Flags stand before a job file: what follows it is the job's.
         usage.insert(1 if usage[-1].endswith("...]") else len(usage), "[FLAG ...]")
         entry = commands.add_parser(
             name, help=command.help, description=command.help + ".", usage=_usage_text(usage),
-            prog=f"{self._program} {name}",
+            prog=f"{self._program} {name}", epilog=None if name == FULL_HELP else (
+                f"Every setting is a flag too, such as --state-dir FOLDER: see {self._program} --help"
+            ),
         )
         own = []
         for flags, keywords in command.arguments:
             entry.add_argument(*flags, **keywords)
             own += [flag for flag in flags if flag.startswith("-")]
-        _add_shared_flags(entry)
+        _add_shared_flags(entry, is_brief=name != FULL_HELP)
         return own
 
-    def _about_strange(self, word: str, command: Optional[str]) -> str:
+    def _about_strange(self, word: str, command: str) -> str:
         see = f"see {self._program}{' ' + command if command else ''} --help"
         if not word.startswith("-"):
             return f"{word!r} is one word too many; {see}"
         flag = word.partition("=")[0]
-        close = difflib.get_close_matches(flag, self.flags, 1, 0.7)
-        if flag in self.flags:
-            return f"{command} has no flag {flag}; {see}"
+        if any(flag in own for own in self._own_flags.values()):
+            return f"{command} has no flag {flag}; {see}" if command else f"{flag} stands after a command; {see}"
+        close = difflib.get_close_matches(flag, self._shared_flags + self._own_flags.get(command, []), 1, 0.7)
         return f"there is no flag {flag}; " + (f"did you mean {close[0]}?" if close else see)
 
 
@@ -103,7 +108,8 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Raise `SettingsError`."""
         problem = in_our_words(message)
-        raise SettingsError(problem if "; write" in problem else f"{problem}; see {self.prog} --help")
+        says_what_to_do = "; write" in problem or "; did you mean" in problem
+        raise SettingsError(problem if says_what_to_do else f"{problem}; see {self.prog} --help")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         write_text(file or sys.stdout, message)
@@ -113,7 +119,8 @@ def in_our_words(message: str) -> str:
     """Return what argparse complains about as a person would say it."""
     match = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
     if match:
-        return f"there is no command {match.group(1)}"
+        close = difflib.get_close_matches(match.group(1)[1:-1], COMMANDS.names(), 1, 0.6)
+        return f"there is no command {match.group(1)}" + (f"; did you mean {close[0]}?" if close else "")
     match = re.match(r"the following arguments are required: (.*)", message)
     if match:
         # What may be left out is listed there as well where it takes all words that are left.
@@ -127,16 +134,21 @@ def in_our_words(message: str) -> str:
 
 
 def _usage_text(parts: Sequence[str]) -> str:
-    """Return a usage in lines of a narrow terminal; a flag stays on the line of its value."""
+    """Return a usage in lines of the terminal; a flag stays on the line of its value."""
     indent = " " * len("usage: ")
     words = " ".join(part if part == parts[0] else part.replace(" ", "\0") for part in parts)
-    lines = textwrap.fill(words, 78, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+    # argparse uses two columns less than there are, and so does this.
+    width = min(WIDEST_HELP, width_of(sys.stdout) - 2)
+    lines = textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
                           break_on_hyphens=False)
     return lines.replace("\0", " ").lstrip()
 
 
-def _add_shared_flags(parser: argparse.ArgumentParser) -> List[str]:
-    """Add the flags that every command takes, before or after its name: one for each setting, and a few more."""
+def _add_shared_flags(parser: argparse.ArgumentParser, *, is_brief: bool = False) -> List[str]:
+    """Add the flags that every command takes, before or after its name: one for each setting, and a few more.
+
+    Where the help is to be brief the settings are not listed: they would hide the few flags that are the command's.
+    """
     # Nothing where not given, so that a flag before the command's name is not lost to a default after it.
     nothing = argparse.SUPPRESS
     parser.add_argument("-q", "--quiet", action="store_true", default=nothing, help="print results and errors only")
@@ -151,7 +163,8 @@ def _add_shared_flags(parser: argparse.ArgumentParser) -> List[str]:
             default = "none" if setting.default_text in ("[]", "{}") else setting.default_text
             text = f"{setting.help} (default {default})".replace("%", "%%").replace("`", "")
             group.add_argument(
-                setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing, help=text
+                setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing,
+                help=argparse.SUPPRESS if is_brief else text,
             )
             flags.append(setting.flag)
     return flags

@@ -1,0 +1,59 @@
+"""What is typed is understood, or answered by what to type instead; help fits a phone's console."""
+
+import pytest
+
+from discompute_lite.faces.cli import LISTED
+from discompute_lite.faces.command_line import CommandLine
+from discompute_lite.model.errors import SettingsError
+from discompute_lite.model.settings import SETTINGS
+
+
+def complaint(*words):
+    with pytest.raises(SettingsError) as refusal:
+        CommandLine(LISTED).parse(words)
+    return refusal.value.message
+
+
+def help_of(capsys, *words):
+    assert CommandLine(LISTED).parse([*words, "--help"]) is None
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("name", ["", *LISTED])
+def test_every_help_fits_its_terminal(capsys, monkeypatch, name, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.argv", ["__main__.py"])
+    text = help_of(capsys, *name.split())
+    assert [line for line in text.splitlines() if len(line) >= columns] == []
+
+
+def test_what_may_be_left_out_stands_in_brackets(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "policy [RULE=VALUE ...]" in help_of(capsys, "policy")
+    assert "devices [DEVICE] [FIELD=VALUE ...]" in help_of(capsys, "devices")
+    assert "send DEVICE TEXT ..." in help_of(capsys, "send")
+
+
+def test_settings_are_listed_where_they_are_looked_for_and_taken_everywhere(capsys):
+    flags = [setting.flag for setting in SETTINGS if setting.flag]
+    for words in ([], ["start"]):
+        text = help_of(capsys, *words)
+        assert [flag for flag in flags if f"  {flag} " not in text] == []
+    brief = help_of(capsys, "cancel")
+    assert "settings:" not in brief and "Every setting is a flag too" in brief
+    assert CommandLine(LISTED).parse(["cancel", "x", "--state-dir", "/tmp/y"]).set_state_dir == "/tmp/y"
+
+
+@pytest.mark.parametrize("words, advice", [
+    (["strt"], "there is no command 'strt'; did you mean start?"),
+    (["zzz"], "there is no command 'zzz'; see "),
+    (["start", "--prot", "1"], "there is no flag --prot; did you mean --port?"),
+    (["start", "--foo"], "there is no flag --foo; see "),
+    (["start", "--folow"], "there is no flag --folow; see "),
+    (["logs", "x", "--folow"], "there is no flag --folow; did you mean --follow?"),
+    (["start", "--follow"], "start has no flag --follow; see "),
+    (["--follow"], "--follow stands after a command; see "),
+])
+def test_a_slip_of_the_pen_is_answered_by_what_this_command_takes(words, advice):
+    assert complaint(*words).startswith(advice)
