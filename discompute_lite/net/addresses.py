@@ -74,6 +74,13 @@ def error_name(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, type(error).__name__)
 
 
+def error_words(error: Exception) -> str:
+    """Return the system's words for an error, such as `connection refused`: for people, who know no symbols."""
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+
+
 def loopback_neighbours(port: int) -> List[str]:
     """Return where other nodes of this machine may listen: the default port and its fallbacks, and those of `port`."""
     first = [8080] + ([port] if port and port != 8080 else [])

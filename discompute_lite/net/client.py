@@ -19,7 +19,7 @@ from ..wire.envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_refusa
 from ..wire.framing import INLINE_BYTES, MessageDecoder, encode_message, encode_sendable, join_attachments
 from ..wire.repeats import RepeatReader
 from ..wire.rpc import VERSION_MEMBER
-from .addresses import error_name, is_loopback_host, split_address
+from .addresses import error_words, is_loopback_host, split_address
 from .memory import allocate_attachment
 
 #: One read: a whole answer in most cases.
@@ -37,8 +37,7 @@ class Client:
         try:
             self._sock = socket.create_connection((host, port), timeout=timeout_s)
         except (OSError, ValueError) as error:
-            name = error_name(error) if isinstance(error, OSError) and error.errno else type(error).__name__
-            raise Unreachable(f"nobody answers at {address} ({name}); is a node running there?") from None
+            raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.settimeout(None)
         self._receive_limit_s = 0.0
@@ -84,7 +83,7 @@ class Client:
             self.close()
             raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time") from None
         except OSError as error:
-            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+            raise LinkClosed(f"the connection to {self.address} ended ({error_words(error)}); try again") from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from ..model.errors import CallTimeout, LinkClosed, Unavailable, Unreachable
 from ..wire.server_sent import SentEvent, SentEventReader
-from .addresses import error_name, split_address
+from .addresses import error_words, split_address
 
 EVENT_READ_BYTES = 64 * 1024
 #: An event has a sentence of some thousand characters and a few facts.
@@ -35,7 +35,7 @@ class EventClient:
         try:
             self._sock = socket.create_connection(split_address(address, 8080), timeout=timeout_s)
         except OSError as error:
-            raise Unreachable(f"nobody answers at {address} ({error_name(error)}); is a node running there?") from None
+            raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._reader = SentEventReader(EVENT_BYTES_MOST)
         self._heard_at = time.monotonic()
         path = "/events" + (f"?task={quote(task_id, safe='')}" if task_id else "")
@@ -60,7 +60,7 @@ class EventClient:
         except socket.timeout:
             raise CallTimeout(f"{self.address} did not answer in time; try again") from None
         except OSError as error:
-            raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+            raise LinkClosed(f"the connection to {self.address} ended ({error_words(error)}); try again") from None
         line, _, rest = answer.partition(b"\r\n")
         body = rest.partition(b"\r\n\r\n")[2]
         if line.split(b" ")[1:2] != [b"200"]:
@@ -78,7 +78,7 @@ class EventClient:
                     raise CallTimeout(f"{self.address} says nothing any more; does its node still run?") from None
                 return []
             except OSError as error:
-                raise LinkClosed(f"the connection to {self.address} ended ({error_name(error)}); try again") from None
+                raise LinkClosed(f"the connection to {self.address} ended ({error_words(error)}); try again") from None
             if not data:
                 raise LinkClosed(f"the node at {self.address} was stopped; start it and try again")
             self._heard_at = time.monotonic()

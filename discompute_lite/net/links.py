@@ -8,13 +8,14 @@ Read next: net/stream.py.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 from typing import Any, Callable, Optional, Tuple
 
 from ..model.errors import DiscomputeError, Unreachable
 from ..model.limits import Limits
-from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
+from .addresses import error_name, error_words, is_loopback_host, is_numeric_host, split_address
 from .first_words import FirstWords
 from .loop import Loop, Timer
 from .receiver import Receiver
@@ -153,9 +154,12 @@ class _Attempt:
 
 
 def _unreachable(host: str, port: int, number: int) -> Unreachable:
-    name = error_name(OSError(number, ""))
+    error = OSError(number, os.strerror(number))
+    name = error_name(error)
     if name == "ECONNREFUSED":
         return Unreachable(f"nothing listens on {host}:{port}; is the node there running?")
     if name in ("ETIMEDOUT", "EHOSTDOWN"):
         return Unreachable(f"{host}:{port} does not answer; is the device awake and on this network?")
-    return Unreachable(f"{host}:{port} cannot be reached ({name}); check the address and this device's network")
+    return Unreachable(
+        f"{host}:{port} cannot be reached ({error_words(error)}); check the address and this device's network"
+    )

@@ -13,7 +13,7 @@ from typing import Dict, List, Optional, Set
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
-from .addresses import OWNER_HOSTS, error_name, host_of, is_loopback_host, plain_host
+from .addresses import OWNER_HOSTS, error_name, error_words, host_of, is_loopback_host, plain_host
 from .loop import Loop
 from .receiver import Receiver
 from .stream import Connection
@@ -45,7 +45,7 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
                 raise SettingsError(f"port {choice} is for the system's programs; choose one from 1024 on") from None
             if error_name(error) not in ("EADDRINUSE", "EACCES", "WSAEADDRINUSE", "WSAEACCES"):
                 raise SettingsError(
-                    f"cannot listen on {host or 'any address'}: {error_name(error)}; give one of this machine's"
+                    f"cannot listen on {host or 'any address'} ({error_words(error)}); give one of this machine's"
                     " addresses to --bind, or 127.0.0.1"
                 ) from None
     raise SettingsError(f"port {port} is in use; stop the program that uses it or choose another with --port")

@@ -13,6 +13,7 @@ from discompute_lite.model.errors import LinkError
 from discompute_lite.net.addresses import (
     address_text,
     error_name,
+    error_words,
     host_of,
     is_loopback_host,
     is_numeric_host,
@@ -93,3 +94,10 @@ def test_errors_are_known_by_their_symbols():
     assert error_name(ConnectionRefusedError(errno.ECONNREFUSED, "")) == "ECONNREFUSED"
     assert error_name(socket.timeout("slow")) in ("timeout", "TimeoutError")
     assert error_name(socket.gaierror(socket.EAI_NONAME, "unknown")) == "gaierror"
+
+
+def test_people_read_words():
+    assert error_words(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")) == "connection refused"
+    assert error_words(socket.timeout("timed out")) == "timed out"
+    assert error_words(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "its name is not known"
+    assert error_words(ValueError()) == "valueerror"

@@ -58,13 +58,13 @@ def test_without_descriptors_a_dial_fails_politely(monkeypatch):
 
     monkeypatch.setattr(links, "socket", Sockets())
     connection, error = dial("127.0.0.1:80")
-    assert connection is None and type(error) is Unreachable and "EMFILE" in error.message
+    assert connection is None and type(error) is Unreachable and "too many open files" in error.message
 
 
 @pytest.mark.parametrize(
     ("name", "about"),
     [("ECONNREFUSED", "is the node there running?"), ("ETIMEDOUT", "awake and on this network"), ("EHOSTDOWN", "awake"),
-     ("EHOSTUNREACH", "EHOSTUNREACH"), ("ENETUNREACH", "check the address")],
+     ("EHOSTUNREACH", "(no route to host)"), ("ENETUNREACH", "check the address")],
 )
 def test_each_way_to_fail_has_its_sentence(name, about):
     error = links._unreachable("127.0.0.1", 80, getattr(errno, name))
