@@ -136,7 +136,10 @@ def make_private_folder(path: str, probe: str) -> None:
     `probe` names a file that is made in it where it is missing: whether a folder can be written is known
     only by writing. An existing folder keeps its mode; it may be somebody's home.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", path) from None
     try:
         os.mkdir(path, 0o700)
         is_new = True
@@ -150,9 +153,9 @@ def make_private_folder(path: str, probe: str) -> None:
         raise PermissionError(errno.EPERM, "this disk does not keep permissions", path)
     # A link is fine when we made it; in a shared folder for temporary files others could have.
     if me is not None and (facts.st_uid != me or link.st_uid != me):
-        raise StateError(f"The state folder {path} belongs to another user. Choose another with --state-dir.")
+        raise StateError(f"the state folder {path} belongs to another user; choose another with --state-dir")
     if me is not None and facts.st_mode & 0o022:
-        raise StateError(f"The state folder can be changed by others. Run: chmod 700 {shlex.quote(path)}")
+        raise StateError(f"the state folder can be changed by others; run: chmod 700 {shlex.quote(path)}")
     os.close(os.open(os.path.join(path, probe), os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600))
 
 
@@ -169,12 +172,12 @@ def state_errors(path: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            sentence = "The disk is full. Free some space, then try again"
+            sentence = f"the disk is full; free some space, then try again: {path}"
         elif number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            sentence = "This may not be read or written. Choose another folder with --state-dir"
+            sentence = f"{path} may not be read or written; choose another folder with --state-dir"
         else:
-            sentence = f"This cannot be used ({reason_of(error)}). Choose another folder with --state-dir"
-        raise StateError(f"{sentence}: {path}") from None
+            sentence = f"{path} cannot be used ({reason_of(error)}); choose another folder with --state-dir"
+        raise StateError(sentence) from None
 
 
 def reason_of(error: Exception) -> str:

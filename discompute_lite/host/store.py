@@ -72,10 +72,10 @@ def open_state(explicit: str = "", fallbacks: Sequence[str] = ()) -> StateFolder
         try:
             make_private_folder(path, _LOCK_FILE)
         except (OSError, ValueError) as error:
-            notes.append(f"The state folder {path} cannot be used ({reason_of(error)}); looking for another.")
+            notes.append(f"the state folder {path} cannot be used ({reason_of(error)})")
             continue
-        return StateFolder(path, notes)
-    notes.append("No folder can be written: this device's identity lasts until it stops. Set one with --state-dir.")
+        return StateFolder(path, [f"{'; '.join(notes)}; {path} is used instead"] if notes else [])
+    notes.append("no folder can be written: this device's identity lasts until it stops; set one with --state-dir")
     return StateFolder("", notes)
 
 
@@ -126,7 +126,7 @@ class StateFolder:
             if self._try_to_lock(path):
                 self.path, self.instance = path, instance
                 if instance > 1:
-                    self.notes.append(f"Another node uses {root}; this one is a device of its own and uses {path}.")
+                    self.notes.append(f"another node uses {root}; this one is a device of its own and uses {path}")
                 return instance
         raise StateError(f"{STATE_INSTANCES} nodes run from {root} already. Stop one, or set --state-dir.")
 

@@ -135,7 +135,7 @@ def test_row_37_a_full_disk_is_said_and_later_everything_is_there_once(keeper, m
     keeper.ask()
     while not keeper.heard:
         keeper.turn()
-    assert "The disk is full. Free some space" in keeper.heard[0] and keeper.folder.problem == keeper.heard[0]
+    assert "the disk is full; free some space" in keeper.heard[0] and keeper.folder.problem == keeper.heard[0]
     is_full = False
     while keeper.settle():
         pass
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "journals").write_text("a file is in the way")
     keeper = Keeper(tmp_path / "journals", retry_s=0.01)
     keeper.folder.append("a", b"1")
-    assert "Choose another folder" in keeper.settle()
+    assert "choose another folder" in keeper.settle()
     keeper.folder.close()
 
 

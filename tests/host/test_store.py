@@ -106,7 +106,8 @@ def test_the_first_folder_that_can_be_written_is_taken(tmp_path, path):
     in_the_way.write_text("")
     folder = open_state("", [str(in_the_way / ".discompute"), str(in_the_way), str(path), str(tmp_path / "other")])
     assert folder.path == str(path)
-    assert len(folder.notes) == 2 and str(in_the_way) in folder.notes[0]
+    assert len(folder.notes) == 1 and folder.notes[0].count("cannot be used") == 2
+    assert str(in_the_way) in folder.notes[0]
     assert not (tmp_path / "other").exists()
 
 
@@ -134,7 +135,7 @@ def test_a_folder_that_others_can_change_is_refused_with_the_remedy(path):
     path.mkdir()
     path.chmod(0o770)
     for opening in (lambda: open_state(str(path)), lambda: open_state("", [str(path)])):
-        with pytest.raises(StateError, match=f"Run: chmod 700 {path}"):
+        with pytest.raises(StateError, match=f"run: chmod 700 {path}"):
             opening()
     path.chmod(0o755)
     assert open_state(str(path)).path == str(path) and mode_of(path) == 0o755
@@ -154,6 +155,15 @@ def test_a_disk_without_permissions_is_passed_over(path, tmp_path, monkeypatch):
     folder = open_state("", [str(path)])
     assert folder.path == "" and "does not keep permissions" in folder.notes[0]
     assert not path.exists()
+
+
+def test_it_is_said_which_folder_is_used_instead(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    folder = open_state("", [str(tmp_path / "file" / "x"), str(path)])
+    in_the_way = tmp_path / "file"
+    assert folder.notes == [
+        f"the state folder {in_the_way / 'x'} cannot be used (a file is in the way); {path} is used instead"
+    ]
 
 
 def test_a_read_only_folder_is_passed_over(path, monkeypatch):
@@ -522,7 +532,7 @@ def test_only_plain_names_are_documents(folder, name):
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
 @pytest.mark.parametrize(
     ("number", "sentence"),
-    [(errno.ENOSPC, "The disk is full. Free some space"), (errno.EROFS, "may not be read or written"),
+    [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "may not be read or written"),
      (errno.EACCES, "may not be read or written"), (errno.EIO, "cannot be used")],
 )
 def test_a_write_that_fails_keeps_the_old_file(folder, path, monkeypatch, call, number, sentence):

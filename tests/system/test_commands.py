@@ -174,7 +174,7 @@ WRONG = [
     (["start", "--port", "70000"], 2, "port (--port) cannot be '70000'; write a whole number from 0 to 65535"),
     (["start", "--bind", "somewhere"], 2, "bind (--bind) cannot be 'somewhere'"),
     (["start", "--executor", "nosuch:thing"], 2, "No module named 'nosuch'"),
-    (["start", "--state-dir", "/dev/null/x"], 2, "--state-dir"),
+    (["start", "--state-dir", "/dev/null/x"], 2, "/dev/null/x cannot be used (a file is in the way); choose"),
     (["list", "--wait", "nan"], 2, "--wait cannot be 'nan'; write a number"),
     (["list", "--wait", "-1"], 2, "--wait cannot be '-1'; write a number"),
     (["list", "--config", "/nonexistent.yaml"], 2, "there is no configuration file /nonexistent.yaml"),
@@ -189,7 +189,7 @@ WRONG = [
     (["submit", "primes", "--priority=8"], 2, "submit --priority 1-10 primes"),
     (["submit", "--detach", "primes"], 2, "run start first"),
     (["send", "nosuch"], 2, "TEXT is missing"),
-    (["send", "127.0.0.1:1", "hi"], 5, "127.0.0.1:1"),
+    (["send", "127.0.0.1:1", "hi"], 5, "nobody answers at 127.0.0.1:1 (connection refused)"),
     (["demo", "--limit", "0"], 2, "--limit cannot be '0'"),
     (["list", "--nosuch", "--debug"], 2, "no flag --nosuch"),
 ]
