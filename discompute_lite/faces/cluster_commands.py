@@ -162,7 +162,8 @@ def _choose_host(console: Console, places: List[Dict[str, Any]]) -> Dict[str, An
 
 @command(
     "devices", argument("device", metavar="DEVICE", nargs="?", help="an id of the cluster, its beginning, or a name"),
-    argument("changes", metavar="FIELD=VALUE", nargs="*", help="what to change: role=, sends= or name="),
+    argument("changes", metavar="FIELD=VALUE", nargs="*",
+             help="what to change: role=worker, sends=named (or any, nobody), name=TEXT"),
     argument("--leave", action="store_true", help="let this device be alone again"), JSON_FLAG,
 )
 def devices_command(context: Context) -> int:
@@ -245,7 +246,8 @@ def revoke_command(context: Context) -> int:
 
 
 @command(
-    "policy", argument("rules", metavar="RULE=VALUE", nargs="*", help=f"any of {', '.join(_RULES)}"),
+    "policy", argument("rules", metavar="RULE=VALUE", nargs="*",
+             help="any of accept=named, types=primes,digits, hours=22:00-06:30, slots=2, wall_s=600, memory_mb=1024"),
     argument("--sender", metavar="DEVICE", help="change the rules for one sender instead of those for everybody"),
     argument("--approve", metavar="DEVICE-OR-HASH", help="say yes to a sender, or to code by its hash"), JSON_FLAG,
 )

@@ -157,7 +157,9 @@ class OwnCluster:
             return self._state(replace(holds, what=what, by=self.me, at=at, name=value))
         words = {"role": ROLES, "sends": SENDS_WORDS}.get(what, ())
         if value not in words:
-            raise InvalidParams(f"A device has a name, a role and what it sends; {what} may be {', '.join(words)}.")
+            if not words:
+                raise InvalidParams(f"a device has no {what!r}; change its name, role or sends")
+            raise InvalidParams(f"{what} cannot be {value!r}; write one of {', '.join(words)}")
         if what == "role":
             if value == "admin" and holds.role != "admin":
                 raise Forbidden(

@@ -160,7 +160,7 @@ def test_names_roles_and_permissions_change(admin):
 
 @pytest.mark.parametrize(("what", "value", "error", "match"), [
     ("role", "owner", InvalidParams, "worker, member, admin"), ("sends", "", InvalidParams, "any, named, nobody"),
-    ("colour", "green", InvalidParams, "a name, a role"), ("role", "admin", Forbidden, "invite --admin"),
+    ("colour", "green", InvalidParams, "no 'colour'; change its name"), ("role", "admin", Forbidden, "invite --admin"),
 ])
 def test_what_cannot_be_is_refused_with_what_can(admin, what, value, error, match):
     join(admin, BEN, "Ben's PC")
