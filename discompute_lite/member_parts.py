@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, Dict, Mapping
 
 from .core.audit_log import AuditFact, AuditLog, resume_audit_log
+from .core.refusals import RefusalTally
 from .host.audit_file import AuditFile
 from .host.store import StateFolder
 from .host.trust import LocalTrust, TrustFiles
@@ -35,15 +36,17 @@ class MemberParts:
             TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
         )
         self.pairing_door = SocketPairingDoor(loop, limits, bind, loopback_only=stays_on_loopback(bind))
-        self.audit = AuditBook(AuditFile(state.path), tell)
+        self.audit = AuditBook(AuditFile(state.path), tell, loop)
+        door.on_refused = self.audit.refused
 
     def ports(self) -> Dict[str, Any]:
         """Return them by their names in `ClockAndWorld`."""
         return {"trust": self.trust, "pairing_door": self.pairing_door, "audit": self.audit}
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Let nobody in any more, and write down what was only counted."""
         self.pairing_door.close_all()
+        self.audit.write_counts()
 
     def _enter(self, certificate_file: str, key_file: str, ca_pem: str, refusal: Any) -> None:
         self._door.enter(TlsIdentity(certificate_file, key_file, ca_pem), refusal)
@@ -52,9 +55,12 @@ class MemberParts:
 class AuditBook:
     """Write the audit log of one node; it goes on where it was left, and turns its files over."""
 
-    def __init__(self, file: AuditFile, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, file: AuditFile, tell: Callable[[str, str], None], loop: Loop) -> None:
         self._file = file
         self._tell = tell
+        self._loop = loop
+        self._refusals = RefusalTally()
+        self._is_counting = False
         self._has_complained = False
         log = resume_audit_log(file.open())
         if log is None:
@@ -76,6 +82,29 @@ class AuditBook:
                 self._tell("warning", f"the audit log cannot be written: {error.message}")
             self._has_complained = True
 
+    def refused(self, rule: str, whom: str, facts: Mapping[str, AuditFact]) -> None:
+        """Append a line, or count it where there are many."""
+        if self._refusals.add(rule, whom, self._loop.now()):
+            self.note("refused", {"rule": rule, "from": whom, **facts})
+        if not self._is_counting:
+            self._is_counting = True
+            self._loop.call_at(self._refusals.due() or 0.0, self._count)
+
+    def write_counts(self) -> None:
+        """Append what was only counted until now."""
+        for rule, whom, count, seconds in self._refusals.take(self._loop.now()):
+            self.note("refused", {"rule": rule, "from": whom or "others", "count": count, "seconds": seconds})
+
+    def _count(self) -> None:
+        due = self._refusals.due()
+        if due is not None and due > self._loop.now():
+            # The counts were asked for meanwhile, and a new period began.
+            self._loop.call_at(due, self._count)
+            return
+        self._is_counting = False
+        self.write_counts()
+
     def lines(self) -> bytes:
-        """Return all lines that are kept."""
+        """Return all lines that are kept, with the counts up to now."""
+        self.write_counts()
         return self._file.lines()

@@ -22,6 +22,8 @@ from .tls import TlsIdentity, TlsPipe, make_tls_context
 
 #: Seconds for which the failures of a host are counted, and the hosts that are counted at once.
 FAILURES_S, FAILING_HOSTS = 60.0, 1024
+#: on_refused(rule, host or device id, facts): somebody was refused before a byte of ours was read.
+OnRefused = Callable[[str, str, Dict[str, Any]], None]
 #: admit(device id) -> why this member may not stay, None where it may. It is asked before anything of it is read.
 Admit = Callable[[str], Optional[DiscomputeError]]
 
@@ -41,6 +43,7 @@ class TlsDoor:
         self._knocking: Dict[str, int] = {}
         #: Remote hosts whose handshakes failed lately: since when, and how many.
         self._failures: Dict[str, Tuple[float, int]] = {}
+        self.on_refused: OnRefused = lambda rule, whom, facts: None
         #: Handshakes since the start that were refused because there were too many, and that failed.
         self.refused = self.failed = 0
 
@@ -70,6 +73,7 @@ class TlsDoor:
         is_full = sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address
         if is_full or self._failures_of(host)[1] >= limits.failed_handshakes:
             self.refused += 1
+            self.on_refused("crowd", host, {})
             return None
         knocking[host] = knocking.get(host, 0) + 1
         return TlsPipe(self._server_context, limits, is_server=True, deadline=self._deadline())
@@ -82,6 +86,7 @@ class TlsDoor:
         if pipe.state == "open":
             return
         self.failed += 1
+        self.on_refused("handshake", host, {"reason": str(pipe.error or "it was cut")})
         since, count = self._failures_of(host)
         if not count:
             logging.getLogger("discompute").info("%s: %s", host, pipe.error)
@@ -102,7 +107,10 @@ class TlsDoor:
 
     def refusal(self, device_id: str) -> Optional[DiscomputeError]:
         """Return why a device that has proved its id may not stay, None where it may."""
-        return self._admit(device_id) if self._admit is not None else None
+        refusal = self._admit(device_id) if self._admit is not None else None
+        if refusal is not None:
+            self.on_refused("membership", device_id, {})
+        return refusal
 
     def _deadline(self) -> float:
         return self._loop.now() + self._limits.handshake_s

@@ -23,6 +23,7 @@ from ..model.errors import DiscomputeError, InvalidParams, StateError, Unauthent
 from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
+from .audit_notes import note_news
 from .cluster_methods import SyncClusterAnswer
 from .front_desk import FrontDesk
 from .own_cluster import OwnCluster
@@ -215,6 +216,8 @@ class Belonging:
             elif link.verified_id:
                 self._compare(link)
         for device_id in changed:
+            if membership.is_revoked(device_id):
+                self._node.attempts.device_lost(device_id, "it was removed from the cluster", is_clean=True)
             self._node.device_changed(device_id)
 
     def compared(self, link: LinkPort, digest: str, statements: bytes, beacon_key: bytes) -> SyncClusterAnswer:
@@ -258,7 +261,9 @@ class Belonging:
             about_it = b'"id":"%s"' % link.verified_id.encode("ascii")
             lines = [line for line in lines if about_it in line][:STATEMENTS_HEARD]
         if lines:
-            self.tell_all(self.cluster.merge_lines(lines))
+            changed = self.cluster.merge_lines(lines)
+            note_news(self._node, changed)
+            self.tell_all(changed)
 
     def _lines(self) -> bytes:
         assert self.cluster is not None
@@ -280,3 +285,4 @@ class Belonging:
 
     def _changed(self) -> None:
         self.version += 1
+        self._node.worker.rules_changed()

@@ -16,6 +16,7 @@ from ..wire.invitation import JoinWords, join_link, spaced_code
 from ..wire.pairing import PairingAsked
 from ..wire.pairing_grant import PairingGrant
 from .alarm import Alarm
+from .audit_notes import host_part
 from .bounds import ID_CHARS, NAME_CHARS
 from .owner_methods import DeskEvent, OpenInvitation, PairingPlace
 from .own_cluster import OwnCluster, found_cluster
@@ -157,6 +158,7 @@ class FrontDesk:
             self._ask,
         )
         inviter.let_in, inviter.stored, inviter.closed = self._let_in, self._stored, self._closed
+        inviter.turned_away = self._turned_away
         self._inviter = inviter
         return inviter
 
@@ -187,6 +189,10 @@ class FrontDesk:
 
     def _stored(self, device_id: str) -> None:
         self._happened("joined", f"{short_id(device_id)} has joined the cluster.", device_id)
+
+    def _turned_away(self, address: str, was_wrong_code: bool, sentence: str) -> None:
+        rule = "code" if was_wrong_code else "pairing"
+        self._node.world.audit.refused(rule, host_part(address), {"reason": sentence})
 
     def _closed(self) -> None:
         self._questions.clear()

@@ -26,6 +26,7 @@ from ..model.limits import Limits
 from ..wire.rpc import CallReceived
 from .announcer import hides_from
 from .attempts import Attempts
+from .audit_notes import note_refusal
 from .belonging import Belonging
 from .blobs import Blobs
 from .coordinator import Coordinator
@@ -140,6 +141,7 @@ class Node:
         if method.level not in peer.cleared:
             refusal = self._refusal(link, method.level)
             if refusal is not None:
+                note_refusal(self, link, call.method, refusal)
                 call.refuse(refusal)
                 link.finish()
                 return
@@ -155,6 +157,7 @@ class Node:
         except DiscomputeError as error:
             call.refuse(error)
             if isinstance(error, Unauthenticated):
+                note_refusal(self, link, call.method, error)
                 link.finish()
         except Exception:
             # One of three places for a broad except: a bug in one method must not end the node.
@@ -172,9 +175,12 @@ class Node:
     def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
         """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
         method = METHODS.get(name)
-        if method is not None and (method.level == "certified" or self.belonging.is_trusted(link)):
-            return self._refusal(link, method.level)
-        return self._refusal(link, "owner") or MethodNotFound(f"there is no method {name!r}; rpc.discover lists them")
+        is_known = method is not None and (method.level == "certified" or self.belonging.is_trusted(link))
+        refusal = self._refusal(link, method.level if method is not None and is_known else "owner")
+        if refusal is not None:
+            note_refusal(self, link, name, refusal)
+            return refusal
+        return MethodNotFound(f"there is no method {name!r}; rpc.discover lists them") if method is None else None
 
     def request_received(self, connection: Any, request: Any) -> None:
         """Answer one HTTP request, now or later."""
@@ -200,7 +206,7 @@ class Node:
             if not (link.is_loopback and self.owns(greeting.auth)):
                 raise Unauthenticated(
                     "The control token is wrong or came from another machine: use the one in this node's state folder,"
-                    " from the same machine."
+                    " from the same machine.", {"rule": "token"},
                 )
             peer.is_owner = True
         if greeting.node_id and peer.can_be_called and self.belonging.is_unheard(link):

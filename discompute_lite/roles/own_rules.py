@@ -47,10 +47,11 @@ class OwnRules:
             self.policy = replace(self.policy, everybody=replace(self.policy.everybody, accept=accept))
 
     def keep(self, policy: WorkPolicy) -> None:
-        """Let these rules hold from now on; raise StateError where they cannot be kept."""
+        """Let these rules hold from now on, for what runs too; raise StateError where they cannot be kept."""
         self._node.store.write_json(POLICY_FILE, policy_to_json(policy))
         self.policy = policy
         self._asked.clear()
+        self._node.worker.rules_changed()
 
     def approve(self, device_id: str) -> None:
         """Let a sender's work run where it would be asked about; until the next start where that cannot be kept."""
@@ -70,7 +71,7 @@ class OwnRules:
         if decision.allowed:
             return None
         task_type = str(subtask.lite.get("task_type", ""))
-        self._node.world.audit.note("refused", {"sender": sender.device_id, "type": task_type, "rule": decision.rule})
+        self._node.world.audit.refused(decision.rule, sender.device_id, {"type": task_type})
         if decision.question and decision.question not in self._asked:
             self._asked[decision.question] = None
             while len(self._asked) > QUESTIONS_KEPT:

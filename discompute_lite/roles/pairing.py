@@ -119,6 +119,8 @@ class Inviter:
         self.let_in: Callable[[PairingAsked], None] = lambda asked: None
         #: Told of each that has said that it kept it.
         self.stored: Callable[[str], None] = lambda device_id: None
+        #: Told of each that was not let in, with the address, whether the code was wrong, and a sentence.
+        self.turned_away: Callable[[str, bool, str], None] = lambda address, was_wrong_code, sentence: None
         #: Told when an invitation ended.
         self.closed: Callable[[], None] = lambda: None
 
@@ -166,6 +168,7 @@ class Inviter:
             self.stored(event.device_id)
         elif isinstance(event, PairingBroken):
             self._tell("pairing", self._broken_sentence(run, event))
+            self.turned_away(run.line.remote_address, event.was_wrong_code, event.error.message)
         self._close_if_over()
 
     def _broken_sentence(self, run: PairingRun, event: PairingBroken) -> str:

@@ -216,6 +216,9 @@ class AuditPort(Protocol):
     def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
         """Append a line."""
 
+    def refused(self, rule: str, whom: str, facts: Mapping[str, AuditFact]) -> None:
+        """Take note that a rule refused a device (its id) or a stranger (its address); a flood costs a few lines."""
+
     def lines(self) -> bytes:
         """Return all lines that are kept, the oldest first."""
 
@@ -224,6 +227,9 @@ class NoAudit:
     """Write nothing down, as a simulated node does."""
 
     def note(self, what: str, facts: Mapping[str, AuditFact]) -> None:
+        """Forget it."""
+
+    def refused(self, rule: str, whom: str, facts: Mapping[str, AuditFact]) -> None:
         """Forget it."""
 
     def lines(self) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 from ..core.policy import Caller, access
 from ..model.catalog import Catalog
@@ -18,6 +18,7 @@ from ..wire.framing import encode_message
 from ..wire.http import HttpHead, HttpRefusal, HttpRequest
 from ..wire.http_asker import bearer_token, check_browser_headers
 from ..wire.rpc import RpcSession
+from .audit_notes import note_refusal
 from .bounds import devices_that_fit
 from .metrics_page import METRICS_TYPE, metrics_page
 from .ports import Peer
@@ -55,12 +56,20 @@ def web_route(name: str, level: str = "owner") -> Callable[[WebAnswer], WebAnswe
 
 def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[HttpRefusal]:
     """Refuse by the head whoever may not make this request; what is at no path is the owner's to ask for."""
+    refusal, rule = _refusal_by_head(node, connection, head)
+    if refusal is not None:
+        note_refusal(node, connection, f"{head.method} {head.path}", rule=rule)
+    return refusal
+
+
+def _refusal_by_head(node: Any, connection: Any, head: HttpHead) -> Tuple[Optional[HttpRefusal], str]:
+    """Return a refusal and its rule."""
     if connection.is_loopback:
         problem = check_browser_headers(head.headers, connection.local_port)
         if problem:
-            return HttpRefusal(403, problem)
+            return HttpRefusal(403, problem), "browser"
     elif connection.verified_id and "origin" in head.headers:
-        return HttpRefusal(403, SENTENCE_NO_PAGES)
+        return HttpRefusal(403, SENTENCE_NO_PAGES), "browser"
     route, belonging = _route_for(head.method, head.path), node.belonging
     caller = Caller(
         connection.is_loopback, node.owns(bearer_token(head.headers)), belonging.role_of(connection),
@@ -68,8 +77,9 @@ def admit_web_request(node: Any, connection: Any, head: HttpHead) -> Optional[Ht
     )
     refusal = access(route.level if route is not None else "owner", caller, alone=not belonging.is_member)
     if refusal is None:
-        return None
-    return HttpRefusal(403 if caller.role else 401, refusal.message if caller.is_certified else SENTENCE_TOKEN)
+        return None, ""
+    sentence = refusal.message if caller.is_certified else SENTENCE_TOKEN
+    return HttpRefusal(403 if caller.role else 401, sentence), "role" if caller.is_certified else "token"
 
 
 def answer_web_request(node: Any, connection: Any, request: HttpRequest) -> None:

@@ -47,7 +47,7 @@ class WorkerAttempt:
     """Hold one attempt of one subtask on this device."""
 
     __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
-                 "blobs")
+                 "blobs", "is_ruled")
 
     def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
         self.id = attempt_id
@@ -67,6 +67,8 @@ class WorkerAttempt:
         self.outcome: Optional[ExecuteSubtaskAnswer] = None
         #: The blobs that it needs: kept here from when they have come until it ends.
         self.blobs: List[str] = []
+        #: Whether the owner's rules apply to it: it is a device's of the cluster.
+        self.is_ruled = False
 
     @property
     def key(self) -> AttemptKey:
@@ -125,6 +127,7 @@ class Worker:
             lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
             bounds = self._node.rules.policy.rule_for(who.device_id) if who is not None else WorkRule()
             attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s, bounds)
+            attempt.is_ruled = who is not None
             self._attempts[attempt.key] = attempt
             self._deadlines.set(attempt.key, self._node.clock.now() + attempt.lease_s)
             self._fetching += 1
@@ -216,6 +219,16 @@ class Worker:
                 if attempt.outcome is None:
                     self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "its coordinator is gone")
                 self._forget(attempt)
+
+    def rules_changed(self) -> None:
+        """Stop what would not be taken any more: the owner has other rules, or the cluster says else of its sender."""
+        cluster = self._node.belonging.cluster
+        for attempt in list(self._attempts.values()):
+            if attempt.is_ruled and attempt.outcome is None:
+                who = cluster.sender(attempt.sender) if cluster is not None else Sender(attempt.sender)
+                refusal = self._node.rules.refusal(who, attempt.subtask)
+                if refusal is not None:
+                    self._stop_attempt(attempt, SubTaskStatus.FAILED, refusal.message, blame="refused")
 
     def stop(self) -> None:
         """Stop everything; the executor is shut down by the node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -17,9 +18,34 @@ def told():
     return []
 
 
+class TurnedClock:
+    """A loop's clock that tests turn."""
+
+    def __init__(self):
+        self.time, self._due = 1000.0, []
+
+    def now(self):
+        return self.time
+
+    def call_at(self, when, callback):
+        self._due.append((when, callback))
+
+    def turn(self, seconds):
+        self.time += seconds
+        due, self._due = [each for each in self._due if each[0] <= self.time], [
+            each for each in self._due if each[0] > self.time]
+        for _, callback in due:
+            callback()
+
+
 @pytest.fixture
-def open_book(tmp_path, told):
-    return lambda: AuditBook(AuditFile(str(tmp_path)), lambda kind, text: told.append(text))
+def clock():
+    return TurnedClock()
+
+
+@pytest.fixture
+def open_book(tmp_path, told, clock):
+    return lambda: AuditBook(AuditFile(str(tmp_path)), lambda kind, text: told.append(text), clock)
 
 
 def verdict(book):
@@ -73,3 +99,35 @@ def test_a_disk_that_takes_nothing_is_told_once(open_book, told, monkeypatch):
     monkeypatch.setattr(audit_file.os, "open", full)
     book.note("ran", {"size": 1}), book.note("ran", {"size": 2})
     assert len(told) == 1 and "disk is full" in told[0]
+
+
+def entries(book):
+    return [json.loads(line) for line in book.lines().splitlines()]
+
+
+def test_a_flood_of_refusals_is_a_few_lines_with_right_counts(open_book, clock, tmp_path):
+    book = open_book()
+    for number in range(20_000):
+        book.refused("stranger", f"10.0.0.{number % 100}", {"call": "SubmitTask"})
+    assert (tmp_path / "audit").stat().st_size < 5000
+    clock.turn(61.0)
+    size = (tmp_path / "audit").stat().st_size
+    assert size < 10_000
+    refused = entries(book)
+    assert refused[0]["from"] == "10.0.0.0" and refused[0]["call"] == "SubmitTask" and refused[0]["rule"] == "stranger"
+    assert sum(entry.get("count", 1) for entry in refused) == 20_000
+    assert refused[-1]["from"] == "others" and verdict(book).bad_line == 0
+    clock.turn(10_000.0)
+    assert (tmp_path / "audit").stat().st_size == size, "nothing more is written when nobody comes"
+    book.refused("code", "10.0.0.7", {"reason": "That code did not match."})
+    assert entries(book)[-1]["rule"] == "code"
+
+
+def test_counts_are_written_when_they_are_asked_for(open_book, clock):
+    book = open_book()
+    for _ in range(5):
+        book.refused("handshake", "10.0.0.9", {})
+    assert [entry.get("count") for entry in entries(book)] == [None, 4]
+    book.refused("handshake", "10.0.0.9", {})
+    clock.turn(61.0), clock.turn(200.0)
+    assert sum(entry.get("count", 1) for entry in entries(book)) == 6

@@ -421,6 +421,8 @@ def test_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, 
     clock = Hand()
     door = TlsDoor(clock, Limits(failed_handshakes=3), lambda connection: {})
     door.enter(cluster.device(1)[1], lambda device: None)
+    told = []
+    door.on_refused = lambda rule, whom, facts: told.append((rule, whom, *facts))
 
     def fail(host):
         pipe = door.answering_pipe(host)
@@ -431,6 +433,7 @@ def test_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, 
         return True
 
     assert [fail("10.0.0.1") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert told == [("handshake", "10.0.0.1", "reason")] * 3 + [("crowd", "10.0.0.1")] * 2
     assert fail("10.0.0.2"), "others are not concerned"
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["10.0.0.1", "10.0.0.2"]
     clock.time += 61.0
@@ -463,7 +466,10 @@ def test_a_membership_that_cannot_be_used_changes_nothing(door, cluster):
 def test_the_membership_judges_who_has_proved_an_id(door, cluster):
     removed = Unavailable("removed")
     door.enter(cluster.device(1)[1], {"k3f": removed}.get)
+    told = []
+    door.on_refused = lambda rule, whom, facts: told.append((rule, whom))
     assert door.refusal("k3f") is removed and door.refusal("other") is None
+    assert told == [("membership", "k3f")]
 
 
 def test_a_mebibyte_costs_no_more_than_its_records(pair):

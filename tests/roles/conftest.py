@@ -374,6 +374,25 @@ class FakeTrust:
         return self.refusal(there.id) or there.trust.refusal(here.id)
 
 
+class FakeAudit:
+    """What was written down: (what happened, its facts), refusals as ("refused", …)."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, what, facts):
+        self.notes.append((what, dict(facts)))
+
+    def refused(self, rule, whom, facts):
+        self.notes.append(("refused", {"rule": rule, "from": whom, **facts}))
+
+    def lines(self):
+        return b""
+
+    def refusals(self):
+        return [facts for what, facts in self.notes if what == "refused"]
+
+
 class FakeStore:
     def __init__(self):
         self.documents = {}
@@ -408,7 +427,7 @@ class Host:
             cpu_cores=self.slots, memory_mb=8192, chip="Test chip", os_version="Test 1.0"))
         self.neighbours = ()
         self.reading = FakeReading()
-        self.store = FakeStore()
+        self.store, self.audit = FakeStore(), FakeAudit()
         #: What a disk keeps when the node dies.
         self.journals = MemoryJournals()
         self.trust = None
@@ -443,7 +462,7 @@ class Host:
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours,
-            journals=self.journals, trust=self.trust))
+            journals=self.journals, trust=self.trust, audit=self.audit))
         self.receiver = self.node
         return self
 

@@ -559,3 +559,139 @@ def test_what_weighs_little_goes_over_the_same_link(town, world):
     world.owner(here).call("SubmitTask", world.echo(["x"] * 8))
     world.advance(1.0)
     assert there.executor.runs()
+
+
+# ---- what is written down -------------------------------------------------------------------------------------
+
+
+def hold_work(town, world, source=None):
+    """Let "a" send work that no host does before it is released; return the owner of "a" and the task's id."""
+    a, b = town.hosts["a"], town.hosts["b"]
+    for host in town.hosts.values():
+        host.executor.holds.add("run")
+    owner = world.owner(a)
+    task_id = owner.call("SubmitTask", world.job(source) if source else world.echo(range(40)))["task_id"]
+    town.settle(1.0)
+    assert b.executor.held, "it works"
+    return owner, task_id
+
+
+def let_work_go_on(town):
+    for host in town.hosts.values():
+        host.executor.holds.clear()
+        host.executor.release()
+    town.settle(3.0)
+
+
+@pytest.mark.parametrize("method, params", [
+    ("ExecuteSubtask", {"subtask": {"subtask_id": "x", "lite": {"task_type": "echo"}}}),
+    ("SubmitTask", {"task": {"task_type": "echo", "task_data": "e30="}, "submitting_device_id": "ADMIN"}),
+    ("CancelTask", {"task_id": "TASK", "requesting_device_id": "ADMIN"}), ("Invite", {"asks_nobody": True}),
+    ("Revoke", {"device_id": "ADMIN"}), ("ChangeMember", {"device_id": "SELF", "what": "role", "value": "admin"}),
+    ("SetPolicy", {"policy": {"accept": "any"}}), ("KeepTask", {"task_id": "x"}),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_row_08_a_worker_is_refused_what_its_role_does_not_allow_and_that_is_written_down(town, world, method, params):
+    a, b = town.cluster("ab", {"b": "worker"})
+    town.settle()
+    owner, task_id = hold_work(town, world)
+    words = {"ADMIN": a.id, "SELF": b.id, "TASK": task_id}
+    params = {key: words.get(value, value) if isinstance(value, str) else value for key, value in params.items()}
+    before = a.node.belonging.cluster.membership.digest(), list(a.executor.requests), a.node.rules.policy
+    answers = []
+    b.node.discovery.link_to(a.id).call(method, params, lambda result, error: answers.append(error))
+    world.settle()
+    assert isinstance(answers[0], (Forbidden, Unauthenticated))
+    assert (a.node.belonging.cluster.membership.digest(), list(a.executor.requests), a.node.rules.policy) == before
+    assert a.node.belonging.desk.port == 0
+    assert owner.call("GetTaskStatus", {"task_id": task_id})["task"]["lite"]["state"] == "RUNNING"
+    refused, = a.audit.refusals()
+    assert (refused["from"], refused["call"]) == (b.id, method) and refused["rule"] in ("role", "owner")
+
+
+def test_row_26_a_worker_that_names_itself_the_submitter_stays_who_its_certificate_says(town, world):
+    a, b, c = town.cluster("abc", {"b": "worker"})
+    town.settle()
+    link, answers = b.node.discovery.link_to(c.id), []
+    claim = {"node_id": a.id, "boot": "another", "port": 8080}
+    link.call("Hello", claim, lambda result, error: answers.append(result))
+    device = {"id": a.id, "name": "device a", "address": "10.9.9.9:8080"}
+    link.call("RegisterDevice", {"device": device}, lambda result, error: answers.append(result))
+    subtask = {"subtask_id": "s", "assigned_device_id": c.id, "lite": {"attempt": "s.1", "task_type": "echo"}}
+    link.call("ExecuteSubtask", {"subtask": subtask, "submitting_device_id": a.id},
+              lambda result, error: answers.append(error))
+    town.settle(1.0)
+    assert not answers[1]["success"] and isinstance(answers[2], Forbidden)
+    assert c.executor.requests == [] and c.audit.refusals()[0]["from"] == b.id
+    assert c.sees(a).address != "10.9.9.9:8080" and c.is_linked_with(a)
+
+
+def test_row_45_other_rules_end_what_runs_at_once(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    owner, task_id = hold_work(town, world)
+    world.owner(b).call("SetPolicy", {"policy": {"everybody": {"accept": "nobody"}}})
+    town.settle(1.0)
+    assert b.executor.held and all("takes no work from you" in future.stop_reason for future in b.executor.held)
+    assert ("rules", {"accept": "nobody"}) in b.audit.notes
+    assert {facts["rule"] for facts in b.audit.refusals() if facts["from"] == a.id} == {"accept"}
+    ended = [facts for what, facts in b.audit.notes if what == "ran"]
+    assert ended and {facts["outcome"] for facts in ended} == {"FAILED"}
+    let_work_go_on(town)
+    assert world.value(owner.call("GetTaskResult", {"task_id": task_id})["result_data"]) == list(range(40))
+
+
+def test_row_45_what_a_removed_device_sent_ends_at_once(town, world):
+    a, b, c = town.cluster("abc", {"c": "admin"})
+    town.settle()
+    hold_work(town, world)
+    held = list(b.executor.held)
+    world.owner(c).call("Revoke", {"device_id": a.id})
+    town.settle(1.0)
+    assert {future.stop_reason for future in held} != {""} and all(future.stop_reason for future in held)
+    told = [facts for what, facts in b.audit.notes if what == "removed"]
+    assert [(facts["device"], facts["by"]) for facts in told] == [(a.id, c.id)]
+
+
+def test_what_a_removed_device_was_doing_is_done_elsewhere_at_once(town, world):
+    a, b, _ = town.cluster("abc")
+    town.settle()
+    owner, task_id = hold_work(town, world)
+    owner.call("Revoke", {"device_id": b.id})
+    town.settle(1.0)
+    assert not a.node.attempts.has_work_with(b.id)
+    let_work_go_on(town)
+    assert world.value(owner.call("GetTaskResult", {"task_id": task_id})["result_data"]) == list(range(40))
+
+
+def test_everybody_writes_down_who_was_removed_changed_and_let_in(town, world):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    owner = world.owner(a)
+    owner.call("ChangeMember", {"device_id": b.id, "what": "name", "value": "Ben"})
+    owner.call("Revoke", {"device_id": c.id})
+    town.settle(5.0)
+    assert ("removed", {"device": c.id}) in a.audit.notes
+    for host in (b, c):
+        told = {what: facts for what, facts in host.audit.notes if what in ("removed", "changed")}
+        assert told["removed"]["device"] == c.id and told["removed"]["by"] == a.id
+    assert [facts["name"] for what, facts in b.audit.notes if what == "changed"] == ["Ben"]
+
+
+def test_strangers_are_written_down_by_their_address(town, world):
+    a, _ = town.cluster("ab")
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            world.client(a, ip="10.0.0.99").call("SubmitTask", {})
+        with pytest.raises(Unauthenticated):
+            world.client(a, ip="10.0.0.97").call("GetDevices", {})
+    with pytest.raises(Unauthenticated):
+        world.client(a, ip="127.0.0.1").call("Hello", {"auth": "wrong"})
+    world.browser(a, ip="10.0.0.98").ask("GET", "/api/devices")
+    world.browser(a, ip="127.0.0.1").ask("GET", "/api/devices", origin="http://evil.example")
+    assert a.audit.refusals() == [
+        # Whoever only wants to meet, as devices that are alone do, is a number.
+        *[{"rule": "stranger", "from": "10.0.0.99", "call": "SubmitTask"}, {"rule": "meeting", "from": ""}] * 3,
+        {"rule": "token", "from": "127.0.0.1", "call": "Hello"},
+        {"rule": "token", "from": "10.0.0.98", "call": "GET /api/devices"},
+        {"rule": "browser", "from": "127.0.0.1", "call": "GET /api/devices"},
+    ]

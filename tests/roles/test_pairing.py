@@ -171,12 +171,15 @@ def test_a_second_admin_has_the_key(meeting):
 
 def test_wrong_codes_are_told_on_both_screens_and_end_it(meeting):
     meeting.invite()
+    away = []
+    meeting.inviter.turned_away = lambda *facts: away.append(facts)
     for sentence in ("2 tries left", "1 try left", "after 3 wrong codes"):
         error = meeting.join("00000000")
         assert isinstance(error, Unauthenticated) and sentence in error.message
     assert meeting.told[1] == (
         "A device at 192.168.1.23 used a wrong code; tries left: 2. If that was not you, press Ctrl-C.")
     assert "Pairing stopped after 3 wrong codes" in meeting.told[-1] and meeting.door.answer is None
+    assert [facts[:2] for facts in away] == [("192.168.1.23", True)] * 3
     meeting.assert_all_closed()
 
 

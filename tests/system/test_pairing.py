@@ -71,7 +71,8 @@ def check_audit(field, town, ann, ben, fails):
     assert town.type(ann, "audit", "--verify").code == 0
     log = ann.state / "audit"
     log.write_bytes(log.read_bytes().replace(b'"what":"let-in"', b'"what":"let-on"', 1))
-    fails(town.type(ann, "audit", "--verify"), 1, "line 2 of the audit log")
+    changed = next(entry["n"] for entry in entries if entry["what"] == "let-in")
+    fails(town.type(ann, "audit", "--verify"), 1, f"line {changed} of the audit log")
 
 
 def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_stay_over_a_restart(field, town):
@@ -98,6 +99,9 @@ def test_wrong_codes_end_an_invitation_and_every_refusal_says_what_to_do(field, 
         fails((done.code, done.out, _last_line(done.err)), 4, words)
     code, _, said = invitation.end()
     assert code == 5 and "used a wrong code" in said
+    told = town.type(ann, "audit", "--json").document
+    wrong = [entry for entry in told if entry.get("rule") == "code"]
+    assert {entry["from"] for entry in wrong} == {"127.0.0.1"} and sum(entry.get("count", 1) for entry in wrong) == 3
     fails((lambda done: (done.code, done.out, _last_line(done.err)))(town.type(ben, "join", invitation.at())), 5)
 
 
