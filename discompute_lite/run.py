@@ -35,6 +35,7 @@ from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
 from .host.this_device import ThisDevice, describe_device, measured_facts, start_measurement, start_warnings
+from .host.trust import read_backup_file, write_backup_file
 from .member_parts import MemberParts
 from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
@@ -86,6 +87,16 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         if running is not None:
             return running[0], settings.control_token or running[1]
     return None
+
+
+def save_backup(path: str, data: bytes) -> None:
+    """Write a cluster's backup to a new file that only its owner can read; raise StateError."""
+    write_backup_file(path, data)
+
+
+def load_backup(path: str) -> bytes:
+    """Return the bytes of a cluster's backup; raise StateError."""
+    return read_backup_file(path)
 
 
 def is_this_machine_only(bind: str) -> bool:

@@ -68,6 +68,10 @@ class Membership:
         """Return what holds about each device that was not removed, by id."""
         return [self._holding[each] for each in sorted(self._holding) if not self._holding[each].is_revocation]
 
+    def removed(self) -> List[str]:
+        """Return the ids of the devices that were removed."""
+        return [each for each in sorted(self._holding) if self._holding[each].is_revocation]
+
     def admins(self) -> List[str]:
         """Return the ids of the admins; without any the cluster lives on and can change no more."""
         return [each.device_id for each in self.members() if each.role == "admin"]

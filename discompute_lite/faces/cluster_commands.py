@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Forbidden, NotFound, SettingsError, Unavailable
+from ..run import load_backup, save_backup
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable, program_name
 from .reach import Reach
@@ -120,11 +121,13 @@ def _answer(console: Console, reach: Reach, device_id: str, is_welcome: bool) ->
 
 @command(
     "join", argument("words", metavar="CODE-OR-LINK", nargs="?", help="what `invite` printed; asked for if left out"),
-    JSON_FLAG,
+    argument("--restore", metavar="FILE", help="be an admin of the cluster in a backup"), JSON_FLAG,
 )
 def join_command(context: Context) -> int:
-    """Join the cluster of a device that shows a code or a link."""
+    """Join the cluster of a device that shows a code or a link, or of a backup."""
     console, words = context.console, context.arguments.words
+    if context.arguments.restore:
+        return _restore(context)
     if not words:
         console.note("Code or link, as the other device shows it:", "strong")
         words = sys.stdin.readline().strip() if sys.stdin is not None else ""
@@ -141,6 +144,30 @@ def join_command(context: Context) -> int:
         console.json({"cluster": answer["cluster"]})
         return 0
     console.print(f"This device belongs to cluster {answer['cluster']} now.", "good")
+    if is_alone:
+        console.note(f"no node runs here; to work with the others, run: {program_name()} start")
+    return 0
+
+
+def _restore(context: Context) -> int:
+    console, path = context.console, context.arguments.restore
+    if context.arguments.words:
+        raise SettingsError("a backup needs no CODE-OR-LINK; write join --restore FILE alone")
+    backup = load_backup(path)
+    with Reach(context.settings) as reach:
+        cluster = reach.call("RestoreCluster", {"backup": backup})["cluster"]
+        me, *members = reach.call("ListMembers", {})["members"]
+        # Whoever is here learns of it now; the others when they meet this device, or one that has.
+        reach.look_around(None)
+        is_alone = reach.local is not None
+    if console.is_json:
+        console.json({"cluster": cluster})
+        return 0
+    console.print(f"This device is an admin of cluster {cluster} now.", "good")
+    for other in members:
+        if other["role"] == "admin" and other["state"] != "removed":
+            console.note(f"{printable(other['name'])} ({short_id(other['id'])}) was an admin; if it is lost for good:"
+                         f" {program_name()} revoke {short_id(other['id'])}")
     if is_alone:
         console.note(f"no node runs here; to work with the others, run: {program_name()} start")
     return 0
@@ -164,12 +191,16 @@ def _choose_host(console: Console, places: List[Dict[str, Any]]) -> Dict[str, An
     "devices", argument("device", metavar="DEVICE", nargs="?", help="an id of the cluster, its beginning, or a name"),
     argument("changes", metavar="FIELD=VALUE", nargs="*",
              help="what to change: role=worker, sends=named (or any, nobody), name=TEXT"),
-    argument("--leave", action="store_true", help="let this device be alone again"), JSON_FLAG,
+    argument("--leave", action="store_true", help="let this device be alone again"),
+    argument("--backup", metavar="FILE", help="write down what the cluster lives on from, on an admin device"),
+    JSON_FLAG,
 )
 def devices_command(context: Context) -> int:
-    """List the cluster's devices with their roles, or change one; leave the cluster."""
+    """List the cluster's devices with their roles, or change one; back up or leave the cluster."""
     wanted, console = context.arguments, context.console
     with Reach(context.settings) as reach:
+        if wanted.backup:
+            return _back_up(console, reach, wanted.backup)
         if wanted.leave:
             reach.call("LeaveCluster", {})
             console.note("this device is alone again; an admin takes it off the list with: revoke DEVICE")
@@ -186,6 +217,18 @@ def devices_command(context: Context) -> int:
         console.print(f"Alone: in no cluster. Make one with: {program_name()} invite")
     else:
         _show_members(console, listed)
+    return 0
+
+
+def _back_up(console: Console, reach: Reach, path: str) -> int:
+    answer = reach.call("BackUpCluster", {})
+    save_backup(path, bytes_in(answer["backup"]))
+    if console.is_json:
+        console.json({"cluster": answer["cluster"], "file": path})
+        return 0
+    console.print(f"Cluster {answer['cluster']} is backed up in {path}.", "good")
+    console.note("who has this file can do everything in the cluster: keep it off this device, where nobody finds it")
+    console.note(f"to go on from it on another device: {program_name()} join --restore FILE")
     return 0
 
 
@@ -299,8 +342,7 @@ def audit_command(context: Context) -> int:
     console = context.console
     with Reach(context.settings) as reach:
         answer = reach.call("ReadAudit", {})
-    lines = answer["lines"]
-    data = bytes(lines) if isinstance(lines, (bytes, bytearray, memoryview)) else base64.b64decode(lines)
+    data = bytes_in(answer["lines"])
     if context.arguments.verify:
         if answer["bad_line"]:
             raise DiscomputeError(
@@ -322,6 +364,11 @@ def audit_command(context: Context) -> int:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
         console.print(f"{when}  {entry.get('what', '?'):10} {facts}")
     return 0
+
+
+def bytes_in(value: Any) -> bytes:
+    """Return bytes that came as an attachment or as base64 text."""
+    return bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else base64.b64decode(value)
 
 
 def _audit_entry(line: bytes) -> Dict[str, Any]:

@@ -19,9 +19,9 @@ from ..core.access import Sender
 from ..core.policy import SENTENCE_UNHEARD, Caller
 from ..model.codec import from_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, InvalidParams, StateError, Unauthenticated
+from ..model.errors import DiscomputeError, StateError, Unauthenticated
 from ..model.statement import ROLES, Statement
-from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
+from ..wire.pairing_grant import PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
 from .audit_notes import note_news
 from .cluster_methods import SyncClusterAnswer
@@ -252,16 +252,14 @@ class Belonging:
 
     def _take(self, link: LinkPort, statements: bytes, beacon_key: bytes) -> None:
         assert self.cluster is not None
-        if beacon_key and self.role_of(link) == "admin" and beacon_key != self.cluster.grant.beacon_key:
-            if len(beacon_key) != BEACON_KEY_BYTES:
-                raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
+        if beacon_key and self.role_of(link) == "admin":
             self.cluster.take_beacon_key(beacon_key)
         lines = bytes(statements).splitlines()
         if not self.is_trusted(link):
             about_it = b'"id":"%s"' % link.verified_id.encode("ascii")
             lines = [line for line in lines if about_it in line][:STATEMENTS_HEARD]
         if lines:
-            changed = self.cluster.merge_lines(lines)
+            changed = self.cluster.merge_lines(lines, self._node.world.trust.random_bytes)
             note_news(self._node, changed)
             self.tell_all(changed)
 

@@ -11,15 +11,16 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, Forbidden, NotFound, StateError
+from ..model.errors import DiscomputeError, Forbidden, InvalidParams, NotFound, ProtocolError, StateError
+from ..model.statement import Statement
 from ..wire.invitation import JoinWords, join_link, spaced_code
 from ..wire.pairing import PairingAsked
-from ..wire.pairing_grant import PairingGrant
+from ..wire.pairing_grant import PairingGrant, read_backup, write_backup
 from .alarm import Alarm
 from .audit_notes import host_part
 from .bounds import ID_CHARS, NAME_CHARS
 from .owner_methods import DeskEvent, OpenInvitation, PairingPlace
-from .own_cluster import OwnCluster, found_cluster
+from .own_cluster import OwnCluster, found_cluster, restored_seat
 from .pairing import InvitationTerms, Inviter, Joining
 from .ports import Later
 
@@ -317,6 +318,34 @@ class FrontDesk:
         cluster = self.cluster()
         self._node.world.audit.note("left", {"cluster": cluster.membership.cluster})
         self._node.belonging.leave()
+
+    # ---- the backup -------------------------------------------------------------------------------------
+
+    def back_up(self) -> bytes:
+        """Return what the cluster lives on from when its admins are lost; on an admin device."""
+        cluster = self.cluster()
+        cluster.check_is_admin()
+        self._node.world.audit.note("backed-up", {"cluster": cluster.membership.cluster})
+        return write_backup(cluster.grant, self._node.settings_limits)
+
+    def restore(self, data: bytes) -> str:
+        """Become an admin of the cluster in a backup; return what it is called."""
+        self.check_is_alone()
+        node, trust = self._node, self._node.world.trust
+        described = Statement("", 0, "add", "", "admin", "", int(node.wall()), node.name, node.hardware.type)
+        try:
+            backup = read_backup(data, node.settings_limits)
+        except ProtocolError as error:
+            raise InvalidParams(
+                f"This is no whole backup of a cluster: {error.message}. Take one that `devices --backup` made."
+            ) from None
+        grant = restored_seat(backup, trust.key, described, node.settings_limits, trust.random_bytes)
+        trust.keep(grant)
+        node.belonging.enter(grant)
+        node.world.audit.note("restored", {"cluster": node.belonging.cluster.membership.cluster})
+        node.tell("pairing", f"this device is an admin of cluster {node.belonging.cluster_name()} now")
+        node.discovery.look_again()
+        return str(node.belonging.cluster_name())
 
     def check_is_alone(self) -> None:
         """Raise Forbidden where this device cannot join anything because it belongs somewhere, or cannot at all."""

@@ -5,6 +5,9 @@ Refuses: sockets, files and questions: `keep` is told what has to be on the disk
 Read next: core/membership.py (what holds), wire/pairing_grant.py (what a member has), roles/node.py.
 
 Every change is kept before it is told to anybody, so that no device can know more than the one that decided.
+
+A beacon key begins with a number of four bytes, and of two keys the larger holds, so that two admins agree on one
+whoever speaks first. The number is never below that of the removals: an admin that knows of more makes a new key.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.statements import read_statement_line, sign_as_line
 
 RandomBytes = Callable[[int], bytes]
+#: Bytes of a beacon key's number, and by how much that of a cluster from a backup is larger: than of all keys since.
+_KEY_NUMBER_BYTES, _RESTORED_STEP = 4, 1 << 16
 #: The last second that `datetime` can write; a statement may claim any.
 _LAST_SECOND = 253402300799
 _REMOVED_SENTENCE = (
@@ -45,7 +50,7 @@ def found_cluster(
     return PairingGrant(
         ca_certificate(ca, serial=random_bytes(SERIAL_BYTES)),
         device_certificate(ca, key.public, serial=random_bytes(SERIAL_BYTES)),
-        (sign_as_line(ca, added, limits),), random_bytes(BEACON_KEY_BYTES), ca,
+        (sign_as_line(ca, added, limits),), _beacon_key(0, random_bytes), ca,
     )
 
 
@@ -68,7 +73,19 @@ def restored_seat(
     )
     known.merge([sign_as_line(ca, added, limits)])
     certificate = device_certificate(ca, key.public, serial=random_bytes(SERIAL_BYTES))
-    return replace(backup, certificate=certificate, statements=tuple(known.statements()))
+    return replace(
+        backup, certificate=certificate, statements=tuple(known.statements()),
+        beacon_key=_beacon_key(_key_number(backup.beacon_key) + _RESTORED_STEP, random_bytes),
+    )
+
+
+def _beacon_key(number: int, random_bytes: RandomBytes) -> bytes:
+    most = (1 << 8 * _KEY_NUMBER_BYTES) - 1
+    return min(number, most).to_bytes(_KEY_NUMBER_BYTES, "big") + random_bytes(BEACON_KEY_BYTES - _KEY_NUMBER_BYTES)
+
+
+def _key_number(beacon_key: bytes) -> int:
+    return int.from_bytes(beacon_key[:_KEY_NUMBER_BYTES], "big")
 
 
 class OwnCluster:
@@ -163,8 +180,8 @@ class OwnCluster:
         if what == "role":
             if value == "admin" and holds.role != "admin":
                 raise Forbidden(
-                    "An admin needs the cluster's key, which travels only while a device is paired. Pair it again with"
-                    " `invite --admin`.", {"rule": "role"},
+                    "An admin needs the cluster's key, which travels only while a device is paired. Let it leave with"
+                    " `devices --leave`, then pair it again with `invite --admin`.", {"rule": "role"},
                 )
             self._check_other_admin(of_device, value)
             return self._state(replace(holds, what=what, by=self.me, at=at, role=value))
@@ -175,7 +192,8 @@ class OwnCluster:
         self.check_is_admin()
         holds = self._member(of_device)
         self._check_other_admin(of_device, "")
-        self._grant = replace(self._grant, beacon_key=random_bytes(BEACON_KEY_BYTES))
+        number = max(_key_number(self._grant.beacon_key), len(self.membership.removed())) + 1
+        self._grant = replace(self._grant, beacon_key=_beacon_key(number, random_bytes))
         return self._state(replace(holds, what="revoke", by=self.me, at=at))
 
     def _member(self, of_device: str) -> Statement:
@@ -187,7 +205,7 @@ class OwnCluster:
     def check_is_admin(self) -> None:
         """Raise Forbidden, naming where to go, on a device that may not change the cluster."""
         if not self.is_admin:
-            admins = [self._name_of(each) for each in self.membership.admins()]
+            admins = sorted(self._name_of(each) for each in self.membership.admins())
             where = f"Do it on {' or '.join(admins)}." if admins else "No admin is left, so make a new cluster."
             raise Forbidden(f"Only an admin device changes the cluster. {where}", {"rule": "role"})
 
@@ -205,12 +223,18 @@ class OwnCluster:
     def _state(self, statement: Statement) -> Statement:
         signed = sign_as_line(self._key(), replace(statement, seq=self.membership.next_seq()), self._limits)
         self.membership.merge([signed])
+        self._drop_key()
         self._keep(self.grant)
         return signed
 
+    def _drop_key(self) -> None:
+        """Give up the cluster's key where this device is no admin any more, and another is."""
+        if self._grant.ca_key is not None and self.membership.admins() and not self.is_admin:
+            self._grant = replace(self._grant, ca_key=None)
+
     # ---- what others say --------------------------------------------------------------------------
 
-    def merge_lines(self, lines: Iterable[bytes]) -> List[str]:
+    def merge_lines(self, lines: Iterable[bytes], random_bytes: RandomBytes) -> List[str]:
         """Take statements that another member sent; return the ids of the devices about which something else holds.
 
         What is known already costs nothing, what is no good is counted in `refused`; never raises for either.
@@ -226,12 +250,18 @@ class OwnCluster:
                 self.refused += 1
         changed = self.membership.merge(fresh)
         if changed:
+            self._drop_key()
+            removals = len(self.membership.removed())
+            if self.is_admin and _key_number(self._grant.beacon_key) < removals:
+                # Whoever was removed elsewhere may know the key that we have.
+                self._grant = replace(self._grant, beacon_key=_beacon_key(removals, random_bytes))
             self._keep(self.grant)
         return changed
 
     def take_beacon_key(self, beacon_key: bytes) -> None:
-        """Seal beacons with the key that an admin made after a removal."""
+        """Seal beacons with the key of an admin, made after a removal, unless it is older than ours."""
         if len(beacon_key) != BEACON_KEY_BYTES:
             raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
-        self._grant = replace(self._grant, beacon_key=bytes(beacon_key))
-        self._keep(self.grant)
+        if bytes(beacon_key) > self._grant.beacon_key:
+            self._grant = replace(self._grant, beacon_key=bytes(beacon_key))
+            self._keep(self.grant)

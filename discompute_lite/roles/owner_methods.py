@@ -121,6 +121,14 @@ class ListMembersAnswer:
 
 
 @dataclass(frozen=True)
+class BackUpAnswer:
+    """Hold a backup: whoever has it can do everything in the cluster."""
+
+    backup: bytes = b""
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
 class ReadAuditAnswer:
     """Hold the audit log, a JSON line for each event, and the number of its first line that was changed, 0 for none."""
 
@@ -247,6 +255,19 @@ def leave_cluster(node: Any, link: LinkPort) -> DoneAnswer:
     """Let this device be alone again; nothing of the cluster is kept on it."""
     node.belonging.desk.leave()
     return DoneAnswer(True)
+
+
+@method("BackUpCluster", level="owner")
+def back_up_cluster(node: Any, link: LinkPort) -> BackUpAnswer:
+    """Return the cluster's key with all that is known of it, to be kept where nobody finds it; on an admin device."""
+    backup = node.belonging.desk.back_up()
+    return BackUpAnswer(backup, node.belonging.cluster_name())
+
+
+@method("RestoreCluster", level="owner")
+def restore_cluster(node: Any, link: LinkPort, backup: bytes = b"") -> DoneAnswer:
+    """Make this device, which is alone, an admin of the cluster in a backup; its other devices believe it."""
+    return DoneAnswer(True, "", node.belonging.desk.restore(bytes(backup)))
 
 
 @method("GetPolicy", level="owner")

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
-from discompute_lite.model.errors import Forbidden, Unauthenticated
+from discompute_lite.model.errors import Forbidden, InvalidParams, Unauthenticated
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.link_speed import PADDINGS
@@ -182,6 +182,28 @@ def test_who_was_away_when_beacons_got_a_new_key_is_met_again_and_told(town):
     assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
 
 
+def test_a_cluster_whose_admin_is_lost_lives_on_from_its_backup(town, world):
+    a, b = town.cluster("ab")
+    backup = world.owner(a).call("BackUpCluster")["backup"]
+    c = town.host("c", town._trust())
+    c.trust.key = KEYS["c"]
+    c.node.world.pairing_door = object()
+    a.kill()
+    owner = world.owner(c)
+    for damage in (b"", b"{}", bytes(backup)[:-9] + b"A" * 9):
+        with pytest.raises(InvalidParams, match="no whole backup.*devices --backup"):
+            owner.call("RestoreCluster", {"backup": damage})
+    assert owner.call("RestoreCluster", {"backup": backup})["cluster"] == b.node.belonging.cluster_name()
+    town.settle(10.0)
+    assert town.status(b, c) == town.status(c, b) == "AVAILABLE"
+    owner.call("Revoke", {"device_id": a.id})
+    town.settle(2.0)
+    assert b.node.belonging.cluster.membership.admins() == [c.id]
+    assert b.node.belonging.beacon_key() == c.node.belonging.beacon_key()
+    with pytest.raises(Forbidden, match="Only an admin"):
+        world.owner(b).call("BackUpCluster")
+
+
 def test_a_removed_device_is_closed_everywhere_within_seconds_and_is_alone_again(town, world):
     a, b, c = town.cluster("abc")
     town.settle()
@@ -202,7 +224,7 @@ def test_a_device_that_hears_of_its_own_removal_keeps_nothing(town):
     town.settle()
     lines = b"\n".join(each.line for each in [
         a.node.belonging.cluster.remove(b.id, AT + 5, random.Random(1).randbytes)])
-    changed = b.node.belonging.cluster.merge_lines(lines.splitlines())
+    changed = b.node.belonging.cluster.merge_lines(lines.splitlines(), b.trust.random_bytes)
     b.node.belonging.tell_all(changed)
     assert not b.node.belonging.is_member and b.trust.load() is None and not b.trust.is_member
     assert "removed" in b.told[-1][1]

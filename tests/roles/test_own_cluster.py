@@ -16,7 +16,7 @@ from discompute_lite.roles.own_cluster import OwnCluster, found_cluster, restore
 from discompute_lite.wire.pairing_grant import read_backup, read_grant, write_backup, write_grant
 
 LIMITS = Limits()
-ANN, BEN, CAT = (private_key(number) for number in (501, 502, 503))
+ANN, BEN, CAT, DOG = (private_key(number) for number in (501, 502, 503, 504))
 AT = 1756800000
 
 
@@ -55,7 +55,7 @@ def join(admin, key, name, *, role="member"):
 def tell(one, *others):
     """Send all that one device knows to the others; return whose standing changed."""
     lines = [each.line for each in one.membership.statements()]
-    return [other.merge_lines(lines) for other in others]
+    return [other.merge_lines(lines, chance) for other in others]
 
 
 def roles(seat):
@@ -169,6 +169,41 @@ def test_what_cannot_be_is_refused_with_what_can(admin, what, value, error, matc
     assert admin.sender(device_id(BEN)).role == "member"
 
 
+def test_two_admins_who_removed_devices_apart_agree_on_a_beacon_key_that_is_newer_than_both(admin):
+    ben = join(admin, BEN, "Ben's PC", role="admin")
+    for key in (CAT, DOG):
+        join(admin, key, "a phone", role="worker")
+    tell(admin, ben)
+    before = admin.grant.beacon_key
+    admin.remove(device_id(CAT), AT, chance), ben.remove(device_id(DOG), AT, chance)
+    apart = {seat.grant.beacon_key for seat in (admin, ben)}
+    assert len(apart) == 2 and before < min(apart)
+    # Both speak at once, as they do when a link opens.
+    keys = admin.grant.beacon_key, ben.grant.beacon_key
+    ben.take_beacon_key(keys[0]), admin.take_beacon_key(keys[1])
+    assert admin.grant.beacon_key == ben.grant.beacon_key == max(keys)
+    tell(admin, ben), tell(ben, admin)
+    keys = admin.grant.beacon_key, ben.grant.beacon_key
+    ben.take_beacon_key(keys[0]), admin.take_beacon_key(keys[1])
+    assert admin.grant.beacon_key == ben.grant.beacon_key == admin.restarted().grant.beacon_key > max(apart)
+
+
+def test_who_is_no_admin_any_more_has_no_key_of_the_cluster(admin):
+    ben = join(admin, BEN, "Ben's PC", role="admin")
+    admin.change(device_id(BEN), "role", "member", AT)
+    tell(admin, ben)
+    assert ben.grant.ca_key is None and ben.restarted().grant.ca_key is None and not ben.is_admin
+    with pytest.raises(Forbidden, match="Do it on Ann's Mac"):
+        ben.remove(device_id(ANN), AT, chance)
+
+
+def test_two_admins_who_demote_each_other_keep_the_key_that_a_backup_may_be_made_of(admin):
+    ben = join(admin, BEN, "Ben's PC", role="admin")
+    admin.change(device_id(BEN), "role", "member", AT), ben.change(device_id(ANN), "role", "member", AT)
+    tell(admin, ben), tell(ben, admin)
+    assert not admin.membership.admins() and None not in (admin.grant.ca_key, ben.grant.ca_key)
+
+
 def test_the_only_admin_stays_one(admin):
     with pytest.raises(Forbidden, match="only admin"):
         admin.change(device_id(ANN), "role", "member", AT)
@@ -177,14 +212,16 @@ def test_the_only_admin_stays_one(admin):
 def test_what_others_send_is_counted_where_it_is_no_good_and_never_raises(admin):
     other = Seat(found_cluster(CAT, "Cat's", "linux", LIMITS, chance, AT), CAT)
     lines = [each.line for each in other.membership.statements()]
-    assert admin.merge_lines([b"", b"\xff", b"{}", *lines, lines[0].replace(b"Cat", b"Dog")]) == []
+    assert admin.merge_lines([b"", b"\xff", b"{}", *lines, lines[0].replace(b"Cat", b"Dog")], chance) == []
     assert admin.refused == 5 and len(admin.disk) == 1
 
 
-def test_a_new_beacon_key_is_kept(admin):
+def test_a_newer_beacon_key_is_kept_and_an_older_one_is_not(admin):
     ben = join(admin, BEN, "Ben's PC")
-    ben.take_beacon_key(bytes(32))
-    assert ben.restarted().grant.beacon_key == bytes(32)
+    newer = b"\x00\x00\x00\x01" + bytes(28)
+    ben.take_beacon_key(newer)
+    ben.take_beacon_key(admin.grant.beacon_key)
+    assert ben.restarted().grant.beacon_key == newer
     with pytest.raises(InvalidParams, match="32 bytes"):
         ben.take_beacon_key(bytes(31))
 
@@ -200,6 +237,7 @@ def test_a_cluster_lives_on_from_a_backup_on_another_device(admin):
     backup = read_backup(write_backup(admin.grant, LIMITS), LIMITS)
     cat = Seat(restored_seat(backup, CAT, ABOUT_CAT, LIMITS, chance), CAT)
     assert cat.is_admin and roles(cat) == {"Ann's Mac": "admin", "Ben's PC": "member", "Cat's Mac": "admin"}
+    assert cat.grant.beacon_key > admin.grant.beacon_key
     cat.remove(device_id(ANN), AT + 10, chance)
     tell(cat, ben)
     assert roles(ben) == {"Ben's PC": "member", "Cat's Mac": "admin"} and ben.membership.is_revoked(device_id(ANN))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import re
+import shutil
+import signal
+import ssl
 
 import pytest
 
@@ -132,3 +138,70 @@ def test_what_a_device_lets_others_run_is_kept(field, town, fails):
     assert "accept=named" in town.type(ann, "policy").out
     fails(town.type(ann, "policy", "slots=many"), 2, "slots")
     fails(town.type(ann, "revoke", "cat"), 3, "no device of the cluster")
+
+
+def test_a_second_admin_decides_too_and_a_lost_cluster_lives_on_from_its_backup(field, town, fails):
+    ann, ben, cat = (field.start(name) for name in ("ann", "ben", "cat"))
+    for host, joiner, words in ((ann, ben, ["--admin"]), (ben, cat, [])):
+        invitation = field.invite(host, "--token", "--yes", *words)
+        assert town.type(joiner, "join", invitation.facts["link"]).code == 0
+        assert invitation.end()[0] == 0
+    town.wait_until_all_here(ann, ben, cat)
+    backup = str(field.folder / "cluster.backup")
+    assert town.type(ann, "devices", "--backup", backup).code == 0
+    assert os.name != "posix" or os.stat(backup).st_mode & 0o777 == 0o600
+    fails(town.type(ann, "devices", "--backup", backup), 2, "Choose another name")
+    fails(town.type(cat, "devices", "--backup", backup + "2"), 4, "Do it on ann or ben")
+    assert town.type(ann, "devices", "ben", "role=member").code == 0
+    field.wait_for(lambda: not (ben.state / "ca.key").exists(), "ben gives up the cluster's key")
+    fails(town.type(ben, "revoke", "cat"), 4, "Do it on ann")
+    ann.kill(signal.SIGKILL)
+    ann.wait_end()
+    shutil.rmtree(ann.state)
+    check_restored(field, town, field.start("dan"), backup, ann, (ben, cat), fails)
+
+
+def check_restored(field, town, dan, backup, lost, others, fails):
+    """Ann's folder is gone for good; dan has her backup, and nobody has ever heard of dan."""
+    fails(town.type(dan, "join", "--restore", backup + "2"), 2, "no such file")
+    done = town.type(dan, "join", "--restore", backup)
+    assert done.code == 0 and f"revoke {lost.id[:8]}" in done.err, done
+    for node in others:
+        field.wait_for(lambda node=node: town.members(node).get("dan") == "here", f"{node.name} hears of dan", 30.0)
+    assert town.type(dan, "revoke", "ann").code == 0
+    for node in others:
+        field.wait_for(lambda node=node: town.members(node)["ann"] == "removed", "all hear of it", 5.0)
+    done = town.type(dan, "submit", "--json", field.job("primes.py", PRIMES))
+    assert done.code == 0 and done.document["result"] == 550, done
+
+
+def test_members_ask_by_https_with_their_certificates_also_after_both_were_restarted(field, town):
+    ann, ben = field.start("ann"), field.start("ben")
+    field.pair(ann, ben.state)
+    for node in (ann, ben):
+        node.ask_to_end()
+        node.wait_end()
+    ann, ben = field.start("ann"), field.start("ben")
+    town.wait_until_all_here(ann, ben)
+    status, body = ask_by_https(field, ann, ben, "/api/devices")
+    assert status == 200 and {each["id"] for each in json.loads(body)["devices"]} == {ann.id, ben.id}
+    assert ask_by_https(field, ann, ben, "/api/tasks")[0] == 403
+    with pytest.raises((ssl.SSLError, OSError)):
+        ask_by_https(field, ann, None, "/api/devices")
+
+
+def ask_by_https(field, host, guest, path):
+    """GET a path of a node as another member, by Python's own client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_verify_locations(host.state / "ca.pem")
+    if guest is not None:
+        context.load_cert_chain(guest.state / "device.pem", guest.state / "device.key")
+    connection = http.client.HTTPSConnection("127.0.0.1", host.port, timeout=field.scale(10.0), context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
