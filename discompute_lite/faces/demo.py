@@ -1,7 +1,7 @@
 """Show in under a minute what this is: three nodes, a real job, one of them killed, the right answer.
 
-Knows:   how to start nodes as processes of their own, watch them, kill one, and check what comes out.
-Refuses: to pretend: discovery, work, loss and recovery are the real ones, and the answer is compared
+Knows:   how to start nodes as processes of their own, pair them, watch them, kill one, and check what comes out.
+Refuses: to pretend: discovery, pairing, work, loss and recovery are the real ones, and the answer is compared
          with one process's.
 Read next: tasks/builtin.py (the job), roles/coordinator.py (the recovery).
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -37,7 +36,7 @@ PIECES = 36
 #: The node is killed when so much of the job is done.
 KILL_AT = 0.4
 #: Seconds for each step before the demo gives up.
-START_S, MEET_S, JOB_S, STOP_S = 20.0, 15.0, 120.0, 5.0
+START_S, PAIR_S, MEET_S, JOB_S, STOP_S = 20.0, 15.0, 15.0, 120.0, 5.0
 
 
 @command(
@@ -83,11 +82,12 @@ class DemoNode:
 
     def __init__(self, name: str, folder: str, environ: Dict[str, str]) -> None:
         self.name = name
-        state = os.path.join(folder, name)
+        self._state = os.path.join(folder, name)
         settings = os.path.join(folder, "settings.yaml")
         self.process = subprocess.Popen(
             relaunch_command("__main__:main", is_isolated=False) + [
-                "start", "--json", "--name", name, "--slots", "1", "--bind", "127.0.0.1", "--state-dir", state,
+                "start", "--json", "--name", name, "--slots", "1", "--bind", "127.0.0.1", "--state-dir",
+                self._state,
                 "--config", settings,
             ],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environ, text=True, encoding="utf-8",
@@ -96,7 +96,7 @@ class DemoNode:
         self.port = 0
         self.client: Optional[Client] = None
 
-    def wait_ready(self, token: str) -> None:
+    def wait_ready(self) -> None:
         """Wait for its first line, then open a client that is its owner."""
         assert self.process.stdout is not None
         # One that says nothing is ended, which ends its line too.
@@ -109,7 +109,8 @@ class DemoNode:
             raise Unavailable(f"{self.name} did not start; run it by hand to see why: python3 -m discompute_lite start")
         ready = json.loads(line)
         self.id, self.port = ready["device"]["id"], ready["port"]
-        self.client = Client(f"127.0.0.1:{self.port}", token=token)
+        with open(os.path.join(self._state, "control.token"), encoding="ascii") as file:
+            self.client = Client(f"127.0.0.1:{self.port}", token=file.read().strip())
 
     def call(self, method: str, params: Any, timeout_s: float = 15.0) -> Any:
         """Call the node as its owner."""
@@ -141,7 +142,6 @@ class DemoStage:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._folder = tempfile.mkdtemp(prefix="discompute-demo-")
-        self._token = secrets.token_urlsafe(32)
         self._nodes: List[DemoNode] = []
         #: The node that was killed, "" while none is.
         self._killed = ""
@@ -155,9 +155,10 @@ class DemoStage:
         alone_s = time.perf_counter() - began
         self._say(f"  {expected['accuracy']:.2%} right of {expected['total']} images, in {alone_s:.1f} s", "good")
         self._start_nodes()
+        paired_s = self._pair_nodes()
         job_s, value, story = self._run_job(params)
         facts = self._conclude(value, expected, job_s, alone_s, story)
-        facts["images"] = expected["total"]
+        facts.update(images=expected["total"], paired_s=round(paired_s, 3))
         return facts
 
     def clear(self) -> None:
@@ -167,31 +168,46 @@ class DemoStage:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start_nodes(self) -> None:
-        # The user's own settings and nodes must not take part: an empty file, a folder and a token of our own.
+        # The user's own settings and nodes must not take part: an empty file, folders and a cluster of our own.
         with open(os.path.join(self._folder, "settings.yaml"), "w", encoding="utf-8") as file:
             file.write("# the demo's nodes use the defaults\n")
         environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
-        environ.update(DISCOMPUTE_CONTROL_TOKEN=self._token, TMPDIR=self._folder, TEMP=self._folder)
+        environ.update(TMPDIR=self._folder, TEMP=self._folder)
         self._say(f"Starting {NODES} nodes on this machine …")
         began = time.perf_counter()
         for number in range(1, NODES + 1):
             with held_signals():
                 self._nodes.append(DemoNode(f"node-{number}", self._folder, environ))
         for node in self._nodes:
-            node.wait_ready(self._token)
-        started_s = time.perf_counter() - began
-        self._wait(MEET_S, self._have_met, "the nodes did not find one another; is the loopback interface up?")
-        met_s = time.perf_counter() - began - started_s
+            node.wait_ready()
         for node in self._nodes:
             self._say(f"  {node.name} is {short_id(node.id)} at 127.0.0.1:{node.port}")
-        self._say(f"  ready in {started_s:.2f} s, all known to one another {met_s:.2f} s later", "good")
+        self._say(f"  ready in {time.perf_counter() - began:.2f} s", "good")
+
+    def _pair_nodes(self) -> float:
+        """Do what `invite --token --yes` at the first node and `join LINK` at the others do; return the seconds."""
+        first, *others = self._nodes
+        self._say(f"Pairing them: {first.name} makes a cluster, the others join it by its link …")
+        began = time.perf_counter()
+        terms = {"with_token": True, "asks_nobody": True, "joins": len(others)}
+        invitation = first.call("Invite", terms)
+        for node in others:
+            node.call("Join", {"words": invitation["link"]}, timeout_s=PAIR_S)
+        paired_s = time.perf_counter() - began
+        self._wait(MEET_S, self._have_met, "the nodes did not find one another; is the loopback interface up?")
+        met_s = time.perf_counter() - began - paired_s
+        self._say(f"  paired in {paired_s:.2f} s, all known to one another {met_s:.2f} s later; every link between them"
+                  " is encrypted", "good")
+        return paired_s
 
     def _have_met(self) -> bool:
+        """Whether each knows what the others can do, from themselves, by their certificates."""
         for node in self._nodes:
             devices = {item["id"]: item for item in node.call("GetDevices", {})["devices"]}
             for other in self._nodes:
-                device = devices.get(other.id)
-                if device is None or device["status"] != "AVAILABLE" or not device["lite"].get("slots"):
+                device = devices.get(other.id, {"lite": {}})
+                is_known = node is other or device["lite"].get("verified")
+                if not is_known or device["status"] != "AVAILABLE" or not device["lite"].get("slots"):
                     return False
         return True
 

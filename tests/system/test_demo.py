@@ -1,4 +1,4 @@
-"""The demo from end to end: discovery, work, loss and recovery are real, and nothing is left afterwards."""
+"""The demo from end to end: discovery, pairing, work, loss and recovery are real, and nothing is left afterwards."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def check(facts):
     assert facts["equal"]
     assert facts["killed"] == "node-3"
     assert facts["images"] == 300
+    assert facts["paired_s"] > 0
     assert facts["accuracy"] > 0.9
     assert sum(facts["pieces_by_node"].values()) == 36
     assert facts["pieces_by_node"]["node-1"] > 0
@@ -46,8 +47,8 @@ def test_the_demo_needs_no_broadcast_and_shows_what_happens(field, root):
     (folder / "sitecustomize.py").write_text(NO_BROADCAST, encoding="utf-8")
     done = field.run("demo", "--limit", "300", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
     assert (done.code, done.err) == (0, "")
-    for text in ("node-1 is ", "all known to one another", "node-3 killed with", "Who did what:",
-                 "The answer equals that of one process."):
+    for text in ("node-1 is ", "all known to one another", "every link between them is encrypted",
+                 "node-3 killed with", "Who did what:", "The answer equals that of one process."):
         assert text in done.out
     # It would fail if those processes could broadcast after all.
     probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.255.255.255', 9))"
