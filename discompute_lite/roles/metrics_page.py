@@ -56,7 +56,19 @@ def _about_events(node: Any) -> Iterable[Tuple[str, str, str, List[Sample]]]:
     yield "event_readers", "gauge", "Readers of /events.", [({}, len(node.event_readers))]
     yield "events_skipped_total", "counter", "Events that slow readers did not get.", [({}, node.event_readers.skipped)]
     yield "oddities_total", "counter", "Odd things that were seen and passed by, by name.", [
-        ({"what": what}, count) for what, count in sorted(node.counters.items())]
+        ({"what": what}, count) for what, count in sorted(_oddities(node).items())]
+
+
+def _oddities(node: Any) -> Dict[str, int]:
+    """Return what the node and its machines passed by, each named where it is counted."""
+    registry, cluster = node.discovery.registry, node.belonging.cluster
+    found = {
+        **node.counters, "stray_device_events": registry.strays, "devices_without_room": registry.refused,
+        "copies_of_this_identity": registry.duplicates, "late_attempts": node.attempts.scheduler.late,
+    }
+    if cluster is not None:
+        found.update(bad_statements=cluster.refused, ignored_statements=cluster.membership.ignored)
+    return {what: count for what, count in found.items() if count}
 
 
 def _counted(label: str, values: Iterable[str]) -> List[Sample]:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from discompute_lite.core.events import AttemptSucceeded
 from discompute_lite.roles.event_log import EventLog
 from discompute_lite.wire.server_sent import SENT_COMMENT, SentEventReader
 
@@ -263,6 +264,19 @@ def samples_of(page):
             assert key not in samples and len(dict(pairs)) == len(pairs)
             samples[key] = float(value)
     return samples
+
+
+def test_what_was_passed_by_is_counted_wherever_it_was(world):
+    host = world.host("a").start()
+    owner = world.owner(host)
+    owner.call("SubmitTask", world.echo([1], task_id="mine"))
+    world.advance(1.0)
+    host.node.attempts.scheduler.apply(AttemptSucceeded("mine/0.1"), host.clock.now())
+    host.transport.arrive(b"no beacon", "10.0.0.9:5005")
+    _, _, body = world.browser(host).ask("GET", "/metrics", authorization=f"Bearer {host.token}")
+    odd = {dict(labels)["what"]: count for (name, labels), count in samples_of(body.decode()).items()
+           if name == "discompute_oddities_total"}
+    assert odd == {"bad_datagrams": 1, "late_attempts": 1}
 
 
 def test_metrics_are_prometheus_text(world):
