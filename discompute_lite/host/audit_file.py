@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from ..model.limits import MIB
-from .files import SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors
+from .files import SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, write_whole
 
 #: A file of the log; with the one before it, which is kept too, it tells of some ten to twenty thousand events.
 AUDIT_BYTES = 4 * MIB
@@ -54,13 +54,18 @@ class AuditFile:
         self._size = 0
 
     def append(self, line: bytes) -> None:
-        """Add a line. It is with the system on return, and on the disk soon: nothing waits for it."""
+        """Add a line, or nothing of it. It is with the system on return, and on the disk soon: nothing waits for it."""
         if not self._path:
             return
         with state_errors(self._path):
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_OPEN_FLAGS, 0o600)
             try:
-                self._size += os.write(descriptor, line + b"\n")
+                write_whole(descriptor, line + b"\n")
+                self._size += len(line) + 1
+            except OSError:
+                # What a full disk has taken of it would spoil the next line.
+                os.ftruncate(descriptor, self._size)
+                raise
             finally:
                 os.close(descriptor)
 

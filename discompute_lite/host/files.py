@@ -35,10 +35,7 @@ def write_atomically(path: str, data: bytes) -> None:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o600)
         try:
             try:
-                # A nearly full disk takes a part and says so only by the count.
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest):]
+                write_whole(descriptor, data)
                 sync_file(descriptor)
             finally:
                 os.close(descriptor)
@@ -57,6 +54,13 @@ def sync_file(descriptor: int) -> None:
         fcntl.fcntl(descriptor, vars(fcntl)["F_FULLFSYNC"])
     except (ImportError, KeyError, OSError):
         os.fsync(descriptor)  # Everywhere else, and on network disks that refuse the other.
+
+
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; a nearly full disk takes a part, says so only by the count, and raises at the next try."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest):]
 
 
 def _replace_file(source: str, target: str) -> None:

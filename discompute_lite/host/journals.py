@@ -16,7 +16,9 @@ import threading
 from typing import Any, Callable, Dict, List, NamedTuple, Tuple
 
 from ..model.errors import StateError
-from .files import SAFE_OPEN_FLAGS, remove_file, state_errors, sync_file, sync_folder, write_atomically
+from .files import (
+    SAFE_OPEN_FLAGS, remove_file, state_errors, sync_file, sync_folder, write_atomically, write_whole,
+)
 
 #: Seconds between two tries to write what could not be written.
 RETRY_S = 2.0
@@ -48,8 +50,6 @@ class JournalFolder:
         self.is_lasting = bool(path)
         #: Why nothing can be written just now, "" when all is well.
         self.problem = ""
-        #: Batches that have been put on the disk.
-        self.batches = 0
         self._post = post
         self._retry_s = retry_s
         #: Steps asked for, and done; who waits for how many.
@@ -131,7 +131,6 @@ class JournalFolder:
 
     def _written(self, count: int) -> None:
         self.problem = ""
-        self.batches += 1
         self._done += count
         ready = [callback for mark, callback in self._waiting if mark <= self._done]
         self._waiting = [(mark, callback) for mark, callback in self._waiting if mark > self._done]
@@ -199,9 +198,7 @@ class JournalFolder:
                 # What a full disk has taken of an earlier try is no line.
                 os.ftruncate(descriptor, size)
                 os.lseek(descriptor, size, os.SEEK_SET)
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest):]
+                write_whole(descriptor, data)
                 sync_file(descriptor)
             finally:
                 os.close(descriptor)

@@ -131,3 +131,22 @@ def test_counts_are_written_when_they_are_asked_for(open_book, clock):
     book.refused("handshake", "10.0.0.9", {})
     clock.turn(61.0), clock.turn(200.0)
     assert sum(entry.get("count", 1) for entry in entries(book)) == 6
+
+
+def test_a_disk_that_takes_half_a_line_has_none_of_it_and_the_log_goes_on(open_book, tmp_path, told, monkeypatch):
+    book = open_book()
+    book.note("ran", {"size": 1})
+    before, write = (tmp_path / "audit").read_bytes(), os.write
+
+    def nearly_full(descriptor, data):
+        if len(data) < 20:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, bytes(data)[:len(data) // 2])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit_file.os, "write", nearly_full)
+        book.note("ran", {"size": 2})
+    assert (tmp_path / "audit").read_bytes() == before and len(told) == 1
+    book.note("ran", {"size": 3})
+    lines = (tmp_path / "audit").read_bytes().splitlines()
+    assert len(lines) == 2 and b'"n":3,' in lines[1], "the missing number shows that a line is missing"
