@@ -248,7 +248,8 @@ class Connection:
         elif self.http is not None:
             for request in self.http.events():
                 self._had_message, self._message_due = True, None
-                self._loop.call_now(self.receiver.request_received, self, request)
+                if self.http.is_owed(request):
+                    self._loop.call_now(self.receiver.request_received, self, request)
         self._is_processing = False
         self.flush()
 

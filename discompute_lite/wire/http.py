@@ -178,11 +178,14 @@ class HttpSession:
             # What was asked behind it on this connection cannot be answered any more.
             self._is_last = True
             del self._replies[self._replies.index(reply) + 1:]
-            self._events.clear()
         stream = HttpStream(reply, in_chunks=request.takes_chunks and not is_head)
         if is_head:
             stream.end()
         return stream
+
+    def is_owed(self, request: HttpRequest) -> bool:
+        """Whether a request can be answered still: one behind an answer that lasts until the close cannot."""
+        return any(reply.request is request for reply in self._replies)
 
     def _reply_to(self, request: HttpRequest) -> HttpReply:
         for reply in self._replies:

@@ -427,6 +427,14 @@ def test_an_old_client_reads_until_the_close_and_nothing_behind_it_is_answered(a
     assert session.is_closing and not b"".join(session.data_to_send())
 
 
+def test_what_an_old_client_asked_behind_a_stream_is_owed_no_answer():
+    session = session_fed(2 * head(b"Connection: keep-alive", first=b"GET / HTTP/1.0"))
+    first, second = session.events()
+    assert session.is_owed(first) and session.is_owed(second)
+    session.begin_answer(first, "text/plain")
+    assert session.is_owed(first) and not session.is_owed(second)
+
+
 def test_a_client_that_asked_for_the_close_gets_chunks_and_the_close():
     session = session_fed(head(HOST.strip(), b"Connection: close"))
     stream = session.begin_answer(session.events()[0], "text/plain")
