@@ -187,7 +187,7 @@ class DevicePool:
             if not task.is_sealed:
                 self.unsealed[task.task_id] = None
         else:
-            self._set_impure({**self.impure, task.task_id: None})
+            self._set_impure(task.task_id, True)
         if task.max_devices:
             self.limited[task.task_id] = None
         self.weigh(task.size_bytes)
@@ -203,15 +203,19 @@ class DevicePool:
         """Forget a task that has ended."""
         del self.tasks[task.task_id]
         if not task.pure:
-            self._set_impure({key: None for key in self.impure if key != task.task_id})
+            self._set_impure(task.task_id, False)
         self.limited.pop(task.task_id, None)
         self.unsealed.pop(task.task_id, None)
         self.aside.pop(task.task_id, None)
         self.kept.pop(task.task_id, None)
 
-    def _set_impure(self, impure: Dict[str, None]) -> None:
-        was_empty, self.impure = not self.impure, impure
-        if was_empty == bool(impure):
+    def _set_impure(self, task_id: str, is_impure: bool) -> None:
+        was_empty = not self.impure
+        if is_impure:
+            self.impure[task_id] = None
+        else:
+            del self.impure[task_id]
+        if was_empty != (not self.impure):
             # Everybody's room is another now; once for the first such task and once for the last.
             self._rank_anew()
 

@@ -298,10 +298,10 @@ class Scheduler:
             for waiting, line in freed_from_quarantine(self._books, pool):
                 tell_line(waiting, line, actions)
             # Before anything new: what runs on a silent device may be what all will wait for.
-            second = second_beside_quiet(self._books, pool) if pool.leading.quiet else None
+            second = second_beside_quiet(pool) if pool.leading.quiet else None
             while second is not None:
                 self._start_second(*second, now, actions)
-                second = second_beside_quiet(self._books, pool)
+                second = second_beside_quiet(pool)
         while True:
             best: Optional[ScheduledTask] = None
             for pool in pools.values():

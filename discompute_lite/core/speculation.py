@@ -33,7 +33,7 @@ MAY_BE_FILLED_S = 0.02
 Second = Tuple[AttemptRecord, DeviceRecord]
 
 
-def second_beside_quiet(books: Ledger, pool: DevicePool) -> Optional[Second]:
+def second_beside_quiet(pool: DevicePool) -> Optional[Second]:
     """Return an attempt on a device that fell silent, and the device to try it on as well, or None."""
     for attempt in pool.leading.quiet_heads():
         device = _idle_beside(attempt, pool)

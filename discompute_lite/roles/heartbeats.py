@@ -44,7 +44,7 @@ class Heartbeats:
         self._beats = Deadlines()
         #: device id -> when the heartbeat without an answer was sent.
         self._beats_sent: Dict[str, float] = {}
-        #: device id -> when the silence of its beacons becomes odd; only devices with a link.
+        #: device id -> when the silence of its beacons becomes odd; one may outlast its link, and then asks nobody.
         self._beacon_due: Dict[str, float] = {}
 
     def begin(self, device_id: str) -> None:
@@ -72,7 +72,6 @@ class Heartbeats:
         """There is no link to this device any more."""
         self._beats.cancel(device_id)
         self._beats_sent.pop(device_id, None)
-        self._beacon_due.pop(device_id, None)
 
     def beacon_heard(self, device_id: str, every_s: float) -> None:
         """A beacon came: where beacons come at all, their end is the first sign of a cut cable or a sleeping phone."""

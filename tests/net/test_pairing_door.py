@@ -13,6 +13,7 @@ from discompute_lite.crypto.certificates import SERIAL_BYTES, pairing_certificat
 from discompute_lite.crypto.p256 import private_key
 from discompute_lite.model.errors import LinkClosed, Unreachable
 from discompute_lite.model.limits import Limits
+from discompute_lite.net import pairing_door
 from discompute_lite.net.loop import Loop
 from discompute_lite.net.pairing_door import SocketPairingDoor
 
@@ -97,7 +98,9 @@ def test_the_caller_is_shown_the_certificate_of_the_invitation(make_house):
     assert house.ears[0].line.remote_address.startswith("127.0.0.1:")
 
 
-def test_last_words_arrive_however_long_they_are(make_house):
+def test_last_words_arrive_however_long_they_are_and_then_the_end(make_house, monkeypatch):
+    # The end comes with the words, not when their time is over.
+    monkeypatch.setattr(pairing_door, "_LAST_WORDS_S", 3600.0)
     house, words = make_house(), random.Random(1).randbytes(3_000_000)
     line, _, _ = house.call(house.open(words))
     ear = Ear(line)

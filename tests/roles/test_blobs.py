@@ -272,6 +272,23 @@ def test_a_call_that_is_cancelled_while_its_blob_travels_leaves_no_use_behind(wo
     assert not calls.outcomes and not any(device.node.blobs.shelf.blobs for device in devices)
 
 
+def test_a_blob_that_comes_after_its_call_was_cancelled_is_used_by_nobody(world, quartet):
+    owner, devices = quartet
+    handle, calls = own(owner, b"r" * 4000), Calls(world, owner)
+    unit = calls.stream.unit(call_unit([handle], {}), 1, lambda unit, came: calls.outcomes.append(came))
+    held, read_range = [], owner.node.blobs.read_range
+    owner.node.blobs.read_range = lambda *ask: held.append((Later(), ask)) or held[-1][0]
+    calls.stream.add([unit])
+    world.settle()
+    assert calls.stream.cancel(unit)
+    world.settle()
+    for later, ask in held:
+        later.resolve(read_range(*ask))
+    world.settle()
+    (device,) = [each for each in devices if each.node.blobs.shelf.blobs]
+    assert here(device, handle) == handle.size and not any(blob.uses for blob in device.node.blobs.shelf.blobs.values())
+
+
 # ---- the calls, as any client makes them --------------------------------------------------------------
 
 
