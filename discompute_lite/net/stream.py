@@ -246,10 +246,9 @@ class Connection:
         if self.rpc is not None:
             self._process_rpc(self.rpc)
         elif self.http is not None:
-            for request in self.http.events():
+            for request in filter(self.http.is_owed, self.http.events()):
                 self._had_message, self._message_due = True, None
-                if self.http.is_owed(request):
-                    self._loop.call_now(self.receiver.request_received, self, request)
+                self._loop.call_now(self.receiver.request_received, self, request)
         self._is_processing = False
         self.flush()
 
