@@ -48,6 +48,17 @@ def test_limits_cross_the_command_line():
     assert ChildLimits.from_arguments([ChildLimits().argument(), "5"]).memory_bytes == 5
 
 
+def test_every_limit_on_a_subtask_is_the_nodes():
+    limits = Limits(
+        task_memory_share=0.5, task_address_bytes=2, task_file_bytes=3, task_open_files=4, task_processes=5,
+        task_folder_bytes=6, task_folder_files=7, output_bytes=8, error_text_bytes=9, subtasks=10,
+    )
+    assert ChildLimits.of_device(limits, 1, True, allow_pickle=True) == ChildLimits(
+        memory_bytes=MIB // 2, address_bytes=2, file_bytes=3, open_files=4, processes=5, folder_bytes=6, folder_files=7,
+        network=True, output_bytes=8, error_text_bytes=9, subtasks=10, allow_pickle=True,
+    )
+
+
 def test_address_space_is_limited_when_asked_for():
     assert ChildLimits.of_device(Limits(task_address_bytes=MIB), 0, True).address_bytes == MIB
 

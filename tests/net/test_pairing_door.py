@@ -149,8 +149,9 @@ def test_a_slow_handshake_is_over_at_its_deadline(make_house):
         house.wait_until(lambda: not house.door._lines)
 
 
-def test_one_address_takes_no_more_than_its_places_and_gets_them_back(make_house):
-    house = make_house(pairing_lines_per_address=2)
+@pytest.mark.parametrize("limit", ["pairing_lines_per_address", "pairing_lines"])
+def test_no_more_than_the_places_are_taken_and_they_are_given_back(make_house, limit):
+    house = make_house(**{limit: 2})
     address = house.open()
     host, port = address.split(":")
     others = [socket.create_connection((host, int(port))) for _ in range(3)]
