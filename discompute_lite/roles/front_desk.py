@@ -188,8 +188,8 @@ class FrontDesk:
         self._happened("let-in", f"{asked.name} ({short_id(asked.device_id)}) was let in.", asked.device_id)
         node.belonging.tell_all([asked.device_id])
 
-    def _stored(self, device_id: str) -> None:
-        self._happened("joined", f"{short_id(device_id)} has joined the cluster.", device_id)
+    def _stored(self, device_id: str, name: str) -> None:
+        self._happened("joined", f"{name} ({short_id(device_id)}) has joined the cluster", device_id)
 
     def _turned_away(self, address: str, was_wrong_code: bool, sentence: str) -> None:
         rule = "code" if was_wrong_code else "pairing"

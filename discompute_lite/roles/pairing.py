@@ -39,8 +39,8 @@ class PairingRun:
         self._told = told
         self._alarm = Alarm(clock, lambda late_s: self.time_out())
         self.is_finished = False
-        #: The host's side: who wants to join, "" until it is known.
-        self.device_id = ""
+        #: The host's side: who wants to join and what it calls itself, "" until it is known.
+        self.device_id = self.name = ""
         # Whoever makes it keeps it first, and then hears of it.
         clock.post(self.go_on)
 
@@ -117,8 +117,8 @@ class Inviter:
         self.unseen: Set[str] = set()
         #: Told of each device that was given a certificate: it belongs to the cluster from then on.
         self.let_in: Callable[[PairingAsked], None] = lambda asked: None
-        #: Told of each that has said that it kept it.
-        self.stored: Callable[[str], None] = lambda device_id: None
+        #: Told of each that has said that it kept it, with its name.
+        self.stored: Callable[[str, str], None] = lambda device_id, name: None
         #: Told of each that was not let in, with the address, whether the code was wrong, and a sentence.
         self.turned_away: Callable[[str, bool, str], None] = lambda address, was_wrong_code, sentence: None
         #: Told when an invitation ended.
@@ -160,12 +160,12 @@ class Inviter:
 
     def _happened(self, run: PairingRun, event: PairingEvent) -> None:
         if isinstance(event, PairingAsked):
-            run.device_id = event.device_id
+            run.device_id, run.name = event.device_id, event.name
             self._consider(run, event)
         elif isinstance(event, PairingStored):
             self.unseen.discard(event.device_id)
-            self._tell("pairing", f"{short_id(event.device_id)} has joined the cluster.")
-            self.stored(event.device_id)
+            self._tell("pairing", f"{run.name} ({short_id(event.device_id)}) has joined the cluster")
+            self.stored(event.device_id, run.name)
         elif isinstance(event, PairingBroken):
             self._tell("pairing", self._broken_sentence(run, event))
             self.turned_away(run.line.remote_address, event.was_wrong_code, event.error.message)

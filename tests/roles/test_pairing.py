@@ -129,7 +129,7 @@ def test_a_device_joins_after_a_person_said_yes(meeting, kind, role):
     assert meeting.kept == [grant] and meeting.role(BEN) == role
     assert [asked.name for asked in meeting.asked] == ["Ben's"]
     assert "say yes there" in meeting.told[0]
-    assert meeting.told[-1] == f"{device_id(BEN)[:8]} has joined the cluster."
+    assert meeting.told[-1] == f"Ben's ({device_id(BEN)[:8]}) has joined the cluster"
     assert not meeting.inviter.unseen and meeting.inviter.port == 0 and meeting.door.answer is None
     meeting.assert_all_closed()
 
