@@ -34,7 +34,15 @@ from .host.process_executor import ProcessExecutor
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
-from .host.this_device import ThisDevice, describe_device, measured_facts, start_measurement, start_warnings
+from .host.this_device import (
+    ThisDevice,
+    describe_device,
+    measured_facts,
+    settings_here,
+    slots_here,
+    start_measurement,
+    start_warnings,
+)
 from .host.trust import read_backup_file, write_backup_file
 from .member_parts import MemberParts
 from .model.codec import to_json
@@ -133,6 +141,11 @@ def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
             raise StateError("the measurement gave no result; try again when this machine is less busy")
     state, network_check = open_state_folder(settings, probe), relaunch_command(NETWORK_CHECK)
     return describe_device(settings, probe, state, secrets.token_bytes, report, network_check=network_check)
+
+
+def settings_of_this_device(settings: Settings) -> Settings:
+    """Return the settings with what those come to here that were left to the device."""
+    return settings_here(settings, Probe())
 
 
 def can_start_processes() -> bool:
@@ -239,8 +252,7 @@ class LocalNode:
 
     def slots(self) -> int:
         """Return how many subtasks run here at once."""
-        is_phone = self.hardware.type in PHONE_TYPES
-        return self.settings.slots or (1 if is_phone else max(1, self.hardware.capabilities.cpu_cores))
+        return slots_here(self.settings, self.hardware)
 
     def own_host(self) -> str:
         """Return the address under which other machines may call this one, IPv6 in brackets."""

@@ -16,7 +16,7 @@ from ..model.errors import NotFound, SettingsError, Unavailable
 from ..model.settings import settings_rows
 from ..model.version import VERSION
 from ..net.client import call_once, looks_like_address
-from ..run import LocalNode, describe_this_device, is_this_machine_only
+from ..run import LocalNode, describe_this_device, is_this_machine_only, settings_of_this_device
 from .command import JSON_FLAG, Context, argument, command, wait_seconds
 from .console import Console, printable, program_name
 from .listing import clock_time, hardware_lines, listing
@@ -25,6 +25,8 @@ from .reach import Reach, choose_device
 
 #: What this module adds to the table of commands.
 NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
+#: Columns below which settings are not laid out as a table.
+NARROWEST_TABLE = 60
 #: Seconds between two pictures of `list --watch`.
 WATCH_S = 2.0
 #: Seconds that `send` looks for a device that is not known yet: with a node that has just started, so that each
@@ -214,14 +216,19 @@ def _find_device(reach: Reach, wanted: str) -> Device:
 @command("config", argument("--show", action="store_true", help="show every setting (the default)"), JSON_FLAG)
 def config_command(context: Context) -> int:
     """Show every setting with its value and where it came from."""
-    rows = settings_rows(context.settings)
-    if context.console.is_json:
-        context.console.json([{"setting": key, "value": value, "source": source} for key, value, source in rows])
+    rows = settings_rows(context.settings, settings_of_this_device(context.settings))
+    console = context.console
+    if console.is_json:
+        console.json([
+            {"setting": setting.key, "value": setting.plain(value), "source": source} for setting, value, source in rows
+        ])
         return 0
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    value_width = min(widths[1], max(10, context.console.width - widths[0] - 30))
-    for key, value, source in rows:
-        context.console.print(f"{key:{widths[0]}}  {printable(value):{value_width}}  {printable(source)}")
+    texts = [(setting.key, printable(setting.show(value)), printable(source)) for setting, value, source in rows]
+    key_width, value_width, source_width = (max(len(row[column]) for row in texts) for column in range(3))
+    value_width = min(value_width, max(0, console.width - key_width - source_width - 4))
+    for key, value, source in texts:
+        row = f"{key.ljust(key_width)}  {value.ljust(value_width)}  {source}"
+        console.print(row if console.width >= NARROWEST_TABLE else f"{key}: {value} ({source})")
     return 0
 
 

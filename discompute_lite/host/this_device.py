@@ -8,21 +8,22 @@ Read next: host/detect.py, host/measuring.py (when a node measures), host/active
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Union
 
 from ..crypto.p256 import device_id
-from ..model.device import Hardware
+from ..model.device import PHONE_TYPES, Hardware
 from ..model.errors import InternalError
 from ..model.settings import Settings
-from .active_limits import is_kept_offline, limits_for_tasks
+from .active_limits import is_kept_offline, limits_for_tasks, runs_in_processes
 from .detect import detect_hardware, device_name, has_processes, has_tls
 from .parallel_speed import PACED_PROCESSES_MAX
 from .probe import Probe
 from .speed import SpeedReport, measure_speed
-from .store import StateFolder
+from .store import StateFolder, default_state_folders
 
 #: Seconds that a measurement may take; it needs one.
 MEASUREMENT_S = 20.0
@@ -62,6 +63,23 @@ def describe_device(
         hardware=hardware,
         measured=measured_facts(report) if report is not None else {},
         limits=limits_for_tasks(settings, probe, hardware, is_kept_offline(settings, probe, network_check)),
+    )
+
+
+def slots_here(settings: Settings, hardware: Hardware) -> int:
+    """Return how many subtasks run at once on this device."""
+    return settings.slots or (1 if hardware.type in PHONE_TYPES else max(1, hardware.capabilities.cpu_cores))
+
+
+def settings_here(settings: Settings, probe: Probe) -> Settings:
+    """Return the settings with what those come to on this device that were left to it."""
+    hardware = detect_hardware(probe)
+    folders = default_state_folders(probe.environ, os.path.expanduser("~"), on_ios=probe.inside_ios())
+    return replace(
+        settings, name=settings.name or device_name(probe, hardware), slots=slots_here(settings, hardware),
+        executor=settings.executor or ("process" if runs_in_processes(settings, probe) else "thread"),
+        accept=settings.accept or ("ask" if hardware.type in PHONE_TYPES else "any"),
+        state_dir=settings.state_dir or (folders[0] if folders else ""),
     )
 
 

@@ -171,6 +171,12 @@ class Setting:
             return self.default_text
         return dump_yaml(self.kind.to_plain(value))
 
+    def plain(self, value: Any) -> Any:
+        """Return `value` as programs read it: numbers, text, lists; None where there is none, never a secret."""
+        if self.secret:
+            return "(set)" if value else None
+        return None if value == "" else self.kind.to_plain(value)
+
 
 def _describe_setting(row: dataclasses.Field[Any]) -> Setting:
     kind, shown = row.metadata["kind"], row.metadata["shown"]
@@ -209,10 +215,10 @@ def unknown_environment(environ: Mapping[str, str]) -> Tuple[str, ...]:
     return tuple(sorted(name for name in ours if not name.startswith(RESERVED_ENVIRONMENT)))
 
 
-def settings_rows(settings: Settings) -> List[Tuple[str, str, str]]:
-    """Return (key, value as people read it, source) of every setting, for `config --show`."""
-    return [(setting.key, setting.show(getattr(settings, setting.name)), settings.source_of(setting.name))
-            for setting in SETTINGS]
+def settings_rows(settings: Settings, here: Settings) -> List[Tuple[Setting, Any, str]]:
+    """Return (setting, value, source) of every setting, for `config --show`; the values are those of `here`, in which
+    the device has chosen what was left to it."""
+    return [(setting, getattr(here, setting.name), settings.source_of(setting.name)) for setting in SETTINGS]
 
 
 def settings_yaml(settings: Settings) -> str:

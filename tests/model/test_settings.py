@@ -278,9 +278,9 @@ def test_a_token_that_does_not_fit_is_not_shown(token):
 
 def test_the_control_token_is_shown_nowhere():
     settings = load(environ={"DISCOMPUTE_CONTROL_TOKEN": TOKEN})
-    assert TOKEN not in repr(settings) + str(settings_rows(settings)) + settings_yaml(settings)
-    assert ("control-token", "(set)", "environment DISCOMPUTE_CONTROL_TOKEN") in settings_rows(settings)
-    assert ("control-token", "(not set)", "default") in settings_rows(Settings())
+    assert TOKEN not in repr(settings) + str(shown(settings)) + settings_yaml(settings)
+    assert shown(settings)["control-token"] == ("(set)", "environment DISCOMPUTE_CONTROL_TOKEN")
+    assert shown(Settings())["control-token"] == ("(not set)", "default")
     assert BY_NAME["control_token"].flag == ""
 
 
@@ -336,14 +336,33 @@ def test_every_documented_setting_is_there_with_three_names():
     assert not [setting.key for setting in SETTINGS if "%" in setting.help]
 
 
+def shown(settings):
+    """Return key -> (what people read, source) as `config` shows it where the device chooses nothing."""
+    return {setting.key: (setting.show(value), source) for setting, value, source in settings_rows(settings, settings)}
+
+
 def test_rows_show_values_and_say_automatic_ones_in_words():
-    rows = {key: (value, source) for key, value, source in settings_rows(load(flags={"peers": "a,b", "slots": "2"}))}
+    rows = shown(load(flags={"peers": "a,b", "slots": "2"}))
     assert list(rows) == [setting.key for setting in SETTINGS]
     assert rows["peers"] == ("[a:8080, b:8080]", "--peers") and rows["slots"] == ("2", "--slots")
     assert rows["name"] == ("the device's own", "default") and rows["tls"] == ("true", "default")
     assert rows["state-dir"] == ("~/.discompute (~/Documents/.discompute on iOS)", "default")
-    assert {key: value for key, value, _ in settings_rows(Settings(port=0, battery_min=0))}["port"] == "0"
-    assert {key: value for key, value, _ in settings_rows(Settings())}["slots"] == "CPU cores (1 on a phone)"
+    assert shown(Settings(port=0, battery_min=0))["port"] == ("0", "the program")
+    assert shown(Settings())["slots"] == ("CPU cores (1 on a phone)", "default")
+
+
+def test_rows_have_the_values_that_the_device_chose_and_say_that_nobody_else_did():
+    rows = {each.key: (value, source) for each, value, source in settings_rows(Settings(), Settings(slots=8, name="x"))}
+    assert rows["slots"] == (8, "default") and rows["name"] == ("x", "default")
+
+
+def test_programs_read_values_as_what_they_are():
+    settings = load(flags={"peers": "a,b", "limits": "line-bytes=4096", "slots": "2"})
+    plain = {each.key: each.plain(value) for each, value, _ in settings_rows(settings, settings)}
+    assert (plain["port"], plain["tls"], plain["slots"], plain["name"]) == (8080, True, 2, None)
+    assert plain["peers"] == ["a:8080", "b:8080"] and plain["limits"] == {"line-bytes": 4096}
+    assert plain["control-token"] is None
+    assert BY_NAME["control_token"].plain(TOKEN) == "(set)"
 
 
 def test_the_written_file_names_sources_and_survives_odd_file_names():

@@ -93,13 +93,21 @@ def test_config_shows_where_each_value_came_from(field):
     file = field.job("settings.yaml", "slots: 3\nname: first\n")
     rows = field.type("config", "--json", "--config", file, "--port", "9001", DISCOMPUTE_NAME="second").document
     found = {row["setting"]: (row["value"], row["source"]) for row in rows}
-    assert found["port"] == ("9001", "--port")
+    assert found["port"] == (9001, "--port")
     assert found["name"] == ("second", "environment DISCOMPUTE_NAME")
-    assert found["slots"] == ("3", f"{file} line 1")
-    assert found["tls"][1] == "default"
+    assert found["slots"] == (3, f"{file} line 1")
+    assert found["tls"] == (True, "default")
+    assert found["executor"] == ("process", "default"), "what was left to the device is shown as what it comes to"
     # Flags may also stand before the command.
     assert "first" in field.type("--config", file, "config").out
     assert "9001" in field.type("--port", "9001", "config").out
+
+
+def test_config_fits_a_phone(field):
+    lines = field.type("config", COLUMNS="40").out.splitlines()
+    assert "port: 8080 (default)" in lines
+    wide = field.type("config", COLUMNS="80").out.splitlines()
+    assert re.search(r"^port +8080 +default$", "\n".join(wide), re.M)
 
 
 def test_help_names_every_command_first_and_each_has_its_own(shared):
