@@ -121,7 +121,7 @@ class Scheduler:
             return
         task = self._books.open_task(event, now)
         more = ", and more to come" if task.is_open else ""
-        tell_line(task, f"submitted: {event.subtasks} subtasks, priority {task.priority}{more}", actions)
+        tell_line(task, f"waiting for devices: {event.subtasks} subtasks, priority {task.priority}{more}", actions)
         for index in event.done:
             self._books.enter_done(task.subtasks[index])
         finish_if_over(self._books, task, now, actions)

@@ -75,7 +75,8 @@ class Coordinator:
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
         record.submitted_at = self._node.wall()
         record.splitting.append(later)
-        self.tell(record, f"submitted: {task.task_type}, {len(task.task_data)} bytes of data")
+        name = task.metadata.get("name") or task.task_type
+        self.tell(record, f"submitted: {name}, {len(task.task_data)} bytes of data")
         self._split(record)
         return later
 

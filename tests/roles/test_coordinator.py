@@ -116,7 +116,9 @@ def test_a_task_without_parts_is_merged_at_once(world, alone):
 
 def test_the_status_says_how_far_where_and_what_befell_it(world, pair):
     first, second, owner = pair
-    task_id = owner.submit(world.echo(range(8)))["task_id"]
+    request = world.echo(range(8))
+    request["task"]["metadata"] = {"name": "letters.py"}
+    task_id = owner.submit(request)["task_id"]
     world.advance(4)
     second.executor.holds = set()
     second.executor.release()
@@ -126,7 +128,7 @@ def test_the_status_says_how_far_where_and_what_befell_it(world, pair):
     assert answer["lite"]["devices"] == {second.id: 6}
     assert answer["lite"]["counts"] == {"RUNNING": 2, "COMPLETED": 6}
     assert answer["estimated_completion_time"] == pytest.approx(world.wall() + 4 / 3, abs=1.01)
-    assert "submitted: echo" in answer["lite"]["story"][0] and answer["task"]["task_data"] == ""
+    assert "submitted: letters.py, " in answer["lite"]["story"][0] and answer["task"]["task_data"] == ""
     assert [subtask["subtask_index"] for subtask in answer["subtasks"]] == list(range(8))
     assert {subtask["status"] for subtask in answer["subtasks"]} == {"RUNNING", "COMPLETED"}
     let_go(world, first)
