@@ -255,6 +255,8 @@ class DemoStage:
             self._say(f"  {name}: {done[name]} of {len(status['subtasks'])} pieces")
         recovered = [line for line in status["lite"]["story"] if "lost" in line or "again" in line or "retr" in line]
         for line in recovered[:4]:
+            for device_id, name in names.items():
+                line = line.replace(short_id(device_id), name)
             self._say(f"  {line.strip()}", "quiet")
         equal = value == expected
         self._say(f"{value['accuracy']:.2%} right of {value['total']} images in {job_s:.1f} s:"

@@ -48,7 +48,7 @@ def test_the_demo_needs_no_broadcast_and_shows_what_happens(field, root):
     done = field.run("demo", "--limit", "300", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
     assert (done.code, done.err) == (0, "")
     for text in ("node-1 is ", "all known to one another", "every link between them is encrypted",
-                 "node-3 killed with", "Who did what:", "The answer equals that of one process."):
+                 "node-3 killed with", "Who did what:", "on node-3 was lost", "The answer equals that of one process."):
         assert text in done.out
     # It would fail if those processes could broadcast after all.
     probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.255.255.255', 9))"
