@@ -18,6 +18,7 @@ from ..model.errors import DiscomputeError, Forbidden, NotFound, SettingsError, 
 from ..run import load_backup, save_backup
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable, program_name
+from .listing import audit_line
 from .reach import Reach
 
 #: What this module adds to the table of commands.
@@ -33,8 +34,8 @@ _RULES: Dict[str, Callable[[str], Any]] = {
 }
 #: What `devices DEVICE` may change.
 _FIELDS = ("role", "sends", "name")
-#: What every line of the audit log has.
-_AUDIT_FRAME = ("n", "at", "what", "hash")
+#: How the states of a device of the cluster are told.
+_STATES = {"here": "connected", "paired": "paired, not yet seen"}
 
 
 @command(
@@ -209,6 +210,7 @@ def devices_command(context: Context) -> int:
             for what, value in _assignments(wanted.changes, _FIELDS):
                 reach.call("ChangeMember", {"device_id": device_id, "what": what, "value": value})
         listed = reach.call("ListMembers", {})
+        own_id = listed["members"][0]["id"] if listed["members"] else ""
         if wanted.device:
             listed["members"] = [_member(reach, wanted.device)]
     if console.is_json:
@@ -216,7 +218,7 @@ def devices_command(context: Context) -> int:
     elif not listed["cluster"]:
         console.print(f"Alone: in no cluster. Make one with: {program_name()} invite")
     else:
-        _show_members(console, listed)
+        _show_members(console, listed, own_id)
     return 0
 
 
@@ -232,15 +234,15 @@ def _back_up(console: Console, reach: Reach, path: str) -> int:
     return 0
 
 
-def _show_members(console: Console, listed: Dict[str, Any]) -> None:
+def _show_members(console: Console, listed: Dict[str, Any], own_id: str) -> None:
     role = "" if listed["is_admin"] else " (changes are made on an admin device)"
     console.print(f"Cluster {listed['cluster']}{role}:", "strong")
+    width = max(len(printable(member["name"])) for member in listed["members"])
     for member in listed["members"]:
-        state = {"paired": "paired, not yet seen"}.get(member["state"], member["state"])
+        name = printable(member["name"]).ljust(width)
+        state = "this device" if member["id"] == own_id else _STATES.get(member["state"], member["state"])
         sends = "" if member["sends"] == "any" else f", sends {member['sends']}"
-        console.print(
-            f"  {short_id(member['id'])}  {printable(member['name']):20} {member['role']}{sends}, {state}"
-        )
+        console.print(f"  {short_id(member['id'])}  {name}  {member['role']}{sends}, {state}")
 
 
 def _member(reach: Reach, wanted: str) -> Dict[str, Any]:
@@ -358,11 +360,9 @@ def audit_command(context: Context) -> int:
         console.json(entries)
         return 0
     for entry in entries:
-        facts = ", ".join(
-            f"{name} {printable(str(value))}" for name, value in entry.items() if name not in _AUDIT_FRAME
-        )
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
-        console.print(f"{when}  {entry.get('what', '?'):10} {facts}")
+        console.print(audit_line(entry))
+    if not entries:
+        console.note("nothing was logged so far: nobody was let in, and nobody else's work ran here")
     return 0
 
 

@@ -63,10 +63,13 @@ class Console:
 
         return end
 
-    def print(self, text: str = "", style: str = "") -> None:
-        """Write one line of the result to standard output; on a terminal it is broken where it would not fit."""
+    def print(self, text: str = "", style: str = "", *, indent: int = 0) -> None:
+        """Write one line of the result to standard output; on a terminal it is broken where it would not fit.
+
+        What follows begins below column `indent`, by default a little further right than the line.
+        """
         self.end_progress()
-        write_text(self._out, self._styled(self._out, self._fitted(self._out, text), style) + "\n")
+        write_text(self._out, self._styled(self._out, self._fitted(self._out, text, indent), style) + "\n")
 
     def result(self, text: str) -> None:
         """Write a job's own text to standard output, as it is."""
@@ -147,14 +150,14 @@ class Console:
             return text
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
-    def _fitted(self, stream: Any, text: str) -> str:
+    def _fitted(self, stream: Any, text: str, indent: int = 0) -> str:
         """Return a line broken to the terminal's width, what follows indented below it."""
         if not is_terminal(stream) or len(text) <= width_of(stream):
             return text
         width = width_of(stream)
-        indent = " " * min(len(text) - len(text.lstrip()) + 2, width // 2)
+        margin = " " * min(indent or len(text) - len(text.lstrip()) + 2, width // 2)
         return "\n".join(textwrap.wrap(
-            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
         ))
 
 

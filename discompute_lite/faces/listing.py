@@ -7,6 +7,7 @@ Read next: faces/node_commands.py, faces/task_commands.py.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Dict, List
 
@@ -17,6 +18,10 @@ from .console import printable
 
 #: The last second that `time.gmtime` knows on every system.
 YEAR_9999 = 253_402_300_799
+#: What every line of the audit log has.
+AUDIT_FRAME = ("n", "at", "what", "hash")
+#: An id and a SHA-256 as they stand in the log, and how much of a hash people are shown; `--json` has all of it.
+LOGGED_ID, LOGGED_HASH, HASH_SHOWN = re.compile("[a-z2-7]{52}"), re.compile("[0-9a-f]{64}"), 12
 
 
 def device_lines(device: Device) -> List[str]:
@@ -128,6 +133,20 @@ def status_lines(answer: Any, now: float) -> List[str]:
     if state == "RUNNING" and left_s > 0:
         lines.append(f"  Expected end: in {left_s:.0f} s")
     return lines
+
+
+def audit_line(entry: Dict[str, Any]) -> str:
+    """Return a line of the audit log as people read it: in local time, ids and hashes by their beginnings."""
+    facts = ", ".join(f"{name} {_brief(value)}" for name, value in entry.items() if name not in AUDIT_FRAME)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
+    return f"{when}  {printable(str(entry.get('what', '?'))):8} {facts}"
+
+
+def _brief(value: Any) -> str:
+    text = printable(str(value))
+    if LOGGED_ID.fullmatch(text):
+        return short_id(text)
+    return text[:HASH_SHOWN] if LOGGED_HASH.fullmatch(text) else text
 
 
 def moment(unix_s: int) -> str:

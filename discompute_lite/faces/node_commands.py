@@ -86,7 +86,7 @@ def _say_ready(console: Console, local: LocalNode) -> None:
         return
     console.print(f"discompute-lite {VERSION}", "strong")
     for name, text in _ready_facts(local, device):
-        console.print(f"  {name:9} {text}")
+        console.print(f"  {name:9} {text}", indent=12)
     console.print("Ready. Press Ctrl-C to stop.", "good")
 
 

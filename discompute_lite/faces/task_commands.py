@@ -244,7 +244,10 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
             raise TaskCancelled(f"{answer['message']}; submit it again to have its result")
         status = reach.call("GetTaskStatus", {"task_id": task_id})
         devices = len({item["assigned_device_id"] for item in status["subtasks"] if item["status"] == "RUNNING"})
-        console.progress(status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work")
+        done = status["lite"].get("counts", {}).get("COMPLETED", 0)
+        console.progress(
+            status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work", f"{done} done"
+        )
         is_waiting = not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0
         idle_looks = idle_looks + 1 if is_waiting else 0
         if idle_looks == IDLE_LOOKS:

@@ -1,0 +1,78 @@
+"""What people read of devices, tasks and logs is short; programs get all of it."""
+
+import io
+import json
+import time
+
+import pytest
+
+from discompute_lite.faces import task_commands
+from discompute_lite.faces.cluster_commands import _show_members
+from discompute_lite.faces.console import Console
+from discompute_lite.faces.listing import audit_line
+from discompute_lite.model.codec import to_json
+
+ID = "k3fq7zt2" + "a" * 44
+HASH = "5082c656d95d" + "0" * 52
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def phone(monkeypatch):
+    for name, value in (("TERM", "xterm"), ("NO_COLOR", "1"), ("COLUMNS", "40")):
+        monkeypatch.setenv(name, value)
+    return Console(out=Terminal(), err=Terminal())
+
+
+def test_a_line_of_the_audit_log_has_ids_and_hashes_by_their_beginnings():
+    at = 1_756_800_000
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    entry = {"n": 3, "at": at, "what": "ran", "sender": ID, "size": 555, "data": HASH, "hash": HASH}
+    assert audit_line(entry) == f"{when}  ran      sender k3fq7zt2, size 555, data 5082c656d95d"
+    assert "\x1b" not in audit_line({"at": at, "what": "joined", "name": "a\x1b[2J"})
+
+
+def test_the_devices_of_a_cluster_stand_in_columns_that_are_no_wider_than_they_need_to_be(phone):
+    rows = [(ID, "ann", "admin", "any", "here"), ("b" * 52, "ben's", "worker", "named", "away"),
+            ("c" * 52, "cat", "member", "any", "here")]
+    members = [dict(zip(("id", "name", "role", "sends", "state"), row)) for row in rows]
+    _show_members(phone, {"cluster": "t7rtpzsh", "is_admin": True, "members": members}, ID)
+    assert phone._out.getvalue().splitlines() == [
+        "Cluster t7rtpzsh:", "  k3fq7zt2  ann    admin, this device", "  bbbbbbbb  ben's  worker, sends named,",
+        "    away", "  cccccccc  cat    member, connected",
+    ]
+
+
+def test_a_line_that_is_broken_goes_on_below_where_its_text_began(phone):
+    phone.print("  Hardware: linux, Intel(R) Xeon(R) Processor", indent=12)
+    assert phone._out.getvalue().splitlines() == ["  Hardware: linux, Intel(R) Xeon(R)", "            Processor"]
+
+
+class AlmostDone:
+    """Stand in for a node whose task is at work at the first look, and done at the second."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def call(self, method, params, timeout_s=0.0):
+        if method == "GetTaskStatus":
+            return {"completion_percentage": 58.0, "lite": {"counts": {"COMPLETED": 29, "PENDING": 20}},
+                    "subtasks": [{"assigned_device_id": ID, "status": "RUNNING"}]}
+        self.looks += 1
+        return {"success": True, "parts": [], "printed": [], "next_index": 0, "next_printed": 0,
+                "state": "RUNNING" if self.looks == 1 else "COMPLETED", "result_data": to_json(json.dumps(7).encode()),
+                "message": "29 of 50 subtasks are done"}
+
+
+@pytest.mark.parametrize(("columns", "text"), [
+    ("40", "29 done"), ("80", "29 of 50 subtasks are done, 1 device(s) at work"),
+])
+def test_progress_says_as_much_as_there_is_room_for(phone, monkeypatch, columns, text):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert task_commands._follow(AlmostDone(), phone, "t1") == 7
+    drawn = phone._err.getvalue().split("\r\x1b[K")[1]
+    assert drawn.endswith(f" 58 % {text}") and len(drawn) < int(columns)
