@@ -11,7 +11,6 @@ import argparse
 import json
 import multiprocessing.connection
 import os
-import secrets
 import socket
 import statistics
 import subprocess
@@ -48,9 +47,8 @@ class BenchNode:
 
     def __init__(self, core: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="discompute-bench-")
-        self._token = secrets.token_urlsafe(32)
         environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
-        environ.update(DISCOMPUTE_CONTROL_TOKEN=self._token, DISCOMPUTE_STATE_DIR=self._folder.name)
+        environ.update(DISCOMPUTE_STATE_DIR=self._folder.name)
         settings = Path(self._folder.name) / "empty.yaml"
         settings.write_text("")
         self.process = subprocess.Popen(
@@ -64,7 +62,8 @@ class BenchNode:
 
     def client(self) -> Client:
         """Return a client that is the node's owner."""
-        return Client(f"127.0.0.1:{self.port}", token=self._token, timeout_s=60.0)
+        token = Path(self._folder.name, "control.token").read_text(encoding="ascii").strip()
+        return Client(f"127.0.0.1:{self.port}", token=token, timeout_s=60.0)
 
     def __enter__(self) -> BenchNode:
         return self

@@ -64,15 +64,40 @@ def works_of(seed: int, is_largest_last: bool = False) -> List[float]:
     return [work * scale for work in works]
 
 
+class BenchCluster:
+    """Make state folders of devices that belong together: what pairing leaves on them, without waiting for it."""
+
+    def __init__(self) -> None:
+        from discompute_lite.crypto.p256 import device_id, generate_key
+        from discompute_lite.model.limits import Limits
+        from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
+
+        self._limits = Limits()
+        founder = generate_key(secrets.token_bytes)
+        grant = found_cluster(founder, "founder", "linux", self._limits, secrets.token_bytes, int(time.time()))
+        self._seat = OwnCluster(grant, device_id(founder), self._limits, lambda changed: None)
+
+    def give_place(self, folder: str) -> None:
+        """Make the device of this folder, which has not started yet, a member."""
+        from discompute_lite.crypto.p256 import device_id
+        from discompute_lite.host.store import open_state
+        from discompute_lite.host.trust import TrustFiles
+
+        key = open_state(folder).load_or_make_key(secrets.token_bytes)
+        added = self._seat.welcome(device_id(key), "member", Path(folder).name, "linux", int(time.time()))
+        TrustFiles(folder, self._limits).keep(self._seat.let_in(key.public, added, secrets.token_bytes))
+
+
 class HeteroWorker:
     """Run one node at one speed."""
 
-    def __init__(self, folder: str, token: str, accept: str = "any") -> None:
-        state = tempfile.mkdtemp(prefix="node-", dir=folder)
+    def __init__(self, folder: str, cluster: BenchCluster, accept: str = "any") -> None:
+        self._state = state = tempfile.mkdtemp(prefix="node-", dir=folder)
+        cluster.give_place(state)
         settings = Path(state) / "empty.yaml"
         settings.write_text("")
         environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
-        environ.update(DISCOMPUTE_CONTROL_TOKEN=token, DISCOMPUTE_ACCEPT=accept)
+        environ.update(DISCOMPUTE_ACCEPT=accept)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "discompute_lite", "start", "--json", "--bind", "127.0.0.1", "--slots", "1",
              "--port", "0", "--state-dir", state, "--config", str(settings)],
@@ -84,6 +109,10 @@ class HeteroWorker:
         """Wait for its first line."""
         assert self.process.stdout is not None
         self.address = f"127.0.0.1:{json.loads(self.process.stdout.readline())['port']}"
+
+    def token(self) -> str:
+        """Return what shows that its owner calls."""
+        return Path(self._state, "control.token").read_text(encoding="ascii").strip()
 
     def end(self) -> None:
         """End it, whatever state it is in."""
@@ -104,10 +133,11 @@ class HeteroFleet:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self.token = secrets.token_urlsafe(32)
+        self._cluster = BenchCluster()
+        own = str(Path(folder) / "own")
+        self._cluster.give_place(own)
         os.environ.update(
-            DISCOMPUTE_BIND="127.0.0.1", DISCOMPUTE_STATE_DIR=str(Path(folder) / "own"), DISCOMPUTE_PORT="0",
-            DISCOMPUTE_CONTROL_TOKEN=self.token, DISCOMPUTE_DISCOVERY="peers",
+            DISCOMPUTE_BIND="127.0.0.1", DISCOMPUTE_STATE_DIR=own, DISCOMPUTE_PORT="0", DISCOMPUTE_DISCOVERY="peers",
         )
         self.workers: List[HeteroWorker] = []
         self.fill()
@@ -116,9 +146,9 @@ class HeteroFleet:
         """Start the workers that are missing."""
         for number in range(len(SPEEDS)):
             if number == len(self.workers):
-                self.workers.append(HeteroWorker(self._folder, self.token))
+                self.workers.append(HeteroWorker(self._folder, self._cluster))
             elif self.workers[number].process.poll() is not None:
-                self.workers[number] = HeteroWorker(self._folder, self.token)
+                self.workers[number] = HeteroWorker(self._folder, self._cluster)
         for worker in self.workers:
             if not worker.address:
                 worker.wait_ready()
@@ -130,7 +160,7 @@ class HeteroFleet:
     @contextmanager
     def front(self) -> Iterator[HeteroWorker]:
         """Give a node that takes no work itself."""
-        front = HeteroWorker(self._folder, self.token, accept="nobody")
+        front = HeteroWorker(self._folder, self._cluster, accept="nobody")
         try:
             front.wait_ready()
             yield front
@@ -190,7 +220,7 @@ def run_job(fleet: HeteroFleet, works: List[float], loss: int = 0) -> float:
     from discompute_lite.net.client import Client
     from discompute_lite.tasks.values import dump_value, load_value
 
-    with fleet.front() as front, Client(front.address, token=fleet.token, timeout_s=60.0) as client:
+    with fleet.front() as front, Client(front.address, token=front.token(), timeout_s=60.0) as client:
         def ready() -> int:
             return sum(bool(device["lite"].get("slots")) for device in client.call("GetDevices", {})["devices"])
 
