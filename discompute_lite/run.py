@@ -93,7 +93,7 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         # A token that others could have read raises: the person has to know, whatever command was typed.
         running = StateFolder(path).running_node() if os.path.isdir(path) else None
         if running is not None:
-            return running[0], settings.control_token or running[1]
+            return running
     return None
 
 
@@ -166,7 +166,7 @@ class LocalNode:
         self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
         self.loop = Loop()
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
-        self.door = TlsDoor(self.loop, self.limits, lambda link: to_json(self.node.greeting_for(link)))
+        self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))
         is_bound = stays_on_loopback(settings.bind)
         self._dialler = Dialler(self.loop, None, self.limits, loopback_only=is_bound, door=self.door)
         self.node: Node
@@ -284,10 +284,8 @@ class LocalNode:
 
     def _identity(self) -> Identity:
         key = self.state.load_or_make_key(secrets.token_bytes)
-        # Made also where a shared one is given: commands find a node by the file being there.
-        own, shared = self.state.control_token(), self.settings.control_token
         name = self.settings.name or device_name(self.probe, self.hardware)
-        return Identity(device_id(key), secrets.token_hex(8), name, VERSION, shared or own, bool(shared))
+        return Identity(device_id(key), secrets.token_hex(8), name, VERSION, self.state.control_token())
 
     def _world(self) -> ClockAndWorld:
         settings, reader = self.settings, MetricsReader(self.probe)

@@ -62,7 +62,7 @@ def serve_member(folder: str) -> None:
 def serve_bulk(folder: str) -> None:
     """Take attachments over TLS by a listener of ours, and answer with their size."""
     limits, loop = Limits(), Loop()
-    door = TlsDoor(loop, limits, lambda connection: {})
+    door = TlsDoor(loop, limits, dict)
     door.enter(identity_in(folder, "server"), lambda device: None)
     listener = Listener(loop, open_listening_socket("127.0.0.1", 0, False), Bulk(), limits, door)
     print(listener.port, flush=True)

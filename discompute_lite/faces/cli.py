@@ -74,9 +74,7 @@ class _CommandRun:
         self.console = Console(
             is_json=getattr(arguments, "json", False), is_quiet=getattr(arguments, "quiet", False)
         )
-        flags = {
-            setting.name: getattr(arguments, f"set_{setting.name}", None) for setting in SETTINGS if not setting.secret
-        }
+        flags = {setting.name: getattr(arguments, f"set_{setting.name}", None) for setting in SETTINGS}
         settings = read_settings(flags, os.environ, getattr(arguments, "config", ""))
         self._is_debug = settings.debug
         _log_to(self.console, settings.debug, getattr(arguments, "verbose", 0))

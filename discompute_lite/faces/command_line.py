@@ -159,14 +159,13 @@ def _add_shared_flags(parser: argparse.ArgumentParser, *, is_brief: bool = False
     group = parser.add_argument_group("settings")
     flags = ["--quiet", "--verbose", "--config"]
     for setting in SETTINGS:
-        if not setting.secret:
-            default = "none" if setting.default_text in ("[]", "{}") else setting.default_text
-            text = f"{setting.help} (default {default})".replace("%", "%%").replace("`", "")
-            group.add_argument(
-                setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing,
-                help=argparse.SUPPRESS if is_brief else text,
-            )
-            flags.append(setting.flag)
+        default = "none" if setting.default_text in ("[]", "{}") else setting.default_text
+        text = f"{setting.help} (default {default})".replace("%", "%%").replace("`", "")
+        group.add_argument(
+            setting.flag, dest=f"set_{setting.name}", metavar=setting.kind.label, default=nothing,
+            help=argparse.SUPPRESS if is_brief else text,
+        )
+        flags.append(setting.flag)
     return flags
 
 

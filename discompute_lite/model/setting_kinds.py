@@ -172,16 +172,6 @@ def executor_kind() -> SettingKind:
     return SettingKind("EXECUTOR", "process, thread, or module:callable", take)
 
 
-def secret_kind() -> SettingKind:
-    """Return the kind of a token that travels in an HTTP header; "" for none."""
-    def take(value: Any) -> str:
-        if not isinstance(value, str) or not re.fullmatch("([!-~]{16,256})?", value):
-            raise ValueError("(not shown)")
-        return value
-
-    return SettingKind("TOKEN", "16 to 256 visible ASCII characters without spaces", take)
-
-
 def peers_kind() -> SettingKind:
     """Return the kind of addresses to contact: a tuple of host:port, IPv6 in brackets, none of them twice."""
     def take(value: Any) -> Tuple[str, ...]:

@@ -30,7 +30,6 @@ from .setting_kinds import (
     line_kind,
     number_kind,
     peers_kind,
-    secret_kind,
     several_kind,
     switch_kind,
     whole_kind,
@@ -48,10 +47,9 @@ RESERVED_ENVIRONMENT = ("DISCOMPUTE_CONFIG", "DISCOMPUTE_TEST_")
 SOURCE_DEFAULT, SOURCE_PROGRAM = "default", "the program"
 
 
-def setting_row(default: Any, kind: SettingKind, meaning: str, *, shown: str = "", secret: bool = False) -> Any:
+def setting_row(default: Any, kind: SettingKind, meaning: str, *, shown: str = "") -> Any:
     """Make one row of the table; `shown` says in words what a default of "", 0 or () stands for."""
-    return field(default=default, metadata={"kind": kind, "meaning": meaning, "shown": shown, "secret": secret},
-                 repr=not secret)
+    return field(default=default, metadata={"kind": kind, "meaning": meaning, "shown": shown})
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,6 @@ class Settings:
                                      "sender chose")
     state_dir: str = setting_row("", line_kind("FOLDER", 4096), "where identity, trust and journals are kept",
                                  shown="~/.discompute (~/Documents/.discompute on iOS)")
-    control_token: str = setting_row("", secret_kind(), "token of this machine's own faces, instead of the one in the "
-                                     "state folder; tests and `demo` give their nodes a common one; never a flag, "
-                                     "never in a file, never shown", shown="none", secret=True)
     limits: Tuple[Tuple[str, float], ...] = setting_row((), limits_kind(), "any limit of the limits table by name, "
                                                         "such as `line-bytes=4096`", shown="{}")
     #: Not a setting: name -> where its value came from, for the names that a source gave.
@@ -133,7 +128,6 @@ class Setting:
     #: What the default is, in words that people read.
     default_text: str
     help: str
-    secret: bool
 
     @property
     def key(self) -> str:
@@ -142,8 +136,8 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The name on a command line; "" for a secret, which other users of the machine would see there."""
-        return "" if self.secret else "--" + self.key
+        """The name on a command line."""
+        return "--" + self.key
 
     @property
     def environment(self) -> str:
@@ -164,24 +158,20 @@ class Setting:
             raise SettingsError(f"{self.key} ({source}) cannot be {part}; write {self.kind.wanted}") from None
 
     def show(self, value: Any) -> str:
-        """Return `value` as a person reads it: YAML, what an automatic one stands for in words, never a secret."""
-        if self.secret:
-            return "(set)" if value else "(not set)"
+        """Return `value` as a person reads it: YAML, or what an automatic one stands for in words."""
         if value == self.default and value in ("", 0, ()) and value is not False:
             return self.default_text
         return dump_yaml(self.kind.to_plain(value))
 
     def plain(self, value: Any) -> Any:
-        """Return `value` as programs read it: numbers, text, lists; None where there is none, never a secret."""
-        if self.secret:
-            return "(set)" if value else None
+        """Return `value` as programs read it: numbers, text, lists; None where there is none."""
         return None if value == "" else self.kind.to_plain(value)
 
 
 def _describe_setting(row: dataclasses.Field[Any]) -> Setting:
     kind, shown = row.metadata["kind"], row.metadata["shown"]
     text = shown or (", ".join(row.default) if isinstance(row.default, tuple) else dump_scalar(row.default))
-    return Setting(row.name, kind, row.default, text, row.metadata["meaning"], row.metadata["secret"])
+    return Setting(row.name, kind, row.default, text, row.metadata["meaning"])
 
 
 #: The table, in the order of the documentation.
@@ -222,13 +212,12 @@ def settings_rows(settings: Settings, here: Settings) -> List[Tuple[Setting, Any
 
 
 def settings_yaml(settings: Settings) -> str:
-    """Return a configuration file that gives the same settings, each with its source; secrets are left out."""
+    """Return a configuration file that gives the same settings, each with its source."""
     lines = []
     for setting in SETTINGS:
-        if not setting.secret:
-            value = dump_yaml(setting.kind.to_plain(getattr(settings, setting.name)))
-            source = "".join(mark if mark.isprintable() else "?" for mark in settings.source_of(setting.name))
-            lines.append(f"{setting.key}: {value}  # {source}\n")
+        value = dump_yaml(setting.kind.to_plain(getattr(settings, setting.name)))
+        source = "".join(mark if mark.isprintable() else "?" for mark in settings.source_of(setting.name))
+        lines.append(f"{setting.key}: {value}  # {source}\n")
     return "".join(lines)
 
 
@@ -238,8 +227,7 @@ def settings_table_markdown() -> str:
     for setting in SETTINGS:
         # GitHub's Markdown strikes out what stands between two tildes.
         default = re.sub(r"~/[\w./]+", r"`\g<0>`", setting.default_text)
-        only = " only" if setting.secret else ""
-        lines.append(f"| {setting.key} | {default} | `{setting.environment}`{only} | {setting.help} |")
+        lines.append(f"| {setting.key} | {default} | `{setting.environment}` | {setting.help} |")
     return "\n".join(lines) + "\n"
 
 
@@ -260,8 +248,6 @@ def _settings_in_file(text: str, file_name: str) -> List[Tuple[Setting, Any, str
         source = f"{file_name} line {document.lines[(key,)]}"
         if key not in by_key:
             raise SettingsError(f"{source}: there is no setting {key!r}; {_nearest_setting(key)}")
-        if by_key[key].secret:
-            raise SettingsError(f"{source}: {key} is a secret; set the variable {by_key[key].environment} instead")
         if value is not None:
             found.append((by_key[key], value, source))
     return found
@@ -278,8 +264,6 @@ def _settings_in_flags(flags: Mapping[str, Optional[str]]) -> List[Tuple[Setting
         setting = _SETTING_BY_NAME.get(name.replace("-", "_"))
         if setting is None:
             raise SettingsError(f"--{name.replace('_', '-')}: there is no such setting; {_nearest_setting(name)}")
-        if not setting.flag:
-            raise SettingsError(f"{setting.key} is a secret; set the variable {setting.environment} instead of a flag")
         if text is not None:
             found.append((setting, text, setting.flag))
     return found

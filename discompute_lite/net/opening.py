@@ -108,7 +108,7 @@ class Opening:
             session.close_with(refusal)
             connection.flush()
         elif pipe.is_server:
-            connection.notify("Hello", door.greeting(connection))
+            connection.notify("Hello", door.greeting())
 
     def _choose(self, kind: str) -> Any:
         connection, limits = self._connection, self._limits

@@ -31,8 +31,8 @@ Admit = Callable[[str], Optional[DiscomputeError]]
 class TlsDoor:
     """Make pipes for one node; all methods belong to the loop's thread."""
 
-    def __init__(self, loop: Loop, limits: Limits, greeting: Callable[[Any], Any]) -> None:
-        """`greeting(connection)` returns our `Hello`, the first word to every member that calls."""
+    def __init__(self, loop: Loop, limits: Limits, greeting: Callable[[], Any]) -> None:
+        """`greeting()` returns our `Hello`, the first word to every member that calls."""
         self._loop = loop
         self._limits = limits
         self.greeting = greeting

@@ -119,7 +119,7 @@ class Belonging:
         )
 
     def is_trusted(self, link: LinkPort) -> bool:
-        """Whether the other end is a device of this cluster, or one that showed the shared token on this machine."""
+        """Whether the other end is a device of this cluster, or this node's owner."""
         return (link.is_loopback and self._node.peer_of(link).is_owner) or bool(self.role_of(link))
 
     def is_unheard(self, link: LinkPort) -> bool:
@@ -134,8 +134,6 @@ class Belonging:
 
     def may_work_over(self, link: LinkPort) -> bool:
         """Whether work of ours may go to the other end."""
-        if link.is_loopback and self._node.peer_of(link).is_owner:
-            return True
         own = self.cluster.membership.role_of(self._node.id) if self.cluster is not None else ""
         return own in ROLES[1:] and bool(self.role_of(link))
 

@@ -118,7 +118,7 @@ class Discovery:
             if other.peer.boot != boot:
                 other.close("its node was restarted")
         self._close_idle_links()
-        # Our answer to its Hello, which shows the token, has to go first: until then it takes no work from us.
+        # Our answer to its Hello has to go first: by that it knows whose work comes.
         self._node.clock.post(self._link_ready, link)
         return True
 

@@ -125,7 +125,7 @@ class Greeter:
                 return
             hello = DialledHello(link, address, device_id, self._node.clock.now(), ended)
             link.call(
-                "Hello", to_json(self._node.greeting_for(link)),
+                "Hello", to_json(self._node.greeting()),
                 lambda result, error: self._hello_answered(hello, result, error), timeout_s=GREETING_S,
             )
 
@@ -157,7 +157,6 @@ class Greeter:
                 # Under another boot it is a copy of our state folder.
                 self._discovery.apply(LinkOpened(node_id, "", link.remote_address, greeting.boot, verified=False))
             return
-        self._node.check_answered_token(link, greeting.auth)
         seconds = self._node.clock.now() - hello.sent_at
         if self._node.belonging.is_unheard(link):
             self._node.belonging.hear_out(link, lambda refusal: self._judged(hello, greeting, seconds, refusal))

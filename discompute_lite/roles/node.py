@@ -60,8 +60,6 @@ class Identity:
     version: str
     #: Whoever shows it over loopback is the owner.
     token: str
-    #: The token was given from outside to several nodes, so that they accept each other's work (demo, tests).
-    is_token_shared: bool = False
 
 
 class Node:
@@ -221,19 +219,11 @@ class Node:
             self.discovery.apply(LinkOpened(self.id, "", link.remote_address, greeting.boot, verified=False))
         elif greeting.node_id and not peer.node_id and peer.can_be_called and self._may_link(link):
             self.discovery.greeted(link, greeting)
-        own = self.greeting_for(link)
-        return own if greeting.node_id else replace(own, auth="")
+        return self.greeting()
 
-    def greeting_for(self, link: LinkPort) -> Greeting:
-        """Return our own Hello for this link; a shared token is shown over loopback, ours never."""
-        shows_token = self.identity.is_token_shared and link.is_loopback
-        auth = self.identity.token if shows_token and (link.is_dialled or self.peer_of(link).is_owner) else ""
-        return Greeting(self.id, self.name, self.version, self.port, self.boot, auth, self.belonging.desk.port)
-
-    def check_answered_token(self, link: LinkPort, auth: str) -> None:
-        """Take note that the node which we dialled showed the shared token too."""
-        if auth and link.is_loopback and self.owns(auth):
-            self.peer_of(link).is_owner = True
+    def greeting(self) -> Greeting:
+        """Return our own Hello; the token is its owner's to show, never ours."""
+        return Greeting(self.id, self.name, self.version, self.port, self.boot, pair=self.belonging.desk.port)
 
     # ---- this device ----------------------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -
     connection.http.answer(request, 200, bytes(line))
 
 
-@web_route("GET /healthz", level="anyone")
+@web_route("GET /healthz", level="alone")
 def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, {"status": "ok"})
 

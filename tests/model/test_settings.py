@@ -28,7 +28,6 @@ from discompute_lite.model.yaml_writer import dump_yaml
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 LIMIT_FIELDS = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(Limits)}
-TOKEN = "correct-horse-battery"
 
 
 def load(*, flags=None, environ=None, file=None):
@@ -79,7 +78,7 @@ def values_of(setting):
     return st.booleans() if isinstance(setting.default, bool) else VALUES[setting.name]
 
 
-@pytest.mark.parametrize("setting", [setting for setting in SETTINGS if not setting.secret], ids=lambda each: each.name)
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
 @effort(max_examples=30)
 @given(st.data())
 def test_a_value_is_the_same_from_file_environment_and_flag(setting, data):
@@ -98,7 +97,7 @@ def test_a_value_is_the_same_from_file_environment_and_flag(setting, data):
     assert load(file=settings_yaml(expected)) == expected
 
 
-@given(st.sampled_from([setting for setting in SETTINGS if not setting.secret]), st.text(max_size=20))
+@given(st.sampled_from(SETTINGS), st.text(max_size=20))
 def test_any_text_is_taken_or_refused_by_name(setting, text):
     try:
         taken = load(flags={setting.name: text})
@@ -179,7 +178,7 @@ def test_an_unknown_flag_is_refused():
 
 def test_unknown_variables_are_told_not_refused():
     environ = {"DISCOMPUTE_PROT": "1", "DISCOMPUTE_PORT": "1", "DISCOMPUTE_CONFIG": "x", "DISCOMPUTE_TEST_SCALE": "2",
-               "DISCOMPUTE_CONTROL_TOKEN": TOKEN, "PATH": "x", "DISCOMPUTE_A": "1"}
+               "PATH": "x", "DISCOMPUTE_A": "1"}
     assert load(environ=environ).port == 1
     assert unknown_environment(environ) == ("DISCOMPUTE_A", "DISCOMPUTE_PROT")
 
@@ -262,28 +261,6 @@ def test_a_bad_yaml_file_is_refused_with_its_line():
     assert_refused(["conf.yaml line 2", "tab"], file="port: 1\n\tname: x")
 
 
-# ---- the secret ----------------------------------------------------------------------------------
-
-
-def test_the_control_token_comes_from_the_environment_alone():
-    assert load(environ={"DISCOMPUTE_CONTROL_TOKEN": TOKEN}).control_token == TOKEN
-    for sources in ({"file": f"control-token: {TOKEN}"}, {"flags": {"control_token": TOKEN}}):
-        assert TOKEN not in assert_refused(["control-token", "DISCOMPUTE_CONTROL_TOKEN"], **sources)
-
-
-@pytest.mark.parametrize("token", ["short", "x" * 15, "x" * 257, "sixteen letters and spaces", "sixteen-and-\xe9-more"])
-def test_a_token_that_does_not_fit_is_not_shown(token):
-    assert token not in assert_refused(["control-token", "16 to 256"], environ={"DISCOMPUTE_CONTROL_TOKEN": token})
-
-
-def test_the_control_token_is_shown_nowhere():
-    settings = load(environ={"DISCOMPUTE_CONTROL_TOKEN": TOKEN})
-    assert TOKEN not in repr(settings) + str(shown(settings)) + settings_yaml(settings)
-    assert shown(settings)["control-token"] == ("(set)", "environment DISCOMPUTE_CONTROL_TOKEN")
-    assert shown(Settings())["control-token"] == ("(not set)", "default")
-    assert BY_NAME["control_token"].flag == ""
-
-
 # ---- the settings themselves ---------------------------------------------------------------------
 
 
@@ -361,8 +338,6 @@ def test_programs_read_values_as_what_they_are():
     plain = {each.key: each.plain(value) for each, value, _ in settings_rows(settings, settings)}
     assert (plain["port"], plain["tls"], plain["slots"], plain["name"]) == (8080, True, 2, None)
     assert plain["peers"] == ["a:8080", "b:8080"] and plain["limits"] == {"line-bytes": 4096}
-    assert plain["control-token"] is None
-    assert BY_NAME["control_token"].plain(TOKEN) == "(set)"
 
 
 def test_the_written_file_names_sources_and_survives_odd_file_names():
@@ -377,4 +352,3 @@ def test_the_markdown_table_has_a_row_a_setting():
     assert len(lines) == 2 + len(SETTINGS) and {line.count("|") for line in lines} == {5}
     assert "| port | 8080 | `DISCOMPUTE_PORT` | where to listen" in "\n".join(lines)
     assert "| `~/.discompute` (`~/Documents/.discompute` on iOS) |" in "\n".join(lines)
-    assert "`DISCOMPUTE_CONTROL_TOKEN` only" in "\n".join(lines)

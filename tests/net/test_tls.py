@@ -384,7 +384,7 @@ class Hand:
 @pytest.fixture
 def door():
     loop = Loop()
-    yield TlsDoor(loop, Limits(handshakes=5, handshakes_per_address=3), lambda connection: {})
+    yield TlsDoor(loop, Limits(handshakes=5, handshakes_per_address=3), dict)
     loop.close()
 
 
@@ -419,7 +419,7 @@ def test_handshakes_are_counted_by_address_and_in_all(door, cluster):
 def test_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, caplog):
     caplog.set_level("INFO", "discompute")
     clock = Hand()
-    door = TlsDoor(clock, Limits(failed_handshakes=3), lambda connection: {})
+    door = TlsDoor(clock, Limits(failed_handshakes=3), dict)
     door.enter(cluster.device(1)[1], lambda device: None)
     told = []
     door.on_refused = lambda rule, whom, facts: told.append((rule, whom, *facts))

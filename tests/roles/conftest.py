@@ -13,22 +13,30 @@ import heapq
 import json
 import random
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
+from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.device import ComputeMetrics, DeviceCapabilities, Hardware
 from discompute_lite.model.errors import LinkClosed, Unreachable
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
+from discompute_lite.model.statement import Statement
 from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.node import Identity, Node
+from discompute_lite.roles.own_cluster import found_cluster
 from discompute_lite.roles.ports import ClockAndWorld
 from discompute_lite.tasks.values import dump_value, load_value
 from discompute_lite.tasks.work import WorkOutcome, run_work
 from discompute_lite.wire.http import HttpSession
+from discompute_lite.wire.pairing_grant import PairingGrant
 from discompute_lite.wire.rpc import CallReceived, ProtocolBroken, RpcSession
+from discompute_lite.wire.statements import sign_as_line
 
 TOKEN = "the-token-of-these-nodes"
+#: The hosts that may be members of a world's cluster, which somebody else has founded, by their letters.
+MEMBERS = "abcdpqxz"
 #: Unix seconds at the beginning of every world; its monotonic clock begins at another number, to tell them apart.
 WALL_BEGIN, NOW_BEGIN = 1_756_800_000.0, 1000.0
 #: Callbacks that stand for something that came in by a socket.
@@ -339,6 +347,21 @@ class FakeExecutor:
         pass
 
 
+@cache
+def membership():
+    """Return what each member of a world's cluster was given, the certificate aside."""
+    founder, limits = private_key(600), Limits()
+    made = found_cluster(founder, "founder", "linux", limits, random.Random(6).randbytes, int(WALL_BEGIN))
+    by = device_id(founder)
+    added = [
+        Statement(made.statements[0].cluster, number, "add", letter * 52, "member", by, int(WALL_BEGIN),
+                  f"device {letter}", "linux")
+        for number, letter in enumerate(MEMBERS, 2)
+    ]
+    lines = (sign_as_line(made.ca_key, each, limits) for each in added)
+    return PairingGrant(made.ca, b"", (*made.statements, *lines), made.beacon_key, None)
+
+
 class FakeTrust:
     """What a disk keeps of a membership, and a handshake that takes no time: certificates are believed to fit."""
 
@@ -415,11 +438,11 @@ class FakeReading:
 class Host:
     """A machine, or one of its ports: what is left when its node dies, and where the next one starts."""
 
-    def __init__(self, world, letter, *, ip="127.0.0.1", token=TOKEN, shared=True, **settings):
+    def __init__(self, world, letter, *, ip="127.0.0.1", token=TOKEN, **settings):
         self.world, self.id, self.name = world, letter * 52, f"device {letter}"
         self.ip, self.port = ip, 8080 + len(world.hosts)
         self.udp_address = f"{ip}:{40000 + len(world.hosts)}"
-        self.token, self.is_token_shared = token, shared
+        self.token = token
         self.limits = Limits(**settings.pop("limits", {}))
         self.settings = Settings(**{"slots": 2, "discovery": ("broadcast", "peers", "exchange"), **settings})
         self.slots = self.settings.slots
@@ -456,7 +479,7 @@ class Host:
         self.transport = FakeTransport(self)
         self.dialler = FakeDialler(self)
         boot = self.boot_of(self.life)
-        identity = Identity(self.id, boot, self.name, "0.1.0", self.token, self.is_token_shared)
+        identity = Identity(self.id, boot, self.name, "0.1.0", self.token)
         self.node = Node(identity, self.settings, self.limits, self.hardware, ClockAndWorld(
             clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
@@ -657,9 +680,21 @@ class World:
         self.hosts_by_address[host.address] = self.hosts_by_udp[host.udp_address] = host
         return host
 
-    def nodes(self, letters, **options):
-        """Start a node for each letter and let them meet."""
+    def member(self, letter, **options):
+        """Make a host that belongs to the cluster of this world."""
+        host = self.host(letter, **options)
+        host.trust = FakeTrust(membership())
+        return host
+
+    def strangers(self, letters, **options):
+        """Start a node for each letter, each of them alone, and let them meet."""
         hosts = [self.host(letter, **options).start() for letter in letters]
+        self.advance(3.0)
+        return hosts
+
+    def nodes(self, letters, **options):
+        """Start a node of this world's cluster for each letter and let them meet."""
+        hosts = [self.member(letter, **options).start() for letter in letters]
         self.advance(3.0)
         return hosts
 
@@ -676,9 +711,11 @@ class World:
         """Let nothing new pass between two hosts, in either direction."""
         self.refused |= {(first, second), (second, first)}
 
-    def client(self, host, *, ip="127.0.0.1", token=None):
-        """Connect as a client; with a token, say Hello with it."""
+    def client(self, host, *, ip="127.0.0.1", token=None, member=""):
+        """Connect as a client, or as the member of this letter; with a token, say Hello with it."""
         client = FakeClient(self, host, ip)
+        if member:
+            client.link.verified_id, client.link.other.verified_id = host.id, member * 52
         if token is not None:
             client.call("Hello", {"auth": token})
         return client

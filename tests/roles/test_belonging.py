@@ -50,7 +50,7 @@ class Town:
         return [self.hosts[letter] for letter in here]
 
     def host(self, letter, trust, **settings):
-        host = self.world.host(letter, ip=f"10.0.0.{ord(letter)}", shared=False, **settings)
+        host = self.world.host(letter, ip=f"10.0.0.{ord(letter)}", **settings)
         host.id, host.trust = device_id(KEYS[letter]), trust
         # As they are made for real: private beacons have room for no others.
         host.boot_of = lambda life: f"{ord(letter) << 8 | life:016x}"

@@ -74,8 +74,8 @@ def here(host, handle):
 @pytest.fixture
 def quartet(world):
     """Whoever submits and takes no work himself, and three devices that do."""
-    owner = world.host("a", accept="nobody").start()
-    devices = [world.host(letter).start() for letter in "bcd"]
+    owner = world.member("a", accept="nobody").start()
+    devices = [world.member(letter).start() for letter in "bcd"]
     world.advance(8.0)
     return owner, devices
 
@@ -231,9 +231,9 @@ def test_wrong_bytes_are_never_used_and_another_holder_is_asked(world, quartet):
 
 
 def test_where_there_is_no_room_calls_go_elsewhere(world):
-    owner = world.host("a", accept="nobody").start()
-    small = world.host("b", limits={"blob_bytes": MIB}).start()
-    large = world.host("c").start()
+    owner = world.member("a", accept="nobody").start()
+    small = world.member("b", limits={"blob_bytes": MIB}).start()
+    large = world.member("c").start()
     world.advance(8.0)
     handle, calls = own(owner, b"s" * (2 * MIB)), Calls(world, owner)
     calls.add(*[handle] * 6)
@@ -243,8 +243,8 @@ def test_where_there_is_no_room_calls_go_elsewhere(world):
 
 
 def test_what_was_used_longest_ago_makes_room(world):
-    owner = world.host("a", accept="nobody").start()
-    device = world.host("b", limits={"blob_bytes": 3 * MIB}).start()
+    owner = world.member("a", accept="nobody").start()
+    device = world.member("b", limits={"blob_bytes": 3 * MIB}).start()
     world.advance(8.0)
     handles = [own(owner, letter * MIB) for letter in (b"1", b"2", b"3")]
     calls = Calls(world, owner)

@@ -67,7 +67,7 @@ def pair(world):
 
 @pytest.fixture
 def alone(world):
-    return Owner(world, world.host("a").start())
+    return Owner(world, world.member("a").start())
 
 
 def let_go(world, *hosts):
@@ -677,8 +677,8 @@ def test_a_node_that_stops_takes_no_more_tasks(world, alone):
 
 def test_slots_that_nobody_can_have_are_not_believed(world, alone):
     for slots in ["many", 1e300, -5, 10 ** 9, True, None]:
-        peer = world.client(alone.host)
-        peer.call("Hello", {"node_id": "p" * 52, "auth": world.TOKEN, "boot": "1"})
+        peer = world.client(alone.host, member="p")
+        peer.call("Hello", {"node_id": "p" * 52, "boot": "1"})
         peer.call("RegisterDevice", {"device": {"id": "p" * 52, "status": "AVAILABLE", "lite": {"slots": slots}}})
         assert alone.submit(world.echo(range(3)))["success"]
         world.advance(1)
@@ -691,8 +691,8 @@ def test_slots_that_nobody_can_have_are_not_believed(world, alone):
     {"success": False, "completed_subtask": {"lite": {"blame": ["nobody"]}}},
 ])
 def test_odd_answers_of_a_worker_are_tried_elsewhere(world, alone, answer):
-    peer = world.client(alone.host)
-    peer.call("Hello", {"node_id": "p" * 52, "auth": world.TOKEN, "boot": "1"})
+    peer = world.client(alone.host, member="p")
+    peer.call("Hello", {"node_id": "p" * 52, "boot": "1"})
     peer.call("RegisterDevice", {"device": {"id": "p" * 52, "status": "AVAILABLE", "lite": {"slots": 1}}})
     asked = []
     peer.call_received = lambda link, call: asked.append(call.method) or call.answer(answer)

@@ -28,7 +28,7 @@ def test_nodes_meet_by_beacons_alone(world, letters):
 
 def test_a_node_that_comes_last_is_known_at_once(world):
     hosts = world.nodes("abc")
-    hosts.append(world.host("d").start())
+    hosts.append(world.member("d").start())
     world.settle()
     assert all(host.sees(hosts[-1]) for host in hosts) and len(hosts[-1].node.discovery.list_devices()) == 4
 
@@ -146,7 +146,7 @@ def test_the_addresses_of_the_last_run_are_remembered(world):
 
 
 def test_what_others_say_of_third_devices_is_only_an_address_to_try(world):
-    first, second = world.nodes("ab")
+    first, second = world.strangers("ab")
     liar = world.client(first)
     liar.call("Hello", {"node_id": "l" * 52, "name": "liar", "boot": "1"})
     told = [{"id": "x" * 52, "name": "made up", "address": "10.9.9.9:1", "status": "AVAILABLE"},
@@ -178,7 +178,7 @@ def test_a_client_that_registers_is_listed_for_a_minute_and_longer_while_it_call
 
 
 def test_a_device_may_describe_itself_only(world):
-    first, second = world.nodes("ab")
+    first, second = world.strangers("ab")
     peer = world.client(first)
     peer.call("Hello", {"node_id": "p" * 52, "name": "peer"})
     answer = peer.call("RegisterDevice", {"device": {"id": second.id, "name": "renamed"}})
@@ -203,7 +203,7 @@ def test_a_device_that_registers_as_us_changes_nothing(world):
 
 
 def test_devices_are_listed_with_ourselves_first_in_order_of_joining_and_filtered_by_type(world):
-    first, second, third = world.nodes("bca")
+    first, second, third = world.strangers("bca")
     client = world.client(first)
     client.call("RegisterDevice", {"device": {"id": "phone", "type": "iphone"}})
     ids = [device["id"] for device in client.call("GetDevices")["devices"]]

@@ -174,7 +174,7 @@ def test_a_submission_is_acknowledged_when_it_is_kept(world, slow):
 
 
 def test_an_outcome_is_acknowledged_when_it_is_kept(world):
-    first, second = world.host("a"), world.host("b")
+    first, second = world.member("a"), world.member("b")
     first.journals = SlowJournals()
     first.start(), second.start()
     world.advance(3.0)
@@ -206,7 +206,7 @@ def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
 
 
 def test_row_37_while_the_disk_is_full_a_task_goes_on_and_its_outcomes_stay_where_they_are(world):
-    first, second = world.host("a"), world.host("b")
+    first, second = world.member("a"), world.member("b")
     first.journals = SlowJournals()
     first.start(), second.start()
     world.advance(3.0)

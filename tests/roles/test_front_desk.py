@@ -30,7 +30,7 @@ class NoDoor:
 
 @pytest.fixture
 def host(world):
-    here = world.host("a", shared=False)
+    here = world.host("a")
     here.id, here.trust = device_id(KEY), type(here).__init__.__globals__["FakeTrust"]()
     here.trust.key = KEY
     here.start()

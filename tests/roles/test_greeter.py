@@ -32,7 +32,7 @@ def test_a_link_begins_with_hello_and_register_device(world):
     other = OtherNode(world, Hello={"node_id": "z" * 52, "name": "other", "version": "1", "port": 8080},
                       RegisterDevice={"success": True, "known_devices": [
                           {"id": "z" * 52, "name": "other", "type": "windows", "status": "BUSY"}]})
-    node = world.host("a", peers=("127.0.0.1:8080",), shared=False).start()
+    node = world.host("a", peers=("127.0.0.1:8080",)).start()
     world.advance(1)
     assert [method for method, _ in other.calls] == ["Hello", "RegisterDevice"]
     assert other.calls[0][1] == {"node_id": node.id, "name": "device a", "version": "0.1.0", "port": 8081,
@@ -66,7 +66,7 @@ def test_whoever_does_not_answer_hello_is_given_up(world):
 def test_it_is_known_whether_everybody_has_answered_or_refused(world):
     OtherNode(world, Hello={"node_id": "z" * 52}, RegisterDevice={})
     silent = OtherNode(world, "y", Hello={"node_id": "y" * 52})
-    host = world.host("a", peers=("127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:9999", "nobody"), shared=False)
+    host = world.host("a", peers=("127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:9999", "nobody"))
     host.start()
     assert host.node.discovery.is_asking()
     world.advance(GREETING_S - 0.5)

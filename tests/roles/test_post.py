@@ -13,8 +13,8 @@ def message(text="hello", to="", **more):
 @pytest.fixture
 def pair(world):
     """Two nodes of different owners, linked."""
-    first = world.host("a", token="one", shared=False, device_id="desk").start()
-    second = world.host("b", token="two", shared=False).start()
+    first = world.host("a", token="one", device_id="desk").start()
+    second = world.host("b", token="two").start()
     world.advance(3)
     return first, second
 

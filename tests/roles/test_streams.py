@@ -90,8 +90,8 @@ def fail(world, host, index=0, **outcome):
 
 @pytest.fixture
 def host(world):
-    """A node alone, which holds what it is to run, in two slots."""
-    host = world.host("a").start()
+    """A node with nobody beside it, which holds what it is to run, in two slots."""
+    host = world.member("a").start()
     host.executor.holds = {"run"}
     return host
 
@@ -154,7 +154,7 @@ def test_nothing_runs_where_nobody_offers_what_is_required(world, host):
     caller.add(3)
     world.advance(3)
     assert host.executor.requests == []
-    there = world.host("b").start()
+    there = world.member("b").start()
     there.executor.holds = {"run"}
     world.advance(3)
     assert len(there.executor.held) == 2
@@ -217,11 +217,11 @@ def test_whatever_a_device_says_of_its_time_calls_go_on(world, host, caller, sec
 
 
 def test_a_device_that_comes_is_filled_at_once(world):
-    host = world.host("a", slots=1).start()
+    host = world.member("a", slots=1).start()
     host.executor.holds = {"run"}
     caller = Caller(world, host)
     caller.add(20)
-    there = world.host("b", slots=6).start()
+    there = world.member("b", slots=6).start()
     there.executor.holds = {"run"}
     world.advance(3)
     assert len(there.executor.held) == 6, "though nothing has ended since"
@@ -496,7 +496,7 @@ def test_nothing_is_put_into_a_subtask_whose_end_the_scheduler_is_yet_to_learn(w
 @pytest.mark.parametrize("seed", range(6))
 def test_every_call_has_one_outcome_or_was_cancelled(world, seed):
     chance = random.Random(seed)
-    hosts = [world.host(letter).start() for letter in "abc"]
+    hosts = [world.member(letter).start() for letter in "abc"]
     own, *others = hosts
     callers = [Caller(world, own, pure=True, function="f"), Caller(world, own), Caller(world, own, max_devices=1)]
     cancelled = set()

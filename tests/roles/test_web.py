@@ -41,8 +41,10 @@ def call(method, number=1, **params):
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "10.0.0.9"])
-def test_health_is_anybodys(world, host, ip):
+def test_health_is_anybodys_while_the_node_is_alone_and_its_members_then(world, host, member_host, ip):
     assert read(world.browser(host, ip).ask("GET", "/healthz")) == (200, {"status": "ok"})
+    assert read(world.browser(member_host, ip).ask("GET", "/healthz"))[0] == 401
+    assert read(member_host.ask("worker", "GET", "/healthz")) == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize("method, path", [
@@ -68,7 +70,7 @@ def member_host(world):
         joiner = private_key(number)
         added = seat.welcome(device_id(joiner), role, role, "linux", 5)
         seat.let_in(joiner.public, added, chance)
-    host = world.host("a", shared=False)
+    host = world.host("a")
     host.id, host.trust = device_id(key), type(host).__init__.__globals__["FakeTrust"](seat.grant)
     host.start()
 
@@ -97,7 +99,7 @@ def test_a_member_reads_the_devices_and_calls_what_its_role_allows(member_host):
     ("member", "/api/tasks", {}, 403, "owner"), ("member", "/events", {}, 403, "owner"),
     ("member", "/nothing", {}, 403, "owner"),
     ("member", "/api/devices", {"origin": "https://evil.example"}, 403, "page"),
-    ("unheard", "/api/devices", {}, 401, "SyncCluster"), ("unheard", "/healthz", {}, 200, "ok"),
+    ("unheard", "/api/devices", {}, 401, "SyncCluster"), ("unheard", "/healthz", {}, 401, "SyncCluster"),
 ])
 def test_what_a_certificate_does_not_open(member_host, who, path, headers, status, says):
     answer = read(member_host.ask(who, "GET", path, **headers))

@@ -32,7 +32,7 @@ class Member:
     def __init__(self, limits, scale):
         self.loop, self.limits, self.patience_s = Loop(), limits, scale(PATIENCE_S)
         self.id, self.calls, self.reasons, self.requests, self.accepted = "", [], [], [], []
-        self.door = TlsDoor(self.loop, limits, lambda connection: {"node_id": self.id, "name": "member"})
+        self.door = TlsDoor(self.loop, limits, lambda: {"node_id": self.id, "name": "member"})
         self.listener = Listener(self.loop, open_listening_socket("127.0.0.1", 0, False), self, limits, self.door)
         self.dialler = Dialler(self.loop, self, limits, loopback_only=True, door=self.door)
         self.port = self.listener.port
