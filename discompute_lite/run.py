@@ -65,8 +65,8 @@ from .roles.ports import ClockAndWorld
 
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
-#: Seconds between two looks at the interfaces for our own address.
-OWN_HOST_EVERY_S = 15.0
+#: Seconds between two looks at the interfaces for our own addresses, and how many of them are told to others.
+OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 
 Tell = Callable[[str, str], None]
 
@@ -177,14 +177,14 @@ class LocalNode:
         self._executor: Any = None
         self._parts: Optional[MemberParts] = None
         self._scratch = ""
-        self._own_host: Tuple[str, float] = ("", 0.0)
+        self._own_hosts: Tuple[List[str], float] = ([], 0.0)
         self._speed: Optional[SpeedKeeper] = None
         self._is_meeting = self._is_stopping = self._is_closed = False
 
     @property
     def address(self) -> str:
         """Return host:port under which others may call this node."""
-        return f"{self.own_host()}:{self.node.port}"
+        return f"{self.own_hosts()[0]}:{self.node.port}"
 
     @property
     def control_port(self) -> int:
@@ -254,17 +254,17 @@ class LocalNode:
         """Return how many subtasks run here at once."""
         return slots_here(self.settings, self.hardware)
 
-    def own_host(self) -> str:
-        """Return the address under which other machines may call this one, IPv6 in brackets."""
+    def own_hosts(self) -> List[str]:
+        """Return the addresses under which other machines may call this one, the best first; IPv6 in brackets."""
         bind = self.settings.bind
         if bind != "all":
-            return f"[{bind}]" if ":" in bind else bind
-        host, until = self._own_host
-        if not host or time.monotonic() >= until:
-            found = [item.address for item in list_interfaces() if not item.is_loopback]
-            host = found[0] if found else "127.0.0.1"
-            self._own_host = (host, time.monotonic() + OWN_HOST_EVERY_S)
-        return host
+            return [f"[{bind}]" if ":" in bind else bind]
+        hosts, until = self._own_hosts
+        if not hosts or time.monotonic() >= until:
+            found = dict.fromkeys(item.address for item in list_interfaces() if not item.is_loopback)
+            hosts = list(found)[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
+            self._own_hosts = hosts, time.monotonic() + OWN_HOSTS_EVERY_S
+        return hosts
 
     # ---- putting together -------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_host=self.own_host, neighbours=loopback_neighbours(settings.port),
+            own_hosts=self.own_hosts, neighbours=loopback_neighbours(settings.port),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             **self._parts.ports(),

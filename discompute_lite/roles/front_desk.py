@@ -118,10 +118,10 @@ class FrontDesk:
         self._questions.clear()
         self._watched(LONGEST_DESK_WAIT_S)
         node.discovery.look_again()
-        address = f"{node.world.own_host()}:{inviter.port}"
+        addresses = [f"{host}:{inviter.port}" for host in node.world.own_hosts()]
         return OpenInvitation(
             True, "", spaced_code(invitation.code),
-            join_link(invitation.code, [address]) if terms.with_token else "", address, terms.open_s,
+            join_link(invitation.code, addresses) if terms.with_token else "", addresses[0], terms.open_s,
             node.belonging.cluster_name(), is_new, self._next_event,
         )
 

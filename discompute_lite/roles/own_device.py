@@ -44,7 +44,7 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
         reading.metrics, active_tasks=node.worker.running, throughput=round(node.worker.throughput(), 3)
     )
     return Device(
-        id=node.id, name=node.name, type=node.hardware.type, address=f"{node.world.own_host()}:{node.port}",
+        id=node.id, name=node.name, type=node.hardware.type, address=f"{node.world.own_hosts()[0]}:{node.port}",
         capabilities=capabilities, status=status, compute_metrics=metrics, lite=lite,
     )
 

@@ -281,8 +281,8 @@ class ClockAndWorld:
     read_metrics: Callable[[int, float], Any]
     #: Subtasks that the executor runs at once.
     slots: int
-    #: The address under which others may call this machine, "127.0.0.1" where only itself can.
-    own_host: Callable[[], str]
+    #: The addresses under which others may call this machine, the best first; "127.0.0.1" where only itself can.
+    own_hosts: Callable[[], List[str]]
     #: Loopback addresses where other nodes of this machine may listen.
     neighbours: Sequence[str] = ()
     #: Told about every connection that ended.

@@ -441,6 +441,8 @@ class Host:
     def __init__(self, world, letter, *, ip="127.0.0.1", token=TOKEN, **settings):
         self.world, self.id, self.name = world, letter * 52, f"device {letter}"
         self.ip, self.port = ip, 8080 + len(world.hosts)
+        #: Of a machine in several networks.
+        self.other_ips = ()
         self.udp_address = f"{ip}:{40000 + len(world.hosts)}"
         self.token = token
         self.limits = Limits(**settings.pop("limits", {}))
@@ -484,7 +486,7 @@ class Host:
             clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
-            slots=self.slots, own_host=lambda: self.ip, neighbours=self.neighbours,
+            slots=self.slots, own_hosts=lambda: [self.ip, *self.other_ips], neighbours=self.neighbours,
             journals=self.journals, trust=self.trust, audit=self.audit))
         self.receiver = self.node
         return self

@@ -7,6 +7,7 @@ import pytest
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.errors import DiscomputeError, Forbidden, NotFound, StateError, Unreachable
 from discompute_lite.roles.front_desk import PAIRING_HOST_S, PAIRING_HOSTS, PairingHosts
+from discompute_lite.wire.invitation import read_join_words
 
 KEY = private_key(901)
 
@@ -48,6 +49,13 @@ def test_the_first_invitation_makes_the_cluster_and_the_next_does_not(world, hos
     owner.call("StopInvite")
     assert not host.node.world.pairing_door.is_open
     assert "pair" not in world.client(host, ip="10.0.0.9").call("Hello")
+
+
+def test_a_link_names_every_address_under_which_the_host_may_be_found(world, host):
+    host.ip, host.other_ips = "192.168.1.20", ("10.8.0.3", "[fd00::7]")
+    opened = world.owner(host).call("Invite", {"with_token": True})
+    places = "192.168.1.20:49200", "10.8.0.3:49200", "[fd00::7]:49200"
+    assert read_join_words(opened["link"]).addresses == places and opened["address"] == places[0]
 
 
 def test_an_invitation_ends_when_nobody_looks_at_it_any_more(world, host):

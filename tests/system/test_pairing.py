@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 
 import pytest
@@ -188,6 +189,35 @@ def test_members_ask_by_https_with_their_certificates_also_after_both_were_resta
     assert ask_by_https(field, ann, ben, "/api/tasks")[0] == 403
     with pytest.raises((ssl.SSLError, OSError)):
         ask_by_https(field, ann, None, "/api/devices")
+
+
+def test_a_link_is_tried_at_each_of_its_addresses(field, town, fails):
+    ann, ben = field.start("ann", *(["--bind", "::1"] if has_ipv6() else [])), field.start("ben")
+    invitation = field.invite(ann, "--token", "--yes")
+    start, _, address = invitation.facts["link"].partition("@")
+    assert address.startswith("[::1]:" if has_ipv6() else "127.0.0.1:")
+    # Nobody listens at the first, and at the second is who knows no pairing.
+    nowhere = f"127.0.0.1:{free_port()},127.0.0.1:{ben.port}"
+    fails((lambda done: (done.code, done.out, done.err.splitlines()[-1] + "\n"))(
+        town.type(ben, "join", f"{start}@{nowhere}")), 5)
+    done = town.type(ben, "join", f"{start}@{nowhere},{address}", "--json")
+    assert done.code == 0 and done.document == {"cluster": invitation.facts["cluster"]}, done
+    assert invitation.end().code == 0
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def ask_by_https(field, host, guest, path):
