@@ -206,9 +206,10 @@ def devices_command(context: Context) -> int:
             reach.call("LeaveCluster", {})
             console.note("this device is alone again; an admin takes it off the list with: revoke DEVICE")
         elif wanted.changes:
-            device_id = _member(reach, wanted.device)["id"]
+            # By its id from now on: the name may be what changes.
+            wanted.device = _member(reach, wanted.device)["id"]
             for what, value in _assignments(wanted.changes, _FIELDS):
-                reach.call("ChangeMember", {"device_id": device_id, "what": what, "value": value})
+                reach.call("ChangeMember", {"device_id": wanted.device, "what": what, "value": value})
         listed = reach.call("ListMembers", {})
         own_id = listed["members"][0]["id"] if listed["members"] else ""
         if wanted.device:

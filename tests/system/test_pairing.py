@@ -90,6 +90,9 @@ def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_st
     for node in (host, two):
         field.wait_for(lambda node=node: town.members(node)["one"] == "removed", "all hear of it", 5.0)
     field.wait_for(lambda: town.members(one) == {}, "the removed device is alone", 5.0)
+    done = town.type(host, "submit", "--json", field.job("primes.py", PRIMES))
+    worked = town.type(host, "status", done.document["task_id"], "--json").document["lite"]["devices"]
+    assert done.document["result"] == 550 and set(worked) == {host.id, two.id}, "a removed device gets no work"
     two.ask_to_end()
     two.wait_end()
     two = field.start("two")
@@ -156,10 +159,22 @@ def test_a_second_admin_decides_too_and_a_lost_cluster_lives_on_from_its_backup(
     assert town.type(ann, "devices", "ben", "role=member").code == 0
     field.wait_for(lambda: not (ben.state / "ca.key").exists(), "ben gives up the cluster's key")
     fails(town.type(ben, "revoke", "cat"), 4, "Do it on ann")
+    check_promoted_again(field, town, ann, ben, fails)
     ann.kill(signal.SIGKILL)
     ann.wait_end()
     shutil.rmtree(ann.state)
     check_restored(field, town, field.start("dan"), backup, ann, (ben, cat), fails)
+
+
+def check_promoted_again(field, town, ann, ben, fails):
+    fails(town.type(ann, "devices", "ben", "role=admin"), 4, "devices --leave", "invite --admin")
+    assert town.type(ben, "devices", "--leave").code == 0
+    invitation = field.invite(ann, "--token", "--yes", "--admin")
+    assert town.type(ben, "join", invitation.facts["link"]).code == 0
+    assert invitation.end().code == 0
+    assert (ben.state / "ca.key").exists()
+    assert "kitty" in town.type(ben, "devices", "cat", "name=kitty").out
+    field.wait_for(lambda: town.members(ann).get("kitty") == "here", "ann hears what ben has changed")
 
 
 def check_restored(field, town, dan, backup, lost, others, fails):
