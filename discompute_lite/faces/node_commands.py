@@ -138,7 +138,7 @@ def info_command(context: Context) -> int:
 
 
 @command(
-    "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C"),
+    "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C; in place on a terminal"),
     argument(
         "--wait", type=wait_seconds(), metavar="S",
         help="seconds to look around first (default: at most 1.5 where no node runs here, else 0)",
@@ -149,7 +149,7 @@ def list_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         devices = reach.look_around(context.arguments.wait)
         while True:
-            _show_devices(context.console, devices)
+            _show_devices(context.console, devices, watched=context.arguments.watch)
             if not context.arguments.watch:
                 break
             time.sleep(WATCH_S)
@@ -159,9 +159,12 @@ def list_command(context: Context) -> int:
     return 0
 
 
-def _show_devices(console: Console, devices: List[Device]) -> None:
+def _show_devices(console: Console, devices: List[Device], *, watched: bool) -> None:
     if console.is_json:
         console.json({"devices": to_json(devices)})
+        return
+    if watched and console.is_live:
+        console.redraw(listing(devices)[:-1])
         return
     for line in listing(devices):
         console.print(line)

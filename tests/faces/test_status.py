@@ -7,6 +7,8 @@ import pytest
 
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.listing import status_lines, task_lines
+from discompute_lite.faces.node_commands import _show_devices
+from discompute_lite.model.device import Device
 from discompute_lite.model.task import ComputeTask
 
 
@@ -52,6 +54,14 @@ def test_a_picture_is_drawn_over_the_last_one_whatever_their_heights(console):
     for picture in (["one", "two", "three"], ["four"], ["five", "six"]):
         console.redraw(picture)
         assert shown(console) == [*picture, ""], "the cursor rests below it"
+
+
+def test_a_list_that_is_watched_is_drawn_over_and_one_that_is_not_is_printed(console):
+    for name in ("first", "second"):
+        _show_devices(console, [Device(name * 6, name)], watched=True)
+    assert "  Name: second" in shown(console) and "  Name: first" not in shown(console)
+    _show_devices(console, [Device("third" * 6, "third")], watched=False)
+    assert "  Name: second" in shown(console) and "  Name: third" in shown(console)
 
 
 def test_what_is_printed_stays_above_the_next_picture(console):
