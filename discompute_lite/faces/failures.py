@@ -14,8 +14,13 @@ _PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)'
 
 
 def with_place(message: str, advice: str) -> str:
-    """Return a failure's message, the place in the person's own code moved into its first line, with what to do."""
+    """Return a failure's message, the place in the person's own code moved into its first line, with what to do.
+
+    Where the message is no traceback and has a second sentence, that one says already what to do.
+    """
     first, _, rest = message.partition("\n")
     places = _PLACE.findall(rest)
     where = f" ({places[-1][0]}, line {places[-1][1]}, in {places[-1][2]})" if places else ""
+    if not rest and re.search(r"\. [A-Z]", first):
+        return first.rstrip(".")
     return f"{first.rstrip('.')}{where}; {advice}" + (f"\n{rest}" if rest else "")

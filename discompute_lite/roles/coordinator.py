@@ -255,7 +255,7 @@ class Coordinator:
             # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
             return "a task of this id has ended here and its result is not kept any more; submit it under another id"
         if is_private(task) and not named_devices(task.required_capabilities):
-            return "a private task stays on the device that it names: name one, submit --private --requires DEVICE"
+            return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
         if self.durability.problem:
             return f"it cannot be kept: {self.durability.problem}"
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:

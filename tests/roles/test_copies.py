@@ -244,7 +244,7 @@ def test_a_private_task_names_its_device_or_is_refused(world):
     for requires in ([], ["gpu"], ["b"]):
         task = world.echo([1], metadata={"private": "true"}, required_capabilities=requires)
         refused = owner.call("SubmitTask", task)
-        assert not refused["success"] and "name one, submit --private --requires DEVICE" in refused["message"]
+        assert not refused["success"] and "Name one: submit --private --requires DEVICE" in refused["message"]
     third.executor.holds = {"run"}
     task_id = begin(world, first, metadata={"private": "true"}, required_capabilities=[third.id])
     assert copy(third, task_id) and second.journals.journals == {}

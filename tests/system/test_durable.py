@@ -193,8 +193,8 @@ def test_a_private_task_goes_where_it_is_said_or_nowhere(field: Any, fails: Any,
     node = field.start("node", "--slots", "2")
     mine = {"DISCOMPUTE_STATE_DIR": str(node.state)}
     words = (field.job("job.py", TRACED_JOB), "--trace", str(trace))
-    fails(field.type("submit", "--private", *words, **mine), 1, "name one, submit --private --requires DEVICE")
-    fails(field.type("submit", "--private", "--requires", "gpu", *words, **mine), 1, "a private task stays")
+    fails(field.type("submit", "--private", *words, **mine), 1, "Name one: submit --private --requires DEVICE")
+    fails(field.type("submit", "--private", "--requires", "gpu", *words, **mine), 1, "A private task stays")
     assert done_in(trace) == []
     assert field.type("submit", "--private", "--requires", "node", *words, **mine).out == "55\n"
 
