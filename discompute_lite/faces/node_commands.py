@@ -138,7 +138,8 @@ def info_command(context: Context) -> int:
 
 
 @command(
-    "list", JSON_FLAG, argument("--watch", action="store_true", help="keep showing, until Ctrl-C; in place on a terminal"),
+    "list", JSON_FLAG,
+    argument("--watch", action="store_true", help="keep showing, until Ctrl-C; in place on a terminal"),
     argument(
         "--wait", type=wait_seconds(), metavar="S",
         help="seconds to look around first (default: at most 1.5 where no node runs here, else 0)",
