@@ -57,16 +57,6 @@ class SettingKind:
     to_plain: Callable[[Any], Any] = _as_plain
 
 
-def write_setting(value: Any) -> str:
-    """Return the text that reads back as `value`: for a variable, a flag, and the line of another process."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        items = ["=".join(map(str, item)) if isinstance(item, tuple) else item for item in value]
-        return ",".join(items) or EMPTY_LIST_WORD
-    return str(value)
-
-
 def switch_kind() -> SettingKind:
     """Return the kind that is true or false."""
     def take(value: Any) -> bool:

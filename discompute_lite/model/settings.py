@@ -211,16 +211,6 @@ def settings_rows(settings: Settings, here: Settings) -> List[Tuple[Setting, Any
     return [(setting, getattr(here, setting.name), settings.source_of(setting.name)) for setting in SETTINGS]
 
 
-def settings_yaml(settings: Settings) -> str:
-    """Return a configuration file that gives the same settings, each with its source."""
-    lines = []
-    for setting in SETTINGS:
-        value = dump_yaml(setting.kind.to_plain(getattr(settings, setting.name)))
-        source = "".join(mark if mark.isprintable() else "?" for mark in settings.source_of(setting.name))
-        lines.append(f"{setting.key}: {value}  # {source}\n")
-    return "".join(lines)
-
-
 def settings_table_markdown() -> str:
     """Return the table of the documentation: a test holds the README to it."""
     lines = ["| setting | default | environment | |", "| --- | --- | --- | --- |"]

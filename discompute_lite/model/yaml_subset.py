@@ -71,19 +71,16 @@ class YamlDocument:
     lines: Dict[YamlPath, int]
 
 
-def parse_yaml(text: str, where: str = "the configuration") -> Any:
-    """Return the value of `text`; raise SettingsError naming `where`, the line, and what to write instead."""
-    return read_yaml(text, where).value
-
-
 def read_yaml(text: str, where: str = "the configuration") -> YamlDocument:
-    """Return the value of `text` and the lines of its parts; raises as `parse_yaml` does."""
+    """Return the value of `text` and the lines of its parts.
+
+    Raise SettingsError naming `where`, the line, and what to write instead.
+    """
     limit = CONFIG_BYTES
     if len(text) > limit or len(text.encode("utf-8", "surrogatepass")) > limit:
         raise SettingsError(f"{where} is longer than {limit} bytes; it should hold settings only")
     rows: List[Tuple[int, str]] = []
-    text = text[1:] if text.startswith("\ufeff") else text
-    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
+    for number, line in enumerate(re.split("\r\n|\r|\n", text.removeprefix("\ufeff")), 1):
         control = "" if line.isprintable() else next(filter(_is_yaml_control, line), "")
         if control:
             _refuse_yaml(where, number, f"there is a control character (U+{ord(control):04X})",

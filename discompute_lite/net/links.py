@@ -94,8 +94,8 @@ class Connector:
     def _resolve(self, host: str, port: int, on_connected: OnConnected) -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            numeric = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)[0][4][0]
-        except (OSError, ValueError, IndexError):
+            numeric = min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0]
+        except (OSError, ValueError):
             error = Unreachable(f"no device is called {host} on this network; give its address instead")
             self._loop.post(on_connected, None, error)
             return

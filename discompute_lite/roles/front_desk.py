@@ -113,7 +113,6 @@ class FrontDesk:
         if is_new:
             self._found()
         cluster: OwnCluster = node.belonging.cluster
-        self.stop()
         invitation = inviter.invite(cluster, terms)
         self._questions.clear()
         self._watched(LONGEST_DESK_WAIT_S)

@@ -37,8 +37,6 @@ _READY = "__discompute_ready__"
 class JobOutline(NamedTuple):
     """Say what a job's source offers, as far as it can be seen without running it."""
 
-    name: str
-    doc: str
     #: Names bound at its top level.
     names: List[str]
     #: The signature of `split`, or of `work` where there is no `split`; None where either is not a plain `def`.
@@ -56,7 +54,7 @@ def parse_job(source: str, filename: str = "job.py") -> JobOutline:
             raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
     taker = bound.get("split", bound["work"])
     signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
-    return JobOutline(filename, ast.get_docstring(tree) or "", list(bound), signature)
+    return JobOutline(list(bound), signature)
 
 
 def job_arguments(source: str, argv: List[str], filename: str = "job.py") -> Dict[str, Any]:

@@ -83,7 +83,7 @@ class SentEventReader:
             return
         self._size += len(line)
         name, _, value = line.partition(":")
-        value = value[1:] if value.startswith(" ") else value
+        value = value.removeprefix(" ")
         if name == "event":
             self._kind = value
         elif name == "data":

@@ -92,6 +92,14 @@ def test_what_returned_is_not_made_again_and_what_is_new_is(life):
     assert sorted(outcome.attempts for outcome in second.outcomes) == [0, 0, 1]
 
 
+def test_what_is_kept_is_sealed_like_any_stream(world, host, life):
+    stream, _ = life().call(1)
+    assert host.node.streams._streams
+    stream.seal()
+    world.settle()
+    assert not host.node.streams._streams, "it has ended"
+
+
 def test_equal_calls_have_a_result_each_and_each_is_given_out_once(life):
     life().call(5, 5)
     second = life()
