@@ -16,9 +16,8 @@ from typing import Any, Optional
 from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
 from ..model.limits import Limits
 from ..wire.envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_refusal
-from ..wire.framing import INLINE_BYTES, MessageDecoder, encode_message, encode_sendable, join_attachments
-from ..wire.repeats import RepeatReader
-from ..wire.rpc import VERSION_MEMBER
+from ..wire.framing import MessageDecoder, encode_message, encode_sendable, join_attachments
+from ..wire.repeats import RepeatedAnswer
 from .addresses import error_words, is_loopback_host, split_address
 from .memory import allocate_attachment
 
@@ -42,9 +41,9 @@ class Client:
         self._sock.settimeout(None)
         self._receive_limit_s = 0.0
         self._limits = limits
-        self._decoder = MessageDecoder(
-            limits, allocate=allocate_attachment, parse=RepeatReader(frozenset(), limits.json_depth).parse
-        )
+        self._decoder = MessageDecoder(limits, allocate=allocate_attachment)
+        #: The last answer; nothing while the decoder has bytes of another message.
+        self._last = RepeatedAnswer()
         #: Calls so far: the number of the last one.
         self._calls = 0
         self.hello: Any = None
@@ -63,22 +62,16 @@ class Client:
         deadline = time.monotonic() + wait_s
         # An answer to an earlier call that was given up (Ctrl-C) has another number.
         self._calls = number = self._calls + 1
-        head = f'{VERSION_MEMBER},"id":{number}'
-        pieces = encode_sendable({"method": method, "params": params}, self._limits, INLINE_BYTES, head)
-        decoder = self._decoder
+        pieces = encode_sendable({"jsonrpc": "2.0", "id": number, "method": method, "params": params}, self._limits)
         try:
             for piece in pieces:
                 self._sock.sendall(piece)
-            decoder.receive_data(self._sock.recv(CLIENT_READ_BYTES))
-            while True:
-                message = decoder.next_message()
-                if message is None:
-                    self._receive_more(deadline)
-                    continue
-                value, attachments = message
-                if type(value) is dict and value.get("id") == number and "result" in value:
-                    return join_attachments(value["result"], attachments) if attachments else value["result"]
-                self._take_other(value)
+            data = self._sock.recv(CLIENT_READ_BYTES)
+            last = self._last
+            # Written here and not there: with eight clients on one core, each further function costs a microsecond.
+            if last.rest and data == last.HEAD % number + last.rest:
+                return last.result()
+            return self._read_answer(data, number, deadline)
         except (BlockingIOError, socket.timeout):
             self.close()
             raise CallTimeout(f"{self.address} did not answer in time; try again, or allow more time") from None
@@ -104,6 +97,24 @@ class Client:
             limit = struct.pack("@ll", int(wait_s), int(wait_s % 1 * 1_000_000) or 1)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self._sock.setsockopt(socket.SOL_SOCKET, option, limit)
+
+    def _read_answer(self, data: bytes, number: int, deadline: float) -> Any:
+        """Return the result of call `number`, whose answer begins in `data` or comes later."""
+        decoder, last = self._decoder, self._last
+        last.forget()
+        decoder.receive_data(data)
+        while True:
+            message = decoder.next_message()
+            if message is None:
+                data = b""
+                self._receive_more(deadline)
+                continue
+            value, attachments = message
+            if type(value) is dict and value.get("id") == number and "result" in value:
+                if decoder.is_between_messages:
+                    last.remember(data, number, value)
+                return join_attachments(value["result"], attachments) if attachments else value["result"]
+            self._take_other(value)
 
     def _receive_more(self, deadline: float) -> None:
         """Receive the rest of a message, or the next one; the first bytes after a call are received by `call`."""

@@ -201,32 +201,32 @@ class MessageDecoder:
 _NULL = ("null",)
 
 
-def encode_message(value: Any, inline_bytes: int = INLINE_BYTES, head: str = "") -> List[Buffer]:
+def encode_message(value: Any, inline_bytes: int = INLINE_BYTES) -> List[Buffer]:
     """Return the pieces of one message, to be sent in order: the line, then the attachments.
 
     `bytes` anywhere in `value` up to `inline_bytes` become base64 text, larger ones attachments; no
     attachment is copied. `value` gets its `attachments` member here and must not have one. A batch has
-    no attachments: all its bytes are text. `head` is as in `encode_line`.
+    no attachments: all its bytes are text.
     """
     try:
         # Most messages hold no bytes, and an encoder built once is a third faster.
-        return [encode_line(value, head)]
+        return [encode_line(value)]
     except TypeError:
-        return _encode_with_bytes(value, inline_bytes, head)
+        return _encode_with_bytes(value, inline_bytes)
     except (ValueError, RecursionError) as error:
         raise _unsendable(error) from None
 
 
-def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES, head: str = "") -> List[Buffer]:
+def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES) -> List[Buffer]:
     """Return what `encode_message` does, if the other side will take it; else raise `LocalProtocolError`.
 
     Whoever wants large bytes as text (HTTP) gets lines of any length.
     """
     try:
         # Written here, most messages are spared a call on their way.
-        pieces: List[Buffer] = [encode_line(value, head)]
+        pieces: List[Buffer] = [encode_line(value)]
     except (TypeError, ValueError, RecursionError):
-        pieces = encode_message(value, inline_bytes, head)
+        pieces = encode_message(value, inline_bytes)
     # The line ends with a newline that does not count, and stands before the attachments.
     size = len(pieces[0]) - 1
     if size > limits.line_bytes and size > inline_bytes:
@@ -241,7 +241,7 @@ def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES
     return pieces
 
 
-def _encode_with_bytes(value: Any, inline_bytes: int, head: str) -> List[Buffer]:
+def _encode_with_bytes(value: Any, inline_bytes: int) -> List[Buffer]:
     attachments: List[Buffer] = []
     all_inline = isinstance(value, list)
 
@@ -256,8 +256,6 @@ def _encode_with_bytes(value: Any, inline_bytes: int, head: str) -> List[Buffer]
 
     try:
         line = "".join(make_encoder(place)(value, 0))
-        if head:
-            line = f"{{{head},{line[1:]}"
         if attachments:
             line = line[:-1] + ',"attachments":[' + ",".join(str(len(item)) for item in attachments) + "]}"
         return [(line + "\n").encode("utf-8"), *attachments]

@@ -15,19 +15,48 @@ is parsing. Such a line, as our own side writes it, is
 
 from __future__ import annotations
 
+import re
 from json import JSONDecoder
 from typing import Any, Dict, FrozenSet
 
 from .strict_json import MessageParser
 
-_HEAD = b'{"jsonrpc":"2.0","id":'
-_HEAD_BYTES = len(_HEAD)
+#: How our own side begins a message that has a number: no leading zeros, and no more digits than surely fit 64 bits.
+#: The comma after it belongs to what follows, which is therefore never empty.
+_HEAD = re.compile(rb'\{"jsonrpc":"2\.0","id":([1-9][0-9]{0,17})(?=,)')
 #: The parser without hooks, all of it C: for what has passed the strict one.
 _UNHOOKED: Any = JSONDecoder()
 #: Longest message that is remembered: a connection must not hold a megabyte for one that comes once.
 REMEMBERED_BYTES = 4096
-#: Digits of an id that is read here: more might not fit 64 bits.
-_ID_DIGITS = 18
+
+
+class RepeatedAnswer:
+    """Hold the last answer of a connection on which one call is made at a time."""
+
+    __slots__ = ("rest", "_text")
+
+    #: How our own side begins an answer with a result.
+    HEAD = b'{"jsonrpc":"2.0","id":%d,"result":'
+
+    def __init__(self) -> None:
+        #: What follows `HEAD`, with the end of the line; b"" where nothing is remembered.
+        self.rest = b""
+        self._text = ""
+
+    def remember(self, line: bytes, number: int, answer: Dict[str, Any]) -> None:
+        """Take the line that was read, by the strict parser, as the `answer` to call `number`."""
+        head = self.HEAD % number
+        is_ours = line.startswith(head) and len(answer) == 3 and len(line) <= REMEMBERED_BYTES
+        self.rest = line[len(head):] if is_ours else b""
+        self._text = self.rest.decode("utf-8")
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        self.rest = b""
+
+    def result(self) -> Any:
+        """Return its result, made anew, since whoever asked may change it."""
+        return _UNHOOKED.scan_once(self._text, 0)[0]
 
 
 class RepeatReader:
@@ -46,18 +75,16 @@ class RepeatReader:
 
     def parse(self, line: bytes) -> Any:
         """Return the JSON value in a line; raise `ParseError`."""
-        if not line.startswith(_HEAD):
+        head = _HEAD.match(line)
+        if head is None:
             return self._parse(line)
-        end = line.find(b",", _HEAD_BYTES)
-        rest, number = line[end:], line[_HEAD_BYTES:end]
-        # JSON knows no leading zeros.
-        is_plain = number.isdigit() and len(number) <= _ID_DIGITS and not number.startswith(b"0")
-        if is_plain and rest == self._answer_rest:
+        rest = line[head.end():]
+        if rest == self._answer_rest:
             return _UNHOOKED.scan_once(line.decode("utf-8"), 0)[0]
-        if is_plain and rest == self._rest:
-            return {**self._call, "id": int(number)}
+        if rest == self._rest:
+            return {**self._call, "id": int(head[1])}
         value = self._parse(line)
-        if is_plain and len(rest) <= REMEMBERED_BYTES:
+        if len(rest) <= REMEMBERED_BYTES:
             method = value.get("method")
             if method is None and "result" in value:
                 self._answer_rest = rest

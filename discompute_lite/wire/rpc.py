@@ -34,8 +34,6 @@ from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refu
 from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, encode_sendable, join_attachments
 from .repeats import RepeatReader
 
-#: The member of every message that says which protocol this is, as text.
-VERSION_MEMBER = '"jsonrpc":"2.0"'
 #: Kept free for each answer of a batch that must become an error.
 ERROR_ANSWER_BYTES = 512
 
@@ -61,7 +59,7 @@ class CallReceived:
 
     def answer(self, result: Any) -> None:
         """Send `result` (JSON types and bytes) as the answer."""
-        self._session._finish_call(self, {"result": result})
+        self._session._finish_call(self, {"jsonrpc": "2.0", "id": self._id, "result": result})
 
     def refuse(self, error: DiscomputeError) -> None:
         """Send `error` as the answer."""
@@ -197,10 +195,10 @@ class RpcSession:
         """
         self._next_id += 1
         number = self._next_id
-        message: Dict[str, Any] = {"method": method, "params": params}
+        message: Dict[str, Any] = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         if tell_timeout and timeout_s is not None:
             message["timeout"] = timeout_s
-        self._put(message, f'{VERSION_MEMBER},"id":{number}')
+        self._put(message)
         self._waiting[number] = context
         if timeout_s is not None:
             self._deadlines.set(number, now + timeout_s)
@@ -244,9 +242,9 @@ class RpcSession:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _put(self, message: Any, head: str = "") -> None:
+    def _put(self, message: Any) -> None:
         """Have a message sent; raise `LocalProtocolError` where it cannot be, and nothing of it is."""
-        self._queue(encode_sendable(message, self._limits, self._inline_bytes, head))
+        self._queue(encode_sendable(message, self._limits, self._inline_bytes))
 
     def _queue(self, pieces: List[Buffer]) -> None:
         self._outgoing += pieces
@@ -326,7 +324,7 @@ class RpcSession:
         return None
 
     def _finish_call(self, call: CallReceived, message: Dict[str, Any]) -> None:
-        """Send the answer to a call: a refusal, or the result, to which the envelope is added here."""
+        """Send the answer to a call: its result or a refusal."""
         if call.is_answered or not call.wants_answer:
             return
         call.is_answered = True
@@ -334,24 +332,19 @@ class RpcSession:
         self.answers_made += 1
         if call.timeout_s is not None:
             self._deadlines.cancel(call)
-        number, batch = call._id, call._batch
-        if batch is None and type(number) is int and "result" in message:
-            self._put_answer(message, number, f'{VERSION_MEMBER},"id":{number}')
+        if call._batch is None:
+            self._put_answer(message)
         else:
-            if "result" in message:
-                message = {"jsonrpc": "2.0", "id": number, **message}
-            if batch is None:
-                self._put_answer(message, number)
-            else:
-                self._add_to_batch(message, batch)
+            self._add_to_batch(message, call._batch)
         if self._on_answer is not None:
             self._on_answer()
 
-    def _put_answer(self, message: Any, number: Any, head: str = "") -> None:
+    def _put_answer(self, message: Any) -> None:
         try:
-            self._put(message, head)
+            pieces = encode_sendable(message, self._limits, self._inline_bytes)
         except LocalProtocolError as error:
-            self._queue(encode_message(rpc_refusal(number, InternalError(error.message))))
+            pieces = encode_message(rpc_refusal(rpc_id(message), InternalError(error.message)))
+        self._queue(pieces)
 
     def _add_to_batch(self, message: Dict[str, Any], batch: _Batch) -> None:
         batch.answers.append(message)
@@ -360,7 +353,7 @@ class RpcSession:
             try:
                 self._put(batch.answers)
             except LocalProtocolError:
-                self._put_answer(self._sendable(batch.answers), None)
+                self._put_answer(self._sendable(batch.answers))
 
     def _sendable(self, answers: List[Any]) -> List[Any]:
         """Replace by errors those answers of a batch that cannot be sent, so that the others can."""

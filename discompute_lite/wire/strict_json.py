@@ -91,13 +91,9 @@ def encode_json(value: Any) -> bytes:
         raise LocalProtocolError(f"this value cannot be sent as JSON: {error}") from None
 
 
-def encode_line(value: Any, head: str = "") -> bytes:
-    """Return `value` as a line of compact UTF-8 JSON; raise TypeError, ValueError or RecursionError as `json` does.
-
-    `head` is the text of members that come before those of `value`, then a dict that is not empty.
-    """
-    text = "".join(_ENCODE(value, 0))
-    return (f"{{{head},{text[1:]}\n" if head else text + "\n").encode("utf-8")
+def encode_line(value: Any) -> bytes:
+    """Return `value` as a line of compact UTF-8 JSON; raise TypeError, ValueError or RecursionError as `json` does."""
+    return ("".join(_ENCODE(value, 0)) + "\n").encode("utf-8")
 
 
 def make_encoder(default: Callable[[Any], Any]) -> Callable[[Any, int], Iterable[str]]:

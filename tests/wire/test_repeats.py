@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.model.errors import ParseError
-from discompute_lite.wire.repeats import REMEMBERED_BYTES, RepeatReader
+from discompute_lite.wire.repeats import REMEMBERED_BYTES, RepeatedAnswer, RepeatReader
 from discompute_lite.wire.strict_json import parse_strict
 
 BEAT = frozenset(("Beat",))
@@ -48,10 +48,11 @@ def test_other_methods_are_parsed_each_time():
     line(2).replace(b":1.5", b": 1.5"), line(2) + b" ", b'{"jsonrpc":"2.0","id":2', b'{"jsonrpc":"2.0","id":',
     b'{"jsonrpc":"2.0","id":2,"method":["Beat"]}\n', b'{"jsonrpc":"2.0","id":2,"method":{}}\n',
     b'{"jsonrpc":"2.0","id":2,"method":"Beat"}\n', b"[1]\n", b"\n", b"{}\n", line("2 "), line("+2"), line("²"),
-], ids=range(27))
+    b'{"jsonrpc":"2.0","id":2,', b'{"jsonrpc":"2.0","id":2,\n',
+], ids=range(29))
 def test_whatever_differs_is_read_as_the_strict_parser_does(odd):
     reader = RepeatReader(BEAT, 64)
-    for data in (line(1), odd, odd, line(3)):
+    for data in (odd, line(1), odd, odd, line(3)):
         assert outcome(reader.parse, data) == outcome(parse_strict, data)
 
 
@@ -99,3 +100,26 @@ def test_any_order_of_messages_is_read_alike(lines):
     reader = RepeatReader(BEAT, 64)
     for data in lines:
         assert outcome(reader.parse, data) == outcome(parse_strict, data)
+
+
+def remembered(line_of_answer: bytes, number: int) -> RepeatedAnswer:
+    last = RepeatedAnswer()
+    last.remember(line_of_answer, number, parse_strict(line_of_answer))
+    return last
+
+
+def test_an_answer_of_ours_is_remembered_and_made_anew():
+    last = remembered(answer(5), 5)
+    assert answer(61) == last.HEAD % 61 + last.rest
+    first, second = last.result(), last.result()
+    assert first == second == parse_strict(answer(5))["result"] and first is not second
+
+
+@pytest.mark.parametrize("other", [
+    answer(6), answer(5, more=',"attachments":[]'), b" " + answer(5), b'{"id":5,"jsonrpc":"2.0","result":{}}\n',
+    answer(5, '"' + "x" * REMEMBERED_BYTES + '"'),
+], ids=range(5))
+def test_nothing_else_is_remembered(other):
+    last = remembered(answer(5), 5)
+    last.remember(other, 5, parse_strict(other))
+    assert last.rest == b""
