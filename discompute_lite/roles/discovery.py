@@ -24,6 +24,7 @@ from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
 from .heartbeats import IDLE_BEAT_S, Heartbeats
 from .methods import Greeting
+from .own_device import own_device_for
 from .ports import LinkPort, OnReply
 
 #: Addresses remembered for the next start.
@@ -75,11 +76,11 @@ class Discovery:
         """Whether somebody whom we asked has neither answered nor refused yet."""
         return self._greeter.open_questions > 0
 
-    def list_devices(self) -> List[Device]:
-        """Return this device and then all known ones, in the order in which they came."""
+    def list_devices(self, link: Optional[LinkPort] = None) -> List[Device]:
+        """Return this device, as the other end of a link is told of it, and all known ones in the order of coming."""
         wall, now = self._node.wall(), self._node.clock.now()
         known = [device.to_device(wall, now) for device in self.registry.devices()]
-        return [self._node.own_device(), *known]
+        return [own_device_for(self._node, link) if link is not None else self._node.own_device(), *known]
 
     def link_to(self, device_id: str) -> Optional[LinkPort]:
         """Return the best open link to a device, or None."""

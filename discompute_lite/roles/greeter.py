@@ -16,6 +16,7 @@ from ..model.device import Device
 from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated
 from .bounds import ID_CHARS
 from .methods import Greeting, RegisterDeviceAnswer
+from .own_device import own_device_for
 from .ports import LinkPort
 
 #: Seconds between two rounds of Hello to addresses that nobody answers at, while nobody is known / otherwise.
@@ -179,7 +180,7 @@ class Greeter:
         """Describe this device to the node at the other end of a link, and learn whom it knows."""
         self.open_questions += 1
         link.call(
-            "RegisterDevice", {"device": to_json(self._node.own_device())},
+            "RegisterDevice", {"device": to_json(own_device_for(self._node, link))},
             lambda result, error: self._registered(link, node_id, result, error), timeout_s=GREETING_S,
         )
 

@@ -257,7 +257,7 @@ def register_device(node: Any, link: LinkPort, device: Device = Device()) -> Reg
     message = node.discovery.register(link, device)
     if message:
         return RegisterDeviceAnswer(success=False, message=message)
-    devices = devices_that_fit(node.discovery.list_devices(), node.settings_limits)
+    devices = devices_that_fit(node.discovery.list_devices(link), node.settings_limits)
     return RegisterDeviceAnswer(success=True, message=f"welcome to {node.name}", known_devices=devices)
 
 
@@ -280,7 +280,7 @@ def heartbeat(
 @method("GetDevices", level="alone")
 def get_devices(node: Any, link: LinkPort, requesting_device_id: str = "", filter_type: str = "") -> GetDevicesAnswer:
     """List the devices that this node knows, itself first; `filter_type` keeps one type of device."""
-    devices = node.discovery.list_devices()
+    devices = node.discovery.list_devices(link)
     wanted = [device for device in devices if not filter_type or device.type == filter_type]
     return GetDevicesAnswer(devices_that_fit(wanted, node.settings_limits))
 

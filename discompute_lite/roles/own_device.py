@@ -11,9 +11,12 @@ from dataclasses import replace
 from typing import Any, Dict, Tuple
 
 from ..model.device import ComputeMetrics, Device, DeviceStatus
+from .ports import LinkPort
 
 #: What a device offers to tasks that require it, besides its chip's name.
 OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
+#: What a device that takes no work of another one tells it.
+SENTENCE_NO_WORK = "its owner lets this device run nothing there"
 #: More slots than this no device has; whoever says so is not believed.
 SLOTS_MOST = 1024
 
@@ -47,6 +50,20 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
         id=node.id, name=node.name, type=node.hardware.type, address=f"{node.world.own_hosts()[0]}:{node.port}",
         capabilities=capabilities, status=status, compute_metrics=metrics, lite=lite,
     )
+
+
+def own_device_for(node: Any, link: LinkPort) -> Device:
+    """Return this device as the other end is told of it: with no more slots than the owner's rules give it."""
+    device: Device = node.own_device()
+    sender = node.belonging.sender_of(link)
+    if sender is None:
+        return device
+    rule = node.rules.policy.rule_for(sender.device_id)
+    if rule.accept == "nobody":
+        return replace(device, lite={**device.lite, "slots": 0, "reason": SENTENCE_NO_WORK})
+    if 0 < rule.slots < slots_of(device):
+        return replace(device, lite={**device.lite, "slots": rule.slots})
+    return device
 
 
 def score_of(device: Device) -> float:

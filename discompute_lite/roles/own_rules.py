@@ -52,6 +52,8 @@ class OwnRules:
         self.policy = policy
         self._asked.clear()
         self._node.worker.rules_changed()
+        # Whoever sends work here learns how much of this device it has now.
+        self._node.discovery.own_description_changed()
 
     def approve(self, device_id: str) -> None:
         """Let a sender's work run where it would be asked about; until the next start where that cannot be kept."""

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from discompute_lite.core.access import WorkRule
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.errors import Forbidden, InvalidParams, Unauthenticated
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.link_speed import PADDINGS
+from discompute_lite.roles.offers import peer_offer
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
 from discompute_lite.tasks.blob_values import Blob
 from discompute_lite.tasks.calls import call_unit, function_line
@@ -509,6 +511,26 @@ def test_a_sender_gets_so_many_slots_at_once_and_others_do_not_wait_for_it(town,
         world.settle()
     assert [reply[0][0]["success"] for reply in [*replies, own]] == [True] * 4
     assert [name.partition(":")[2] for name in b.executor.runs()] == ["t/0.1", "t/7.1", "t/1.1", "t/2.1"]
+
+
+def test_each_sender_is_told_how_much_of_a_device_it_has(town, world):
+    a, b, c = town.cluster("abc", slots=4)
+    town.settle()
+    policy = b.node.rules.policy
+    b.node.rules.keep(replace(policy, senders={a.id: WorkRule(slots=1), c.id: WorkRule("nobody")}))
+    town.settle()
+
+    def offer(host):
+        return peer_offer(host.node, host.node.discovery.registry.get(b.id))
+
+    assert (offer(a).slots, offer(c).slots) == (1, 0)
+    assert c.node.why_no_work(b.id) == "its owner lets this device run nothing there"
+    assert world.owner(b).call("GetDevices")["devices"][0]["lite"]["slots"] == 4
+    status, _ = submit(a, world, world.echo(range(40)))
+    assert b.id in status["lite"]["devices"]
+    b.node.rules.keep(policy)
+    town.settle()
+    assert (offer(a).slots, offer(c).slots) == (4, 4)
 
 
 @pytest.mark.parametrize("rule_s, asked_s, holds_s", [
