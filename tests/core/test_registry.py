@@ -511,5 +511,5 @@ class AnythingHappens(RuleBasedStateMachine):
         assert {device.device_id for device in self.registry.devices() if device.present} == self.there
 
 
-AnythingHappens.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+AnythingHappens.TestCase.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=40)
 TestAnythingHappens = AnythingHappens.TestCase

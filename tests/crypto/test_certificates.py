@@ -62,7 +62,7 @@ def test_another_kind_or_anothers_certificate_is_refused(der, reader):
         reader(der)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(st.integers(0, 8 * len(DEVICE_DER) - 1))
 def test_every_flipped_bit_is_noticed(bit):
     der = bytearray(DEVICE_DER)

@@ -88,7 +88,7 @@ def values_of(setting):
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
-@effort(max_examples=30)
+@effort(max_examples=3 * effort.default.max_examples // 10)
 @given(st.data())
 def test_a_value_is_the_same_from_file_environment_and_flag(setting, data):
     value = data.draw(values_of(setting))

@@ -230,7 +230,7 @@ def core_loader():
 
 
 @needs_pyyaml
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(st.lists(PIECES, max_size=14).map("".join))
 @example("{a: 1,\n#c\n}")
 @example("a: 'b' #c")
@@ -244,7 +244,7 @@ def test_whatever_is_accepted_reads_as_pyyaml_reads_it(text):
     assert same(yaml.load(text, core_loader()), ours)
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(st.text(max_size=60))
 def test_any_text_is_read_or_refused_in_one_sentence(text):
     try:
@@ -285,7 +285,7 @@ def write_word(word, draw):
     return "'" + word.replace("'", "''") + "'"
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(VALUES, st.data())
 def test_documents_of_people_are_read_and_pyyaml_agrees(value, data):
     lines = write_blocks(value, data.draw)
@@ -298,7 +298,7 @@ def test_documents_of_people_are_read_and_pyyaml_agrees(value, data):
 # ---- the way back --------------------------------------------------------------------------------
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(VALUES)
 @example("\ufeff\x85\x00\ue000")
 @example({"": [1e22, 1e-7, 5e-324]})

@@ -138,7 +138,7 @@ def without_lite(value):
 
 
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(data=st.data())
 def test_the_original_reads_ours_and_we_read_the_original(original, kind, data):
     message = data.draw(MESSAGES[kind])
@@ -160,7 +160,7 @@ def test_requests_of_the_original_are_read_by_our_methods(original, name):
     assert [field.name for field in original[f"{name}Request"].DESCRIPTOR.fields] == parameters
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(device=devices, task=tasks, subtask=subtasks, words=texts, payload=st.binary(max_size=2000))
 def test_requests_survive_the_way(original, device, task, subtask, words, payload):
     given_requests = {

@@ -43,7 +43,7 @@ def test_a_calm_fleet_finishes_without_a_second_try(workload):
     assert report.checks == report.events and report.ratio >= 1.0
 
 
-@settings(max_examples=8)
+@settings(max_examples=max(1, settings.default.max_examples // 12))
 @given(st.integers(0, 10**6))
 def test_row_50_a_stormy_fleet_finishes_and_holds_every_invariant(seed):
     report = played(devices=8, seed=seed, tasks=3, **STORMY)
@@ -69,14 +69,14 @@ def test_the_digest_is_the_same_on_every_python_and_for_every_hash_seed():
     )
 
 
-@settings(max_examples=8)
+@settings(max_examples=max(1, settings.default.max_examples // 12))
 @given(st.integers(0, 10**6))
 def test_with_second_attempts_and_windows_a_stormy_fleet_finishes_too(seed):
     report = played(devices=8, seed=seed, tasks=3, **STORMY, **FULL)
     assert set(report.ended) == {"task-0", "task-1", "task-2"}
 
 
-@settings(max_examples=8)
+@settings(max_examples=max(1, settings.default.max_examples // 12))
 @given(st.integers(0, 10**6))
 def test_fed_as_there_is_room_a_stormy_fleet_finishes_too(seed):
     report = played(devices=8, seed=seed, tasks=3, is_open=True, **STORMY, **FULL)
@@ -114,7 +114,7 @@ SLOW_LINKS = st.fixed_dictionaries({
 })
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(SLOW_LINKS, st.sampled_from([0.005, 0.3]), st.sampled_from([5e4, 1e7]), st.sampled_from([0.2, 1.0, 4.0]))
 def test_a_far_or_slow_device_makes_nothing_slower_than_the_near_one_alone(fields, round_trip_s, bytes_s, speed):
     """The near one may wait for its last piece, or for one that was sent before anybody knew: hence the tenth."""

@@ -512,7 +512,7 @@ def test_any_bytes_give_the_same_in_any_pieces(data, cuts):
     assert conversation(data, list(range(len(data)))) == whole
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.binary(max_size=700))
 def test_noise_holds_at_most_one_request(data):
     session = session_fed(data)

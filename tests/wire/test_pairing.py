@@ -468,7 +468,7 @@ ANY_LINES = st.lists(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=6 * settings.default.max_examples // 5)
 @given(st.sampled_from(["host", "joiner"]), st.integers(0, 2), ANY_LINES, st.integers(1, 40))
 def test_any_bytes_are_events_or_a_protocol_error_however_they_are_cut(side, stage, lines, size):
     data = b"\n".join(lines) + b"\n" * bool(lines)
@@ -476,7 +476,7 @@ def test_any_bytes_are_events_or_a_protocol_error_however_they_are_cut(side, sta
     assert outcome(side, stage, [data[start:start + size] for start in range(0, len(data), size)]) == whole
 
 
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(st.data())
 def test_a_mutated_exchange_ends_in_order(data):
     """One bit, somewhere, in what one side sends: nobody raises, and nobody becomes a member by it."""

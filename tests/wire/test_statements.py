@@ -118,7 +118,7 @@ def test_a_permission_of_a_newer_version_is_read_as_nothing():
     assert read(line_saying(sends=None)).sends == "any"
 
 
-@settings(max_examples=60)
+@settings(max_examples=3 * settings.default.max_examples // 5)
 @given(st.integers(0, 8 * len(SIGNED.line) - 1))
 def test_any_flipped_bit_is_refused(bit):
     spoilt = bytearray(SIGNED.line)
