@@ -16,7 +16,7 @@ import hashlib
 import hmac
 
 from .der import der_integer, der_sequence
-from .p256 import P256_N, P256_X, P256_Y, CurvePoint, PrivateKey, is_on_curve, point_add, point_multiply
+from .p256 import P256_N, P256_X, P256_Y, CurvePoint, PrivateKey, is_on_curve, point_combine, point_multiply
 
 #: Bytes of a signature: r and s.
 SIGNATURE_BYTES = 64
@@ -47,9 +47,7 @@ def ecdsa_verify(public: CurvePoint, message: bytes, signature: bytes) -> bool:
         return False
     inverse = pow(s, -1, P256_N)
     digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
-    point = point_add(
-        point_multiply(digest * inverse, (P256_X, P256_Y)), point_multiply(r * inverse, public)
-    )
+    point = point_combine((digest * inverse, (P256_X, P256_Y)), (r * inverse, public))
     return point is not None and point[0] % P256_N == r
 
 

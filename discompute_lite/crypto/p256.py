@@ -97,18 +97,27 @@ def point_add(left: Optional[CurvePoint], right: Optional[CurvePoint]) -> Option
 
 
 def point_multiply(scalar: int, point: Optional[CurvePoint]) -> Optional[CurvePoint]:
-    """Return scalar times point by windows of four bits; None is the point at infinity."""
-    scalar %= P256_N
-    multiples = [_POINT_AT_INFINITY, _jacobian(point)]
-    for _ in range(14):
-        multiples.append(_jacobian_add(multiples[-1], multiples[1]))
+    """Return scalar times point; None is the point at infinity."""
+    return point_combine((scalar, point))
+
+
+def point_combine(*terms: Tuple[int, Optional[CurvePoint]]) -> Optional[CurvePoint]:
+    """Return the sum of scalar times point by windows of four bits, whose doublings all terms share."""
+    scalars = [scalar % P256_N for scalar, _ in terms]
+    tables = []
+    for _, point in terms:
+        multiples = [_POINT_AT_INFINITY, _jacobian(point)]
+        for _ in range(14):
+            multiples.append(_jacobian_add(multiples[-1], multiples[1]))
+        tables.append(multiples)
     total = _POINT_AT_INFINITY
     for shift in range(252, -4, -4):
         if total[2]:
             total = _jacobian_double(_jacobian_double(_jacobian_double(_jacobian_double(total))))
-        window = scalar >> shift & 15
-        if window:
-            total = _jacobian_add(total, multiples[window])
+        for scalar, multiples in zip(scalars, tables):
+            window = scalar >> shift & 15
+            if window:
+                total = _jacobian_add(total, multiples[window])
     return _affine(total)
 
 
