@@ -18,36 +18,44 @@ from .records import (
 
 def check_books(books: Ledger) -> None:
     """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
-    deadlines = sum(device.resting + device.silent for device in books.devices.values()) + len(books.attempts)
+    deadlines = len(books.attempts) + len(books.suspects)
     assert all(key in books.devices and ("suspect", key) in books.deadlines for key in books.suspects)
-    deadlines += len(books.suspects)
-    deadlines += sum(("quiet", key) in books.deadlines for key in books.devices)
-    deadlines += sum(("look", key) in books.deadlines for key in books.pools)
-    deadlines += sum(("weigh", key) in books.deadlines for key in books.pools)
-    deadlines += sum(("deadline", key) in books.deadlines for key in books.tasks)
     for task in books.tasks.values():
         deadlines += _check_task(books, task)
-    assert all(books.devices[key] is each and each.resting for key, each in books.quarantined.items())
-    assert deadlines == len(books.deadlines)
-    assert sum(len(task.live) for task in books.tasks.values()) == len(books.attempts)
-    assert sum(len(device.running) for device in books.devices.values()) == len(books.attempts)
+    running = 0
     for device in books.devices.values():
-        assert (("rest", device.device_id) in books.deadlines) == device.resting
-        assert (("silent", device.device_id) in books.deadlines) == device.silent
-        _check_device(books, device)
+        deadlines += _check_device(books, device)
+        running += len(device.running)
+    for pool in books.pools.values():
+        deadlines += (("look", pool.key) in books.deadlines) + (("weigh", pool.key) in books.deadlines)
+        assert set(pool.tasks) == {key for key, task in books.tasks.items() if task.pool_key == pool.key}
+        pool.check(books.devices)
+    assert deadlines == len(books.deadlines)
+    assert all(books.devices[key] is each and each.resting for key, each in books.quarantined.items())
+    assert sum(len(task.live) for task in books.tasks.values()) == len(books.attempts) == running
     for key, attempt in books.attempts.items():
         assert attempt.state is AttemptState.LEASED and ("lease", key) in books.deadlines, attempt.story()
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
         assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
     assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
-    for pool in books.pools.values():
-        assert set(pool.tasks) == {key for key, task in books.tasks.items() if task.pool_key == pool.key}
-        pool.check(books.devices)
     assert len(books.finished) <= FINISHED_STORIES
     assert not any(task.live or task.devices for task in books.finished.values())
 
 
-def _check_device(books: Ledger, device: DeviceRecord) -> None:
+def _check_device(books: Ledger, device: DeviceRecord) -> int:
+    """Check one device; return how many deadlines it has beside those of its attempts."""
+    key, deadlines = device.device_id, books.deadlines
+    rests, is_silent, is_quiet = ("rest", key) in deadlines, ("silent", key) in deadlines, ("quiet", key) in deadlines
+    assert rests == device.resting and is_silent == device.silent
+    if device.running:
+        _check_running(books, device)
+        assert is_quiet or device.quiet or not device.silence_s > 0.0
+    else:
+        assert not (device.waiting or device.waiting_calls or device.unsized or device.kinds)
+    return rests + is_silent + is_quiet
+
+
+def _check_running(books: Ledger, device: DeviceRecord) -> None:
     kinds: Dict[PoolKey, int] = {}
     for attempt in device.running.values():
         key = attempt.subtask.task.pool_key
@@ -59,12 +67,10 @@ def _check_device(books: Ledger, device: DeviceRecord) -> None:
     assert device.unsized == sum(not attempt.subtask.is_sized for attempt in device.running.values())
     assert kinds == device.kinds and all(key in device.running for key in device.waiting)
     assert not device.waiting or len(device.running) - len(device.waiting) >= device.slots
-    if device.running and device.silence_s > 0.0 and not device.quiet:
-        assert ("quiet", device.device_id) in books.deadlines
 
 
 def _check_task(books: Ledger, task: ScheduledTask) -> int:
-    """Check one unfinished task; return how many deadlines it has for resting subtasks and avoided devices."""
+    """Check one unfinished task; return how many deadlines it has: its own, of resting subtasks, of avoided devices."""
     assert task.state is TaskState.RUNNING and (task.subtasks or not task.is_sealed)
     assert task.is_open or (task.is_sealed and not task.failed and not task.cancelled)
     assert task.done + task.failed + task.cancelled + len(task.subtasks) == task.total
@@ -75,15 +81,15 @@ def _check_task(books: Ledger, task: ScheduledTask) -> int:
     assert all(task.subtasks[index].tried for index in task.returned)
     assert sum(task.devices.values()) == len(task.live)
     assert not task.max_devices or len(task.devices) <= task.max_devices
-    resting = len(task.avoids)
+    deadlines = len(task.avoids) + (("deadline", task.task_id) in books.deadlines)
     assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
     assert all(("avoid", task.task_id, device_id) in books.deadlines for device_id in task.avoids)
     for index, subtask in task.subtasks.items():
+        state, live = subtask.state, len(subtask.live)
         assert subtask.index == index < task.total and subtask.calls >= 1
-        assert subtask.state in (SubtaskState.PENDING, SubtaskState.RESTING, SubtaskState.RUNNING)
-        assert bool(subtask.live) == (subtask.state is SubtaskState.RUNNING)
-        assert len(subtask.live) == 1 or task.pure or not subtask.live
-        rests = subtask.state is SubtaskState.RESTING
-        assert (("retry", task.task_id, subtask.index) in books.deadlines) == rests
-        resting += rests
-    return resting
+        rests = state is SubtaskState.RESTING
+        assert live == 1 or (live and task.pure) if state is SubtaskState.RUNNING else not live
+        assert rests or state is SubtaskState.PENDING or state is SubtaskState.RUNNING
+        assert (("retry", task.task_id, index) in books.deadlines) == rests
+        deadlines += rests
+    return deadlines
