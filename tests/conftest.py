@@ -8,11 +8,13 @@ Read next: pyproject.toml (markers), tools/check.py (who runs which tests), test
 from __future__ import annotations
 
 import faulthandler
+import gc
 import ipaddress
 import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Tuple
 
@@ -45,21 +47,19 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     settings.load_profile("discompute")
+    # Thousands of tests and a million nodes of syntax trees, looked through again and again, cost a tenth of the time.
+    gc.set_threshold(20_000, 20, 50)
     # A shell starts what runs in the background with a deaf ear, nohup too, and whatever tests start would inherit it.
     for name, hearing in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, hearing)
-    # Output is captured during tests: a copy of the real one, for the traceback of a hang.
-    config.stash[REAL_STDERR] = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
+    HANG_WATCH.file = os.fdopen(os.dup(sys.__stderr__.fileno()), "w")
 
 
-REAL_STDERR = pytest.StashKey[Any]()
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
+def pytest_unconfigure() -> None:
     """Close what `pytest_configure` opened."""
-    config.stash[REAL_STDERR].close()
+    HANG_WATCH.end()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -70,15 +70,43 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """End the run when one test hangs; better a traceback than a night."""
-    limit_s = SYSTEM_TEST_LIMIT_S if item.get_closest_marker("system") else TEST_LIMIT_S
-    faulthandler.dump_traceback_later(limit_s * _scale(), exit=True, file=item.config.stash[REAL_STDERR])
-    try:
-        return (yield)
-    finally:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logstart(nodeid: str, location: Any) -> None:
+    """Begin the time of a test; see `HangWatch`."""
+    HANG_WATCH.begin(is_system=nodeid.startswith("tests/system/"))
+
+
+class HangWatch:
+    """End the run when one test hangs: better a traceback than a night.
+
+    To set the timer takes as long as a short test, so that it is set for several of them.
+    """
+
+    #: Seconds for which tests share one timer.
+    SHARED_S = 5.0
+
+    def __init__(self) -> None:
+        #: A copy of the real standard error, for the traceback: output is captured during tests.
+        self.file: Any = None
+        self._is_system = False
+        self._fresh_until = 0.0
+
+    def begin(self, *, is_system: bool) -> None:
+        """A test begins; it gets its limit in full, and so much more as tests share a timer."""
+        now = time.monotonic()
+        if now < self._fresh_until and is_system == self._is_system:
+            return
+        self._is_system, self._fresh_until = is_system, now + self.SHARED_S
+        limit_s = SYSTEM_TEST_LIMIT_S if is_system else TEST_LIMIT_S
+        faulthandler.dump_traceback_later(limit_s * _scale() + self.SHARED_S, exit=True, file=self.file)
+
+    def end(self) -> None:
+        """No test runs any more."""
         faulthandler.cancel_dump_traceback_later()
+        self.file.close()
+
+
+HANG_WATCH = HangWatch()
 
 
 def _scale() -> float:

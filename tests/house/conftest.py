@@ -11,8 +11,9 @@ import ast
 import io
 import tokenize
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, List, Optional, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Set, Tuple
 
 import pytest
 
@@ -73,6 +74,12 @@ class Source:
         for node in self.nodes:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield node  # type: ignore[misc]
+
+    @cached_property
+    def late_imports(self) -> Set[ast.AST]:
+        """Every import that stands inside a function."""
+        inner = (node for function in self.functions() for node in ast.walk(function))
+        return {node for node in inner if isinstance(node, (ast.Import, ast.ImportFrom))}
 
     def calls(self) -> Iterator[Tuple[ast.Call, str]]:
         """Yield every call with its dotted name, `` where it has none."""

@@ -84,10 +84,9 @@ def breaches_of_form(source):
 def breaches_of_lateness(source):
     if source.room in ROOMS_WITH_LATE_IMPORTS or source.module in MODULES_WITH_LATE_IMPORTS:
         return
-    for function in source.functions():
-        for node in ast.walk(function):
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and not getattr(node, "level", 0):
-                yield source.at(node, f"import at module level; later only in {' and '.join(ROOMS_WITH_LATE_IMPORTS)}")
+    for node in source.late_imports:
+        if not getattr(node, "level", 0):
+            yield source.at(node, f"import at module level; later only in {' and '.join(ROOMS_WITH_LATE_IMPORTS)}")
 
 
 def breaches_of_purity(source):

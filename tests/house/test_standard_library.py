@@ -40,13 +40,12 @@ TOO_NEW = {
 
 def library_imports(source):
     """Yield (node, module, imported names, is at module level)."""
-    late = {inner for function in source.functions() for inner in ast.walk(function)}
     for node in source.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node, alias.name, (), node not in late
+                yield node, alias.name, (), node not in source.late_imports
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node, node.module, tuple(alias.name for alias in node.names), node not in late
+            yield node, node.module, tuple(alias.name for alias in node.names), node not in source.late_imports
 
 
 def breaches_of_independence(source):

@@ -103,9 +103,9 @@ class Meeting:
     def invite(self, **terms):
         return self.inviter.invite(self.cluster, InvitationTerms(**terms))
 
-    def join(self, code, key=BEN, *, kind="linux", addresses=(HOST,), keep=None, seconds=3.0):
+    def join(self, code, key=BEN, *, kind="linux", addresses=(HOST,), keep=None, seconds=3.0, limits=LIMITS):
         words = JoinWords(code, addresses)
-        joining = Joining(words, key, {"name": "Ben's", "kind": kind}, self.door, self.clock, LIMITS, chance)
+        joining = Joining(words, key, {"name": "Ben's", "kind": kind}, self.door, self.clock, limits, chance)
         joining.start(keep or self.kept.append, lambda kind, sentence: self.told.append(sentence),
                       lambda grant, error: self.done.append(grant or error))
         self.clock.advance(seconds)
@@ -280,7 +280,7 @@ def test_a_joiner_in_line_gives_up_after_a_while(meeting):
     meeting.says = None
     code = meeting.invite(with_token=True, joins=2, open_s=10_000.0).code
     meeting.join(code, BEN)
-    meeting.join(code, CAT, seconds=LIMITS.pairing_open_s + 60.0)
+    meeting.join(code, CAT, seconds=90.0, limits=replace(LIMITS, pairing_open_s=30.0))
     assert isinstance(meeting.done[-1], (Unavailable, CallTimeout, LinkClosed))
 
 
