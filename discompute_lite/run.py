@@ -23,6 +23,7 @@ from typing import Any, Callable, List, Mapping, Optional, Tuple
 from .crypto.p256 import device_id
 from .host.active_limits import NETWORK_CHECK, runs_in_processes
 from .host.blob_files import BlobFiles
+from .host.checkpoints import CheckpointFolder
 from .host.child_limits import ChildLimits
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
@@ -69,6 +70,9 @@ GOODBYE_S = 0.15
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 
 Tell = Callable[[str, str], None]
+
+#: The folder of one training: faces reach this machine by this module.
+TrainingFolder = CheckpointFolder
 
 
 def read_settings(flags: Mapping[str, Optional[str]], environ: Mapping[str, str], config_file: str = "") -> Settings:

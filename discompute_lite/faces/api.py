@@ -282,6 +282,21 @@ class Cluster(Executor):
         found: List[Tuple[Device, str]] = self._dispatch.ask(look)
         return found
 
+    def places(self) -> Dict[str, float]:
+        """Return a score for each place where a call can run now, named device id/number: a device has several.
+
+        Scores compare the devices' measured speeds; they are equal where nobody has measured.
+        """
+        node = self._local.node
+
+        def look() -> Any:
+            return [node.offer_of(device.id) for device in node.discovery.list_devices()]
+
+        offers = [offer for offer in self._dispatch.ask(look) if offer is not None and offer.slots]
+        scores = [offer.speed for offer in offers]
+        return {f"{offer.device_id}/{index}": offer.speed if all(scores) else 1.0
+                for offer in offers for index in range(offer.slots)}
+
     def _wait_for_devices(self, wanted: int, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
         while True:

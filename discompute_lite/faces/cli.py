@@ -26,12 +26,14 @@ from .node_commands import NODE_COMMANDS
 from .status_commands import STATUS_COMMANDS
 from .story_commands import STORY_COMMANDS
 from .task_commands import TASK_COMMANDS
+from .train_command import TRAIN_COMMANDS
 
 INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
 END_SIGNALS = ("SIGTERM", "SIGHUP")
 #: In the order of the help. Naming them here also makes sure that their modules are there.
-LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *STORY_COMMANDS, DEMO)
+LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *TRAIN_COMMANDS,
+          *STORY_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

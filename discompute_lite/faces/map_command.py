@@ -7,7 +7,6 @@ Read next: faces/trickle.py, faces/api.py (`Cluster`, which does the work).
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -15,8 +14,7 @@ from contextlib import closing, contextmanager
 from importlib import import_module
 from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple
 
-from ..model.errors import DiscomputeError, SettingsError, TaskFailed, TaskRejected
-from ..tasks.jobs import parse_source
+from ..model.errors import DiscomputeError, SettingsError, TaskFailed
 from ..tasks.values import dump_value
 from .command import Context, argument, command
 from .console import Console, printable, program_name
@@ -24,12 +22,11 @@ from .failures import with_place
 from .items import ItemReader, WrongItem
 from .mapping import MapWishes
 from .meter import Meter
+from .scripts import script_module
 from .trickle import Trickle
 
 #: What this module adds to the table of commands.
 MAP_COMMANDS = ("map",)
-#: The person's module while the command runs; no module of theirs has this name.
-_MAP_MODULE = "discompute_mapped"
 
 
 @command(
@@ -104,37 +101,11 @@ def _file_and_name(words: str) -> Tuple[str, str]:
 @contextmanager
 def _mapped_function(file: str, name: str) -> Iterator[Callable[..., Any]]:
     """Run a person's module, as importing it would, and give its function; afterwards it is forgotten."""
-    try:
-        with open(file, encoding="utf-8") as stream:
-            source = stream.read()
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read ({error.strerror}); write FILE.py:FUNCTION") from None
-    label = os.path.basename(file)
-    try:
-        parse_source(source, label)
-    except TaskRejected as error:
-        raise TaskRejected(f"{error.message}; mend the file and run it again") from None
-    folder = os.path.dirname(os.path.abspath(file))
-    spec = importlib.util.spec_from_file_location(_MAP_MODULE, os.path.abspath(file))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[_MAP_MODULE] = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, folder)
-    try:
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as problem:
-            text = f"{label} cannot be loaded: {type(problem).__name__}: {problem}".partition("\n")[0]
-            raise TaskRejected(f"{text}; mend the file and run it again") from problem
+    with script_module(file, "write FILE.py:FUNCTION") as module:
         function = getattr(module, name, None)
         if not callable(function):
-            raise SettingsError(f"{label} has no function {name}; name one that it defines")
+            raise SettingsError(f"{os.path.basename(file)} has no function {name}; name one that it defines")
         yield function
-    finally:
-        sys.modules.pop(_MAP_MODULE, None)
-        if folder in sys.path:
-            sys.path.remove(folder)
 
 
 # ---- the items --------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from .event_log import EventLog
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .ports import ClockAndWorld, Later, LinkPort, Peer
 from .link_speed import LinkSpeeds
-from .offers import own_offer, peer_offer, total_offer
+from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
 from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
@@ -371,13 +371,13 @@ class Node:
         known = self.discovery.registry.get(device_id)
         return score_of(known.device) if known is not None else float(self.measured.get("score", 0.0))
 
+    def offer_of(self, device_id: str) -> Optional[Any]:
+        """Return what a device offers for work, as the scheduler is told it, or None where it is not known here."""
+        return offer_of(self, device_id)
+
     def why_no_work(self, device_id: str) -> str:
         """Say why a device takes no work from us just now, "" where it does."""
-        known = self.discovery.registry.get(device_id)
-        if device_id != self.id and known is None:
-            return "it is not known here"
-        offer = own_offer(self) if known is None else peer_offer(self, known)
-        return "" if offer.slots else offer.reason or "it takes no work just now"
+        return why_no_offer(offer_of(self, device_id))
 
     def _offer_own_slots(self) -> None:
         self.attempts.device_ready(own_offer(self))

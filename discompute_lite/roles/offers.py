@@ -7,7 +7,7 @@ Read next: core/events.py (`DeviceReady`), roles/own_device.py.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ..core.events import DeviceReady
 from ..core.known import KnownDevice
@@ -50,6 +50,21 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
         round_trip_s=0.0 if link is None or is_near else max(LEAST_TRIP_S, link.peer.round_trip_s),
         bytes_s=0.0 if link is None else link.peer.bytes_s,
     )
+
+
+def offer_of(node: Any, device_id: str) -> Optional[DeviceReady]:
+    """Return what any device offers to us, None where it is not known here."""
+    known = node.discovery.registry.get(device_id)
+    if known is None:
+        return own_offer(node) if device_id == node.id else None
+    return peer_offer(node, known)
+
+
+def why_no_offer(offer: Optional[DeviceReady]) -> str:
+    """Say why a device takes no work from us just now, "" where it does."""
+    if offer is None:
+        return "it is not known here"
+    return "" if offer.slots else offer.reason or "it takes no work just now"
 
 
 def total_offer(node: Any) -> int:

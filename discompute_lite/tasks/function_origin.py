@@ -130,9 +130,12 @@ def _claimed_names(value: Any) -> Iterator[Tuple[str, str]]:
 
 
 def _leads_to(module: ModuleType, path: str, value: Any) -> bool:
+    first, _, rest = path.partition(".")
     try:
-        found = at_path(module, path)
-    except AttributeError:
+        # In plain sight: where classes are looked for, no module's `__getattr__` is asked.
+        found = vars(module)[first]
+        found = at_path(found, rest) if rest else found
+    except (AttributeError, KeyError):
         return False
     # A class method is made anew each time that it is asked for.
     return found is value or (type(found) is type(value) and callable(found) and hasattr(value, "__self__")

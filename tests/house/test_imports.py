@@ -28,7 +28,7 @@ MAY_IMPORT = {
 #: Rooms without clocks, chance, threads or I/O, where `now` and `rng` come in as arguments.
 PURE_ROOMS = ("model", "core", "wire", "crypto", "tasks", "ml", "roles")
 #: Modules of pure rooms that run the user's code.
-IMPURE_MODULES = ("tasks.work", "tasks.uploaded_modules")
+IMPURE_MODULES = ("tasks.work", "tasks.uploaded_modules", "ml.workbench")
 IMPURE_LIBRARY = (
     "asyncio", "ctypes", "glob", "multiprocessing", "os", "platform", "secrets", "select", "selectors", "shutil",
     "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid",

@@ -1,0 +1,294 @@
+"""Train a job on the devices of a cluster: `train`, of `discompute_lite.ml`.
+
+Knows:   how orders become calls on devices, how devices that come and go are noticed, checkpoints, the end.
+Refuses: to decide what a round is (ml/rounds.py does) and what becomes of its shares (ml/strategies.py).
+Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+
+from ..ml.rounds import (
+    GiveOrder,
+    MemberJoined,
+    MemberLeft,
+    Order,
+    OrderLost,
+    RoundClosed,
+    ShareCame,
+    TimePassed,
+    TrainingPlan,
+    TrainingRounds,
+    WithdrawOrder,
+)
+from ..ml.strategies import STRATEGIES, Share, Strategy
+from ..ml.trees import leaf_kinds, taken_tree, tree_size
+from ..ml.workbench import Seat, carry_out
+from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejected
+from ..run import TrainingFolder
+from ..tasks.values import dump_value, load_value
+
+#: Seconds between two looks at who is there.
+LOOK_FOR_MEMBERS_S = 0.25
+#: A state of more numbers travels as a blob, once to each device and from one to the next.
+BLOB_STATE_NUMBERS = 4096
+#: Parts into which all data are divided for each place that is there at the beginning; speeds are matched by them.
+SHARDS_A_PLACE = 8
+SHARDS_AT_LEAST = 16
+CHECKPOINT_FORMAT = 1
+
+
+class TrainingResult(NamedTuple):
+    """Hold what a training came to."""
+
+    state: Any
+    #: Figures of each round: round, seconds, compute_s, samples, metrics, evaluated, shares, missing.
+    history: List[Dict[str, Any]]
+    #: Why there were no more rounds, in words.
+    ended: str
+
+    @property
+    def metrics(self) -> Dict[str, float]:
+        """Return what `evaluate` said last."""
+        return self.history[-1]["evaluated"] if self.history else {}
+
+
+def train(
+    cluster: Any, job: Any, *, rounds: int = 10, strategy: Union[Strategy, str] = "sync", checkpoint: str = "",
+    resume: bool = False, **wishes: Any,
+) -> TrainingResult:
+    """Train `job` on the devices of `cluster`; return its state with the figures of each round.
+
+    `strategy` is one of `discompute_lite.ml` or its short name: sync, fedavg, diloco, async. `checkpoint` names a
+    folder into which each round is saved, and from which `resume` goes on, or begins where nothing was saved.
+    `wishes` are the fields of `TrainingWishes`. Raises what a step raised, TaskFailed for a job that breaks the
+    rules, SettingsError for wishes that do not fit.
+    """
+    return Training(cluster, job, rounds, strategy, TrainingWishes(**wishes), checkpoint, resume).run()
+
+
+class TrainingWishes(NamedTuple):
+    """Hold what may be wished of a training beside the job, its rounds and its strategy.
+
+    seed          from which all chance is drawn
+    shards        parts into which the data are divided; 0 for as many as suit the devices (16 where reproducible)
+    reproducible  the state is the same bit for bit on any number of devices, if the steps' is
+    target        {"accuracy": 0.95}: end when an evaluation reaches it; of a "loss" or "error", when it falls to it
+    patience      end after so many rounds in which no evaluation was better; 0 for never
+    config        given to each step, with "round" and "step"
+    on_round      called with the figures of each round
+    """
+
+    seed: int = 0
+    shards: int = 0
+    reproducible: bool = False
+    target: Optional[Dict[str, float]] = None
+    patience: int = 0
+    config: Optional[Dict[str, Any]] = None
+    on_round: Optional[Callable[[Dict[str, Any]], Any]] = None
+
+
+class Training:
+    """Drive one training: perform the actions of its rounds on a cluster, and tell the rounds what came of it."""
+
+    def __init__(
+        self, cluster: Any, job: Any, rounds: int, strategy: Union[Strategy, str], wishes: TrainingWishes,
+        checkpoint: str, resume: bool,
+    ) -> None:
+        for name in ("init", "load", "step", "evaluate"):
+            if not callable(getattr(job, name, None)):
+                raise TaskFailed(f"the job has no method {name}; a job has init, load, step and evaluate")
+        self._cluster, self._job = cluster, job
+        self._strategy = strategy_of(strategy)
+        self._wishes = wishes
+        optimizer = getattr(job, "optimizer", None)
+        self._folder = TrainingFolder(checkpoint) if checkpoint else None
+        saved = self._read_saved() if self._folder is not None and resume else None
+        if saved is not None:
+            wishes = self._wishes = wishes._replace(seed=saved["seed"], shards=saved["shards"])
+        places = cluster.places()
+        shards = wishes.shards or (SHARDS_AT_LEAST if wishes.reproducible else max(
+            SHARDS_AT_LEAST, SHARDS_A_PLACE * len(places)))
+        #: In the form that all states take: what devices send back is made like it.
+        self._template = job.init(wishes.seed)
+        state = self._template if saved is None else taken_tree(self._template, saved["state"])
+        memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
+        done = 0 if saved is None else saved["round"]
+        self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
+        self._plan = TrainingPlan(self._strategy, optimizer, shards, rounds, wishes.reproducible)
+        self._rounds = TrainingRounds(self._plan, state, memory, done)
+        self._seat = cluster.put(Seat(job, shards, wishes.seed, dict(wishes.config or {})))
+        self._events: Any = SimpleQueue()
+        self._calls: Dict[int, Future] = {}
+        #: The state as it travels, made once a version.
+        self._sent_state: Any = None
+        self._sent_version = -1
+        self._is_large = tree_size(state) > BLOB_STATE_NUMBERS
+        self._warned: List[str] = []
+
+    def run(self) -> TrainingResult:
+        """Return when all rounds are made, or the wishes say that it is enough."""
+        ended = "all rounds made"
+        try:
+            next_look = time.monotonic()
+            while not self._rounds.is_over:
+                now = time.monotonic()
+                if now >= next_look:
+                    self._do([action for event in self._changes() for action in self._rounds.apply(event, now)])
+                    next_look = now + LOOK_FOR_MEMBERS_S
+                deadline = min(next_look, self._rounds.next_deadline() or next_look)
+                enough = self._do(self._rounds.apply(self._next_event(deadline - now), time.monotonic()))
+                if enough:
+                    ended = enough
+                    break
+        finally:
+            self._do(self._rounds.stop())
+            for future in list(self._calls.values()):
+                future.cancel()
+        return TrainingResult(self._rounds.state, self._history, ended)
+
+    # ---- events ------------------------------------------------------------------------------------
+
+    def _changes(self) -> List[Any]:
+        """Return who came and who left since the last look."""
+        places = self._cluster.places()
+        gone = [member for member in self._rounds.crew.members if member not in places]
+        came = [member for member in places if member not in self._rounds.crew]
+        return [MemberLeft(member) for member in gone] + [MemberJoined(member, places[member]) for member in came]
+
+    def _next_event(self, wait_s: float) -> Any:
+        try:
+            order, future = self._events.get(timeout=max(0.0, wait_s))
+        except Empty:
+            return TimePassed()
+        self._calls.pop(order.id, None)
+        if future.cancelled():
+            return OrderLost(order.id)
+        try:
+            fields = future.result()
+        except TaskCancelled:
+            return OrderLost(order.id)
+        share = Share(**fields)
+        share = share._replace(tree=self._as_template(share.tree, future.device))
+        return ShareCame(order.id, share, order.member or future.device)
+
+    def _as_template(self, tree: Any, device_id: str) -> Any:
+        kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
+        if kinds != wanted and device_id not in self._warned:
+            self._warned.append(device_id)
+            logging.getLogger("discompute").warning(
+                "device %s has not the library of the state's arrays (%s): it computes with %s", device_id[:8],
+                ", ".join(wanted), ", ".join(kinds))
+        return taken_tree(self._template, tree)
+
+    # ---- actions -----------------------------------------------------------------------------------
+
+    def _do(self, actions: Sequence[Any]) -> str:
+        """Perform actions; return why the training should end, or ""."""
+        closed = []
+        for action in actions:
+            if isinstance(action, GiveOrder):
+                self._give(action.order)
+            elif isinstance(action, WithdrawOrder):
+                future = self._calls.pop(action.order_id, None)
+                if future is not None:
+                    future.cancel()
+            else:
+                closed.append(action)
+        # The devices are at the next round while this one is evaluated and saved.
+        return next(filter(None, [self._close(action) for action in closed]), "")
+
+    def _give(self, order: Order) -> None:
+        options: Dict[str, Any] = {"pure": True}
+        if order.member:
+            options["requires"] = order.member.partition("/")[0]
+        future = self._cluster.options(**options).submit(
+            carry_out, self._seat, self._state_to_send(), order.round, list(order.shards), order.steps,
+            self._strategy.sends_gradients)
+        self._calls[order.id] = future
+        future.add_done_callback(partial(self._came, order))
+
+    def _came(self, order: Order, future: Future) -> None:
+        self._events.put((order, future))
+
+    def _state_to_send(self) -> Any:
+        if self._sent_version != self._rounds.version:
+            state = self._rounds.state
+            self._sent_state = self._cluster.broadcast(state) if self._is_large else state
+            self._sent_version = self._rounds.version
+        return self._sent_state
+
+    def _close(self, closed: RoundClosed) -> str:
+        """Evaluate, save and tell of a round; return why it was the last one, or ""."""
+        state, memory = self._rounds.state, self._rounds.memory
+        evaluated = {str(name): float(value) for name, value in dict(self._job.evaluate(state)).items()}
+        figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated}
+        self._history.append(figures)
+        if self._folder is not None:
+            self._folder.add_metrics(figures)
+            self._folder.save(dump_value({
+                "format": CHECKPOINT_FORMAT, "round": closed.round, "seed": self._wishes.seed,
+                "shards": self._plan.shards, "strategy": repr(self._strategy), "state": state, "memory": memory,
+            }, "the state"))
+        if self._wishes.on_round is not None:
+            self._wishes.on_round(figures)
+        return self._why_enough()
+
+    def _why_enough(self) -> str:
+        wishes, evaluated = self._wishes, self._history[-1]["evaluated"]
+        for name, wanted in (wishes.target or {}).items():
+            if name not in evaluated:
+                raise SettingsError(f"the job's evaluate gives no {name!r}; it gives {', '.join(evaluated)}")
+            if is_better(name, evaluated[name], wanted) or evaluated[name] == wanted:
+                return f"{name} {evaluated[name]:.4g} reached {wanted:g}"
+        if wishes.patience and evaluated:
+            name = next(iter(evaluated))
+            values = [figures["evaluated"][name] for figures in self._history if name in figures["evaluated"]]
+            best = values[0]
+            since = 0
+            for value in values[1:]:
+                since = 0 if is_better(name, value, best) else since + 1
+                best = value if since == 0 else best
+            if since >= wishes.patience:
+                return f"{name} has not been better than {best:.4g} for {since} rounds"
+        return ""
+
+    def _read_saved(self) -> Optional[Dict[str, Any]]:
+        assert self._folder is not None
+        data = self._folder.load()
+        if data is None:
+            return None
+        try:
+            saved = load_value(data)
+        except TaskRejected:
+            saved = None
+        if not isinstance(saved, dict) or saved.get("format") != CHECKPOINT_FORMAT:
+            raise SettingsError(f"{self._folder.path} holds no checkpoint that this version reads; name another folder")
+        if saved["strategy"] != repr(self._strategy):
+            raise SettingsError(f"{self._folder.path} was made with {saved['strategy']}, not {self._strategy!r}; "
+                                "use the same, or another folder")
+        return saved
+
+
+def strategy_of(wanted: Union[Strategy, str], *, local_steps: int = 0) -> Strategy:
+    """Return a strategy for its short name, with so many local steps, 0 for its own; raise SettingsError for none."""
+    if isinstance(wanted, Strategy):
+        return wanted
+    kind: Any = STRATEGIES.get(wanted)
+    if kind is None:
+        raise SettingsError(f"there is no strategy {wanted!r}; write one of {', '.join(STRATEGIES.names())}")
+    if local_steps and kind.sends_gradients:
+        raise SettingsError(f"{wanted} makes one step a round on each part of the data; leave out the local steps")
+    return kind(local_steps=local_steps) if local_steps else kind()  # type: ignore[no-any-return]
+
+
+def is_better(name: str, value: float, than: float) -> bool:
+    """Whether a metric is better: less of a loss or an error, more of anything else."""
+    is_less = any(word in name.lower() for word in ("loss", "error", "perplexity"))
+    return value < than if is_less else value > than

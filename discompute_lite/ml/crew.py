@@ -1,0 +1,97 @@
+"""Divide a training's shards among the devices that take part, by how fast each has been.
+
+Knows:   who takes part, everybody's pace, and which shards each holds.
+Refuses: to move shards without need: a device has loaded those that it holds.
+Read next: ml/rounds.py (who asks).
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+#: How much of a new measurement goes into a member's pace: two rounds forget half of an old one.
+PACE_BLEND = 0.5
+#: What a member's pace is worth that did not answer in time.
+LATE_FACTOR = 0.5
+
+
+class Crew:
+    """Keep the members of a training, each with a pace in steps a second."""
+
+    def __init__(self, shards: int) -> None:
+        self.shards = shards
+        #: Estimates before the first measurement, in a unit of their own.
+        self._scores: Dict[str, float] = {}
+        self._measured: Dict[str, float] = {}
+        self._held: Dict[str, Tuple[int, ...]] = {}
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._scores
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    @property
+    def members(self) -> List[str]:
+        """Return the members, in the order in which they came."""
+        return list(self._scores)
+
+    def add(self, member: str, score: float) -> None:
+        """Take in a member; `score` compares it with the others until it has been measured."""
+        self._scores[member] = max(score, 1e-9)
+
+    def remove(self, member: str) -> None:
+        """Forget a member that left."""
+        self._scores.pop(member, None)
+        self._measured.pop(member, None)
+        self._held.pop(member, None)
+
+    def measure(self, member: str, steps: int, seconds: float) -> None:
+        """Learn from what a member did."""
+        if member in self._scores and steps > 0:
+            pace = steps / max(seconds, 1e-6)
+            known = self._measured.get(member, pace)
+            self._measured[member] = known + PACE_BLEND * (pace - known)
+
+    def was_late(self, member: str) -> None:
+        """Expect less of a member that did not answer in time."""
+        if member in self._scores:
+            self._measured[member] = self.paces()[member] * LATE_FACTOR
+
+    def paces(self) -> Dict[str, float]:
+        """Return everybody's pace: measured, or the score in the unit of those that were."""
+        ratios = [pace / self._scores[member] for member, pace in self._measured.items()]
+        unit = sum(ratios) / len(ratios) if ratios else 1.0
+        return {member: self._measured.get(member, score * unit) for member, score in self._scores.items()}
+
+    def divide(self) -> Dict[str, Tuple[int, ...]]:
+        """Return the shards of each member that has some, in proportion to the paces."""
+        counts = proportional_counts(self.shards, self.paces())
+        self._held = divided_shards(self.shards, counts, self._held)
+        return {member: shards for member, shards in self._held.items() if shards}
+
+
+def proportional_counts(total: int, paces: Mapping[str, float]) -> Dict[str, int]:
+    """Return whole counts that add up to `total`, by largest remainders; equal remainders go to whoever came first."""
+    whole = sum(paces.values())
+    ideal = {member: total * pace / whole for member, pace in paces.items()}
+    counts = {member: int(share) for member, share in ideal.items()}
+    order = sorted(paces, key=lambda member: counts[member] - ideal[member])
+    for member in order[:total - sum(counts.values())]:
+        counts[member] += 1
+    return counts
+
+
+def divided_shards(
+    total: int, counts: Mapping[str, int], held: Mapping[str, Sequence[int]]
+) -> Dict[str, Tuple[int, ...]]:
+    """Return so many shards for each member; each keeps of those that it held as many as it may."""
+    kept = {member: list(held.get(member, ()))[:count] for member, count in counts.items()}
+    taken = {shard for shards in kept.values() for shard in shards}
+    free = [shard for shard in range(total) if shard not in taken]
+    divided = {}
+    for member, count in counts.items():
+        wanted = count - len(kept[member])
+        divided[member] = tuple(sorted(kept[member] + free[:wanted]))
+        free = free[wanted:]
+    return divided

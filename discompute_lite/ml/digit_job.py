@@ -1,0 +1,75 @@
+"""Learn to read handwritten digits: the training job that is shipped, in pure Python, or with NumPy where it is there.
+
+Knows:   the UCI digits (tasks/digits_data.py has their source), every fifth of which is held out for the evaluation.
+Refuses: to draw two machines' batches differently: chance comes in as `rng`.
+Read next: ml/networks.py (the mathematics).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from ..tasks.digits import DIGIT_PIXELS, load_digits
+from .networks import init_network, network_score, network_slope
+from .optimizers import Adam
+
+#: One image in so many is held out.
+_HOLD_OUT = 5
+
+
+class LabelledRows(NamedTuple):
+    """Hold images as rows of 64 numbers from 0 to 1, with their labels."""
+
+    rows: List[List[float]]
+    labels: List[int]
+
+
+@dataclass(frozen=True)
+class DigitJob:
+    """Train a small network on handwritten digits; `step` returns gradients, which `optimizer` applies."""
+
+    #: Hidden units; 0 is logistic regression.
+    hidden: int = 64
+    #: Images a step.
+    batch: int = 32
+    #: Step size.
+    rate: float = 0.01
+    #: Use NumPy where it is installed. Without it, states are the same bit for bit on every machine.
+    with_numpy: bool = True
+
+    @property
+    def optimizer(self) -> Adam:
+        """Return what steps down the gradients."""
+        return Adam(self.rate)
+
+    def init(self, seed: int) -> Dict[str, Any]:
+        """Return a network that knows nothing."""
+        sizes = (DIGIT_PIXELS, self.hidden, 10) if self.hidden else (DIGIT_PIXELS, 10)
+        return init_network(sizes, Random(seed), self.with_numpy)
+
+    def load(self, shard: int, shards: int) -> LabelledRows:
+        """Return one device's part of the images that are not held out."""
+        return _labelled([index for index in range(len(load_digits()[1])) if index % _HOLD_OUT][shard::shards])
+
+    def step(self, state: Any, data: LabelledRows, rng: Random, config: Dict[str, Any]
+             ) -> Tuple[Any, int, Dict[str, float]]:
+        """Return (gradient, images looked at, metrics) for one batch."""
+        # Of chance only `random()`: its numbers are promised to stay the same in all versions of Python.
+        chosen = [int(rng.random() * len(data.rows)) for _ in range(min(self.batch, len(data.rows)))]
+        slope = network_slope(state, [data.rows[index] for index in chosen], [data.labels[index] for index in chosen])
+        return slope.gradient, len(chosen), {"loss": slope.loss, "accuracy": slope.right / len(chosen)}
+
+    def evaluate(self, state: Any) -> Dict[str, float]:
+        """Return loss and accuracy over the images that are held out."""
+        held_out = _labelled(range(0, len(load_digits()[1]), _HOLD_OUT))
+        loss, accuracy = network_score(state, held_out.rows, held_out.labels)
+        return {"loss": loss, "accuracy": accuracy}
+
+
+def _labelled(chosen: Sequence[int]) -> LabelledRows:
+    images, labels = load_digits()
+    # Sixteenths are exact, so every machine has the same numbers.
+    return LabelledRows([[pixel / 16 for pixel in images[index]] for index in chosen],
+                        [labels[index] for index in chosen])

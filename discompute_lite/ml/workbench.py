@@ -1,0 +1,105 @@
+"""Do one order of a training on the device that got it: load the data once, make the steps, say how long they took.
+
+Knows:   the job, the data that this process has loaded, and the clock.
+Refuses: to know of rounds and other devices.
+Read next: ml/rounds.py (who gives orders), tasks/blob_values.py (why a seat is the same object for all orders).
+
+A seat travels as a blob: each process of a device reads it once, so that what it has loaded stays with it. This
+module runs a person's code, and so it alone in this room may look at the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Dict, List, Sequence, Tuple
+
+from ..model.errors import TaskFailed
+from .digit_job import DigitJob
+from .optimizers import SGD, Adam
+from .strategies import Share, mean_metrics
+from .trees import mean_tree
+
+#: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
+BROUGHT_ALONG = (Adam, DigitJob, SGD)
+
+
+@dataclass
+class Seat:
+    """Keep a job and the data that were loaded for it in one process."""
+
+    job: Any
+    #: Parts into which all data are divided.
+    shards: int
+    seed: int
+    config: Dict[str, Any]
+    #: What this process has loaded, by part.
+    loaded: Dict[int, Any] = field(default_factory=dict)
+
+    def data_of(self, shard: int) -> Any:
+        """Return the data of one part, loaded at first use."""
+        if shard not in self.loaded:
+            self.loaded[shard] = self.job.load(shard, self.shards)
+        return self.loaded[shard]
+
+    def step(self, state: Any, shard: int, round_index: int, index: int) -> Tuple[Any, int, Dict[str, float]]:
+        """Return what the job's step returns: (tree, samples, metrics), checked.
+
+        Chance depends on the place of the step in the training alone, so that a step made anew gives the same.
+        """
+        rng = Random(f"{self.seed}/{round_index}/{shard}/{index}")
+        config = {**self.config, "round": round_index, "step": index}
+        result = self.job.step(state, self.data_of(shard), rng, config)
+        if not isinstance(result, (tuple, list)) or len(result) != 3:
+            raise TaskFailed("step must return three things: a new state or gradient, the number of samples, and a "
+                             "dict of metrics")
+        tree, samples, metrics = result
+        return tree, int(samples), {str(name): float(value) for name, value in dict(metrics).items()}
+
+
+def carry_out(
+    seat: Seat, state: Any, round_index: int, shards: Sequence[int], steps: int, sends_gradients: bool
+) -> Dict[str, Any]:
+    """Return the fields of a `Share`: what an order's steps come to."""
+    for shard in shards:
+        seat.data_of(shard)
+    began = time.perf_counter()
+    optimizer = getattr(seat.job, "optimizer", None)
+    if sends_gradients and optimizer is not None:
+        tree, made = _gradients(seat, state, round_index, shards)
+    else:
+        tree, made = _way(seat, state, round_index, shards, steps, optimizer)
+    return {
+        "tree": tree, "samples": sum(each.samples for each in made), "metrics": mean_metrics(made),
+        "compute_s": time.perf_counter() - began, "steps": len(made),
+    }
+
+
+def _gradients(seat: Seat, state: Any, round_index: int, shards: Sequence[int]) -> Tuple[Any, List[Share]]:
+    """Return the mean gradient of a step on each shard, all from the same state."""
+    made = []
+    for shard in shards:
+        tree, samples, metrics = seat.step(state, shard, round_index, 0)
+        made.append(Share(tree, samples, metrics, 0.0, 1))
+    if len(made) == 1:
+        return made[0].tree, made
+    return mean_tree([each.tree for each in made], [each.samples for each in made]), made
+
+
+def _way(
+    seat: Seat, state: Any, round_index: int, shards: Sequence[int], steps: int, optimizer: Any
+) -> Tuple[Any, List[Share]]:
+    """Return the state after so many steps, each on the next of the shards."""
+    memory = optimizer.begin(state) if optimizer is not None else None
+    made = []
+    for index in range(steps):
+        # Rounds with fewer steps than shards begin each at another one.
+        shard = shards[(round_index * steps + index) % len(shards)]
+        tree, samples, metrics = seat.step(state, shard, round_index, index)
+        if optimizer is None:
+            state = tree
+        else:
+            state, memory = optimizer.apply(state, tree, memory)
+        made.append(Share(None, samples, metrics, 0.0, 1))
+    return state, made

@@ -1,0 +1,227 @@
+"""Training over a cluster that is played: orders become calls, rounds are saved, and the end is told."""
+
+import json
+import math
+from array import array
+from concurrent.futures import Future
+
+import pytest
+
+from discompute_lite.faces.training import is_better, strategy_of, train
+from discompute_lite.ml.optimizers import SGD
+from discompute_lite.ml.strategies import DiLoCo, FedAvg
+from discompute_lite.model.errors import SettingsError, TaskCancelled, TaskFailed
+from discompute_lite.tasks.values import dump_value, load_value
+
+
+class PlayedCluster:
+    """Make each call at once, with values as they come over a wire; devices may be given ends."""
+
+    def __init__(self, *devices):
+        self.there = list(devices) or ["mac"]
+        self.requires = ""
+        self.calls = 0
+        #: Raised instead of the call with this number.
+        self.fails = {}
+        self.after_call = lambda: None
+
+    def places(self):
+        return {f"{device}/0": 1.0 for device in self.there}
+
+    def put(self, value):
+        return value
+
+    broadcast = put
+
+    def options(self, requires="", pure=False):
+        assert pure
+        self.requires = requires
+        return self
+
+    def submit(self, fn, seat, state, *rest):
+        future = Future()
+        future.device = self.requires or self.there[0]
+        self.calls += 1
+        if self.calls in self.fails:
+            future.set_exception(self.fails[self.calls])
+        elif future.device in self.there:
+            future.set_result(load_value(dump_value(fn(seat, load_value(dump_value(state)), *rest))))
+        self.after_call()
+        return future
+
+
+class Slope:
+    """Find the lowest point of (x - 3)^2, by gradients with a little noise."""
+
+    optimizer = SGD(0.1)
+
+    def init(self, seed):
+        return {"x": [float(seed)], "steps": 0}
+
+    def load(self, shard, shards):
+        return 0.001 * shard
+
+    def step(self, state, data, rng, config):
+        slope = 2 * (state["x"][0] - 3) + 0.01 * (rng.random() - 0.5) + data
+        return {"x": [slope], "steps": 0}, 4, {"loss": (state["x"][0] - 3) ** 2}
+
+    def evaluate(self, state):
+        return {"loss": (state["x"][0] - 3) ** 2, "accuracy": math.exp(-abs(state["x"][0] - 3))}
+
+
+#: More numbers than travel in a call.
+BALLAST = array("d", [0.0] * 4100)
+
+
+class Wide(Slope):
+    def init(self, seed):
+        return {"x": [float(seed)], "steps": 0, "ballast": BALLAST}
+
+    def step(self, state, data, rng, config):
+        tree, samples, metrics = super().step(state, data, rng, config)
+        return {**tree, "ballast": BALLAST}, samples, metrics
+
+
+@pytest.mark.parametrize("strategy", ["sync", "fedavg", "diloco", "async"])
+@pytest.mark.parametrize("job", [Slope(), Wide()], ids=["small", "wide"])
+def test_every_strategy_finds_the_lowest_point(strategy, job):
+    result = train(PlayedCluster("mac", "pad"), job, rounds=12, strategy=strategy, shards=4)
+    assert result.metrics["loss"] < 1.0
+    assert result.ended == "all rounds made"
+    assert len(result.history) == 12
+    assert result.history[-1]["samples"] > 0
+
+
+@pytest.mark.parametrize("strategy", ["sync", FedAvg(3), DiLoCo(3)])
+def test_a_reproducible_state_is_the_same_on_any_devices_and_after_any_end(strategy, tmp_path):
+    alone = train(PlayedCluster("mac"), Slope(), rounds=6, strategy=strategy, reproducible=True, seed=5)
+    several = train(PlayedCluster(*"abcde"), Slope(), rounds=6, strategy=strategy, reproducible=True, seed=5)
+    folder = str(tmp_path)
+    train(PlayedCluster("a"), Slope(), rounds=2, strategy=strategy, reproducible=True, seed=5, checkpoint=folder)
+    resumed = train(PlayedCluster(*"xyz"), Slope(), rounds=6, strategy=strategy, reproducible=True, checkpoint=folder,
+                    resume=True)
+    assert dump_value(alone.state) == dump_value(several.state) == dump_value(resumed.state)
+    assert [figures["round"] for figures in resumed.history] == [1, 2, 3, 4, 5, 6]
+    assert alone.state["x"] != train(PlayedCluster("mac"), Slope(), rounds=6, strategy=strategy, reproducible=True,
+                                     seed=6).state["x"]
+
+
+def test_rounds_are_saved_with_their_figures(tmp_path):
+    train(PlayedCluster(), Slope(), rounds=3, checkpoint=str(tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [1, 2, 3]
+    assert set(lines[0]) == {"round", "seconds", "compute_s", "samples", "metrics", "shares", "missing", "evaluated"}
+    saved = load_value((tmp_path / "run" / "checkpoint.json").read_bytes())
+    assert (saved["round"], saved["strategy"]) == (3, "Synchronous()")
+
+
+def test_resuming_where_nothing_was_saved_begins(tmp_path):
+    assert len(train(PlayedCluster(), Slope(), rounds=2, checkpoint=str(tmp_path), resume=True).history) == 2
+
+
+def test_a_finished_training_is_resumed_without_a_step(tmp_path):
+    first = train(PlayedCluster(), Slope(), rounds=2, checkpoint=str(tmp_path))
+    cluster = PlayedCluster()
+    again = train(cluster, Slope(), rounds=2, checkpoint=str(tmp_path), resume=True)
+    assert cluster.calls == 0
+    assert (again.state, again.metrics) == (first.state, first.metrics)
+
+
+def test_a_checkpoint_of_another_strategy_is_refused(tmp_path):
+    train(PlayedCluster(), Slope(), rounds=1, checkpoint=str(tmp_path))
+    with pytest.raises(SettingsError, match=r"made with Synchronous\(\), not FedAvg"):
+        train(PlayedCluster(), Slope(), rounds=2, strategy="fedavg", checkpoint=str(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[1]", b"{not json"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, data):
+    (tmp_path / "checkpoint.json").write_bytes(data)
+    with pytest.raises(SettingsError, match="no checkpoint"):
+        train(PlayedCluster(), Slope(), rounds=2, checkpoint=str(tmp_path), resume=True)
+
+
+def test_it_ends_when_the_target_is_reached():
+    result = train(PlayedCluster(), Slope(), rounds=99, target={"loss": 0.5})
+    assert result.ended.startswith("loss 0.")
+    assert 1 < len(result.history) < 99
+    assert train(PlayedCluster(), Slope(), rounds=99, target={"accuracy": 0.8}).metrics["accuracy"] >= 0.8
+
+
+def test_a_target_that_nobody_measures_is_refused():
+    with pytest.raises(SettingsError, match="gives no 'acuracy'; it gives loss, accuracy"):
+        train(PlayedCluster(), Slope(), rounds=9, target={"acuracy": 0.5})
+
+
+def test_it_ends_when_nothing_gets_better():
+    job = Slope()
+    job.optimizer = SGD(0.0)
+    result = train(PlayedCluster(), job, rounds=99, patience=3)
+    assert len(result.history) == 4
+    assert "for 3 rounds" in result.ended
+
+
+def test_each_round_is_told():
+    told = []
+    train(PlayedCluster("mac"), Slope(), rounds=2, on_round=told.append)
+    assert [figures["round"] for figures in told] == [1, 2]
+    assert told[0]["shares"] == {"mac/0": 64}
+
+
+def test_a_device_that_goes_is_done_without(monkeypatch):
+    monkeypatch.setattr("discompute_lite.faces.training.LOOK_FOR_MEMBERS_S", 0.0)
+    cluster = PlayedCluster("mac", "pad")
+
+    def leave():
+        if cluster.calls == 6:
+            cluster.there.remove("pad")
+
+    cluster.after_call = leave
+    result = train(cluster, Slope(), rounds=12, strategy="fedavg")
+    assert len(result.history) == 12
+    assert set(result.history[-1]["shares"]) == {"mac/0"}
+
+
+def test_a_call_that_was_cancelled_elsewhere_is_made_again():
+    cluster = PlayedCluster()
+    cluster.fails = {2: TaskCancelled("gone")}
+    assert len(train(cluster, Slope(), rounds=3).history) == 3
+
+
+def test_what_a_step_raises_ends_the_training():
+    cluster = PlayedCluster()
+    cluster.fails = {2: ZeroDivisionError("in a step")}
+    with pytest.raises(ZeroDivisionError):
+        train(cluster, Slope(), rounds=3)
+
+
+@pytest.mark.parametrize("name", ["init", "load", "step", "evaluate"])
+def test_a_job_without_a_method_is_refused(name):
+    job = type("Job", (), {each: (lambda self, *args: None) for each in ("init", "load", "step", "evaluate")
+                           if each != name})()
+    with pytest.raises(TaskFailed, match=f"no method {name}"):
+        train(PlayedCluster(), job)
+
+
+def test_a_state_that_changes_its_shape_is_named():
+    job = Slope()
+    job.step = lambda state, data, rng, config: ({"x": [0.0, 0.0], "steps": 0}, 1, {})
+    with pytest.raises(TaskFailed, match=r"state\['x'\]"):
+        train(PlayedCluster(), job, rounds=2)
+
+
+def test_strategies_by_name():
+    assert strategy_of("fedavg", local_steps=7) == FedAvg(local_steps=7)
+    assert strategy_of(DiLoCo()) == DiLoCo()
+    with pytest.raises(SettingsError, match="write one of sync, fedavg, diloco, async"):
+        strategy_of("magic")
+    with pytest.raises(SettingsError, match="one step a round"):
+        strategy_of("sync", local_steps=3)
+
+
+@pytest.mark.parametrize("name, better, worse", [("loss", 1, 2), ("val_error", 1, 2), ("accuracy", 2, 1)])
+def test_what_is_better(name, better, worse):
+    assert is_better(name, better, worse)
+    assert not is_better(name, worse, better)
+    assert not is_better(name, worse, worse)
+
+

@@ -1,0 +1,37 @@
+"""A training's folder: the newest state whole, and the figures of the rounds up to it."""
+
+import json
+import os
+
+import pytest
+
+from discompute_lite.host.checkpoints import CheckpointFolder
+from discompute_lite.model.errors import StateError
+
+
+def test_what_was_saved_last_is_found(tmp_path):
+    folder = CheckpointFolder(str(tmp_path / "run" / "one"))
+    assert folder.load() is None
+    folder.save(b"first")
+    folder.save(b"second")
+    assert CheckpointFolder(folder.path).load() == b"second"
+    assert os.listdir(folder.path) == ["checkpoint.json"]
+
+
+def test_figures_after_the_checkpoint_are_made_again(tmp_path):
+    folder = CheckpointFolder(str(tmp_path))
+    assert folder.begin_metrics(0) == []
+    for number in (1, 2, 3):
+        folder.add_metrics({"round": number, "loss": 1 / number})
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(b'{"round": 4, "lo')
+    assert [line["round"] for line in folder.begin_metrics(2)] == [1, 2]
+    folder.add_metrics({"round": 3})
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [1, 2, 3]
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(StateError, match="run"):
+        CheckpointFolder(str(tmp_path / "run"))

@@ -1,0 +1,76 @@
+"""Shards go to members by their pace, and stay where they are loaded."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discompute_lite.ml.crew import Crew, divided_shards, proportional_counts
+
+
+@given(st.integers(0, 200), st.dictionaries(st.text(max_size=3), st.floats(0.001, 1000), min_size=1, max_size=12))
+def test_counts_add_up_and_are_fair(total, paces):
+    counts = proportional_counts(total, paces)
+    assert sum(counts.values()) == total
+    whole = sum(paces.values())
+    assert all(abs(counts[name] - total * pace / whole) < 1 for name, pace in paces.items())
+
+
+@given(st.integers(1, 60), st.lists(st.dictionaries(st.sampled_from("abcdef"), st.floats(0.01, 10), min_size=1),
+                                    min_size=1, max_size=6))
+def test_every_shard_is_held_once_however_members_change(total, stages):
+    held = {}
+    for paces in stages:
+        counts = proportional_counts(total, paces)
+        now = divided_shards(total, counts, held)
+        assert sorted(shard for shards in now.values() for shard in shards) == list(range(total))
+        assert {member: len(shards) for member, shards in now.items()} == counts
+        for member, shards in now.items():
+            kept = set(held.get(member, ())) & set(shards)
+            assert len(kept) == min(len(held.get(member, ())), counts[member])
+        held = now
+
+
+def test_who_has_not_been_measured_is_judged_by_score_beside_the_measured():
+    crew = Crew(12)
+    crew.add("slow", 1.0)
+    crew.add("fast", 2.0)
+    assert {name: len(shards) for name, shards in crew.divide().items()} == {"slow": 4, "fast": 8}
+    crew.measure("slow", 10, 1.0)
+    crew.add("new", 1.0)
+    assert crew.paces() == {"slow": 10.0, "fast": 20.0, "new": 10.0}
+    crew.measure("fast", 10, 1.0)
+    assert crew.paces()["fast"] == 10.0
+
+
+def test_two_measurements_forget_half_of_an_old_pace():
+    crew = Crew(4)
+    crew.add("a", 1.0)
+    crew.measure("a", 100, 1.0)
+    crew.measure("a", 200, 1.0)
+    assert crew.paces() == {"a": 150.0}
+
+
+def test_who_was_late_gets_less():
+    crew = Crew(8)
+    for name in "ab":
+        crew.add(name, 1.0)
+        crew.measure(name, 10, 1.0)
+    crew.was_late("b")
+    assert {name: len(shards) for name, shards in crew.divide().items()} == {"a": 5, "b": 3}
+
+
+@pytest.mark.parametrize("action", [lambda crew: crew.measure("gone", 1, 1.0), lambda crew: crew.was_late("gone"),
+                                    lambda crew: crew.remove("gone")])
+def test_who_is_gone_is_not_missed(action):
+    crew = Crew(4)
+    crew.add("a", 1.0)
+    action(crew)
+    assert crew.members == ["a"]
+    assert "gone" not in crew
+
+
+def test_more_members_than_shards_leave_some_without():
+    crew = Crew(2)
+    for name in "abc":
+        crew.add(name, 1.0)
+    assert len(crew.divide()) == 2

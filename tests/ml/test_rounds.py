@@ -1,0 +1,285 @@
+"""A training is led through its rounds, whatever devices do: come, go, are late, or fail."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from discompute_lite.ml.rounds import (
+    GiveOrder, MemberJoined, MemberLeft, OrderLost, RoundClosed, ShareCame, TimePassed, TrainingPlan, TrainingRounds,
+    WithdrawOrder,
+)
+from discompute_lite.ml.strategies import BoundedStaleness, FedAvg, Share, Synchronous
+
+
+class Drill:
+    """Play the devices: keep what orders are out, and answer them."""
+
+    def __init__(self, strategy=None, shards=4, rounds=3, is_reproducible=False):
+        self.rounds = TrainingRounds(
+            TrainingPlan(strategy or FedAvg(local_steps=4), None, shards, rounds, is_reproducible), [0.0], {})
+        self.now = 0.0
+        self.out = {}
+        self.closed = []
+
+    def do(self, event):
+        for action in self.rounds.apply(event, self.now):
+            if isinstance(action, GiveOrder):
+                assert action.order.id not in self.out
+                assert action.order.shards
+                assert action.order.steps > 0
+                self.out[action.order.id] = action.order
+            elif isinstance(action, WithdrawOrder):
+                del self.out[action.order_id]
+            else:
+                assert isinstance(action, RoundClosed)
+                self.closed.append(action)
+
+    def join(self, *members):
+        for member in members:
+            self.do(MemberJoined(member, 1.0))
+
+    def answer(self, order, value=1.0, after=1.0):
+        self.now += after
+        del self.out[order.id]
+        self.do(ShareCame(order.id, Share([value], order.steps, {"loss": 1.0}, after, order.steps),
+                          order.member or "somebody"))
+
+    def order_of(self, member):
+        return next(order for order in self.out.values() if order.member == member)
+
+
+def drill_after_first_round(*members, **options):
+    """Return a drill whose members joined in time for the second round."""
+    drill = Drill(**options)
+    drill.join(*members)
+    for order in list(drill.out.values()):
+        drill.answer(order)
+    assert len(drill.closed) == 1
+    return drill
+
+
+def test_who_comes_first_begins_and_the_others_take_part_from_the_next_round_on():
+    drill = Drill(shards=4)
+    drill.join("a", "b")
+    assert [(order.member, order.shards) for order in drill.out.values()] == [("a", (0, 1, 2, 3))]
+    drill.answer(drill.order_of("a"), value=2.0)
+    assert drill.rounds.state == [2.0]
+    assert sorted((order.member, len(order.shards)) for order in drill.out.values()) == [("a", 2), ("b", 2)]
+
+
+def test_a_round_ends_when_all_have_answered_and_weighs_by_samples():
+    drill = drill_after_first_round("a", "b", shards=4)
+    drill.answer(drill.order_of("a"), value=1.0)
+    assert len(drill.closed) == 1
+    drill.answer(drill.order_of("b"), value=3.0)
+    assert drill.rounds.state == [2.0]
+    assert drill.closed[1]._replace(metrics={}) == RoundClosed(2, 2.0, 1.0, 8, {}, {"a": 4, "b": 4}, ())
+
+
+def test_the_fast_make_more_steps_in_the_same_time():
+    drill = drill_after_first_round("a", "b", shards=8, rounds=9)
+    for _ in range(4):
+        a, b = drill.order_of("a"), drill.order_of("b")
+        drill.answer(a, after=a.steps / 3.0)
+        drill.answer(b, after=b.steps / 1.0)
+    assert (len(drill.order_of("a").shards), len(drill.order_of("b").shards)) == (6, 2)
+    assert (drill.order_of("a").steps, drill.order_of("b").steps) == (6, 2)
+
+
+def test_the_last_round_gives_no_more_orders():
+    drill = Drill(rounds=2)
+    drill.join("a")
+    drill.answer(drill.order_of("a"))
+    drill.answer(drill.order_of("a"))
+    assert drill.rounds.is_over
+    assert drill.out == {}
+    drill.join("b")
+    assert drill.out == {}
+
+
+def test_who_is_late_is_left_out_when_a_quorum_has_come():
+    drill = drill_after_first_round("a", "b", "c", "d", shards=8)
+    for member in "abc":
+        drill.answer(drill.order_of(member), after=0.5)
+    deadline = drill.rounds.next_deadline()
+    assert deadline == drill.now + 1.5
+    drill.now = deadline - 0.01
+    drill.do(TimePassed())
+    assert len(drill.closed) == 1
+    late = drill.order_of("d")
+    drill.now = deadline
+    drill.do(TimePassed())
+    assert drill.closed[1].missing == ("d",)
+    assert "d" not in drill.closed[1].shares
+    # Its share comes when nobody wants it any more.
+    before = drill.rounds.state
+    drill.do(ShareCame(late.id, Share([99.0], 4, {}, 9.0, 4), "d"))
+    assert drill.rounds.state == before
+    assert len(drill.order_of("d").shards) < 2
+
+
+def test_there_is_no_deadline_before_a_quorum():
+    drill = drill_after_first_round("a", "b", shards=4)
+    drill.answer(drill.order_of("a"))
+    assert drill.rounds.next_deadline() is None
+    drill.now += 1000
+    drill.do(TimePassed())
+    assert len(drill.closed) == 1
+
+
+def test_a_lost_order_goes_to_another_where_a_quorum_needs_it():
+    drill = drill_after_first_round("a", "b", shards=4)
+    lost = drill.order_of("b")
+    drill.do(MemberLeft("b"))
+    again = [order for order in drill.out.values() if order.shards == lost.shards]
+    assert [order.member for order in again] == ["a"]
+    for order in list(drill.out.values()):
+        drill.answer(order)
+    assert drill.closed[1].missing == ("b",)
+    assert drill.closed[1].samples == 8
+
+
+def test_a_lost_order_is_left_out_where_a_quorum_is_there_without_it():
+    drill = drill_after_first_round(*"abcde", shards=10)
+    drill.do(MemberLeft("e"))
+    assert len(drill.out) == 4
+    for member in "abcd":
+        drill.answer(drill.order_of(member))
+    assert drill.closed[1].missing == ("e",)
+    assert set(drill.closed[1].shares) == set("abcd")
+
+
+def test_work_waits_for_somebody_when_all_have_left():
+    drill = Drill()
+    drill.join("a")
+    order = drill.order_of("a")
+    drill.do(MemberLeft("a"))
+    assert drill.out == {}
+    drill.join("b")
+    assert drill.order_of("b").shards == order.shards
+    drill.answer(drill.order_of("b"))
+    assert len(drill.closed) == 1
+
+
+def test_the_last_one_leaves_after_some_have_answered():
+    drill = drill_after_first_round("a", "b", shards=4)
+    drill.answer(drill.order_of("a"))
+    drill.do(MemberLeft("a"))
+    drill.do(MemberLeft("b"))
+    assert drill.out == {}
+    drill.join("c")
+    drill.answer(drill.order_of("c"))
+    assert drill.closed[1].samples == 8
+
+
+def test_a_gradient_is_made_for_each_shard():
+    drill = Drill(strategy=Synchronous(), shards=6)
+    drill.join("a")
+    assert drill.order_of("a").steps == 6
+
+
+def test_reproducible_rounds_do_not_depend_on_who_is_there():
+    states = []
+    for members, order_of_answers in (("a", 1), ("abc", -1)):
+        drill = Drill(shards=5, is_reproducible=True)
+        drill.join(*members)
+        while not drill.rounds.is_over:
+            waiting = list(drill.out.values())
+            assert {order.member for order in waiting} == {""}
+            assert [order.shards for order in waiting] == [(shard,) for shard in range(5)]
+            for order in waiting[::order_of_answers]:
+                drill.answer(order, value=0.1 * (order.shards[0] + 1))
+        states.append(drill.rounds.state)
+    assert states[0] == states[1]
+
+
+def test_a_reproducible_round_waits_for_each_and_has_a_lost_one_made_again():
+    drill = Drill(shards=3, is_reproducible=True)
+    drill.join("a")
+    first, second, third = list(drill.out.values())
+    drill.answer(first)
+    drill.answer(second)
+    assert drill.rounds.next_deadline() is None
+    del drill.out[third.id]
+    drill.do(OrderLost(third.id))
+    again = next(iter(drill.out.values()))
+    assert (again.shards, again.round) == (third.shards, third.round)
+    drill.answer(again)
+    assert len(drill.closed) == 1
+
+
+def test_merging_gives_the_next_order_at_once():
+    drill = Drill(strategy=BoundedStaleness(local_steps=4, bound=1, rate=0.5), shards=4, rounds=2)
+    drill.join("a", "b")
+    assert sorted(order.member for order in drill.out.values()) == ["a", "b"]
+    drill.answer(drill.order_of("a"), value=1.0)
+    assert drill.rounds.state == [0.5]
+    drill.answer(drill.order_of("a"), value=0.5)
+    assert len(drill.closed) == 1
+    stale = drill.order_of("b")
+    drill.answer(drill.order_of("a"), value=0.5)
+    # b began three merges ago, and with two devices two are allowed.
+    drill.answer(stale, value=100.0)
+    assert drill.rounds.state == [0.5]
+    assert drill.order_of("b").version == drill.rounds.version
+    drill.answer(drill.order_of("a"), value=0.5)
+    assert drill.closed[1].missing == ("b",)
+    assert drill.rounds.is_over
+    assert drill.out == {}
+
+
+def test_one_who_leaves_does_not_stop_merging():
+    drill = Drill(strategy=BoundedStaleness(), shards=4, rounds=2)
+    drill.join("a", "b")
+    drill.do(MemberLeft("b"))
+    assert [order.member for order in drill.out.values()] == ["a"]
+    drill.answer(drill.order_of("a"))
+    assert drill.order_of("a").shards == (0, 1, 2, 3)
+
+
+def test_stopping_withdraws_what_is_out():
+    drill = drill_after_first_round("a", "b")
+    ids = sorted(drill.out)
+    assert sorted(action.order_id for action in drill.rounds.stop()) == ids
+    assert drill.rounds.stop() == []
+
+
+def test_who_joins_twice_is_one():
+    drill = Drill()
+    drill.join("a", "a")
+    assert len(drill.out) == 1
+
+
+MOVES = st.lists(st.tuples(st.sampled_from(["join", "leave", "answer", "lose", "wait"]), st.integers(0, 9)),
+                 max_size=60)
+
+
+@settings(max_examples=80)
+@pytest.mark.parametrize("strategy, is_reproducible", [
+    (FedAvg(local_steps=3), False), (Synchronous(), False), (BoundedStaleness(local_steps=3), False),
+    (FedAvg(local_steps=3), True)])
+@given(moves=MOVES)
+def test_whatever_happens_all_rounds_are_made_in_the_end(strategy, is_reproducible, moves):
+    drill = Drill(strategy, shards=5, rounds=4, is_reproducible=is_reproducible)
+    for move, number in moves:
+        waiting = sorted(drill.out)
+        if move == "join":
+            drill.join("abcdef"[number % 6])
+        elif move == "leave":
+            drill.do(MemberLeft("abcdef"[number % 6]))
+        elif move == "answer" and waiting:
+            drill.answer(drill.out[waiting[number % len(waiting)]])
+        elif move == "lose" and waiting:
+            order = drill.out.pop(waiting[number % len(waiting)])
+            drill.do(OrderLost(order.id))
+        elif move == "wait":
+            drill.now += number
+            drill.do(TimePassed())
+    drill.join("last")
+    for _ in range(200):
+        if drill.rounds.is_over:
+            break
+        drill.answer(drill.out[min(drill.out)])
+    assert drill.rounds.is_over
+    assert [closed.round for closed in drill.closed] == [1, 2, 3, 4]
+    assert drill.out == {}

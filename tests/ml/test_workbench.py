@@ -1,0 +1,78 @@
+"""An order's steps on the device that got it."""
+
+import pytest
+
+from discompute_lite.ml.optimizers import SGD
+from discompute_lite.ml.workbench import Seat, carry_out
+from discompute_lite.model.errors import TaskFailed
+
+
+class Counting:
+    """A job whose gradient is the shard's number, and which remembers what it was asked."""
+
+    def __init__(self, optimizer=None):
+        if optimizer is not None:
+            self.optimizer = optimizer
+        self.loads, self.draws, self.configs = [], [], []
+
+    def load(self, shard, shards):
+        self.loads.append((shard, shards))
+        return float(shard)
+
+    def step(self, state, data, rng, config):
+        self.draws.append(rng.random())
+        self.configs.append(config)
+        return [data] if hasattr(self, "optimizer") else [state[0] + data], 2, {"loss": data}
+
+
+def carried(job, round_index=0, shards=(1, 2), steps=4, sends_gradients=False, seat=None):
+    return carry_out(seat or Seat(job, 5, 7, {"rate": 3}), [10.0], round_index, list(shards), steps, sends_gradients)
+
+
+def test_data_are_loaded_once_for_many_orders():
+    job = Counting()
+    seat = Seat(job, 5, 7, {})
+    carried(job, seat=seat)
+    carried(job, seat=seat, shards=(2, 3))
+    assert job.loads == [(1, 5), (2, 5), (3, 5)]
+
+
+def test_steps_go_round_the_shards():
+    assert carried(Counting(), steps=3)["tree"] == [10.0 + 1 + 2 + 1]
+    # The next round begins where this one ended.
+    assert carried(Counting(), round_index=1, steps=3)["tree"] == [10.0 + 2 + 1 + 2]
+
+
+def test_gradients_are_stepped_down_here_or_sent():
+    stepped = carried(Counting(SGD(0.5)), steps=2)
+    assert (stepped["tree"], stepped["samples"], stepped["steps"]) == ([10.0 - 0.5 - 1.0], 4, 2)
+    sent = carried(Counting(SGD(0.5)), sends_gradients=True)
+    assert (sent["tree"], sent["samples"], sent["metrics"]) == ([1.5], 4, {"loss": 1.5})
+    assert sent["compute_s"] >= 0
+
+
+def test_without_an_optimizer_there_are_no_gradients_to_send():
+    assert carried(Counting(), sends_gradients=True, steps=2)["tree"] == [13.0]
+
+
+def test_chance_depends_on_the_place_in_the_training_alone():
+    first, again, other = Counting(), Counting(), Counting()
+    carried(first)
+    carried(again)
+    carried(other, round_index=1)
+    assert first.draws == again.draws
+    assert not set(first.draws) & set(other.draws)
+    assert len(set(first.draws)) == 4
+
+
+def test_a_step_is_told_where_it_is():
+    job = Counting()
+    carried(job, round_index=6, steps=2)
+    assert job.configs == [{"rate": 3, "round": 6, "step": 0}, {"rate": 3, "round": 6, "step": 1}]
+
+
+def test_a_step_that_returns_something_else_is_told_what_is_wanted():
+    job = Counting()
+    job.step = lambda *args: [1.0]
+    with pytest.raises(TaskFailed, match="three things"):
+        carried(job)

@@ -1,0 +1,138 @@
+"""The command `train` as a person types it: on one device and on several, with what goes wrong on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOB = '''
+"""Fit a line through points, with a class of its own as data."""
+import dataclasses
+
+from discompute_lite.ml import SGD
+
+@dataclasses.dataclass
+class Points:
+    rows: list
+
+class Job:
+    optimizer = SGD(0.1)
+
+    def __init__(self, slope: float = 2.0):
+        self.slope = slope
+
+    def init(self, seed):
+        return {"a": 0.0, "b": [0.0]}
+
+    def load(self, shard, shards):
+        print("loading", shard)
+        return Points([(x / 10, self.slope * x / 10 + 1) for x in range(-10 + shard, 10, shards)])
+
+    def step(self, state, data, rng, config):
+        a = b = loss = 0.0
+        for x, y in data.rows:
+            miss = state["a"] * x + state["b"][0] - y
+            a, b, loss = a + 2 * miss * x, b + 2 * miss, loss + miss * miss
+        count = len(data.rows)
+        return {"a": a / count, "b": [b / count]}, count, {"loss": loss / count}
+
+    def evaluate(self, state):
+        return {"error": abs(state["a"] - self.slope) + abs(state["b"][0] - 1)}
+'''
+#: Four small shards of the digits, so that a round is some tens of milliseconds.
+DIGITS = ("--reproducible", "--shards", "4", "--local-steps", "3", "--seed", "5", "digits", "--hidden", "8")
+
+
+def saved_in(folder):
+    """Return what stands in a checkpoint."""
+    return json.loads((Path(folder) / "checkpoint.json").read_bytes())
+
+
+def rounds_in(folder):
+    """Return the rounds whose figures are written."""
+    try:
+        lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line)["round"] for line in lines if line.endswith("}")]
+
+
+@pytest.mark.smoke
+def test_a_job_of_ones_own(field):
+    job = field.job("line.py", JOB)
+    done = field.run("train", "--strategy", "sync", "--rounds", "60", job, "--slope", "-3")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].startswith("round 1/60  error ")
+    assert len(lines) == 61
+    assert lines[-1].startswith("all rounds made: error ")
+    assert float(lines[-1].split()[-1]) < 0.1
+
+
+@pytest.mark.smoke
+def test_the_same_bits_on_one_device_and_on_two_after_a_kill(field):
+    alone, again = str(field.folder / "alone"), str(field.folder / "again")
+    field.let_belong("command", "node-2")
+    done = field.run("train", "--rounds", "5", "--checkpoint", alone, *DIGITS)
+    assert done.code == 0, done.err
+    assert rounds_in(alone) == [1, 2, 3, 4, 5]
+    field.start("node-2")
+    words = ["train", "--checkpoint", again, "--min-devices", "2"]
+    command = [sys.executable, "-m", "discompute_lite", *words, "--rounds", "1000", *DIGITS]
+    killed = subprocess.Popen(command, env=field.for_command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        field.wait_for(lambda: rounds_in(again) or killed.poll() is not None, "the first round", 30.0)
+        assert killed.poll() is None, killed.stderr.read()
+    finally:
+        killed.kill()
+        killed.wait()
+        killed.stderr.close()
+    made = saved_in(again)["round"] if os.path.exists(os.path.join(again, "checkpoint.json")) else 0
+    assert made < 1000
+    total = str(max(5, made + 1))
+    done = field.run(*words, "--resume", "--rounds", total, *DIGITS)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].startswith(f"round {made + 1}/{total}  ")
+    assert rounds_in(again) == list(range(1, int(total) + 1))
+    if int(total) > 5:
+        done = field.run("train", "--resume", "--rounds", total, "--checkpoint", alone, *DIGITS)
+        assert done.code == 0, done.err
+    assert saved_in(again) == saved_in(alone)
+    assert (Path(again) / "curves.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
+def test_a_device_that_dies_is_done_without(field):
+    field.let_belong("command", "node-2")
+    node = field.start("node-2")
+    folder = str(field.folder / "run")
+    words = ["train", "--min-devices", "2", "--rounds", "40", "--local-steps", "4", "--checkpoint", folder, "--json",
+             "digits", "--hidden", "8"]
+    training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], env=field.for_command(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    field.wait_for(lambda: len(rounds_in(folder)) > 2 or training.poll() is not None, "the first rounds", 30.0)
+    node.kill(signal.SIGKILL)
+    out, err = training.communicate(timeout=field.scale(60.0))
+    assert training.returncode == 0, err
+    rounds = json.loads(out)["rounds"]
+    assert [figures["round"] for figures in rounds] == list(range(1, 41))
+    assert any(member.startswith(node.id) for figures in rounds for member in figures["shares"])
+    assert not any(member.startswith(node.id) for member in rounds[-1]["shares"])
+
+
+@pytest.mark.parametrize("words, code, about", [
+    (["nosuch.py"], 2, "nosuch.py cannot be read"), (["{}", "--slopes", "1"], 2, "there is no argument --slopes"),
+    (["--strategy", "magic", "digits"], 2, "write one of sync, fedavg"),
+    (["--strategy", "sync", "--local-steps", "3", "digits"], 2, "one step a round"),
+    (["--resume", "digits"], 2, "write --checkpoint FOLDER"), (["--target", "accuracy", "digits"], 2, "accuracy=0.95"),
+    (["--rounds", "0", "digits"], 2, "--rounds cannot be '0'"), (["{}empty"], 2, "has no class Job"),
+    (["{}broken"], 1, "ZeroDivisionError"),
+])
+def test_what_is_wrong_is_one_sentence(field, fails, words, code, about):
+    files = {"{}": field.job("line.py", JOB), "{}empty": field.job("empty.py", "x = 1\n"),
+             "{}broken": field.job("broken.py", JOB.replace("count = len(data.rows)", "count = 1 // 0"))}
+    fails(field.type("train", "-q", *[files.get(word, word) for word in words]), code, about)
