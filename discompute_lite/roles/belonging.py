@@ -19,7 +19,7 @@ from ..core.access import Sender
 from ..core.policy import SENTENCE_UNHEARD, Caller
 from ..model.codec import from_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, StateError, Unauthenticated
+from ..model.errors import DiscomputeError, SettingsError, StateError, Unauthenticated
 from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
@@ -58,9 +58,12 @@ class Belonging:
     # ---- beginning and end --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take up the membership that was kept; raise StateError for one that is damaged."""
+        """Take up the membership that was kept; raise StateError for one that is damaged, SettingsError without TLS."""
         trust = self._node.world.trust
         grant = trust.load() if trust is not None else None
+        if grant is not None and not self._node.settings.tls:
+            raise SettingsError("tls false is for a device that is alone, and this one belongs to a cluster; leave that"
+                                " out, or leave the cluster: devices --leave --tls true")
         if grant is not None:
             try:
                 self.enter(grant)

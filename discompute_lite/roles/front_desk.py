@@ -111,6 +111,7 @@ class FrontDesk:
         inviter = self._inviter or self._make_inviter()
         is_new = not node.belonging.is_member
         if is_new:
+            self._check_speaks_tls()
             self._found()
         cluster: OwnCluster = node.belonging.cluster
         invitation = inviter.invite(cluster, terms)
@@ -238,9 +239,15 @@ class FrontDesk:
         self._wait(self._seekers, answer, min(LONGEST_DESK_WAIT_S, wait_s), bool(self.hosts.places()))
         return later
 
+    def _check_speaks_tls(self) -> None:
+        if not self._node.settings.tls:
+            raise Forbidden("This device was started with tls false, which is for one that stays alone. Start it"
+                            " without that, then pair it.", {"rule": "tls"})
+
     def join(self, words: JoinWords, done: Callable[[str], Any]) -> Later:
         """Join the cluster of whoever gave us these words, which have an address; answer with `done(cluster)`."""
         self.check_is_alone()
+        self._check_speaks_tls()
         node, trust, door = self._node, self._node.world.trust, self._node.world.pairing_door
         if self._joining is not None:
             raise Forbidden("This device is joining a cluster already. Wait until that has ended.", {"rule": "joining"})

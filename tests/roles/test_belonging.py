@@ -11,7 +11,7 @@ import pytest
 
 from discompute_lite.core.access import WorkRule
 from discompute_lite.crypto.p256 import device_id, private_key
-from discompute_lite.model.errors import Forbidden, InvalidParams, Unauthenticated
+from discompute_lite.model.errors import Forbidden, InvalidParams, SettingsError, Unauthenticated
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.link_speed import PADDINGS
@@ -295,6 +295,12 @@ def test_a_device_that_is_alone_and_private_says_nothing(world):
     host = world.host("a", announce="private").start()
     world.advance(5.0)
     assert host.transport.sent == [] and "belongs to none" in host.told[0][1]
+
+
+def test_a_member_does_not_start_without_tls(town):
+    with pytest.raises(SettingsError, match="tls false is for a device that is alone"):
+        town.cluster("ab", tls=False)
+    assert not town.hosts["a"].node.belonging.is_member
 
 
 def test_two_clusters_on_one_network_leave_each_other_alone(town, world):

@@ -31,7 +31,11 @@ class NoDoor:
 
 @pytest.fixture
 def host(world):
-    here = world.host("a")
+    return make_host(world)
+
+
+def make_host(world, **settings):
+    here = world.host("a", **settings)
     here.id, here.trust = device_id(KEY), type(here).__init__.__globals__["FakeTrust"]()
     here.trust.key = KEY
     here.start()
@@ -49,6 +53,14 @@ def test_the_first_invitation_makes_the_cluster_and_the_next_does_not(world, hos
     owner.call("StopInvite")
     assert not host.node.world.pairing_door.is_open
     assert "pair" not in world.client(host, ip="10.0.0.9").call("Hello")
+
+
+def test_a_device_that_was_started_without_tls_joins_nobody_and_founds_nothing(world):
+    here = make_host(world, tls=False)
+    for method, params in (("Invite", {}), ("Join", {"words": "12345678@10.0.0.9:49200"})):
+        with pytest.raises(Forbidden, match="tls false"):
+            world.owner(here).call(method, params)
+    assert not here.node.belonging.is_member
 
 
 def test_a_link_names_every_address_under_which_the_host_may_be_found(world, host):
