@@ -97,10 +97,10 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
         ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", device.address),
         ("Hardware:", ", ".join(dict.fromkeys(what))),
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
-        ("State:", _state_text(local.node.belonging.cluster_name())),
+        ("State:", _state_text(local.node.belonging.cluster_name(), announce)),
     ]
     if announce != "open":
-        return [*facts, ("Join it:", f"others cannot: it does not show itself to them (--announce {announce})")]
+        return [*facts, ("Join it:", f"invite here, then join CODE@host:port there; it is not seen ({announce})")]
     if is_this_machine_only(bind):
         return [*facts, ("Join it:", f"only from this machine (--bind {bind})")]
     return [
@@ -109,9 +109,11 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
     ]
 
 
-def _state_text(cluster: str) -> str:
+def _state_text(cluster: str, announce: str) -> str:
     if cluster:
         return f"member of cluster {cluster}: works with its devices, answers nobody else"
+    if announce != "open":
+        return "alone: answers nobody, runs nobody's code but yours"
     return "alone: lists devices, takes messages, runs nobody's code but yours"
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +11,10 @@ from discompute_lite.faces import task_commands
 from discompute_lite.faces.cluster_commands import _show_members
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.listing import audit_line
+from discompute_lite.faces.node_commands import _ready_facts
 from discompute_lite.model.codec import to_json
+from discompute_lite.model.device import Device, Hardware
+from discompute_lite.model.settings import Settings
 
 ID = "k3fq7zt2" + "a" * 44
 HASH = "5082c656d95d" + "0" * 52
@@ -50,6 +54,20 @@ def test_the_devices_of_a_cluster_stand_in_columns_that_are_no_wider_than_they_n
 def test_a_line_that_is_broken_goes_on_below_where_its_text_began(phone):
     phone.print("  Hardware: linux, Intel(R) Xeon(R) Processor", indent=12)
     assert phone._out.getvalue().splitlines() == ["  Hardware: linux, Intel(R) Xeon(R)", "            Processor"]
+
+
+@pytest.mark.parametrize(("announce", "bind", "state", "way"), [
+    ("open", "all", "alone: lists devices", "invite here, and"),
+    ("open", "127.0.0.1", "takes messages", "only from this"),
+    ("private", "all", "answers nobody", "join CODE@host:port there; it is not seen (private)"),
+])
+def test_a_node_that_starts_says_what_it_answers_and_how_it_is_joined(announce, bind, state, way):
+    local = SimpleNamespace(
+        settings=Settings(announce=announce, bind=bind), hardware=Hardware("linux"),
+        node=SimpleNamespace(slots=2, belonging=SimpleNamespace(cluster_name=lambda: "")),
+    )
+    facts = dict(_ready_facts(local, Device(ID, "ann", "linux", "10.0.0.1:8080")))
+    assert state in facts["State:"] and way in facts["Join it:"]
 
 
 class AlmostDone:
