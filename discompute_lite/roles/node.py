@@ -173,8 +173,8 @@ class Node:
     def admit_call(self, link: LinkPort, name: str) -> Optional[DiscomputeError]:
         """Refuse attachments of whoever may not make this call, before any memory is taken for them."""
         method = METHODS.get(name)
-        is_known = method is not None and (method.level == "certified" or self.belonging.is_trusted(link))
-        refusal = self._refusal(link, method.level if method is not None and is_known else "owner")
+        level = method.level if method is not None and self.belonging.is_trusted(link) else "owner"
+        refusal = self._refusal(link, level)
         if refusal is not None:
             note_refusal(self, link, name, refusal)
             return refusal

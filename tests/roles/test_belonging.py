@@ -360,6 +360,8 @@ def test_a_certificate_without_a_statement_opens_nothing(town, world):
     said = base64.b64decode(answer["statements"])
     assert b"device b" in said and b"device a" not in said and not answer.get("beacon_key")
     assert b.node.belonging.cluster.membership.digest() == before
+    with pytest.raises(Unauthenticated):
+        unheard.call("SyncCluster", {"statements": b"x" * 100_000})
     for method in ("GetDevices", "ExecuteSubtask", "SubmitTask", "SendMessage", "GetBlob", "Invite"):
         stranger = world.client(b, ip="10.0.0.98")
         stranger.link.verified_id = stranger.link.other.verified_id = device_id(KEYS["x"])

@@ -115,6 +115,19 @@ def test_wrong_codes_end_an_invitation_and_every_refusal_says_what_to_do(field, 
     fails((lambda done: (done.code, done.out, _last_line(done.err)))(town.type(ben, "join", invitation.at())), 5)
 
 
+def test_an_invitation_that_nobody_takes_ends_and_its_link_opens_nothing(field, town, fails):
+    ann, ben = field.start("ann", "--limits", "pairing-open-s=0.5"), field.start("ben")
+    invitation = field.invite(ann, "--token", "--yes")
+    code, _, said = invitation.end()
+    assert code == 5 and "Nobody joined. Start again" in said
+    done = town.type(ben, "join", invitation.facts["link"])
+    fails((done.code, done.out, _last_line(done.err)), 5)
+    assert town.members(ben) == {}
+    again = field.invite(ann, "--token", "--yes", "--minutes", "1")
+    assert town.type(ben, "join", again.facts["link"]).code == 0
+    assert again.end().code == 0
+
+
 def _settled(done):
     return None if "Another device is being paired" in done.err else done
 
