@@ -157,6 +157,35 @@ def test_what_a_device_lets_others_run_is_kept(field, town, fails):
     fails(town.type(ann, "revoke", "cat"), 3, "no device of the cluster")
 
 
+GREEDY = """
+import time
+
+def split(want: str = "time"):
+    return [want]
+
+def work(want):
+    hog = bytearray(300 << 20) if want == "memory" else b""
+    time.sleep(120)
+    return len(hog)
+
+def merge(parts):
+    return parts
+"""
+
+
+@pytest.mark.parametrize(("want", "rule", "says"), [
+    ("time", "wall_s=0.5", "longer than its limit of 0.5 s"), ("memory", "memory_mb=100", "gives 100 MiB to each"),
+])
+def test_what_the_owner_gives_a_sender_bounds_its_work(field, town, fails, want, rule, says):
+    ann, ben = field.start("ann"), field.start("ben")
+    field.pair(ann, ben.state)
+    town.wait_until_all_here(ann, ben)
+    assert town.type(ben, "policy", "--sender", "ann", rule, "slots=1").code == 0
+    field.wait_for(lambda: ann.devices()[ben.id]["lite"].get("slots") == 1, "ann hears how much of ben it has")
+    done = town.type(ann, "submit", "--requires", ben.id, field.job("greedy.py", GREEDY), "--want", want)
+    assert done.code == 1 and says in done.err, done
+
+
 def test_a_second_admin_decides_too_and_a_lost_cluster_lives_on_from_its_backup(field, town, fails):
     ann, ben, cat = (field.start(name) for name in ("ann", "ben", "cat"))
     for host, joiner, words in ((ann, ben, ["--admin"]), (ben, cat, [])):
