@@ -96,8 +96,6 @@ class DialPlan:
         for kind, device_id in self.deadlines.pop_due(now):
             device = self._table.get(device_id)
             assert device is not None, "plans are stopped before a device is forgotten"
-            if kind == "dial":
-                device.dial_at = None
             found.append((kind, device))
         return found
 

@@ -19,8 +19,6 @@ from typing import Tuple
 ROLES = ("worker", "member", "admin")
 #: What a device may send to the others: all work, only named task types, nothing.
 SENDS_WORDS = ("any", "named", "nobody")
-#: What a statement is made for. Only "revoke" changes what the rest of it means; the others are for people to read.
-STATEMENT_KINDS = ("add", "role", "name", "sends", "revoke")
 #: The id of a device or cluster, whole.
 WHOLE_ID = re.compile(r"[a-z2-7]{52}")
 #: The largest `seq`: whole numbers up to here are exact in every JSON library.
@@ -34,7 +32,8 @@ class Statement:
     cluster: str
     #: One more than the highest that its author had seen.
     seq: int
-    #: One of STATEMENT_KINDS, or what a newer version says.
+    #: What it was made for: "add", "role", "name", "sends", "revoke", or what a newer version says. Only "revoke"
+    #: changes what the rest of it means; the others are for people to read.
     what: str
     device_id: str
     role: str

@@ -167,6 +167,17 @@ def test_a_new_boot_is_a_restart_and_a_delayed_beacon_of_the_old_one_is_not(worl
     assert world.registry.get(AFTER).boot == "b2"
 
 
+def test_who_is_spoken_of_again_is_kept_for_longer(world):
+    told = DeviceTold(Device(id=AFTER, address="10.0.0.9:8080", status=DeviceStatus.BUSY), BEFORE)
+    world(told)
+    world.wait(KEPT_S - 1.0)
+    world(told)
+    world.wait(2.0)
+    assert world.registry.addresses(AFTER) == ["10.0.0.9:8080"]
+    world.wait(KEPT_S)
+    assert world.registry.addresses(AFTER) == []
+
+
 def test_a_restart_is_told_by_a_link_too(world):
     world.link(boot="b1")
     assert TellRestarted(AFTER) in world.link(boot="b2")

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.core.events import StartAttempt, SubtasksAdded, SubtaskSized
-from discompute_lite.core.worth import UNMEASURED_BYTES_S, alone_s, there_s, way_s
+from discompute_lite.core.paces import FunctionPace
+from discompute_lite.core.records import DeviceRecord
+from discompute_lite.core.worth import UNMEASURED_BYTES_S, Weigher, alone_s, there_s, way_s
 
 seconds, sizes, rates = st.floats(0.0, 1e4), st.floats(0.0, 1e9), st.floats(1.0, 1e9)
 counts = st.integers(0, 1000)
@@ -47,6 +49,22 @@ def test_alone_takes_at_least_a_piece_and_at_least_all_of_them_over_the_slots(pi
     alone = alone_s(piece_s=piece_s, waiting=waiting, running_s=running_s, slots=slots)
     assert alone >= piece_s and alone >= piece_s * waiting / slots * 0.999
     assert alone <= alone_s(piece_s=piece_s, waiting=waiting + 1, running_s=running_s, slots=slots)
+
+
+def test_who_turns_out_slow_is_the_fastest_no_more():
+    pace, members = FunctionPace(), {}
+    weigher = Weigher(pace, members)
+    for order, (name, speed) in enumerate([("first", 8.0), ("second", 1.0)]):
+        device = members[name] = DeviceRecord(name, order)
+        device.slots, device.speed = 1, speed
+        weigher.consider(device)
+    assert weigher.fastest is members["first"]
+    for _ in range(50):
+        pace.learn("second", 1.0, 1.0)
+        pace.learn("first", 8.0, 20.0)
+    for device in members.values():
+        weigher.consider(device)
+    assert weigher.fastest is members["second"]
 
 
 # ---- what the scheduler makes of it ----------------------------------------------------------------

@@ -69,6 +69,16 @@ def test_the_copy_follows_its_task(world, pair):
     assert first.journals.journals == second.journals.journals == {}
 
 
+def test_who_waits_at_a_copy_is_answered_when_it_goes(world, pair):
+    first, second = pair
+    task_id = begin(world, first)
+    waiting = world.owner(second).begin("GetTaskResult", {"task_id": task_id, "from_index": 8, "wait_s": 60.0})
+    assert waiting == []
+    first.node.coordinator.copies.forgotten(task_id)
+    world.settle()
+    assert len(waiting) == 1, "not only when its time is over"
+
+
 def test_the_second_node_takes_over_and_redoes_nothing_that_was_kept(world, pair):
     first, second = pair
     task_id = begin(world, first)

@@ -1,7 +1,11 @@
 """Opening links: the first two calls, whom they are made to, and what answers that are not what they should be do."""
 
+from dataclasses import replace
+
 import pytest
 
+from discompute_lite.core.events import BeaconHeard
+from discompute_lite.model.device import Device, DeviceStatus
 from discompute_lite.model.errors import LinkClosed
 from discompute_lite.roles.greeter import GREETING_S
 
@@ -42,6 +46,19 @@ def test_a_link_begins_with_hello_and_register_device(world):
     device = node.node.discovery.list_devices()[1]
     assert (device.name, device.type, device.status.value) == ("other", "windows", "BUSY")
     assert node.node.discovery.registry.addresses("z" * 52) == ["127.0.0.1:8080"]
+
+
+def test_who_is_linked_is_not_asked_again_at_the_same_address(world):
+    other = OtherNode(world, Hello={"node_id": "z" * 52, "port": 8080}, RegisterDevice={"success": True})
+    node = world.host("a").start()
+    node.node.discovery.apply(BeaconHeard(
+        Device(id="z" * 52, name="other", status=DeviceStatus.AVAILABLE), "127.0.0.1:8080", "b1", 1, 300.0, "test"))
+    world.advance(1)
+    node.settings = replace(node.settings, peers=("127.0.0.1:8080",))
+    node.node.settings = node.settings
+    node.node.discovery.look_again()
+    world.advance(1)
+    assert [method for method, _ in other.calls].count("Hello") == 1
 
 
 @pytest.mark.parametrize("answer", [
