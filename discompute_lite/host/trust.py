@@ -26,7 +26,9 @@ from ..model.limits import Limits
 from ..model.statement import Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
 from ..wire.statements import read_statement_line
-from .files import SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, sync_file, write_atomically
+from .files import (
+    SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, sync_file, write_atomically, write_whole,
+)
 
 #: refusal(device id) -> why it may not stay.
 Refusal = Callable[[str], Optional[DiscomputeError]]
@@ -187,9 +189,7 @@ def write_backup_file(path: str, data: bytes) -> None:
         except FileExistsError:
             raise StateError(f"There is a file already. Choose another name for the backup: {path}") from None
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(descriptor, rest):]
+            write_whole(descriptor, data)
             sync_file(descriptor)
         except BaseException:
             remove_file(path)  # Half a backup is worse than none.
