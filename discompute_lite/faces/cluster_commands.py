@@ -201,9 +201,11 @@ def devices_command(context: Context) -> int:
     wanted, console = context.arguments, context.console
     with Reach(context.settings) as reach:
         if wanted.backup:
-            return _back_up(console, reach, wanted.backup)
+            _back_up(console, reach, wanted.backup, is_told=not wanted.leave)
+            if not wanted.leave:
+                return 0
         if wanted.leave:
-            reach.call("LeaveCluster", {})
+            reach.call("LeaveCluster", {"is_backed_up": bool(wanted.backup)})
             console.note("this device is alone again; an admin takes it off the list with: revoke DEVICE")
         elif wanted.changes:
             # By its id from now on: the name may be what changes.
@@ -223,16 +225,16 @@ def devices_command(context: Context) -> int:
     return 0
 
 
-def _back_up(console: Console, reach: Reach, path: str) -> int:
+def _back_up(console: Console, reach: Reach, path: str, *, is_told: bool) -> None:
+    """Write a backup; say so where that is all that was asked for."""
     answer = reach.call("BackUpCluster", {})
     save_backup(path, bytes_in(answer["backup"]))
-    if console.is_json:
+    if console.is_json and is_told:
         console.json({"cluster": answer["cluster"], "file": path})
-        return 0
-    console.print(f"Cluster {answer['cluster']} is backed up in {path}.", "good")
+    elif is_told:
+        console.print(f"Cluster {answer['cluster']} is backed up in {path}.", "good")
     console.note("who has this file can do everything in the cluster: keep it off this device, where nobody finds it")
-    console.note(f"to go on from it on another device: {program_name()} join --restore FILE")
-    return 0
+    console.note(f"to go on from it on a device that is alone: {program_name()} join --restore FILE")
 
 
 def _show_members(console: Console, listed: Dict[str, Any], own_id: str) -> None:

@@ -319,9 +319,11 @@ class FrontDesk:
         self._node.world.audit.note("removed", {"device": of_device})
         self._node.belonging.tell_all([of_device])
 
-    def leave(self) -> None:
+    def leave(self, is_backed_up: bool) -> None:
         """Be alone from now on; the others go on listing this device until an admin removes it."""
         cluster = self.cluster()
+        if not is_backed_up:
+            cluster.check_may_leave()
         self._node.world.audit.note("left", {"cluster": cluster.membership.cluster})
         self._node.belonging.leave()
 

@@ -209,6 +209,14 @@ class OwnCluster:
             where = f"Do it on {' or '.join(admins)}." if admins else "No admin is left, so make a new cluster."
             raise Forbidden(f"Only an admin device changes the cluster. {where}", {"rule": "role"})
 
+    def check_may_leave(self) -> None:
+        """Raise Forbidden where a cluster of others would be left without any admin."""
+        if self.membership.admins() == [self.me] and len(self.membership.members()) > 1:
+            raise Forbidden(
+                "This is the only admin, and without one the cluster can change no more. Pair another with"
+                " `invite --admin` first, or take its key along: devices --leave --backup FILE", {"rule": "role"},
+            )
+
     def _check_other_admin(self, of_device: str, role: str) -> None:
         if self.membership.admins() == [of_device] and role != "admin":
             raise Forbidden(

@@ -251,9 +251,12 @@ def revoke(node: Any, link: LinkPort, device_id: str = "") -> DoneAnswer:
 
 
 @method("LeaveCluster", level="owner")
-def leave_cluster(node: Any, link: LinkPort) -> DoneAnswer:
-    """Let this device be alone again; nothing of the cluster is kept on it."""
-    node.belonging.desk.leave()
+def leave_cluster(node: Any, link: LinkPort, is_backed_up: bool = False) -> DoneAnswer:
+    """Let this device be alone again; nothing of the cluster is kept on it.
+
+    The only admin of others may leave only where its owner says that there is a backup.
+    """
+    node.belonging.desk.leave(is_backed_up)
     return DoneAnswer(True)
 
 

@@ -204,6 +204,16 @@ def test_two_admins_who_demote_each_other_keep_the_key_that_a_backup_may_be_made
     assert not admin.membership.admins() and None not in (admin.grant.ca_key, ben.grant.ca_key)
 
 
+def test_the_only_admin_leaves_nobody_behind_without_one(admin):
+    admin.check_may_leave()
+    ben = join(admin, BEN, "Ben's PC")
+    with pytest.raises(Forbidden, match="--leave --backup"):
+        admin.check_may_leave()
+    ben.check_may_leave()
+    cat = join(admin, CAT, "Cat's Mac", role="admin")
+    admin.check_may_leave(), cat.check_may_leave()
+
+
 def test_the_only_admin_stays_one(admin):
     with pytest.raises(Forbidden, match="only admin"):
         admin.change(device_id(ANN), "role", "member", AT)

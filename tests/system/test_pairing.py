@@ -231,6 +231,19 @@ def check_restored(field, town, dan, backup, lost, others, fails):
         field.wait_for(lambda node=node: town.members(node)["ann"] == "removed", "all hear of it", 5.0)
     done = town.type(dan, "submit", "--json", field.job("primes.py", PRIMES))
     assert done.code == 0 and done.document["result"] == 550, done
+    check_last_admin(field, town, dan, others, fails)
+
+
+def check_last_admin(field, town, dan, others, fails):
+    """The last admin does not leave others behind without a key; it may take the key along and come back."""
+    for node in others:
+        if town.type(node, "devices", "--json").document["is_admin"]:
+            assert town.type(dan, "devices", node.name, "role=member").code == 0
+    fails(town.type(dan, "devices", "--leave"), 4, "devices --leave --backup FILE")
+    taken = str(field.folder / "taken.backup")
+    assert town.type(dan, "devices", "--leave", "--backup", taken, "--json").document["cluster"] == ""
+    assert town.type(dan, "join", "--restore", taken).code == 0
+    field.wait_for(lambda: town.members(others[0]).get("dan") == "here", "dan is back", 30.0)
 
 
 def test_members_ask_by_https_with_their_certificates_also_after_both_were_restarted(field, town):
