@@ -15,7 +15,7 @@ from .core.audit_log import AuditFact, AuditLog, resume_audit_log
 from .core.refusals import RefusalTally
 from .host.audit_file import AuditFile
 from .host.store import StateFolder
-from .host.trust import LocalTrust, TrustFiles
+from .host.trust import LocalTrust, TrustFiles, has_membership
 from .model.errors import StateError
 from .model.limits import Limits
 from .net.listener import stays_on_loopback
@@ -31,6 +31,9 @@ class MemberParts:
     def __init__(self, state: StateFolder, loop: Loop, limits: Limits, door: TlsDoor, bind: str,
                  tell: Callable[[str, str], None]) -> None:
         self._door = door
+        alone = why_alone(state)
+        if alone:
+            tell("warning", alone)
         key = state.load_or_make_key(secrets.token_bytes)
         self.trust = LocalTrust(
             TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
@@ -50,6 +53,17 @@ class MemberParts:
 
     def _enter(self, certificate_file: str, key_file: str, ca_pem: str, refusal: Any) -> None:
         self._door.enter(TlsIdentity(certificate_file, key_file, ca_pem), refusal)
+
+
+def why_alone(state: StateFolder) -> str:
+    """Say why a second node of one folder has none of the devices that the first one has; "" where that is not so."""
+    if state.instance < 2 or has_membership(state.path) or not has_membership(state.first_folder):
+        return ""
+    return (
+        f"A node runs from {state.first_folder} already, so this one is a device of its own, which is in no cluster:"
+        " only this machine works for it. Stop that node, or pair this one too: set"
+        f" DISCOMPUTE_STATE_DIR={state.path} and join."
+    )
 
 
 class AuditBook:

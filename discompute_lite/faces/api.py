@@ -66,7 +66,7 @@ class Cluster(Executor):
             settings = settings.replace(peers=(*settings.peers, *addresses))
         if not local:
             settings = settings.replace(accept="nobody")
-        self._local = LocalNode(settings)
+        self._local = LocalNode(settings, tell=_log)
         self._local.start()
         try:
             self._kept = self._local.keep_calls(run_name(durable), _log) if durable else None

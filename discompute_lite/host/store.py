@@ -157,6 +157,11 @@ class StateFolder:
         forget_old_runs(folder, kept_s)
         return self._run
 
+    @property
+    def first_folder(self) -> str:
+        """The folder of the node that this user's commands reach, whichever instance was taken."""
+        return self._root
+
     def close(self) -> None:
         """Say that no node runs here and give up the lock; a second call does nothing."""
         if self._run is not None:

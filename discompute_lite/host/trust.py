@@ -181,6 +181,11 @@ class TrustFiles:
             remove_file(self._where(name))
 
 
+def has_membership(folder: str) -> bool:
+    """Whether the device of a state folder belongs to a cluster; says nothing about whether all of it is there."""
+    return os.path.exists(os.path.join(folder, _CA_FILE))
+
+
 def write_backup_file(path: str, data: bytes) -> None:
     """Write a backup that only its owner can read; an existing file is never touched. Raise StateError."""
     with state_errors(path):

@@ -96,6 +96,7 @@ def environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISCOMPUTE_STATE_DIR", str(tmp_path_factory.mktemp("cluster")))
         patch.setenv("DISCOMPUTE_DISCOVERY", "peers")
+        patch.setenv("DISCOMPUTE_PORT", "0")  # Nodes on the usual ports are greeted by whoever starts on this machine.
         patch.setenv("DISCOMPUTE_SLOTS", "2")
         patch.setenv("DISCOMPUTE_NAME", "here")
         yield patch
@@ -502,6 +503,18 @@ def test_work_spreads_over_nodes_and_survives_one_that_is_killed(environment, fi
         futures = [cluster.submit(sleep_and_return, 0.02, number) for number in range(30)]
         assert [future.result() for future in futures] == list(range(30))
         assert {future.device for future in futures} == {*everywhere} - {nodes[0].id}
+
+
+def test_a_script_beside_a_running_member_says_that_it_is_alone(environment, field, monkeypatch, caplog):
+    (folder,) = field.let_belong("member")
+    monkeypatch.setenv("DISCOMPUTE_STATE_DIR", str(folder))
+    with Cluster():
+        assert caplog.text == "", "it is the member itself"
+    field.start("member")
+    with Cluster() as cluster:
+        assert cluster.submit(square, 3).result() == 9
+    assert f"A node runs from {folder} already" in caplog.text
+    assert f"DISCOMPUTE_STATE_DIR={folder / '2'} and join" in caplog.text
 
 
 def test_the_example_of_the_readme_works(tmp_path, root):

@@ -87,6 +87,14 @@ def test_a_second_start_from_one_folder_is_a_device_of_its_own(field):
     field.wait_until_met([first, second])
 
 
+def test_tls_may_be_off_only_while_a_node_is_alone(field, fails):
+    (folder,) = field.let_belong("member")
+    state = {"DISCOMPUTE_STATE_DIR": str(folder)}
+    fails(field.type("start", "--tls", "false", **state), 2, "tls false", "belongs to a cluster", "devices --leave")
+    assert not (folder / "node.json").exists() and (folder / "ca.pem").exists()
+    assert field.start("alone", "--tls", "false").answers()
+
+
 def test_an_identity_outlives_the_node(field):
     first = field.start("first")
     first.kill()
