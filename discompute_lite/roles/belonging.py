@@ -31,8 +31,8 @@ from .ports import Later, LinkPort
 
 #: Seconds allowed for an exchange of statements.
 SYNC_S = 10.0
-#: Statements about itself that a device may bring which nobody knows here: each costs some 5 ms to check.
-STATEMENTS_HEARD = 4
+#: Statements about itself that a device may bring which nobody knows here: it has one, and each costs 5 ms to check.
+STATEMENTS_HEARD = 1
 
 
 class Belonging:

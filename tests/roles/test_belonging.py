@@ -356,7 +356,9 @@ def test_a_certificate_without_a_statement_opens_nothing(town, world):
     unheard = world.client(b, ip="10.0.0.99")
     unheard.link.verified_id = unheard.link.other.verified_id = device_id(KEYS["x"])
     before = b.node.belonging.cluster.membership.digest()
-    answer = unheard.call("SyncCluster", {"digest": "", "statements": b"x" * 100})
+    forged = b'{"s":{"id":"%s"},"sig":""}\n' % unheard.link.verified_id.encode()
+    answer = unheard.call("SyncCluster", {"digest": "", "statements": 10 * forged + b"others are not even read"})
+    assert b.node.belonging.cluster.refused == 1, "each costs a signature's check, and it can have one"
     said = base64.b64decode(answer["statements"])
     assert b"device b" in said and b"device a" not in said and not answer.get("beacon_key")
     assert b.node.belonging.cluster.membership.digest() == before
