@@ -28,6 +28,10 @@ def merge(parts):
 """
 
 
+#: What the README's walk with two devices has people type; the test does that, the greetings first.
+WALK = ["start", "invite", "join", "list", "send"]
+
+
 @pytest.fixture
 def town(field):
     """Type commands on devices."""
@@ -51,8 +55,14 @@ def town(field):
 
 
 @pytest.mark.smoke
-def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails):
+def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails, root):
+    walk = (root / "README.md").read_text("utf-8").partition("## Two devices in a minute")[2].partition("\n## ")[0]
+    assert re.findall("^    python3 -m discompute_lite ([a-z]+)", walk, re.M) == WALK
     ann, ben = field.start("ann", "--slots", "1"), field.start("ben", "--slots", "1")
+    field.wait_until_met([ann, ben])
+    assert "Found 2 device(s)" in town.type(ann, "list").out
+    assert town.type(ann, "send", "ben", "hello").code == 0
+    field.wait_for(lambda: ben.said("message", "hello"), "the message comes")
     invitation = field.invite(ann)
     assert re.fullmatch(r"\d{4} \d{4}", invitation.facts["code"])
     invitation.process.stdin.write("y\n"), invitation.process.stdin.flush()
