@@ -31,7 +31,7 @@ from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
 from .blobs import ClusterBlobs
 from .calling import FunctionCalls
-from .dispatch import CallOptions, Dispatch, StreamKey
+from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
@@ -103,7 +103,7 @@ class Cluster(Executor):
 
         Raises `TaskRejected` here and now, by name and line, for what cannot travel.
         """
-        return self._submit(CallOptions(), fn, args, kwargs)
+        return self._submit(PLAIN_OPTIONS, fn, args, kwargs)
 
     def map(  # type: ignore[override]
         self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
@@ -118,7 +118,7 @@ class Cluster(Executor):
         `timeout` seconds after this call.
         """
         wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
-        return self.run_map(CallOptions(), fn, iterables, wishes)
+        return self.run_map(PLAIN_OPTIONS, fn, iterables, wishes)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls and end; with `wait`, when all calls have their outcome."""

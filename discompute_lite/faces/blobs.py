@@ -13,10 +13,10 @@ import hashlib
 import threading
 import weakref
 from functools import partial
-from typing import Any, Callable, Iterable, List, Tuple
+from typing import Any, Callable, Iterable, List, Sequence, Tuple
 
 from ..model.errors import TaskRejected
-from ..tasks.blob_values import Blob, blobs_in
+from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
 from ..tasks.values import dump_value
 
@@ -68,9 +68,11 @@ class ClusterBlobs:
         self._ask(partial(self._blobs.broadcast, handle.sha256))
         return handle
 
-    def named_in(self, text: bytes) -> Tuple[Blob, ...]:
-        """Return the handles that a call's text names; raise `TaskRejected` for one of another cluster."""
-        found = [self._handles.get(sha256) for sha256 in blobs_in(text)]
+    def handles_of(self, hashes: Sequence[str]) -> Tuple[Blob, ...]:
+        """Return the handles that a text names by their hashes; raise `TaskRejected` for one of another cluster."""
+        if not hashes:
+            return ()
+        found = [self._handles.get(sha256) for sha256 in hashes]
         if None in found:
             raise TaskRejected("a blob belongs to the cluster that put its value; put the value here")
         return tuple(handle for handle in found if handle is not None)

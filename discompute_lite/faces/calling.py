@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ..tasks.blob_values import Blob
+from ..tasks.blob_values import Blob, blobs_in
 from ..tasks.calls import call_unit, items_unit, rows_unit
 from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
 from ..tasks.uploads import UploadedModule
@@ -43,18 +43,18 @@ class FunctionCalls:
 
     def held(self, unit: bytes) -> Tuple[Blob, ...]:
         """Return the blobs of a unit and of the function, to be held until there is an outcome."""
-        return () if self._blobs is None else self._blobs.named_in(self.packed.line) + self._blobs.named_in(unit)
+        return () if self._blobs is None else self._blobs.handles_of([*self.packed.blobs, *blobs_in(unit)])
 
     def _served(self, write: Callable[[], bytes]) -> bytes:
         try:
             unit = write()
-            if self._blobs is not None:
-                for cls in self._blobs.classes_of(self._blobs.named_in(unit)):
+            named = blobs_in(unit) if self._blobs is not None else []
+            if self._blobs is not None and named:
+                for cls in self._blobs.classes_of(self._blobs.handles_of(named)):
                     self._classes.name_of(cls)
-            met = tuple(self._classes.met)
-            if len(met) > self._brought:
-                self.packed = self._packer.pack(self._fn, met, self._uploads)
-                self._brought = len(met)
+            if len(self._classes.met) > self._brought:
+                self.packed = self._packer.pack(self._fn, tuple(self._classes.met), self._uploads)
+                self._brought = len(self._classes.met)
         except BaseException:
             # Classes of a unit that is not sent are no part of the line.
             for cls in list(self._classes.met)[self._brought:]:

@@ -41,6 +41,10 @@ class CallOptions(NamedTuple):
     upload: Tuple[UploadedModule, ...] = ()
 
 
+#: How calls are run where nobody says anything.
+PLAIN_OPTIONS = CallOptions()
+
+
 class StreamKey(NamedTuple):
     """Tell calls that share a stream."""
 
@@ -64,17 +68,20 @@ class OpenStream:
 class SentCall:
     """Hold one unit of calls until its outcome, through all the times that it is made."""
 
-    __slots__ = ("open", "data", "calls", "left", "done", "unit", "attempts", "is_over")
+    __slots__ = ("open", "data", "calls", "left", "done", "_on_arrival", "unit", "attempts", "is_over")
 
     def __init__(
-        self, opened: OpenStream, data: bytes, calls: int, left: int, done: Callable[[Any], None]
+        self, opened: OpenStream, data: bytes, calls: int, left: int, done: Callable[[Any], None],
+        on_arrival: Callable[[SentCall, Any], None],
     ) -> None:
+        """`done(outcome)` is for whoever sent it, `on_arrival(call, outcome)` finds out whether that is the outcome."""
         self.open = opened
         self.data = data
         self.calls = calls
         #: How often it may be made again where it raises.
         self.left = left
         self.done = done
+        self._on_arrival = on_arrival
         #: What carries it now.
         self.unit: Any = None
         #: How often it was sent to a device, for units before this one.
@@ -87,6 +94,11 @@ class SentCall:
         """Whether it is on a device just now."""
         unit = self.unit
         return unit is not None and unit.chunk is not None
+
+
+    def arrived(self, unit: Any, outcome: Any) -> None:
+        """Take what its unit came to."""
+        self._on_arrival(self, outcome)
 
 
 class Dispatch:
@@ -108,6 +120,7 @@ class Dispatch:
         self._is_closed = False
         #: What was used last comes last.
         self._open: Dict[StreamKey, OpenStream] = {}
+        self._newest: Optional[OpenStream] = None
         #: Calls that the node's thread is to take, and whether it has been told of them.
         self._outgoing: List[SentCall] = []
         self._is_announced = False
@@ -129,7 +142,7 @@ class Dispatch:
             opened, retired = self._opened(key)
             opened.users += 1
             self._under_way += 1
-            call = SentCall(opened, data, calls, key.options.retries, done)
+            call = SentCall(opened, data, calls, key.options.retries, done, self._arrived)
             self._outgoing.append(call)
             is_first, self._is_announced = not self._is_announced, True
         if is_first:
@@ -198,7 +211,10 @@ class Dispatch:
 
     def _opened(self, key: StreamKey) -> Tuple[OpenStream, List[OpenStream]]:
         """Return the stream of a key, and those that are to be closed for it."""
-        opened = self._open.pop(key, None) or OpenStream(key)
+        newest = self._newest
+        if newest is not None and newest.key == key:
+            return newest, []
+        opened = self._newest = self._open.pop(key, None) or OpenStream(key)
         idle = [each for each in self._open.values() if not each.users] if len(self._open) >= STREAMS_KEPT else []
         retired = idle[:len(self._open) + 1 - STREAMS_KEPT]
         for each in retired:
@@ -230,7 +246,7 @@ class Dispatch:
                 packed.line, function=name, priority=options.priority, requires=options.requires,
                 max_devices=options.devices, pure=is_pure, wall_s=options.timeout,
             )
-        call.unit = opened.stream.unit(call.data, call.calls, lambda unit, outcome: self._arrived(call, outcome))
+        call.unit = opened.stream.unit(call.data, call.calls, call.arrived)
         return opened.stream, call.unit
 
     def _arrived(self, call: SentCall, outcome: Any) -> None:
@@ -240,7 +256,7 @@ class Dispatch:
             stream, unit = self._carried(call)
             stream.add([unit])
             return
-        call.done(outcome._replace(attempts=call.attempts + outcome.attempts))
+        call.done(outcome._replace(attempts=call.attempts + outcome.attempts) if call.attempts else outcome)
         self._ended(call)
 
     def _give_up(self, call: SentCall) -> None:

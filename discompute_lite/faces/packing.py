@@ -19,6 +19,7 @@ from types import (
 )
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from ..tasks.blob_values import blobs_in
 from ..tasks.calls import function_line
 from ..tasks.function_origin import is_installed_class, is_installed_module, is_installed_namespace
 from ..tasks.functions import pack_function
@@ -48,6 +49,8 @@ class PackedLine(NamedTuple):
     sha256: str
     #: Names of the function's own modules, for the types of its exceptions.
     spaces: Tuple[str, ...]
+    #: The hashes of the blobs that it names.
+    blobs: Tuple[str, ...] = ()
 
 
 class FunctionPacker:
@@ -82,7 +85,7 @@ class FunctionPacker:
         with _PACKING:
             packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
-        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]))
+        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)))
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:

@@ -14,8 +14,10 @@ from typing import List, Optional
 from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
 from .child import FRAME_PREFIX, pack_request, unpack_outcome
 
-#: Bytes that are joined rather than written one after the other, and that are read at once where no more are known of.
+#: Bytes that are joined rather than written one after the other.
 FRAME_PIECE_BYTES = 65536
+#: Bytes that are read at once where no more are known of: room for what most calls return.
+FRAME_FIRST_BYTES = 8192
 #: The longest frame that is read: data that could not be sent on would fill this node's memory for nothing. As much
 #: again is room for what was printed.
 OUTCOME_BYTES = 2 * WORK_LIMITS.message_bytes
@@ -58,7 +60,7 @@ class Exchange:
 
     def read(self, fd: int) -> Optional[WorkOutcome]:
         """Read once; return the outcome when it is complete. Raises EOFError at the pipe's end, ValueError for junk."""
-        chunk = os.read(fd, FRAME_READ_BYTES if self.left_bytes > FRAME_PIECE_BYTES else FRAME_PIECE_BYTES)
+        chunk = os.read(fd, FRAME_READ_BYTES if self.left_bytes > FRAME_FIRST_BYTES else FRAME_FIRST_BYTES)
         if not chunk:
             raise EOFError
         received = self._received

@@ -171,8 +171,9 @@ class Loop:
         with self._wake_lock:
             self._is_woken = False
             try:
-                while self._wake_receiver.recv(4096):
-                    pass
+                # One byte at most is in it: whoever sends one sees to that. So there is nothing to come back for.
+                if self._wake_receiver.recv(4096):
+                    return
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:

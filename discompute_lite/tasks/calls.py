@@ -31,8 +31,7 @@ from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function, loaded_modules
 from .raised import describe_exception, rebuild_exception
 from .types import TASK_TYPES, TaskType, separate_data
-from .value_parts import PLAIN_INT_MAX, PLAIN_INT_MIN
-from .values import dump_value, load_value
+from .values import dump_value, load_value, scalar_text
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16
@@ -61,6 +60,11 @@ def function_line(packed: PackedFunction, allow_pickle: bool = False) -> bytes:
 
 def call_unit(args: Sequence[Any], kwargs: Dict[str, Any], classes: Optional[ClassBook] = None) -> bytes:
     """Return the unit of one call; raise `TaskRejected` that names the argument that cannot travel."""
+    if not kwargs:
+        # Most arguments are plain, and then there is nothing to look for in them.
+        texts = list(map(scalar_text, args))
+        if None not in texts:
+            return f'[[{",".join(texts)}],{{}}]'.encode("ascii")  # type: ignore[arg-type]
     return _dump_named([list(args), kwargs], {"[0]": "args", "[1]": "kwargs"}, "the call", classes)
 
 
@@ -209,10 +213,8 @@ def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
         return None
     if "values" in done:
         return dump_number_list("values", done["values"])
-    value = done["value"]
-    if value is None:
-        return b'{"value":null}'
-    return b'{"value":%d}' % value if type(value) is int and PLAIN_INT_MIN <= value <= PLAIN_INT_MAX else None
+    text = scalar_text(done["value"])
+    return None if text is None else f'{{"value":{text}}}'.encode("ascii")
 
 
 class UnitCalls(NamedTuple):

@@ -14,8 +14,9 @@ import linecache
 import re
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import TaskRejected
 from .function_reader import FunctionReader, NotReady
@@ -85,13 +86,17 @@ def load_function(packed: PackedFunction, owner: str = "") -> Callable[..., Any]
     Raises `TaskRejected`, as `FunctionUnfit` where another device may do better, and what the code itself raises.
     """
     for name in _roots_of(packed, owner):
+        present = sys.modules.get(name)
+        if present is None:
+            root = ModuleType(name)
+            present = sys.modules.setdefault(name, root)
+            if present is root:
+                break
         # Another thread may be building this function just now: it gets its copy, this one another.
-        root = ModuleType(name)
-        present = sys.modules.setdefault(root.__name__, root)
-        if present is not root and hasattr(present, _LOADED):
+        if hasattr(present, _LOADED):
             return _loaded_function(present)
-        if present is root:
-            break
+    else:
+        root = ModuleType(name)
     spaces: List[ModuleType] = []
     try:
         function = _built(packed, root, spaces)
@@ -115,9 +120,14 @@ def loaded_modules(packed: PackedFunction, owner: str = "") -> List[ModuleType]:
     return []
 
 
-def _roots_of(packed: PackedFunction, owner: str) -> List[str]:
-    stem = _FUNCTION_PREFIX + hashlib.sha256(f"{owner}\n{packed.sha256}".encode()).hexdigest()[:16]
-    return [f"{stem}_{attempt}" if attempt else stem for attempt in range(FUNCTIONS_KEPT)]
+def _roots_of(packed: PackedFunction, owner: str) -> Sequence[str]:
+    return _names_of_roots(packed.sha256, owner)
+
+
+@lru_cache(maxsize=FUNCTIONS_KEPT)
+def _names_of_roots(sha256: str, owner: str) -> Tuple[str, ...]:
+    stem = _FUNCTION_PREFIX + hashlib.sha256(f"{owner}\n{sha256}".encode()).hexdigest()[:16]
+    return tuple(f"{stem}_{attempt}" if attempt else stem for attempt in range(FUNCTIONS_KEPT))
 
 
 def _built(packed: PackedFunction, root: ModuleType, spaces: List[ModuleType]) -> Callable[..., Any]:

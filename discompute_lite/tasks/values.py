@@ -63,6 +63,20 @@ def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
 
+def scalar_text(value: Any) -> Optional[str]:
+    """Return the text of a plain scalar, without looking for anything in it; None for whatever needs `dump_value`."""
+    kind = type(value)
+    if value is None:
+        return "null"
+    if kind is int and PLAIN_INT_MIN <= value <= PLAIN_INT_MAX:
+        return int.__repr__(value)
+    if kind is float and isfinite(value):
+        return float.__repr__(value)
+    if kind is str and value.isascii():
+        return _QUOTE(value)
+    return None if kind is not bool else "true" if value else "false"
+
+
 def load_value(data: Any, classes: Optional[ClassBook] = None) -> Any:
     """Return the value of a tagged JSON text (bytes, bytearray or memoryview); raise `TaskRejected`."""
     plain = parse_plain(data)
@@ -109,6 +123,7 @@ def _refuse_constant(text: str) -> float:
 # Built once: building them each call costs a third of a small value's time (measured).
 _ENCODE_TEXT = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
+_QUOTE = json.encoder.encode_basestring
 _DECODE_TEXT = json.JSONDecoder(
     parse_int=_read_plain_int, parse_float=_read_plain_float, parse_constant=_refuse_constant).decode
 # For text without a run of 19 digits: a call for each number costs three times as much as reading it.

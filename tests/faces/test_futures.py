@@ -24,7 +24,7 @@ class Away:
 
     def future(self):
         future = ClusterFuture(self.later.append, self.given_up.append)
-        self.sent = SentCall(OpenStream(None), b"", 1, 0, None)
+        self.sent = SentCall(OpenStream(None), b"", 1, 0, None, None)
         future.carry(self.sent)
         return future
 

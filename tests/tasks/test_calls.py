@@ -28,7 +28,7 @@ from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.packed_function import FUNCTIONS_KEPT, PackedFunction, hash_of_plan
 from discompute_lite.tasks.raised import RemoteError, RemoteTraceback
 from discompute_lite.tasks.types import TASK_TYPES
-from discompute_lite.tasks.values import dump_value
+from discompute_lite.tasks.values import dump_value, scalar_text
 from discompute_lite.tasks.work import BLAME_DEVICE, BLAME_TASK, WORK_LIMITS, WorkRequest, run_work
 
 
@@ -369,6 +369,20 @@ def test_few_functions_are_kept_and_those_forgotten_are_built_again(module):
             assert read_value(run(data)) == "<class 'int'>"
             other = pack_function(module(f"def f(): return {round_}, {number}", "others").f)
             assert read_value(run(calls_data(function_line(other), [call_unit([], {})]))) == (round_, number)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.characters()
+
+
+@given(value=PLAIN | st.tuples(PLAIN) | st.binary())
+def test_the_text_of_a_plain_scalar_is_the_one_that_it_has_anyhow(value):
+    text = scalar_text(value)
+    if text is None:
+        # Whatever that text does not say.
+        assert not isinstance(value, (bool, type(None))) and not (isinstance(value, int) and abs(value) < 2**62)
+    else:
+        assert text.encode("ascii") == dump_value(value)
+        assert call_unit([value, 1], {}) == dump_value([[value, 1], {}])
 
 
 def read_value(outcome):
