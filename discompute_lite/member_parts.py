@@ -38,7 +38,8 @@ class MemberParts:
         self.trust = LocalTrust(
             TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
         )
-        self.pairing_door = SocketPairingDoor(loop, limits, bind, loopback_only=stays_on_loopback(bind))
+        self.pairing_door = SocketPairingDoor(
+            loop, limits, bind, loopback_only=stays_on_loopback(bind), takes=door.takes)
         self.audit = AuditBook(AuditFile(state.path), tell, loop)
         door.on_refused = self.audit.refused
 

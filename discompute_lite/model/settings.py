@@ -66,6 +66,8 @@ class Settings:
                             "where to listen, 0 for any; if taken and not set by you: the next free of 8081–8099, "
                             "else any")
     bind: str = setting_row("all", bind_kind(), "address to listen on; `127.0.0.1` keeps the node to this machine")
+    from_internet: bool = setting_row(False, switch_kind(), "take connections from public addresses too, not only from "
+                                      "private ones and this machine's networks")
     tls: bool = setting_row(True, switch_kind(), "encrypt; `false` is accepted only for a node that is alone")
     discovery: Tuple[str, ...] = setting_row(DISCOVERY_WAYS, several_kind("WAY,...", DISCOVERY_WAYS),
                                              "which ways of meeting other devices")

@@ -131,6 +131,11 @@ class Listener:
 
     def _take(self, sock: socket.socket, host: str) -> None:
         host = plain_host(host)
+        if self._door is not None and not self._door.takes(host):
+            self._door.on_refused("address", host, {})
+            self.refused += 1
+            sock.close()
+            return
         if not self._has_place_for(host):
             self.refused += 1
             sock.close()

@@ -41,10 +41,15 @@ PairingCalled = Callable[[Any, bytes, Optional[DiscomputeError]], Any]
 class SocketPairingDoor:
     """Be one node's `PairingDoor`; all methods belong to the loop's thread."""
 
-    def __init__(self, loop: Loop, limits: Limits, bind: str, *, loopback_only: bool) -> None:
+    def __init__(
+        self, loop: Loop, limits: Limits, bind: str, *, loopback_only: bool,
+        takes: Callable[[str], bool] = lambda host: True,
+    ) -> None:
+        """`takes(host)` says whether connections from an address are taken at all."""
         self._loop = loop
         self._limits = limits
         self._bind = bind
+        self._takes = takes
         self._connector = Connector(loop, loopback_only=loopback_only)
         self._sock: Optional[socket.socket] = None
         self._context: Any = None
@@ -102,7 +107,7 @@ class SocketPairingDoor:
         except OSError:
             return  # It was gone before we looked, or no descriptor is left: the next one may find some.
         where = address_text(address)
-        if not self._has_place_for(host_of(where)):
+        if not self._takes(host_of(where)) or not self._has_place_for(host_of(where)):
             self.refused += 1
             sock.close()
             return

@@ -43,6 +43,8 @@ class TlsDoor:
         self._knocking: Dict[str, int] = {}
         #: Remote hosts whose handshakes failed lately: since when, and how many.
         self._failures: Dict[str, Tuple[float, int]] = {}
+        #: Whether connections from a host are taken at all.
+        self.takes: Callable[[str], bool] = lambda host: True
         self.on_refused: OnRefused = lambda rule, whom, facts: None
         #: Handshakes since the start that were refused because there were too many, and that failed.
         self.refused = self.failed = 0
