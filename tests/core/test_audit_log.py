@@ -137,3 +137,10 @@ def test_a_log_goes_on_after_its_last_line_and_may_begin_in_the_middle():
     assert verify_audit_lines(lines[1:]) == AuditVerdict(3, 0, second.head)
     assert verify_audit_lines([lines[1], lines[2].replace(b"removed", b"changed")]).bad_line == 3
     assert resume_audit_log(b"").count == 0 and resume_audit_log(b"no line") is None
+
+
+def test_row_36_lines_keep_their_order_whatever_the_clock_says():
+    log = AuditLog()
+    lines = [log.append("ran", {}, at) for at in (1_756_800_000, 0, 4_102_444_800, 1_756_800_001)]
+    assert [json.loads(line)["n"] for line in lines] == [1, 2, 3, 4]
+    assert verify_audit_lines(lines).good == 4 and verify_audit_lines(sorted(lines, reverse=True)).bad_line

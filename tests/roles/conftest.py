@@ -253,7 +253,8 @@ class FakeTransport:
     def announce(self, datagram):
         self.sent.append((self._host.clock.now(), datagram))
         for other in self._host.world.hosts:
-            self._deliver(datagram, other)
+            for _ in range(self._host.world.copies()):
+                self._deliver(datagram, other)
 
     def answer(self, datagram, address):
         self.sent.append((self._host.clock.now(), datagram))
@@ -456,6 +457,8 @@ class Host:
         self.neighbours = ()
         self.reading = FakeReading()
         self.store, self.audit = FakeStore(), FakeAudit()
+        #: Seconds by which its wall clock is wrong.
+        self.wall_is_off_s = 0.0
         #: What a disk keeps when the node dies.
         self.journals = MemoryJournals()
         self.trust = None
@@ -486,7 +489,8 @@ class Host:
         boot = self.boot_of(self.life)
         identity = Identity(self.id, boot, self.name, "0.1.0", self.token)
         self.node = Node(identity, self.settings, self.limits, self.hardware, ClockAndWorld(
-            clock=self.clock, wall=self.world.wall, rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
+            clock=self.clock, wall=lambda: self.world.wall() + self.wall_is_off_s,
+            rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_hosts=lambda: [self.ip, *self.other_ips], neighbours=self.neighbours,
@@ -673,6 +677,9 @@ class World:
         self.has_broadcast = True
         #: (from, to): dials and datagrams that do not arrive.
         self.refused = set()
+        #: Shares of the datagrams that are lost and that come twice; seconds that everything takes over a new link.
+        self.loss = self.doubled = self.delay_s = 0.0
+        self._chance = random.Random(35)
         self._dials = 0
 
     def wall(self):
@@ -709,8 +716,14 @@ class World:
         ours = FakeLink(clock, receiver, there.address, there.limits, is_dialled)
         theirs = FakeLink(there.clock, there.receiver, f"{from_ip}:{50000 + self._dials}", there.limits, False)
         ours.other, theirs.other = theirs, ours
+        ours.delay_s = theirs.delay_s = self.delay_s
         there.links.append(theirs)
         return ours
+
+    def copies(self):
+        """How often a datagram arrives."""
+        drawn = self._chance.random()
+        return 0 if drawn < self.loss else 2 if drawn > 1 - self.doubled else 1
 
     def part(self, first, second):
         """Let nothing new pass between two hosts, in either direction."""

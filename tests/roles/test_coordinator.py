@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from discompute_lite.model.errors import Unavailable
+from discompute_lite.model.limits import Limits
 from discompute_lite.roles.coordinated import LISTED_SUBTASKS, PARTS_TOLD
 from discompute_lite.tasks.work import WorkOutcome
 
@@ -386,6 +387,33 @@ def test_an_error_of_the_persons_own_code_fails_the_task_with_its_text(world, pa
     failed = [subtask for subtask in owner.status(task_id)["subtasks"] if subtask["status"] == "FAILED"]
     assert [subtask["subtask_index"] for subtask in failed] == [2]
     assert len([run for run in first.executor.runs() + second.executor.runs() if "/2." in run]) == 1, "not tried again"
+
+
+@pytest.mark.parametrize("body, words", [
+    ("return __import__('threading').Lock()", "lock"),
+    ("deep = []\n    for _ in range(100_000): deep = [deep]\n    return deep", "deep"),
+    ("class Odd(Exception):\n        def __repr__(self): return 'x' * 10_000_000\n        __str__ = __repr__\n"
+     "    raise Odd()", "Odd"),
+    ("class Odd(Exception):\n        def __str__(self): raise self\n    raise Odd()", "Odd"),
+    ("x = [0] * 10_000_000\n    raise ValueError(x)", "ValueError"),
+], ids=["lock", "deep", "long", "vicious", "large"])
+def test_row_42_what_cannot_be_sent_back_fails_its_task_once_and_in_few_words(world, pair, body, words):
+    first, second, owner = pair
+    let_go(world, first, second)
+    task_id = owner.submit(world.job(f"def work(part=None):\n    {body}\n"))["task_id"]
+    world.advance(30.0)
+    answer = owner.result(task_id)
+    assert answer["state"] == "FAILED" and words in answer["message"]
+    assert len(answer["message"].encode()) <= 2 * Limits().error_text_bytes
+    assert len(first.executor.runs() + second.executor.runs()) == 1, "not tried again"
+
+
+def test_row_42_what_is_no_number_is_a_value_like_any_other(world, pair):
+    first, second, owner = pair
+    let_go(world, first, second)
+    task_id = owner.submit(world.job("def work(part=None): return [float('nan'), float('inf')]"))["task_id"]
+    world.advance(5.0)
+    assert str(owner.value(task_id)) == "[nan, inf]"
 
 
 def test_an_error_in_merge_fails_the_task(world, alone):

@@ -1,7 +1,11 @@
 """HTTP on the same port: health for anyone, a little for members, everything else for the owner, JSON-RPC by POST."""
 
+import base64
+import gzip
 import json
 import random
+import tracemalloc
+import zlib
 
 import pytest
 
@@ -250,3 +254,20 @@ def test_what_a_closed_connection_waited_for_hurts_nobody(world, host, bearer):
     host.executor.release()
     world.settle()
     assert world.owner(host).call("Ping")["received"] == 0
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress], ids=["gzip", "deflate"])
+def test_row_23_nothing_is_unpacked_that_somebody_sends(world, host, bearer, pack):
+    """64 MiB of blanks in 64 KiB: it stays what it is, which is no JSON."""
+    bomb = pack(b" " * (64 << 20) + b"{}")
+    tracemalloc.start()
+    try:
+        began = tracemalloc.get_traced_memory()[1]
+        status, _, data = world.browser(host).ask("POST", "/rpc", bomb, content_encoding="gzip", **bearer)
+        task = {"task_type": "job", "task_data": base64.b64encode(bomb).decode("ascii")}
+        answer = world.owner(host).call("SubmitTask", {"task": task})
+        assert tracemalloc.get_traced_memory()[1] - began < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert status in (200, 400, 415) and (status != 200 or json.loads(data)["error"]["code"] == -32700)
+    assert not answer["success"]
