@@ -18,8 +18,10 @@ from .host.store import StateFolder
 from .host.trust import LocalTrust, TrustFiles, has_membership
 from .model.errors import StateError
 from .model.limits import Limits
+from .model.settings import Settings
 from .net.listener import stays_on_loopback
 from .net.loop import Loop
+from .net.neighbourhood import Neighbourhood
 from .net.pairing_door import SocketPairingDoor
 from .net.tls import TlsIdentity
 from .net.tls_door import TlsDoor
@@ -28,9 +30,10 @@ from .net.tls_door import TlsDoor
 class MemberParts:
     """Hold the parts of one node."""
 
-    def __init__(self, state: StateFolder, loop: Loop, limits: Limits, door: TlsDoor, bind: str,
+    def __init__(self, state: StateFolder, loop: Loop, limits: Limits, door: TlsDoor, settings: Settings,
                  tell: Callable[[str, str], None]) -> None:
         self._door = door
+        door.takes = Neighbourhood(loop.now, takes_all=settings.from_internet).takes
         alone = why_alone(state)
         if alone:
             tell("warning", alone)
@@ -39,7 +42,7 @@ class MemberParts:
             TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
         )
         self.pairing_door = SocketPairingDoor(
-            loop, limits, bind, loopback_only=stays_on_loopback(bind), takes=door.takes)
+            loop, limits, settings.bind, loopback_only=stays_on_loopback(settings.bind), takes=door.takes)
         self.audit = AuditBook(AuditFile(state.path), tell, loop)
         door.on_refused = self.audit.refused
 

@@ -57,7 +57,6 @@ from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
-from .net.neighbourhood import Neighbourhood
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
@@ -172,7 +171,6 @@ class LocalNode:
         self.loop = Loop()
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))
-        self.door.takes = Neighbourhood(self.loop.now, takes_all=settings.from_internet).takes
         is_bound = stays_on_loopback(settings.bind)
         self._dialler = Dialler(self.loop, None, self.limits, loopback_only=is_bound, door=self.door)
         self.node: Node
@@ -302,7 +300,7 @@ class LocalNode:
         wanted = settings.discovery if settings.announce != "off" else ()
         makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
         self._executor = self._make_executor()
-        self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings.bind, self._tell)
+        self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings, self._tell)
         return ClockAndWorld(
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
