@@ -14,7 +14,6 @@ import random
 import secrets
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +31,7 @@ from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.process_executor import ProcessExecutor
+from .host.relaunch import relaunch_words
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
@@ -117,15 +117,8 @@ def is_this_machine_only(bind: str) -> bool:
 
 
 def relaunch_command(entry: str, *, is_isolated: bool = True) -> List[str]:
-    """Return the command that runs `entry` ("module:function" of this package) in a new Python.
-
-    Isolated (-I), neither the user's environment nor the current folder changes what is imported; the
-    module path is ours, so that NumPy and friends are there.
-    """
-    module, _, function = entry.partition(":")
-    paths = [os.path.abspath(path) for path in sys.path]
-    code = f"import sys; sys.path[:] = {paths!r}; from {__package__}.{module} import {function}; {function}()"
-    return [sys.executable, *(["-I"] if is_isolated else []), "-c", code]
+    """Return the command that runs `entry` ("module:function" of this package) in a new Python."""
+    return relaunch_words(entry, is_isolated=is_isolated)
 
 
 def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:

@@ -85,7 +85,7 @@ class DemoNode:
         self._state = os.path.join(folder, name)
         settings = os.path.join(folder, "settings.yaml")
         self.process = subprocess.Popen(
-            relaunch_command("__main__:main", is_isolated=False) + [
+            relaunch_command("faces.cli:main", is_isolated=False) + [
                 "start", "--json", "--name", name, "--slots", "1", "--bind", "127.0.0.1", "--state-dir",
                 self._state,
                 "--config", settings,

@@ -20,6 +20,7 @@ from .detect_apple import detect_ios, detect_macos
 from .detect_linux import detect_linux
 from .detect_others import detect_android, detect_other, detect_windows
 from .probe import Probe
+from .relaunch import can_relaunch
 
 Detector = Callable[[Probe], Optional[Hardware]]
 
@@ -46,8 +47,8 @@ def detect_hardware(probe: Probe) -> Hardware:
 
 
 def has_processes(probe: Probe) -> bool:
-    """Say whether this Python can start others. Inside an iOS app it cannot: threads only."""
-    return not probe.inside_ios()
+    """Say whether this Python can start others. Inside an iOS app, or as pasted text, it cannot: threads only."""
+    return not probe.inside_ios() and can_relaunch()
 
 
 def has_tls() -> bool:

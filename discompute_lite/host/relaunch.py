@@ -1,0 +1,40 @@
+"""Start this program again in a new Python: from a package, from an archive, or from a single file.
+
+Knows:   where the program was read from.
+Refuses: to start anything.
+Read next: host/child_process.py (who starts children).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import List
+
+PROGRAM = "discompute_lite"
+
+
+def can_relaunch() -> bool:
+    """Whether the program can be read again: not where its text was pasted, and no file holds it."""
+    return _single_file() is not None
+
+
+def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
+    """Return the command that runs `entry` ("module:function" of this package) in a new Python.
+
+    Isolated (-I), neither the user's environment nor the current folder changes what is imported; the
+    module path is ours, so that NumPy and friends are there.
+    """
+    module, _, function = entry.partition(":")
+    paths = [os.path.abspath(path) for path in sys.path]
+    file = _single_file()
+    load = "" if not file else (
+        f"from importlib.util import module_from_spec, spec_from_file_location as place; here = place({PROGRAM!r} "
+        f"'_file', {file!r}); here.loader.exec_module(module_from_spec(here)); ")
+    code = f"import sys; sys.path[:] = {paths!r}; {load}from {PROGRAM}.{module} import {function}; {function}()"
+    return [sys.executable, *(["-I"] if is_isolated else []), "-c", code]
+
+
+def _single_file() -> object:
+    """Return the file that holds all of this program, "" where it is a package, None where it is in no file."""
+    return getattr(sys.modules.get(PROGRAM), "single_file", "")

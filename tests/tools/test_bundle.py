@@ -1,0 +1,155 @@
+"""The single file is the whole program: every command, whole and lean, as a script, imported, or as pasted text."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+JOB = '''
+def split(bound: int = 300):
+    return [[start, start + 100] for start in range(0, bound, 100)]
+
+def work(span):
+    return sum(range(*span))
+
+def merge(parts):
+    return sum(parts)
+'''
+SCRIPT = '''
+import importlib.util
+spec = importlib.util.spec_from_file_location("anything", FILE)
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+from discompute_lite import Cluster
+from discompute_lite.ml import SGD, DigitJob, train
+
+def square(x):
+    return x * x
+
+with Cluster() as cluster:
+    squares = list(cluster.map(square, range(5)))
+    result = train(cluster, DigitJob(hidden=4, with_numpy=False), rounds=2, shards=4, reproducible=True)
+print(squares, len(result.history), type(SGD()).__module__)
+'''
+PASTED = '''
+import sys
+text = open(FILE, encoding="utf-8").read()
+del __file__
+sys.argv = ["", "submit", "-q", JOB]
+exec(compile(text, "<pasted>", "exec"))
+'''
+
+
+@pytest.fixture(scope="module")
+def bundle(root):
+    """The tool, as a module."""
+    spec = importlib.util.spec_from_file_location("tool_bundle", root / "tools" / "bundle.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module", params=["whole", "lean"])
+def file(request, bundle, root, tmp_path_factory):
+    """A single file, made now."""
+    path = tmp_path_factory.mktemp(request.param) / "dl.py"
+    path.write_text(bundle.bundled(root, path.name, is_lean=request.param == "lean"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(file, tmp_path):
+    """Run Python on words, in an empty folder, with a state folder of its own."""
+
+    def run(*words, text=None):
+        environ = {**os.environ, "DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_DISCOVERY": "peers",
+                   "DISCOMPUTE_STATE_DIR": str(tmp_path / "state"), "DISCOMPUTE_SLOTS": "2"}
+        environ.pop("PYTHONPATH", None)
+        if text is not None:
+            (tmp_path / "script.py").write_text(
+                text.replace("FILE", repr(str(file))).replace("JOB", repr(str(tmp_path / "job.py"))))
+            words = ("script.py",)
+        (tmp_path / "job.py").write_text(JOB)
+        done = subprocess.run([sys.executable, *map(str, words)], cwd=tmp_path, env=environ, capture_output=True,
+                              text=True, timeout=60 * float(os.environ.get("DISCOMPUTE_TEST_SCALE", "1")))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.smoke
+def test_it_runs_as_a_script(file, run):
+    assert run(file, "version").startswith("discompute-lite ")
+    assert "Run a job file over the devices" in run(file, "--help")
+    assert "capabilities" in run(file, "info", "--json")
+    assert run(file, "submit", "-q", "job.py").strip() == str(sum(range(300)))
+
+
+@pytest.mark.smoke
+def test_scripts_import_it(run):
+    assert run(text=SCRIPT).strip() == "[0, 1, 4, 9, 16] 2 discompute_lite.ml.optimizers"
+
+
+@pytest.mark.smoke
+def test_pasted_text_has_no_file_and_works_in_threads(run):
+    assert run(text=PASTED).strip() == str(sum(range(300)))
+
+
+def test_every_command_has_the_same_help_as_the_package(file, run):
+    package = subprocess.run([sys.executable, "-m", "discompute_lite", "--help"], capture_output=True, text=True,
+                             check=True).stdout
+    ours = run(file, "--help")
+    assert re.findall(r"^    (\w+) ", ours, re.M) == re.findall(r"^    (\w+) ", package, re.M)
+
+
+def test_the_parts_stand_in_the_order_of_their_imports(bundle, root):
+    seen = []
+    for module in bundle.in_order(bundle.read_modules(root)):
+        assert set(module.needs) <= set(seen), module.name
+        seen.append(module.name)
+    assert "faces.cli" in seen
+    assert not [name for name in seen if name.startswith("sim")]
+
+
+def test_the_lean_one_keeps_what_is_shown_and_drops_what_is_read(bundle):
+    source = '''"""Module."""
+
+# A comment.
+@command("x")
+def shown():
+    """Help."""
+    return "# no comment"
+
+
+def read():
+    """Read by people.
+
+    More.
+    """
+    return 1
+
+
+class Bare:
+    """Only a docstring."""
+'''
+    text = bundle.lean_text(source)
+    assert '"""Help."""' in text and "# no comment" in text and '"""Only a docstring."""' in text
+    assert "A comment" not in text and "Read by people" not in text and "More." not in text
+    compile(text, "lean", "exec")
+
+
+@pytest.mark.parametrize("first, second, words", [
+    ("from html import escape", "from re import escape", "escape is from re, and elsewhere from html"),
+    ("import time", "from time import time", "time is from time, and elsewhere import time"),
+])
+def test_a_name_for_two_things_is_refused(bundle, first, second, words):
+    modules = [bundle.Module(name, text, bundle.ast.parse(text)) for name, text in (("a", first), ("b", second))]
+    with pytest.raises(ValueError, match=words):
+        bundle.library_imports(modules)
