@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Seconds before a hanging test ends the run with every thread's traceback, and so much more where waiting is the job.
 TEST_LIMIT_S = 120.0
 SYSTEM_TEST_LIMIT_S = 300.0
+#: How much longer a test may take where `tools/check.py --long` asks for ten times the frames and more kills.
+LONG_TIMES = 15.0
 
 
 # ---- pytest and hypothesis ------------------------------------------------------------------------
@@ -98,6 +100,7 @@ class HangWatch:
             return
         self._is_system, self._fresh_until = is_system, now + self.SHARED_S
         limit_s = SYSTEM_TEST_LIMIT_S if is_system else TEST_LIMIT_S
+        limit_s *= LONG_TIMES if os.environ.get("DISCOMPUTE_TEST_LONG") else 1.0
         faulthandler.dump_traceback_later(limit_s * _scale() + self.SHARED_S, exit=True, file=self.file)
 
     def end(self) -> None:

@@ -40,3 +40,8 @@ def test_files_named_on_the_pages_exist(root: Path) -> None:
     assert named
     missing = sorted(name for name in named if not (root / "discompute_lite" / name).is_file())
     assert not missing
+
+
+def test_each_of_the_fifty_hostile_rows_has_its_test(docs: dict) -> None:
+    rows = docs["hostile_rows"]()
+    assert list(rows) == list(range(1, 51)), sorted(set(range(1, 51)) ^ set(rows))

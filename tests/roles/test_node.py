@@ -80,6 +80,16 @@ def test_a_copy_of_our_identity_is_told_once_a_minute(world):
     assert node.kinds_told() == ["warning", "warning"]
 
 
+def test_row_30_two_nodes_of_one_copied_folder_both_say_so_within_ten_seconds(world):
+    one, twin = world.host("a"), world.host("a")
+    twin.boot_of = lambda life: "the twin's boot"
+    one.start(), twin.start()
+    world.advance(10.0)
+    for node in (one, twin):
+        told = node.texts_told("warning")
+        assert len(told) == 1 and "Delete the copied state folder" in told[0]
+
+
 def test_a_copy_of_our_identity_is_noticed_by_dialling_it_too(world):
     node = world.host("a", peers=("127.0.0.1:8081",))
     world.has_broadcast = False

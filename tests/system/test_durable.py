@@ -344,7 +344,7 @@ class KillLoop:
 
 
 def test_row_32_whoever_is_killed_nothing_is_lost_or_comes_twice_and_nobody_is_left(field: Any, trace: Path) -> None:
-    rounds = 200 if os.environ.get("DISCOMPUTE_TEST_LONG") else 30
+    rounds = 1000 if os.environ.get("DISCOMPUTE_TEST_LONG") else 30
     loop = KillLoop(field, trace, random.Random(20240828))
     for number in range(rounds):
         loop.round(number)

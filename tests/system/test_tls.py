@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -403,6 +404,40 @@ def test_openssl_with_a_members_certificate_is_greeted(start, cluster):
     hello, broken = done.stdout.splitlines()
     assert json.loads(hello)["params"]["node_id"] == one.id and json.loads(broken)["error"]["code"] == -32700
     assert one.calls == [(cluster.device(3)[0], "Echo")]
+
+
+OLD_VERSIONS = ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1")
+GOOD_CIPHERS = ("AES_256_GCM", "AES_128_GCM", "CHACHA20_POLY1305")
+SCANS = ("sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "compression", "heartbleed", "openssl_ccs",
+         "robot", "reneg")
+
+
+def test_a_scanner_finds_no_weak_protocol_and_no_weak_cipher(start, cluster, tmp_path):
+    """It has a member's certificate, since all others are refused in the handshake whatever they offer."""
+    pytest.importorskip("sslyze")
+    one = start(cluster.device(1))
+    identity = cluster.device(3)[1]
+    command = [
+        sys.executable, "-m", "sslyze", f"127.0.0.1:{one.port}", "--cert", identity.certificate_file,
+        "--key", identity.key_file, "--json_out", str(tmp_path / "scan.json"), *(f"--{scan}" for scan in SCANS),
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=10 * one.patience_s, check=False)
+    assert (tmp_path / "scan.json").exists(), done
+    scan, = json.loads((tmp_path / "scan.json").read_text())["server_scan_results"]
+    assert scan["connectivity_status"] == "COMPLETED", done.stdout
+    found = {name: each["result"] for name, each in scan["scan_result"].items() if each["status"] == "COMPLETED"}
+
+    def accepted(version):
+        return [each["cipher_suite"]["name"] for each in found[f"{version}_cipher_suites"]["accepted_cipher_suites"]]
+
+    assert [accepted(version) for version in OLD_VERSIONS] == [[]] * 4
+    assert accepted("tls_1_2") and all("_ECDHE_" in name for name in accepted("tls_1_2"))
+    assert all(any(good in name for good in GOOD_CIPHERS) for name in accepted("tls_1_2") + accepted("tls_1_3"))
+    assert not found["tls_compression"]["supports_compression"]
+    assert not found["heartbleed"]["is_vulnerable_to_heartbleed"]
+    assert not found["openssl_ccs_injection"]["is_vulnerable_to_ccs_injection"]
+    assert found["robot"]["robot_result"].startswith("NOT_VULNERABLE")
+    assert not found["session_renegotiation"]["is_vulnerable_to_client_renegotiation_dos"]
 
 
 @needs_openssl
