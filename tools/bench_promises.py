@@ -1,0 +1,146 @@
+"""Measure what safety and durability cost without a network, for `python3 tools/bench.py security`.
+
+Pairing, reading hostile and ordinary messages, forged beacons, journals, the simulator: each alone, in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench_tasks import line  # noqa: E402
+
+from discompute_lite.crypto.p256 import generate_key  # noqa: E402
+from discompute_lite.host.journals import JournalFolder  # noqa: E402
+from discompute_lite.model.errors import ParseError, ProtocolError  # noqa: E402
+from discompute_lite.model.limits import Limits  # noqa: E402
+from discompute_lite.sim.scenario import Scenario  # noqa: E402
+from discompute_lite.sim.world import World  # noqa: E402
+from discompute_lite.wire.beacon import Beacon, decode_beacon, encode_beacon  # noqa: E402
+from discompute_lite.wire.invitation import Invitation  # noqa: E402
+from discompute_lite.wire.pairing import PairingAsked, PairingHost, PairingJoiner  # noqa: E402
+from discompute_lite.wire.strict_json import parse_strict  # noqa: E402
+
+CODE, CERTIFICATE = "48219903", b"a certificate that both sides see"
+READS, BEACONS, COMMITS, SEEDS = 5000, 5000, 1000, 100
+HEADER = json.dumps({"jsonrpc": "2.0", "id": 17, "method": "Heartbeat", "params": {
+    "device_id": "k3fq9zt2" * 6 + "k3fq", "status": "AVAILABLE", "metrics": {"cpu_usage": 0.25}}}).encode()
+
+
+def bench_promises(rounds: int) -> List[Dict[str, Any]]:
+    """Return the figures."""
+    return [_pairing(rounds), *_reading(rounds), _forged(rounds), *_journal(), _simulator()]
+
+
+def _pairing(rounds: int) -> Dict[str, Any]:
+    def once() -> float:
+        limits, key = Limits(), generate_key(os.urandom)
+        host = PairingHost(Invitation(CODE, limits, expires_at=300.0), CERTIFICATE, limits, os.urandom, 0.0)
+        began = time.perf_counter()
+        joiner = PairingJoiner(CODE, key, {"name": "a", "kind": "mac"}, CERTIFICATE, limits, os.urandom, 0.0)
+        for _ in range(4):
+            joiner.receive_data(host.data_to_send())
+            joiner.next_event(0.0)
+            host.receive_data(joiner.data_to_send())
+            if isinstance(host.next_event(0.0), PairingAsked):
+                return time.perf_counter() - began
+        raise AssertionError("the code was not believed")
+
+    seconds = statistics.median(once() for _ in range(max(3, rounds)))
+    return line("pairing: computing of both sides, from the code to the question, s", seconds, "at most 1", 1, False,
+                "of 10 ** 8 codes three may be tried")
+
+
+def _reading(rounds: int) -> List[Dict[str, Any]]:
+    def of(text: bytes, times: int) -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            try:
+                parse_strict(text)
+            except ParseError:
+                pass
+        return (time.perf_counter() - began) / times
+
+    mib = 1024 * 1024
+    worst = [b"[" * mib, b'{"a":' * (mib // 5), b"9" * mib, b"[" + b"{}," * (mib // 3),
+             b'"' + b"\\n" * (mib // 2)]
+    usual_s = statistics.median(of(HEADER, READS) for _ in range(rounds))
+    worst_s = max(statistics.median(of(text[:mib], 1) for _ in range(rounds)) for text in worst)
+    return [
+        line("reading an ordinary message's line, us", usual_s * 1e6, "at most 15", 15, False, f"{len(HEADER)} bytes"),
+        line("reading the worst line of 1 MiB, ms", worst_s * 1e3, "at most 50", 50, False, "five kinds of malice"),
+    ]
+
+
+def _forged(rounds: int) -> Dict[str, Any]:
+    limits, key = Limits(), bytes(range(32))
+    forged = encode_beacon(Beacon("k3fq9zt2" * 6 + "k3fq", 8080), limits, bytes(32))
+
+    def once() -> float:
+        began = time.perf_counter()
+        for _ in range(BEACONS):
+            try:
+                decode_beacon(forged, limits, key)
+            except ProtocolError:
+                pass
+        return (time.perf_counter() - began) / BEACONS
+
+    share = statistics.median(once() for _ in range(rounds)) * limits.datagrams_per_s
+    return line("processor for forged beacons at the rate that is read, %", share * 100, "at most 5", 5, False,
+                f"{limits.datagrams_per_s} a second are read, the rest is not")
+
+
+def _journal() -> List[Dict[str, Any]]:
+    posted: queue.Queue[Any] = queue.Queue()
+    with tempfile.TemporaryDirectory(prefix="discompute-bench-") as folder:
+        journals = JournalFolder(folder + "/journals", lambda callback, *words: posted.put((callback, words)))
+        heard: List[str] = []
+        times = []
+        for number in range(COMMITS):
+            began = time.perf_counter()
+            journals.append("a", b"x" * 499 + b"\n")
+            journals.when_written(heard.append)
+            while len(heard) == number:
+                callback, words = posted.get(timeout=30)
+                callback(*words)
+            times.append(time.perf_counter() - began)
+        journals.close()
+        bare = _bare_commits(folder + "/bare")
+    times.sort()
+    return [
+        line("durable lines a second, each waited for", COMMITS / sum(times), "at least 1000", 1000, True,
+             f"500 bytes each; write and fsync by hand {bare:.0f} a second on this disk"),
+        line("a durable line, p99 ms", times[int(0.99 * COMMITS)] * 1e3, "at most 5", 5, False, "of this disk"),
+    ]
+
+
+def _bare_commits(path: str) -> float:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    began = time.perf_counter()
+    for _ in range(COMMITS):
+        os.write(descriptor, b"x" * 499 + b"\n")
+        os.fsync(descriptor)
+    seconds = time.perf_counter() - began
+    os.close(descriptor)
+    return COMMITS / seconds
+
+
+def _simulator() -> Dict[str, Any]:
+    began, played_s = time.perf_counter(), 0.0
+    for seed in range(SEEDS):
+        storm = Scenario(devices=5, seed=seed, tasks=2, subtasks=12, churn=0.2, sleepers=0.1, stragglers=0.1, loss=0.02)
+        played_s += World(storm).run().makespan_s
+    return line("simulated seconds a second", played_s / (time.perf_counter() - began), "at least 10000", 10000, True,
+                f"{SEEDS} seeds, every invariant checked after every event")
+
+
