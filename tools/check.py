@@ -42,6 +42,8 @@ FAST_LEAVES_OUT = ("system", "sim")
 FAST_EXAMPLES = "10"
 #: Runs into which it is divided, two at a time: sizes say little about times, so the second two even it out.
 FAST_PARTS = 4
+#: Times the deadlines of a quick machine: a slow one shall not fail, and where all goes well nothing waits so long.
+TEST_SCALE = "3"
 #: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
 STAGE_LIMIT_S = 600.0
 LONG_STAGE_LIMIT_S = 5400.0
@@ -193,6 +195,7 @@ def run_tool(name: str, python: str, arguments: List[str]) -> Outcome:
 def run_tests(name: str, python: str, arguments: List[str], *, limit_s: float, **extra: str) -> Outcome:
     """Run pytest with `extra` in its environment; the summary is its last line."""
     begun = time.monotonic()
+    extra.setdefault("DISCOMPUTE_TEST_SCALE", os.environ.get("DISCOMPUTE_TEST_SCALE", TEST_SCALE))
     command = [python, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *arguments]
     code, output = run_command(command, limit_s=limit_s, **extra)
     summary = last_line(output)
@@ -221,11 +224,7 @@ def run_portable(python: Python) -> Outcome:
         inner = environment_for(python, portable_requirements())
     except CannotCheck as error:
         return Outcome(str(python), True, 0.0, f"not run: {error}")
-    # Two of these share the machine, so their deadlines are generous.
-    scale = os.environ.get("DISCOMPUTE_TEST_SCALE", "3")
-    return run_tests(
-        str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_SCALE=scale
-    )
+    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S)
 
 
 # ---- saying ---------------------------------------------------------------------------
