@@ -278,7 +278,7 @@ def lean_text(source: str) -> str:
     dropped = set(_docstring_lines(ast.parse(source)))
     pieces: List[str] = []
     depth, row, column = 0, 0, 0
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in _whole_tokens(source):
         if token.type in (tokenize.INDENT, tokenize.DEDENT):
             depth += 1 if token.type == tokenize.INDENT else -1
         elif token.start[0] not in dropped and token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
@@ -291,6 +291,25 @@ def lean_text(source: str) -> str:
             pieces.append(token.string)
             row, column = token.end
     return "".join(pieces)
+
+
+def _whole_tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    """Yield the tokens of a text, each f-string as one: from Python 3.12 on they come in parts, changed."""
+    lines = source.splitlines(keepends=True)
+    begin, end = (getattr(tokenize, f"FSTRING_{part}", None) for part in ("START", "END"))
+    opened: List[tokenize.TokenInfo] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == begin:
+            opened.append(token)
+        elif token.type == end:
+            first = opened.pop()
+            if not opened:
+                (row, column), (last, until) = first.start, token.end
+                text = "".join(lines[row - 1:last])
+                text = text[column:len(text) - len(lines[last - 1]) + until]
+                yield tokenize.TokenInfo(tokenize.STRING, text, first.start, token.end, first.line)
+        elif not opened:
+            yield token
 
 
 def _docstring_lines(tree: ast.Module) -> Iterator[int]:

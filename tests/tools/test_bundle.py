@@ -153,3 +153,13 @@ def test_a_name_for_two_things_is_refused(bundle, first, second, words):
     modules = [bundle.Module(name, text, bundle.ast.parse(text)) for name, text in (("a", first), ("b", second))]
     with pytest.raises(ValueError, match=words):
         bundle.library_imports(modules)
+
+
+def test_formatted_texts_stay_as_they_are(bundle):
+    source = 'x = 1\ny = (f"{{{x!r:>{4}}}} {"a"} "\n     f"b # {x}")  # ends\n'
+    if sys.version_info < (3, 12):
+        source = source.replace('{"a"}', "{'a'}")
+    space = {}
+    exec(bundle.lean_text(source), space)
+    assert space["y"] == "{   1} a b # 1"
+    assert "ends" not in bundle.lean_text(source)
