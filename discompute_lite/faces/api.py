@@ -258,7 +258,8 @@ class Cluster(Executor):
             return self._dispatch.send(key(), data, calls, partial(self._unit_came, done, written.held(data)))
 
         is_single = len(iterables) == 1
-        rows = iter(iterables[0]) if is_single else zip(*iterables)
+        first = iterables[0] if iterables else ()
+        rows = (first if type(first) is range else iter(first)) if is_single else zip(*iterables)
         bar = MapBar(iterables) if wishes.progress else None
         show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(

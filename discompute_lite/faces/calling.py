@@ -7,7 +7,7 @@ Read next: faces/packing.py (lines), tasks/calls.py (units), tasks/class_book.py
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ..tasks.blob_values import Blob, blobs_in
 from ..tasks.calls import call_unit, items_unit, rows_unit
@@ -37,7 +37,7 @@ class FunctionCalls:
         """Return the unit of one call; raise `TaskRejected`."""
         return self._served(lambda: call_unit(args, kwargs, self._classes))
 
-    def many(self, rows: List[Any], is_single: bool) -> bytes:
+    def many(self, rows: Sequence[Any], is_single: bool) -> bytes:
         """Return the unit of a call for each row, or for each item where `is_single`; raise `TaskRejected`."""
         return self._served(lambda: (items_unit if is_single else rows_unit)(rows, self._classes))
 

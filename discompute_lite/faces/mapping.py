@@ -11,8 +11,8 @@ import concurrent.futures
 import sys
 import threading
 import time
-from itertools import islice
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from itertools import chain, islice
+from typing import Any, Callable, Dict, Generator, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..model.errors import TaskRejected
 from ..tasks.calls import CallOutcome, items_unit, rows_unit
@@ -46,7 +46,7 @@ class MapWishes(NamedTuple):
     show: Optional[Callable[[str], Any]] = None
 
 
-def unit_of_rows(rows: List[Any], is_single: bool) -> bytes:
+def unit_of_rows(rows: Sequence[Any], is_single: bool) -> bytes:
     """Return the unit of a call for each row, or for each item where `is_single`."""
     return items_unit(rows) if is_single else rows_unit(rows)
 
@@ -67,7 +67,7 @@ class MapPorts(NamedTuple):
     #: Shows what the calls of a unit printed.
     show: Callable[[str], Any]
     #: unit(rows, is_single); raises `TaskRejected` for what cannot travel.
-    unit: Callable[[List[Any], bool], bytes] = unit_of_rows
+    unit: Callable[[Sequence[Any], bool], bytes] = unit_of_rows
     #: Monotonic seconds.
     now: Callable[[], float] = time.monotonic
 
@@ -84,9 +84,13 @@ class MapRun:
     """Iterate over the results of one `map`; one thread at a time."""
 
     def __init__(
-        self, rows: Iterator[Any], is_single: bool, ports: MapPorts, wishes: MapWishes, deadline: Optional[float]
+        self, rows: Union[Iterator[Any], range], is_single: bool, ports: MapPorts, wishes: MapWishes,
+        deadline: Optional[float],
     ) -> None:
-        """`is_single`: each row is the one argument; `deadline` is by `ports.now`, in place of `wishes.timeout`."""
+        """`is_single`: each row is the one argument, and only then may they be a range.
+
+        `deadline` is by `ports.now`, in place of `wishes.timeout`.
+        """
         self._rows = rows
         self._is_single = is_single
         self._ports = ports
@@ -147,11 +151,14 @@ class MapRun:
             with self._changed:
                 if number not in self._arrived:
                     self._under_way[number] = carried
-                if self._sent == self._ports.slots() and count > 1:
+                if self._sent == self._ports.slots() and count > 1 and type(self._rows) is not range:
                     self._changed.wait(HAND_OVER_S)
 
-    def results(self) -> Iterator[Any]:
-        """Yield the results, raise what a call raised when its turn comes; what is not taken is cancelled."""
+    def results(self) -> MapResults:
+        """Return the results, raise what a call raised when its turn comes; what is not taken is cancelled."""
+        return MapResults(self._batches())
+
+    def _batches(self) -> Generator[List[Any], None, None]:
         try:
             while True:
                 outcome = self._next_outcome()
@@ -159,7 +166,7 @@ class MapRun:
                     return
                 if outcome.printed:
                     self._ports.show(outcome.printed)
-                yield from outcome.values
+                yield outcome.values
                 if outcome.raised is not None:
                     raise outcome.raised
         finally:
@@ -180,12 +187,17 @@ class MapRun:
 
     def _next_data(self, most: int) -> Tuple[int, bytes]:
         """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
-        rows: List[Any] = []
-        try:
-            self._draw(rows, most)
-        except Exception as problem:
-            # The iterator's own. What came before it is worth having.
-            self._end_with(problem)
+        rows: Any = []
+        if type(self._rows) is range:
+            # Drawn where its items are used: here it would be made into items, and these into text.
+            rows, self._rows = self._rows[:most], self._rows[most:]
+            self._is_drained = not self._rows
+        else:
+            try:
+                self._draw(rows, most)
+            except Exception as problem:
+                # The iterator's own. What came before it is worth having.
+                self._end_with(problem)
         self._drawn += len(rows)
         try:
             return len(rows), self._unit_of(rows)
@@ -206,10 +218,10 @@ class MapRun:
                 break
         self._drawing_s += took_s
 
-    def _unit_of(self, rows: List[Any]) -> bytes:
+    def _unit_of(self, rows: Sequence[Any]) -> bytes:
         return self._ports.unit(rows, self._is_single)
 
-    def _rows_that_travel(self, rows: List[Any], problem: Exception) -> List[Any]:
+    def _rows_that_travel(self, rows: Sequence[Any], problem: Exception) -> Sequence[Any]:
         """Return the rows before the first that cannot travel; `problem` is about all of them together."""
         for index, row in enumerate(rows):
             try:
@@ -286,6 +298,25 @@ class MapRun:
             self._under_way.pop(number, None)
             self._arrived[number] = (came, error)
             self._changed.notify()
+
+
+class MapResults:
+    """Iterate over results that come in batches; nothing in Python is done for each, since there may be many."""
+
+    def __init__(self, batches: Generator[List[Any], None, None]) -> None:
+        self._batches = batches
+        self._values: Iterator[Any] = chain.from_iterable(batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._values
+
+    def __next__(self) -> Any:
+        return next(self._values)
+
+    def close(self) -> None:
+        """Do without what has not been taken."""
+        self._batches.close()
+        self._values = iter(())
 
 
 def write_out(text: str) -> None:

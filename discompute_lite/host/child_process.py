@@ -29,6 +29,8 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "SYS
 THREAD_COUNTS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS",
 )
+#: Bytes that a pipe for outcomes holds, where that can be had, and how Linux is asked (`fcntl` knows it from 3.10 on).
+PIPE_BYTES, F_SETPIPE_SZ = 1 << 20, 1031
 #: Seconds between two looks whether a silent child still lives: a grandchild may hold its pipe open.
 ALIVE_EVERY_S = 1.0
 #: Seconds that a killed child has to disappear; only one stuck in the kernel needs any.
@@ -88,6 +90,7 @@ class ChildProcess:
         self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
         if sys.platform != "win32":
             os.set_blocking(self.request_fd, False)
+            _widen(self.outcome_fd)
 
     @property
     def pid(self) -> int:
@@ -232,6 +235,16 @@ class ChildProcess:
             return lines[-1][:300] if lines else ""
         except OSError:
             return ""
+
+
+def _widen(fd: int) -> None:
+    """Let a pipe hold more, where the system can: whoever writes into a full one waits for its reader to wake up."""
+    if sys.platform == "linux":
+        import fcntl
+
+        # Refused where this user's share is used up: it works without.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def describe_exit(status: int, complaint: str = "") -> str:

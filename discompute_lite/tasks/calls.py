@@ -7,7 +7,7 @@ Read next: faces/api.py (who makes calls), tasks/packed_function.py (the functio
 A subtask's data are lines: the packed function, then one unit a line; the result has one line a unit, in order.
 
     unit      [[1, 2], {"key": 3}]                one call: arguments, named arguments
-              {"items": [1, 2, 3]}                a call for each item
+              {"items": [1, 2, 3]}                a call for each item; a range travels as one
               {"rows": [[1, "a"], [2, "b"]]}      a call for each row of arguments
     outcome   {"value": 7}                        what one call returned
               {"values": [1, 4, 9]}               what the calls of many returned
@@ -68,9 +68,9 @@ def call_unit(args: Sequence[Any], kwargs: Dict[str, Any], classes: Optional[Cla
     return _dump_named([list(args), kwargs], {"[0]": "args", "[1]": "kwargs"}, "the call", classes)
 
 
-def items_unit(items: List[Any], classes: Optional[ClassBook] = None) -> bytes:
-    """Return the unit of a call for each item."""
-    numbers = dump_number_list("items", items)
+def items_unit(items: Sequence[Any], classes: Optional[ClassBook] = None) -> bytes:
+    """Return the unit of a call for each item of a list or a range."""
+    numbers = dump_number_list("items", items) if type(items) is list else None
     return numbers or _dump_named({"items": items}, {"['items']": "items"}, "the call", classes)
 
 
@@ -222,7 +222,7 @@ class UnitCalls(NamedTuple):
 
     args: Sequence[Any] = ()
     kwargs: Dict[str, Any] = {}
-    items: Optional[List[Any]] = None
+    items: Optional[Sequence[Any]] = None
     rows: Optional[List[List[Any]]] = None
 
     @property
@@ -251,7 +251,7 @@ def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:
         return UnitCalls(plain[0], plain[1])
     if type(plain) is dict and len(plain) == 1:
         items, rows = plain.get("items"), plain.get("rows")
-        if type(items) is list:
+        if type(items) is list or type(items) is range:
             return UnitCalls(items=items)
         if type(rows) is list and set(map(type, rows)) <= {list}:
             return UnitCalls(rows=rows)

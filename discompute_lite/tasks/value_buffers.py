@@ -12,6 +12,7 @@ import struct
 import sys
 from array import array
 from importlib import import_module
+from operator import countOf
 from typing import Any, List, Optional, Tuple
 
 #: NumPy's own limit on dimensions is 32 or 64.
@@ -61,9 +62,10 @@ def unpack_array(content: List[Any]) -> array:
 
 def pack_numbers(items: List[Any]) -> Optional[List[Any]]:
     """Return a list's numbers as those of an array, all int or all float; None for any other list."""
-    kinds = set(map(type, items))
-    codes = "d" if kinds == {float} else "iq" if kinds == {int} else ""
-    for code in codes:
+    kind = type(items[0]) if items else type(None)
+    if countOf(map(type, items), kind) < len(items):
+        return None
+    for code in {float: "d", int: "iq"}.get(kind, ""):
         layout = f"<{len(items)}{code}"
         try:
             # In half the time that an array takes.

@@ -58,10 +58,11 @@ class Sender:
     def run(self, rows, **named):
         return self.begin(rows, **named).results()
 
-    def begin(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None):
+    def begin(self, rows, *, is_single=True, ordered=True, chunksize=None, deadline=None, is_range=False):
         ports = MapPorts(self.send, self.cancelled.append, lambda line, calls: one_outcome(line, (), calls),
                          lambda: self.slots, lambda: self.work_s, write_out, now=lambda: self.now)
-        run = MapRun(iter(rows), is_single, ports, MapWishes(chunksize=chunksize, ordered=ordered), deadline)
+        wishes = MapWishes(chunksize=chunksize, ordered=ordered)
+        run = MapRun(rows if is_range else iter(rows), is_single, ports, wishes, deadline)
         run.begin()
         return run
 
@@ -311,3 +312,21 @@ def test_a_cluster_that_is_shut_down_meanwhile_returns_what_was_sent():
         next(run)
     with pytest.raises(RuntimeError):
         sender.run([1])
+
+
+def test_a_range_is_drawn_where_its_items_are_used():
+    sender = Sender()
+    results = sender.run(range(10, 0, -2), chunksize=2, is_range=True)
+    assert sender.units == [range(10, 6, -2), range(6, 2, -2), range(2, 0, -2)]
+    sender.answer()
+    assert list(results) == [10, 8, 6, 4, 2]
+    assert list(sender.run(range(0), is_range=True)) == []
+
+
+def test_results_that_are_closed_come_no_more_and_are_cancelled():
+    sender = Sender()
+    results = sender.run(range(4), chunksize=1)
+    sender.answer(0)
+    assert next(results) == 0
+    results.close()
+    assert list(results) == [] and sorted(sender.cancelled) == [1, 2, 3]

@@ -137,7 +137,9 @@ def test_a_subtask_without_units_has_an_empty_result(module):
 
 @given(st.lists(st.one_of(
     st.tuples(st.just("call"), st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.text())),
-    st.tuples(st.just("items"), st.lists(st.text() | st.none() | st.binary()), st.none()),
+    st.tuples(st.just("items"), st.lists(st.text() | st.none() | st.binary())
+              | st.builds(lambda start, items: range(start, start + items), st.integers(), st.integers(0, 40)),
+              st.none()),
     st.tuples(st.just("rows"), st.lists(st.lists(st.integers(), max_size=2)), st.none())), max_size=5))
 def test_units_of_all_kinds_keep_their_order(given_units):
     units, expected = [], []
