@@ -231,7 +231,9 @@ class LocalNode:
         self.loop.post(self._begin_stop)
 
     def run_in_thread(self) -> threading.Thread:
-        """Run in a thread of its own."""
+        """Run in a thread of its own, which a script that ends may leave at work."""
+        if isinstance(self._executor, (ProcessExecutor, ThreadExecutor)):
+            self._executor.start_threads()
         thread = threading.Thread(target=self._run_loop, name="discompute-loop", daemon=True)
         thread.start()
         return thread

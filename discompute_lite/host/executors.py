@@ -155,13 +155,22 @@ class SlotExecutor(Generic[SlotKind]):
         """Give a slot what it does next, under the lock, on the thread of whoever submits."""
         self._give(slot, future)
 
-    def _give(self, slot: SlotKind, future: WorkFuture) -> None:
-        """Give a slot's thread what it does next, under the lock."""
-        slot.current = future
+    def start_threads(self) -> None:
+        """Start the threads of all slots now: from Python 3.12 on none can be started once a script has ended."""
+        with self._lock:
+            for slot in self._slots:
+                self._start_thread(slot)
+
+    def _start_thread(self, slot: SlotKind) -> None:
         if slot.thread is None:
             name = f"discompute-slot-{slot.number}"
             slot.thread = threading.Thread(target=self._serve, args=(slot,), name=name, daemon=True)
             slot.thread.start()
+
+    def _give(self, slot: SlotKind, future: WorkFuture) -> None:
+        """Give a slot's thread what it does next, under the lock."""
+        slot.current = future
+        self._start_thread(slot)
         slot.inbox.put(future)
 
     def _perform_safely(self, slot: SlotKind, future: WorkFuture) -> WorkOutcome:
