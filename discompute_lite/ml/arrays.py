@@ -195,11 +195,3 @@ def plain_numbers(values: Any) -> List[float]:
     if kind is None:
         raise TypeError(f"{type(values).__name__} holds no numbers")
     return kind.numbers(values)
-
-
-def library(name: str) -> Optional[Any]:
-    """Return an optional library, or None where it is not installed; the one place where any is imported."""
-    try:
-        return import_module(name)
-    except ImportError:
-        return None

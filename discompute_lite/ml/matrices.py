@@ -15,7 +15,7 @@ import math
 from operator import mul
 from typing import Any, List, Sequence
 
-from .arrays import library
+from ..tasks.value_buffers import optional_module
 
 #: ln 2 in two parts: the upper one has trailing zeros, so that its multiples up to 2**11 are exact (Cody and Waite).
 _LN2_UPPER = 6.93147180369123816490e-01
@@ -134,4 +134,4 @@ class NumpyMatrices(PlainMatrices):
 
 def matrices_for(weights: Any) -> PlainMatrices:
     """Return how to compute with these weights: lists stay with lists, everything else is NumPy's."""
-    return PlainMatrices() if isinstance(weights, list) else NumpyMatrices(library("numpy"))
+    return PlainMatrices() if isinstance(weights, list) else NumpyMatrices(optional_module("numpy"))

@@ -21,7 +21,7 @@ import math
 from random import Random
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from .arrays import library
+from ..tasks.value_buffers import optional_module
 from .matrices import PlainMatrices, matrices_for
 
 #: The share of a class is never quite zero in a logarithm.
@@ -50,7 +50,7 @@ def init_network(sizes: Sequence[int], rng: Random, with_numpy: bool = False) ->
         # One row of weights for each output.
         weights = [[reach * (2.0 * rng.random() - 1.0) for _ in range(inputs)] for _ in range(outputs)]
         layers.append({"weights": weights, "bias": [0.0] * outputs})
-    numpy = library("numpy") if with_numpy else None
+    numpy = optional_module("numpy") if with_numpy else None
     if numpy is not None:
         layers = [{name: numpy.array(values) for name, values in layer.items()} for layer in layers]
     return {"layers": layers}

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.ml.arrays import LIBRARY_KINDS, leaf_kind, library, plain_numbers
+from discompute_lite.ml.arrays import LIBRARY_KINDS, leaf_kind, plain_numbers
 from discompute_lite.ml.trees import each_leaf, leaf_kinds, mean_tree, taken_tree, tree_size
 from discompute_lite.model.errors import TaskFailed
+from discompute_lite.tasks.value_buffers import optional_module
 from discompute_lite.tasks.values import dump_value, load_value
 
 Pair = namedtuple("Pair", "left right")
@@ -24,7 +25,7 @@ def leaves_of_every_kind(values):
     yield "", array("d", values)
     yield "", array("f", values)
     for name, wanted in (("numpy", "array"), ("torch", "tensor")):
-        module = library(name)
+        module = optional_module(name)
         if module is not None:
             yield name, getattr(module, wanted)(values)
 
