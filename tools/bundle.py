@@ -21,9 +21,8 @@ import tokenize
 from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 PACKAGE = "discompute_lite"
-#: Rooms that are not for phones, and the doors, which are made anew for the single file.
+#: Rooms that are not for phones; the doors (`__init__`, `__main__`) are made anew for the single file.
 LEFT_OUT_ROOMS = ("sim",)
-DOORS = ("__init__", "__main__", "ml.__init__")
 
 HEAD = '''#!/usr/bin/env python3
 """discompute-lite {version} in one file: turn the devices you own into one computer for Python work.
@@ -119,7 +118,7 @@ def read_modules(root: pathlib.Path) -> Dict[str, Module]:
     found = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         name = ".".join(path.relative_to(root / PACKAGE).with_suffix("").parts)
-        if name.split(".")[0] not in LEFT_OUT_ROOMS and name not in DOORS and not name.endswith("__init__"):
+        if name.split(".")[0] not in LEFT_OUT_ROOMS and not name.endswith(("__init__", "__main__")):
             source = path.read_text(encoding="utf-8")
             found[name] = Module(name, source, ast.parse(source))
     return found

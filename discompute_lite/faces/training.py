@@ -148,9 +148,8 @@ class Training:
                     ended = enough
                     break
         finally:
+            # Each call that is out belongs to an order that is out.
             self._do(self._rounds.stop())
-            for future in list(self._calls.values()):
-                future.cancel()
         return TrainingResult(self._rounds.state, self._history, ended)
 
     # ---- events ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ Read next: ml/networks.py (the mathematics).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
@@ -63,9 +64,14 @@ class DigitJob:
 
     def evaluate(self, state: Any) -> Dict[str, float]:
         """Return loss and accuracy over the images that are held out."""
-        held_out = _labelled(range(0, len(load_digits()[1]), _HOLD_OUT))
+        held_out = _held_out()
         loss, accuracy = network_score(state, held_out.rows, held_out.labels)
         return {"loss": loss, "accuracy": accuracy}
+
+
+@lru_cache(maxsize=1)
+def _held_out() -> LabelledRows:
+    return _labelled(range(0, len(load_digits()[1]), _HOLD_OUT))
 
 
 def _labelled(chosen: Sequence[int]) -> LabelledRows:

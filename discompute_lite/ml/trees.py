@@ -89,8 +89,9 @@ def walk_trees(compute: LeafCompute, trees: Sequence[Any], root: str = "state") 
 def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: bool) -> Any:
     first, *others = trees
     if isinstance(first, dict):
-        _check_alike(place, [list(map(repr, sorted(each, key=repr))) if isinstance(each, dict) else each
-                             for each in trees], "keys")
+        if any(not isinstance(each, dict) or each.keys() != first.keys() for each in others):
+            raise TaskFailed(f"{place} has not the same keys on all devices; "
+                             "a step must keep the structure of its state")
         return {key: _walk(compute, [each[key] for each in trees], f"{place}[{key!r}]", is_strict) for key in first}
     kind = leaf_kind(first)
     if kind is None and isinstance(first, (list, tuple)):
@@ -119,11 +120,6 @@ def _like(first: Any, items: List[Any]) -> Any:
     if isinstance(first, list):
         return items
     return type(first)._make(items) if hasattr(first, "_make") else tuple(items)
-
-
-def _check_alike(place: str, parts: Sequence[Any], what: str) -> None:
-    if any(each != parts[0] for each in parts[1:]):
-        raise TaskFailed(f"{place} has not the same {what} on all devices; a step must keep the structure of its state")
 
 
 def _lengths(value: Any) -> Tuple[int, ...]:
