@@ -11,8 +11,7 @@ import json
 import os
 from typing import Any, Dict, List, Optional
 
-from ..model.errors import StateError
-from .files import read_small_file, state_errors, write_atomically
+from .files import state_errors, write_atomically
 
 CHECKPOINT_FILE = "checkpoint.json"
 METRICS_FILE = "metrics.jsonl"
@@ -31,13 +30,7 @@ class CheckpointFolder:
 
     def load(self) -> Optional[bytes]:
         """Return what was saved last, None where nothing was."""
-        try:
-            with state_errors(self._checkpoint), open(self._checkpoint, "rb") as file:
-                return file.read()
-        except StateError:
-            if not os.path.exists(self._checkpoint):
-                return None
-            raise
+        return _whole_file(self._checkpoint)
 
     def save(self, data: bytes) -> None:
         """Replace what was saved; it is on the disk on return."""
@@ -55,9 +48,8 @@ class CheckpointFolder:
             file.write(_metrics_line(figures))
 
     def _read_metrics(self) -> List[Dict[str, Any]]:
-        data = read_small_file(self._metrics) if os.path.exists(self._metrics) else b""
         found = []
-        for line in (data or b"").splitlines():
+        for line in (_whole_file(self._metrics) or b"").splitlines():
             try:
                 plain = json.loads(line)
             except ValueError:
@@ -65,6 +57,14 @@ class CheckpointFolder:
             if isinstance(plain, dict):
                 found.append(plain)
         return found
+
+
+def _whole_file(path: str) -> Optional[bytes]:
+    """Return a file of any size: a person's own training makes it, and it grows with that."""
+    if not os.path.exists(path):
+        return None
+    with state_errors(path), open(path, "rb") as file:
+        return file.read()
 
 
 def _metrics_line(figures: Dict[str, Any]) -> bytes:

@@ -31,6 +31,13 @@ def test_figures_after_the_checkpoint_are_made_again(tmp_path):
     assert [json.loads(line)["round"] for line in lines] == [1, 2, 3]
 
 
+def test_figures_of_any_number_of_rounds_are_kept(tmp_path):
+    folder = CheckpointFolder(str(tmp_path))
+    line = json.dumps({"round": 1, "note": "x" * 1000}) + "\n"
+    (tmp_path / "metrics.jsonl").write_text(line * 6000)
+    assert len(folder.begin_metrics(1)) == 6000
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(StateError, match="run"):
