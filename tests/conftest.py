@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import importlib.util
 import ipaddress
 import os
 import signal
@@ -126,6 +127,21 @@ def scale() -> Callable[[float], float]:
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def load_tool() -> Callable[[str], Any]:
+    """Return what loads a file of tools/, by its name without ending, as a module."""
+
+    def load(name: str) -> Any:
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        # Dataclasses look their module up by name.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 # ---- the environment ------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import importlib.util
 import os
 import re
 import sys
@@ -23,18 +22,9 @@ def pyproject(root):
 
 
 @pytest.fixture(scope="module")
-def check(root):
+def check(load_tool):
     """tools/check.py as a module."""
-    return load(root / "tools" / "check.py")
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("tool_" + path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("check")
 
 
 # ---- what is where --------------------------------------------------------------------------------

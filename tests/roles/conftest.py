@@ -780,6 +780,31 @@ class World:
         return load_value(bytes(from_json(bytes, data)))
 
 
+class SlowJournals(MemoryJournals):
+    """A disk that is as slow as a test wants: nobody hears of what is written until it lets them."""
+
+    is_lasting = True
+
+    def __init__(self):
+        super().__init__()
+        self.waiting = []
+
+    def when_written(self, callback):
+        self.waiting.append(callback)
+
+    def sync(self, problem=""):
+        waiting, self.waiting = self.waiting, []
+        self.problem = problem
+        for callback in waiting:
+            callback(problem)
+
+
+@pytest.fixture
+def slow_journals():
+    """The class of a disk that is as slow as a test wants."""
+    return SlowJournals
+
+
 @pytest.fixture
 def world():
     return World()

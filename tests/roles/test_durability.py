@@ -4,27 +4,7 @@ import pytest
 
 from discompute_lite.core.journal import read_journal
 from discompute_lite.roles.durability import journal_name
-from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.tasks.calls import call_unit
-
-
-class SlowJournals(MemoryJournals):
-    """A disk that is as slow as a test wants: nobody hears of what is written until it lets them."""
-
-    is_lasting = True
-
-    def __init__(self):
-        super().__init__()
-        self.waiting = []
-
-    def when_written(self, callback):
-        self.waiting.append(callback)
-
-    def sync(self, problem=""):
-        waiting, self.waiting = self.waiting, []
-        self.problem = problem
-        for callback in waiting:
-            callback(problem)
 
 
 @pytest.fixture
@@ -35,9 +15,9 @@ def host(world):
 
 
 @pytest.fixture
-def slow(world):
+def slow(world, slow_journals):
     host = world.host("a")
-    host.journals = SlowJournals()
+    host.journals = slow_journals()
     host.start().executor.holds = {"run"}
     return host
 
@@ -173,9 +153,9 @@ def test_a_submission_is_acknowledged_when_it_is_kept(world, slow):
     assert replies[0][0]["success"] and again[0][0]["success"]
 
 
-def test_an_outcome_is_acknowledged_when_it_is_kept(world):
+def test_an_outcome_is_acknowledged_when_it_is_kept(world, slow_journals):
     first, second = world.member("a"), world.member("b")
-    first.journals = SlowJournals()
+    first.journals = slow_journals()
     first.start(), second.start()
     world.advance(3.0)
     first.executor.holds = {"run"}
@@ -205,9 +185,9 @@ def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
     assert replies[0][0]["success"]
 
 
-def test_row_37_while_the_disk_is_full_a_task_goes_on_and_its_outcomes_stay_where_they_are(world):
+def test_row_37_while_the_disk_is_full_a_task_goes_on_and_its_outcomes_stay_where_they_are(world, slow_journals):
     first, second = world.member("a"), world.member("b")
-    first.journals = SlowJournals()
+    first.journals = slow_journals()
     first.start(), second.start()
     world.advance(3.0)
     first.executor.holds = {"run"}

@@ -23,22 +23,6 @@ def double(number):
 LINE = function_line(pack_function(double))
 
 
-class HeldJournals(MemoryJournals):
-    """A disk that says when it is done."""
-
-    def __init__(self):
-        super().__init__()
-        self.waiting = []
-
-    def when_written(self, callback):
-        self.waiting.append(callback)
-
-    def sync(self, problem=""):
-        waiting, self.waiting = self.waiting, []
-        for callback in waiting:
-            callback(problem)
-
-
 class Life:
     """One life of a script: a run that is taken up, and what it is told."""
 
@@ -143,8 +127,8 @@ def test_sets_are_the_same_in_whatever_order_they_come():
     assert text_of_unit(b'[["a","b"],{}]') != text_of_unit(b'[["b","a"],{}]')
 
 
-def test_nobody_has_a_result_before_it_is_kept(world, host):
-    journals = HeldJournals()
+def test_nobody_has_a_result_before_it_is_kept(world, host, slow_journals):
+    journals = slow_journals()
     life = Life(world, host, journals)
     life.call(1)
     entries = read_journal(journals.journals[NAME]).entries
@@ -158,8 +142,8 @@ def test_nobody_has_a_result_before_it_is_kept(world, host):
     assert life.values() == [2]
 
 
-def test_a_call_that_is_cancelled_while_it_is_written_down_is_heard_of_no_more(world, host):
-    journals = HeldJournals()
+def test_a_call_that_is_cancelled_while_it_is_written_down_is_heard_of_no_more(world, host, slow_journals):
+    journals = slow_journals()
     life = Life(world, host, journals)
     stream, units = life.call(1)
     stream.cancel(units[0])

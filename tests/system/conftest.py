@@ -8,7 +8,6 @@ Read next: test_node.py.
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import queue
@@ -603,6 +602,20 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+@pytest.fixture(scope="session")
+def is_alive() -> Callable[[int], bool]:
+    """Return what says whether there is a process of a number, be it one that nobody has waited for."""
+
+    def look(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    return look
+
+
 def free_udp_port() -> int:
     """Return a UDP port of the loopback that nobody uses just now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -611,12 +624,9 @@ def free_udp_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def testbed(root: Path) -> Any:
+def testbed(load_tool: Callable[[str], Any]) -> Any:
     """Return tools/testbed.py as a module; skip where this machine cannot have one."""
-    spec = importlib.util.spec_from_file_location("tool_testbed", root / "tools" / "testbed.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_tool("testbed")
     reason = module.why_no_testbed()
     if reason:
         pytest.skip(reason)

@@ -125,14 +125,6 @@ def wait_for(condition, limit_s=10.0):
         time.sleep(0.005)
 
 
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 def pid_in(note):
     wait_for(lambda: note.exists() and note.read_text())
     return int(note.read_text())
@@ -175,7 +167,7 @@ def test_waiting_for_some_and_for_all(cluster):
     assert slow.result() == "slow" and isinstance(bad.exception(), ZeroDivisionError)
 
 
-def test_cancelling_what_runs_ends_its_process(cluster, note):
+def test_cancelling_what_runs_ends_its_process(cluster, note, is_alive):
     future = cluster.submit(sleep_noting_pid, str(note))
     pid = pid_in(note)
     assert future.running() and not future.done() and is_alive(pid)
@@ -342,7 +334,7 @@ def test_map_raises_in_turn_and_cancels_the_rest(cluster):
     assert list(results) == []
 
 
-def test_map_has_a_time_limit(cluster, tmp_path):
+def test_map_has_a_time_limit(cluster, tmp_path, is_alive):
     results = cluster.map(sleep_noting_pid, [str(tmp_path / "one"), str(tmp_path / "two")], timeout=0.4)
     with pytest.raises(concurrent.futures.TimeoutError):
         next(results)
@@ -364,7 +356,7 @@ def test_a_call_that_raises_is_made_again(cluster, tmp_path):
         cluster.options(retries=1).submit(count_up_in, str(tmp_path / "other")).result()
 
 
-def test_a_call_that_takes_too_long_is_ended(cluster, note):
+def test_a_call_that_takes_too_long_is_ended(cluster, note, is_alive):
     future = cluster.options(timeout=0.3).submit(sleep_noting_pid, str(note))
     with pytest.raises(RemoteTimeout, match=r"0\.3 s"):
         future.result()

@@ -92,7 +92,7 @@ def test_what_a_call_raises_is_raised(over, count):
     assert joblib.Parallel()(joblib.delayed(times_factor)(x) for x in range(3)) == [0, 3, 6], "it goes on"
 
 
-def test_a_failure_ends_what_runs(over, tmp_path, scale):
+def test_a_failure_ends_what_runs(over, tmp_path, scale, is_alive):
     begun = str(tmp_path / "begun")
     with pytest.raises(ValueError, match="now"):
         joblib.Parallel()(joblib.delayed(note_or_fail)(begun, waits_for) for waits_for in ("", begun))
@@ -100,14 +100,6 @@ def test_a_failure_ends_what_runs(over, tmp_path, scale):
     while is_alive(int(Path(begun).read_text())):
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("place", [0, 200])

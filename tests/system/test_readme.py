@@ -67,15 +67,7 @@ def note_pid_and_sleep(path):
     time.sleep(60)
 
 
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_cancelling_an_awaitable_ends_its_call_down_to_its_process(tmp_path, scale):
+def test_cancelling_an_awaitable_ends_its_call_down_to_its_process(tmp_path, scale, is_alive):
     path = tmp_path / "pid"
 
     async def until(condition):

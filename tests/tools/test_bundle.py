@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -46,13 +45,9 @@ exec(compile(text, "<pasted>", "exec"))
 
 
 @pytest.fixture(scope="module")
-def bundle(root):
+def bundle(load_tool):
     """The tool, as a module."""
-    spec = importlib.util.spec_from_file_location("tool_bundle", root / "tools" / "bundle.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("bundle")
 
 
 @pytest.fixture(scope="module", params=["whole", "lean"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import tempfile
@@ -14,12 +13,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="pictures are made wh
 
 
 @pytest.fixture(scope="module")
-def picture(root):
-    spec = importlib.util.spec_from_file_location("tool_picture", root / "tools" / "picture.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def picture(load_tool):
+    return load_tool("picture")
 
 
 @pytest.fixture
