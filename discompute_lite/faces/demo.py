@@ -35,6 +35,8 @@ NODES = 3
 PIECES = 36
 #: The node is killed when so much of the job is done.
 KILL_AT = 0.4
+#: Seconds between two looks at the job: less than a piece takes, or a fast machine's would be over unseen.
+GLANCE_S = 0.02
 #: Seconds for each step before the demo gives up.
 START_S, PAIR_S, MEET_S, JOB_S, STOP_S = 20.0, 15.0, 15.0, 120.0, 5.0
 
@@ -234,7 +236,7 @@ class DemoStage:
                 self._say(f"  {victim.name} killed with {share:.0%} done, in the middle of its work", "warn")
             if status["task"]["lite"]["state"] not in ("PENDING", "RUNNING"):
                 break
-            time.sleep(0.05)
+            time.sleep(GLANCE_S)
         result = first.call("GetTaskResult", {"task_id": task_id})
         job_s = time.perf_counter() - began
         if result["state"] != "COMPLETED":

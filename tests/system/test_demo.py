@@ -23,9 +23,10 @@ socket.socket = DeafSocket
 
 
 def check(facts):
+    # All images: with 300 a fast machine is done before a node can be killed.
     assert facts["equal"]
     assert facts["killed"] == "node-3"
-    assert facts["images"] == 300
+    assert facts["images"] == 1797
     assert facts["paired_s"] > 0
     assert facts["accuracy"] > 0.9
     assert sum(facts["pieces_by_node"].values()) == 36
@@ -34,7 +35,7 @@ def check(facts):
 
 
 def test_the_demo_ends_with_the_right_answer(field):
-    done = field.run("demo", "--limit", "300", "--json", limit_s=60.0)
+    done = field.run("demo", "--json", limit_s=60.0)
     assert done.code == 0, done.err
     assert done.err == ""
     check(done.document)
@@ -45,7 +46,7 @@ def test_the_demo_needs_no_broadcast_and_shows_what_happens(field, root):
     folder = field.folder / "deaf"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(NO_BROADCAST, encoding="utf-8")
-    done = field.run("demo", "--limit", "300", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
+    done = field.run("demo", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
     assert (done.code, done.err) == (0, "")
     for text in ("node-1 is ", "all known to one another", "every link between them is encrypted",
                  "node-3 killed with", "Who did what:", "on node-3 was lost", "The answer equals that of one process."):
