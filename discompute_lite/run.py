@@ -179,9 +179,9 @@ class LocalNode:
         self._is_meeting = self._is_stopping = self._is_closed = False
 
     @property
-    def address(self) -> str:
-        """Return host:port under which others may call this node."""
-        return f"{self.own_hosts()[0]}:{self.node.port}"
+    def addresses(self) -> List[str]:
+        """Return each host:port under which others may call this node, the best first."""
+        return [f"{host}:{self.node.port}" for host in self.own_hosts()]
 
     @property
     def control_port(self) -> int:

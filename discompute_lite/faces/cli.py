@@ -14,7 +14,7 @@ import sys
 from typing import Any, Callable, Dict, Optional, Sequence
 
 from ..model.errors import DiscomputeError
-from ..model.settings import SETTINGS, unknown_environment
+from ..model.settings import SETTINGS, unknown_environment, with_peers
 from ..run import read_settings
 from .cluster_commands import CLUSTER_COMMANDS
 from .command import COMMANDS, Context
@@ -77,7 +77,8 @@ class _CommandRun:
             is_json=getattr(arguments, "json", False), is_quiet=getattr(arguments, "quiet", False)
         )
         flags = {setting.name: getattr(arguments, f"set_{setting.name}", None) for setting in SETTINGS}
-        settings = read_settings(flags, os.environ, getattr(arguments, "config", ""))
+        peers = [*getattr(arguments, "peers_first", ()), *getattr(arguments, "peers_more", ())]
+        settings = with_peers(read_settings(flags, os.environ, getattr(arguments, "config", "")), peers)
         self._is_debug = settings.debug
         _log_to(self.console, settings.debug, getattr(arguments, "verbose", 0))
         for name in unknown_environment(os.environ):

@@ -15,7 +15,7 @@ import textwrap
 from typing import Any, List, Optional, Sequence
 
 from ..model.errors import SettingsError
-from ..model.settings import SETTINGS
+from ..model.settings import PEER_FLAG, SETTINGS
 from .command import COMMANDS
 from .console import program_name, width_of, write_text
 from .quick import version_text
@@ -46,7 +46,7 @@ class CommandLine:
         commands = self._parser.add_subparsers(
             dest="command", metavar="COMMAND", title="commands", parser_class=CommandParser, prog=self._program
         )
-        self._shared_flags = _add_shared_flags(self._parser)
+        self._shared_flags = _add_shared_flags(self._parser, peers="peers_first")
         self._own_flags = {name: self._add_command(commands, name) for name in listed}
 
     def parse(self, words: Sequence[str]) -> Optional[argparse.Namespace]:
@@ -144,10 +144,13 @@ def _usage_text(parts: Sequence[str]) -> str:
     return lines.replace("\0", " ").lstrip()
 
 
-def _add_shared_flags(parser: argparse.ArgumentParser, *, is_brief: bool = False) -> List[str]:
+def _add_shared_flags(
+    parser: argparse.ArgumentParser, *, is_brief: bool = False, peers: str = "peers_more"
+) -> List[str]:
     """Add the flags that every command takes, before or after its name: one for each setting, and a few more.
 
     Where the help is to be brief the settings are not listed: they would hide the few flags that are the command's.
+    What is given by --peer before a command's name would be lost to what is given after it, were `peers` one place.
     """
     # Nothing where not given, so that a flag before the command's name is not lost to a default after it.
     nothing = argparse.SUPPRESS
@@ -156,8 +159,12 @@ def _add_shared_flags(parser: argparse.ArgumentParser, *, is_brief: bool = False
     parser.add_argument(
         "--config", metavar="FILE", default=nothing, help="configuration file (default ~/.discompute.yaml)"
     )
+    parser.add_argument(
+        PEER_FLAG, metavar="HOST[:PORT]", action="append", dest=peers, default=nothing,
+        help="a device to call, beside those of peers; may be given again and again",
+    )
     group = parser.add_argument_group("settings")
-    flags = ["--quiet", "--verbose", "--config"]
+    flags = ["--quiet", "--verbose", "--config", PEER_FLAG]
     for setting in SETTINGS:
         default = "none" if setting.default_text in ("[]", "{}") else setting.default_text
         text = f"{setting.help} (default {default})".replace("%", "%%").replace("`", "")

@@ -82,7 +82,8 @@ def _run_node(context: Context) -> None:
 def _say_ready(console: Console, local: LocalNode) -> None:
     device = local.node.own_device()
     if console.is_json:
-        console.json({"event": "ready", "device": to_json(device), "port": local.node.port})
+        facts = {"port": local.node.port, "addresses": local.addresses}
+        console.json({"event": "ready", "device": to_json(device), **facts})
         return
     console.print(f"discompute-lite {VERSION}", "strong")
     for name, text in _ready_facts(local, device):
@@ -94,7 +95,7 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
     capabilities, bind, announce = device.capabilities, local.settings.bind, local.settings.announce
     what = [item for item in (local.hardware.model or device.type, capabilities.chip) if item]
     facts = [
-        ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", device.address),
+        ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", ", ".join(local.addresses)),
         ("Hardware:", ", ".join(dict.fromkeys(what))),
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
         ("State:", _state_text(local.node.belonging.cluster_name(), announce)),
@@ -102,10 +103,10 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
     if announce != "open":
         return [*facts, ("Join it:", f"invite here, then join CODE@host:port there; it is not seen ({announce})")]
     if is_this_machine_only(bind):
-        return [*facts, ("Join it:", f"only from this machine (--bind {bind})")]
+        return [*facts, ("Join it:", f"only from this machine (--bind {bind}): start --peer {device.address}")]
     return [
         *facts, ("Join it:", f"{program_name()} invite here, and {program_name()} join on the other device"),
-        ("", f"on another network: start --peers {device.address} there"),
+        ("", f"not seen there? {program_name()} start --peer {device.address}"),
     ]
 
 

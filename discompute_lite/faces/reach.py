@@ -15,7 +15,7 @@ from typing import Any, Callable, List, Optional, Type
 from ..model.codec import from_json
 from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound
-from ..model.settings import Settings
+from ..model.settings import Settings, peers_typed
 from ..net.client import Client
 from ..net.event_client import EventClient
 from ..run import LocalNode, find_running_node, is_this_machine_only
@@ -25,6 +25,8 @@ LOOK_AROUND_S = 1.5
 #: Seconds in which whoever runs on this machine has answered a beacon, wherever it listens: the second is out by then.
 ANSWERED_HERE_S = 0.5
 POLL_S = 0.05
+#: Seconds for a node that runs to call the addresses that were typed: a dial, Hello and registration.
+CALL_TYPED_S = 20.0
 #: Seconds that a node started for one command may take to end; its thread does not hold up the program beyond.
 STOP_OWN_S = 5.0
 
@@ -46,6 +48,10 @@ class Reach:
             port, token = running
             self._address, self._token = f"127.0.0.1:{port}", token
             self.client = Client(self._address, token=token)
+            typed = peers_typed(settings)
+            if typed and self.local is None:
+                # A node that runs has read its settings long ago.
+                self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S)
         except BaseException:
             self._stop_own()
             raise

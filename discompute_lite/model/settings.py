@@ -15,7 +15,7 @@ import dataclasses
 import difflib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .errors import SettingsError
 from .limits import Limits
@@ -43,6 +43,8 @@ ANNOUNCE_WORDS = ("open", "private", "off")
 ENVIRONMENT_PREFIX = "DISCOMPUTE_"
 #: Variables of ours that are no settings begin so: where the file is, and how patient and thorough the tests are.
 RESERVED_ENVIRONMENT = ("DISCOMPUTE_CONFIG", "DISCOMPUTE_TEST_")
+#: The flag, as often as a person likes, for addresses beside those of the setting `peers`.
+PEER_FLAG = "--peer"
 #: Where a value came from that neither a file nor the environment nor a flag gave.
 SOURCE_DEFAULT, SOURCE_PROGRAM = "default", "the program"
 
@@ -198,6 +200,24 @@ def load_settings(
         values[setting.name] = setting.check(value, source)
         sources[setting.name] = source
     return Settings(sources=sources, **values)
+
+
+def with_peers(settings: Settings, given: Sequence[str]) -> Settings:
+    """Return the settings with these addresses beside those of `peers`; raise SettingsError for what is none.
+
+    Whoever types an address wants it called: the way `peers` is on then.
+    """
+    if not given:
+        return settings
+    more = tuple(peer for text in given for peer in _SETTING_BY_NAME["peers"].check(text, PEER_FLAG))
+    ways = settings.discovery if "peers" in settings.discovery else (*settings.discovery, "peers")
+    sources = {**settings.sources, "peers": PEER_FLAG}
+    return dataclasses.replace(settings, peers=(*settings.peers, *more), discovery=ways, sources=sources)
+
+
+def peers_typed(settings: Settings) -> Tuple[str, ...]:
+    """Return `peers` where they, or some of them, were typed with this command: a node that runs has not heard them."""
+    return settings.peers if settings.source_of("peers") in (PEER_FLAG, "--peers") else ()
 
 
 def unknown_environment(environ: Mapping[str, str]) -> Tuple[str, ...]:

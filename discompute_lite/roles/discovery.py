@@ -10,7 +10,7 @@ Ways of meeting, all feeding one registry: beacons over UDP; addresses that the 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ..core.events import (
     BeaconHeard, DeviceDescribed, DeviceTold, Dial, GoodbyeHeard, LinkLost, LinkOpened, Tick,
@@ -23,9 +23,10 @@ from .announcer import Announcer
 from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
 from .heartbeats import IDLE_BEAT_S, Heartbeats
+from .meeting_methods import MetAddress
 from .methods import Greeting
 from .own_device import own_device_for
-from .ports import LinkPort, OnReply
+from .ports import Later, LinkPort, OnReply
 
 #: Addresses remembered for the next start.
 REMEMBERED = 64
@@ -211,6 +212,10 @@ class Discovery:
         if not self.is_stopping:
             self._announcer.announce(True)
             self._greeter.greet_everybody()
+
+    def meet(self, addresses: List[str], show: Callable[[List[MetAddress]], Any]) -> Later:
+        """Call devices at addresses that a person typed; answer with `show(outcomes)` once all were tried."""
+        return self._greeter.meet(addresses, show)
 
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""

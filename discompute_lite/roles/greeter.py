@@ -8,6 +8,7 @@ Read next: roles/discovery.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..core.events import AddressFailed, LinkOpened, RoundTripMeasured
@@ -15,14 +16,17 @@ from ..model.codec import from_json, to_json
 from ..model.device import Device
 from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated
 from .bounds import ID_CHARS
+from .meeting_methods import MetAddress
 from .methods import Greeting, RegisterDeviceAnswer
 from .own_device import own_device_for
-from .ports import LinkPort
+from .ports import Later, LinkPort
 
 #: Seconds between two rounds of Hello to addresses that nobody answers at, while nobody is known / otherwise.
 SEED_ALONE_S, SEED_KNOWN_S = 5.0, 30.0
 #: Seconds allowed for Hello and RegisterDevice.
 GREETING_S = 5.0
+#: Addresses typed while a node runs that it goes on calling; more are called once.
+TYPED_ADDRESSES = 64
 #: The port of an address that names none.
 USUAL_PORT = 8080
 
@@ -51,6 +55,8 @@ class Greeter:
         self.open_questions = 0
         #: Addresses being dialled without knowing whose they are.
         self._seeds_dialled: Set[str] = set()
+        #: Addresses that its owner typed while the node runs, in order.
+        self._typed: Dict[str, None] = {}
         #: address -> who answered there last: a name, or an address without a port, is no link's own address.
         self._answered_by: Dict[str, str] = {}
 
@@ -60,10 +66,32 @@ class Greeter:
             return
         nobody = not self._discovery.links
         for address in self.seeds(nobody):
-            if address not in self._seeds_dialled and not self._has_link_to(address):
+            if address not in self._seeds_dialled and not self._linked_at(address):
                 self._seeds_dialled.add(address)
                 self._dial(address, "", self._seed_ended(address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
+
+    def meet(self, addresses: Sequence[str], show: Callable[[List[MetAddress]], Any]) -> Later:
+        """Say Hello at these addresses, now and until somebody answers; `show(outcomes)` once all were tried."""
+        later, outcomes = Later(), {address: MetAddress(address, self._linked_at(address)) for address in addresses}
+        waiting = {address for address, outcome in outcomes.items() if not outcome.device_id}
+
+        def tried(address: str, error: Optional[DiscomputeError]) -> None:
+            self._seeds_dialled.discard(address)
+            device_id = "" if error is not None else self._answered_by.get(address, "")
+            outcomes[address] = MetAddress(address, device_id, error.message if error is not None else "")
+            waiting.discard(address)
+            if not waiting:
+                later.resolve(show(list(outcomes.values())))
+
+        for address in sorted(waiting):
+            if len(self._typed) < TYPED_ADDRESSES:
+                self._typed[address] = None
+            self._seeds_dialled.add(address)
+            self._dial(address, "", partial(tried, address))
+        if not waiting:
+            later.resolve(show(list(outcomes.values())))
+        return later
 
     def greet_everybody(self) -> None:
         """Say Hello once more to all who are known and to whom no link is open: what they are may have changed."""
@@ -72,13 +100,13 @@ class Greeter:
             for device in self._discovery.registry.devices() if device.device_id not in self._discovery.links
         ]
         for address in dict.fromkeys([*self.seeds(True), *(each for addresses in known for each in addresses)]):
-            if address not in self._seeds_dialled and not self._has_link_to(address):
+            if address not in self._seeds_dialled and not self._linked_at(address):
                 self._seeds_dialled.add(address)
                 self._dial(address, "", self._seed_ended(address))
 
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
-        node, found = self._node, []
+        node, found = self._node, list(self._typed)
         if "peers" in node.settings.discovery:
             found += node.settings.peers
             document = node.store.read_json("peers.json", {})
@@ -93,10 +121,13 @@ class Greeter:
     def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
         return lambda error: self._seeds_dialled.discard(address)
 
-    def _has_link_to(self, address: str) -> bool:
-        if self._answered_by.get(address, "") in (self._node.id, *self._discovery.links):
-            return True
-        return any(link.remote_address == address for links in self._discovery.links.values() for link in links)
+    def _linked_at(self, address: str) -> str:
+        """Return who answered at this address, by whatever name, and is linked or ourselves; "" for nobody."""
+        answered = self._answered_by.get(address, "")
+        if answered in (self._node.id, *self._discovery.links):
+            return answered
+        links = self._discovery.links.items()
+        return next((who for who, open_to in links if any(link.remote_address == address for link in open_to)), "")
 
     def dial_device(self, device_id: str, addresses: Sequence[str]) -> None:
         """Open a link to a device, trying its addresses in order; each that fails is told to the registry."""
@@ -151,7 +182,8 @@ class Greeter:
         is_other = node_id != self._node.id and hello.device_id not in ("", node_id)
         if node_id == self._node.id or is_other:
             link.close("another device answers here")
-            hello.done(ProtocolError("another device answers at this address"))
+            who = "another device" if is_other else "this device itself"
+            hello.done(ProtocolError(f"{who} answers at this address"))
             if is_other:
                 self._discovery.told(Device(id=node_id, address=link.remote_address), by=node_id)
             else:

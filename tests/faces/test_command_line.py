@@ -57,3 +57,18 @@ def test_settings_are_listed_where_they_are_looked_for_and_taken_everywhere(caps
 ])
 def test_a_slip_of_the_pen_is_answered_by_what_this_command_takes(words, advice):
     assert complaint(*words).startswith(advice)
+
+
+@pytest.mark.parametrize("words, first, more", [
+    (["start"], None, None),
+    (["start", "--peer", "10.0.0.2", "--peer", "10.0.0.3:81"], None, ["10.0.0.2", "10.0.0.3:81"]),
+    (["--peer", "a", "list", "--peer", "b"], ["a"], ["b"]),
+])
+def test_addresses_may_be_given_again_and_again_before_and_after_the_command(words, first, more):
+    arguments = CommandLine(LISTED).parse(words)
+    assert (getattr(arguments, "peers_first", None), getattr(arguments, "peers_more", None)) == (first, more)
+
+
+def test_the_help_of_every_command_says_how_a_device_is_called_by_its_address(capsys):
+    for name in LISTED:
+        assert "--peer HOST[:PORT]" in help_of(capsys, name)

@@ -58,16 +58,20 @@ def test_a_line_that_is_broken_goes_on_below_where_its_text_began(phone):
 
 @pytest.mark.parametrize(("announce", "bind", "state", "way"), [
     ("open", "all", "alone: lists devices", "invite here, and"),
-    ("open", "127.0.0.1", "takes messages", "only from this"),
+    ("open", "127.0.0.1", "takes messages", "only from this machine (--bind 127.0.0.1): start --peer 10.0.0.1:8080"),
     ("private", "all", "answers nobody", "join CODE@host:port there; it is not seen (private)"),
 ])
 def test_a_node_that_starts_says_what_it_answers_and_how_it_is_joined(announce, bind, state, way):
     local = SimpleNamespace(
         settings=Settings(announce=announce, bind=bind), hardware=Hardware("linux"),
         node=SimpleNamespace(slots=2, belonging=SimpleNamespace(cluster_name=lambda: "")),
+        addresses=["10.0.0.1:8080", "192.168.1.5:8080"],
     )
-    facts = dict(_ready_facts(local, Device(ID, "ann", "linux", "10.0.0.1:8080")))
+    lines = _ready_facts(local, Device(ID, "ann", "linux", "10.0.0.1:8080"))
+    facts = dict(lines)
     assert state in facts["State:"] and way in facts["Join it:"]
+    assert facts["Address:"] == "10.0.0.1:8080, 192.168.1.5:8080"
+    assert any("start --peer 10.0.0.1:8080" in text for _, text in lines) == (announce == "open")
 
 
 class AlmostDone:

@@ -19,9 +19,11 @@ from discompute_lite.model.settings import (
     SETTINGS,
     Settings,
     load_settings,
+    peers_typed,
     settings_rows,
     settings_table_markdown,
     unknown_environment,
+    with_peers,
 )
 from discompute_lite.model.yaml_writer import dump_yaml
 
@@ -353,3 +355,32 @@ def test_the_markdown_table_has_a_row_a_setting():
     assert len(lines) == 2 + len(SETTINGS) and {line.count("|") for line in lines} == {5}
     assert "| port | 8080 | `DISCOMPUTE_PORT` | where to listen" in "\n".join(lines)
     assert "| `~/.discompute` (`~/Documents/.discompute` on iOS) |" in "\n".join(lines)
+
+
+# ---- addresses that are typed ----------------------------------------------------------------------
+
+
+def test_addresses_that_are_typed_stand_beside_those_of_the_file():
+    settings = with_peers(load(file="peers: [10.0.0.2]"), ["10.0.0.3:81", "10.0.0.2,attic"])
+    assert settings.peers == ("10.0.0.2:8080", "10.0.0.3:81", "attic:8080")
+    assert settings.source_of("peers") == "--peer" and peers_typed(settings) == settings.peers
+
+
+def test_whoever_types_an_address_wants_it_called():
+    assert with_peers(load(flags={"discovery": "mdns"}), ["attic"]).discovery == ("mdns", "peers")
+    assert with_peers(load(flags={"discovery": "mdns"}), []).discovery == ("mdns",)
+
+
+@pytest.mark.parametrize("sources, typed", [
+    ({"file": "peers: [10.0.0.2]"}, ()), ({"environ": {"DISCOMPUTE_PEERS": "10.0.0.2"}}, ()),
+    ({"flags": {"peers": "10.0.0.2"}}, ("10.0.0.2:8080",)), ({}, ()),
+])
+def test_only_what_was_typed_is_news_to_a_node_that_runs(sources, typed):
+    assert peers_typed(load(**sources)) == typed
+
+
+@pytest.mark.parametrize("text", ["300.1.1.1", "a:0", "a:b:c", "[::1", "a b"])
+def test_what_is_typed_and_no_address_is_refused_by_the_flag(text):
+    with pytest.raises(SettingsError) as refusal:
+        with_peers(load(), [text])
+    assert "--peer" in refusal.value.message and "; write host or host:port" in refusal.value.message

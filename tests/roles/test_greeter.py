@@ -6,8 +6,8 @@ import pytest
 
 from discompute_lite.core.events import BeaconHeard
 from discompute_lite.model.device import Device, DeviceStatus
-from discompute_lite.model.errors import LinkClosed
-from discompute_lite.roles.greeter import GREETING_S
+from discompute_lite.model.errors import InvalidParams, LinkClosed
+from discompute_lite.roles.greeter import GREETING_S, TYPED_ADDRESSES
 
 
 class OtherNode:
@@ -175,3 +175,51 @@ def test_a_link_that_breaks_during_hello_is_a_failed_dial(world):
     node.node.discovery._greeter._dial("127.0.0.1:8080", "", replies.append)
     world.settle()
     assert len(replies) == 1 and isinstance(replies[0], LinkClosed)
+
+
+# ---- addresses that a person types while the node runs ----------------------------------------------
+
+
+def test_typed_addresses_are_called_at_once_and_each_is_answered_for(world):
+    world.has_broadcast = False
+    node, other = world.host("a").start(), world.host("b").start()
+    replies = world.owner(node).begin("Meet", {"addresses": [other.address, "127.0.0.1:9999", node.address]})
+    world.advance(1)
+    (answer, error), = replies
+    assert error is None and not answer.get("success")
+    there, nobody, own = answer["met"]
+    assert there["device_id"] == other.id and node.is_linked_with(other)
+    assert "nothing listens" in nobody["message"] and "this device itself" in own["message"]
+
+
+def test_a_typed_address_is_called_until_somebody_answers(world):
+    world.has_broadcast = False
+    node, other = world.host("a").start(), world.host("b")
+    assert world.owner(node).call("Meet", {"addresses": [other.address]})["met"][0]["message"]
+    other.start()
+    world.advance(6)
+    assert node.is_linked_with(other)
+
+
+def test_who_is_linked_already_is_not_called_again(world):
+    node, other = world.nodes("ab")
+    assert node.links[0].is_dialled
+    dialled = len(node.dialler.dialled)
+    answer = world.owner(node).call("Meet", {"addresses": [other.address]})
+    assert answer["met"][0]["device_id"] == other.id and len(node.dialler.dialled) == dialled
+
+
+@pytest.mark.parametrize("addresses", [["a b"], ["127.0.0.1:0"], [""], ["300.1.1.1"]])
+def test_what_is_no_address_is_refused_by_name(world, addresses):
+    node = world.host("a").start()
+    with pytest.raises(InvalidParams, match="host:port"):
+        world.owner(node).call("Meet", {"addresses": addresses})
+
+
+def test_nothing_typed_is_answered_too_and_the_number_that_is_kept_is_bounded(world):
+    node = world.host("a").start()
+    owner = world.owner(node)
+    assert owner.call("Meet")["success"]
+    many = [f"127.0.0.1:{port}" for port in range(9000, 9000 + TYPED_ADDRESSES + 5)]
+    assert len(owner.call("Meet", {"addresses": many})["met"]) == len(many)
+    assert len(node.node.discovery._greeter.seeds(True)) == TYPED_ADDRESSES

@@ -20,7 +20,7 @@ def test_the_original_methods_and_ours_are_there():
     ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
             "KeepTask", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob", "rpc.discover", "Invite",
             "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers", "ChangeMember", "Revoke",
-            "LeaveCluster", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster"}
+            "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster"}
     assert set(ALL) == original | ours
 
 

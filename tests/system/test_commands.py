@@ -469,3 +469,16 @@ def test_progress_is_drawn_on_a_terminal_and_taken_away(field, posix):
 
 def plain(text):
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def test_an_address_that_is_typed_is_called_by_the_node_that_runs(field):
+    one, two = field.start_several(2, "--discovery", "peers")
+    words = ("list", "--json", "--peer", f"127.0.0.1:{two.port}", "--peer", "127.0.0.1:1")
+    done = field.type(*words, DISCOMPUTE_STATE_DIR=str(one.state))
+    assert [device["id"] for device in done.document["devices"]] == [one.id, two.id]
+    assert two.sees(one)
+
+
+def test_a_node_says_where_it_can_be_called(field):
+    node = field.start("node")
+    assert node.events[0]["addresses"] == [f"127.0.0.1:{node.port}"]
