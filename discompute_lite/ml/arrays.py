@@ -133,6 +133,11 @@ class LibraryKind(LeafKind):
     def numbers(self, leaf: Any) -> List[float]:
         return plain_numbers(leaf.tolist())
 
+    def of_memory(self, like: Any, numbers: Any) -> Any:
+        """Return an array like another with the numbers of an `array.array` or a flat NumPy array."""
+        plain = numbers.tolist() if isinstance(numbers, array) else numbers
+        return self._made(self._library(), like, plain)
+
     def _library(self) -> Any:
         # It is there: a value of its own is in our hands.
         return import_module(self._module)
@@ -143,7 +148,9 @@ def _root_of_array(values: Any) -> Any:
 
 
 def _with_numpy_items(numpy: Any, like: Any, numbers: List[float]) -> Any:
-    return numpy.array(numbers, dtype=like.dtype).reshape(like.shape)
+    # Of no dimensions it is one of NumPy's numbers, or an array of one, as that was.
+    made = numpy.array(numbers, dtype=like.dtype).reshape(like.shape)
+    return made if isinstance(like, numpy.ndarray) else made[()]
 
 
 def _with_torch_items(torch: Any, like: Any, numbers: List[float]) -> Any:

@@ -1,0 +1,165 @@
+"""Lay the numbers of a state tree side by side in one piece of memory, and make a tree of them again.
+
+Knows:   which leaves are averaged, in which order they lie, and how each kind gets into memory and out of it.
+Refuses: to send anything (roles/vectors.py does) and to add anything up (ml/sums.py does).
+Read next: ml/arrays.py (the leaves), ml/sums.py.
+
+    {"bias": [1.0, 2.0], "epoch": 3, "weights": array("d", [4.0])}      a tree
+    1.0 2.0 4.0                                                         its vector: what has a mean, in the tree's order
+    [3]                                                                 its rest: what has none
+
+A vector is of float32 ("f") where no leaf has more, else of float64 ("d"), in this machine's byte order; all machines
+that run Python today are little-endian, and one that is not takes no part in averaging between devices.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..model.errors import TaskFailed
+from ..tasks.value_buffers import optional_module
+from .arrays import LeafKind, LibraryKind, plain_numbers
+from .trees import walk_trees
+
+#: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
+_NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
+
+
+class VectorForm(NamedTuple):
+    """Describe a vector: the type of its numbers, "f" or "d", and how many there are."""
+
+    code: str
+    numbers: int
+
+    @property
+    def item_bytes(self) -> int:
+        """Return the bytes of a number."""
+        return 4 if self.code == "f" else 8
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the vector."""
+        return self.numbers * self.item_bytes
+
+
+def vector_form(tree: Any) -> Optional[VectorForm]:
+    """Return the form of a tree's vector, None where it has none: no numbers, or complex ones."""
+    count, codes = 0, set()
+    for kind, leaf in _averaged_leaves(tree):
+        count += _length(kind.shape(leaf))
+        codes.add(_code_of(leaf))
+    return None if not count or "" in codes else VectorForm("f" if codes == {"f"} else "d", count)
+
+
+def fill_vector(tree: Any, form: VectorForm, memory: Any) -> None:
+    """Write the numbers of a tree into memory of `form.size` bytes; raise `TaskFailed` where they do not fit."""
+    view, place = _as_numbers(memory, form), 0
+    for kind, leaf in _averaged_leaves(tree):
+        length = _length(kind.shape(leaf))
+        if place + length > form.numbers:
+            break
+        view[place:place + length] = memoryview(_numbers_of(kind, leaf, form.code))
+        place += length
+    if place != form.numbers or sum(_length(kind.shape(leaf)) for kind, leaf in _averaged_leaves(tree)) != place:
+        raise TaskFailed("a step gave back more or fewer numbers than its state has; a step must keep the shapes of "
+                         "its state")
+
+
+def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
+    """Return a tree like the template with a vector's numbers; what is not averaged is the template's."""
+    view, place = _as_numbers(memory, form), 0
+
+    def taken(kind: LeafKind, leaves: Sequence[Any]) -> Any:
+        nonlocal place
+        leaf = leaves[0]
+        if not kind.is_averaged(leaf):
+            return leaf
+        length = _length(kind.shape(leaf))
+        numbers, place = view[place:place + length], place + length
+        return _leaf_of(kind, leaf, numbers, form.code)
+
+    return walk_trees(taken, [template])
+
+
+def rest_of(tree: Any) -> List[Any]:
+    """Return the leaves of a tree that are not averaged, in its order."""
+    found: List[Any] = []
+
+    def take(kind: LeafKind, leaves: Sequence[Any]) -> Any:
+        if not kind.is_averaged(leaves[0]):
+            found.append(leaves[0])
+        return leaves[0]
+
+    walk_trees(take, [tree])
+    return found
+
+
+def with_rest(tree: Any, rest: Sequence[Any]) -> Any:
+    """Return the tree with these leaves in place of those that are not averaged."""
+    left = list(rest)
+
+    def put(kind: LeafKind, leaves: Sequence[Any]) -> Any:
+        return leaves[0] if kind.is_averaged(leaves[0]) or not left else kind.taken(leaves[0], left.pop(0))
+
+    return walk_trees(put, [tree])
+
+
+def _as_numbers(memory: Any, form: VectorForm) -> Any:
+    view: Any = memoryview(memory).cast("B")
+    return view.cast(form.code)
+
+
+def _averaged_leaves(tree: Any) -> List[Tuple[LeafKind, Any]]:
+    found: List[Tuple[LeafKind, Any]] = []
+
+    def take(kind: LeafKind, leaves: Sequence[Any]) -> Any:
+        if kind.is_averaged(leaves[0]):
+            found.append((kind, leaves[0]))
+        return leaves[0]
+
+    walk_trees(take, [tree])
+    return found
+
+
+def _length(shape: Sequence[int]) -> int:
+    length = 1
+    for each in shape:
+        length *= each
+    return length
+
+
+def _code_of(leaf: Any) -> str:
+    if isinstance(leaf, array):
+        return leaf.typecode
+    name = str(getattr(leaf, "dtype", "float64"))
+    if "complex" in name:
+        return ""
+    return "f" if name.endswith(_NARROW_TYPES) else "d"
+
+
+def _numbers_of(kind: LeafKind, leaf: Any, code: str) -> Any:
+    """Return a leaf's numbers as something whose memory holds them: without a copy of Python's numbers where it can."""
+    if isinstance(leaf, array) and leaf.typecode == code:
+        return leaf
+    numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
+    if numpy is not None:
+        bare = leaf.detach() if hasattr(leaf, "detach") else leaf
+        bare = bare.cpu() if hasattr(bare, "cpu") else bare
+        try:
+            return numpy.ascontiguousarray(numpy.asarray(bare), dtype=numpy.dtype(code)).reshape(-1)
+        except (TypeError, ValueError, RuntimeError):
+            pass  # A type that NumPy has not, such as bfloat16.
+    return array(code, plain_numbers(leaf))
+
+
+def _leaf_of(kind: LeafKind, leaf: Any, numbers: Any, code: str) -> Any:
+    numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
+    if numpy is not None:
+        # A copy: the vector's memory is not the tree's.
+        return kind.of_memory(leaf, numpy.frombuffer(numbers, dtype=code).copy())  # type: ignore[attr-defined]
+    values: Any = array(code)
+    values.frombytes(numbers.cast("B"))
+    if isinstance(kind, LibraryKind):
+        return kind.of_memory(leaf, values)
+    return values[0] if type(leaf) is float else kind.taken(leaf, values)
