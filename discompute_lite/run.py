@@ -208,6 +208,9 @@ class LocalNode:
             if stored is not None:
                 self.node.measured = measured_facts(stored)
             self.node.start(self._listeners[0].port)
+            # Now, when everything that is kept was read.
+            for note in self.state.notes + (self._parts.trust.files.notes if self._parts else []):
+                self.node.tell("note", note)
         except BaseException:
             self.close()
             raise
@@ -314,8 +317,7 @@ class LocalNode:
         if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.
-        self._scratch = os.path.join(self.state.path, "scratch") if self.state.path else tempfile.mkdtemp()
-        os.makedirs(self._scratch, mode=0o700, exist_ok=True)
+        self._scratch = self.state.make_scratch_folder() if self.state.path else tempfile.mkdtemp()
         limits = ChildLimits.of_device(
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
@@ -330,8 +332,6 @@ class LocalNode:
             self.state.write_node_json(os.getpid(), self.control_port, boot)
         except StateError as error:
             self.node.tell("warning", str(error))
-        for note in self.state.notes:
-            self.node.tell("note", note)
         for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):
             self.node.tell("warning", warning)
 

@@ -100,14 +100,20 @@ def read_small_file(path: str, secret: str = "") -> Optional[bytes]:
     what = f"The {secret}" if secret else "The file"
     with state_errors(path):
         try:
-            kind = os.lstat(path).st_mode
+            named = os.lstat(path)
         except FileNotFoundError:
             return None
-        if stat.S_ISLNK(kind):
+        if stat.S_ISLNK(named.st_mode):
             raise StateError(f"{what} is a link, which others may have made. Put the file itself there: {path}")
-        if not stat.S_ISREG(kind):
-            raise StateError(f"{what} is not a file. Move away what is there: {path}")
-        descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+        if not stat.S_ISREG(named.st_mode):
+            kind = "a folder" if stat.S_ISDIR(named.st_mode) else "not a plain file"
+            raise StateError(f"{what} is {kind}. Move away what is there: {path}")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
+        except PermissionError:
+            if named.st_uid != my_uid():
+                raise
+            raise StateError(f"{what} may not be read. Run: chmod 600 {shlex.quote(path)}") from None
         try:
             facts = os.fstat(descriptor)  # Of what was opened, whatever the name means by now.
             if secret:
@@ -160,7 +166,12 @@ def make_private_folder(path: str, probe: str) -> None:
         raise StateError(f"the state folder {path} belongs to another user; choose another with --state-dir")
     if me is not None and facts.st_mode & 0o022:
         raise StateError(f"the state folder can be changed by others; run: chmod 700 {shlex.quote(path)}")
-    os.close(os.open(os.path.join(path, probe), os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600))
+    where = os.path.join(path, probe)
+    descriptor = os.open(where, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600)
+    is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    if not is_plain:
+        raise OSError(errno.EINVAL, "it is not a plain file", where)
 
 
 def my_uid() -> Optional[int]:
@@ -170,11 +181,12 @@ def my_uid() -> Optional[int]:
 
 @contextmanager
 def state_errors(path: str) -> Iterator[None]:
-    """Translate what the system says into sentences for people."""
+    """Translate what the system says into sentences for people; one about a file in the folder `path` names that."""
     try:
         yield
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
+        number, about = getattr(error, "errno", None), getattr(error, "filename", None)
+        path = about if isinstance(about, str) and os.path.dirname(about) == path else path
         if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
             sentence = f"the disk is full; free some space, then try again: {path}"
         elif number in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -68,7 +68,7 @@ class JournalFolder:
     def read_all(self) -> Dict[str, bytes]:
         """Return every journal that is there, by name; raise StateError for what cannot be read."""
         found = {}
-        if self.path and os.path.isdir(self.path):
+        if self.path and os.path.lexists(self.path):
             with state_errors(self.path):
                 names = sorted(name for name in os.listdir(self.path) if name.endswith(JOURNAL_END))
             for name in names:

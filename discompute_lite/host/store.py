@@ -13,7 +13,10 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
       ca.pem, device.pem, ca.key, beacon.key, statements   what makes it a member (host/trust.py)
       journals            a file for each accepted task (host/journals.py)
       runs                a file for each script whose calls are kept (host/runs.py); the first folder's only
-      speed.json, peers.json …   documents; a damaged one is kept as <name>.damaged
+      policy.json         what others may run here; without it more would be allowed, so a damaged one is refused
+      audit               what was done (host/audit_file.py)
+      speed.json, peers.json     documents; a damaged one is kept as <name>.damaged
+      scratch             what tasks write, while a node runs
       2, 3 … 99           the same again for further nodes, each with an identity of its own
 """
 
@@ -157,6 +160,15 @@ class StateFolder:
         forget_old_runs(folder, kept_s)
         return self._run
 
+    def make_scratch_folder(self) -> str:
+        """Return the folder for what tasks write, made where it is missing; raise StateError."""
+        path = self._where("scratch")
+        with state_errors(path):
+            if os.path.islink(path):
+                raise StateError(f"The folder for tasks' files is a link. Move away what is there: {path}")
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
     @property
     def first_folder(self) -> str:
         """The folder of the node that this user's commands reach, whichever instance was taken."""
@@ -252,10 +264,11 @@ class StateFolder:
 
     # ---- documents --------------------------------------------------------------------------------
 
-    def read_json(self, name: str, default: Any) -> Any:
+    def read_json(self, name: str, default: Any, *, is_vital: bool = False) -> Any:
         """Return a document, or `default` where there is none, it is damaged, or of another JSON type.
 
-        What is damaged is kept aside as <name>.damaged, and `notes` says so.
+        What is damaged is kept aside as <name>.damaged, and `notes` says so; a vital document stays where it is,
+        and StateError says what to do.
         """
         assert _DOCUMENT_NAME.fullmatch(name), name
         try:
@@ -265,8 +278,15 @@ class StateFolder:
             value = parse_strict(data)
             if isinstance(value, type(default)):
                 return value
-        except (StateError, ParseError):
+        except StateError:
+            if is_vital:
+                raise
+        except ParseError:
             pass
+        if is_vital:
+            raise StateError(
+                "The file is damaged. Restore it from a copy, or remove it and set again what it held:"
+                f" {self._where(name)}")
         self.notes.append(f"{self._where(name)} was damaged; it is kept as {name}.damaged and started afresh.")
         self._memory.pop(name, None)
         try:

@@ -37,8 +37,11 @@ class OwnRules:
         self._asked: OrderedDict[str, None] = OrderedDict()
 
     def start(self) -> None:
-        """Read the rules; raise `SettingsError` for some that would not mean what they say."""
-        document = self._node.store.read_json(POLICY_FILE, {})
+        """Read the rules; raise `SettingsError` for some that would not mean what they say.
+
+        Rules that cannot be read are a `StateError`: without them anybody's work might run that was forbidden.
+        """
+        document = self._node.store.read_json(POLICY_FILE, {}, is_vital=True)
         self.policy = read_policy(document if isinstance(document, dict) else {})
         # The setting is for everybody; what is kept for one sender stands instead of it.
         settings, is_phone = self._node.settings, self._node.hardware.type in PHONE_TYPES

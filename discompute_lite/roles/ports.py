@@ -120,8 +120,8 @@ class ExecutorPort(Protocol):
 class StorePort(Protocol):
     """Keep small JSON documents."""
 
-    def read_json(self, name: str, default: Any) -> Any:
-        """Return the document, `default` when there is none or it is damaged."""
+    def read_json(self, name: str, default: Any, *, is_vital: bool = False) -> Any:
+        """Return the document, `default` when there is none or it is damaged; raise StateError for a vital one."""
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace the document."""

@@ -347,8 +347,8 @@ def spoil_by_size(key_file: Path) -> None:
         (lambda key_file: key_file.chmod(0o604), "can be read by others. Run: chmod 600 {}"),
         (spoil_by_link, "is a link"),
         (spoil_by_dangling_link, "is a link"),
-        (spoil_by_folder, "is not a file"),
-        (spoil_by_pipe, "is not a file"),
+        (spoil_by_folder, "is a folder"),
+        (spoil_by_pipe, "is not a plain file"),
         (lambda key_file: key_file.write_bytes(b""), "is empty. Restore it"),
         (spoil_by_truncating, "is damaged. Restore it"),
         (lambda key_file: key_file.write_bytes(b"\xff" * 300), "is damaged. Restore it"),
@@ -379,6 +379,16 @@ def test_row_16_a_key_of_another_user_is_refused(folder, path, monkeypatch):
     monkeypatch.setattr(files, "my_uid", lambda: path.stat().st_uid + 1)
     with pytest.raises(StateError, match="key file belongs to another user"):
         folder.load_or_make_key(no_chance)
+
+
+@posix_only
+@pytest.mark.parametrize("read", [lambda state: state.load_or_make_key(no_chance), StateFolder.control_token])
+def test_row_16_a_secret_that_may_not_be_read_is_refused_with_the_remedy(folder, path, monkeypatch, read):
+    folder.load_or_make_key(chance(1))
+    folder.control_token()
+    monkeypatch.setattr(os, "open", fail_with(errno.EACCES))
+    with pytest.raises(StateError, match=f"may not be read. Run: chmod 600 {path}"):
+        read(folder)
 
 
 def test_a_path_with_spaces_is_quoted_in_the_remedy(tmp_path):
@@ -518,6 +528,14 @@ def test_a_folder_or_a_giant_in_place_of_a_document_is_kept_aside(folder, path):
         file.truncate(STATE_FILE_BYTES + 1)
     assert folder.read_json("peers.json", []) == []
     assert not (path / "peers.json").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff" * 9])
+def test_a_damaged_document_that_is_vital_is_refused_and_stays(folder, path, data):
+    (path / "policy.json").write_bytes(data)
+    with pytest.raises(StateError, match=f"is damaged. Restore it from a copy, or remove it.*: {path}"):
+        folder.read_json("policy.json", {}, is_vital=True)
+    assert (path / "policy.json").read_bytes() == data and not folder.notes
 
 
 @pytest.mark.parametrize("name", ["../speed.json", "a/b.json", "speed", "device.key", "SPEED.json", ""])

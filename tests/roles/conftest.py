@@ -424,7 +424,7 @@ class FakeStore:
     def __init__(self):
         self.documents = {}
 
-    def read_json(self, name, default):
+    def read_json(self, name, default, *, is_vital=False):
         return self.documents.get(name, default)
 
     def write_json(self, name, value):
