@@ -21,6 +21,7 @@ from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
 from .host.active_limits import NETWORK_CHECK, runs_in_processes
+from .host.app_registry import Turn, take_turn
 from .host.blob_files import BlobFiles
 from .host.checkpoints import CheckpointFolder
 from .host.child_limits import ChildLimits
@@ -176,6 +177,7 @@ class LocalNode:
         self._scratch = ""
         self._own_hosts: Tuple[List[str], float] = ([], 0.0)
         self._speed: Optional[SpeedKeeper] = None
+        self._turn = Turn(self.stop, self.close)
         self._is_meeting = self._is_stopping = self._is_closed = False
 
     @property
@@ -188,12 +190,15 @@ class LocalNode:
         """Return the port of 127.0.0.1 at which this machine's commands reach the node."""
         return self._listeners[-1].port
 
-    def start(self) -> None:
+    def start(self, *, takes_over: bool = False) -> None:
         """Take the state folder, listen, and meet others as soon as `run` runs; raise before anything is shown.
 
-        What raises leaves nothing behind.
+        What raises leaves nothing behind. With `takes_over` it ends a node of this process that was started so on the
+        same folder, and goes on as the same device.
         """
         self.state = open_state_folder(self.settings, self.probe)
+        if takes_over and take_turn(self.state.path, self._turn):
+            self._tell("note", "the node that ran here before has ended; this one goes on as the same device")
         try:
             self.state.lock()
             self._listen()
@@ -387,6 +392,7 @@ class LocalNode:
             logging.getLogger("discompute").warning("%s", error)
         self.loop.close()
         self._is_closed = True  # Last: who was interrupted here can finish it.
+        self._turn.is_over.set()
 
 
 def _start_measurement(probe: Probe, *, with_numpy: bool) -> Any:

@@ -17,8 +17,8 @@ from .outlet import Outlet
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
-#: Columns where the terminal does not say.
-DEFAULT_WIDTH = 80
+#: Columns where the terminal does not say, and where an app shows what is printed, on a phone held upright.
+DEFAULT_WIDTH, APP_WIDTH = 80, 40
 #: Rows where the terminal does not say, and the least that a picture is drawn in.
 DEFAULT_HEIGHT, LOWEST = 24, 4
 #: Narrower than this nothing is laid out: wrapping would cut words into letters.
@@ -114,6 +114,11 @@ class Console:
         self._picture_lines = len(picture)
 
     @property
+    def is_in_app(self) -> bool:
+        """Whether a phone's app shows what is printed."""
+        return is_app_console(self._out)
+
+    @property
     def draws(self) -> bool:
         """Whether progress is shown."""
         return not (self.is_quiet or self.is_json) and is_terminal(self._err)
@@ -152,7 +157,7 @@ class Console:
 
     def _fitted(self, stream: Any, text: str, indent: int = 0) -> str:
         """Return a line broken to the terminal's width, what follows indented below it."""
-        if not is_terminal(stream) or len(text) <= width_of(stream):
+        if not (is_terminal(stream) or is_app_console(stream)) or len(text) <= width_of(stream):
             return text
         width = width_of(stream)
         margin = " " * min(indent or len(text) - len(text.lstrip()) + 2, width // 2)
@@ -204,6 +209,8 @@ def _let_go(stream: Any) -> None:
 
 def width_of(stream: Any) -> int:
     """Return the columns of a stream: COLUMNS if set, else its terminal's, else a usual number."""
+    if is_app_console(stream):
+        return APP_WIDTH
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:
         return max(NARROWEST, int(told))
@@ -233,6 +240,11 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb")
     except (AttributeError, ValueError):
         return False
+
+
+def is_app_console(stream: Any) -> bool:
+    """Whether an app shows this stream, as Pythonista does: it can write, and knows nothing of terminals."""
+    return stream is not None and not hasattr(stream, "isatty")
 
 
 def program_name() -> str:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -83,6 +82,8 @@ class DemoNode:
     """Own one node's process."""
 
     def __init__(self, name: str, folder: str, environ: Dict[str, str]) -> None:
+        import subprocess  # Absent in some app Pythons.
+
         self.name = name
         self._state = os.path.join(folder, name)
         settings = os.path.join(folder, "settings.yaml")
@@ -129,6 +130,8 @@ class DemoNode:
         if self.client is not None:
             self.client.close()
         if self.process.poll() is None:
+            import subprocess
+
             self.process.terminate()
             try:
                 self.process.wait(STOP_S)

@@ -67,7 +67,7 @@ def _run_node(context: Context) -> None:
     # Before the start, so that there is no moment in which Ctrl-C would leave something behind.
     signals = local.stop_on_signals()
     try:
-        local.start()
+        local.start(takes_over=True)
         _say_ready(console, local)
         ready = True
         for kind, text in early:
@@ -88,7 +88,8 @@ def _say_ready(console: Console, local: LocalNode) -> None:
     console.print(f"discompute-lite {VERSION}", "strong")
     for name, text in _ready_facts(local, device):
         console.print(f"  {name:9} {text}", indent=12)
-    console.print("Ready. Press Ctrl-C to stop.", "good")
+    how = "Stop it by the app's stop button." if console.is_in_app else "Press Ctrl-C to stop."
+    console.print(f"Ready. {how}", "good")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:

@@ -56,18 +56,11 @@ class Outlet:
         if is_news:
             self._on_full()
 
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return bool(self._stream.isatty())
-
-    @property
-    def encoding(self) -> str:
-        """How the stream writes letters."""
-        return getattr(self._stream, "encoding", None) or "utf-8"
-
-    def fileno(self) -> int:
-        """Return the stream's descriptor."""
-        return int(self._stream.fileno())
+    def __getattr__(self, name: str) -> Any:
+        """Answer as the stream does whether it is a terminal, and which letters it has; it may know none of it."""
+        if name not in ("isatty", "fileno", "encoding"):
+            raise AttributeError(name)
+        return getattr(self._stream, name)
 
     def close(self, wait_s: float) -> None:
         """Give the reader so long to take what is left, and leave the rest."""
@@ -100,14 +93,14 @@ class Outlet:
 
     def _send(self, text: str) -> None:
         try:
-            fd = self.fileno() if sys.platform != "win32" else -1
+            fd = self._stream.fileno() if sys.platform != "win32" else -1
         except (OSError, AttributeError, ValueError):
             fd = -1
         if fd < 0:
             self._write(self._stream, text)
             return
         # Past the stream: its lock, held by a thread that waits, would not let the interpreter end.
-        data = memoryview(text.encode(self.encoding, "replace"))
+        data = memoryview(text.encode(getattr(self._stream, "encoding", None) or "utf-8", "replace"))
         while data and not self._is_gone:
             if select.select([], [fd], [], 1.0)[1]:
                 data = data[os.write(fd, data[:SAFE_BYTES]):]

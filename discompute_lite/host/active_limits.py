@@ -8,7 +8,6 @@ Read next: host/child_limits.py, host/child_guard.py (who enforce them).
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import Dict, List
 
@@ -37,6 +36,8 @@ def is_kept_offline(settings: Settings, probe: Probe, network_check: List[str]) 
     """Whether tasks are to be kept from the network and can be: `network_check`, a command, tries it."""
     if settings.task_network or not runs_in_processes(settings, probe) or not probe.platform.startswith("linux"):
         return False
+    import subprocess  # Absent in some app Pythons.
+
     try:
         done = subprocess.run(network_check, stdin=subprocess.DEVNULL, timeout=NETWORK_CHECK_S, check=False)
     except (OSError, subprocess.SubprocessError):

@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -66,6 +65,8 @@ class ChildProcess:
 
     def __init__(self, command: List[str], environ: Mapping[str, str], folder: str) -> None:
         """Start it in `folder`, which it makes and removes; raise OSError where that cannot be."""
+        import subprocess  # Absent in some app Pythons.
+
         self.folder = folder
         #: The task that it serves, and the memory that it was given for that, as `WorkRequest` has them.
         self.owner, self.memory_bytes = "", 0
@@ -151,6 +152,8 @@ class ChildProcess:
 
     def end(self) -> str:
         """Kill it, wait for it, and remove all traces; return what it had printed and not sent."""
+        import subprocess
+
         self.kill()
         with self._lock:
             try:

@@ -10,11 +10,10 @@ On chips whose cores differ, or with two threads a core, or under a quota, cores
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from dataclasses import replace
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 from .speed import SPEED_KERNELS, measure_speed
 
@@ -26,12 +25,15 @@ PACE_NS = 150_000_000
 _PORTION_NS = 500_000
 
 
-def parallel_factor(command: List[str], processes: int, start: Callable[..., Any] = subprocess.Popen) -> float:
+def parallel_factor(command: List[str], processes: int, start: Optional[Callable[..., Any]] = None) -> float:
     """Return the work of so many processes at once relative to one alone; 0.0 where it could not be measured.
 
-    `command` runs `pace_main`. No process is left when this returns, nor when whoever called it is killed: a child
-    ends with its input.
+    `command` runs `pace_main`; `start` is `subprocess.Popen` where nothing is given. No process is left when this
+    returns, nor when whoever called it is killed: a child ends with its input.
     """
+    import subprocess  # Absent in some app Pythons.
+
+    start = start or subprocess.Popen
     children: List[Any] = []
     try:
         for _ in range(min(processes, PACED_PROCESSES_MAX)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, List, Optional, Union
@@ -109,12 +108,16 @@ class Measurement:
 
     def __init__(self, command: List[str]) -> None:
         """Start `command`, which prints a `SpeedReport` as JSON; raise OSError where no process can be had."""
+        import subprocess  # Absent in some app Pythons.
+
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
     def report(self) -> Optional[SpeedReport]:
         """Wait for the outcome; None when there is none. No process is left when this returns."""
+        import subprocess
+
         with self._process:
             try:
                 printed, _ = self._process.communicate(timeout=MEASUREMENT_S)

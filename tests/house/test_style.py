@@ -173,11 +173,11 @@ def breaches_of_state(source):
 
 
 def breaches_of_patience(source):
-    if source.path.startswith("tests/system/"):
+    if source.path.startswith(("tests/system/", "tests/phone/")):  # Real processes.
         return
     for node, name in source.calls():
         if name in ("sleep", "time.sleep"):
-            yield source.at(node, "only tests/system waits")
+            yield source.at(node, "only tests/system and tests/phone wait")
 
 
 # ---- the tests ------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_tools_fit_a_sitting(everything, obeyed):
     obeyed(breach for source in everything if source.path.startswith("tools/") for breach in breaches_of_size(source))
 
 
-def test_only_system_tests_wait(everything, obeyed):
+def test_only_tests_with_real_processes_wait(everything, obeyed):
     obeyed(breach for source in everything if source.path.startswith("tests/")
            for breach in breaches_of_patience(source))
 

@@ -1,0 +1,278 @@
+"""Be an app of a phone that has Python inside: run scripts in threads, and be as strict about it as the real ones.
+
+Knows:   what Pythonista, a-Shell and Pyto allow, lack and do to a script, as far as that is known; and their worst
+         together, the profile `strict`.
+Refuses: to know the program that runs in it: it gets a text or a folder, as a person would paste or copy it.
+Read next: conftest.py (who starts it and talks to it), test_life.py.
+
+It is started as a process of its own and reads one JSON command a line: see `Host`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import gc
+import io
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+#: What no app lets a script do, whatever the module is called.
+FORBIDDEN = (
+    "multiprocessing", "_multiprocessing", "readline", "curses", "_curses", "psutil", "concurrent.interpreters",
+)
+
+
+class Profile(NamedTuple):
+    """Say what is special about an app."""
+
+    platform: str
+    machine: str
+    executable: str
+    environ: Dict[str, str]
+    #: Modules that cannot be imported, beside those that no app has.
+    lacks: Tuple[str, ...] = ()
+    #: Modules that only this app has, made of nothing but their names.
+    offers: Tuple[str, ...] = ()
+    #: Whether the console knows `isatty`, `fileno` and `encoding`.
+    has_terminal: bool = False
+
+
+PROFILES = {
+    "pythonista": Profile(
+        "darwin", "iPhone14,7", "/private/var/containers/Bundle/Application/0/Pythonista3.app/Pythonista3", {},
+        lacks=("termios", "fcntl"), offers=("console", "objc_util", "ui"),
+    ),
+    "a-shell": Profile(
+        "ios", "iPad13,4", "python3", {"TERM_PROGRAM": "a-Shell", "APPNAME": "a-Shell", "TERM": "xterm-256color"},
+        has_terminal=True,
+    ),
+    "a-shell-mini": Profile(
+        "ios", "iPad13,4", "python3", {"TERM_PROGRAM": "a-Shell", "APPNAME": "a-Shell-mini", "TERM": "xterm-256color"},
+        lacks=("numpy",), has_terminal=True,
+    ),
+    "pyto": Profile("ios", "iPhone12,8", "", {}, offers=("pyto", "background", "console")),
+    "strict": Profile(
+        "ios", "iPhone99,9", "", {},
+        lacks=("ssl", "_ssl", "ctypes", "_ctypes", "sqlite3", "subprocess", "_posixsubprocess", "termios", "fcntl",
+               "resource", "numpy"),
+    ),
+}
+
+
+class Console:
+    """Take what a script prints, and offer nothing but `write`, as Pythonista's does."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        """Take a text."""
+        if not isinstance(text, str):
+            raise TypeError("write() takes a str")
+        self.text += text
+
+
+class Terminal(Console):
+    """Be a console that knows how terminals behave, as a-Shell's does."""
+
+    encoding = "utf-8"
+
+    def flush(self) -> None:
+        """Have nothing to do."""
+
+    def isatty(self) -> bool:
+        """Say that somebody looks."""
+        return True
+
+
+class Host:
+    """Own the app: its consoles, its scripts and what it does to them.
+
+    Commands: `run` a text with `argv` under a `name`; `stop` it by an exception, as the app's button does; `wait` for
+    its end; `suspend` and `kill_sockets`, as iOS does; `look` at what it holds.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._scripts: Dict[str, threading.Thread] = {}
+        self._consoles: Dict[str, Console] = {}
+        self._ends: Dict[str, str] = {}
+        self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def run(self, name: str, text: str, argv: List[str], file: str = "", folder: str = "") -> None:
+        """Run a script's text in a thread of its own; without `file` it is one that was pasted."""
+        console = Terminal() if self._profile.has_terminal else Console()
+        self._consoles[name] = console
+        sys.stdout = sys.stderr = console  # type: ignore[assignment]
+        sys.argv = argv
+        if folder and folder not in sys.path:
+            sys.path.insert(0, folder)
+        names: Dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+        if file:
+            names["__file__"] = file
+
+        def script() -> None:
+            end = "ended"
+            try:
+                exec(compile(text, file or "<pasted>", "exec"), names)
+            except BaseException as error:
+                end = f"{type(error).__name__}: {error}"
+                if not isinstance(error, (SystemExit, KeyboardInterrupt)):
+                    console.write(traceback.format_exc())
+            finally:
+                if self._profile.executable:
+                    names.clear()  # Pythonista wipes a script's globals, also under its threads.
+                self._ends[name] = end
+
+        self._scripts[name] = threading.Thread(target=script, name=f"app-{name}", daemon=True)
+        self._scripts[name].start()
+
+    def stop(self, name: str, by: str = "KeyboardInterrupt") -> None:
+        """Raise an exception in the script's own thread, and touch no other."""
+        thread = self._scripts[name]
+        self._raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(getattr(builtins, by)))
+
+    def wait(self, name: str, limit_s: float) -> str:
+        """Return how a script ended, "" where it has not."""
+        self._scripts[name].join(limit_s)
+        return self._ends.get(name, "")
+
+    def printed(self, name: str) -> str:
+        """Return what a script has printed so far."""
+        return self._consoles[name].text
+
+    def all_printed(self) -> str:
+        """Return what all scripts have printed so far."""
+        return "".join(console.text for console in self._consoles.values())
+
+    def kill_sockets(self, how: str) -> int:
+        """Do to every socket what iOS does to a suspended app's; return how many there were."""
+        dead = [sock.fileno() for sock in socket_objects() if sock.fileno() >= 0]
+        for number in dead:
+            if how == "closed":
+                os.close(number)
+            elif how == "silent" and is_listening(number):
+                # It looks healthy and idle for ever, while whoever calls its port is refused.
+                with socket.socket() as other:
+                    other.bind(("127.0.0.1", 0))
+                    other.listen()
+                    os.dup2(other.fileno(), number)
+            else:
+                with socket.socket() as other:
+                    os.dup2(other.fileno(), number)
+        return len(dead)
+
+    def look(self) -> Dict[str, Any]:
+        """Return what the process holds: threads that are not the host's, descriptors, children, memory, time."""
+        threads = [thread.name for thread in threading.enumerate()
+                   if thread is not threading.main_thread() and not thread.name.startswith("app-")]
+        with open("/proc/self/status") as file:
+            facts = dict(line.split(":", 1) for line in file)
+        return {
+            "threads": sorted(threads), "descriptors": len(os.listdir("/proc/self/fd")),
+            "resident_kb": int(facts["VmRSS"].split()[0]), "processor_s": time.process_time(),
+        }
+
+
+def socket_objects() -> List[socket.socket]:
+    """Return every socket of this process that is open."""
+    return [item for item in gc.get_objects() if isinstance(item, socket.socket)]
+
+
+def is_listening(number: int) -> bool:
+    """Whether a descriptor is a listening socket."""
+    with socket.socket(fileno=os.dup(number)) as sock:
+        try:
+            return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        except OSError:
+            return False
+
+
+def be_strict(profile: Profile, home: str) -> None:
+    """Take from this process what the app does not give."""
+    os.chmod(home, 0o500)
+    os.environ.clear()
+    os.environ.update({"HOME": home, "PATH": "/nowhere", "LANG": "C", **profile.environ})
+    sys.executable = profile.executable
+    os.uname = lambda: os.uname_result(("Darwin", "localhost", "23.0.0", "Darwin Kernel", profile.machine))
+    socket.gethostname = lambda: "localhost"
+    platform.platform = platform.processor = platform.architecture = forbidden("subprocesses not supported on ios")
+    for module, names in ((subprocess, ("Popen", "run", "call", "check_output")),
+                          (os, ("system", "popen", "fork", "posix_spawn", "posix_spawnp", "forkpty", "_exit"))):
+        for name in names:
+            if hasattr(module, name):
+                setattr(module, name, forbidden(f"{name} is not allowed inside an app"))
+    signal.signal = not_in_main_thread  # type: ignore[assignment]
+    lacks = (*FORBIDDEN, *profile.lacks)
+    for name in [name for name in sys.modules if name.split(".")[0] in lacks] + list(lacks):
+        sys.modules[name] = None  # type: ignore[assignment]  # Which says that it is not there.
+    for name in profile.offers:
+        sys.modules[name] = type(sys)(name)
+    forbid_broadcast()
+    sys.platform = profile.platform
+
+
+def forbidden(text: str) -> Any:
+    """Return a function that raises what is no OSError, as Pythonista's do."""
+
+    def raise_it(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(text)
+
+    return raise_it
+
+
+def not_in_main_thread(*_: Any) -> Any:
+    """Refuse as `signal.signal` does outside of the main thread."""
+    raise ValueError("signal only works in main thread of the main interpreter")
+
+
+def forbid_broadcast() -> None:
+    """Let no datagram out to a broadcast or multicast address: that needs an entitlement."""
+    import errno
+
+    send = socket.socket.sendto
+
+    class DeafSocket(socket.socket):
+        def sendto(self, data: Any, *rest: Any) -> int:
+            host = str(rest[-1][0])
+            if host.endswith(".255") or 224 <= int(host.split(".")[0] if host[0].isdigit() else 0) < 240:
+                raise OSError(errno.EHOSTUNREACH, "No route to host")
+            return send(self, data, *rest)
+
+    socket.socket = DeafSocket  # type: ignore[misc]
+
+
+def main() -> None:
+    """Serve commands until the input ends."""
+    profile, home = PROFILES[sys.argv[1]], sys.argv[2]
+    answers = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8")
+    host = Host(profile)
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    except ImportError:
+        pass
+    be_strict(profile, home)
+    for line in sys.stdin:
+        command = json.loads(line)
+        method = command.pop("do")
+        try:
+            answer = {"answer": getattr(host, method)(**command)}
+        except BaseException:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+main()

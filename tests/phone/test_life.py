@@ -1,0 +1,52 @@
+"""A node inside an app lives as the app lets it: in a thread, without processes, started again and again, stopped."""
+
+from __future__ import annotations
+
+import pytest
+
+PROFILES = ["pythonista", "a-shell", "a-shell-mini", "pyto", "strict"]
+WIDTH = 40
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_pressing_run_again_is_one_node_and_nothing_is_left(open_app, profile):
+    app = open_app(profile)
+    before = app.look()
+    devices = [app.start_node(script)["Device"] for script in ("first", "second", "third")]
+    assert len(set(devices)) == 1
+    assert app.end_of("first") == app.end_of("second") == "ended"
+    app.do("stop", name="third")
+    app.end_of("third")
+    app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+    assert app.look()["descriptors"] == before["descriptors"]
+    assert "Traceback" not in app.do("all_printed")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_it_knows_where_it_is(open_app, profile):
+    facts = open_app(profile).start_node("node")
+    assert facts["Hardware"].split(",")[0] == {
+        "pythonista": "iPhone 14", "a-shell": "iPad Pro (11-inch) (3rd generation)",
+        "a-shell-mini": "iPad Pro (11-inch) (3rd generation)", "pyto": "iPhone SE (2nd generation)",
+        "strict": "iPhone (unknown model)",
+    }[profile]
+
+
+@pytest.mark.parametrize("profile", ["pythonista", "pyto", "strict"])
+def test_what_it_prints_fits_a_phone_and_has_no_codes(open_app, profile):
+    app = open_app(profile)
+    app.start_node("first")
+    app.start_node("second")
+    for line in app.do("all_printed").splitlines():
+        assert len(line) <= WIDTH
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize("by", ["KeyboardInterrupt", "SystemExit"])
+def test_the_stop_button_ends_it_and_says_so(open_app, by):
+    app = open_app("pythonista")
+    app.start_node("node")
+    app.do("stop", name="node", by=by)
+    assert app.end_of("node").split(":")[0] in ("ended", by)
+    app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+
