@@ -27,7 +27,7 @@ from .errors import InvalidParams
 T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
 #: Fields that are not in the original's messages.
-OMITTED_WHEN_EMPTY = ("lite", "auth", "pair")
+OMITTED_WHEN_EMPTY = ("lite", "auth", "pair", "age_ms")
 #: Types that are JSON already, or bytes.
 _PLAIN_TYPES = frozenset((str, int, float, bool, type(None), bytes, bytearray, memoryview))
 INT64_MIN, INT64_MAX = -(2 ** 63), 2 ** 63 - 1

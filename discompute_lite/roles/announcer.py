@@ -87,6 +87,8 @@ class Announcer:
             return
         if self._node.settings.announce == "private" and not self._node.belonging.is_member:
             return  # There is nobody who could know whose it is.
+        if self._node.twin.reason:
+            return  # Another has this id.
         for transport in self._open:
             transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
 
@@ -155,7 +157,7 @@ class Announcer:
             return
         if beacon.is_goodbye:
             self._discovery.apply(GoodbyeHeard(member.device_id, beacon.boot))
-        elif member.device_id != self._node.id:
+        elif (member.device_id, beacon.boot) != (self._node.id, self._node.boot):
             address = f"{source.rpartition(':')[0]}:{beacon.port}"
             device = replace(Device(), id=member.device_id, name=member.name, type=member.kind, address=address)
             every_s = self._node.settings.broadcast_interval

@@ -247,6 +247,8 @@ class Coordinator:
         limits = self._node.settings_limits
         if self._is_stopping:
             raise Unavailable("this node is shutting down; submit to another one", {"retry_after": 5.0})
+        if self._node.twin.reason:
+            raise Unavailable(self._node.twin.reason)
         if task.task_type not in TASK_TYPES:
             return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
         if len(task.task_id) > 64 or "/" in task.task_id or STREAM_MARK in task.task_id:

@@ -170,6 +170,12 @@ class Discovery:
         link.notify("Goodbye", {"is_leaving": False})
         link.finish()
 
+    def retire_all(self) -> None:
+        """Close all links in good order."""
+        for links in list(self.links.values()):
+            for link in list(links):
+                self.retire(link)
+
     def said_goodbye(self, link: LinkPort, is_leaving: bool) -> None:
         """The peer of this link closes it: it is leaving, or only makes room for other links."""
         if not link.peer.node_id:
@@ -216,6 +222,10 @@ class Discovery:
     def meet(self, addresses: List[str], show: Callable[[List[MetAddress]], Any]) -> Later:
         """Call devices at addresses that a person typed; answer with `show(outcomes)` once all were tried."""
         return self._greeter.meet(addresses, show)
+
+    def say_hello(self, address: str, device_id: str) -> None:
+        """Say Hello to a device at an address, whatever becomes of it."""
+        self._greeter.say_hello(address, device_id)
 
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""

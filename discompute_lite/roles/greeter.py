@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
-from ..core.events import AddressFailed, LinkOpened, RoundTripMeasured
+from ..core.events import AddressFailed, RoundTripMeasured
 from ..model.codec import from_json, to_json
 from ..model.device import Device
-from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated
+from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated, Unavailable
 from .bounds import ID_CHARS
 from .meeting_methods import MetAddress
 from .methods import Greeting, RegisterDeviceAnswer
@@ -141,8 +141,15 @@ class Greeter:
 
         self._dial(addresses[0], device_id, dialled)
 
+    def say_hello(self, address: str, device_id: str) -> None:
+        """Say Hello to a device at an address, whatever becomes of it."""
+        self._dial(address, device_id, lambda error: None)
+
     def _dial(self, address: str, device_id: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
         """Connect, say Hello, register; `done(error)` once. `device_id` "" accepts whoever answers."""
+        if self._node.twin.reason and device_id != self._node.id:
+            self._node.clock.post(done, Unavailable(self._node.twin.reason))
+            return
         self.open_questions += 1
 
         def ended(error: Optional[DiscomputeError]) -> None:
@@ -157,7 +164,7 @@ class Greeter:
                 return
             hello = DialledHello(link, address, device_id, self._node.clock.now(), ended)
             link.call(
-                "Hello", to_json(self._node.greeting()),
+                "Hello", to_json(self._node.greeting(link)),
                 lambda result, error: self._hello_answered(hello, result, error), timeout_s=GREETING_S,
             )
 
@@ -187,8 +194,7 @@ class Greeter:
             if is_other:
                 self._discovery.told(Device(id=node_id, address=link.remote_address), by=node_id)
             else:
-                # Under another boot it is a copy of our state folder.
-                self._discovery.apply(LinkOpened(node_id, "", link.remote_address, greeting.boot, verified=False))
+                self._node.twin.met(link, greeting, hello.sent_at)
             return
         seconds = self._node.clock.now() - hello.sent_at
         if self._node.belonging.is_unheard(link):

@@ -227,6 +227,8 @@ class Greeting:
     auth: str = ""
     #: The pairing port, while a person lets devices in there.
     pair: int = 0
+    #: Milliseconds for which this node has run, said to whoever has the same key (roles/twin.py).
+    age_ms: int = 0
 
 
 @method("Hello", level="anyone", form=Greeting)

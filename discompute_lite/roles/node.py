@@ -16,12 +16,14 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional
 
-from ..core.events import LinkOpened, TellChanged, TellDead, TellJoined, TellLeft, TellRestarted, TellSuspect
+from ..core.events import (
+    TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
+)
 from ..core.policy import access
 from ..core.registry import DeviceRegistry
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, Hardware
-from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated
+from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated, Unavailable
 from ..model.limits import Limits
 from ..wire.rpc import CallReceived
 from .announcer import hides_from
@@ -41,6 +43,7 @@ from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
 from .streams import Streams
+from .twin import Twin
 from .web import admit_web_request, answer_web_request
 from .web_events import EventReaders
 from .worker import Worker
@@ -94,7 +97,7 @@ class Node:
         self._told_status = DeviceStatus.AVAILABLE
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
-        self.blobs, self.worker = Blobs(self), Worker(self)
+        self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
         self.attempts, self.link_speeds = Attempts(self), LinkSpeeds(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams = Streams(self, self.attempts)
@@ -215,15 +218,19 @@ class Node:
         if len(greeting.node_id) > 64:
             raise InvalidRequest("a node_id has at most 64 characters")
         if greeting.node_id == self.id:
-            # Ourselves, by way of a seed; or, under another boot, a copy of our state folder.
-            self.discovery.apply(LinkOpened(self.id, "", link.remote_address, greeting.boot, verified=False))
+            self.twin.met(link, greeting, self.clock.now())
+        elif greeting.node_id and self.twin.reason:
+            raise Unavailable(self.twin.reason)
         elif greeting.node_id and not peer.node_id and peer.can_be_called and self._may_link(link):
             self.discovery.greeted(link, greeting)
-        return self.greeting()
+        return self.greeting(link)
 
-    def greeting(self) -> Greeting:
+    def greeting(self, link: Optional[LinkPort] = None) -> Greeting:
         """Return our own Hello; the token is its owner's to show, never ours."""
-        return Greeting(self.id, self.name, self.version, self.port, self.boot, pair=self.belonging.desk.port)
+        is_own = link is not None and link.verified_id == self.id
+        age_ms = self.twin.age_ms(self.clock.now()) if is_own else 0
+        pair = self.belonging.desk.port
+        return Greeting(self.id, self.name, self.version, self.port, self.boot, pair=pair, age_ms=age_ms)
 
     # ---- this device ----------------------------------------------------------------------------------
 
@@ -244,6 +251,10 @@ class Node:
     def set_measured(self, measured: Dict[str, Any]) -> None:
         """Take the outcome of a measurement of this device."""
         self.measured = measured
+        self.offers_changed()
+
+    def offers_changed(self) -> None:
+        """This device takes other work than before, or has another speed."""
         self._own_device = None
         self._offer_own_slots()
         self.discovery.own_description_changed()
@@ -258,6 +269,8 @@ class Node:
         """Tell people and the scheduler about a device that came, changed or went."""
         device_id = action.device_id
         self.tell(*device_event(action, self.discovery.registry), device_id=device_id)
+        if isinstance(action, TellDuplicateIdentity):
+            self.twin.suspected(action.address)
         if isinstance(action, TellRestarted):
             self.attempts.device_lost(device_id, "it was restarted")
             self.worker.sender_lost(device_id)
@@ -352,8 +365,7 @@ class Node:
         self.reading = self.world.read_metrics(self.worker.running, self.worker.throughput())
         self._own_device = None
         if self.worker.allowance() != before:
-            self._offer_own_slots()
-            self.discovery.own_description_changed()
+            self.offers_changed()
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         self.worker.heard_from(self.id)
         self.attempts.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))

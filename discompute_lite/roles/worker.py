@@ -167,6 +167,8 @@ class Worker:
         node = self._node
         if self._is_stopping:
             return Allowance(0, "this device is shutting down")
+        if node.twin.reason:
+            return Allowance(0, node.twin.reason)
         if node.settings.accept == "nobody":
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
         if self._judged[0] is not node.reading:

@@ -129,7 +129,8 @@ def test_what_a_call_brought_is_not_kept_with_the_link(world):
 
 def test_a_form_stands_for_its_fields():
     method = METHODS.get("Hello")
-    assert [name for name, _ in method.parameters] == ["node_id", "name", "version", "port", "boot", "auth", "pair"]
+    names = ["node_id", "name", "version", "port", "boot", "auth", "pair", "age_ms"]
+    assert [name for name, _ in method.parameters] == names
     assert method.read(["x", "Ann"]) == {"greeting": Greeting(node_id="x", name="Ann")}
 
 

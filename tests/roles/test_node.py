@@ -2,7 +2,7 @@
 
 import pytest
 
-from discompute_lite.model.errors import InternalError, InvalidRequest, StateError, Unauthenticated
+from discompute_lite.model.errors import InternalError, InvalidRequest, StateError, Unauthenticated, Unavailable
 from discompute_lite.roles.greeter import Greeter
 from discompute_lite.roles.node import METRICS_EVERY_S
 from discompute_lite.tasks.work import WorkOutcome
@@ -88,6 +88,59 @@ def test_row_30_two_nodes_of_one_copied_folder_both_say_so_within_ten_seconds(wo
     for node in (one, twin):
         told = node.texts_told("warning")
         assert len(told) == 1 and "Delete the copied state folder" in told[0]
+
+
+@pytest.mark.parametrize("announce", ["open", "private"])
+def test_row_30_of_two_with_one_key_the_one_that_began_later_takes_no_work_while_the_other_is_there(world, announce):
+    other = world.member("b").start()
+    one, twin = (world.member("a", announce=announce) for _ in range(2))
+    one.boot_of, twin.boot_of = (lambda life: "b" * 16), (lambda life: "a" * 16)
+    one.start()
+    world.advance(5.0)
+    twin.start()
+    world.advance(10.0)
+    assert [len(node.texts_told("warning")) for node in (one, twin)] == [1, 2]
+    assert "no work is taken here" in twin.texts_told("warning")[1]
+    assert world.owner(one).call("SubmitTask", world.echo([1]))["success"]
+    for make_call in (
+        lambda: world.owner(twin).call("SubmitTask", world.echo([1])),
+        lambda: world.client(twin, member=other.id[0]).call(
+            "ExecuteSubtask", {"subtask": {"subtask_id": "t/0", "lite": {"task_type": "echo"}}}),
+    ):
+        with pytest.raises(Unavailable, match=f"in use at {one.address} as well.*delete the state folder"):
+            make_call()
+    one.kill()
+    world.advance(25.0)
+    assert "work is taken again" in twin.texts_told("note")[-1]
+    assert world.owner(twin).call("SubmitTask", world.echo([1]))["success"]
+    # The first is back, and now it is the later one.
+    one.start()
+    world.advance(70.0)
+    assert world.owner(twin).call("SubmitTask", world.echo([1]))["success"]
+    with pytest.raises(Unavailable, match=f"in use at {twin.address}"):
+        world.owner(one).call("SubmitTask", world.echo([1]))
+
+
+def test_row_30_of_two_that_began_together_one_takes_no_work(world):
+    pair = [world.member("a") for _ in range(2)]
+    pair[1].boot_of = lambda life: "z"
+    for node in pair:
+        node.start()
+    world.advance(10.0)
+    assert world.owner(pair[0]).call("SubmitTask", world.echo([1]))["success"]
+    with pytest.raises(Unavailable, match="began earlier"):
+        world.owner(pair[1]).call("SubmitTask", world.echo([1]))
+
+
+def test_row_30_whoever_only_says_that_he_is_we_stops_nothing(world):
+    node, _ = world.nodes("ab")
+    words = {"node_id": node.id, "boot": "another", "port": 8081, "age_ms": 10 ** 9}
+    for client in (world.client(node), world.client(node, member="b")):
+        answer = client.call("Hello", words)
+        assert "age_ms" not in answer
+    world.advance(10.0)
+    assert len(node.texts_told("warning")) == 1
+    assert world.owner(node).call("SubmitTask", world.echo([1]))["success"]
 
 
 def test_a_copy_of_our_identity_is_noticed_by_dialling_it_too(world):

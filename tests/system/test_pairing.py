@@ -317,3 +317,21 @@ def ask_by_https(field, host, guest, path):
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def test_row_30_the_later_of_two_nodes_with_one_copied_folder_takes_no_work_while_the_first_runs(field, fails):
+    (place,) = field.let_belong("first")
+    shutil.copytree(place, field.folder / "copy")
+    first = field.start("first")
+    address = f"127.0.0.1:{first.port}"
+    copy = field.start("copy", "--peers", address)
+    field.wait_for(lambda: copy.said("warning", "no work is taken here"), "the copy stands back", 10.0)
+    assert first.said("warning", "was the folder copied?") and not first.said("warning", "no work is taken")
+    job = field.job("primes.py", PRIMES)
+    refused = field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(copy.state))
+    fails(refused, 5, f"in use at {address} as well, by one that began earlier; delete the state folder")
+    assert field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(first.state)).out == "46\n"
+    first.kill(signal.SIGKILL)
+    first.wait_end()
+    field.wait_for(lambda: copy.said("note", "work is taken again"), "the copy is the only one", 60.0)
+    assert field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(copy.state)).out == "46\n"
