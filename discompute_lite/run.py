@@ -37,13 +37,7 @@ from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
 from .host.this_device import (
-    ThisDevice,
-    describe_device,
-    measured_facts,
-    settings_here,
-    slots_here,
-    start_measurement,
-    start_warnings,
+    ThisDevice, describe_device, measured_facts, settings_here, slots_here, start_measurement, start_warnings,
 )
 from .host.trust import read_backup_file, write_backup_file
 from .member_parts import MemberParts
@@ -58,6 +52,7 @@ from .net.interfaces import list_interfaces
 from .net.links import Dialler
 from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
 from .net.loop import Loop
+from .net.prober import Prober
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
@@ -309,6 +304,7 @@ class LocalNode:
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
             own_hosts=self.own_hosts, neighbours=loopback_neighbours(settings.port),
+            prober=Prober(self.loop, settings.bind, settings.discovery_interface),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             **self._parts.ports(),

@@ -85,6 +85,9 @@ class Limits:
     datagrams_per_s: int = 150
     #: Unicast answers to beacons a second: discovery must not amplify a flood. (roles/announcer)
     beacon_replies_per_s: int = 50
+    #: Addresses of the own network tried at once, when all other ways have found nobody: phones have 256 descriptors,
+    #: and routers of homes lose what is more. (core/sweep)
+    sweep_sockets: int = 48
     #: Devices in the registry. Verified ones never make room for unverified ones. (core/table)
     devices: int = 4096
     #: Addresses remembered for one device; the least promising goes first. (core/addresses)

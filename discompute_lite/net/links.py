@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import threading
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from ..model.errors import DiscomputeError, Unreachable
 from ..model.limits import Limits
@@ -25,6 +25,8 @@ from .tls_door import TlsDoor
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
 #: called(socket, None) or called(None, error), exactly once, later.
 OnConnected = Callable[[Optional[socket.socket], Optional[DiscomputeError]], None]
+#: called(socket, 0) or called(None, errno), exactly once, later.
+OnAttempted = Callable[[Optional[socket.socket], int], None]
 #: Seconds for a connect: a LAN answers in milliseconds, a phone waking up takes two or three seconds.
 DIAL_S = 4.0
 #: What `connect_ex` says while it is still trying, on Unix and on Windows.
@@ -106,34 +108,42 @@ class Connector:
             text = f"{host} is another machine, and --bind keeps this node to its own; start it without --bind"
             self._loop.post(on_connected, None, Unreachable(text))
             return
-        try:
-            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        except OSError as error:
-            # No descriptor is left, or this system has no IPv6.
-            self._loop.post(on_connected, None, _unreachable(host, port, error.errno or errno.EINVAL))
-            return
-        sock.setblocking(False)
-        try:
-            outcome = sock.connect_ex((host, port))
-        except (OSError, OverflowError, ValueError) as error:
-            outcome = getattr(error, "errno", None) or errno.EINVAL
-        if outcome not in IN_PROGRESS:
-            sock.close()
-            self._loop.post(on_connected, None, _unreachable(host, port, outcome))
-            return
-        attempt = _Attempt(self._loop, sock, (host, port), on_connected)
-        attempt.timer = self._loop.call_later(DIAL_S, attempt.finish, errno.ETIMEDOUT)
-        self._loop.watch(sock, None, attempt.writable)
+
+        def ended(sock: Optional[socket.socket], number: int) -> None:
+            on_connected(sock, None if sock is not None else _unreachable(host, port, number))
+
+        connect_to(self._loop, host, port, DIAL_S, ended)
+
+
+def connect_to(loop: Loop, host: str, port: int, timeout_s: float, ended: OnAttempted) -> None:
+    """Connect to a numeric address; `ended(socket, 0)` or `ended(None, errno)` comes exactly once, later."""
+    try:
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        # No descriptor is left, or this system has no IPv6.
+        loop.post(ended, None, error.errno or errno.EINVAL)
+        return
+    sock.setblocking(False)
+    try:
+        outcome = sock.connect_ex((host, port))
+    except (OSError, OverflowError, ValueError) as error:
+        outcome = getattr(error, "errno", None) or errno.EINVAL
+    if outcome not in IN_PROGRESS:
+        sock.close()
+        loop.post(ended, None, outcome)
+        return
+    attempt = _Attempt(loop, sock, ended)
+    attempt.timer = loop.call_later(timeout_s, attempt.finish, errno.ETIMEDOUT)
+    loop.watch(sock, None, attempt.writable)
 
 
 class _Attempt:
     """Hold one connect in progress."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, address: Tuple[str, int], on_connected: OnConnected) -> None:
+    def __init__(self, loop: Loop, sock: socket.socket, ended: OnAttempted) -> None:
         self._loop = loop
         self._sock = sock
-        self._address = address
-        self._on_connected = on_connected
+        self._ended = ended
         self._is_over = False
         self.timer: Timer
 
@@ -148,9 +158,7 @@ class _Attempt:
         self.timer.cancel()
         if outcome:
             self._sock.close()
-            self._on_connected(None, _unreachable(*self._address, outcome))
-        else:
-            self._on_connected(self._sock, None)
+        self._ended(None if outcome else self._sock, outcome)
 
 
 def _unreachable(host: str, port: int, number: int) -> Unreachable:

@@ -5,7 +5,8 @@ Refuses: to decide who is alive (core/registry.py does), to move bytes (transpor
 Read next: core/registry.py, wire/beacon.py.
 
 Ways of meeting, all feeding one registry: beacons over UDP; addresses that the user gave or that are remembered
-(`Hello` over TCP); devices that peers speak of; on loopback, `Hello` to the neighbouring ports.
+(`Hello` over TCP); devices that peers speak of; on loopback, `Hello` to the neighbouring ports; and where all of these
+find nobody, `Hello` to whoever listens in the own network (roles/sweeper.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .meeting_methods import MetAddress
 from .methods import Greeting
 from .own_device import own_device_for
 from .ports import Later, LinkPort, OnReply
+from .sweeper import Sweeper
 
 #: Addresses remembered for the next start.
 REMEMBERED = 64
@@ -46,6 +48,7 @@ class Discovery:
         self.links: Dict[str, List[LinkPort]] = {}
         self._announcer = Announcer(node, self)
         self._greeter = Greeter(node, self)
+        self._sweeper = Sweeper(node, self, self._greeter.greet_found, self._greeter.remembered)
         self.heartbeats = Heartbeats(node, self)
         self._alarm = Alarm(node.clock, self._woken)
         #: When our state was last told to everybody, and the timer that does it next.
@@ -59,6 +62,7 @@ class Discovery:
         """Open the transports, announce this node, say Hello to known addresses."""
         self._announcer.start()
         self._greeter.greet_seeds()
+        self._sweeper.start()
         self._schedule()
 
     def stop(self) -> None:
@@ -218,6 +222,7 @@ class Discovery:
         if not self.is_stopping:
             self._announcer.announce(True)
             self._greeter.greet_everybody()
+            self._sweeper.ask()
 
     def meet(self, addresses: List[str], show: Callable[[List[MetAddress]], Any]) -> Later:
         """Call devices at addresses that a person typed; answer with `show(outcomes)` once all were tried."""

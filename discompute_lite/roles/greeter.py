@@ -108,15 +108,24 @@ class Greeter:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
         node, found = self._node, list(self._typed)
         if "peers" in node.settings.discovery:
-            found += node.settings.peers
-            document = node.store.read_json("peers.json", {})
-            remembered = document.get("addresses") if isinstance(document, dict) else None
-            if isinstance(remembered, list):
-                found += [address for address in remembered if isinstance(address, str)]
+            found += [*node.settings.peers, *self.remembered()]
         if nobody_known and "broadcast" in node.settings.discovery:
             # A loopback may have none; this stands in for it.
             found += [address for address in node.world.neighbours if address != f"127.0.0.1:{node.port}"]
         return list(dict.fromkeys(found))
+
+    def remembered(self) -> List[str]:
+        """Return where others were when this node last ended."""
+        document = self._node.store.read_json("peers.json", {})
+        remembered = document.get("addresses") if isinstance(document, dict) else None
+        return [each for each in remembered if isinstance(each, str)] if isinstance(remembered, list) else []
+
+    def greet_found(self, address: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
+        """Say Hello to whoever listens at an address that a sweep has found."""
+        if address in self._seeds_dialled or self._linked_at(address):
+            self._node.clock.post(done, None)
+        else:
+            self._dial(address, "", done)
 
     def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
         return lambda error: self._seeds_dialled.discard(address)

@@ -107,6 +107,16 @@ class TransportPort(Protocol):
         """Stop."""
 
 
+class ProberPort(Protocol):
+    """Try addresses of the own networks."""
+
+    def networks(self) -> List[Any]:
+        """Return the own addresses whose networks may be looked through (core/sweep.py: InterfaceFacts)."""
+
+    def probe(self, address: str, timeout_s: float, tried: Callable[[str, str, float], None]) -> None:
+        """Connect to host:port and hang up; `tried(outcome, error name, seconds)` comes exactly once, later."""
+
+
 class ExecutorPort(Protocol):
     """Run work: `submit(request)` returns a future with `stop(reason)`."""
 
@@ -285,6 +295,8 @@ class ClockAndWorld:
     own_hosts: Callable[[], List[str]]
     #: Loopback addresses where other nodes of this machine may listen.
     neighbours: Sequence[str] = ()
+    #: Where devices are looked for address by address; None where they are not.
+    prober: Optional[ProberPort] = None
     #: Told about every connection that ended.
     connection_closed: Callable[[Any], None] = lambda link: None
     #: Where accepted tasks and their results are kept.

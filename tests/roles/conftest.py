@@ -284,6 +284,39 @@ class FakeTransport:
         return [json.loads(datagram) for _, datagram in self.sent]
 
 
+class FakeProber:
+    """Tries addresses of a world: nodes listen, `alive` hosts refuse, all others are silent."""
+
+    def __init__(self, host):
+        self._host = host
+        #: What the machine's interfaces say, hosts without a node, and whether the system lets nobody be reached.
+        self.interfaces, self.alive, self.is_refused = [], set(), False
+        #: Every address that was tried, in order; how many are being tried, and the most that ever were at once.
+        self.tried, self.open, self.most_open = [], 0, 0
+
+    def networks(self):
+        return self.interfaces
+
+    def probe(self, address, timeout_s, tried):
+        self.tried.append(address)
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        there = self._host.world.hosts_by_address.get(address)
+        outcome, delay_s = "silent", timeout_s
+        if self.is_refused:
+            outcome, delay_s = "unreachable", 0.001
+        elif there is not None and there.receiver is not None:
+            outcome, delay_s = "open", 0.01
+        elif address.rpartition(":")[0] in self.alive:
+            outcome, delay_s = "refused", 0.01
+
+        def ended():
+            self.open -= 1
+            tried(outcome, "", delay_s)
+
+        self._host.clock.call_later(delay_s, ended)
+
+
 class FakeFuture:
     def __init__(self, executor, request):
         self.request, self._executor = request, executor
@@ -456,7 +489,7 @@ class Host:
             cpu_cores=self.slots, memory_mb=8192, chip="Test chip", os_version="Test 1.0"))
         self.neighbours = ()
         self.reading = FakeReading()
-        self.store, self.audit = FakeStore(), FakeAudit()
+        self.store, self.audit, self.prober = FakeStore(), FakeAudit(), FakeProber(self)
         #: Seconds by which its wall clock is wrong.
         self.wall_is_off_s = 0.0
         #: What a disk keeps when the node dies.
@@ -494,7 +527,7 @@ class Host:
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_hosts=lambda: [self.ip, *self.other_ips], neighbours=self.neighbours,
-            journals=self.journals, trust=self.trust, audit=self.audit))
+            journals=self.journals, trust=self.trust, audit=self.audit, prober=self.prober))
         self.receiver = self.node
         return self
 
