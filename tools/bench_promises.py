@@ -29,7 +29,7 @@ from discompute_lite.sim.world import World  # noqa: E402
 from discompute_lite.wire.beacon import Beacon, decode_beacon, encode_beacon  # noqa: E402
 from discompute_lite.wire.invitation import Invitation  # noqa: E402
 from discompute_lite.wire.pairing import PairingAsked, PairingHost, PairingJoiner  # noqa: E402
-from discompute_lite.wire.strict_json import parse_strict  # noqa: E402
+from discompute_lite.wire.strict_json import MessageParser  # noqa: E402
 
 CODE, CERTIFICATE = "48219903", b"a certificate that both sides see"
 READS, BEACONS, COMMITS, SEEDS = 5000, 5000, 1000, 100
@@ -62,24 +62,46 @@ def _pairing(rounds: int) -> Dict[str, Any]:
 
 
 def _reading(rounds: int) -> List[Dict[str, Any]]:
+    limits = Limits()
+    parser = MessageParser(limits.json_depth, limits.json_values)
+
     def of(text: bytes, times: int) -> float:
         began = time.perf_counter()
         for _ in range(times):
             try:
-                parse_strict(text)
+                parser.parse(text)
             except ParseError:
                 pass
         return (time.perf_counter() - began) / times
 
-    mib = 1024 * 1024
-    worst = [b"[" * mib, b'{"a":' * (mib // 5), b"9" * mib, b"[" + b"{}," * (mib // 3),
-             b'"' + b"\\n" * (mib // 2)]
     usual_s = statistics.median(of(HEADER, READS) for _ in range(rounds))
-    worst_s = max(statistics.median(of(text[:mib], 1) for _ in range(rounds)) for text in worst)
+    times = {name: statistics.median(of(text, 1) for _ in range(rounds)) for name, text in worst_lines(limits).items()}
+    worst_s, name = max((seconds, name) for name, seconds in times.items())
     return [
         line("reading an ordinary message's line, us", usual_s * 1e6, "at most 15", 15, False, f"{len(HEADER)} bytes"),
-        line("reading the worst line of 1 MiB, ms", worst_s * 1e3, "at most 50", 50, False, "five kinds of malice"),
+        line("reading the worst line of 1 MiB, ms", worst_s * 1e3, "at most 50", 50, False,
+             f"{len(times)} kinds of malice, of which the worst is: {name}"),
     ]
+
+
+def worst_lines(limits: Limits) -> Dict[str, bytes]:
+    """Return lines that are made to be slow to read: as long as one may be, or of as many values as one may have."""
+    most, many = limits.line_bytes, limits.json_values
+    towers = b"[" * (limits.json_depth - 2) + b"]" * (limits.json_depth - 2)
+    endless = {
+        "lists in lists": b"[", "objects in objects": b'{"a":', "one number": b"9", "escapes": b'"' + b"\\n" * most,
+        "empty objects": b"[" + b"{}," * most, "pairs": b"[" + b'{"":0},' * most, "numbers": b"[" + b"1," * most,
+        "towers": b"[" + (towers + b",") * (most // len(towers)), "texts": b"[" + b'"",' * most, "blanks": b" ",
+    }
+    whole = {
+        "as many objects as may be": b"[" + b'{"":0},' * (many // 3 - 2) + b"1]",
+        "as many pairs as may be": b"{" + b",".join(b'"%x":0.1' % number for number in range(many - 2)) + b"}",
+        "as many towers as may be": b"[" + (towers + b",") * (many // (len(towers) + 1) - 2) + b"1]",
+        "as many texts as may be": b"[" + rb'"\u00e9",' * (many - 4) + b"1]",
+        "halves of surrogates": b'["' + rb"\ud83d\ude00" * (most // 13) + rb'\ud83d"]',
+        "commas in a text": b'["' + b"{[," * (most // 3 - 2) + b'"]',
+    }
+    return {**{name: (start * (most // len(start) + 1))[:most] for name, start in endless.items()}, **whole}
 
 
 def _forged(rounds: int) -> Dict[str, Any]:

@@ -33,6 +33,9 @@ class Limits:
     #: JSON nesting. CPython's own parser gives up near 1,000; nobody needs 64. Beyond: ParseError, close.
     #: (wire/framing)
     json_depth: int = 64
+    #: Values in a line of more than 64 KiB, an object or list counting twice: the fullest of ours have 52,000, and one
+    #: that is all `{}` would hold the loop for a fifth of a second. Beyond: ParseError, close. (wire/strict_json)
+    json_values: int = 64 * KIB
     #: Calls of one batch: bounds the work of one line. Beyond: TooLarge, close. (wire/rpc)
     batch_calls: int = 256
     #: Calls of one link being answered at once; further ones wait unread. (wire/rpc)

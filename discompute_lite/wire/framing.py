@@ -19,7 +19,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
 from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
 from ..model.limits import KIB, Limits
-from .strict_json import MessageParser, encode_line, make_encoder
+from .strict_json import MessageParser, encode_line, is_crowded, make_encoder
 
 #: What carries bytes without saying who owns them.
 Buffer = Union[bytes, bytearray, memoryview]
@@ -57,7 +57,7 @@ class MessageDecoder:
         self._limits = limits
         self._admit = admit
         self._allocate = allocate
-        self._parse = parse or MessageParser(limits.json_depth).parse
+        self._parse = parse or MessageParser(limits.json_depth, limits.json_values).parse
         self._data = bytearray()
         #: The one whole line that came, with its newline, while `_data` is empty: most messages come so.
         self._line = b""
@@ -231,6 +231,8 @@ def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES
     size = len(pieces[0]) - 1
     if size > limits.line_bytes and size > inline_bytes:
         raise LocalProtocolError(f"a line of ours would pass {limits.line_bytes} bytes; send large values as bytes")
+    if is_crowded(bytes(pieces[0]), limits.json_values) and size > inline_bytes:
+        raise LocalProtocolError(f"a line of ours would pass {limits.json_values} values; send many values as bytes")
     if len(pieces) > 1 and (
         len(pieces) - 1 > limits.attachments or sum(map(len, pieces[1:])) > limits.message_bytes
     ):

@@ -63,10 +63,10 @@ class RepeatReader:
     """Parse the lines of one connection. A repeated call has the very `params` of the one before; an answer is always
     made anew, since whoever asked may change it."""
 
-    def __init__(self, methods: FrozenSet[str], depth_limit: int) -> None:
+    def __init__(self, methods: FrozenSet[str], depth_limit: int, values_limit: int = 0) -> None:
         """Remember calls of `methods`, whose receivers leave their parameters as they are, and answers."""
         self._methods = methods
-        self._parse = MessageParser(depth_limit).parse
+        self._parse = MessageParser(depth_limit, values_limit).parse
         #: The last such call: its bytes after the id, and its members; b"" while there is none.
         self._rest = b""
         self._call: Dict[str, Any] = {}

@@ -122,7 +122,7 @@ class RpcSession:
         self._admit_method = admit
         self._on_answer = on_answer
         self._inline_bytes = inline_bytes
-        parse = RepeatReader(repeated, limits.json_depth).parse if repeated else None
+        parse = RepeatReader(repeated, limits.json_depth, limits.json_values).parse if repeated else None
         self._decoder = MessageDecoder(limits, admit=self._admit, allocate=allocate, parse=parse)
         self.direct_buffer = self._decoder.direct_buffer
         self.direct_filled = self._decoder.direct_filled

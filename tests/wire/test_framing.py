@@ -18,6 +18,7 @@ from discompute_lite.wire.framing import (
     INLINE_BYTES,
     MessageDecoder,
     encode_message,
+    encode_sendable,
     join_attachments,
 )
 
@@ -359,6 +360,15 @@ def test_what_is_written_is_read_again(payload):
     data = b"".join(bytes(piece) for piece in encode_message({"params": [payload]}))
     ((value, attachments),) = messages_of(data, limits=Limits())
     assert join_attachments(value, attachments)["params"] == [with_text(payload)]
+
+
+def test_what_the_other_side_would_not_read_is_not_sent():
+    crowd = {"params": [["some text", 1]] * (Limits().json_values // 4)}
+    with pytest.raises(LocalProtocolError, match="would pass 65536 values; send many values as bytes"):
+        encode_sendable(crowd, Limits())
+    crowd["params"] = crowd["params"][:-2]
+    ((value, _),) = messages_of(b"".join(encode_sendable(crowd, Limits())), limits=Limits())
+    assert value == crowd
 
 
 # ---- references ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.model.errors import LocalProtocolError, ParseError
-from discompute_lite.wire.strict_json import encode_json, parse_strict
+from discompute_lite.wire.strict_json import CROWD_BYTES, MessageParser, encode_json, is_crowded, parse_strict
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2 ** 63), 2 ** 63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -150,6 +150,33 @@ def test_a_line_full_of_malice_costs_little(data):
     assert time.process_time() - start < 2.0
 
 
+MANY = 20_000
+#: What may come many times in a list, and its brackets, each of which counts twice.
+CROWDS = {
+    b"{}": 1, b"[]": 1, b'{"":0}': 1, b"1": 0, b'""': 0, b"[" * 30 + b"]" * 30: 30, rb'"\\\"[{,\\"': 0,
+    rb'{"[":"\ud83d\ude00,"}': 1,
+}
+
+
+@pytest.mark.parametrize(("item", "brackets"), CROWDS.items())
+def test_row_20_a_line_of_too_many_values_is_refused_before_any_is_made(item, brackets):
+    many = (b"[" + b",".join([item] * MANY) + b"]").ljust(CROWD_BYTES + 1)
+    count = MANY - 1 + 2 * (1 + brackets * MANY)
+    assert MessageParser(64, count).parse(many) == json.loads(many) == parse_strict(many)
+    with pytest.raises(ParseError, match=f"more than {count - 1} values; send"):
+        MessageParser(64, count - 1).parse(many)
+
+
+def test_what_stands_in_texts_is_no_crowd():
+    text = json.dumps({"printed": '[{"a": 1}, {"b\\\\": [2, 3]}]\n' * 20_000, "and": "[{,]" * 9})
+    assert MessageParser(64, 100).parse(text.encode()) == json.loads(text)
+
+
+def test_a_short_line_is_never_too_many():
+    text = (b"[" + b"{}," * 20_000 + b"1]")[:CROWD_BYTES - 2]
+    assert is_crowded(text.ljust(CROWD_BYTES), 10) is False and is_crowded(text.ljust(CROWD_BYTES + 1), 10) is True
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_json_or_a_parse_error(data):
     try:
@@ -182,3 +209,30 @@ def circle() -> list:
 def test_what_json_cannot_say_is_our_own_mistake(value):
     with pytest.raises(LocalProtocolError, match="cannot be sent"):
         encode_json(value)
+
+
+@given(st.lists(st.sampled_from([r"\ud83d", r"\ude00", r"\\", r"\"", r"\uDBFF", r"\udc00", r"\u0041", "a", "ud83d"])))
+def test_a_text_is_read_when_every_half_has_its_other_half(pieces):
+    data = json.dumps("-").replace("-", "".join(pieces))
+    value = json.loads(data)
+    if value == value.encode("utf-8", "ignore").decode():
+        assert parse_strict(data.encode()) == value
+    else:
+        assert_refused(data.encode(), "surrogate")
+
+
+def depth_of(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth_of, inner), default=0)
+
+
+@given(st.recursive(
+    st.sampled_from(["[{", "]}", 'a"', "\\", 1]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["{", "]", '"[', "\\"]), inner),
+))
+def test_a_value_is_refused_where_it_is_nested_one_level_too_deep(value):
+    data, depth = encode_json(value), depth_of(value)
+    assert parse_strict(data, depth) == value
+    if depth:
+        with pytest.raises(ParseError, match=f"nested deeper than {depth - 1} levels"):
+            parse_strict(data, depth - 1)
