@@ -15,7 +15,7 @@ from ..model.device import PHONE_TYPES, Hardware
 from ..model.limits import KIB
 from ..model.settings import Settings
 from .child_guard import size_text
-from .child_limits import ChildLimits
+from .child_limits import NICENESS, ChildLimits
 from .detect import has_processes
 from .probe import Probe
 from .process_executor import WALL_S
@@ -59,7 +59,7 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
             "environment": "the node's own", "time": NOT_LIMITED,
         }
     facts["output"] = f"{limits.output_bytes // KIB} KiB of what a subtask prints, the rest is dropped"
-    for name in ("memory", "processor", "processes", "own folder", "network"):
+    for name in ("memory", "priority", "processor", "processes", "own folder", "network"):
         facts.setdefault(name, NOT_LIMITED)
     facts["files"] = f"{NOT_LIMITED}: tasks may read and change what you may"
     return facts
@@ -75,6 +75,8 @@ def limits_of_children(child: ChildLimits, is_offline: bool) -> Dict[str, str]:
         "time": f"{WALL_S / 3600:g} h a subtask unless it names its own, then killed",
         "when the node is killed": f"its tasks end within {2 if hasattr(os, 'fork') else 1} s",
     }
+    if hasattr(os, "nice"):
+        facts["priority"] = f"nice {NICENESS}: your own programs go first"
     if child.memory_bytes and resident_bytes(me) is not None:
         facts["memory"] = f"{size_text(child.memory_bytes)} resident a subtask, then killed"
     if child.processes and tree_processes(me[0]) is not None:

@@ -34,7 +34,7 @@ from ..model.errors import TaskRejected
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
 from .black_box import open_black_box
 from .child_guard import end_own_group, start_guard
-from .child_limits import ChildLimits, take_child_limits
+from .child_limits import ChildLimits, step_back, take_child_limits
 
 #: Bytes of a frame's length.
 FRAME_PREFIX = 4
@@ -106,6 +106,8 @@ def child_main() -> None:
     limits = ChildLimits.from_arguments(sys.argv[1:])
     take_child_limits(limits)
     start_guard(limits, requests_fd)
+    # Behind the guard's start: who watches is not to wait for those whom it watches.
+    step_back()
     work_limits = limits.work_limits()
     black_box = open_black_box(os.getcwd())
     on_print = black_box.add if black_box is not None else None

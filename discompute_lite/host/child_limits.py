@@ -27,6 +27,8 @@ from ..model.limits import MIB, Limits
 PROCESS_HEADROOM = 1024
 #: The first to be ended when the system runs out of memory: the work of others, before node and user's programs.
 OOM_FIRST = b"1000"
+#: How much less than the owner's programs a task's process gets of a busy processor: the tenth part, as nice(2) has it.
+NICENESS = 10
 #: unshare(2): a user namespace, in which everybody may have a network namespace, in which there is nothing.
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
@@ -104,6 +106,14 @@ def take_child_limits(limits: ChildLimits) -> None:
             file.write(OOM_FIRST)
     except OSError:
         pass  # No Linux, or one that keeps this to itself.
+
+
+def step_back() -> None:
+    """Let the owner's own programs go first from now on, where the system has an order of them."""
+    try:
+        os.nice(NICENESS)
+    except (AttributeError, OSError):
+        pass  # Windows.
 
 
 def lower_limit(resource: Any, name: str, most: int) -> None:

@@ -244,6 +244,17 @@ def test_row_44_a_task_sees_its_own_folder_and_few_variables(limited, tmp_path, 
     assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
+def test_the_owners_programs_go_first_but_the_guard_does_not_wait(limited):
+    mine = os.nice(0)
+    found = limited.to(memory_bytes=100 * MIB).value("""
+others = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+mine = [pid for pid in others if os.path.exists(f"/proc/{pid}") and os.getsid(pid) == os.getsid(0)]
+return os.nice(0), [os.getpriority(os.PRIO_PROCESS, pid) for pid in mine]
+""")
+    assert found == (min(19, mine + 10), [mine])
+    assert limits_of_children(ChildLimits(), is_offline=False)["priority"].startswith("nice 10")
+
+
 def test_a_task_may_wait_for_all_its_children(limited):
     body = """
 if not os.fork(): os._exit(0)

@@ -74,7 +74,7 @@ def test_info_says_what_this_is_and_what_holds_for_tasks(field):
     assert limits["network"] == "not limited"
     by_thread = field.type("info", "--json", "--executor", "thread").document["limits_for_tasks"]
     assert "cannot be stopped" in by_thread["process"]
-    assert by_thread["time"] == by_thread["memory"] == "not limited"
+    assert by_thread["time"] == by_thread["memory"] == by_thread["priority"] == "not limited"
     without = field.type("info", "--json", "--task-network", "false").document["limits_for_tasks"]["network"]
     can_be = subprocess.run(relaunch_command("host.child_limits:network_check_main"), check=False).returncode == 0
     assert without == ("none" if can_be else "not limited: this system cannot keep tasks from it")
