@@ -332,44 +332,82 @@ def beacon(number=0, **changes):
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def test_row_27_datagrams_of_every_kind_and_a_flood(field, scale):
+ODD_DATAGRAMS = [
+    b"", b"{}", b"null", b"[]", b"DCB1" + bytes(43), b"DCB1" + bytes(45), bytes(47), bytes(49), b"\xff" * 1200,
+    b"x" * 1201, b"{" * 1200, b'{"type":"discovery"}', beacon(1, node_id="x" * 65), beacon(2, node_id=7),
+    beacon(3, grpc_port=-1), beacon(4, grpc_port=True), beacon(5, lite=[]), beacon(6, timestamp=1e300),
+    beacon(9, padding="x" * 2000), b"x" * 65_507,
+]
+#: What a flood may cost, as a part of one core, and how often it is tried: a machine that is busy with other things
+#: makes each instruction slower, and never faster.
+FLOOD_SHARE, FLOODS = 0.10, 4
+
+
+class Flood:
+    """Send beacons of devices that do not exist, as fast as one process can, to all nodes of a test."""
+
+    def __init__(self, field):
+        self.sent = 0
+        self._target = ("127.255.255.255", field.discovery_port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
+
+    def send(self, datagram):
+        with contextlib.suppress(OSError):
+            self._socket.sendto(datagram, self._target)
+
+    def go_on(self, seconds):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for number in range(self.sent, self.sent + 100):
+                self.send(beacon(number))
+            self.sent += 100
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._socket.close()
+
+
+@pytest.fixture
+def flood(field):
     if not os.path.isdir("/proc/self"):
         pytest.skip("needs the broadcast address of Linux's loopback")
-    node = field.start("alpha", "--limits", "devices=64")
-    generator = random.Random(27)
-    odd = [b"", b"{}", b"null", b"[]", b"DCB1" + bytes(43), b"DCB1" + bytes(45), bytes(47), bytes(49), b"\xff" * 1200,
-           b"x" * 1201, b"{" * 1200, b'{"type":"discovery"}', beacon(1, node_id="x" * 65), beacon(2, node_id=7),
-           beacon(3, grpc_port=-1), beacon(4, grpc_port=True), beacon(5, lite=[]), beacon(6, timestamp=1e300),
-           beacon(7, type="goodbye", node_id=node.id), beacon(8, node_id=node.id), beacon(9, padding="x" * 2000),
-           *(generator.randbytes(generator.randrange(1, 1300)) if hasattr(generator, "randbytes")
-             else bytes(generator.getrandbits(8) for _ in range(500)) for _ in range(50))]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
-        target = ("127.255.255.255", field.discovery_port)
-        for datagram in [*odd, b"x" * 65_507]:
-            with contextlib.suppress(OSError):
-                sender.sendto(datagram, target)
-        assert node.answers()
-        assert set(node.devices()) == {node.id} | {id_ for id_ in node.devices() if id_.startswith("ghost-")}
-        memory, busy, sent = memory_of(node), processor_s(node), 0
-        began = time.monotonic()
-        slowest = 0.0
-        while time.monotonic() - began < scale(1.5):
-            for number in range(500):
-                with contextlib.suppress(OSError):
-                    sender.sendto(beacon(sent + number), target)
-            sent += 500
-            asked = time.monotonic()
-            assert node.answers()
-            slowest = max(slowest, time.monotonic() - asked)
-        share = (processor_s(node) - busy) / (time.monotonic() - began)
-        assert sent > 2000, "not much of a flood"
-        assert slowest < scale(0.5)
-        assert share < 0.25, f"{share:.0%} of a core for a flood of {sent} datagrams"
-        assert memory_of(node) - memory < 64 * MIB
-        assert len(node.devices()) <= 64 + 1, "made-up devices fill the table"
+    with Flood(field) as flood:
+        yield flood
+
+
+def test_row_27_datagrams_of_every_kind(field, flood):
+    node, generator = field.start("alpha"), random.Random(27)
+    for datagram in [*ODD_DATAGRAMS, beacon(7, type="goodbye", node_id=node.id), beacon(8, node_id=node.id)]:
+        flood.send(datagram)
+    for _ in range(50):
+        flood.send(bytes(generator.getrandbits(8) for _ in range(generator.randrange(1, 1300))))
+    flood.send(beacon(10))
+    field.wait_for(lambda: "ghost-10" in node.devices(), "it hears the last one")
+    assert set(node.devices()) <= {node.id, "ghost-10"}, "something that is no beacon was taken for one"
     assert node.answers()
+
+
+def test_row_27_a_flood_costs_a_tenth_of_a_core_and_fills_nothing(field, flood, scale):
+    node = field.start("alpha", "--limits", "devices=64")
+    flood.go_on(0.5)
+    memory, shares = memory_of(node), []
+    while not shares or (min(shares) > FLOOD_SHARE and len(shares) < FLOODS):
+        busy, began = processor_s(node), time.monotonic()
+        flood.go_on(2.0)
+        shares.append((processor_s(node) - busy) / (time.monotonic() - began))
+    assert flood.sent > 2000, "not much of a flood"
+    assert min(shares) <= FLOOD_SHARE, f"{shares} of a core for a flood of {flood.sent} datagrams"
+    for _ in range(20):
+        flood.go_on(0.02)
+        asked = time.monotonic()
+        assert node.answers()
+        assert time.monotonic() - asked < scale(0.5)
+    assert memory_of(node) - memory < 64 * MIB
+    assert len(node.devices()) <= 64 + 1, "made-up devices fill the table"
 
 
 # ---- row 40: tasks that misbehave ---------------------------------------------------------------------------
