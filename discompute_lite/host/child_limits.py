@@ -7,8 +7,8 @@ Read next: host/child_guard.py, host/this_device.py (which says what of this is 
 A child gets its limits as one argument, JSON:
 
     {"memory_bytes":2097152000,"address_bytes":0,"file_bytes":1073741824,"open_files":256,"processes":32,
-     "folder_bytes":1073741824,"folder_files":10000,"network":true,"output_bytes":1048576,"error_text_bytes":8192,
-     "subtasks":4096,"allow_pickle":false}
+     "folder_bytes":1073741824,"folder_files":10000,"network":true,"output_bytes":1048576,"error_text_bytes":1024,
+     "error_trace_bytes":8192,"subtasks":4096,"allow_pickle":false}
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class ChildLimits:
     # What tasks/work holds to, from the node's own limits.
     output_bytes: int = Limits.output_bytes
     error_text_bytes: int = Limits.error_text_bytes
+    error_trace_bytes: int = Limits.error_trace_bytes
     subtasks: int = Limits.subtasks
     #: Whether values may come and go as pickles.
     allow_pickle: bool = False
@@ -62,8 +63,8 @@ class ChildLimits:
             address_bytes=limits.task_address_bytes if is_asked else 0, file_bytes=limits.task_file_bytes,
             open_files=limits.task_open_files, processes=limits.task_processes,
             folder_bytes=limits.task_folder_bytes, folder_files=limits.task_folder_files, network=network,
-            output_bytes=limits.output_bytes, error_text_bytes=limits.error_text_bytes, subtasks=limits.subtasks,
-            allow_pickle=allow_pickle,
+            output_bytes=limits.output_bytes, error_text_bytes=limits.error_text_bytes,
+            error_trace_bytes=limits.error_trace_bytes, subtasks=limits.subtasks, allow_pickle=allow_pickle,
         )
 
     @classmethod
@@ -77,7 +78,8 @@ class ChildLimits:
     def work_limits(self) -> Limits:
         """Return what bounds the work itself."""
         return Limits(
-            output_bytes=self.output_bytes, error_text_bytes=self.error_text_bytes, subtasks=self.subtasks
+            output_bytes=self.output_bytes, error_text_bytes=self.error_text_bytes,
+            error_trace_bytes=self.error_trace_bytes, subtasks=self.subtasks,
         )
 
     def argument(self) -> str:

@@ -151,8 +151,11 @@ class Limits:
     #: Memory that a task's process may hold between two requests, or twice what it held after the first, whichever is
     #: more. Beyond: another takes its place, since Python seldom gives memory back. (host/process_executor)
     child_rest_bytes: int = 256 * MIB
-    #: Text of an error that a user's function raised, traceback included. (tasks/work)
-    error_text_bytes: int = 8 * KIB
+    #: The sentence that says what a user's function raised; an exception's text may be as long as its maker likes. Its
+    #: middle is left out. (tasks/work)
+    error_text_bytes: int = 1 * KIB
+    #: That sentence with the traceback of the function, of which the middle is left out. (tasks/work)
+    error_trace_bytes: int = 8 * KIB
     #: Statements of a cluster, one for each device that ever belonged to it; the oldest go first, those that revoke
     #: last. (core/membership)
     statements: int = 4096

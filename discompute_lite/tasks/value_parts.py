@@ -49,24 +49,27 @@ def shared_parts(root: Any) -> Set[int]:
 
     Counted is what can be changed in place, and what holds such things or further containers: a tuple of tuples
     of tuples may be small in memory and endless on paper. Tuples of plain scalars are repeated instead.
+    What is nested too deeply to be written is not looked through: ten million levels would be a gigabyte of ids.
     """
     seen: Set[int] = set()
     shared: Set[int] = set()
-    stack = [root]
-    while stack:
-        value = stack.pop()
-        kind = type(value)
-        if kind in SCALARS or kind is bytes:
-            continue
-        parts = _parts_of(value)
-        inner = [] if set(map(type, parts)) <= SCALARS else [part for part in parts if type(part) not in SCALARS]
-        if not inner and (kind in _IMMUTABLE or (kind not in _CONTAINERS and not _is_mutable_leaf(value))):
-            continue
-        if id(value) in seen:
-            shared.add(id(value))
-            continue
-        seen.add(id(value))
-        stack.extend(inner)
+    level, depth = [root], 0
+    while level and depth <= VALUE_DEPTH + 1:
+        below: List[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind in SCALARS or kind is bytes:
+                continue
+            parts = _parts_of(value)
+            inner = [] if set(map(type, parts)) <= SCALARS else [part for part in parts if type(part) not in SCALARS]
+            if not inner and (kind in _IMMUTABLE or (kind not in _CONTAINERS and not _is_mutable_leaf(value))):
+                continue
+            if id(value) in seen:
+                shared.add(id(value))
+                continue
+            seen.add(id(value))
+            below += inner
+        level, depth = below, depth + 1
     return shared
 
 

@@ -106,7 +106,7 @@ def run_work(
             # A person's code: anything may come out of it, and sys.exit() in it must not end the node.
             ok, error_type = False, type(problem).__name__
             blame = BLAME_DEVICE if isinstance(problem, _UNFIT_HERE) else BLAME_TASK
-            error = _error_text(problem, limits.error_text_bytes)
+            error = _error_text(problem, limits)
     return WorkOutcome(ok, data, error, error_type, printed.text(), time.perf_counter() - began, blame)
 
 
@@ -150,21 +150,25 @@ def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_
 # ---- errors -----------------------------------------------------------------------------------------
 
 
-def _error_text(problem: BaseException, limit: int) -> str:
-    """Return what a person needs to mend their code, at most `limit` bytes of UTF-8; never raises."""
+def _error_text(problem: BaseException, limits: Limits) -> str:
+    """Return what a person needs to mend their code: a short line, then the traceback; never raises."""
+    most = limits.error_text_bytes
     if isinstance(problem, TaskRejected):
-        return _shortened(problem.message, limit)
+        return _shortened(problem.message, most)
     try:
         story = traceback.TracebackException(type(problem), problem, problem.__traceback__)
         said = [line for line in "".join(story.format_exception_only()).splitlines() if line[:1] not in ("", " ")]
-        text = (said or [type(problem).__name__])[0]
-        if _keep_own_frames(story, set()):
-            text += "\n" + "".join(story.format()).rstrip()
         # The module of a job has a made-up name; its classes are known without it.
-        return _shortened(text.replace(f"{type(problem).__module__}.", ""), limit)
+        module = f"{type(problem).__module__}."
+        text = _shortened((said or [type(problem).__name__])[0].replace(module, ""), most)
+        if _keep_own_frames(story, set()):
+            # Long texts in it are shortened one by one, so that its lines of code stay.
+            lines = [_shortened(each.replace(module, ""), most, "\n[...]\n") for each in story.format()]
+            text = _shortened(f"{text}\n{''.join(lines).rstrip()}", limits.error_trace_bytes, "\n[...]\n")
+        return text
     except BaseException as odd:
         # Formatting calls the exception's own __str__, which is a person's code too.
-        return f"{type(problem).__name__} (its text cannot be made: {type(odd).__name__})"
+        return _shortened(f"{type(problem).__name__} (its text cannot be made: {type(odd).__name__})", most)
 
 
 def _keep_own_frames(story: Any, seen: Set[int]) -> bool:
@@ -178,11 +182,11 @@ def _keep_own_frames(story: Any, seen: Set[int]) -> bool:
     return any([bool(own), *[_keep_own_frames(cause, seen) for cause in causes]])
 
 
-def _shortened(text: str, limit: int) -> str:
+def _shortened(text: str, limit: int, mark: str = " [...] ") -> str:
+    """Return a text of at most `limit` bytes of UTF-8, with `mark` where its middle was."""
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return data.decode("utf-8")
-    mark = "\n[...]\n"
     head = max(0, limit - len(mark)) // 3
     tail = max(0, limit - len(mark) - head)
     return data[:head].decode("utf-8", "ignore") + mark + data[len(data) - tail:].decode("utf-8", "ignore")

@@ -51,11 +51,11 @@ def test_limits_cross_the_command_line():
 def test_every_limit_on_a_subtask_is_the_nodes():
     limits = Limits(
         task_memory_share=0.5, task_address_bytes=2, task_file_bytes=3, task_open_files=4, task_processes=5,
-        task_folder_bytes=6, task_folder_files=7, output_bytes=8, error_text_bytes=9, subtasks=10,
+        task_folder_bytes=6, task_folder_files=7, output_bytes=8, error_text_bytes=9, error_trace_bytes=11, subtasks=10,
     )
     assert ChildLimits.of_device(limits, 1, True, allow_pickle=True) == ChildLimits(
         memory_bytes=MIB // 2, address_bytes=2, file_bytes=3, open_files=4, processes=5, folder_bytes=6, folder_files=7,
-        network=True, output_bytes=8, error_text_bytes=9, subtasks=10, allow_pickle=True,
+        network=True, output_bytes=8, error_text_bytes=9, error_trace_bytes=11, subtasks=10, allow_pickle=True,
     )
 
 

@@ -389,6 +389,10 @@ def test_an_error_of_the_persons_own_code_fails_the_task_with_its_text(world, pa
     assert len([run for run in first.executor.runs() + second.executor.runs() if "/2." in run]) == 1, "not tried again"
 
 
+#: What stands around the error's own sentence: which piece failed.
+OWN_WORDS_BYTES = 40
+
+
 @pytest.mark.parametrize("body, words", [
     ("return __import__('threading').Lock()", "lock"),
     ("deep = []\n    for _ in range(100_000): deep = [deep]\n    return deep", "deep"),
@@ -404,7 +408,9 @@ def test_row_42_what_cannot_be_sent_back_fails_its_task_once_and_in_few_words(wo
     world.advance(30.0)
     answer = owner.result(task_id)
     assert answer["state"] == "FAILED" and words in answer["message"]
-    assert len(answer["message"].encode()) <= 2 * Limits().error_text_bytes
+    text, _, trace = answer["message"].partition("\n")
+    assert len(text.encode()) <= Limits().error_text_bytes + OWN_WORDS_BYTES and "\n" not in text
+    assert len(trace.encode()) <= Limits().error_trace_bytes
     assert len(first.executor.runs() + second.executor.runs()) == 1, "not tried again"
 
 

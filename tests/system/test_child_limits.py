@@ -356,10 +356,11 @@ def test_orphans_are_gone_within_two_seconds(limited, tmp_path, scale, work):
 
 
 def test_what_the_node_allows_a_task_to_print_and_to_say_of_errors_reaches_its_process(limited):
-    allowed = replace(Limits(), output_bytes=100, error_text_bytes=60, subtasks=3)
+    allowed = replace(Limits(), output_bytes=100, error_text_bytes=60, error_trace_bytes=150, subtasks=3)
     limited.to(**dataclasses.asdict(ChildLimits.of_device(allowed, 0, True)))
     assert len(limited.outcome("print('x' * 1000)").output) < 300
-    assert len(limited.outcome("raise ValueError('y' * 1000)").error.encode()) <= 60
+    error = limited.outcome("raise ValueError('y' * 1000)").error
+    assert len(error.partition("\n")[0].encode()) <= 60 < len(error.encode()) <= 150
     split = "def split():\n    return range(4)\ndef work(part):\n    return part\n"
     data = dump_value({"source": split, "name": "my.py"})
     outcome = limited.executor.submit(WorkRequest("split", "job", data, "t/split")).result(limited.limit_s)

@@ -460,6 +460,22 @@ def test_row_41_task_data_that_is_none(unharmed, data):
     assert not unharmed.call("SubmitTask", {"task": task})["success"]
 
 
+# ---- row 42: results that cannot travel ----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_row_42_ten_million_levels_fail_their_task_once_and_in_few_words(unharmed):
+    """Such a list takes most of a gigabyte: a device that has no more than that for a task ends it for its memory."""
+    source = "def work(part=None):\n    deep = []\n    for _ in range(10 ** 7): deep = [deep]\n    return deep"
+    task_id = unharmed.submit(source)
+    state, message = unharmed.result_of(task_id, 60.0)
+    assert state == "FAILED" and ("nested deeper" in message or "memory" in message)
+    assert len(message.encode()) <= 1024
+    if "nested" in message:
+        story = unharmed.call("GetTaskStatus", {"task_id": task_id})["lite"]["story"]
+        assert not any("tried again" in line or "attempt 2" in line for line in story), story
+
+
 # ---- row 49: browsers ---------------------------------------------------------------------------------------
 
 

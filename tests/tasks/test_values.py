@@ -27,7 +27,8 @@ from discompute_lite.tasks.class_book import PICKLES_ALLOWED, ClassBook
 from discompute_lite.tasks.value_objects import OBJECT_TAGS
 from discompute_lite.tasks.blob_values import Blob, LentBlobs, lending
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
-from discompute_lite.tasks.value_parts import VALUE_DEPTH
+from discompute_lite.tasks import value_parts
+from discompute_lite.tasks.value_parts import VALUE_DEPTH, shared_parts
 from discompute_lite.tasks.values import LONG_TEXT_BYTES, decode_value, dump_value, encode_value, load_value
 
 
@@ -242,7 +243,20 @@ def test_depth_is_limited_on_both_sides_alike():
             dump_value(nested(VALUE_DEPTH + 5, kind))
         with pytest.raises(TaskRejected, match="deep"):
             dump_value(nested(20_000, kind))
+    marked = nested(VALUE_DEPTH + 5, list)
+    assert shared_parts([marked, marked]) == {id(marked)}, "what is met twice is seen above the limit"
     assert_refused("[" * (VALUE_DEPTH + 5) + "]" * (VALUE_DEPTH + 5), "deep")
+
+
+def test_what_is_too_deep_is_not_looked_through(monkeypatch):
+    value, looks = [], []
+    for _ in range(20_000):
+        value = [value]
+    look = value_parts._parts_of
+    monkeypatch.setattr(value_parts, "_parts_of", lambda part: (looks.append(1), look(part))[1])
+    with pytest.raises(TaskRejected, match="nested deeper") as caught:
+        dump_value(value)
+    assert len(looks) <= VALUE_DEPTH + 2 and len(caught.value.message) < 1000
 
 
 # ---- hostile data ---------------------------------------------------------------------------------------

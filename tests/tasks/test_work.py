@@ -136,13 +136,38 @@ def test_errors_of_a_jobs_own_classes_have_their_plain_name():
 def test_exceptions_whose_text_plays_tricks(trick):
     outcome = work_of("raise Odd()", head=f"class Odd(Exception):\n    def __str__(self): {trick}")
     assert_task_blamed(outcome, "Odd", "Odd")
-    assert len(outcome.error.encode()) <= Limits().error_text_bytes
+    assert_few_words(outcome)
+
+
+def assert_few_words(outcome):
+    """The sentence is short, the traceback is bounded, and no long text hides the places that it names."""
+    text, _, trace = outcome.error.partition("\n")
+    assert 0 < len(text.encode()) <= Limits().error_text_bytes
+    assert len(outcome.error.encode()) <= Limits().error_trace_bytes
+    assert not trace or "raise Odd()" in trace or "raise ValueError" in trace
 
 
 def test_long_errors_keep_their_beginning_and_end():
-    outcome = work_of("raise ValueError('a' * 500 + '\\u00e4' * 50000 + 'b' * 50)")
-    assert len(outcome.error.encode()) <= Limits().error_text_bytes
-    assert outcome.error.startswith("ValueError: aaa") and outcome.error.endswith("bbb") and "[...]" in outcome.error
+    outcome = work_of("raise ValueError('a' * 300 + '\\u00e4' * 50000 + 'b' * 50)")
+    assert_few_words(outcome)
+    text, _, trace = outcome.error.partition("\n")
+    assert text.startswith("ValueError: aaa") and text.endswith("bbb") and " [...] " in text
+    assert trace.endswith("bbb") and "[...]" in trace
+
+
+def test_a_result_of_a_class_with_an_endless_name_is_refused_in_few_words():
+    outcome = work_of("return type('x' * 10 ** 6, (), {})()")
+    assert_task_blamed(outcome, "TaskRejected", "the result of work is a xxx", "make the value anew")
+    assert_few_words(outcome)
+
+
+def test_tracebacks_that_are_long_keep_their_beginning_and_end():
+    steps = [f"def step_{n}(): return step_{n + 1}()" for n in range(300)]
+    head = "\n".join([*steps, "def step_300(): 1 / 0"])
+    outcome = work_of("return step_0()", head=head)
+    assert outcome.error.startswith("ZeroDivisionError: division by zero\nTraceback")
+    assert "in step_0" in outcome.error and "in step_300" in outcome.error and "[...]" in outcome.error
+    assert len(outcome.error.encode()) <= Limits().error_trace_bytes
 
 
 def test_built_in_types_tell_errors_without_a_traceback():
