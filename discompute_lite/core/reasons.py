@@ -118,7 +118,10 @@ def why_second(attempt: AttemptRecord, is_quiet: bool, silent_s: float, now: flo
         return f"beside {first}, which was not heard for {silent_s:.1f} s"
     if attempt.began_at is None:
         return f"beside {first}, which still waits there"
-    return f"beside {first}, which runs for {now - attempt.began_at:.1f} s"
+    age_s = now - attempt.began_at
+    # So young that only a faster device makes a second one worth it.
+    how_old = f"runs for {age_s:.1f} s" if age_s >= 0.05 else "has just begun on a slower device"
+    return f"beside {first}, which {how_old}"
 
 
 def number_of(attempt: AttemptRecord) -> int:

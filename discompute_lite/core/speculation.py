@@ -22,6 +22,8 @@ LEAST_GAIN_S = 0.02
 EQUALLY_FAST = 0.9
 #: Where a second attempt runs already a further one must be so many times as fast as it: then there are never many.
 FAR_FASTER = 2.0
+#: A younger attempt, in seconds, is not taken for stuck however short its work: the way of its outcome is as long.
+STUCK_LEAST_S = 0.1
 #: The least that is taken to be left of an attempt, as a part of the typical work: nothing ends at once.
 LEAST_LEFT = 0.05
 #: While devices are idle and attempts run alone, these are compared again after such a part of the time that has
@@ -98,7 +100,7 @@ def gain_s(attempt: AttemptRecord, where: DeviceRecord, device: DeviceRecord, no
     spread = min(1.0, max(pace.spread, 1.0 / max(1, pace.count)))
     is_waiting = attempt.began_at is None
     age = 0.0 if is_waiting else (now - (attempt.began_at or 0.0)) * speed
-    is_overdue = age > work * (1.0 + 2.0 * spread)
+    is_overdue = age > max(work * (1.0 + 2.0 * spread), STUCK_LEAST_S * speed)
     if is_overdue:
         left, again = age, work + spread * max(0.0, 2.0 * age - work)
     else:

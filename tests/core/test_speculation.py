@@ -57,6 +57,28 @@ def test_a_stuck_device_that_sends_heartbeats_gets_company_of_an_equal(world):
     assert beside and beside[0].startswith(stuck[0][:-1]), actions
 
 
+def test_work_of_a_moment_that_is_late_by_a_moment_is_not_taken_for_stuck(world):
+    world.devices("a", "b")
+    world.submit(subtasks=12, pure=True, function="f")
+    for _ in range(11):
+        world.wait(0.001, renew=("a", "b"))
+        world.succeed(on(world, "b"))
+    assert started(world.wait(0.05, renew=("a", "b"))) == []
+    assert [device for _, device in started(world.wait(0.3, renew=("a", "b")))] == ["b"]
+    assert "which runs for 0." in world.scheduler.story("t")[-1]
+    assert "0.0 s" not in world.scheduler.story("t")[-1]
+
+
+def test_a_second_attempt_beside_one_that_has_just_begun_says_why(world):
+    world.devices("slow", speed=1.0)
+    world.submit(subtasks=3, pure=True, function="f")
+    for _ in range(2):
+        world.wait(10.0, renew=("slow",))
+        world.succeed(on(world, "slow"))
+    assert started(world.devices("fast", speed=100.0)) == [("t/2.2", "fast")]
+    assert world.scheduler.story("t")[-1].endswith("beside attempt 1 on slow, which has just begun on a slower device")
+
+
 def test_a_silent_device_is_left_before_anything_new_and_not_given_more(world):
     world.devices("a", "b", silence_s=1.0)
     world.submit(subtasks=9, pure=True)
