@@ -44,6 +44,7 @@ from .member_parts import MemberParts
 from .model.codec import to_json
 from .model.device import PHONE_TYPES, Hardware
 from .model.errors import StateError
+from .model.setting_kinds import DEFAULT_DISCOVERY_PORT
 from .model.settings import Settings, load_settings
 from .model.version import VERSION
 from .net.addresses import loopback_neighbours
@@ -303,8 +304,8 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_hosts=self.own_hosts, neighbours=loopback_neighbours(settings.port),
-            prober=Prober(self.loop, settings.bind, settings.discovery_interface),
+            own_hosts=self.own_hosts, prober=Prober(self.loop, settings.bind, settings.discovery_interface),
+            neighbours=loopback_neighbours(settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             **self._parts.ports(),

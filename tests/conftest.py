@@ -159,6 +159,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("USERPROFILE", str(home))
         patch.setenv("DISCOMPUTE_STATE_DIR", str(home / ".discompute"))
         patch.setenv("DISCOMPUTE_BIND", "127.0.0.1")
+        # A neighbourhood of our own: what else runs on this machine, be it another run of the tests, is not met.
+        patch.setenv("DISCOMPUTE_PORT", "0")
+        patch.setenv("DISCOMPUTE_DISCOVERY_PORT", str(20_000 + os.getpid() % 10_000))
         patch.setenv("PYTHONPATH", str(ROOT))
         yield
 

@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_runs import (
@@ -40,8 +40,12 @@ PORTABLE_TESTS = "not against and (not system or smoke)"
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "sim")
 FAST_EXAMPLES = "10"
-#: Runs into which it is divided, two at a time: sizes say little about times, so the second two even it out.
-FAST_PARTS = 4
+#: Runs into which the tests of one Python are divided: sizes say little about times, so that many even it out.
+PARTS = 4
+#: Rooms that are runs of their own: house parses all, fuzz takes a minute on the Python that runs everything.
+APART = ("house", "fuzz")
+#: Runs at once. Half the cores of a larger machine: what tests start has to run, too.
+AT_ONCE = max(2, min(8, (os.cpu_count() or 2) // 2))
 #: Times the deadlines of a quick machine: a slow one shall not fail, and where all goes well nothing waits so long.
 TEST_SCALE = "3"
 #: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
@@ -204,18 +208,23 @@ def run_tests(name: str, python: str, arguments: List[str], *, limit_s: float, *
     return Outcome(name, code == 0, time.monotonic() - begun, summary, output)
 
 
-def divide(tests: Path) -> List[List[str]]:
-    """Return the pure tests in parts of about the same size, for as many runs; house, which parses all, is in one."""
-    house = tests / "house"
-    rooms = [room for room in tests.iterdir() if room.is_dir() and room.name not in ("house", *FAST_LEAVES_OUT)]
+def divide(rooms: Iterable[Path], parts: int = PARTS) -> List[List[str]]:
+    """Return the test files of some rooms in parts of about the same size, for as many runs of pytest."""
+    divided: List[List[str]] = [[] for _ in range(parts)]
+    loads = [0] * parts
     sizes = [(path.stat().st_size, str(path)) for room in rooms for path in room.glob("test_*.py")]
-    parts: List[List[str]] = [[str(house)], *([] for _ in range(FAST_PARTS - 1))]
-    loads = [sum(path.stat().st_size for path in house.glob("*.py")), *[0] * (FAST_PARTS - 1)]
     for size, path in sorted(sizes, reverse=True):
         lightest = loads.index(min(loads))
-        parts[lightest].append(path)
+        divided[lightest].append(path)
         loads[lightest] += size
-    return parts
+    return divided
+
+
+def pure_runs(tests: Path, *, fast: bool = False) -> List[List[str]]:
+    """Return what to give to as many runs of pytest, which together make every test without real processes once."""
+    rooms = [room for room in sorted(tests.iterdir()) if room.is_dir() and list(room.glob("test_*.py"))]
+    rest = [room for room in rooms if room.name not in (*APART, *(FAST_LEAVES_OUT if fast else ("system",)))]
+    return [[str(tests / name)] for name in APART] + divide(rest)
 
 
 def run_portable(python: Python) -> Outcome:
@@ -233,8 +242,13 @@ def say(outcome: Outcome) -> Outcome:
     """Print one line for a stage, and all it printed if it failed."""
     if not outcome.passed:
         print(outcome.output.rstrip(), flush=True)
-    print(f"{outcome.name:<12}{outcome.seconds:>7.1f} s   {outcome.summary.strip('= ')}", flush=True)
+    print(stage_line(outcome), flush=True)
     return outcome
+
+
+def stage_line(outcome: Outcome) -> str:
+    """Return the line that says how a stage went."""
+    return f"{outcome.name:<12}{outcome.seconds:>7.1f} s   {outcome.summary.strip('= ')}"
 
 
 def say_last(outcome: Outcome, earlier: List[Outcome]) -> int:
@@ -252,17 +266,22 @@ def say_last(outcome: Outcome, earlier: List[Outcome]) -> int:
     return 1 if failed else 0
 
 
+def run_tools(inner: str, pool: concurrent.futures.Executor) -> List[concurrent.futures.Future[Outcome]]:
+    """Begin lint and types."""
+    return [pool.submit(run_tool, "ruff", inner, ["check", "."]), pool.submit(run_tool, "mypy", inner, [])]
+
+
 def check_fast(python: Python, inner: str) -> int:
-    """Run lint, types, and the pure tests, two runs of pytest at a time; return the exit code."""
+    """Run lint, types, and the pure tests, several runs of pytest at a time; return the exit code."""
 
     def run_part(files: List[str]) -> Outcome:
         arguments = ["-q", "-m", FAST_TESTS, *files]
         return run_tests(str(python), inner, arguments, limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES=FAST_EXAMPLES)
 
     begun = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(2) as pool, concurrent.futures.ThreadPoolExecutor(2) as beside:
-        tools = [beside.submit(run_tool, "ruff", inner, ["check", "."]), beside.submit(run_tool, "mypy", inner, [])]
-        parts = [pool.submit(run_part, files) for files in divide(ROOT / "tests")]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool, concurrent.futures.ThreadPoolExecutor(2) as beside:
+        tools = run_tools(inner, beside)
+        parts = [pool.submit(run_part, files) for files in pure_runs(ROOT / "tests", fast=True)]
         earlier = [say(tool.result()) for tool in tools]
         runs = [part.result() for part in parts]
     return say_last(join(str(python), time.monotonic() - begun, runs), earlier)
@@ -278,19 +297,27 @@ def check(*, fast: bool, long: bool) -> int:
     say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
     if fast:
         return check_fast(python, inner)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        stages = [pool.submit(run_tool, "ruff", inner, ["check", "."]), pool.submit(run_tool, "mypy", inner, [])]
+    depth = {"DISCOMPUTE_TEST_LONG" if long else "DISCOMPUTE_TEST_FULL": "1"}
+
+    def run_part(files: List[str]) -> Outcome:
+        limit_s = LONG_STAGE_LIMIT_S if long else STAGE_LIMIT_S
+        outcome = run_tests("part of all", inner, files, limit_s=limit_s, **depth)
+        print(stage_line(outcome), flush=True)
+        return outcome
+
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        stages = run_tools(inner, pool)
+        # The longest first.
         stages += [pool.submit(run_portable, other) for other in pythons if other.version != python.version]
+        parts = [pool.submit(run_part, files) for files in pure_runs(ROOT / "tests")]
+        # Last, when nothing else runs: these tests wait for processes more than they compute.
+        parts += [pool.submit(run_part, files) for files in divide([ROOT / "tests" / "system"])]
         earlier = [say(stage.result()) for stage in stages]
-    for version in PROMISED:
-        if version not in [each.version for each in pythons]:
-            say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
-    # Alone on the machine: these tests watch the clock more than any other.
-    if long:
-        last = run_tests(str(python), inner, [], limit_s=LONG_STAGE_LIMIT_S, DISCOMPUTE_TEST_LONG="1")
-    else:
-        last = run_tests(str(python), inner, [], limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_FULL="1")
-    return say_last(last, earlier)
+        for version in PROMISED:
+            if version not in [each.version for each in pythons]:
+                say(Outcome("Python " + name_version(version), True, 0.0, "not run: not found on this machine"))
+        runs = [part.result() for part in parts]
+    return say_last(join(str(python), time.monotonic() - begun, runs), earlier)
 
 
 def _interrupted(number: int, _frame: object) -> None:

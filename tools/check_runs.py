@@ -36,12 +36,13 @@ class Outcome:
 
 
 def count_results(line: str) -> Dict[str, int]:
-    """Return the counts of pytest's summary line by word, `errors` as `error`; {} for any other line."""
+    """Return the counts of pytest's summary line by word, each in the singular; {} for any other line."""
     if not re.search(r" in \d+\.\d+s", line):
         return {}
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)(?=,| in )", line)}
-    if "errors" in counts:
-        counts["error"] = counts.pop("errors")
+    for several, one in (("errors", "error"), ("warnings", "warning")):
+        if several in counts:
+            counts[one] = counts.pop(several)
     return counts
 
 
@@ -63,8 +64,8 @@ def closing_line(last: Outcome, earlier: List[Outcome]) -> str:
 def word_results(counts: Dict[str, int], seconds: float) -> str:
     """Return a line as pytest's last."""
     said = []
-    for word in sorted(counts, key=("failed passed skipped deselected error").find):
-        said.append(f"{counts[word]} {word}{'s' if word == 'error' and counts[word] > 1 else ''}")
+    for word in sorted(counts, key=("failed passed skipped deselected xfailed xpassed warning error").find):
+        said.append(f"{counts[word]} {word}{'s' if word in ('error', 'warning') and counts[word] > 1 else ''}")
     return " {} in {:.2f}s ".format(", ".join(said), seconds).center(100, "=")
 
 
@@ -75,7 +76,7 @@ def join(name: str, seconds: float, runs: List[Outcome]) -> Outcome:
     for run in runs:
         for word, number in (count_results(run.summary) or {"error": 1}).items():
             counts[word] = counts.get(word, 0) + number
-        lines += [line for line in run.output.splitlines() if not run.passed or line.startswith("SKIPPED")]
+        lines += [line for line in run.output.splitlines() if not run.passed or line.startswith(("SKIPPED", "XFAIL"))]
     summary = word_results(counts, seconds)
     return Outcome(name, all(run.passed for run in runs), seconds, summary, "\n".join([*lines, summary]))
 

@@ -156,5 +156,6 @@ class _LogStream:
 
 
 def command_table() -> Dict[str, str]:
-    """Return name -> help of every command, for the documentation's test."""
-    return {name: command.help for name, command in COMMANDS.items() if name in LISTED}
+    """Return name -> help of every command, in the order of the help whatever was imported first; for the README."""
+    commands = dict(COMMANDS.items())
+    return {name: commands[name].help for name in LISTED}

@@ -21,6 +21,7 @@ from .yaml_subset import type_plain_scalar
 
 #: Where a node listens, and a peer is looked for, unless told otherwise.
 DEFAULT_NODE_PORT = 8080
+DEFAULT_DISCOVERY_PORT = 5005
 #: How text says *an empty list*; an empty variable means *not set*.
 EMPTY_LIST_WORD = "none"
 

@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from .errors import SettingsError
 from .limits import Limits
 from .setting_kinds import (
+    DEFAULT_DISCOVERY_PORT,
     DEFAULT_NODE_PORT,
     SettingKind,
     alias_kind,
@@ -73,7 +74,7 @@ class Settings:
     tls: bool = setting_row(True, switch_kind(), "encrypt; `false` is accepted only for a node that is alone")
     discovery: Tuple[str, ...] = setting_row(DISCOVERY_WAYS, several_kind("WAY,...", DISCOVERY_WAYS),
                                              "which ways of meeting other devices")
-    discovery_port: int = setting_row(5005, whole_kind(1, 65535, "PORT"), "UDP port of announcements")
+    discovery_port: int = setting_row(DEFAULT_DISCOVERY_PORT, whole_kind(1, 65535, "PORT"), "UDP port of announcements")
     discovery_interface: str = setting_row("all", line_kind("NAME", 64),
                                            "name or address of the interface to announce on")
     broadcast_interval: float = setting_row(2.5, number_kind(0.1, 3600, "SECONDS"), "seconds between announcements")

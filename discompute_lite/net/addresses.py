@@ -81,7 +81,7 @@ def error_words(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
-def loopback_neighbours(port: int) -> List[str]:
-    """Return where other nodes of this machine may listen: the default port and its fallbacks, and those of `port`."""
-    first = [8080] + ([port] if port and port != 8080 else [])
+def loopback_neighbours(port: int, *, usual: bool = True) -> List[str]:
+    """Return where other nodes of this machine may listen: from `port` on, and, with `usual`, the usual ones."""
+    first = ([8080] if usual else []) + ([port] if port and not (usual and port == 8080) else [])
     return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]

@@ -29,9 +29,9 @@ def test_a_crowd_of_addresses_is_one_number():
 def test_a_flood_that_lasts_is_told_ever_more_seldom_and_one_after_a_rest_at_once():
     tally, now, lines = RefusalTally(), 0.0, 0
     while now < 24 * 3600.0:
-        for address in range(100):
+        for address in range(REFUSALS_APART + 4):
             lines += tally.add("handshake", f"10.0.0.{address}", now)
-        now += 1.0
+        now += 2.0
         if now >= tally.due():
             lines += len(tally.take(now))
     assert lines < 30 * 3 * REFUSALS_APART, "some fifty lines an hour"

@@ -182,12 +182,21 @@ def test_no_way_to_run_is_one_sentence(check, monkeypatch, capsys):
     assert capsys.readouterr().err == "check: no Python 3.9 or newer is found on this machine; install one\n"
 
 
-def test_the_fast_check_runs_every_pure_test_once(root, check):
-    files = [path for part in check.divide(root / "tests") for path in part]
-    assert len(files) == len(set(files)) and all(part for part in check.divide(root / "tests"))
-    named = {path for path in map(str, (root / "tests").glob("*/test_*.py")) if "/house/" not in path}
-    left_out = {path for path in named if "/system/" in path or "/sim/" in path}
-    assert {*files} == {str(root / "tests" / "house"), *(named - left_out)}
+@pytest.mark.parametrize("fast, left_out", [(False, ["system"]), (True, ["system", "sim"])])
+def test_every_pure_test_is_in_one_run(root, check, fast, left_out):
+    runs = check.pure_runs(root / "tests", fast=fast)
+    files = [path for run in runs for path in run]
+    assert len(files) == len(set(files)) and all(runs)
+    named = {path for path in (root / "tests").glob("*/test_*.py") if path.parent.name not in left_out}
+    apart = {str(path.parent) for path in named if path.parent.name in check.APART}
+    assert {*files} == apart | {str(path) for path in named if str(path.parent) not in apart}
+
+
+def test_every_system_test_is_in_one_run(root, check):
+    folder = root / "tests" / "system"
+    runs = check.divide([folder])
+    assert sorted(path for run in runs for path in run) == sorted(map(str, folder.glob("test_*.py")))
+    assert all(runs)
 
 
 def test_runs_side_by_side_are_added_up(check):

@@ -17,6 +17,7 @@ from discompute_lite.net.addresses import (
     host_of,
     is_loopback_host,
     is_numeric_host,
+    loopback_neighbours,
     plain_host,
     split_address,
 )
@@ -101,3 +102,12 @@ def test_people_read_words():
     assert error_words(socket.timeout("timed out")) == "timed out"
     assert error_words(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "its name is not known"
     assert error_words(ValueError()) == "valueerror"
+
+
+@pytest.mark.parametrize(("port", "usual", "first"), [
+    (8080, True, [8080]), (0, True, [8080]), (9000, True, [8080, 9000]), (9000, False, [9000]), (8080, False, [8080]),
+    (0, False, []),
+])
+def test_neighbours_listen_from_the_usual_port_on_and_from_ones_own(port, usual, first):
+    expected = [f"127.0.0.1:{number}" for start in first for number in range(start, start + 20)]
+    assert loopback_neighbours(port, usual=usual) == expected

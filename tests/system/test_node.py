@@ -63,7 +63,7 @@ def test_a_second_node_takes_the_next_free_port_and_says_so(field):
             taken.listen()
         except OSError:
             pass  # Somebody else listens there: all the same.
-        node = field.start("second", port="")
+        node = field.start("second", port="", DISCOMPUTE_PORT=None)
         assert node.port != 8080
         field.wait_for(lambda: node.said("note", f"port 8080 is taken; listening on {node.port} instead"))
         assert node.answers()
