@@ -57,7 +57,6 @@ from .net.prober import Prober
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
-from .roles.kept_calls import KeptCalls
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
 
@@ -151,14 +150,15 @@ class LocalNode:
     """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
 
     def __init__(
-        self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None
+        self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None,
+        loop: Optional[Loop] = None,
     ) -> None:
-        self.settings = settings
-        self.probe = probe or Probe()
+        """A `loop` that is given is left open at the end."""
+        self.settings, self.probe = settings, probe or Probe()
         self._tell = tell
         self.hardware: Hardware = detect_hardware(self.probe)
         self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
-        self.loop = Loop()
+        self.loop, self._is_loop_lent = loop or Loop(), loop is not None
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))
         is_bound = stays_on_loopback(settings.bind)
@@ -216,11 +216,6 @@ class LocalNode:
             self.close()
             raise
 
-    def keep_calls(self, run: str, tell: Tell) -> KeptCalls:
-        """Return streams whose outcomes outlive this process; to be asked for between `start` and `run`."""
-        journal = self.state.open_run(run, self.loop.post, self.limits.result_kept_s)
-        return KeptCalls(self.node.streams, journal.journals, journal.name, journal.read(), tell)
-
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
         # What a node is made of lives as long as it does: the collector need not look at it again and again.
@@ -236,11 +231,15 @@ class LocalNode:
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own, which a script that ends may leave at work."""
-        if isinstance(self._executor, (ProcessExecutor, ThreadExecutor)):
-            self._executor.start_threads()
+        self.start_threads()
         thread = threading.Thread(target=self._run_loop, name="discompute-loop", daemon=True)
         thread.start()
         return thread
+
+    def start_threads(self) -> None:
+        """Start now what threads there will be: when a script has ended, none can be started."""
+        if isinstance(self._executor, (ProcessExecutor, ThreadExecutor)):
+            self._executor.start_threads()
 
     def _run_loop(self) -> None:
         try:
@@ -387,7 +386,8 @@ class LocalNode:
             self.state.close()
         except StateError as error:
             logging.getLogger("discompute").warning("%s", error)
-        self.loop.close()
+        if not self._is_loop_lent:
+            self.loop.close()
         self._is_closed = True  # Last: who was interrupted here can finish it.
         self._turn.is_over.set()
 

@@ -1,6 +1,6 @@
 """Offer the devices as a `concurrent.futures.Executor`: whatever takes an executor takes a cluster.
 
-Knows:   a node in a thread of its own, and the thread on which callbacks are called.
+Knows:   its node, in a thread of its own or by a connection, and the thread on which callbacks are called.
 Refuses: to run a person's code on the node's thread.
 Read next: faces/dispatch.py (the way to that thread), faces/mapping.py (`map`), faces/futures.py.
 
@@ -22,11 +22,12 @@ import weakref
 from concurrent.futures import Executor
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Union
 
+from ..beside import BesideNode, ListedOffer, OwnNode, node_for_script
 from ..model.device import Device, short_id
 from ..model.settings import Settings
-from ..run import LocalNode, read_settings
+from ..run import read_settings
 from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
 from .blobs import ClusterBlobs
@@ -54,19 +55,16 @@ class Cluster(Executor):
         self, *addresses: str, config: Union[str, Settings, None] = None, min_devices: int = 1, wait: float = 10.0,
         local: bool = True, durable: Union[bool, str] = False,
     ) -> None:
-        """Start a node in this process, call `addresses` (host:port), and wait until `min_devices` can take work.
+        """Use the node that runs on this machine, or start one here, and wait until `min_devices` can take work.
 
-        `config` names a configuration file, or is settings that were read; `local=False` leaves this machine's own
-        cores out. With `durable`, what calls return is on the disk before it is here, so that the same script, run
-        again after a crash, need not make them again; a text names the run, True means this script with its arguments.
+        The node calls `addresses` (host:port). `config` names a configuration file, or is settings that were read;
+        `local=False` leaves this machine's own cores out. With `durable`, what calls return is on the disk before it
+        is here, so that the same script, run again after a crash, need not make them again; a text names the run, True
+        means this script with its arguments.
         Raises TimeoutError that says who was seen, when there are too few after `wait` seconds.
         """
         settings = config if isinstance(config, Settings) else read_settings({}, os.environ, config or "")
-        if addresses:
-            settings = settings.replace(peers=(*settings.peers, *addresses))
-        if not local:
-            settings = settings.replace(accept="nobody")
-        self._local = LocalNode(settings, tell=_log)
+        self._local = node_for_script(settings, _log, is_elsewhere=not local, peers=addresses)
         self._local.start()
         try:
             self._kept = self._local.keep_calls(run_name(durable), _log) if durable else None
@@ -76,7 +74,7 @@ class Cluster(Executor):
         #: The run is not over with this cluster: who runs the script again finds what is kept.
         self._is_cut_off = False
         self._thread = self._local.run_in_thread()
-        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.node.streams, self._kept)
+        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.streams, self._kept)
         self._packer = FunctionPacker(settings.allow_pickle)
         self._pickles = PICKLES_ALLOWED if settings.allow_pickle else PICKLES_UNWANTED
         #: Callbacks for the delivery thread; None ends it.
@@ -84,7 +82,7 @@ class Cluster(Executor):
         self._deliverer = threading.Thread(target=_deliver, args=(self._delivered,), name="discompute-deliver",
                                            daemon=True)
         self._deliverer.start()
-        self._blobs = ClusterBlobs(self._local.node.blobs, self._dispatch.ask, partial(
+        self._blobs = ClusterBlobs(self._local.blobs, self._dispatch.ask, partial(
             _let_go_later, self._delivered, self._local.loop.post), self._local.limits.blob_range_bytes, self._pickles)
         # A cluster that is forgotten ends its node; one that is not ends with the interpreter. Neither keeps it alive.
         weakref.finalize(self, _end_forgotten, self._delivered, self._local).atexit = False
@@ -186,7 +184,7 @@ class Cluster(Executor):
 
     def devices(self) -> List[Device]:
         """Return the devices that are known, this one first."""
-        return [device for device, _ in self._look()]
+        return [offer.device for offer in self._look()]
 
     def slots(self) -> int:
         """Return how many calls run at once on all devices that take work."""
@@ -200,8 +198,8 @@ class Cluster(Executor):
         those of a device's other slots, and of a process that was ended, have not seen it.
         """
         futures = {
-            device.id: self.options(requires=device.id, durable=False).submit(fn, *args, **kwargs)
-            for device, why_not in self._look() if not why_not
+            offer.device.id: self.options(requires=offer.device.id, durable=False).submit(fn, *args, **kwargs)
+            for offer in self._look() if not offer.why_not
         }
         concurrent.futures.wait(list(futures.values()))
         return {device_id: future.result() for device_id, future in futures.items()}
@@ -229,7 +227,7 @@ class Cluster(Executor):
 
     def _pickles_from(self, device_id: str) -> PickleRule:
         """Return whether pickles of a device are read; on the node's thread."""
-        is_trusted = self._local.node.belonging.may_send_pickles(device_id)
+        is_trusted = self._local.may_send_pickles(device_id)
         return self._pickles if is_trusted or not self._pickles.is_allowed else PICKLES_OF_WORKERS
 
     def run_map(
@@ -272,15 +270,10 @@ class Cluster(Executor):
 
     # ---- beginning and end ----------------------------------------------------------------------------
 
-    def _look(self) -> List[Tuple[Device, str]]:
-        """Return the devices that are known, this one first, each with the reason why it takes no work, or ""."""
-        node = self._local.node
-
-        def look() -> Any:
-            self._dispatch.slots = node.total_slots()
-            return [(device, node.why_no_work(device.id)) for device in node.discovery.list_devices()]
-
-        found: List[Tuple[Device, str]] = self._dispatch.ask(look)
+    def _look(self) -> List[ListedOffer]:
+        """Return what each device that is known offers, this one first."""
+        found: List[ListedOffer] = self._dispatch.ask(self._local.offers)
+        self._dispatch.slots = sum(offer.slots for offer in found)
         return found
 
     def places(self) -> Dict[str, float]:
@@ -288,25 +281,21 @@ class Cluster(Executor):
 
         Scores compare the devices' measured speeds; they are equal where nobody has measured.
         """
-        node = self._local.node
-
-        def look() -> Any:
-            return [node.offer_of(device.id) for device in node.discovery.list_devices()]
-
-        offers = [offer for offer in self._dispatch.ask(look) if offer is not None and offer.slots]
-        scores = [offer.speed for offer in offers]
-        return {f"{offer.device_id}/{index}": offer.speed if all(scores) else 1.0
+        offers = [offer for offer in self._look() if offer.slots]
+        are_measured = all(offer.speed for offer in offers)
+        return {f"{offer.device.id}/{index}": offer.speed if are_measured else 1.0
                 for offer in offers for index in range(offer.slots)}
 
     def _wait_for_devices(self, wanted: int, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
         while True:
             found = self._look()
-            usable = sum(not why_not for _, why_not in found)
+            usable = sum(not offer.why_not for offer in found)
             if usable >= wanted:
                 return
             if time.monotonic() >= deadline:
-                seen = "; ".join(f"{device.name} ({short_id(device.id)}): {why or 'ready'}" for device, why in found)
+                seen = "; ".join(f"{offer.device.name} ({short_id(offer.device.id)}): {offer.why_not or 'ready'}"
+                                 for offer in found)
                 raise TimeoutError(f"{usable} of {wanted} devices can take work after {wait_s:g} s: {seen}")
             time.sleep(LOOK_EVERY_S)
 
@@ -364,7 +353,7 @@ def _deliver(delivered: Any) -> None:
             logging.getLogger("discompute").exception("a callback of a future failed")
 
 
-def _end_forgotten(delivered: Any, local: LocalNode) -> None:
+def _end_forgotten(delivered: Any, local: Union[OwnNode, BesideNode]) -> None:
     # Not here: the collector may call this wherever some lock is held.
     delivered.put(local.stop)
     delivered.put(None)

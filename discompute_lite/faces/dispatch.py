@@ -12,6 +12,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from ..beside import PromisedAnswer
 from ..tasks.calls import has_line_raised
 from ..tasks.uploads import UploadedModule
 from .packing import PackedLine
@@ -184,14 +185,22 @@ class Dispatch:
         callback()
 
     def ask(self, question: Callable[[], Any]) -> Any:
-        """Return what `question()` returns on the node's thread; raise RuntimeError where that has ended."""
+        """Return what `question()` returns on the node's thread, or has promised there; raise what it raises.
+
+        Raises RuntimeError where that thread has ended.
+        """
         answers: SimpleQueue[Tuple[Any, Optional[Exception]]] = SimpleQueue()
 
         def run() -> None:
             try:
-                answers.put((question(), None))
+                answer = question()
             except Exception as error:
                 answers.put((None, error))
+                return
+            if isinstance(answer, PromisedAnswer):
+                answer.then(lambda result, error: answers.put((result, error)))
+            else:
+                answers.put((answer, None))
 
         self._post(run)
         while True:
@@ -278,12 +287,13 @@ class Dispatch:
         if callback is not None:
             callback()
 
-    def _cancel_waiting(self) -> None:
+    def _cancel_waiting(self) -> Any:
         self._take_outgoing()
         with self._changed:
             streams = [opened.stream for opened in self._open.values() if opened.stream is not None]
-        for stream in streams:
-            stream.cancel_waiting()
+        promised = [promise for promise in [stream.cancel_waiting() for stream in streams] if promise is not None]
+        # They are kept in order.
+        return promised[-1] if promised else None
 
     def _seal(self, opened: OpenStream) -> None:
         if opened.stream is not None:

@@ -184,9 +184,9 @@ class KeptStream:
             self._kept.give_back(*known)
         return bool(self._stream.cancel(unit))
 
-    def cancel_waiting(self) -> None:
+    def cancel_waiting(self) -> Any:
         """Do without all that no device has yet."""
-        self._stream.cancel_waiting()
+        return self._stream.cancel_waiting()
 
     def seal(self) -> None:
         """Nothing will be added any more."""

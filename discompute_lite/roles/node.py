@@ -42,6 +42,7 @@ from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
 from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
+from .script_calls import ScriptCalls
 from .streams import Streams
 from .twin import Twin
 from .web import admit_web_request, answer_web_request
@@ -100,9 +101,8 @@ class Node:
         self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
         self.attempts, self.link_speeds = Attempts(self), LinkSpeeds(self)
         self.coordinator = Coordinator(self, self.attempts)
-        self.streams = Streams(self, self.attempts)
-        self.post_office = PostOffice(self)
-        self.event_readers = EventReaders(self)
+        self.streams, self.scripts = Streams(self, self.attempts), ScriptCalls(self)
+        self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
         self._is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------
@@ -121,6 +121,7 @@ class Node:
         """End tasks and attempts, say goodbye, close links; the loop should run a moment longer."""
         if not self._is_stopping:
             self._is_stopping = True
+            self.scripts.stop()
             self.streams.stop("the node was stopped")
             self.coordinator.stop()
             self.attempts.stop()
@@ -195,6 +196,7 @@ class Node:
         """Forget a connection."""
         self.world.connection_closed(link)
         self.event_readers.connection_closed(link)
+        self.scripts.connection_closed(link)
         if link.peer is not None:
             self.discovery.link_closed(link)
 
@@ -382,10 +384,6 @@ class Node:
         """Return the measured score of a device, 0.0 where there is none."""
         known = self.discovery.registry.get(device_id)
         return score_of(known.device) if known is not None else float(self.measured.get("score", 0.0))
-
-    def offer_of(self, device_id: str) -> Optional[Any]:
-        """Return what a device offers for work, as the scheduler is told it, or None where it is not known here."""
-        return offer_of(self, device_id)
 
     def why_no_work(self, device_id: str) -> str:
         """Say why a device takes no work from us just now, "" where it does."""

@@ -7,10 +7,12 @@ Read next: core/events.py (`DeviceReady`), roles/own_device.py.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from dataclasses import dataclass
+from typing import Any, List, Optional
 
 from ..core.events import DeviceReady
 from ..core.known import KnownDevice
+from ..model.device import Device
 from .heartbeats import BUSY_BEAT_S, BUSY_NEAR_BEAT_S
 from .own_device import offers_of, score_of, slots_of
 
@@ -21,6 +23,18 @@ BEATS_MISSED = 4
 WINDOW = 8
 #: Seconds that a call to another machine takes at least, and while nobody has measured it.
 LEAST_TRIP_S = 0.001
+#: What all devices but this one offer: work that requires it leaves this machine's own cores out.
+ELSEWHERE = "another device"
+
+
+@dataclass(frozen=True)
+class DeviceOffer:
+    """Say what a device offers to a script: slots and their speed, or why there are none."""
+
+    device: Device
+    why_not: str = ""
+    slots: int = 0
+    speed: float = 0.0
 
 
 def own_offer(node: Any) -> DeviceReady:
@@ -45,7 +59,7 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
     load = min(1.0, max(0.0, known.device.compute_metrics.cpu_usage))
     silence_s = BEATS_MISSED * (BUSY_NEAR_BEAT_S if is_near else BUSY_BEAT_S)
     return DeviceReady(
-        known.device_id, slots, score_of(known.device), load, offers_of(known.device), reason,
+        known.device_id, slots, score_of(known.device), load, (*offers_of(known.device), ELSEWHERE), reason,
         lease_s=known.dead_after_s, window=WINDOW, silence_s=silence_s,
         round_trip_s=0.0 if link is None or is_near else max(LEAST_TRIP_S, link.peer.round_trip_s),
         bytes_s=0.0 if link is None else link.peer.bytes_s,
@@ -65,6 +79,16 @@ def why_no_offer(offer: Optional[DeviceReady]) -> str:
     if offer is None:
         return "it is not known here"
     return "" if offer.slots else offer.reason or "it takes no work just now"
+
+
+def all_offers(node: Any) -> List[DeviceOffer]:
+    """Return what each known device offers, this one first."""
+    found = []
+    for device in node.discovery.list_devices():
+        offer = offer_of(node, device.id)
+        slots, speed = (0, 0.0) if offer is None else (offer.slots, offer.speed)
+        found.append(DeviceOffer(device, why_no_offer(offer), slots, speed))
+    return found
 
 
 def total_offer(node: Any) -> int:

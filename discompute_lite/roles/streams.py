@@ -360,11 +360,11 @@ class Streams:
         #: Why no stream is carried any more.
         self._stopped = ""
 
-    def open(self, line: bytes, **named: Any) -> CallStream:
-        """Begin a stream of calls of the function that `line` holds; `named` are `StreamOptions`."""
+    def open(self, line: bytes, *, script: str = "", **named: Any) -> CallStream:
+        """Begin a stream of calls of the function that `line` holds; a process serves the streams of one `script`."""
         options = StreamOptions(**named)
         self._opened += 1
-        task_id = f"calls-{self._node.boot}{STREAM_MARK}{self._opened}"
+        task_id = f"calls-{self._node.boot}{script}{STREAM_MARK}{self._opened}"
         stream = CallStream(self, task_id, line, options)
         if self._stopped:
             stream.ended = self._stopped

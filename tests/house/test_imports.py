@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "roles": ("core", "wire", "crypto", "tasks", "ml", "model"),
     "member_parts": ("net", "host", "core", "model"),
     "run": ("member_parts", "roles", "net", "host", "ml", "core", "wire", "crypto", "tasks", "model"),
-    "faces": ("run", "net.client", "net.event_client", "tasks", "ml", "model"),
+    "beside": ("run", "roles", "net", "host", "model"),
+    "faces": ("run", "beside", "net.client", "net.event_client", "tasks", "ml", "model"),
     "sim": ("roles", "core", "wire", "crypto", "tasks", "ml", "model"),
     # The doors: they name what the rooms offer and add nothing.
     "__main__": ("faces", "run", "model"),

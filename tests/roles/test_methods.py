@@ -7,11 +7,14 @@ import pytest
 from discompute_lite.model.errors import Forbidden, InvalidParams, MethodNotFound, NotFound, Unauthenticated
 from discompute_lite.core.policy import ACCESS_LEVELS
 from discompute_lite.roles.methods import METHODS, Greeting
+from discompute_lite.roles.script_methods import CallsToOpen
 from discompute_lite.tasks.types import TASK_TYPES
 
 #: The access table of the security page: what a stranger may call while the node is alone.
 FOR_STRANGERS = {"Hello", "Goodbye", "Ping", "GetDevices", "RegisterDevice", "Heartbeat", "SendMessage"}
 ALL = sorted(METHODS.names())
+#: Methods that take a form: its fields are their parameters.
+FORMS = {"Hello": Greeting, "OpenCalls": CallsToOpen}
 
 
 def test_the_original_methods_and_ours_are_there():
@@ -20,7 +23,9 @@ def test_the_original_methods_and_ours_are_there():
     ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
             "KeepTask", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob", "rpc.discover", "Invite",
             "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers", "ChangeMember", "Revoke",
-            "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster"}
+            "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster",
+            "ServeScript", "GetOffers", "OpenCalls", "MakeCalls", "CancelCalls", "CloseCalls", "KeepBlob", "SpreadBlob",
+            "ReleaseBlob"}
     assert set(ALL) == original | ours
 
 
@@ -163,7 +168,7 @@ def test_every_method_is_documented_by_its_docstring_and_its_parameters_are_its_
         assert described[name]["description"] == inspect.getdoc(method.function)
         own = list(inspect.signature(method.function).parameters)[2:]
         told = [parameter["name"] for parameter in described[name]["params"]]
-        assert told == (own if name != "Hello" else [*Greeting.__dataclass_fields__])
+        assert told == ([*FORMS[name].__dataclass_fields__] if name in FORMS else own)
 
 
 def test_schemas_describe_the_messages(document):

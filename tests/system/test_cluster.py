@@ -65,6 +65,11 @@ def fail_own(code):
     raise OwnError("it went wrong", code)
 
 
+def sum_after(seconds, numbers, more):
+    time.sleep(seconds)
+    return sum(numbers) + more
+
+
 def sleep_noting_pid(path, seconds=60.0):
     Path(path).write_text(str(os.getpid()))
     time.sleep(seconds)
@@ -410,7 +415,7 @@ def test_many_threads_share_a_cluster(cluster):
 
 def test_two_clusters_live_side_by_side_and_end(cluster, environment):
     with Cluster() as other:
-        assert other.devices()[0].id != cluster.devices()[0].id
+        assert other.devices()[0].id == cluster.devices()[0].id, "the one that came first is this machine's node"
         assert [each.submit(square, 3).result() for each in (cluster, other)] == [9, 9]
         late = other.map(square, itertools.count())
         future = other.submit(square, 4)
@@ -497,16 +502,49 @@ def test_work_spreads_over_nodes_and_survives_one_that_is_killed(environment, fi
         assert {future.device for future in futures} == {*everywhere} - {nodes[0].id}
 
 
-def test_a_script_beside_a_running_member_says_that_it_is_alone(environment, field, monkeypatch, caplog):
-    (folder,) = field.let_belong("member")
-    monkeypatch.setenv("DISCOMPUTE_STATE_DIR", str(folder))
-    with Cluster():
-        assert caplog.text == "", "it is the member itself"
-    field.start("member")
-    with Cluster() as cluster:
-        assert cluster.submit(square, 3).result() == 9
-    assert f"A node runs from {folder} already" in caplog.text
-    assert f"DISCOMPUTE_STATE_DIR={folder / '2'} and join" in caplog.text
+def test_a_script_uses_the_cluster_of_the_node_beside_it_and_survives_its_end(environment, field, monkeypatch, caplog):
+    first, second = field.start_members(2, "--slots", "1")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(first.state)).items():
+        monkeypatch.setenv(name, value)
+    with Cluster(f"127.0.0.1:{second.port}", min_devices=2) as cluster:
+        assert [device.id for device in cluster.devices()] == [first.id, second.id] and cluster.slots() == 2
+        assert {*cluster.run_on_all(os.getpid)} == {first.id, second.id} and caplog.text == ""
+        shared = cluster.put(list(range(100_000)))
+        results = cluster.map(sum_after, itertools.repeat(0.02), itertools.repeat(shared), range(250))
+        taken = [next(results) for _ in range(20)]
+        first.kill(signal.SIGKILL)
+        assert [*taken, *results] == [sum(range(100_000)) + number for number in range(250)]
+        # The script's own node has the identity that became free, and its cluster with it.
+        futures = [cluster.submit(sleep_and_return, 0.05, number) for number in range(40)]
+        assert [future.result() for future in futures] == list(range(40))
+        assert {future.device for future in futures} == {first.id, second.id}
+
+
+def test_what_a_script_has_under_way_ends_with_it(environment, field, tmp_path, is_alive):
+    first, second = field.start_members(2, "--slots", "1")
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent("""
+        import os, sys, time
+        from discompute_lite import Cluster
+
+        def stay(folder):
+            open(os.path.join(folder, str(os.getpid())), "w").close()
+            time.sleep(600)
+
+        with Cluster(sys.argv[2], min_devices=2) as cluster:
+            list(cluster.map(stay, [sys.argv[1]] * 8))
+    """))
+    folder = tmp_path / "pids"
+    folder.mkdir()
+    script = subprocess.Popen([sys.executable, str(path), str(folder), f"127.0.0.1:{second.port}"],
+                              env=field.environ(DISCOMPUTE_STATE_DIR=str(first.state)))
+    try:
+        wait_for(lambda: len(os.listdir(folder)) == 2, 60.0)
+    finally:
+        script.kill()
+        script.wait()
+    wait_for(lambda: not any(is_alive(int(pid)) for pid in os.listdir(folder)), 60.0)
+    assert len(os.listdir(folder)) == 2, "the other calls were never begun"
 
 
 def test_the_example_of_the_readme_works(tmp_path, root):

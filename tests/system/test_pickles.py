@@ -96,7 +96,7 @@ def test_a_pickle_that_needs_a_function_of_its_own_is_refused_before_it_leaves(c
 
 def test_results_of_a_device_whose_role_is_worker_are_not_unpickled(cluster_of, monkeypatch):
     cluster = cluster_of("true", "true")
-    monkeypatch.setattr(cluster._local.node.belonging, "may_send_pickles", lambda device_id: False)
+    monkeypatch.setattr(cluster._local, "may_send_pickles", lambda device_id: False)
     assert cluster.submit(len, [1]).result(60) == 1
     future = cluster.submit(make_locked, 1)
     with pytest.raises(DiscomputeError, match="not read here: it comes from a device whose role is worker"):
