@@ -14,11 +14,15 @@ from typing import Any, Callable, List, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from discompute_lite.model.limits import Limits
+from discompute_lite.sim.crowd import CROWD_WINDOW_S, Crowd
 from discompute_lite.sim.scenario import WORKLOADS, Scenario
 from discompute_lite.sim.world import World
 
 #: What asks the scheduler for all that it can do.
 FULL_TASK = (("pure", True), ("function", "f"))
+#: Virtual seconds of a crowd.
+CROWD_S = 420.0
 FULL_DEVICE = (("window", 8), ("silence_s", 2.5))
 
 
@@ -39,6 +43,8 @@ def arguments_of(words: Optional[List[str]]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=float, default=0.0, metavar="P", help=f"fraction of {text} (default: 0)")
     parser.add_argument("--plain", action="store_true", help="without second attempts, windows and learning")
     parser.add_argument("--story", action="store_true", help="print what befell whom")
+    parser.add_argument("--crowd", type=int, default=0, metavar="N",
+                        help="instead of work, N nodes that announce themselves on one network for seven minutes")
     return parser.parse_args(words)
 
 
@@ -58,9 +64,23 @@ class Stopwatch:
             self.seconds += time.perf_counter() - began
 
 
+def play_crowd(nodes: int, seed: int) -> int:
+    """Let a crowd announce itself, and print what that costs."""
+    limits = Limits()
+    report = Crowd(nodes, seed=seed).run(CROWD_S)
+    for number, (sent, read) in enumerate(zip(report.sent_per_s, report.read_per_s)):
+        print(f"{number * CROWD_WINDOW_S:6.0f} s  {sent:8.1f} datagrams/s in all, {read:6.1f} read by each")
+    print(f"{nodes} nodes, seed {seed}: each announces itself every {report.every_s[0]:.1f} to"
+          f" {report.every_s[1]:.1f} s, lists {min(report.present)} others (at most {limits.devices}),"
+          f" has {max(report.links)} links (at most {limits.links_sought})")
+    return 0 if report.sent_per_s[-1] < 100.0 else 1
+
+
 def main(words: Optional[List[str]] = None) -> int:
     """Play one world and print what came of it."""
     asked = arguments_of(words)
+    if asked.crowd:
+        return play_crowd(asked.crowd, asked.seed)
     speeds = tuple(float(speed) for speed in asked.speeds.split(",") if speed)
     world = World(Scenario(
         devices=len(speeds) or asked.devices, subtasks=asked.subtasks, tasks=asked.tasks, workload=asked.workload,

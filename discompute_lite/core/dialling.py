@@ -27,14 +27,15 @@ DIAL_PATIENCE_S = 40.0
 class DialPlan:
     """Keep the dials of one node; `deadlines` says when `due` is next worth calling.
 
-    Links that we open ourselves stay within `limits.idle_links`: in a network of thousands
-    nobody links with everybody. Dialling after a lost link is exempt: it is how a death is told.
+    Links that we open for nothing in particular stay within `limits.links_sought`: knowing needs no link, and in a
+    network of thousands nobody links with everybody. What is wanted for a purpose is exempt, and so is dialling after a
+    lost link: it is how a death is told.
     """
 
     def __init__(self, own_id: str, table: DeviceTable, limits: Limits, roll: Callable[[], float]) -> None:
         self._own_id = own_id
         self._table = table
-        self._links_wanted = limits.idle_links
+        self._links_sought = limits.links_sought
         self._roll = roll
         #: Ids with a dial under way: exactly the devices whose `dialling` is not empty.
         self._dialling: Dict[str, None] = {}
@@ -43,6 +44,16 @@ class DialPlan:
         #: ("dial", id) mirrors `KnownDevice.dial_at`, ("patience", id) mirrors `_dialling`.
         self.deadlines = Deadlines()
 
+    def want(self, device: KnownDevice, now: float, actions: List[Any]) -> None:
+        """Open a link to a device before all that are only sought."""
+        if device.linked or device.foreign:
+            return
+        device.is_wanted = True
+        if device.device_id in self._waiting:
+            self._waiting.move_to_end(device.device_id, last=False)
+        else:
+            self.seek(device, now, actions)
+
     def seek(self, device: KnownDevice, now: float, actions: List[Any]) -> None:
         """See to it that a device without a link is dialled when its turn comes, at once where that is now."""
         wanted = not (device.linked or device.foreign or device.state is Liveness.LEFT)
@@ -50,7 +61,7 @@ class DialPlan:
         if not wanted or device.dialling or device.device_id in self._waiting or soonest is None:
             return
         head_start = 0.0
-        if device.device_id < self._own_id:
+        if device.device_id < self._own_id and not device.is_wanted:
             head_start = COURTESY_S * (0.75 + 0.5 * self._roll())
         when = max(now, soonest) + head_start
         if when <= now:
@@ -65,14 +76,14 @@ class DialPlan:
         addresses = device.addresses.due(now)
         if not addresses:
             self.seek(device, now, actions)
-        elif urgent or self._has_room():
+        elif urgent or self._has_room(device):
             device.dialling = addresses
             self._dialling[device.device_id] = None
             self.deadlines.set(("patience", device.device_id), now + DIAL_PATIENCE_S)
             actions.append(Dial(device.device_id, tuple(addresses)))
         else:
             self._waiting[device.device_id] = None
-            if device.verified:
+            if device.verified or device.is_wanted:
                 self._waiting.move_to_end(device.device_id, last=False)
 
     def failed(self, device: KnownDevice, address: str, now: float) -> None:
@@ -85,6 +96,7 @@ class DialPlan:
 
     def stop(self, device: KnownDevice) -> None:
         """Forget all plans for a device: it is linked, or not to be dialled any more."""
+        device.is_wanted = False
         self._unplan(device)
         if device.dialling:
             device.dialling = []
@@ -101,15 +113,17 @@ class DialPlan:
 
     def serve_waiting(self, now: float, actions: List[Any]) -> None:
         """Begin the dials that there is room for again."""
-        while self._waiting and self._has_room():
-            device_id, _ = self._waiting.popitem(last=False)
-            device = self._table.get(device_id)
+        while self._waiting:
+            device = self._table.get(next(iter(self._waiting)))
             assert device is not None, "plans are stopped before a device is forgotten"
+            if not self._has_room(device):
+                break
             self.begin(device, now, actions)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, device: KnownDevice) -> bool:
         running = len(self._dialling)
-        return running < DIALS_AT_ONCE and self._table.linked + running < self._links_wanted
+        is_enough = self._table.linked + running >= self._links_sought
+        return running < DIALS_AT_ONCE and (device.is_wanted or not is_enough)
 
     def _unplan(self, device: KnownDevice) -> None:
         device.dial_at = None

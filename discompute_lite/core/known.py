@@ -122,6 +122,8 @@ class KnownDevice:
         self.device_id = device.id
         #: The latest description. Its `status` is what the device says of itself.
         self.device = device
+        #: What its last beacon said that was taken over: the very object, which is the same while nothing has changed.
+        self.announced: Optional[Device] = None
         self.state = Liveness.TOLD
         #: True exactly while LinkOpened was the last word about links. ALIVE implies linked; HEARD, LEFT and
         #: TOLD imply not; SUSPECT and DEAD go with either.
@@ -149,6 +151,8 @@ class KnownDevice:
         self.dialling: List[str] = []
         #: When the next dial is due; None when none is planned.
         self.dial_at: Optional[float] = None
+        #: A link to it is of use now; never true of a linked one.
+        self.is_wanted = False
         #: When the link was lost; UNREACHED means that every address failed after it.
         self.lost_at = 0.0
         #: Until then beacons of `boot` are echoes: its process has ended, a datagram was still under way.
@@ -184,6 +188,8 @@ class KnownDevice:
 
     def describe(self, told: Device, *, over_link: bool) -> None:
         """Take over a description; a beacon, which says less, does not overwrite what came over a connection."""
+        if over_link:
+            self.announced = None
         lite = lite_kept(told.lite)
         if self.described and not over_link:
             lite = {**self.lite_under(told.status), **lite}
@@ -197,6 +203,7 @@ class KnownDevice:
     ) -> None:
         """Take over what a heartbeat says; None means *as before*."""
         status = status or self.device.status
+        self.announced = None
         self.device = replace(
             self.device,
             status=status,
@@ -219,6 +226,7 @@ class KnownDevice:
         self.boot = boot
         self.seq = -1
         self.described = False
+        self.announced = None
 
     def set_every(self, every_s: float) -> None:
         """Note how often it announces itself, within reason."""
@@ -269,7 +277,7 @@ class KnownDevice:
         assert self.linked or self.state is not Liveness.ALIVE, self.story()
         assert not self.linked or self.state in (Liveness.ALIVE, Liveness.SUSPECT, Liveness.DEAD), self.story()
         assert not self.foreign or not (self.linked or self.dialling or self.dial_at is not None), self.story()
-        assert not (self.dialling and self.linked), self.story()
+        assert not (self.linked and (self.dialling or self.is_wanted)), self.story()
         assert self.state is not Liveness.TOLD or not self.verified, self.story()
         self.addresses.check()
 

@@ -24,6 +24,7 @@ from .events import (
     TellRestarted, Tick,
 )
 from .known import Fact, KnownDevice, Liveness
+from .own_events import LinkWanted
 from .table import DeviceTable
 from .vigil import Vigil
 
@@ -60,6 +61,11 @@ class DeviceRegistry:
     def version(self) -> int:
         """Return the number of the latest visible change; see `changed_since`."""
         return self._table.version
+
+    @property
+    def present(self) -> int:
+        """Return how many devices are there."""
+        return self._table.present
 
     def get(self, device_id: str) -> Optional[KnownDevice]:
         """Return a device that was met, whatever became of it, or None."""
@@ -177,7 +183,9 @@ class DeviceRegistry:
         device.set_every(event.every_s)
         device.enter_boot(event.boot)
         device.seq = event.seq
-        device.describe(event.device, over_link=False)
+        if event.device is not device.announced:
+            device.announced = event.device
+            device.describe(event.device, over_link=False)
         self._vigil.move(device, Fact.RESTART if restarted else Fact.BEACON, now, actions)
         if restarted:
             actions.append(TellRestarted(device.device_id))
@@ -302,6 +310,11 @@ class DeviceRegistry:
             self._vigil.move(device, Fact.MISSED, now, actions)
             self._vigil.doubt(device, now + device.dead_after_s - event.silent_s)
 
+    def _on_wanted(self, event: LinkWanted, now: float, actions: List[Any]) -> None:
+        device = self._table.get(event.device_id)
+        if device is not None and device.present:
+            self._plan.want(device, now, actions)
+
     def _on_round_trip(self, event: RoundTripMeasured, now: float, actions: List[Any]) -> None:
         device = self._table.get(event.device_id)
         if device is not None:
@@ -317,6 +330,7 @@ class DeviceRegistry:
         DeviceTold: _on_told, LinkOpened: _on_link_opened, LinkLost: _on_link_lost,
         DeviceDescribed: _on_described, HeartbeatHeard: _on_heartbeat, HeartbeatMissed: _on_missed,
         RoundTripMeasured: _on_round_trip, AddressFailed: _on_address_failed,
+        LinkWanted: _on_wanted,
     }
 
     # ---- what follows -----------------------------------------------------------------------------

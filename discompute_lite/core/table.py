@@ -24,9 +24,10 @@ class DeviceTable:
         self._strangers: OrderedDict[str, None] = OrderedDict()
         #: Ids in the order of their last visible change, that is of `KnownDevice.version`: exactly all devices.
         self._by_change: OrderedDict[str, None] = OrderedDict()
-        #: How many devices are linked, and how many are only TOLD.
+        #: How many devices are linked, how many are only TOLD, and how many are there.
         self.linked = 0
         self.told = 0
+        self.present = 0
         #: Grows with every visible change of any device; `changed_since` counts in it.
         self.version = 0
 
@@ -79,6 +80,7 @@ class DeviceTable:
         self._strangers.pop(device.device_id, None)
         self.told -= device.state is Liveness.TOLD
         self.linked -= device.linked
+        self.present -= device.present
 
     def met_first(self, device: KnownDevice) -> None:
         """Note that a TOLD device is now met: it joins the line at its end."""
@@ -112,6 +114,7 @@ class DeviceTable:
         assert len(self._devices) <= self._most
         assert self.linked == sum(device.linked for device in self._devices.values())
         assert self.told == sum(device.state is Liveness.TOLD for device in self._devices.values())
+        assert self.present == sum(device.present for device in self._devices.values())
         assert set(self._by_change) == set(self._devices)
         versions = [self._devices[device_id].version for device_id in self._by_change]
         assert versions == sorted(set(versions)) and all(0 < number <= self.version for number in versions)

@@ -49,6 +49,7 @@ class Vigil:
         after = LIVENESS_MOVES.get((before, fact))
         assert after is not None, f"{fact.value} cannot happen: {device.story()}"
         device.state = after
+        self._table.present += int(device.present) - int(was_present)
         if fact in SIGNS_OF_LIFE:
             device.last_heard = now
             self._table.resort(device)

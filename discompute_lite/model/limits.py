@@ -97,8 +97,11 @@ class Limits:
     addresses_per_device: int = 8
     #: Devices told in one answer: about 1 KiB each keeps the answer under half of `line_bytes`. (roles/bounds)
     devices_per_answer: int = 512
-    #: Idle links kept open; that of the device linked longest ago is closed first. (roles/discovery)
+    #: Idle links kept open; the one that was of use least recently is closed first. (roles/discovery)
     idle_links: int = 64
+    #: Links opened before anybody needs them: enough for news to spread, and few enough that a crowd's heartbeats cost
+    #: less than its beacons. Beyond: devices are known by beacon, and linked when there is a use. (core/dialling)
+    links_sought: int = 16
     #: A text message, in bytes. Beyond: InvalidParams. (roles/post)
     message_text_bytes: int = 2 * KIB
     #: Text messages of one unverified address a minute. Beyond: Unavailable with retry_after. (roles/post)
@@ -183,5 +186,5 @@ class Limits:
         """Return what an app that the system kills for memory can afford."""
         return cls(
             message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
+            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
         )

@@ -150,28 +150,30 @@ class DatagramSocket:
         self._loop.watch(sock, self._readable, None)
 
     def _readable(self) -> None:
+        """Read one datagram: mostly there is no other, and if there is, the loop says so again."""
+        if self._sock is None:
+            return
         now = self._loop.now()
         if now >= self._allowance_until:
             self._allowance, self._allowance_until = self._allowance_each, now + 0.1
-        while self._sock is not None:
-            if not self._allowance:
-                # A flood: what the kernel cannot keep until we read again is its to drop.
-                self._loop.unwatch(self._sock)
-                self._loop.call_at(self._allowance_until, self._read_again, self._sock)
-                return
-            try:
-                data, source = self._sock.recvfrom(READ_DATAGRAM_BYTES)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                # Windows reports an unreachable peer of an earlier send here; the socket is well.
-                if error_name(error) not in ("ECONNRESET", "ECONNREFUSED", "EMSGSIZE", "WSAECONNRESET"):
-                    self._drop()
-                    self._rebuild_later(error)
-                return
-            self._allowance -= 1
-            self._rebuild_s = REBUILD_FIRST_S
-            self._on_datagram(data, address_text(source))
+        if not self._allowance:
+            # A flood: what the kernel cannot keep until we read again is its to drop.
+            self._loop.unwatch(self._sock)
+            self._loop.call_at(self._allowance_until, self._read_again, self._sock)
+            return
+        try:
+            data, source = self._sock.recvfrom(READ_DATAGRAM_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            # Windows reports an unreachable peer of an earlier send here; the socket is well.
+            if error_name(error) not in ("ECONNRESET", "ECONNREFUSED", "EMSGSIZE", "WSAECONNRESET"):
+                self._drop()
+                self._rebuild_later(error)
+            return
+        self._allowance -= 1
+        self._rebuild_s = REBUILD_FIRST_S
+        self._on_datagram(data, address_text(source))
 
     def _read_again(self, sock: socket.socket) -> None:
         if sock is self._sock:

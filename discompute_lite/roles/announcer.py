@@ -11,21 +11,23 @@ from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
 from ..core.events import BeaconHeard, DeviceTold, ForeignHeard, GoodbyeHeard
+from ..core.pacing import Pace
 from ..core.policy import TokenBucket
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import ProtocolError, Unauthenticated
 from ..wire.beacon import (
     PRIVATE_BEACON_START, Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority,
 )
+from ..wire.beacon_memory import BeaconMemory
 from ..wire.private_beacon import PrivateBeacon, decode_private_beacon, encode_private_beacon
 from .ports import LinkPort, TransportPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)
+#: Seconds within which answers come.
+ANSWERS_COME_S = 0.5
 #: As little as can be said: not even whose device it is.
 SENTENCE_HIDDEN = "Pair this device first: it does not show itself to strangers (its setting announce)."
-#: The whole network stays under 100 datagrams a second; the interval stretches to keep to this much of it.
-NETWORK_DATAGRAMS_PER_S = 80.0
 
 
 def hides_from(node: Any, link: LinkPort) -> Optional[Unauthenticated]:
@@ -45,7 +47,10 @@ class Announcer:
         self._node = node
         self._discovery = discovery
         self._seq = 0
-        self._every_s = node.settings.broadcast_interval
+        self._pace = Pace(node.settings.broadcast_interval, node.rng.random)
+        self._memory = BeaconMemory()
+        #: Until then what is heard may be an answer to us: it says nothing of how often its sender speaks.
+        self._answers_until = 0.0
         #: Those that are open altogether: an interrupt may come while one is being opened.
         self._open: List[TransportPort] = []
         most = node.settings_limits.beacon_replies_per_s
@@ -58,8 +63,8 @@ class Announcer:
             transport.open(self._datagram)
             self._open.append(transport)
         for delay_s in FIRST_BEACONS_S:
-            clock.call_later(delay_s, self.announce, True)
-        clock.call_later(FIRST_BEACONS_S[-1] + self._jittered(self._every_s), self._announce_regularly)
+            clock.call_later(delay_s, self._announce_first)
+        clock.call_later(FIRST_BEACONS_S[-1] + self._pace.wait_s(), self._announce_regularly)
 
     def stop(self) -> None:
         """Say goodbye and close the transports."""
@@ -67,19 +72,17 @@ class Announcer:
         for transport in self._node.transports:
             transport.close()
 
+    def _announce_first(self) -> None:
+        self.announce(self._pace.asks_again(self._discovery.registry.present))
+
     def _announce_regularly(self) -> None:
         if self._discovery.is_stopping:
             return
+        targets = sum(len(transport.targets()) for transport in self._node.transports)
+        self._pace.next_interval(self._node.clock.now(), self._discovery.registry.present, targets)
         self.announce(False)
         self._discovery.heartbeats.ask_the_silent()
-        targets = sum(len(transport.targets()) for transport in self._node.transports)
-        nodes = 1 + sum(1 for device in self._discovery.registry.devices() if device.present)
-        # All destinations of all nodes together, were they all as we are.
-        self._every_s = max(self._node.settings.broadcast_interval, nodes * max(1, targets) / NETWORK_DATAGRAMS_PER_S)
-        self._node.clock.call_later(self._jittered(self._every_s), self._announce_regularly)
-
-    def _jittered(self, seconds: float) -> float:
-        return seconds * (0.8 + 0.4 * self._node.rng.random())
+        self._node.clock.call_later(self._pace.wait_s(), self._announce_regularly)
 
     def announce(self, wants_reply: bool, kind: str = "discovery") -> None:
         """Send one beacon, or goodbye, by every transport."""
@@ -89,6 +92,8 @@ class Announcer:
             return  # There is nobody who could know whose it is.
         if self._node.twin.reason:
             return  # Another has this id.
+        if wants_reply:
+            self._answers_until = self._node.clock.now() + ANSWERS_COME_S
         for transport in self._open:
             transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
 
@@ -106,7 +111,7 @@ class Announcer:
             int8=capabilities.int8_tflops, kind=device.type, priority=interface_priority(interface_type),
             interface_name=interface_name, interface_type=interface_type, timestamp=int(node.wall()),
             name=node.name, status=device.status.value, boot=node.boot, seq=self._seq, reply=wants_reply,
-            every_s=self._every_s, label=node.settings.device_id, cluster=node.belonging.cluster_name(),
+            every_s=self._pace.every_s, label=node.settings.device_id, cluster=node.belonging.cluster_name(),
             pair=node.belonging.desk.port,
         )
         return encode_beacon(beacon, node.settings_limits, node.belonging.beacon_key())
@@ -117,36 +122,57 @@ class Announcer:
         if data.startswith(PRIVATE_BEACON_START):
             self._private_datagram(data, source, via)
             return
+        key = self._node.belonging.beacon_key()
+        again = self._memory.recall(source, data, key)
+        if again is not None:
+            self._discovered(again.beacon, again.seq, again.note, source, via)
+            return
         try:
-            beacon = decode_beacon(data, self._node.settings_limits, self._node.belonging.beacon_key())
+            beacon = decode_beacon(data, self._node.settings_limits, key)
         except ProtocolError:
             self._node.count("bad_datagrams")
             return
         if beacon is None or (beacon.node_id == self._node.id and beacon.boot == self._node.boot):
             return
-        is_forged = self._node.belonging.is_member_here(beacon.node_id) and not beacon.mac_ok
-        if beacon.type == "goodbye":
-            if not is_forged:
-                self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
-            return
-        # A foreign beacon may name no port that could be called.
-        address = f"{source.rpartition(':')[0]}:{beacon.port}" if beacon.port else ""
-        device = _device_of(beacon, address)
-        if is_forged:
+        if beacon.type != "goodbye":
+            # A foreign beacon may name no port that could be called.
+            address = f"{source.rpartition(':')[0]}:{beacon.port}" if beacon.port else ""
+            device = _device_of(beacon, address)
+            if beacon.foreign:
+                self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
+                return
+            self._memory.remember(source, data, beacon, device)
+            self._discovered(beacon, beacon.seq, device, source, via)
+        elif not self._is_forged(beacon):
+            self._discovery.apply(GoodbyeHeard(beacon.node_id, beacon.boot))
+
+    def _is_forged(self, beacon: Beacon) -> bool:
+        """Whether somebody else may have sent this in the name of a device of our cluster."""
+        return self._node.belonging.is_member_here(beacon.node_id) and not beacon.mac_ok
+
+    def _discovered(self, beacon: Beacon, seq: int, device: Device, source: str, via: str) -> None:
+        """Take the regular beacon of one of ours; `device` is what it says, `seq` its number."""
+        if self._is_forged(beacon):
             # Or sealed with an older key, by one who was away: an address to try, where TLS tells which.
             self._node.count("unsealed_beacons")
             self._discovery.apply(DeviceTold(device, beacon.node_id))
             return
-        if beacon.foreign:
-            self._discovery.apply(ForeignHeard(device, address, beacon.foreign, via))
-            return
         self._node.belonging.desk.hosts.heard(beacon.node_id, beacon.name, source, beacon.pair)
-        self._discovery.apply(BeaconHeard(device, address, beacon.boot, beacon.seq, beacon.every_s, via))
+        self._discovery.apply(BeaconHeard(device, device.address, beacon.boot, seq, beacon.every_s, via))
         self._discovery.heartbeats.beacon_heard(beacon.node_id, beacon.every_s)
-        if beacon.reply and self._node.settings.announce == "open" and self._replies.take(self._node.clock.now()):
+        now = self._node.clock.now()
+        if not beacon.reply:
+            if now >= self._answers_until:
+                self._pace.heard(beacon.every_s)
+        elif self._answers(now):
             for transport in self._node.transports:
                 if transport.name == via:
                     transport.answer(self._beacon(False, "discovery", transport.interface_name), source)
+
+    def _answers(self, now: float) -> bool:
+        """Whether somebody who asks is answered by us."""
+        is_open = self._node.settings.announce == "open"
+        return is_open and self._pace.answers(now, self._discovery.registry.present) and self._replies.take(now)
 
     def _private_datagram(self, data: bytes, source: str, via: str) -> None:
         """Take the beacon of a device of our cluster; those of others cannot be told from noise."""

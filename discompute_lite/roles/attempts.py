@@ -86,6 +86,7 @@ class Attempts:
         """Let `owner` answer for a task from now on."""
         self._owners[task_id] = owner
         self._node.link_speeds.measure()
+        self._node.discovery.want_links_for_work()
 
     def disown(self, task_id: str) -> None:
         """Forget a task that has ended."""
@@ -117,6 +118,8 @@ class Attempts:
         """A device may be given work, as described."""
         if self._owners:
             self._node.link_speeds.measure()
+            if self._node.belonging.is_member_here(ready.device_id):
+                self._node.discovery.want_link(ready.device_id)
         self.apply(ready)
 
     def device_lost(self, device_id: str, reason: str, is_clean: bool = False) -> None:

@@ -11,11 +11,12 @@ find nobody, `Hello` to whoever listens in the own network (roles/sweeper.py).
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from ..core.events import (
     BeaconHeard, DeviceDescribed, DeviceTold, Dial, GoodbyeHeard, LinkLost, LinkOpened, Tick,
 )
+from ..core.own_events import LinkWanted
 from ..core.registry import DeviceRegistry
 from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound, StateError
@@ -36,6 +37,18 @@ REMEMBERED = 64
 STATE_TOLD_EVERY_S = 1.0
 #: An alarm that is later than this was held up by a sleep of the machine, or of this process.
 LATE_S = 1.0
+#: Seconds that a call waits for the link that is opened for it: a phone wakes up in two or three.
+LINK_WAIT_S = 5.0
+NO_LINK = "there is no link to that device just now; try again"
+
+
+class WaitingCall(NamedTuple):
+    """Hold a call to a device to which a link is being opened."""
+
+    method: str
+    params: Any
+    on_reply: OnReply
+    timeout_s: Optional[float]
 
 
 class Discovery:
@@ -44,8 +57,11 @@ class Discovery:
     def __init__(self, node: Any, registry: DeviceRegistry) -> None:
         self._node = node
         self.registry = registry
-        #: Open links of each device, the preferred one first; no empty lists, no closed links.
+        #: Open links of each device, the preferred one first; no empty lists, no closed links. Devices stand in the
+        #: order in which their links were last of use.
         self.links: Dict[str, List[LinkPort]] = {}
+        #: Calls to devices that are being linked for them; no empty lists.
+        self._waiting: Dict[str, List[WaitingCall]] = {}
         self._announcer = Announcer(node, self)
         self._greeter = Greeter(node, self)
         self._sweeper = Sweeper(node, self, self._greeter.greet_found, self._greeter.remembered)
@@ -95,12 +111,38 @@ class Discovery:
     def call(
         self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None
     ) -> None:
-        """Call a device over its link; without one, `on_reply` gets `NotFound`."""
-        link = self.link_to(device_id)
-        if link is None:
-            self._node.clock.post(on_reply, None, NotFound("there is no link to that device just now; try again"))
+        """Call a device over its link, which is opened for that where need be; else `on_reply` gets `NotFound`."""
+        link, known = self.link_to(device_id), self.registry.get(device_id)
+        if link is None and (known is None or not known.present):
+            self._node.clock.post(on_reply, None, NotFound(NO_LINK))
+        elif link is None:
+            call = WaitingCall(method, params, on_reply, timeout_s)
+            self._waiting.setdefault(device_id, []).append(call)
+            self._node.clock.call_later(LINK_WAIT_S, self._give_up, device_id, call)
+            self.want_link(device_id)
         else:
+            self._used(device_id)
             link.call(method, params, on_reply, timeout_s=timeout_s)
+
+    def want_link(self, device_id: str) -> None:
+        """There is a use for a link to this device."""
+        if device_id not in self.links:
+            self.apply(LinkWanted(device_id))
+
+    def want_links_for_work(self) -> None:
+        """There is work: link the cluster's devices that are known by their beacons alone, within `idle_links`."""
+        is_member = self._node.belonging.is_member_here
+        unlinked = [known.device_id for known in self.registry.devices() if known.present and not known.linked]
+        for device_id in [each for each in unlinked if is_member(each)][: self._node.settings_limits.idle_links]:
+            self.want_link(device_id)
+
+    def _give_up(self, device_id: str, call: WaitingCall) -> None:
+        calls = self._waiting.get(device_id, [])
+        if call in calls:
+            calls.remove(call)
+            if not calls:
+                del self._waiting[device_id]
+            call.on_reply(None, NotFound(NO_LINK))
 
     def greeted(self, link: LinkPort, greeting: Greeting) -> bool:
         """Take note of a node that said Hello to us, or answered ours; return whether the link is its from now on."""
@@ -117,6 +159,7 @@ class Discovery:
         host = link.remote_address.rpartition(":")[0]
         address = link.remote_address if link.is_dialled else f"{host}:{greeting.port}" if greeting.port else ""
         # The newest goes first: an older one may be half-open, with nobody left at its other end.
+        self.links.pop(node_id, None)
         self.links[node_id] = [link, *links]
         self.heartbeats.link_changed(node_id)
         self.apply(LinkOpened(node_id, greeting.name[:NAME_CHARS], address, boot, bool(link.verified_id)))
@@ -132,6 +175,8 @@ class Discovery:
         if not link.is_closed:
             link.peer.is_greeted = True
             self._node.link_opened(link.peer.node_id)
+            for call in self._waiting.pop(link.peer.node_id, []):
+                link.call(call.method, call.params, call.on_reply, timeout_s=call.timeout_s)
 
     def register(self, link: LinkPort, device: Device) -> str:
         """Take a device's own description; return what is wrong with it, or ""."""
@@ -214,6 +259,7 @@ class Discovery:
     def work_began(self, device_id: str) -> None:
         """Exchange heartbeats with this device often from now on."""
         if device_id in self.links:
+            self._used(device_id)
             self.heartbeats.begin(device_id)
             self._schedule()
 
@@ -267,6 +313,10 @@ class Discovery:
             self.heartbeats.forgive(late_s)
         self.heartbeats.send_due(self._node.clock.now())
         self.apply(Tick())
+
+    def _used(self, device_id: str) -> None:
+        """Put a device's links last among those that may be closed."""
+        self.links[device_id] = self.links.pop(device_id)
 
     def _close_idle_links(self) -> None:
         """Keep at most `idle_links`; knowing a device needs no link, beacons carry on."""

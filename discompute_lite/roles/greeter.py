@@ -98,7 +98,7 @@ class Greeter:
         known = [
             self._discovery.registry.addresses(device.device_id)[:1]
             for device in self._discovery.registry.devices() if device.device_id not in self._discovery.links
-        ]
+        ][: self._node.settings_limits.idle_links]
         for address in dict.fromkeys([*self.seeds(True), *(each for addresses in known for each in addresses)]):
             if address not in self._seeds_dialled and not self._linked_at(address):
                 self._seeds_dialled.add(address)

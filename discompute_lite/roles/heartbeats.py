@@ -20,6 +20,9 @@ from .ports import LinkPort, Peer
 
 #: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
 IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25
+#: Over more idle links than so many, heartbeats are rarer in proportion: a crowd must cost nobody more. Whoever is
+#: silent is noticed by its beacons all the same (`BEACONS_MISSED`).
+UNSTRETCHED_BEATS = 8
 #: A heartbeat that says the same as the last within this is no news: it costs a third of one that is.
 REPEAT_S = 0.1
 #: An answer to a heartbeat that takes longer than this is told to the registry as silence.
@@ -134,7 +137,8 @@ class Heartbeats:
 
     def _beat_s(self, device_id: str) -> float:
         if not self._node.has_work_with(device_id):
-            return IDLE_BEAT_S * (0.8 + 0.4 * self._node.rng.random())
+            stretched = max(1.0, len(self._beats) / UNSTRETCHED_BEATS)
+            return IDLE_BEAT_S * stretched * (0.8 + 0.4 * self._node.rng.random())
         link = self._discovery.link_to(device_id)
         return BUSY_NEAR_BEAT_S if link is not None and link.is_loopback else BUSY_BEAT_S
 

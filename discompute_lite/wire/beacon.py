@@ -203,6 +203,12 @@ def decode_beacon(data: bytes, limits: Limits, beacon_key: bytes = b"") -> Optio
     return beacon
 
 
+def unsealed(data: bytes) -> bytes:
+    """Return what of a datagram stands before its seal, all where it has none."""
+    seal = _BEACON_SEAL.search(data)
+    return data if seal is None else data[:seal.start()]
+
+
 def verify_beacon(data: bytes, beacon_key: bytes) -> bool:
     """Whether the datagram ends with the seal that this key makes."""
     seal = _BEACON_SEAL.search(data)

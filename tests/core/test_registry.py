@@ -14,6 +14,7 @@ from discompute_lite.core.events import (
     TellLeft, TellRestarted, TellSuspect, Tick,
 )
 from discompute_lite.core.known import Liveness
+from discompute_lite.core.own_events import LinkWanted
 from discompute_lite.core.registry import ECHO_S, TOLD_DEVICES, DeviceRegistry
 from discompute_lite.core.vigil import KEPT_S
 from discompute_lite.model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
@@ -430,7 +431,7 @@ def test_a_flood_of_made_up_devices_costs_little_and_dials_little():
 
 
 def test_links_we_open_stay_within_the_limit():
-    world = World(idle_links=3)
+    world = World(links_sought=3)
     for number in range(10):
         world.beacon(f"p{number}")
     world.link("p0")
@@ -438,6 +439,24 @@ def test_links_we_open_stay_within_the_limit():
     world.link("p2")
     assert of(world.wait(20), Dial) == []
     assert of(world(LinkLost("p0", on_purpose=True)), Dial) == [Dial("p3", ("10.0.0.2:8080",))]
+
+
+def test_a_link_that_is_wanted_is_opened_whatever_the_number_and_before_those_that_are_only_sought():
+    world = World(links_sought=2)
+    for number in range(6):
+        world.beacon(f"p{number}")
+    world.link("p0")
+    world.link("p1")
+    assert of(world.wait(20), Dial) == []
+    assert of(world(LinkWanted("p4")), Dial) == [Dial("p4", ("10.0.0.2:8080",))]
+    world.link("p4")
+    assert of(world(LinkWanted("p4")), Dial) == [] and of(world.wait(20), Dial) == []
+
+
+def test_a_wanted_link_needs_no_courtesy_and_nobody_unheard_is_dialled_for_it(world):
+    assert world.beacon(BEFORE) == [TellJoined(BEFORE)]
+    assert of(world(LinkWanted(BEFORE)), Dial) == [Dial(BEFORE, ("10.0.0.2:8080",))]
+    assert world(LinkWanted("nobody")) == []
 
 
 # ---- whatever happens ------------------------------------------------------------------------------
@@ -493,6 +512,10 @@ class AnythingHappens(RuleBasedStateMachine):
     @rule(device_id=IDS, address=ADDRESSES)
     def failed(self, device_id, address):
         self.feed(AddressFailed(device_id, address, "refused"))
+
+    @rule(device_id=IDS)
+    def wanted(self, device_id):
+        self.feed(LinkWanted(device_id))
 
     @rule(device_id=IDS, silent=st.floats(0, 40))
     def missed(self, device_id, silent):

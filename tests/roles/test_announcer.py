@@ -87,6 +87,29 @@ def test_a_node_that_stops_says_goodbye_and_closes_its_transports(world):
     assert len(node.transport.sent) == count
 
 
+def test_who_has_heard_enough_asks_nobody_any_more(world):
+    node = world.host("a", limits={"idle_links": 1}).start()
+    for number in range(20):
+        hear(node, f"10.0.0.{number + 1}:5005", node_id=f"node-{number}")
+    world.advance(1.0)
+    assert [beacon.reply for beacon in ours(node)[:3]] == [True, False, False]
+
+
+def test_of_a_crowd_only_some_answer(world):
+    node = world.host("a", limits={"idle_links": 1, "beacon_replies_per_s": 1000}).start()
+    for number in range(400):
+        hear(node, f"10.0.{number // 250}.{number % 250 + 1}:5005", node_id=f"node-{number}", lite={"every": 60.0})
+    world.advance(5)
+    asking = world.host("z")
+    asking.make()
+    before = len(node.transport.sent)
+    for number in range(40):
+        hear(node, asking.udp_address, lite={"seq": number + 1, "reply": True})
+        world.advance(2.0)
+    regular = 80.0 / 5.0
+    assert 1 <= len(node.transport.sent) - before - regular <= 20, "64 of 400 answer, and so one in six times"
+
+
 # ---- hearing --------------------------------------------------------------------------------------
 
 

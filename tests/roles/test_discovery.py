@@ -354,6 +354,57 @@ def test_idle_links_beyond_the_limit_are_closed_and_their_devices_stay_known(wor
     assert node.kinds_told() == ["joined"] * 4
 
 
+def test_the_link_that_was_of_use_least_recently_makes_room(world):
+    node = world.host("a", limits={"idle_links": 3}).start()
+    for letter in "pqr":
+        world.client(node).call("Hello", {"node_id": letter * 52, "name": letter, "port": 9000})
+    node.node.discovery.call("p" * 52, "SendMessage", {}, lambda result, error: None)
+    world.client(node).call("Hello", {"node_id": "s" * 52, "name": "s", "port": 9000})
+    world.settle()
+    assert sorted(node.node.discovery.links) == ["p" * 52, "r" * 52, "s" * 52]
+
+
+def test_beyond_the_links_that_are_sought_devices_are_known_by_beacon_alone(world):
+    hosts = world.strangers("abcdef", limits={"links_sought": 2})
+    world.advance(30.0)
+    assert all(len(host.node.discovery.list_devices()) == 6 for host in hosts)
+    assert sum(len(host.node.discovery.links) for host in hosts) < 6 * 5
+    assert "lost" not in [kind for host in hosts for kind in host.kinds_told()]
+
+
+def test_a_message_to_a_device_without_a_link_opens_one(world):
+    first, second, third = world.strangers("abc", limits={"links_sought": 1}, discovery=("broadcast",))
+    far = third if not first.is_linked_with(third) else second
+    assert not first.is_linked_with(far)
+    message = {"to_device_id": far.id, "message_type": "text", "payload": "aGVsbG8=", "metadata": {}}
+    replies = world.owner(first).begin("SendMessage", message)
+    world.advance(1.0)
+    (answer, error), = replies
+    assert error is None and answer["success"] and first.is_linked_with(far)
+    assert any("hello" in text for text in far.texts_told("message"))
+
+
+def test_a_message_to_a_device_that_cannot_be_linked_is_given_up_in_words(world):
+    first, second, third = world.strangers("abc", limits={"links_sought": 1}, discovery=("broadcast",))
+    far = third if not first.is_linked_with(third) else second
+    world.part(first, far)
+    message = {"to_device_id": far.id, "message_type": "text", "payload": "aGVsbG8=", "metadata": {}}
+    replies = world.owner(first).begin("SendMessage", message)
+    world.advance(10.0)
+    (answer, error), = replies
+    assert error is None and not answer["success"] and "no link" in answer["message"]
+
+
+def test_work_links_the_devices_of_the_cluster_that_are_known_by_beacon_alone(world):
+    hosts = world.nodes("abcd", limits={"links_sought": 1}, discovery=("broadcast",))
+    assert len(hosts[0].node.discovery.links) < 3
+    for host in hosts:
+        host.executor.holds.add("run")
+    world.owner(hosts[0]).call("SubmitTask", world.echo(range(20)))
+    world.advance(3.0)
+    assert len(hosts[0].node.discovery.links) == 3 and all(host.executor.held for host in hosts)
+
+
 def test_a_forged_goodbye_by_datagram_changes_nothing_while_the_link_stands(world):
     first, second = world.nodes("ab")
     beacon = first.node.discovery._announcer._beacon(False, "goodbye", "en0").replace(first.id.encode(),
