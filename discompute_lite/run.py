@@ -65,7 +65,8 @@ GOODBYE_S = 0.15
 #: Seconds between two looks at the interfaces for our own addresses, and how many of them are told to others.
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 
-Tell = Callable[[str, str], None]
+#: (kind, text, **facts): one event, told in a sentence and in facts for programs.
+Tell = Callable[..., None]
 
 #: The folder of one training: faces reach this machine by this module.
 TrainingFolder = CheckpointFolder
@@ -150,7 +151,7 @@ class LocalNode:
     """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
 
     def __init__(
-        self, settings: Settings, *, tell: Tell = lambda kind, text: None, probe: Optional[Probe] = None,
+        self, settings: Settings, *, tell: Tell = lambda kind, text, **facts: None, probe: Optional[Probe] = None,
         loop: Optional[Loop] = None,
     ) -> None:
         """A `loop` that is given is left open at the end."""

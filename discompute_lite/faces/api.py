@@ -376,5 +376,5 @@ def run_name(durable: Union[bool, str]) -> str:
     return repr([os.path.abspath(script), *sys.argv[1:]] if script else ["interactive", os.getcwd()])
 
 
-def _log(kind: str, text: str) -> None:
+def _log(kind: str, text: str, **_: Any) -> None:
     logging.getLogger("discompute").log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)

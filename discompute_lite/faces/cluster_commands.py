@@ -135,7 +135,8 @@ def join_command(context: Context) -> int:
         if not words:
             raise SettingsError("CODE-OR-LINK is missing; write what `invite` printed on the other device")
     with Reach(context.settings) as reach:
-        console.note("if the code is right, the other device asks now: say yes there")
+        if not words.startswith("discompute:"):  # Whoever has a link is let in without a question.
+            console.note("if the code is right, the other device may ask now whether to let this one in: say yes there")
         answer = reach.call("Join", {"words": words}, JOINING_S)
         if not answer["success"]:
             place = _choose_host(console, answer["hosts"])

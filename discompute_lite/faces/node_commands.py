@@ -52,9 +52,9 @@ def start_command(context: Context) -> int:
 def _run_node(context: Context) -> None:
     console = context.console
 
-    def tell(kind: str, text: str) -> None:
+    def tell(kind: str, text: str, **facts: Any) -> None:
         if console.is_json:
-            console.json({"event": kind, "text": text, "time": round(time.time(), 3)})
+            console.json({**facts, "event": kind, "text": text, "time": round(time.time(), 3)})
         elif not console.is_quiet or kind in ("warning", "message"):
             console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
 
@@ -62,7 +62,8 @@ def _run_node(context: Context) -> None:
     early: List[Any] = []
     ready = False
     local = LocalNode(
-        context.settings, tell=lambda kind, text: tell(kind, text) if ready else early.append((kind, text))
+        context.settings,
+        tell=lambda kind, text, **facts: tell(kind, text, **facts) if ready else early.append((kind, text, facts)),
     )
     # Before the start, so that there is no moment in which Ctrl-C would leave something behind.
     signals = local.stop_on_signals()
@@ -70,8 +71,8 @@ def _run_node(context: Context) -> None:
         local.start(takes_over=True)
         _say_ready(console, local)
         ready = True
-        for kind, text in early:
-            tell(kind, text)
+        for kind, text, facts in early:
+            tell(kind, text, **facts)
         local.run()
     finally:
         # Interrupted before `run`, in a thread that hears no signals, it still has all that it took.

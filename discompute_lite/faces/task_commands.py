@@ -313,10 +313,10 @@ def cancel_command(context: Context) -> int:
     with Reach(context.settings) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
-    if not answer["success"]:
-        raise NotFound(f"there is nothing to cancel: {answer['message']}")
     if context.console.is_json:
         context.console.json({"task_id": task_id, **answer})
-    else:
+    if not answer["success"]:
+        raise NotFound(f"there is nothing to cancel: {answer['message']}; `tasks` lists what still runs")
+    if not context.console.is_json:
         context.console.print(f"{task_id}: {printable(answer['message'])}")
     return 0

@@ -35,7 +35,8 @@ class NodeEvent(NamedTuple):
 class EventLog:
     """Number events, keep the last `kept` of them, and wake those who watch."""
 
-    def __init__(self, boot: str, wall: Callable[[], float], kept: int, show: Callable[[str, str], None]) -> None:
+    def __init__(self, boot: str, wall: Callable[[], float], kept: int, show: Callable[..., None]) -> None:
+        """`show(kind, text, **facts)` is for people; quiet events are kept from it."""
         self._boot = boot
         self._wall = wall
         self._events: Deque[NodeEvent] = deque(maxlen=kept)
@@ -53,7 +54,7 @@ class EventLog:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self._events.append(NodeEvent(self.last, kind, text[:EVENT_TEXT_CHARS], self._wall(), facts))
         if kind not in QUIET_EVENTS:
-            self._show(kind, text)
+            self._show(kind, text, **facts)
         for wake in list(self.watchers):
             wake()
 

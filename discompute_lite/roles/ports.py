@@ -286,7 +286,7 @@ class ClockAndWorld:
     executor: ExecutorPort
     store: StorePort
     #: tell(kind, sentence): shows people one event, of those that they want to see.
-    tell: Callable[[str, str], None]
+    tell: Callable[..., None]
     #: read_metrics(active_tasks, throughput) -> host/metrics.Reading.
     read_metrics: Callable[[int, float], Any]
     #: Subtasks that the executor runs at once.

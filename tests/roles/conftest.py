@@ -525,7 +525,7 @@ class Host:
             clock=self.clock, wall=lambda: self.world.wall() + self.wall_is_off_s,
             rng=random.Random(f"{self.id}{self.life}"), dialler=self.dialler,
             transports=[self.transport], executor=self.executor, store=self.store,
-            tell=lambda kind, text: self.told.append((kind, text)), read_metrics=self._read_metrics,
+            tell=lambda kind, text, **_: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_hosts=lambda: [self.ip, *self.other_ips], neighbours=self.neighbours,
             journals=self.journals, trust=self.trust, audit=self.audit, prober=self.prober))
         self.receiver = self.node

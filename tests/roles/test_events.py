@@ -12,7 +12,7 @@ from discompute_lite.wire.server_sent import SENT_COMMENT, SentEventReader
 
 def log_of(count, kept=10):
     shown = []
-    log = EventLog("boot", lambda: 100.0, kept, lambda kind, text: shown.append((kind, text)))
+    log = EventLog("boot", lambda: 100.0, kept, lambda kind, text, **facts: shown.append((kind, text)))
     for number in range(1, count + 1):
         log.tell("note", f"event {number}", task_id=f"t{number % 2}")
     return log, shown

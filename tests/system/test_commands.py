@@ -231,6 +231,14 @@ def test_why_and_logs_tell_of_a_task(node, type_in, field, fails):
     assert [entry["phase"] for entry in printed] == ["split", "run", "run"]
 
 
+def test_a_task_that_is_over_cannot_be_cancelled_and_programs_get_their_document(node, type_in, field, fails):
+    task_id = type_in("submit", "--detach", field.job("fine.py", FINE)).out.strip()
+    assert type_in("result", task_id).code == 0
+    fails(type_in("cancel", task_id), 3, "the task is over already: COMPLETED; `tasks` lists what still runs")
+    done = type_in("cancel", "--json", task_id)
+    assert done.code == 3 and (done.document["task_id"], done.document["success"]) == (task_id, False)
+
+
 def test_settings_that_do_not_fit(field, fails):
     fails(field.type("list", DISCOMPUTE_PORT="abc"), 2, "port (environment DISCOMPUTE_PORT) cannot be 'abc'")
     wrong = (("port: [", "line 1"), ("prt: 1", "write port"), ("slots: many", "line 1"), ("a: &x 1", "line 1"))
