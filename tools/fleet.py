@@ -102,7 +102,7 @@ class Crew:
         return [answers[number] for number in range(len(self.nodes))]
 
     def _teller(self, number: int) -> Callable[[str, str], None]:
-        return lambda kind, text: self.told[number].append((time.monotonic(), kind, text))
+        return lambda kind, text, **_: self.told[number].append((time.monotonic(), kind, text))
 
     def _count_datagrams(self) -> None:
         send = DatagramSocket.send
