@@ -39,6 +39,7 @@ from .host.store import StateFolder, default_state_folders, instance_folders, op
 from .host.this_device import (
     ThisDevice, describe_device, measured_facts, settings_here, slots_here, start_measurement, start_warnings,
 )
+from .host.vector_files import VectorFiles
 from .host.trust import read_backup_file, write_backup_file
 from .member_parts import MemberParts
 from .model.codec import to_json
@@ -59,6 +60,7 @@ from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
+from .roles.vector_memory import MemoryVectors
 
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
@@ -296,8 +298,7 @@ class LocalNode:
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
             peers=settings.peers, interop=settings.interop, limits=self.limits,
         )
-        wanted = settings.discovery if settings.announce != "off" else ()
-        makers = [maker for maker in map(TRANSPORTS.get, wanted) if maker is not None]
+        makers = [one for one in map(TRANSPORTS.get, settings.discovery if settings.announce != "off" else ()) if one]
         self._executor = self._make_executor()
         self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings, self._tell)
         return ClockAndWorld(
@@ -308,7 +309,8 @@ class LocalNode:
             neighbours=loopback_neighbours(settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT),
             connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
-            **self._parts.ports(),
+            vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
+            VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
         )
 
     def _make_executor(self) -> Any:

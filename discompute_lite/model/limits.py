@@ -128,6 +128,9 @@ class Limits:
     #: A range in which blobs travel: a heartbeat waits behind two of them, and each costs a call. Beyond:
     #: InvalidParams. (roles/blobs)
     blob_range_bytes: int = 1 * MIB
+    #: Vectors of trainings kept on a device, all together, as for blobs. Beyond: the training averages without this
+    #: device. (roles/vectors)
+    vector_bytes: int = 4 * GIB
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -187,4 +190,5 @@ class Limits:
         return cls(
             message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
             idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
+            vector_bytes=128 * MIB,
         )

@@ -29,6 +29,7 @@ from ..wire.rpc import CallReceived
 from .announcer import hides_from
 from .attempts import Attempts
 from .audit_notes import note_refusal
+from .averaging import Averaging
 from .belonging import Belonging
 from .blobs import Blobs
 from .coordinator import Coordinator
@@ -99,7 +100,7 @@ class Node:
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
         self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
-        self.attempts, self.link_speeds = Attempts(self), LinkSpeeds(self)
+        self.attempts, self.link_speeds, self.averaging = Attempts(self), LinkSpeeds(self), Averaging(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams, self.scripts = Streams(self, self.attempts), ScriptCalls(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
@@ -275,17 +276,17 @@ class Node:
             self.twin.suspected(action.address)
         if isinstance(action, TellRestarted):
             self.attempts.device_lost(device_id, "it was restarted")
-            self.worker.sender_lost(device_id)
-            self.blobs.device_lost(device_id)
         if isinstance(action, (TellDead, TellLeft)):
             reason = action.reason if isinstance(action, TellDead) else "it left"
             self.attempts.device_lost(device_id, reason, is_clean=isinstance(action, TellLeft))
-            self.worker.sender_lost(device_id)
             self.discovery.drop_links(device_id)
             self.coordinator.copies.device_lost(device_id)
-            self.blobs.device_lost(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
             self._offer_slots_of(device_id)
+        if isinstance(action, (TellRestarted, TellDead, TellLeft)):
+            self.worker.sender_lost(device_id)
+            self.blobs.device_lost(device_id)
+        self.averaging.membership_changed(action)
 
     def link_opened(self, device_id: str) -> None:
         """A link to a device is ready for calls."""
@@ -331,8 +332,9 @@ class Node:
             self.attempts.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
 
     def has_work_with(self, device_id: str) -> bool:
-        """Whether attempts run between that device and this one, in either direction."""
-        return self.attempts.has_work_with(device_id) or bool(self.worker.running_for(device_id))
+        """Whether attempts run between that device and this one, in either direction, or an average of both."""
+        work = self.attempts.has_work_with, self.worker.running_for, self.averaging.has_average_with
+        return any(is_busy(device_id) for is_busy in work)
 
     def count(self, what: str) -> None:
         """Count something odd, for `status` and for tests."""

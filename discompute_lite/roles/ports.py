@@ -16,6 +16,7 @@ from ..model.errors import DiscomputeError
 from ..wire.pairing_grant import PairingGrant
 from .blob_bytes import MemoryBlobs
 from .journals import MemoryJournals
+from .vector_memory import MemoryVectors
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
 
@@ -180,6 +181,22 @@ class BlobBytesPort(Protocol):
         """Forget a blob; one that is not there is fine."""
 
 
+class VectorsPort(Protocol):
+    """Keep the vectors of trainings, as memory."""
+
+    #: Where workers of the executor find them as files, and leave their own; "" where they cannot.
+    folder: str
+
+    def make(self, name: str, size: int) -> Any:
+        """Return new memory of so many bytes under this name; raise StateError where there is no room."""
+
+    def find(self, name: str) -> Optional[Any]:
+        """Return the memory of a vector, None where there is none of this name."""
+
+    def remove(self, beginning: str) -> None:
+        """Forget all whose names begin so."""
+
+
 class PairingLine(Protocol):
     """Be one connection of a pairing port, its TLS handshake done."""
 
@@ -303,6 +320,8 @@ class ClockAndWorld:
     journals: JournalsPort = field(default_factory=MemoryJournals)
     #: Where blobs are kept.
     blob_bytes: BlobBytesPort = field(default_factory=MemoryBlobs)
+    #: Where the vectors of trainings are kept.
+    vectors: VectorsPort = field(default_factory=MemoryVectors)
     #: None where this device can only be alone.
     trust: Optional[TrustPort] = None
     #: Where devices are let in; None where nobody is.

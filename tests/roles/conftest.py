@@ -27,6 +27,7 @@ from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.node import Identity, Node
 from discompute_lite.roles.own_cluster import found_cluster
 from discompute_lite.roles.ports import ClockAndWorld
+from discompute_lite.roles.vector_memory import MemoryVectors
 from discompute_lite.tasks.values import dump_value, load_value
 from discompute_lite.tasks.work import WorkOutcome, run_work
 from discompute_lite.wire.http import HttpSession
@@ -494,6 +495,8 @@ class Host:
         self.wall_is_off_s = 0.0
         #: What a disk keeps when the node dies.
         self.journals = MemoryJournals()
+        self.vectors = MemoryVectors()
+        self.vectors.folder = "memory"
         self.trust = None
         #: What people were told: (kind, text).
         self.told = []
@@ -527,7 +530,7 @@ class Host:
             transports=[self.transport], executor=self.executor, store=self.store,
             tell=lambda kind, text, **_: self.told.append((kind, text)), read_metrics=self._read_metrics,
             slots=self.slots, own_hosts=lambda: [self.ip, *self.other_ips], neighbours=self.neighbours,
-            journals=self.journals, trust=self.trust, audit=self.audit, prober=self.prober))
+            journals=self.journals, trust=self.trust, audit=self.audit, prober=self.prober, vectors=self.vectors))
         self.receiver = self.node
         return self
 

@@ -8,13 +8,14 @@ from discompute_lite.model.errors import Forbidden, InvalidParams, MethodNotFoun
 from discompute_lite.core.policy import ACCESS_LEVELS
 from discompute_lite.roles.methods import METHODS, Greeting
 from discompute_lite.roles.script_methods import CallsToOpen
+from discompute_lite.roles.vector_methods import AverageWish
 from discompute_lite.tasks.types import TASK_TYPES
 
 #: The access table of the security page: what a stranger may call while the node is alone.
 FOR_STRANGERS = {"Hello", "Goodbye", "Ping", "GetDevices", "RegisterDevice", "Heartbeat", "SendMessage"}
 ALL = sorted(METHODS.names())
 #: Methods that take a form: its fields are their parameters.
-FORMS = {"Hello": Greeting, "OpenCalls": CallsToOpen}
+FORMS = {"Hello": Greeting, "OpenCalls": CallsToOpen, "AverageVectors": AverageWish}
 
 
 def test_the_original_methods_and_ours_are_there():
@@ -25,7 +26,9 @@ def test_the_original_methods_and_ours_are_there():
             "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers", "ChangeMember", "Revoke",
             "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster",
             "ServeScript", "GetOffers", "OpenCalls", "MakeCalls", "CancelCalls", "CloseCalls", "KeepBlob", "SpreadBlob",
-            "ReleaseBlob"}
+            "ReleaseBlob",
+            "JoinTraining", "LeaveTraining", "FetchVector", "GetVector", "AverageVectors", "StopAverage",
+            "AveragePiece"}
     assert set(ALL) == original | ours
 
 

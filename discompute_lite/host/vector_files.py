@@ -1,0 +1,63 @@
+"""Keep the vectors of trainings in a folder, as files that are mapped into memory: the node and its workers share them.
+
+Knows:   files named as their vectors, in the folder for scratch, which is swept at each start and each end.
+Refuses: to bound them (roles/vectors.py does), and to sync: what is lost with the power is computed again.
+Read next: roles/vectors.py (whose they are), ml/workbench.py (who reads and writes them in a worker).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+from contextlib import suppress
+from typing import Any, Optional
+
+from ..model.errors import StateError
+from .files import remove_file
+
+
+class VectorFiles:
+    """Be a `VectorsPort`."""
+
+    def __init__(self, folder: str) -> None:
+        """Make the folder, without what a node that was killed left there."""
+        self.folder = folder
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+
+    def make(self, name: str, size: int) -> Any:
+        """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
+        path = os.path.join(self.folder, name)
+        try:
+            with suppress(FileNotFoundError):
+                os.remove(path)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            try:
+                # Reserved now: a full disk is an error here, and would be a signal when the memory is written.
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(descriptor, 0, size)
+                else:
+                    os.ftruncate(descriptor, size)
+                return memoryview(mmap.mmap(descriptor, size))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
+
+    def find(self, name: str) -> Optional[Any]:
+        """Return the memory of a vector, None where there is none of this name."""
+        try:
+            with open(os.path.join(self.folder, name), "rb") as file:
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError):
+            return None  # Not there, or empty.
+
+    def remove(self, beginning: str) -> None:
+        """Remove all whose names begin so."""
+        with suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name.startswith(beginning):
+                    with suppress(OSError):  # Windows: a worker reads it just now. It goes with the folder.
+                        remove_file(os.path.join(self.folder, name))

@@ -1,0 +1,220 @@
+"""Take part in averages between devices: move the pieces over the links that there are, and notice who does not.
+
+Knows:   the averages under way here, and when each last got on.
+Refuses: to choose who takes part, and to try again without whoever vanished: the training's leader does both.
+Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors lie), faces/averaging.py (the leader).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any, Deque, Dict, Optional, Sequence
+
+from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
+from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
+from ..ml.sums import VectorShare, vector_sums
+from ..ml.vectors import VectorForm
+from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
+from ..model.limits import KIB
+from .ports import Later, LinkPort
+from .vectors import Vectors
+from .vector_methods import AverageAnswer, AverageWish, VectorAnswer
+
+#: Bytes of a piece: a heartbeat waits behind four of them, and each costs a call.
+SUM_PIECE_BYTES = 512 * KIB
+#: Pieces for each member at least, so that all links are in use while sums are computed.
+PIECES_A_MEMBER = 4
+#: Seconds within which a piece must be acknowledged. Devices that are silent altogether are noticed by heartbeats.
+PIECE_S = 20.0
+#: Seconds without any progress after which an average has failed, though nobody can be blamed.
+STALL_S = 30.0
+STALL_LOOK_S = 5.0
+#: Seconds until a piece is sent again that came too early, or whose link was lost; doubled each time, up to the most.
+RESEND_S, RESEND_MOST_S = 0.005, 0.5
+#: Seconds for which that is done; and without any link, which is dialled anew at once where it can be.
+RESEND_FOR_S, LINKLESS_S = 5.0, 2.0
+#: Names of averages that are over here, remembered for whoever did not hear that a piece had come.
+AVERAGES_KEPT = 64
+MEMBERS_MOST = 1024
+
+
+class RunningAverage:
+    """Hold one average that is under way here."""
+
+    def __init__(self, wish: AverageWish, part: PieceAverage, later: Later, now: float) -> None:
+        self.wish, self.part, self.later = wish, part, later
+        self.began_at = self.moved_at = now
+
+
+class Averaging:
+    """Take part in the averages of one node."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.vectors = Vectors(node, self.training_over)
+        #: By the name of the result.
+        self._running: Dict[str, RunningAverage] = {}
+        self._over: Deque[str] = deque(maxlen=AVERAGES_KEPT)
+
+    # ---- what the leader asks --------------------------------------------------------------------------
+
+    def begin(self, link: Optional[LinkPort], wish: AverageWish) -> Later:
+        """Take part in an average; the answer comes when this device's part is done, or cannot be."""
+        vectors = self.vectors
+        vectors.check_led(link, wish.name)
+        form, plan = self._checked(wish)
+        later = Later()
+        if wish.name in self._running:
+            raise InvalidParams("that average is under way; give each one its own name")
+        shares = [VectorShare(weight, vectors.find(name, form.size))
+                  for name, weight in zip(wish.shares, wish.weights)]
+        if any(share.memory is None for share in shares):
+            later.resolve(AverageAnswer(False, "a share is not here", [self._node.id]))
+            return later
+        has_result = plan.shape != CHAIN or plan.members[plan.root] == self._node.id
+        try:
+            result = vectors.make(wish.name, form.size) if has_result else None
+        except StateError as problem:
+            later.resolve(AverageAnswer(False, problem.message, [self._node.id]))
+            return later
+        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
+        sums = vector_sums(form, shares, result, max(1, piece), wide=wish.is_wide)
+        running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
+        self._running[wish.name] = running
+        self._node.clock.call_later(STALL_LOOK_S, self._look, running)
+        self._do(running, running.part.begin())
+        return later
+
+    def stop(self, link: Optional[LinkPort], name: str) -> VectorAnswer:
+        """Give up an average."""
+        self.vectors.check_led(link, name)
+        running = self._running.get(name)
+        if running is None:
+            return VectorAnswer(False, "no such average is under way")
+        self._fail(running, "it was stopped")
+        return VectorAnswer(True, "stopped")
+
+    # ---- what other members send -----------------------------------------------------------------------
+
+    def piece_came(self, link: LinkPort, name: str, piece: int, hop: int, data: Any) -> VectorAnswer:
+        """Take a piece; raise `Forbidden` where its sender is no member, InvalidParams where it has no such piece."""
+        running = self._running.get(name)
+        if running is None:
+            if name in self._over:
+                return VectorAnswer(True, "")
+            return VectorAnswer(False, "that average is not under way here; send it again in a moment")
+        sender = self.vectors.caller(link)
+        if sender not in running.wish.members:
+            raise Forbidden("only devices that take part in an average may send pieces of it", {"rule": "training"})
+        actions = running.part.piece_came(sender, piece, hop, data)
+        running.moved_at = self._node.clock.now()
+        # Acknowledged first: the next one can come while this one goes on.
+        self._node.clock.post(self._do, running, actions)
+        return VectorAnswer(True, "")
+
+    # ---- what the node tells ---------------------------------------------------------------------------
+
+    def membership_changed(self, news: Any) -> None:
+        """A device is gone, and with it the trainings that it leads; or it is silent."""
+        if isinstance(news, (TellRestarted, TellDead, TellLeft)):
+            self._do_without(news.device_id, "a device was lost")
+            self.vectors.device_lost(news.device_id)
+        elif isinstance(news, TellSuspect) and self.has_average_with(news.device_id):
+            # Perhaps only a link broke: it has a moment to come back.
+            self._node.clock.call_later(LINKLESS_S, self._judge, news.device_id)
+
+    def training_over(self, training_id: str) -> None:
+        """Nobody wants the averages of a training any more."""
+        for name, running in list(self._running.items()):
+            if name.startswith(training_id):
+                self._fail(running, "the training is over")
+
+    def has_average_with(self, device_id: str) -> bool:
+        """Whether an average with that device is under way, so that its silence matters."""
+        return any(device_id in running.wish.members for running in self._running.values())
+
+    # ---- inside ----------------------------------------------------------------------------------------
+
+    def _checked(self, wish: AverageWish) -> Any:
+        members = tuple(wish.members)
+        if self._node.id not in members or len(set(members)) < len(members) or len(members) > MEMBERS_MOST:
+            raise InvalidParams("members are different devices, this one among them")
+        if wish.shape not in (RING, CHAIN, STAR) or not 0 <= wish.root < len(members):
+            raise InvalidParams(f"shape is {RING}, {CHAIN} or {STAR}, and root is the place of a member")
+        if wish.code not in ("f", "d") or wish.numbers < 1 or len(wish.shares) != len(wish.weights):
+            raise InvalidParams("code is f or d, there is a number at least, and each share has a weight")
+        for name in (*wish.shares, *wish.drops):
+            if self.vectors.training_of(name) != self.vectors.training_of(wish.name):
+                raise InvalidParams("all vectors of an average belong to one training")
+        return VectorForm(wish.code, wish.numbers), AveragePlan(members, wish.shape, wish.root)
+
+    def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
+        for action in actions:
+            if self._running.get(running.wish.name) is not running:
+                return
+            if isinstance(action, AverageOver):
+                self._end(running)
+            else:
+                self._send(running, action, self._node.clock.now(), RESEND_S)
+
+    def _send(self, running: RunningAverage, send: Any, since: float, again_s: float) -> None:
+        if self._running.get(running.wish.name) is not running:
+            return
+        link = self.vectors.link_to(send.to)
+        if link is not None:
+            params = {"name": running.wish.name, "piece": send.piece, "hop": send.hop, "data": send.data}
+            link.call("AveragePiece", params, partial(self._sent, running, send, since, again_s), timeout_s=PIECE_S,
+                      tell_timeout=True)
+        elif self._node.clock.now() - since >= LINKLESS_S:
+            self._fail(running, "there is no link to a device that takes part", (), [send.to])
+        else:
+            self._node.clock.call_later(again_s, self._send, running, send, since, min(2 * again_s, RESEND_MOST_S))
+
+    def _sent(
+        self, running: RunningAverage, send: Any, since: float, again_s: float, result: Any,
+        error: Optional[DiscomputeError],
+    ) -> None:
+        if self._running.get(running.wish.name) is not running:
+            return
+        now = self._node.clock.now()
+        if error is None and isinstance(result, dict) and result.get("success"):
+            running.moved_at = now
+            self._do(running, running.part.acknowledged(send.to))
+        elif isinstance(error, (CallTimeout, MethodNotFound, InvalidParams, Forbidden)) or now - since > RESEND_FOR_S:
+            self._fail(running, error.message if error else "a device does not take part", [send.to])
+        else:
+            # It has not heard of the average yet, or the link was lost, which may come back.
+            self._node.clock.call_later(again_s, self._send, running, send, since, min(2 * again_s, RESEND_MOST_S))
+
+    def _judge(self, device_id: str) -> None:
+        known = self._node.discovery.registry.get(device_id)
+        if known is None or known.state.value != "alive":
+            self._do_without(device_id, "a device is silent")
+
+    def _do_without(self, device_id: str, reason: str) -> None:
+        for running in list(self._running.values()):
+            if device_id in running.wish.members:
+                self._fail(running, reason, [device_id])
+
+    def _look(self, running: RunningAverage) -> None:
+        if self._running.get(running.wish.name) is running:
+            if self._node.clock.now() - running.moved_at > STALL_S:
+                self._fail(running, "nothing moves any more")
+            else:
+                self._node.clock.call_later(STALL_LOOK_S, self._look, running)
+
+    def _end(self, running: RunningAverage) -> None:
+        del self._running[running.wish.name]
+        self._over.append(running.wish.name)
+        for name in (*running.wish.shares, *running.wish.drops):
+            self.vectors.drop(name)
+        seconds = self._node.clock.now() - running.began_at
+        running.later.resolve(AverageAnswer(True, "", [], [], running.part.sent_bytes, seconds))
+
+    def _fail(
+        self, running: RunningAverage, reason: str, lost: Sequence[str] = (), unreached: Sequence[str] = ()
+    ) -> None:
+        del self._running[running.wish.name]
+        self.vectors.drop(running.wish.name)
+        running.later.resolve(AverageAnswer(False, reason, list(lost), list(unreached)))

@@ -1,0 +1,33 @@
+"""Keep the vectors of trainings in memory: where work's processes cannot read them anyway, for simulations and tests.
+
+Knows:   the bytes, as long as somebody holds this object.
+Refuses: to bound them (roles/vectors.py does).
+Read next: roles/vectors.py (whose they are), host/vector_files.py (the same in a folder).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+
+class MemoryVectors:
+    """Be a `VectorsPort`."""
+
+    folder = ""
+
+    def __init__(self) -> None:
+        self.vectors: Dict[str, bytearray] = {}
+
+    def make(self, name: str, size: int) -> Any:
+        """Return new memory of so many bytes under this name."""
+        self.vectors[name] = bytearray(size)
+        return memoryview(self.vectors[name])
+
+    def find(self, name: str) -> Optional[Any]:
+        """Return the memory of a vector, None where there is none of this name."""
+        return memoryview(self.vectors[name]) if name in self.vectors else None
+
+    def remove(self, beginning: str) -> None:
+        """Forget all whose names begin so."""
+        for name in [name for name in self.vectors if name.startswith(beginning)]:
+            del self.vectors[name]

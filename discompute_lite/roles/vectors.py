@@ -1,0 +1,250 @@
+"""Keep the vectors of trainings on this device, and bring them to those that lack one: from whoever has it.
+
+Knows:   which trainings this device takes part in, who leads each, and which vectors are here or on their way.
+Refuses: to average them (roles/averaging.py does), to know what their numbers mean (ml/vectors.py does).
+Read next: roles/vector_methods.py (the calls), roles/averaging.py, core/blobs.py (how ranges are fetched).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ..core.blobs import BlobFetch, RangeAsk
+from ..model.codec import from_json, to_json
+from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError, Unreachable
+from .methods import METHODS
+from .ports import Later, LinkPort, OnReply
+from .vector_methods import GetVectorAnswer, VectorAnswer
+
+#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
+VECTOR_RANGE_S = 30.0
+#: Trainings that a device takes part in at once; beyond it the oldest goes, whose leader will notice.
+TRAININGS = 64
+_TRAINING = re.compile("[0-9a-f]{32}")
+_VECTOR = re.compile("([0-9a-f]{32})-[a-z0-9]{1,32}")
+
+
+class ArrivingVector:
+    """Hold a vector that is on its way here."""
+
+    def __init__(self, memory: Any, fetch: BlobFetch) -> None:
+        self.memory, self.fetch = memory, fetch
+        self.waiting: List[Later] = []
+        #: Callers of `GetVector` who want what has not come yet: (offset, end, how to answer).
+        self.readers: List[Tuple[int, int, Later]] = []
+
+
+class Vectors:
+    """Hold the vectors of one node."""
+
+    def __init__(self, node: Any, training_over: Callable[[str], None]) -> None:
+        """`training_over(training)` is called before its vectors are forgotten."""
+        self._node, self._training_over = node, training_over
+        self._port = node.world.vectors
+        limits = node.settings_limits
+        self._range_bytes, self._most_bytes = limits.blob_range_bytes, limits.vector_bytes
+        #: Training -> who leads it.
+        self.trainings: Dict[str, str] = {}
+        self._arriving: Dict[str, ArrivingVector] = {}
+        #: Bytes of the vectors that this node made itself; its workers' own are bounded as all that they write.
+        self._sizes: Dict[str, int] = {}
+
+    # ---- trainings -----------------------------------------------------------------------------------
+
+    def join(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
+        """Take part in a training; raise `Forbidden` where this device's rules are against it."""
+        if not _TRAINING.fullmatch(training_id):
+            raise InvalidParams("a training is named by 32 hexadecimal digits")
+        who = self._node.belonging.sender_of(link) if link is not None else None
+        refusal = self._node.rules.refusal_of_data(who) if who is not None else None
+        if refusal is not None:
+            raise refusal
+        leader = self.trainings.setdefault(training_id, self.caller(link))
+        if leader != self.caller(link):
+            raise Forbidden("another device leads that training", {"rule": "training"})
+        while len(self.trainings) > TRAININGS:
+            self._forget(next(iter(self.trainings)))
+        if not self._port.folder:
+            return VectorAnswer(False, "work here runs where it cannot leave vectors")
+        return VectorAnswer(True, "joined")
+
+    def leave(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
+        """Forget a training."""
+        if self.trainings.get(training_id) != self.caller(link):
+            return VectorAnswer(False, "you lead no such training")
+        self._forget(training_id)
+        return VectorAnswer(True, "left")
+
+    def device_lost(self, device_id: str) -> None:
+        """A device is gone, and the trainings that it leads with it."""
+        for training_id in [each for each, leader in self.trainings.items() if leader == device_id]:
+            self._forget(training_id)
+
+    def caller(self, link: Optional[LinkPort]) -> str:
+        """Return which device calls; without a link it is this one."""
+        return self._node.id if link is None else link.verified_id or link.peer.node_id or self._node.id
+
+    def check_led(self, link: Optional[LinkPort], name: str) -> None:
+        """Raise `Forbidden` unless the caller leads the training of a vector."""
+        if self.trainings.get(self.training_of(name)) != self.caller(link):
+            raise Forbidden("you lead no such training; join the device to it first", {"rule": "training"})
+
+    def training_of(self, name: str) -> str:
+        """Return the training of a vector; raise `InvalidParams` for what is no vector's name."""
+        found = _VECTOR.fullmatch(name)
+        if found is None:
+            raise InvalidParams("a vector is named by its training's 32 hexadecimal digits, a hyphen, and a word")
+        return found.group(1)
+
+    # ---- vectors -------------------------------------------------------------------------------------
+
+    def make(self, name: str, size: int) -> Any:
+        """Return memory for a new vector; raise StateError where there is no room for it."""
+        if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
+            raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
+                             "bytes at most); raise limits: {vector_bytes: …} there")
+        memory = self._port.make(name, size)
+        self._sizes[name] = size
+        return memory
+
+    def find(self, name: str, size: int) -> Optional[Any]:
+        """Return the memory of a vector that is here, whole and of this size, or None."""
+        memory = None if name in self._arriving else self._port.find(name)
+        return memory if memory is not None and len(memory) == size else None
+
+    def drop(self, name: str) -> None:
+        """Forget a vector."""
+        self._give_up(name, "that vector is here no more; ask another device")
+        self._sizes.pop(name, None)
+        self._port.remove(name)
+
+    def fetch(self, link: Optional[LinkPort], name: str, size: int, sources: List[str]) -> Any:
+        """Have a vector here."""
+        self.check_led(link, name)
+        if self.find(name, size) is not None:
+            return VectorAnswer(True, "it is here")
+        arriving = self._arriving.get(name)
+        if arriving is None:
+            fetch = BlobFetch(size, self._range_bytes, ())
+            arriving = self._arriving[name] = ArrivingVector(self.make(name, size), fetch)
+        arriving.fetch.add_sources(source for source in sources if source != self._node.id)
+        later = Later()
+        arriving.waiting.append(later)
+        self._node.clock.post(self._go_on, name, arriving)
+        return later
+
+    def read_range(self, name: str, offset: int, size: int) -> Any:
+        """Return a range of a vector, when it is here."""
+        if self.training_of(name) not in self.trainings:
+            return GetVectorAnswer(False, "that training is not known here; ask another device")
+        arriving = self._arriving.get(name)
+        memory = self._port.find(name) if arriving is None else arriving.memory
+        if memory is None:
+            return GetVectorAnswer(False, "that vector is not here; ask another device")
+        if not 0 < size <= self._range_bytes or not 0 <= offset <= len(memory) - size:
+            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
+        if arriving is None or offset + size <= arriving.fetch.received:
+            return GetVectorAnswer(True, "", memory[offset:offset + size])
+        later = Later()
+        arriving.readers.append((offset, offset + size, later))
+        return later
+
+    # ---- calls ---------------------------------------------------------------------------------------
+
+    def ask(self, device_id: str, name: str, params: Dict[str, Any], on_reply: OnReply,
+            timeout_s: Optional[float] = None) -> None:
+        """Call one of the methods of vectors on a device, this one included; the reply is JSON."""
+        if device_id != self._node.id:
+            link = self.link_to(device_id)
+            if link is None:
+                on_reply(None, Unreachable("there is no link to that device"))
+            else:
+                link.call(name, params, on_reply, timeout_s=timeout_s)
+            return
+        method: Any = METHODS.get(name)
+        try:
+            answer = method.function(self._node, None, **method.read(params))
+        except DiscomputeError as error:
+            on_reply(None, error)
+            return
+        if isinstance(answer, Later):
+            answer.then(lambda value, error: on_reply(None if error else to_json(value), error))
+        else:
+            on_reply(to_json(answer), None)
+
+    def link_to(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link to a device of the cluster, None where there is none."""
+        for link in self._node.discovery.links.get(device_id, []):
+            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+                return link  # type: ignore[no-any-return]
+        return None
+
+    # ---- arriving ------------------------------------------------------------------------------------
+
+    def _go_on(self, name: str, arriving: ArrivingVector) -> None:
+        while self._arriving.get(name) is arriving:
+            asks = arriving.fetch.next_asks()
+            if not asks:
+                if arriving.fetch.is_hopeless:
+                    self._give_up(name, "none of the devices that have the vector can be reached")
+                return
+            for ask in asks:
+                link = self.link_to(ask.source)
+                if link is None:
+                    arriving.fetch.failed(ask.source)
+                    break
+                params = {"name": name, "offset": ask.offset, "size": ask.size}
+                link.call("GetVector", params, partial(self._came, name, arriving, ask), timeout_s=VECTOR_RANGE_S,
+                          tell_timeout=True)
+
+    def _came(
+        self, name: str, arriving: ArrivingVector, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
+    ) -> None:
+        if self._arriving.get(name) is not arriving:
+            return
+        try:
+            answer = from_json(GetVectorAnswer, result, "the answer to GetVector") if error is None else None
+        except DiscomputeError:
+            answer = None
+        offset = arriving.fetch.received
+        pieces = arriving.fetch.arrived(ask, bytes(answer.data)) if answer is not None and answer.success else []
+        if answer is None or not answer.success:
+            arriving.fetch.failed(ask.source)
+        for piece in pieces:
+            arriving.memory[offset:offset + len(piece)] = piece
+            offset += len(piece)
+        self._grown(name, arriving)
+        self._go_on(name, arriving)
+
+    def _grown(self, name: str, arriving: ArrivingVector) -> None:
+        received = arriving.fetch.received
+        ready = [reader for reader in arriving.readers if reader[1] <= received]
+        arriving.readers = [reader for reader in arriving.readers if reader[1] > received]
+        if arriving.fetch.is_complete:
+            del self._arriving[name]
+        for start, end, later in ready:
+            later.resolve(GetVectorAnswer(True, "", arriving.memory[start:end]))
+        for later in arriving.waiting if arriving.fetch.is_complete else ():
+            later.resolve(VectorAnswer(True, "it is here"))
+
+    def _give_up(self, name: str, problem: str) -> None:
+        arriving = self._arriving.pop(name, None)
+        if arriving is None:
+            return
+        self._sizes.pop(name, None)
+        self._port.remove(name)
+        for later in arriving.waiting:
+            later.resolve(VectorAnswer(False, problem))
+        for _, _, later in arriving.readers:
+            later.resolve(GetVectorAnswer(False, problem))
+
+    def _forget(self, training_id: str) -> None:
+        del self.trainings[training_id]
+        self._training_over(training_id)
+        for name in [name for name in (*self._arriving, *self._sizes) if name.startswith(training_id)]:
+            self.drop(name)
+        self._port.remove(training_id)
+
+

@@ -1,0 +1,275 @@
+"""Whole nodes average vectors over their links, whoever is early, silent, gone, or no member at all."""
+
+from array import array
+
+import pytest
+
+from discompute_lite.model.errors import Forbidden, InvalidParams, Unauthenticated
+from discompute_lite.roles.averaging import RESEND_FOR_S, PIECE_S, STALL_S
+
+TRAINING = "0123456789abcdef" * 2
+RESULT = f"{TRAINING}-s1"
+NUMBERS = 5000
+
+
+class Crew:
+    """Several nodes with a share each, led by the first."""
+
+    def __init__(self, world, letters="abcd", numbers=NUMBERS, code="f"):
+        self.world, self.numbers, self.code = world, numbers, code
+        self.hosts = world.nodes(letters)
+        world.advance(8.0)
+        self.leader = self.hosts[0]
+        self.answers = {}
+        for index, host in enumerate(self.hosts):
+            assert self.ask(host, "JoinTraining", training_id=TRAINING)["success"]
+            self.put(host, "o1", [float(index + 1)] * numbers)
+
+    def put(self, host, word, numbers):
+        values = array(self.code, numbers)
+        host.vectors.make(f"{TRAINING}-{word}", len(values) * values.itemsize)[:] = memoryview(values).cast("B")
+
+    def ask(self, host, method, **params):
+        got = []
+        self.leader.node.averaging.vectors.ask(host.id, method, params, lambda *reply: got.append(reply))
+        self.world.settle()
+        (result, error), = got
+        if error is not None:
+            raise error
+        return result
+
+    def average(self, *hosts, shape="ring", weights=None, name=RESULT, **others):
+        """Ask all of them to take part, those with a share to bring it in; answers come into `answers`."""
+        hosts = hosts or self.hosts
+        for index, host in enumerate(hosts):
+            weight = (weights or [1 / len(hosts)] * len(hosts))[index]
+            params = {"name": name, "members": [each.id for each in hosts], "shape": shape, "code": self.code,
+                      "numbers": self.numbers, "shares": [f"{TRAINING}-o1"] if weight else [],
+                      "weights": [weight] if weight else [], **others}
+            self.leader.node.averaging.vectors.ask(host.id, "AverageVectors", params, lambda result, error, host=host: (
+                self.answers.__setitem__(host.name[-1], error or result)))
+        self.world.settle()
+
+    def result(self, host, name=RESULT):
+        memory = host.vectors.vectors.get(name)
+        return None if memory is None else array(self.code, bytes(memory)).tolist()
+
+    def lost(self):
+        return {letter for answer in self.answers.values() if isinstance(answer, dict)
+                for device in answer["lost"] for letter in device[0]}
+
+
+def test_four_nodes_average_over_their_links(world):
+    crew = Crew(world)
+    crew.average()
+    world.advance(1.0)
+    assert [answer["success"] for answer in crew.answers.values()] == [True] * 4
+    assert [crew.result(host) for host in crew.hosts] == [[2.5] * NUMBERS] * 4
+    size = NUMBERS * 4
+    for answer in crew.answers.values():
+        assert answer["sent_bytes"] == pytest.approx(2 * 3 / 4 * size, rel=0.02)
+    # What went into it is gone.
+    assert [list(host.vectors.vectors) for host in crew.hosts] == [[RESULT]] * 4
+
+
+@pytest.mark.parametrize("shape, everywhere", [("chain", False), ("star", True)])
+def test_other_shapes_give_the_same(world, shape, everywhere):
+    crew = Crew(world)
+    crew.average(shape=shape, weights=[0.25, 0.25, 0.5, 0.0])
+    world.advance(1.0)
+    assert crew.result(crew.hosts[0]) == [2.25] * NUMBERS
+    assert [crew.result(host) for host in crew.hosts[1:]] == [[2.25] * NUMBERS if everywhere else None] * 3
+
+
+def test_one_device_alone_adds_up_its_own(world):
+    crew = Crew(world, "ab")
+    answer = crew.ask(crew.leader, "AverageVectors", name=RESULT, members=[crew.leader.id], shape="ring", code="f",
+                      numbers=NUMBERS, shares=[f"{TRAINING}-o1"] * 2, weights=[1.0, 2.0])
+    assert answer["success"] and answer["sent_bytes"] == 0
+    assert crew.result(crew.leader) == [3.0] * NUMBERS
+
+
+def test_who_hears_of_it_late_gets_its_pieces_again(world):
+    crew = Crew(world, "abc")
+    first, second, third = crew.hosts
+    second.freeze()
+    crew.average()
+    world.advance(0.5)
+    assert crew.answers == {}
+    second.thaw()
+    world.advance(2.0)
+    assert [crew.result(host) for host in crew.hosts] == [[2.0] * NUMBERS] * 3
+
+
+def test_a_link_that_is_cut_and_comes_back_costs_nothing(world):
+    crew = Crew(world, "abc", numbers=300_000)
+    first, second, third = crew.hosts
+    cut = []
+    piece_came = third.node.averaging.piece_came
+
+    def cutting(*arguments):
+        if not cut:
+            cut.append(True)
+            world.clock.post(lambda: third.drop_link(second))
+        return piece_came(*arguments)
+
+    third.node.averaging.piece_came = cutting
+    crew.average()
+    world.advance(3.0)
+    assert cut
+    assert [crew.result(host) for host in crew.hosts] == [[2.0] * 300_000] * 3
+
+
+def test_a_device_that_dies_is_named_at_once_and_the_others_do_it_without(world):
+    crew = Crew(world, numbers=400_000)
+    victim = crew.hosts[2]
+    piece_came = victim.node.averaging.piece_came
+    seen = []
+
+    def dying(*arguments):
+        seen.append(arguments)
+        if len(seen) == 2:
+            world.clock.post(victim.kill)
+        return piece_came(*arguments)
+
+    victim.node.averaging.piece_came = dying
+    crew.average()
+    world.advance(2.0)
+    assert crew.lost() == {"c"}
+    rest = [host for host in crew.hosts if host is not victim]
+    for host in rest:
+        # Some may be done; what they have is not wanted.
+        crew.ask(host, "StopAverage", name=RESULT)
+    crew.answers.clear()
+    crew.average(*rest, name=f"{TRAINING}-s2", weights=[0.25, 0.25, 0.5])
+    world.advance(2.0)
+    assert [crew.result(host, f"{TRAINING}-s2") for host in rest] == [[0.25 + 0.5 + 2.0] * 400_000] * 3
+
+
+def test_a_device_that_only_falls_silent_is_named_by_its_heartbeats(world):
+    crew = Crew(world)
+    crew.hosts[1].freeze()
+    crew.average()
+    world.advance(min(PIECE_S, 12.0))
+    assert crew.lost() == {"b"}
+
+
+def test_devices_without_a_link_between_them_say_so(world):
+    crew = Crew(world, "abc")
+    first, second, third = crew.hosts
+    world.part(second, third)
+    second.drop_link(third)
+    crew.average()
+    world.advance(RESEND_FOR_S)
+    assert crew.answers["b"]["unreached"] == [third.id]
+    for host in crew.hosts:
+        crew.ask(host, "StopAverage", name=RESULT)
+    crew.average(shape="star", name=f"{TRAINING}-s2")
+    world.advance(1.0)
+    assert [crew.result(host, f"{TRAINING}-s2") for host in crew.hosts] == [[2.0] * NUMBERS] * 3
+
+
+def test_it_ends_even_if_nobody_can_be_blamed(world):
+    crew = Crew(world, "abc")
+    # The third was never asked, and answers that it is too early for as long as it takes.
+    first, second, third = crew.hosts
+    members = [host.id for host in crew.hosts]
+    answers = []
+    crew.leader.node.averaging.vectors.ask(first.id, "AverageVectors", {
+        "name": RESULT, "members": members, "shape": "chain", "code": "f", "numbers": NUMBERS}, lambda *reply: (
+            answers.append(reply)))
+    world.advance(STALL_S + 6.0)
+    assert [result["message"] for result, _ in answers] == ["nothing moves any more"]
+
+
+@pytest.mark.parametrize("params, refused", [
+    ({"members": ["x"]}, "this one among them"), ({"shape": "heap"}, "shape is ring"), ({"root": 7}, "root is the"),
+    ({"numbers": 0}, "code is f or d"), ({"shares": ["x"]}, "each share has a weight"),
+    ({"name": "../x"}, "is named by"),
+    ({"drops": [f"{'f' * 32}-s1"]}, "belong to one training"),
+])
+def test_a_wish_that_makes_no_sense_is_refused(world, params, refused):
+    crew = Crew(world, "ab")
+    wish = {"name": RESULT, "members": [host.id for host in crew.hosts], "shape": "ring", "code": "f", "numbers": 9}
+    with pytest.raises(InvalidParams, match=refused):
+        crew.ask(crew.hosts[1], "AverageVectors", **{**wish, **params})
+
+
+def test_only_who_leads_a_training_asks_for_something(world):
+    crew = Crew(world, "abc")
+    first, second, third = crew.hosts
+    asks = [("JoinTraining", {"training_id": TRAINING}), ("StopAverage", {"name": RESULT}),
+            ("FetchVector", {"name": RESULT, "size": 8}),
+            ("AverageVectors", {"name": RESULT, "members": [second.id], "shape": "ring", "code": "f", "numbers": 9})]
+    for method, params in asks:
+        got = []
+        third.node.averaging.vectors.ask(second.id, method, params, lambda *reply, got=got: got.append(reply))
+        world.settle()
+        assert isinstance(got[0][1], Forbidden)
+    assert crew.ask(second, "LeaveTraining", training_id=TRAINING)["success"]
+
+
+def test_a_piece_is_taken_from_the_member_before_this_one_alone(world):
+    crew = Crew(world, "abcd")
+    first, second, third, outsider = crew.hosts
+    second.freeze()
+    crew.average(first, second, third)
+    piece = {"name": RESULT, "piece": 0, "hop": 0, "data": bytes(4)}
+    for host, refused in ((outsider, Forbidden), (first, InvalidParams)):
+        got = []
+        host.node.averaging.vectors.ask(third.id, "AveragePiece", piece, lambda *reply, got=got: got.append(reply))
+        world.settle()
+        assert isinstance(got[0][1], refused)
+    with pytest.raises(Unauthenticated):
+        world.client(third).call("AveragePiece", piece)
+    second.thaw()
+    world.advance(2.0)
+    assert crew.result(third) == [2.0] * NUMBERS
+
+
+def test_what_a_leader_left_is_deleted(world):
+    crew = Crew(world, "abc")
+    crew.average()
+    world.advance(1.0)
+    assert crew.hosts[1].vectors.vectors
+    crew.ask(crew.hosts[1], "LeaveTraining", training_id=TRAINING)
+    assert not crew.hosts[1].vectors.vectors
+    crew.leader.kill()
+    world.advance(20.0)
+    assert not crew.hosts[2].vectors.vectors and not crew.hosts[2].node.averaging.vectors.trainings
+
+
+def test_a_joiner_is_brought_the_newest_by_whoever_has_it(world):
+    crew = Crew(world, "abcd", numbers=900_000)
+    joiner = crew.hosts[3]
+    crew.average(*crew.hosts[:3])
+    world.advance(1.0)
+    got = []
+    crew.leader.node.averaging.vectors.ask(joiner.id, "FetchVector", {
+        "name": RESULT, "size": 3_600_000, "sources": [crew.hosts[1].id, crew.hosts[2].id]},
+        lambda *reply: got.append(reply))
+    world.clock.post(crew.hosts[1].kill)
+    world.advance(5.0)
+    assert got == [({"success": True, "message": "it is here"}, None)]
+    assert crew.result(joiner) == [2.0] * 900_000
+
+
+def test_a_vector_that_nobody_has_is_said_to_be_missing(world):
+    crew = Crew(world, "abc")
+    got = []
+    crew.leader.node.averaging.vectors.ask(crew.hosts[1].id, "FetchVector", {
+        "name": f"{TRAINING}-s9", "size": 80, "sources": [crew.hosts[2].id]}, lambda *reply: got.append(reply))
+    world.advance(1.0)
+    assert got[0][0]["success"] is False and "can be reached" in got[0][0]["message"]
+    assert f"{TRAINING}-s9" not in crew.hosts[1].vectors.vectors
+
+
+def test_there_is_a_bound_to_what_is_kept(world):
+    crew = Crew(world, "ab")
+    host = crew.hosts[1]
+    got = []
+    crew.leader.node.averaging.vectors.ask(host.id, "FetchVector", {
+        "name": f"{TRAINING}-s9", "size": host.limits.vector_bytes + 1, "sources": [crew.leader.id]},
+        lambda *reply: got.append(reply))
+    world.settle()
+    assert "no room for a vector" in got[0][1].message
