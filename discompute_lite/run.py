@@ -25,6 +25,7 @@ from .host.app_registry import Turn, take_turn
 from .host.blob_files import BlobFiles
 from .host.checkpoints import CheckpointFolder
 from .host.child_limits import ChildLimits
+from .host.collection import collection_put_off
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
@@ -211,7 +212,8 @@ class LocalNode:
             stored = self._speed.start()
             if stored is not None:
                 self.node.measured = measured_facts(stored)
-            self.node.start(self._listeners[0].port)
+            with collection_put_off():
+                self.node.start(self._listeners[0].port)
             # Now, when everything that is kept was read.
             for note in self.state.notes + (self._parts.trust.files.notes if self._parts else []):
                 self.node.tell("note", note)

@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, List, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench_members import bench_members  # noqa: E402
 from bench_promises import bench_promises  # noqa: E402
 from bench_tasks import line, medians  # noqa: E402
 
@@ -218,7 +219,7 @@ def bench_security(rounds: int) -> List[Dict[str, Any]]:
         ]
         if ALL_OUR_CORES:
             os.sched_setaffinity(0, ALL_OUR_CORES)
-        return results + _tasks(folder, rounds) + bench_promises(rounds)
+        return results + _tasks(folder, rounds) + bench_members(rounds) + bench_promises(rounds)
 
 
 def _calls(member: Server, yardstick: Server, context: Any, rounds: int) -> List[Dict[str, Any]]:
