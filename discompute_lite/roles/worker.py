@@ -10,7 +10,6 @@ an answer that was lost with its link is fetched, not computed again.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
@@ -26,6 +25,7 @@ from .blobs import BlobNeed, needs_of
 from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
+from .run_notes import RunNotes
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -94,6 +94,7 @@ class Worker:
         #: Ended attempts, oldest first; some may be forgotten already.
         self._ended_order: Deque[AttemptKey] = deque()
         self._alarm = Alarm(node.clock, self._woken)
+        self._notes = RunNotes(node)
         self._policy = AllowancePolicy()
         #: The reading that was last judged, and the verdict.
         self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
@@ -238,6 +239,7 @@ class Worker:
         for attempt in list(self._attempts.values()):
             if attempt.outcome is None:
                 self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="refused")
+        self._notes.finish()
 
     # ---- inside -----------------------------------------------------------------------------------
 
@@ -327,10 +329,8 @@ class Worker:
             int(self._node.wall()), data, error, lite,
         )
         if attempt.sender not in ("", self._node.id):
-            self._node.world.audit.note("ran", {
-                "sender": attempt.sender, "type": str(sent.lite.get("task_type", "")), "outcome": status.value,
-                "size": len(sent.subtask_data), "data": hashlib.sha256(sent.subtask_data).hexdigest(),
-            })
+            facts = {"sender": attempt.sender, "type": str(sent.lite.get("task_type", "")), "outcome": status.value}
+            self._notes.ended(facts, sent.subtask_data)
         attempt.outcome = ExecuteSubtaskAnswer(status is SubTaskStatus.COMPLETED, error, done)
         waiting, attempt.waiting = attempt.waiting, []
         blobs, attempt.blobs = attempt.blobs, []
