@@ -7,7 +7,6 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import random
@@ -25,7 +24,7 @@ from .host.app_registry import Turn, take_turn
 from .host.blob_files import BlobFiles
 from .host.checkpoints import CheckpointFolder
 from .host.child_limits import ChildLimits
-from .host.collection import collection_put_off
+from .host.collection import collection_of_new, collection_put_off
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
@@ -223,12 +222,8 @@ class LocalNode:
 
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
-        # What a node is made of lives as long as it does: the collector need not look at it again and again.
-        gc.freeze()
-        try:
+        with collection_of_new():
             self._run_loop()
-        finally:
-            gc.unfreeze()
 
     def stop(self) -> None:
         """End soon, with a goodbye; any thread may call this."""
