@@ -32,13 +32,14 @@ class Testbed:
     def __init__(self, hosts: int) -> None:
         """Make them; raise OSError or CalledProcessError where the system does not let us."""
         self._names: List[str] = []
-        self._bridge = f"dlt{os.getpid()}"
+        #: The namespace of the bridge, whose ports are port1, port2, …
+        self.bridge = f"dlt{os.getpid()}"
         try:
-            self._add(self._bridge)
-            ip("-n", self._bridge, "link", "add", "bridge", "type", "bridge")
-            ip("-n", self._bridge, "link", "set", "bridge", "up")
+            self._add(self.bridge)
+            ip("-n", self.bridge, "link", "add", "bridge", "type", "bridge")
+            ip("-n", self.bridge, "link", "set", "bridge", "up")
             for number in range(1, hosts + 1):
-                self._add_host(f"{self._bridge}-{number}", number)
+                self._add_host(f"{self.bridge}-{number}", number)
         except BaseException:
             self.close()
             raise
@@ -53,11 +54,11 @@ class Testbed:
 
     def unplug(self, host: int) -> None:
         """Pull a host's cable: its own end stays up, and nothing comes through."""
-        ip("-n", self._bridge, "link", "set", f"port{host}", "nomaster")
+        ip("-n", self.bridge, "link", "set", f"port{host}", "nomaster")
 
     def plug(self, host: int) -> None:
         """Put it in again."""
-        ip("-n", self._bridge, "link", "set", f"port{host}", "master", "bridge")
+        ip("-n", self.bridge, "link", "set", f"port{host}", "master", "bridge")
 
     def close(self) -> None:
         """Remove everything."""
@@ -72,7 +73,7 @@ class Testbed:
         self.close()
 
     def _host(self, number: int) -> str:
-        return f"{self._bridge}-{number}"
+        return f"{self.bridge}-{number}"
 
     def _add(self, name: str) -> None:
         ip("netns", "add", name)
@@ -81,9 +82,9 @@ class Testbed:
 
     def _add_host(self, name: str, number: int) -> None:
         self._add(name)
-        ip("link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", f"port{number}", "netns", self._bridge)
+        ip("link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", f"port{number}", "netns", self.bridge)
         self.plug(number)
-        ip("-n", self._bridge, "link", "set", f"port{number}", "up")
+        ip("-n", self.bridge, "link", "set", f"port{number}", "up")
         ip("-n", name, "addr", "add", f"{NETWORK}.{number}/24", "brd", "+", "dev", "eth0")
         ip("-n", name, "link", "set", "eth0", "up")
         # Multicast and the limited broadcast go where the default route leads.

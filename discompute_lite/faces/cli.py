@@ -21,6 +21,7 @@ from .command import COMMANDS, Context
 from .command_line import CommandLine
 from .console import Console
 from .demo import DEMO
+from .doctor_command import DOCTOR_COMMANDS
 from .map_command import MAP_COMMANDS
 from .node_commands import NODE_COMMANDS
 from .status_commands import STATUS_COMMANDS
@@ -33,7 +34,7 @@ INTERRUPTED = 130
 END_SIGNALS = ("SIGTERM", "SIGHUP")
 #: In the order of the help. Naming them here also makes sure that their modules are there.
 LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *TRAIN_COMMANDS,
-          *STORY_COMMANDS, DEMO)
+          *STORY_COMMANDS, *DOCTOR_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

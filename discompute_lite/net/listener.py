@@ -39,7 +39,7 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
         choices += [other for other in FALLBACK_PORTS if other != port] + [0]
     for choice in choices:
         try:
-            return _listen(host, choice)
+            return listen_on(host, choice)
         except OSError as error:
             if error_name(error) == "EACCES" and 0 < choice < 1024:
                 raise SettingsError(f"port {choice} is for the system's programs; choose one from 1024 on") from None
@@ -51,7 +51,8 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
     raise SettingsError(f"port {port} is in use; stop the program that uses it or choose another with --port")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen_on(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise OSError as the system does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

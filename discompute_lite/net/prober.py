@@ -36,10 +36,7 @@ class Prober:
 
     def networks(self) -> List[Interface]:
         """Return the addresses of this machine in whose networks devices may be looked for."""
-        if stays_on_loopback(self._bind):
-            return [Interface("lo", self._bind, LOOPBACK_MASK, is_loopback=True)] if ":" not in self._bind else []
-        found = [item for item in choose_interfaces(list_interfaces(), self._interface) if not item.is_loopback]
-        return [item for item in found if self._bind in ("all", item.address)]
+        return swept_interfaces(self._bind, self._interface)
 
     def probe(self, address: str, timeout_s: float, tried: OnTried) -> None:
         """Connect to host:port, which is numeric, and hang up."""
@@ -56,6 +53,14 @@ class Prober:
             self._loop.post(ended, None, errno.ENETUNREACH)
             return
         connect_to(self._loop, host, port, timeout_s, ended)
+
+
+def swept_interfaces(bind: str, wanted: str) -> List[Interface]:
+    """Return the own addresses in whose networks a node with these settings may look for others."""
+    if stays_on_loopback(bind):
+        return [Interface("lo", bind, LOOPBACK_MASK, is_loopback=True)] if ":" not in bind else []
+    found = [item for item in choose_interfaces(list_interfaces(), wanted) if not item.is_loopback]
+    return [item for item in found if bind in ("all", item.address)]
 
 
 def outcome_of(name: str) -> str:

@@ -1,0 +1,265 @@
+"""Try for a checkup what the network lets through: ports, broadcast, multicast, datagrams, calls; and who is heard.
+
+Knows:   sockets as the node would open them, and a datagram of our own that every node drops.
+Refuses: to judge (core/diagnosis.py does), to answer anybody, to stay longer than `CHECK_S`.
+Read next: model/checkup.py (the facts), net/prober.py (calls).
+
+Everything is tried at once, on one loop, and what has not come back at the end counts as unheard or silent.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+import time
+from dataclasses import astuple, dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from ..model.checkup import BeaconFact, InterfaceFact, NetworkFacts, PeerFact, Trial
+from ..model.errors import ProtocolError
+from ..model.limits import Limits
+from ..wire.beacon import decode_beacon
+from ..wire.dns import DNS_PTR, DnsMessage, DnsQuestion, encode_dns
+from ..wire.mdns_responder import MDNS_PORT
+from .addresses import address_text, error_name, host_of, is_numeric_host
+from .broadcast import LOOPBACK_BROADCAST
+from .datagrams import READ_DATAGRAM_BYTES
+from .interfaces import Interface, choose_interfaces, list_interfaces
+from .listener import bind_host, listen_on, stays_on_loopback
+from .loop import Loop
+from .mdns_transport import MDNS_GROUP, SERVICE
+from .prober import Prober
+
+#: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
+CHECK_S = 3.2
+#: Seconds until what was sent is sent once more: a datagram may be lost.
+REPEAT_S = 0.5
+#: Seconds that an address has to answer; a phone that sleeps takes two.
+CHECK_TRY_S = 2.5
+#: Begins what we send: no node takes it for a beacon.
+TRIAL_MARK = b"discompute-lite checkup "
+#: Devices that are remembered, and of which those that were heard are called.
+HEARD_DEVICES, CALLED_DEVICES = 64, 8
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Hold what a checkup needs to know of the settings and of the node that runs here, if one does."""
+
+    bind: str
+    interface: str
+    port: int
+    discovery_port: int
+    limits: Limits
+    #: What is not to be heard: our own identity under the boot of our own node.
+    own_id: str = ""
+    own_boot: str = ""
+    is_running: bool = False
+    #: Addresses to call, host:port -> typed or remembered.
+    peers: Dict[str, str] = field(default_factory=dict)
+    #: The router and some neighbours, host:port.
+    neighbours: Tuple[str, ...] = ()
+
+
+def check_network(options: CheckOptions) -> NetworkFacts:
+    """Try everything; takes `CHECK_S` seconds."""
+    loop = Loop()
+    check = NetworkCheck(loop, options, Prober(loop, options.bind, options.interface))
+    try:
+        check.begin()
+        loop.call_later(CHECK_S, loop.stop)
+        loop.run()
+    finally:
+        check.close()
+        loop.close()
+    return check.facts()
+
+
+def interfaces_of(bind: str, wanted: str) -> List[Interface]:
+    """Return the interfaces that a node with these settings uses."""
+    if stays_on_loopback(bind):
+        return [item for item in list_interfaces() if item.is_loopback]
+    found = choose_interfaces(list_interfaces(), wanted)
+    return [item for item in found if item.is_loopback or bind in ("all", item.address)]
+
+
+class NetworkCheck:
+    """Hold one checkup under way."""
+
+    def __init__(self, loop: Loop, options: CheckOptions, prober: Prober) -> None:
+        self._loop = loop
+        self._options = options
+        self._prober = prober
+        self._is_local = stays_on_loopback(options.bind)
+        self._interfaces = interfaces_of(options.bind, options.interface)
+        self._sockets: List[socket.socket] = []
+        self._port_error = self._udp_error = ""
+        #: kind -> where -> what came of it, in the order of trying.
+        self._trials: Dict[str, Dict[str, Trial]] = {"broadcast": {}, "multicast": {}, "unicast": {}}
+        #: What was sent -> which trial it is.
+        self._sent: Dict[bytes, Tuple[str, str]] = {}
+        self._dials: Dict[str, Dict[str, Trial]] = {"self": {}, "neighbour": {}, "peer": {}}
+        self._known_by: Dict[str, str] = {}
+        self._beacons: Dict[Tuple[str, str], BeaconFact] = {}
+
+    def begin(self) -> None:
+        """Open all sockets, send and call."""
+        self._dial_ourselves(self._listen())
+        shared = self._udp(LOOPBACK_BROADCAST if self._is_local else "", self._options.discovery_port)
+        for host in self._broadcast_hosts():
+            self._send("broadcast", host, (host, self._options.discovery_port), self._udp("", 0), shared)
+        for item in self._interfaces:
+            if not item.is_loopback:
+                self._try_multicast(item)
+                receiver = self._udp("", 0)
+                where = (item.address, receiver.getsockname()[1] if receiver else 0)
+                self._send("unicast", item.address, where, self._udp("", 0), receiver)
+        for address in self._options.neighbours:
+            self._dial("neighbour", address)
+        for address, known_by in self._options.peers.items():
+            self._call(address, known_by)
+
+    def facts(self) -> NetworkFacts:
+        """Return what was found out."""
+        dials = {kind: tuple(trials.values()) for kind, trials in self._dials.items()}
+        sent = {kind: tuple(trials.values()) for kind, trials in self._trials.items()}
+        return NetworkFacts(
+            tuple(InterfaceFact(*astuple(each)) for each in self._interfaces),
+            self._port_error, self._udp_error, dials["self"], sent["broadcast"], sent["multicast"], sent["unicast"],
+            dials["neighbour"], tuple(PeerFact(trial, self._known_by[trial.where]) for trial in dials["peer"]),
+            tuple(self._beacons.values()),
+        )
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for sock in self._sockets:
+            self._loop.unwatch(sock)
+            sock.close()
+
+    # ---- connections ----------------------------------------------------------------------------------
+
+    def _listen(self) -> int:
+        """Return the port at which we can be called: the node's, else ours."""
+        if self._options.is_running:
+            return self._options.port
+        host = bind_host(self._options.bind)
+        for port in (self._options.port, 0):
+            try:
+                sock = listen_on(host, port)
+            except OSError as error:
+                self._port_error = self._port_error or error_name(error)
+                continue
+            self._sockets.append(sock)
+            return int(sock.getsockname()[1])
+        return 0
+
+    def _dial_ourselves(self, port: int) -> None:
+        bind = self._options.bind
+        own = [item.address for item in self._interfaces if not item.is_loopback]
+        for host in ["127.0.0.1", *own] if bind == "all" else [bind]:
+            if port and ":" not in host:
+                self._dial("self", f"{host}:{port}")
+
+    def _call(self, address: str, known_by: str) -> None:
+        if is_numeric_host(host_of(address)) and address not in self._known_by:
+            self._known_by[address] = known_by
+            self._dial("peer", address)
+
+    def _dial(self, kind: str, address: str) -> None:
+        self._dials[kind][address] = Trial(address, "silent")
+
+        def tried(outcome: str, error: str, seconds: float) -> None:
+            self._dials[kind][address] = Trial(address, outcome, error, seconds)
+
+        self._prober.probe(address, CHECK_TRY_S, tried)
+
+    # ---- datagrams ------------------------------------------------------------------------------------
+
+    def _broadcast_hosts(self) -> List[str]:
+        if self._is_local:
+            return [LOOPBACK_BROADCAST]
+        limited = ["255.255.255.255"] if self._options.interface == "all" else []
+        return list(dict.fromkeys([item.broadcast for item in self._interfaces if item.broadcast] + limited))
+
+    def _udp(self, host: str, port: int, prepare: Callable[[socket.socket], None] = lambda sock: None) -> Any:
+        """Return a socket that hears what comes to this port; None where that cannot be had."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            if port:
+                for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
+                    if hasattr(socket, name):
+                        sock.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setblocking(False)
+            sock.bind((host, port))
+            prepare(sock)
+        except OSError as error:
+            sock.close()
+            if port == self._options.discovery_port:
+                self._udp_error = error_name(error)
+            return None
+        self._sockets.append(sock)
+        self._loop.watch(sock, lambda: self._readable(sock), None)
+        return sock
+
+    def _try_multicast(self, item: Interface) -> None:
+        here = socket.inet_aton(item.address)
+
+        def join(sock: socket.socket) -> None:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+            membership = struct.pack("=4s4s", socket.inet_aton(MDNS_GROUP), here)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+
+        # A question that multicast DNS really has: who offers our service?
+        question = DnsMessage(int.from_bytes(secrets.token_bytes(2), "big"), 0, (DnsQuestion(SERVICE, DNS_PTR),))
+        sock, name = self._udp("", MDNS_PORT, join), item.name or item.address
+        self._send("multicast", name, (MDNS_GROUP, MDNS_PORT), sock, sock, encode_dns(question))
+
+    def _send(
+        self, kind: str, where: str, destination: Tuple[str, int], sender: Optional[socket.socket],
+        receiver: Optional[socket.socket], data: bytes = b"",
+    ) -> None:
+        data = data or TRIAL_MARK + f"{kind} {where} ".encode() + secrets.token_hex(8).encode()
+        self._trials[kind][where] = Trial(where, "unheard")
+        self._sent[data] = kind, where
+        if sender is None:
+            self._trials[kind][where] = Trial(where, "refused", "EADDRINUSE")
+            return
+        for delay_s in (0.0, REPEAT_S):
+            self._loop.call_later(delay_s, self._send_now, data, destination, sender)
+
+    def _send_now(self, data: bytes, destination: Tuple[str, int], sender: socket.socket) -> None:
+        kind, where = self._sent[data]
+        try:
+            sender.sendto(data, destination)
+        except OSError as error:
+            if self._trials[kind][where].outcome != "heard":
+                self._trials[kind][where] = Trial(where, "refused", error_name(error))
+
+    def _readable(self, sock: socket.socket) -> None:
+        try:
+            data, source = sock.recvfrom(READ_DATAGRAM_BYTES)
+        except OSError:
+            return
+        if data in self._sent:
+            kind, where = self._sent[data]
+            self._trials[kind][where] = Trial(where, "heard")
+        elif sock.getsockname()[1] == self._options.discovery_port:
+            self._heard(data, address_text(source))
+
+    def _heard(self, data: bytes, source: str) -> None:
+        try:
+            beacon = decode_beacon(data, self._options.limits)
+        except ProtocolError:
+            return
+        if beacon is None or beacon.foreign or beacon.type == "goodbye" or len(self._beacons) >= HEARD_DEVICES:
+            return
+        if beacon.node_id == self._options.own_id and beacon.boot == self._options.own_boot:
+            return
+        address = f"{source.rpartition(':')[0]}:{beacon.port}"
+        fact = BeaconFact(beacon.node_id, beacon.boot, beacon.name, address, beacon.timestamp - time.time())
+        is_new = self._beacons.setdefault((beacon.node_id, beacon.boot), fact) is fact
+        if is_new and beacon.port and len(self._known_by) < CALLED_DEVICES + len(self._options.peers):
+            self._call(address, "heard")
