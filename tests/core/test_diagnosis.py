@@ -1,4 +1,4 @@
-"""Every cause that a checkup knows: facts that have it are judged so, in plain words and with a cure; others are not."""
+"""Every cause that a checkup knows: facts that have it are judged so, in plain words with a cure; others are not."""
 
 from dataclasses import replace
 
@@ -61,7 +61,8 @@ CAUSES = [
     ("port-moves", "note", {}, {"port_error": "EADDRINUSE"}, {}, "next free one", "Stop that program"),
     ("cannot-listen", "bad", {}, {"port_error": "EADDRNOTAVAIL"}, {"bind": "10.1.1.1"}, "10.1.1.1", "--bind"),
     ("udp-taken", "warning", {}, {"udp_error": "EADDRINUSE"}, {}, "5005", "--discovery-port"),
-    ("self-unreachable", "bad", {}, {"self_dials": (Trial("127.0.0.1:8080", "silent"),)}, {}, "call itself", "firewall"),
+    ("self-unreachable", "bad", {}, {"self_dials": (Trial("127.0.0.1:8080", "silent"),)}, {}, "call itself",
+     "firewall"),
     ("incoming-blocked", "warning", {}, {"self_dials": (
         Trial("127.0.0.1:8080", "open"), Trial("192.168.1.20:8080", "silent"))}, {}, "192.168.1.20", "TCP port 8080"),
     ("same-identity", "bad", {}, {"beacons": (replace(HEARD, node_id="a" * 52),)}, {"boot": "mine"},

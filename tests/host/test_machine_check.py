@@ -58,14 +58,16 @@ def test_the_router_of_linux():
     (machine("darwin", commands={"/sbin/route -n get default": "   route to: default\n    gateway: 192.168.1.1\n"}),
      "192.168.1.1"),
     (machine("darwin", commands={"/sbin/route -n get default": "    gateway: link#12\n"}), ""),
-    (machine("win32", commands={"route print -4 0.0.0.0": "  0.0.0.0   0.0.0.0   10.0.0.1   10.0.0.7   25\n"}), "10.0.0.1"),
+    (machine("win32", commands={"route print -4 0.0.0.0": "  0.0.0.0   0.0.0.0   10.0.0.1   10.0.0.7   25\n"}),
+     "10.0.0.1"),
 ])
 def test_the_router_elsewhere(probe, address):
     assert gateway(probe) == address
 
 
 @pytest.mark.parametrize("probe, inside", [
-    (machine(), ""), (machine(files={"/.dockerenv": ""}), "container"), (machine(files={"/run/.containerenv": ""}), "container"),
+    (machine(), ""), (machine(files={"/.dockerenv": ""}), "container"),
+    (machine(files={"/run/.containerenv": ""}), "container"),
     (machine(uname=("Linux", "", "5.15.0-microsoft-standard-WSL2", "", "x86_64")), "wsl"),
     (machine("darwin", files={"/.dockerenv": ""}), ""),
 ])

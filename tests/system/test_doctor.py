@@ -57,7 +57,7 @@ class Case(NamedTuple):
 
 
 DROP = "iptables -A INPUT -j DROP -p"
-CASES = {number: case for number, case in enumerate([
+CASES = dict(enumerate([
     Case("broadcast-unheard", setup=f"{DROP} udp --dport 5005"),
     Case("firewall-on", setup=f"{DROP} tcp --dport 9999"),
     Case("incoming-blocked", setup=f"{DROP} tcp --dport 8080 -d {{own}}"),
@@ -79,7 +79,7 @@ CASES = {number: case for number, case in enumerate([
     Case("hidden", words="--announce off"),
     Case("bound-here", words="--bind 127.0.0.1"),
     Case("few-ways", words="--discovery peers"),
-], 3)}
+], 3))
 
 
 class Doctors:
