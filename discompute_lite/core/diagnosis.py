@@ -15,7 +15,7 @@ from typing import Iterator, List
 from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, Severity
 from .network_diagnosis import judge_network
 
-OLDEST_PYTHON = (3, 9)
+LEAST_PYTHON = (3, 9)
 #: What each module is for, and whether nothing works without it.
 MODULE_USES = {
     "socket": ("any network", True), "selectors": ("any network", True), "json": ("any message", True),
@@ -42,7 +42,7 @@ def can_work(findings: List[Finding]) -> bool:
 
 def _judge_python(machine: MachineFacts) -> Iterator[Finding]:
     version = ".".join(map(str, machine.python))
-    if machine.python < OLDEST_PYTHON:
+    if machine.python < LEAST_PYTHON:
         yield Finding("python-old", Severity.BAD, f"Python {version} is too old.", "Use Python 3.9 or newer.")
     else:
         where = f" in {machine.app}" if machine.app else ""

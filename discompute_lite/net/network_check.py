@@ -34,7 +34,7 @@ from .prober import Prober
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
 CHECK_S = 3.2
 #: Seconds until what was sent is sent once more: a datagram may be lost.
-REPEAT_S = 0.5
+SEND_AGAIN_S = 0.5
 #: Seconds that an address has to answer; a phone that sleeps takes two.
 CHECK_TRY_S = 2.5
 #: Begins what we send: no node takes it for a beacon.
@@ -227,7 +227,7 @@ class NetworkCheck:
         if sender is None:
             self._trials[kind][where] = Trial(where, "refused", "EADDRINUSE")
             return
-        for delay_s in (0.0, REPEAT_S):
+        for delay_s in (0.0, SEND_AGAIN_S):
             self._loop.call_later(delay_s, self._send_now, data, destination, sender)
 
     def _send_now(self, data: bytes, destination: Tuple[str, int], sender: socket.socket) -> None:
