@@ -310,7 +310,8 @@ def policy_command(context: Context) -> int:
         except ValueError:
             raise SettingsError(f"{name} cannot be {text!r}; write a number") from None
     with Reach(context.settings) as reach:
-        policy = reach.call("GetPolicy", {})["policy"]
+        answer = reach.call("GetPolicy", {})
+        policy = answer["policy"]
         if changes and wanted.sender:
             sender = _member(reach, wanted.sender)["id"]
             rule = policy["senders"].get(sender, policy["everybody"])
@@ -322,7 +323,10 @@ def policy_command(context: Context) -> int:
         elif wanted.approve:
             policy["approved_senders"].append(_member(reach, wanted.approve)["id"])
         if changes or wanted.approve:
-            policy = reach.call("SetPolicy", {"policy": policy})["policy"]
+            answer = reach.call("SetPolicy", {"policy": policy})
+            policy = answer["policy"]
+    if answer["message"]:
+        console.note(answer["message"], "warn")
     if console.is_json:
         console.json(policy)
         return 0

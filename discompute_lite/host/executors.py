@@ -75,6 +75,8 @@ class SlotExecutor(Generic[SlotKind]):
 
     #: Seconds that `shutdown` waits for each thread.
     join_s = 10.0
+    #: Whether work is held to its time and memory: a thread cannot be ended.
+    holds_to_bounds = False
 
     def __init__(self, slots: int, slot_kind: Callable[[int], SlotKind]) -> None:
         self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots))]
@@ -244,6 +246,9 @@ class ExternalExecutor:
     One that breaks (a pool whose process was killed is of no use any more) is made anew by `make`, in a thread, since
     that may take long; what is submitted meanwhile waits. `say` is told, from other threads too.
     """
+
+    #: What runs there is not ours to end.
+    holds_to_bounds = False
 
     def __init__(
         self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False,

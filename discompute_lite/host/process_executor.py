@@ -50,6 +50,8 @@ class ProcessSlot(WorkSlot):
 class ProcessExecutor(SlotExecutor[ProcessSlot]):
     """Run work in child processes. With a loop, `submit` and `WorkFuture.stop` are for that loop's thread only."""
 
+    holds_to_bounds = True
+
     def __init__(
         self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str, *,
         loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS,

@@ -48,6 +48,8 @@ class OwnRules:
         if settings.accept or not document:
             accept = settings.accept or ("ask" if is_phone else "any")
             self.policy = replace(self.policy, everybody=replace(self.policy.everybody, accept=accept))
+        if self.what_does_not_hold():
+            self._node.tell("warning", self.what_does_not_hold())
 
     def keep(self, policy: WorkPolicy) -> None:
         """Let these rules hold from now on, for what runs too; raise StateError where they cannot be kept."""
@@ -57,6 +59,15 @@ class OwnRules:
         self._node.worker.rules_changed()
         # Whoever sends work here learns how much of this device it has now.
         self._node.discovery.own_description_changed()
+
+    def what_does_not_hold(self) -> str:
+        """Say which rules nobody can hold work to on this device, "" where there are none."""
+        rules = [self.policy.everybody, *self.policy.senders.values()]
+        bounds = [name for name in ("wall_s", "memory_mb") if any(getattr(rule, name) for rule in rules)]
+        if self._node.executor.holds_to_bounds or not bounds:
+            return ""
+        return (f"{' and '.join(bounds)} of the policy cannot be held to here, where tasks do not run in processes of"
+                " this node, which could be ended; use accept, hours or slots")
 
     def approve(self, device_id: str) -> None:
         """Let a sender's work run where it would be asked about; until the next start where that cannot be kept."""

@@ -143,6 +143,8 @@ class PolicyAnswer:
     """Hold the rules of this device's owner."""
 
     policy: Dict[str, Any] = field(default_factory=dict)
+    #: What of them does not hold here, and why; "" where all do.
+    message: str = ""
 
 
 @method("Invite", level="owner")
@@ -276,7 +278,7 @@ def restore_cluster(node: Any, link: LinkPort, backup: bytes = b"") -> DoneAnswe
 @method("GetPolicy", level="owner")
 def get_policy(node: Any, link: LinkPort) -> PolicyAnswer:
     """Return what this device's owner lets others run here."""
-    return PolicyAnswer(policy_to_json(node.rules.policy))
+    return PolicyAnswer(policy_to_json(node.rules.policy), node.rules.what_does_not_hold())
 
 
 @method("SetPolicy", level="owner")
@@ -284,7 +286,7 @@ def set_policy(node: Any, link: LinkPort, policy: Optional[Dict[str, Any]] = Non
     """Let these rules hold from now on; fields that are left out stay as they are."""
     node.rules.keep(read_policy({**policy_to_json(node.rules.policy), **(policy or {})}))
     node.world.audit.note("rules", {"accept": node.rules.policy.everybody.accept})
-    return PolicyAnswer(policy_to_json(node.rules.policy))
+    return PolicyAnswer(policy_to_json(node.rules.policy), node.rules.what_does_not_hold())
 
 
 @method("ReadAudit", level="owner")

@@ -347,6 +347,8 @@ class FakeFuture:
 class FakeExecutor:
     """Runs work at once, but for the phases in `holds`, which wait until a test lets them go on."""
 
+    holds_to_bounds = True
+
     def __init__(self, clock, limits):
         self._clock, self._limits = clock, limits
         self.holds = set()

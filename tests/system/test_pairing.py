@@ -166,6 +166,9 @@ def test_what_a_device_lets_others_run_is_kept(field, town, fails):
     assert done.document["everybody"]["types"] == ["echo", "primes"]
     assert "accept=named" in town.type(ann, "policy").out
     fails(town.type(ann, "policy", "slots=many"), 2, "slots")
+    by_thread = field.type("policy", "wall_s=600", DISCOMPUTE_EXECUTOR="thread")
+    assert by_thread.code == 0 and by_thread.err.startswith("wall_s of the policy cannot be held to here")
+    assert field.type("policy", "wall_s=600").err == ""
     fails(town.type(ann, "revoke", "cat"), 3, "no device of the cluster")
 
 
