@@ -158,14 +158,17 @@ def _restore(context: Context) -> int:
     backup = load_backup(path)
     with Reach(context.settings) as reach:
         cluster = reach.call("RestoreCluster", {"backup": backup})["cluster"]
-        me, *members = reach.call("ListMembers", {})["members"]
         # Whoever is here learns of it now; the others when they meet this device, or one that has.
         reach.look_around(None)
+        me, *members = reach.call("ListMembers", {})["members"]
         is_alone = reach.local is not None
     if console.is_json:
         console.json({"cluster": cluster})
         return 0
     console.print(f"This device is an admin of cluster {cluster} now.", "good")
+    if members and not any(other["state"] == "here" for other in members):
+        console.note("none of its devices is here yet; those that do not show themselves, by announce private, are met"
+                     f" by an address: {program_name()} list --peer HOST:PORT", "warn")
     for other in members:
         if other["role"] == "admin" and other["state"] != "removed":
             console.note(f"{printable(other['name'])} ({short_id(other['id'])}) was an admin; if it is lost for good:"

@@ -17,6 +17,7 @@ from ..core.events import (
     BeaconHeard, DeviceDescribed, DeviceTold, Dial, GoodbyeHeard, LinkLost, LinkOpened, Tick,
 )
 from ..core.own_events import LinkWanted
+from ..core.known import KnownDevice
 from ..core.registry import DeviceRegistry
 from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound, StateError
@@ -326,11 +327,15 @@ class Discovery:
             for link in list(self.links.get(node_id, [])):
                 self.retire(link)
 
-    def _remember(self) -> None:
-        addresses = [
-            address for device in self.registry.devices() if device.linked
+    def first_addresses(self, is_wanted: Callable[[KnownDevice], bool]) -> List[str]:
+        """Return where the devices that are wanted are called, the most promising address of each."""
+        return [
+            address for device in self.registry.devices() if is_wanted(device)
             for address in self.registry.addresses(device.device_id)[:1]
         ]
+
+    def _remember(self) -> None:
+        addresses = self.first_addresses(lambda device: device.linked)
         if not addresses:
             return
         try:

@@ -15,7 +15,7 @@ from ..model.errors import DiscomputeError, Forbidden, InvalidParams, NotFound, 
 from ..model.statement import Statement
 from ..wire.invitation import JoinWords, join_link, spaced_code
 from ..wire.pairing import PairingAsked
-from ..wire.pairing_grant import PairingGrant, read_backup, write_backup
+from ..wire.pairing_grant import PairingGrant, read_backup, read_backup_addresses, write_backup
 from .alarm import Alarm
 from .audit_notes import host_part
 from .bounds import ID_CHARS, NAME_CHARS
@@ -334,7 +334,8 @@ class FrontDesk:
         cluster = self.cluster()
         cluster.check_is_admin()
         self._node.world.audit.note("backed-up", {"cluster": cluster.membership.cluster})
-        return write_backup(cluster.grant, self._node.settings_limits)
+        addresses = self._node.discovery.first_addresses(lambda device: device.verified)
+        return write_backup(cluster.grant, self._node.settings_limits, addresses)
 
     def restore(self, data: bytes) -> str:
         """Become an admin of the cluster in a backup; return what it is called."""
@@ -353,6 +354,8 @@ class FrontDesk:
         node.world.audit.note("restored", {"cluster": node.belonging.cluster.membership.cluster})
         node.tell("pairing", f"this device is an admin of cluster {node.belonging.cluster_name()} now")
         node.discovery.look_again()
+        # They cannot read our beacons, nor we theirs, until we have met: the key of these is another now.
+        node.discovery.meet(read_backup_addresses(data), lambda outcomes: None)
         return str(node.belonging.cluster_name())
 
     def check_is_alone(self) -> None:

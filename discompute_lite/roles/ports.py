@@ -120,9 +120,7 @@ class ProberPort(Protocol):
 
 class ExecutorPort(Protocol):
     """Run work: `submit(request)` returns a future with `stop(reason)`."""
-
-    #: Whether what runs is held to its request's time and memory, by force.
-    holds_to_bounds: bool
+    holds_to_bounds: bool  # Whether work is held to its time and memory, by force.
 
     def submit(self, request: Any) -> Any:
         """Start or queue a `WorkRequest`; the future's result is a `WorkOutcome`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..crypto.certificates import read_ca_certificate, read_device_certificate
 from ..crypto.p256 import CurvePoint, PrivateKey, device_id, load_pkcs8_pem, pem, pkcs8_der
@@ -26,6 +26,8 @@ from .strict_json import encode_json, parse_strict
 
 BEACON_KEY_BYTES = 32
 BACKUP_VERSION = 1
+#: Addresses in a backup: one device that is met knows of all others.
+BACKUP_ADDRESSES = 64
 #: Members of one statement's JSON, twice as many as it has, and brackets of the rest of the message.
 _STATEMENT_COMMAS, _OTHER_BRACKETS = 24, 16
 
@@ -88,12 +90,16 @@ def read_grant(body: Dict[str, Any], public: CurvePoint, limits: Limits) -> Pair
     return grant
 
 
-def write_backup(grant: PairingGrant, limits: Limits) -> bytes:
-    """Return an admin's own grant as the text of a backup: whoever has it can make the cluster live on."""
+def write_backup(grant: PairingGrant, limits: Limits, addresses: Sequence[str] = ()) -> bytes:
+    """Return an admin's own grant as the text of a backup: whoever has it can make the cluster live on.
+
+    `addresses` are where its devices could be called then: those that do not show themselves are not found otherwise.
+    """
     if grant.ca_key is None:
         raise LocalProtocolError("only an admin has the cluster's key")
     public = read_device_certificate(grant.certificate, read_ca_certificate(grant.ca))
-    return encode_json({"discompute_backup": BACKUP_VERSION, **write_grant(grant, public, limits)}) + b"\n"
+    body = {"discompute_backup": BACKUP_VERSION, "addresses": list(addresses[:BACKUP_ADDRESSES])}
+    return encode_json({**body, **write_grant(grant, public, limits)}) + b"\n"
 
 
 def read_backup(data: bytes, limits: Limits) -> PairingGrant:
@@ -109,6 +115,13 @@ def read_backup(data: bytes, limits: Limits) -> PairingGrant:
     except ValueError:
         raise ProtocolError("the certificates in this backup are damaged") from None
     return read_grant(body, public, limits)
+
+
+def read_backup_addresses(data: bytes) -> List[str]:
+    """Return where the devices of a cluster could be called when this backup, which has been read, was made."""
+    given = parse_strict(data).get("addresses")
+    found = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    return found[:BACKUP_ADDRESSES]
 
 
 def check_body_shape(line: bytes, limits: Limits) -> None:

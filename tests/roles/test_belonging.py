@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import random
 from dataclasses import replace
 
@@ -182,6 +183,22 @@ def test_who_was_away_when_beacons_got_a_new_key_is_met_again_and_told(town):
     town.settle(20.0)
     assert town.status(a, b) == town.status(b, a) == "AVAILABLE"
     assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
+
+
+@pytest.mark.parametrize("has_addresses", [True, False])
+def test_devices_that_do_not_show_themselves_are_met_by_the_addresses_in_a_backup(town, world, has_addresses):
+    a, b = town.cluster("ab", announce="private")
+    town.settle()
+    backup = bytes(world.owner(a).call("BackUpCluster")["backup"])
+    assert json.loads(backup)["addresses"] == [b.address]
+    c = town.host("c", town._trust(), announce="private")
+    c.trust.key, c.node.world.pairing_door = KEYS["c"], object()
+    a.kill()
+    if not has_addresses:
+        backup = json.dumps({**json.loads(backup), "addresses": "none"}).encode()
+    world.owner(c).call("RestoreCluster", {"backup": backup})
+    town.settle(10.0)
+    assert (town.status(c, b) == town.status(b, c) == "AVAILABLE") is has_addresses
 
 
 def test_a_cluster_whose_admin_is_lost_lives_on_from_its_backup(town, world):

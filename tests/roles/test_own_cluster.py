@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -13,7 +14,9 @@ from discompute_lite.model.errors import Forbidden, InvalidParams, LocalProtocol
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.statement import Statement
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster, restored_seat
-from discompute_lite.wire.pairing_grant import read_backup, read_grant, write_backup, write_grant
+from discompute_lite.wire.pairing_grant import (
+    read_backup, read_backup_addresses, read_grant, write_backup, write_grant,
+)
 
 LIMITS = Limits()
 ANN, BEN, CAT, DOG = (private_key(number) for number in (501, 502, 503, 504))
@@ -251,6 +254,18 @@ def test_a_cluster_lives_on_from_a_backup_on_another_device(admin):
     cat.remove(device_id(ANN), AT + 10, chance)
     tell(cat, ben)
     assert roles(ben) == {"Ben's PC": "member", "Cat's Mac": "admin"} and ben.membership.is_revoked(device_id(ANN))
+
+
+@pytest.mark.parametrize(("given", "found"), [
+    ((), []), (["10.0.0.7:8080", "attic:8080"], ["10.0.0.7:8080", "attic:8080"]), (["a:1"] * 99, ["a:1"] * 64),
+])
+def test_a_backup_says_where_its_devices_could_be_called(admin, given, found):
+    data = write_backup(admin.grant, LIMITS, given)
+    assert read_backup(data, LIMITS) == read_backup(write_backup(admin.grant, LIMITS), LIMITS)
+    assert read_backup_addresses(data) == found
+    for odd in (b"7", b'{"a":1}', b"[7,null]", b"null"):
+        spoiled = re.sub(rb'"addresses":\[[^]]*\]', b'"addresses":' + odd, data)
+        assert spoiled != data and read_backup_addresses(spoiled) == []
 
 
 def test_a_backup_does_not_bring_a_removed_device_back(admin):
