@@ -32,7 +32,7 @@ from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.process_executor import ProcessExecutor
-from .host.relaunch import relaunch_words
+from .host.relaunch import read_program, relaunch_words
 from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
 from .host.store import StateFolder, default_state_folders, instance_folders, open_state
@@ -308,6 +308,7 @@ class LocalNode:
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
+            read_program=read_program,
         )
 
     def _make_executor(self) -> Any:

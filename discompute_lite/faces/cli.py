@@ -24,6 +24,7 @@ from .demo import DEMO
 from .doctor_command import DOCTOR_COMMANDS
 from .map_command import MAP_COMMANDS
 from .node_commands import NODE_COMMANDS
+from .share_command import SHARE_COMMANDS
 from .status_commands import STATUS_COMMANDS
 from .story_commands import STORY_COMMANDS
 from .task_commands import TASK_COMMANDS
@@ -33,8 +34,8 @@ INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
 END_SIGNALS = ("SIGTERM", "SIGHUP")
 #: In the order of the help. Naming them here also makes sure that their modules are there.
-LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS, *TRAIN_COMMANDS,
-          *STORY_COMMANDS, *DOCTOR_COMMANDS, DEMO)
+LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *SHARE_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS,
+          *TRAIN_COMMANDS, *STORY_COMMANDS, *DOCTOR_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

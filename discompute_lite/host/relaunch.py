@@ -1,6 +1,6 @@
 """Start this program again in a new Python: from a package, from an archive, or from a single file.
 
-Knows:   where the program was read from.
+Knows:   where the program was read from, and where it lies as a single file.
 Refuses: to start anything.
 Read next: host/child_process.py (who starts children).
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from typing import List
+
+from ..model.errors import StateError
 
 PROGRAM = "discompute_lite"
 
@@ -33,6 +35,23 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
         f"'_file', {file!r}); here.loader.exec_module(module_from_spec(here)); ")
     code = f"import sys; sys.path[:] = {paths!r}; {load}from {PROGRAM}.{module} import {function}; {function}()"
     return [sys.executable, *(["-I"] if is_isolated else []), "-c", code]
+
+
+def read_program() -> bytes:
+    """Return this whole program as one file; raise StateError where there is none: in a package outside of its tree."""
+    path = _single_file()
+    if path is None:
+        raise StateError("this program was pasted and lies in no file; run `share` where it is a file or a clone")
+    if not path:
+        # A clone holds it beside the package, made from it and held fresh by a test.
+        package = os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))
+        path = os.path.join(os.path.dirname(package), "ios", "discompute.py")
+    try:
+        with open(str(path), "rb") as file:
+            return file.read()
+    except OSError:
+        raise StateError("the single file ios/discompute.py is not here; run `share` from a clone, or make it with"
+                         " python3 tools/bundle.py") from None
 
 
 def _single_file() -> object:

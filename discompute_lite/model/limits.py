@@ -176,6 +176,8 @@ class Limits:
     pairing_tries: int = 3
     #: Seconds that an invitation is open, unless its maker said otherwise. (wire/invitation)
     pairing_open_s: float = 300.0
+    #: Seconds for which the program is offered as a file, unless its owner said otherwise. (roles/sharing)
+    share_open_s: float = 600.0
     #: Seconds within which each message of the pairing exchange must be there, people not counted. (wire/pairing)
     pairing_message_s: float = 10.0
     #: Connections of a pairing port: one joiner at a time has the place, the others hear so and hang up. Beyond: closed

@@ -128,9 +128,13 @@ class Loop:
         self.post(self._stop_running)
 
     def close(self) -> None:
-        """Release the selector and the wake-up sockets; after `run` has returned."""
+        """Release the selector, the wake-up sockets and those that are still watched; after `run` has returned."""
         with self._wake_lock:
             self._is_closed = True
+        # Their owners wait for an event that does not come any more: a dial under way, last words that are read.
+        for key in list((self._selector.get_map() or {}).values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
         self._selector.close()
         self._wake_receiver.close()
         self._wake_sender.close()

@@ -44,6 +44,7 @@ from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
 from .script_calls import ScriptCalls
+from .sharing import Sharing
 from .streams import Streams
 from .twin import Twin
 from .web import admit_web_request, answer_web_request
@@ -104,6 +105,7 @@ class Node:
         self.coordinator = Coordinator(self, self.attempts)
         self.streams, self.scripts = Streams(self, self.attempts), ScriptCalls(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
+        self.sharing = Sharing(self)
         self._is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------

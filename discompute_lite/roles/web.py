@@ -28,7 +28,10 @@ WebAnswer = Callable[[Any, Any, HttpRequest], None]
 
 @dataclass(frozen=True)
 class WebRoute:
-    """Hold what answers one path, and the level of access that it asks for (core/policy.py)."""
+    """Hold what answers one path, and the level of access that it asks for (core/policy.py).
+
+    "shared" is what everybody may have while the owner offers it, and the owner's otherwise.
+    """
 
     level: str
     answer: WebAnswer
@@ -75,7 +78,10 @@ def _refusal_by_head(node: Any, connection: Any, head: HttpHead) -> Tuple[Option
         connection.is_loopback, node.owns(bearer_token(head.headers)), belonging.role_of(connection),
         belonging.is_certified(connection),
     )
-    refusal = access(route.level if route is not None else "owner", caller, alone=not belonging.is_member)
+    level = route.level if route is not None else "owner"
+    if level == "shared":
+        level = "anyone" if node.sharing.is_on else "owner"
+    refusal = access(level, caller, alone=not belonging.is_member)
     if refusal is None:
         return None, ""
     sentence = refusal.message if caller.is_certified else SENTENCE_TOKEN

@@ -159,6 +159,17 @@ def test_a_loop_may_run_again(loop):
         assert called == [1]
 
 
+def test_closing_it_closes_what_it_still_watches():
+    loop = Loop()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop.watch(ours, lambda: None, None)
+        loop.close()
+        loop.close()
+        assert ours.fileno() == -1
+        assert theirs.recv(1) == b""
+
+
 def test_posting_to_a_closed_loop_is_harmless():
     loop = Loop()
     loop.close()

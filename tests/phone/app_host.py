@@ -13,6 +13,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import gc
+import importlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 #: What no app lets a script do, whatever the module is called.
 FORBIDDEN = (
@@ -109,14 +110,15 @@ class Host:
         self._ends: Dict[str, str] = {}
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
-    def run(self, name: str, text: str, argv: List[str], file: str = "", folder: str = "") -> None:
+    def run(
+        self, name: str, text: str, argv: List[str], file: str = "", environ: Optional[Dict[str, str]] = None
+    ) -> None:
         """Run a script's text in a thread of its own; without `file` it is one that was pasted."""
         console = Terminal() if self._profile.has_terminal else Console()
         self._consoles[name] = console
         sys.stdout = sys.stderr = console  # type: ignore[assignment]
         sys.argv = argv
-        if folder and folder not in sys.path:
-            sys.path.insert(0, folder)
+        os.environ.update(environ or {})
         names: Dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         if file:
             names["__file__"] = file
@@ -219,6 +221,8 @@ def be_strict(profile: Profile, home: str) -> None:
     for name in profile.offers:
         sys.modules[name] = type(sys)(name)
     forbid_broadcast()
+    # Imported before this says that it is an iPhone, where it asks modules that are not here.
+    importlib.import_module("urllib.request")
     sys.platform = profile.platform
 
 

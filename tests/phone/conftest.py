@@ -36,6 +36,7 @@ class App:
             self.process = subprocess.Popen(
                 [sys.executable, str(HOST), profile, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=errors, text=True, encoding="utf-8", env=environ,
+                cwd=home / "Documents",
             )
 
     def do(self, what: str, **arguments: Any) -> Any:
@@ -59,7 +60,9 @@ class App:
 
     def screen_when_ready(self, script: str) -> Dict[str, Any]:
         """Wait for a node's screen; return its facts by name."""
-        text = self.wait_for(lambda: "Ready." in self.printed(script) and self.printed(script), script)
+        self.wait_for(lambda: "Ready." in self.printed(script) or self.do("wait", name=script, limit_s=0.0), script)
+        text = self.printed(script)
+        assert "Ready." in text, text
         facts = (line.strip().partition(":") for line in text.splitlines() if ":" in line)
         return {name: rest.strip() for name, _, rest in facts}
 
@@ -115,3 +118,62 @@ def open_app(tmp_path: Path, scale: Callable[[float], float], root: Path) -> Ite
         app.close()
     for app in apps:
         assert app.home.with_suffix(".err").read_text(encoding="utf-8") == ""
+
+
+class Desktop:
+    """Hold a node that runs from the single file on a computer, and commands of its owner."""
+
+    def __init__(self, file: Path, folder: Path, scale: Callable[[float], float]) -> None:
+        self._file, self._scale = file, scale
+        folder.mkdir()
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTE_")},
+            "DISCOMPUTE_STATE_DIR": str(folder / "state"), "DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_SLOTS": "1",
+            "TMPDIR": str(folder),
+        }
+        self._open: List[subprocess.Popen] = []
+        self.id = json.loads(self.begin("start", "--json", "--port", "0").stdout.readline())["device"]["id"]
+
+    def begin(self, *words: str) -> subprocess.Popen:
+        """Start a command and let it run."""
+        process = subprocess.Popen(
+            [sys.executable, str(self._file), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            env=self._environ, text=True, encoding="utf-8",
+        )
+        self._open.append(process)
+        return process
+
+    def run(self, *words: str) -> str:
+        """Run a command to its good end; return what it printed."""
+        process = self.begin(*words)
+        out, _ = process.communicate(timeout=self._scale(60.0))
+        assert process.returncode == 0, out
+        return out
+
+    def device(self, name: str) -> Any:
+        """Return the device of this name as the node lists it now, or None."""
+        devices = json.loads(self.run("list", "--json"))["devices"]
+        return next((device for device in devices if device["name"] == name), None)
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in reversed(self._open):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            process.communicate(timeout=self._scale(20.0))
+
+
+@pytest.fixture(scope="session")
+def single_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program as one file, made now."""
+    path = tmp_path_factory.mktemp("file") / "discompute.py"
+    path.write_text(load_tool("bundle").bundled(root, path.name, is_lean=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def desktop(single_file: Path, tmp_path: Path, scale: Callable[[float], float]) -> Iterator[Desktop]:
+    """Run a node on a computer."""
+    desktop = Desktop(single_file, tmp_path / "desktop", scale)
+    yield desktop
+    desktop.close()

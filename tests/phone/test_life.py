@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 PROFILES = ["pythonista", "a-shell", "a-shell-mini", "pyto", "strict"]
@@ -50,3 +53,35 @@ def test_the_stop_button_ends_it_and_says_so(open_app, by):
     assert app.end_of("node").split(":")[0] in ("ended", by)
     app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
 
+JOB = """
+def split():
+    return list(range(8))
+
+def work(number):
+    return number * number
+
+def merge(parts):
+    return parts
+"""
+
+
+def test_one_pasted_line_makes_a_phone_a_member_that_works(open_app, desktop, tmp_path):
+    offer = json.loads(desktop.begin("share", "--invite", "--json").stdout.readline())
+    assert re.fullmatch("[0-9a-f]{64}", offer["sha256"])
+    app = open_app("pythonista")
+    app.do("run", name="line", text=offer["line"], argv=["untitled.py"], environ={"DISCOMPUTE_BIND": "127.0.0.1"})
+    app.screen_when_ready("line")
+    app.wait_for(lambda: (desktop.device("iPhone 14") or {}).get("status") == "AVAILABLE", "the desktop sees the phone")
+    assert "belongs to cluster" in app.printed("line")
+    phone = desktop.device("iPhone 14")["id"]
+    (tmp_path / "job.py").write_text(JOB)
+    done = json.loads(desktop.run("submit", "--json", "--requires", phone, str(tmp_path / "job.py")))
+    assert done["result"] == [number * number for number in range(8)]
+
+
+def test_a_line_for_another_file_runs_nothing(open_app, desktop):
+    offer = json.loads(desktop.begin("share", "--json").stdout.readline())
+    app = open_app("pyto")
+    app.do("run", name="line", text=offer["line"].replace(offer["sha256"], 64 * "0"), argv=["untitled.py"])
+    assert app.end_of("line").startswith("AssertionError")
+    assert "Ready" not in app.printed("line")

@@ -28,7 +28,7 @@ def test_the_original_methods_and_ours_are_there():
             "ServeScript", "GetOffers", "OpenCalls", "MakeCalls", "CancelCalls", "CloseCalls", "KeepBlob", "SpreadBlob",
             "ReleaseBlob",
             "JoinTraining", "LeaveTraining", "FetchVector", "GetVector", "AverageVectors", "StopAverage",
-            "AveragePiece"}
+            "AveragePiece", "Share", "StopShare"}
     assert set(ALL) == original | ours
 
 
