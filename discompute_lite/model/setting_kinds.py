@@ -1,8 +1,8 @@
 """Say, once a kind of setting, which values fit: from text (environment, flags) and from typed values (file, code).
 
 Knows:   numbers in a range, words out of a list, names, addresses, peers and the limits by name.
-Refuses: whatever does not fit, by a ValueError whose argument is the part that does not; the setting
-         that asked turns it into a SettingsError with its own name and source.
+Refuses: whatever does not fit, by a ValueError whose argument is the part that does not, and perhaps what would;
+         the setting that asked turns it into a SettingsError with its own name and source.
 Read next: model/settings.py (the table that uses these).
 
 Text is typed as a plain YAML scalar is, so `0x1F90` and `8080` mean the same in a file, a variable and a flag.
@@ -11,6 +11,7 @@ Text is typed as a plain YAML scalar is, so `0x1F90` and `8080` mean the same in
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -177,13 +178,16 @@ def limits_kind() -> SettingKind:
     def take(value: Any) -> Tuple[Tuple[str, float], ...]:
         numbers: Dict[str, Any] = {}
         for name, number in _read_pairs(value):
-            if name in numbers or name not in standard:
+            if name not in standard:
+                close = difflib.get_close_matches(str(name), standard, 3, 0.6)
+                raise ValueError(name, f"{' or '.join(close) or 'one of ' + ', '.join(standard)} with a number")
+            if name in numbers:
                 raise ValueError(name)
             numbers[name] = _read_limit(number, standard[name])
         return tuple((name, numbers[name]) for name in standard if name in numbers)
 
     standard = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(Limits)}
-    wanted = "NAME=NUMBER,... (NAME: NUMBER in a file) with numbers above 0 and names out of " + ", ".join(standard)
+    wanted = "NAME=NUMBER,... (NAME: NUMBER in a file) with each name once and numbers above 0"
     return SettingKind("NAME=NUMBER,...", wanted, take, to_plain=dict)
 
 

@@ -160,7 +160,8 @@ class Setting:
         except ValueError as misfit:
             part = repr(misfit.args[0])
             part = part if len(part) <= 60 else part[:57] + "..."
-            raise SettingsError(f"{self.key} ({source}) cannot be {part}; write {self.kind.wanted}") from None
+            wanted = misfit.args[1] if len(misfit.args) > 1 else self.kind.wanted
+            raise SettingsError(f"{self.key} ({source}) cannot be {part}; write {wanted}") from None
 
     def show(self, value: Any) -> str:
         """Return `value` as a person reads it: YAML, or what an automatic one stands for in words."""
