@@ -16,7 +16,8 @@ from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceSta
 from ..model.errors import DiscomputeError
 from .bounds import bounded_capabilities, devices_that_fit
 from .methods import HeartbeatAnswer
-from .ports import LinkPort, Peer
+from .peer import Peer
+from .ports import LinkPort
 
 #: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
 IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25

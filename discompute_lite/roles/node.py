@@ -37,7 +37,8 @@ from .device_events import device_event
 from .discovery import Discovery
 from .event_log import EventLog
 from .methods import METHODS, REPEATED_METHODS, Greeting
-from .ports import ClockAndWorld, Later, LinkPort, Peer
+from .peer import Peer
+from .ports import ClockAndWorld, Later, LinkPort
 from .link_speed import LinkSpeeds
 from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
 from .own_rules import OwnRules
@@ -79,10 +80,8 @@ class Node:
         self.identity = identity
         self.id, self.boot = identity.id, identity.boot
         self.name, self.version = identity.name, identity.version
-        self.settings = settings
-        self.settings_limits = limits
-        self.hardware = hardware
-        self.world = world
+        self.settings, self.settings_limits = settings, limits
+        self.hardware, self.world = hardware, world
         self.clock, self.wall, self.rng = world.clock, world.wall, world.rng
         self.dialler, self.transports = world.dialler, world.transports
         self.executor, self.store = world.executor, world.store
@@ -103,9 +102,8 @@ class Node:
         self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
         self.attempts, self.link_speeds, self.averaging = Attempts(self), LinkSpeeds(self), Averaging(self)
         self.coordinator = Coordinator(self, self.attempts)
-        self.streams, self.scripts = Streams(self, self.attempts), ScriptCalls(self)
+        self.streams, self.scripts, self.sharing = Streams(self, self.attempts), ScriptCalls(self), Sharing(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
-        self.sharing = Sharing(self)
         self._is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ..wire.rpc import RpcSession
 from .audit_notes import note_refusal
 from .bounds import devices_that_fit
 from .metrics_page import METRICS_TYPE, metrics_page
-from .ports import Peer
+from .peer import Peer
 
 WebAnswer = Callable[[Any, Any, HttpRequest], None]
 
