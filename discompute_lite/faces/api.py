@@ -30,6 +30,7 @@ from ..model.settings import Settings
 from ..run import read_settings
 from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
+from .averaging import VectorPorts
 from .blobs import ClusterBlobs
 from .calling import FunctionCalls
 from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
@@ -285,6 +286,11 @@ class Cluster(Executor):
         are_measured = all(offer.speed for offer in offers)
         return {f"{offer.device.id}/{index}": offer.speed if are_measured else 1.0
                 for offer in offers for index in range(offer.slots)}
+
+    def vectors(self) -> Optional[VectorPorts]:
+        """Return the way to the vectors of this cluster's node; None where that is another process's."""
+        own = self._local.local.node if isinstance(self._local, OwnNode) else None
+        return VectorPorts(own, self._local.loop.post, self._dispatch.ask) if own is not None else None
 
     def _wait_for_devices(self, wanted: int, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s

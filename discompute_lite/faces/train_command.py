@@ -43,6 +43,7 @@ CURVES_FILE = "curves.svg"
     argument("--reproducible", action="store_true", help="the same state bit for bit on any number of devices"),
     argument("--target", default="", metavar="NAME=X", help="end when an evaluation reaches it: accuracy=0.95"),
     argument("--patience", type=whole_number(0, 10**6), default=0, metavar="N", help="end after N rounds without gain"),
+    argument("--average", default="auto", metavar="WHERE", help="ring, submitter or auto (default): where it is done"),
     JSON_FLAG,
     argument("file", metavar="JOB.py", help="a file with a class Job, or digits, the job that is shipped"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --hidden 64"),
@@ -64,7 +65,7 @@ def train_command(context: Context) -> int:
         console.note(f"{os.path.basename(arguments.file)}: {strategy!r}, "
                      f"{_in_number(len(set(map(_device, places))), 'device')}, {_in_number(len(places), 'place')}")
         wishes = {"seed": arguments.seed, "shards": arguments.shards, "reproducible": arguments.reproducible,
-                  "target": target, "patience": arguments.patience,
+                  "target": target, "patience": arguments.patience, "average": arguments.average,
                   "on_round": lambda figures: _show_round(console, figures, arguments.rounds, names)}
         try:
             result = training.train(
@@ -167,7 +168,8 @@ def round_line(figures: Dict[str, Any], rounds: int, name_of: Any) -> str:
     parts += [f"{name} {value:.4g}" for name, value in figures["evaluated"].items()]
     seconds, samples = figures["seconds"], figures["samples"]
     parts.append(f"{samples / max(seconds, 1e-6):,.0f} samples/s")
-    parts.append(f"{seconds:.2f} s, {figures['compute_s']:.2f} computing")
+    compute_s = figures["compute_s"]
+    parts.append(f"{seconds:.2f} s, {compute_s:.2f} computing, {max(0.0, seconds - compute_s):.2f} communicating")
     shares: Dict[str, int] = {}
     for member, count in figures["shares"].items():
         shares[_device(member)] = shares.get(_device(member), 0) + count

@@ -8,6 +8,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from concurrent.futures import Future
 from functools import partial
@@ -15,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 from ..ml.rounds import (
+    CombineShares,
     GiveOrder,
     MemberJoined,
     MemberLeft,
@@ -22,6 +24,7 @@ from ..ml.rounds import (
     OrderLost,
     RoundClosed,
     ShareCame,
+    SharesCombined,
     TimePassed,
     TrainingPlan,
     TrainingRounds,
@@ -29,10 +32,12 @@ from ..ml.rounds import (
 )
 from ..ml.strategies import STRATEGIES, Share, Strategy
 from ..ml.trees import leaf_kinds, taken_tree, tree_size
-from ..ml.workbench import Seat, carry_out
+from ..ml.vectors import rest_of, vector_form, with_rest
+from ..ml.workbench import Seat, carry_out, carry_out_here
 from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejected
 from ..run import TrainingFolder
 from ..tasks.values import dump_value, load_value
+from .averaging import AverageCame, AveragingLeader, KeptShare
 
 #: Seconds between two looks at who is there.
 LOOK_FOR_MEMBERS_S = 0.25
@@ -42,6 +47,8 @@ BLOB_STATE_NUMBERS = 4096
 SHARDS_A_PLACE = 8
 SHARDS_AT_LEAST = 16
 CHECKPOINT_FORMAT = 1
+#: Where shares may be averaged.
+AVERAGE_WORDS = ("auto", "ring", "submitter")
 
 
 class TrainingResult(NamedTuple):
@@ -83,6 +90,8 @@ class TrainingWishes(NamedTuple):
     patience      end after so many rounds in which no evaluation was better; 0 for never
     config        given to each step, with "round" and "step"
     on_round      called with the figures of each round
+    average       where shares are averaged: "ring", between the devices; "submitter", on this machine; or "auto"
+    float64_sums  add up float32 in float64, for half as many bytes again
     """
 
     seed: int = 0
@@ -92,6 +101,8 @@ class TrainingWishes(NamedTuple):
     patience: int = 0
     config: Optional[Dict[str, Any]] = None
     on_round: Optional[Callable[[Dict[str, Any]], Any]] = None
+    average: str = "auto"
+    float64_sums: bool = False
 
 
 class Training:
@@ -121,11 +132,23 @@ class Training:
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
         self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
-        self._plan = TrainingPlan(self._strategy, optimizer, shards, rounds, wishes.reproducible)
+        self._look_at = 0.0
+        #: Devices that were asked whether they average with others, and whether they have answered.
+        self._met: Dict[str, bool] = {}
+        self._leader = self._make_leader(state, optimizer)
+        self._plan = TrainingPlan(self._strategy, optimizer, shards, rounds, wishes.reproducible,
+                                  self._leader is not None)
         self._rounds = TrainingRounds(self._plan, state, memory, done)
-        self._seat = cluster.put(Seat(job, shards, wishes.seed, dict(wishes.config or {})))
+        self._seat = cluster.put(Seat(job, shards, wishes.seed, dict(wishes.config or {}),
+                                      state if self._leader is not None else None))
+        #: What came, each to be called on this thread; it returns an event of the rounds, or None.
         self._events: Any = SimpleQueue()
-        self._calls: Dict[int, Future] = {}
+        #: The calls of orders that are out; None while a state is on its way to the device.
+        self._calls: Dict[int, Optional[Future]] = {}
+        #: The version of the state that devices have as a vector, and where shares lie.
+        self._vector_version = 0
+        self._kept: Dict[int, KeptShare] = {}
+        self._average_s = 0.0
         #: The state as it travels, made once a version.
         self._sent_state: Any = None
         self._sent_version = -1
@@ -136,36 +159,56 @@ class Training:
         """Return when all rounds are made, or the wishes say that it is enough."""
         ended = "all rounds made"
         try:
-            next_look = time.monotonic()
             while not self._rounds.is_over:
                 now = time.monotonic()
-                if now >= next_look:
+                if now >= self._look_at:
                     self._do([action for event in self._changes() for action in self._rounds.apply(event, now)])
-                    next_look = now + LOOK_FOR_MEMBERS_S
-                deadline = min(next_look, self._rounds.next_deadline() or next_look)
-                enough = self._do(self._rounds.apply(self._next_event(deadline - now), time.monotonic()))
+                    self._look_at = now + LOOK_FOR_MEMBERS_S
+                deadline = min(self._look_at, self._rounds.next_deadline() or self._look_at)
+                event = self._next_event(deadline - now)
+                enough = self._do(self._rounds.apply(event, time.monotonic())) if event is not None else ""
                 if enough:
                     ended = enough
                     break
         finally:
             # Each call that is out belongs to an order that is out.
             self._do(self._rounds.stop())
+            if self._leader is not None:
+                self._leader.end()
         return TrainingResult(self._rounds.state, self._history, ended)
 
     # ---- events ------------------------------------------------------------------------------------
 
     def _changes(self) -> List[Any]:
         """Return who came and who left since the last look."""
-        places = self._cluster.places()
+        places = self._places()
         gone = [member for member in self._rounds.crew.members if member not in places]
         came = [member for member in places if member not in self._rounds.crew]
         return [MemberLeft(member) for member in gone] + [MemberJoined(member, places[member]) for member in came]
 
     def _next_event(self, wait_s: float) -> Any:
         try:
-            order, future = self._events.get(timeout=max(0.0, wait_s))
+            came = self._events.get(timeout=max(0.0, wait_s))
         except Empty:
             return TimePassed()
+        return came()
+
+    def _places(self) -> Dict[str, float]:
+        """Return the places of devices that have said whether they average with others."""
+        places: Dict[str, float] = self._cluster.places()
+        if self._leader is None:
+            return places
+        for device_id in dict.fromkeys(member.partition("/")[0] for member in places):
+            if device_id not in self._met:
+                self._met[device_id] = False
+                self._leader.meet(device_id, partial(self._is_met, device_id))
+        return {member: score for member, score in places.items() if self._met[member.partition("/")[0]]}
+
+    def _is_met(self, device_id: str) -> None:
+        self._met[device_id] = True
+        self._look_at = 0.0
+
+    def _share_came(self, order: Order, future: Any) -> Any:
         self._calls.pop(order.id, None)
         if future.cancelled():
             return OrderLost(order.id)
@@ -174,8 +217,31 @@ class Training:
         except TaskCancelled:
             return OrderLost(order.id)
         share = Share(**fields)
-        share = share._replace(tree=self._as_template(share.tree, future.device))
+        if share.tree is not None:
+            share = share._replace(tree=self._as_template(share.tree, future.device))
+        elif self._leader is not None:
+            name = self._leader.share_name(order.id)
+            self._kept[order.id] = KeptShare(future.device, name, share.samples)
         return ShareCame(order.id, share, order.member or future.device)
+
+    def _make_leader(self, state: Any, optimizer: Any) -> Optional[AveragingLeader]:
+        """Return who has devices average among themselves; None where that is not wanted, or cannot be."""
+        wishes = self._wishes
+        if wishes.average not in AVERAGE_WORDS:
+            raise SettingsError(f"average cannot be {wishes.average!r}; write one of {', '.join(AVERAGE_WORDS)}")
+        form, ports = vector_form(state), self._cluster.vectors()
+        why_not = "a reproducible training sums exactly, on one machine" if wishes.reproducible else (
+            "this strategy merges each share alone" if self._strategy.merges_each else
+            "the state holds no numbers, or complex ones" if form is None else
+            "a node runs beside this script, which has none of its own" if ports is None else
+            "this machine is not little-endian" if sys.byteorder != "little" else "")
+        if wishes.average == "ring" and why_not:
+            raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the ring")
+        if why_not or wishes.average == "submitter" or form is None or (
+                wishes.average == "auto" and form.numbers <= BLOB_STATE_NUMBERS):
+            return None
+        ports.deliver = lambda reply: self._events.put(reply)
+        return AveragingLeader(ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
         kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
@@ -198,23 +264,61 @@ class Training:
                 future = self._calls.pop(action.order_id, None)
                 if future is not None:
                     future.cancel()
+            elif isinstance(action, CombineShares):
+                self._average(action)
             else:
                 closed.append(action)
         # The devices are at the next round while this one is evaluated and saved.
         return next(filter(None, [self._close(action) for action in closed]), "")
 
     def _give(self, order: Order) -> None:
+        self._calls[order.id] = None
+        device_id, leader = order.member.partition("/")[0], self._leader
+        if leader is None or not leader.joined.get(device_id):
+            self._call(order, carry_out, self._state_to_send())
+            return
+        if self._vector_version != self._rounds.version:
+            leader.new_state(self._rounds.state)
+            self._vector_version = self._rounds.version
+        leader.bring_state(device_id, partial(self._give_there, order, rest_of(self._rounds.state)))
+
+    def _give_there(self, order: Order, rest: List[Any], source: Optional[str]) -> None:
+        """Give an order whose state is on its device, None where it could not be brought there."""
+        assert self._leader is not None
+        if order.id not in self._calls:
+            return  # It was withdrawn meanwhile.
+        if source is None:
+            self._call(order, carry_out, self._state_to_send())
+            return
+        form = self._leader.form
+        self._call(order, carry_out_here, [source, self._leader.share_name(order.id), form.code, form.numbers, rest])
+
+    def _call(self, order: Order, function: Callable[..., Any], state: Any) -> None:
         options: Dict[str, Any] = {"pure": True}
         if order.member:
             options["requires"] = order.member.partition("/")[0]
         future = self._cluster.options(**options).submit(
-            carry_out, self._seat, self._state_to_send(), order.round, list(order.shards), order.steps,
-            self._strategy.sends_gradients)
+            function, self._seat, state, order.round, list(order.shards), order.steps, self._strategy.sends_gradients)
         self._calls[order.id] = future
-        future.add_done_callback(partial(self._came, order))
+        future.add_done_callback(lambda future: self._events.put(partial(self._share_came, order, future)))
 
-    def _came(self, order: Order, future: Future) -> None:
-        self._events.put((order, future))
+    def _average(self, action: CombineShares) -> None:
+        """Have shares averaged where they lie; those that came here take part from here."""
+        leader = self._leader
+        assert leader is not None
+        kept = {order.id: self._kept.pop(order.id) if share.tree is None else
+                leader.keep_tree(share.tree, share.samples, order.id) for order, share in action.shares}
+        rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), [])
+
+        def done(came: AverageCame) -> None:
+            lost = tuple(order_id for order_id, share in kept.items() if share.device_id in came.lost)
+            mean = None if came.mean is None else with_rest(came.mean, rest)
+            self._average_s = came.seconds
+            if mean is not None and leader.is_mean_the_state:
+                self._vector_version = self._rounds.version + 1
+            self._events.put(lambda: SharesCombined(mean, lost))
+
+        leader.average(list(kept.values()), done)
 
     def _state_to_send(self) -> Any:
         if self._sent_version != self._rounds.version:
@@ -227,7 +331,8 @@ class Training:
         """Evaluate, save and tell of a round; return why it was the last one, or ""."""
         state, memory = self._rounds.state, self._rounds.memory
         evaluated = {str(name): float(value) for name, value in dict(self._job.evaluate(state)).items()}
-        figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated}
+        figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
+                   "average_s": self._average_s}
         self._history.append(figures)
         if self._folder is not None:
             self._folder.add_metrics(figures)

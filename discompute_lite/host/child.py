@@ -10,8 +10,8 @@ A frame, both ways:
     header    a JSON array on one line, ended by a line feed
     data      the rest, raw
 
-    request   [phase, task_type, attempt_id, target, blobs]    data: the request's; blobs, where there are any, are
-                                                               [[hash, path of its file], ...]
+    request   [phase, task_type, attempt_id, target, blobs, vectors]    data: the request's; where there are blobs,
+                                                               [[hash, path of its file], ...] and a training's folder
     outcome   [ok, error, error_type, output, seconds, blame]  data: the outcome's
 
 For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1", 0]``, a line feed, ``7``.
@@ -47,14 +47,15 @@ FRAME_LIMIT = 2 ** (8 * FRAME_PREFIX) - 1
 def pack_request(request: WorkRequest) -> Tuple[bytes, bytes]:
     """Return a request as (prefix and header, data), so that large data need not be copied."""
     header: List[Any] = [request.phase, request.task_type, request.attempt_id, request.target]
-    return _packed([*header, request.blobs] if request.blobs else header, request.data)
+    return _packed([*header, request.blobs, request.vectors] if request.blobs else header, request.data)
 
 
 def unpack_request(body: bytes) -> WorkRequest:
     """Read a request from a frame's body."""
     (phase, task_type, attempt_id, target, *rest), data = _unpacked_frame(body)
     blobs = tuple((sha256, partial(_read_blob, path)) for sha256, path in rest[0]) if rest else ()
-    return WorkRequest(phase, task_type, data, attempt_id, target=target, blobs=blobs)
+    vectors = rest[1] if len(rest) > 1 else ""
+    return WorkRequest(phase, task_type, data, attempt_id, target=target, blobs=blobs, vectors=vectors)
 
 
 def _read_blob(path: str) -> bytes:

@@ -10,6 +10,9 @@ of a quorum have, and as long again as they needed has passed. Orders of members
 quorum would not be reached, and are left out where it is. In a reproducible training each shard is an order of its
 own for whoever is free, and every one of them is waited for.
 
+Where shares stay on their devices, which average them among themselves, a round is over when that is done: the
+driver does it and tells what came of it.
+
 A strategy that merges each share gives its member the next order at once; such a round is as many merges as members.
 """
 
@@ -84,6 +87,21 @@ class WithdrawOrder(NamedTuple):
     order_id: int
 
 
+class CombineShares(NamedTuple):
+    """Have these shares averaged where they are; until `SharesCombined` there are no orders."""
+
+    #: In the order of their shards.
+    shares: Tuple[Tuple[Order, Share], ...]
+
+
+class SharesCombined(NamedTuple):
+    """Shares have been averaged, or could not be: then `mean` is None, and the round is made once more."""
+
+    mean: Any
+    #: Ids of the orders whose shares are not in it.
+    lost: Tuple[int, ...] = ()
+
+
 class RoundClosed(NamedTuple):
     """A round is over: its figures."""
 
@@ -107,6 +125,8 @@ class TrainingPlan(NamedTuple):
     shards: int
     rounds: int
     is_reproducible: bool = False
+    #: Shares stay on their devices: a driver has them averaged.
+    is_averaged_there: bool = False
 
 
 class TrainingRounds:
@@ -127,12 +147,14 @@ class TrainingRounds:
         #: Orders that nobody is there for.
         self._left_over: List[Order] = []
         self._missing: List[str] = []
+        self._is_combining = False
         self._began_at: Optional[float] = None
         self._quorum_at: Optional[float] = None
         self._steps_wanted = 0
         self._apply: Dict[type, Callable[[Any, float], List[Any]]] = {
             MemberJoined: self._joined, MemberLeft: self._left, ShareCame: self._share_came,
-            OrderLost: self._order_lost, TimePassed: lambda event, now: self._maybe_close(now),
+            OrderLost: self._order_lost, SharesCombined: self._combined,
+            TimePassed: lambda event, now: self._maybe_close(now),
         }
 
     @property
@@ -146,7 +168,7 @@ class TrainingRounds:
 
     def next_deadline(self) -> Optional[float]:
         """Return when the round ends though not all has come; None while there is no such time."""
-        if self._quorum_at is None or self._began_at is None or self._plan.is_reproducible:
+        if self._quorum_at is None or self._began_at is None or self._plan.is_reproducible or self._is_combining:
             return None
         waited = self._quorum_at - self._began_at
         return self._quorum_at + max(PATIENCE * waited, PATIENCE_LEAST_S)
@@ -155,6 +177,7 @@ class TrainingRounds:
         """Return what is to be done when no more rounds are wanted."""
         actions = [WithdrawOrder(order_id) for order_id in self._orders]
         self._orders.clear()
+        self._is_combining = False
         return actions
 
     # ---- events ------------------------------------------------------------------------------------
@@ -255,7 +278,7 @@ class TrainingRounds:
         return sum(order.steps for order, _, _ in self._came)
 
     def _maybe_close(self, now: float) -> List[Any]:
-        if self._began_at is None or not self._came:
+        if self._began_at is None or not self._came or self._is_combining:
             return []
         if self._orders:
             if self._plan.is_reproducible or self._steps_came() < QUORUM * self._steps_wanted:
@@ -276,11 +299,27 @@ class TrainingRounds:
         self._orders.clear()
         # In the order of the shards, whoever was first.
         self._came.sort(key=lambda pair: pair[0].shards)
-        shares = [share for _, share, _ in self._came]
+        if self._plan.is_averaged_there:
+            self._is_combining = True
+            return [*actions, CombineShares(tuple((order, share) for order, share, _ in self._came))]
+        return [*actions, *self._combine([share for _, share, _ in self._came], now)]
+
+    def _combine(self, shares: List[Share], now: float) -> List[Any]:
         plan = self._plan
         self.state, self.memory = plan.strategy.combine(self.state, self.memory, shares, plan.optimizer)
         self.version += 1
-        return [*actions, self._report(now), *self._begin_round(now)]
+        return [self._report(now), *self._begin_round(now)]
+
+    def _combined(self, event: SharesCombined, now: float) -> List[Any]:
+        if not self._is_combining:
+            return []  # The training was stopped.
+        self._is_combining = False
+        self._missing += [by for order, _, by in self._came if order.id in event.lost]
+        self._came = [came for came in self._came if came[0].id not in event.lost]
+        if event.mean is None or not self._came:
+            return self._begin_round(now)
+        samples = sum(share.samples for _, share, _ in self._came)
+        return self._combine([Share(event.mean, samples, {}, 0.0, 0)], now)
 
     def _merge(self, order: Order, event: ShareCame, now: float) -> List[Any]:
         strategy: Any = self._plan.strategy

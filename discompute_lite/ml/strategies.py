@@ -31,6 +31,8 @@ class Share(NamedTuple):
     #: Seconds that its steps took there.
     compute_s: float
     steps: int
+    #: What of the state has no mean, where the tree stayed on its device, as a vector.
+    rest: Any = None
 
 
 class Strategy:
@@ -47,6 +49,10 @@ class Strategy:
         """Return what is remembered before the first round."""
         return {}
 
+    def is_mean(self, optimizer: Optional[Any]) -> bool:
+        """Whether the new state is the mean of the shares and nothing more, so that who averages them has it."""
+        return True
+
     def combine(self, state: Any, memory: Any, shares: Sequence[Share], optimizer: Optional[Any]) -> Tuple[Any, Any]:
         """Return (state, memory) after a round in which these shares came: the mean of their states, by samples."""
         return mean_tree([share.tree for share in shares], [share.samples for share in shares]), memory
@@ -61,6 +67,9 @@ class Synchronous(Strategy):
 
     def begin(self, state: Any, optimizer: Optional[Any]) -> Any:
         return optimizer.begin(state) if optimizer is not None else {}
+
+    def is_mean(self, optimizer: Optional[Any]) -> bool:
+        return optimizer is None
 
     def combine(self, state: Any, memory: Any, shares: Sequence[Share], optimizer: Optional[Any]) -> Tuple[Any, Any]:
         mean, memory = super().combine(state, memory, shares, optimizer)
@@ -91,6 +100,9 @@ class DiLoCo(Strategy):
 
     def begin(self, state: Any, optimizer: Optional[Any]) -> Any:
         return {"velocity": each_leaf(lambda root, x: x - x, state)}
+
+    def is_mean(self, optimizer: Optional[Any]) -> bool:
+        return False
 
     def combine(self, state: Any, memory: Any, shares: Sequence[Share], optimizer: Optional[Any]) -> Tuple[Any, Any]:
         rate, momentum = self.outer_rate, self.momentum

@@ -10,16 +10,20 @@ module runs a person's code, and so it alone in this room may look at the clock.
 
 from __future__ import annotations
 
+import mmap
+import os
 import time
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from ..model.errors import TaskFailed
+from ..tasks.vector_folder import vector_folder
 from .digit_job import DigitJob
 from .optimizers import SGD, Adam
 from .strategies import Share, mean_metrics
-from .trees import mean_tree
+from .trees import mean_tree, taken_tree
+from .vectors import VectorForm, fill_vector, rest_of, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
 BROUGHT_ALONG = (Adam, DigitJob, SGD)
@@ -34,6 +38,8 @@ class Seat:
     shards: int
     seed: int
     config: Dict[str, Any]
+    #: A state like all others, the one that the training began with; None where states travel with orders.
+    template: Any = None
     #: What this process has loaded, by part.
     loaded: Dict[int, Any] = field(default_factory=dict)
 
@@ -56,6 +62,48 @@ class Seat:
                              "dict of metrics")
         tree, samples, metrics = result
         return tree, int(samples), {str(name): float(value) for name, value in dict(metrics).items()}
+
+
+class VectorOrder(NamedTuple):
+    """Say which vectors an order begins from and ends with, on the device that carries it out."""
+
+    #: Where the state is; "" for the seat's own.
+    source: str
+    #: What the share is called that stays on the device.
+    share: str
+    code: str
+    numbers: int
+    #: What of the state is not averaged.
+    rest: List[Any]
+
+
+def carry_out_here(
+    seat: Seat, vectors: Sequence[Any], round_index: int, shards: Sequence[int], steps: int, sends_gradients: bool
+) -> Dict[str, Any]:
+    """Carry out an order whose state and share are vectors on this device; `vectors` are those of a `VectorOrder`.
+
+    The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there.
+    """
+    order, folder = VectorOrder(*vectors), vector_folder()
+    form = VectorForm(order.code, order.numbers)
+    state = seat.template
+    if order.source:
+        with open(os.path.join(folder, order.source), "rb") as file:
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        state = tree_of_vector(seat.template, form, memory)
+    fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
+    tree = taken_tree(seat.template, fields["tree"])
+    fields["rest"] = rest_of(tree)
+    path = os.path.join(folder, order.share)
+    try:
+        # Under its name only when it is whole.
+        with open(path + ".part", "w+b") as part:
+            part.truncate(form.size)
+            fill_vector(tree, form, mmap.mmap(part.fileno(), form.size))
+        os.replace(path + ".part", path)
+    except OSError:
+        return fields
+    return {**fields, "tree": None}
 
 
 def carry_out(

@@ -64,6 +64,7 @@ class Averaging:
         vectors = self.vectors
         vectors.check_led(link, wish.name)
         form, plan = self._checked(wish)
+        vectors.drop_all(wish.drops, vectors.training_of(wish.name))
         later = Later()
         if wish.name in self._running:
             raise InvalidParams("that average is under way; give each one its own name")
@@ -144,9 +145,8 @@ class Averaging:
             raise InvalidParams(f"shape is {RING}, {CHAIN} or {STAR}, and root is the place of a member")
         if wish.code not in ("f", "d") or wish.numbers < 1 or len(wish.shares) != len(wish.weights):
             raise InvalidParams("code is f or d, there is a number at least, and each share has a weight")
-        for name in (*wish.shares, *wish.drops):
-            if self.vectors.training_of(name) != self.vectors.training_of(wish.name):
-                raise InvalidParams("all vectors of an average belong to one training")
+        if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in wish.shares):
+            raise InvalidParams("all vectors of an average belong to one training")
         return VectorForm(wish.code, wish.numbers), AveragePlan(members, wish.shape, wish.root)
 
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
@@ -169,6 +169,7 @@ class Averaging:
         elif self._node.clock.now() - since >= LINKLESS_S:
             self._fail(running, "there is no link to a device that takes part", (), [send.to])
         else:
+            self._node.discovery.want_link(send.to)
             self._node.clock.call_later(again_s, self._send, running, send, since, min(2 * again_s, RESEND_MOST_S))
 
     def _sent(
@@ -207,8 +208,6 @@ class Averaging:
     def _end(self, running: RunningAverage) -> None:
         del self._running[running.wish.name]
         self._over.append(running.wish.name)
-        for name in (*running.wish.shares, *running.wish.drops):
-            self.vectors.drop(name)
         seconds = self._node.clock.now() - running.began_at
         running.later.resolve(AverageAnswer(True, "", [], [], running.part.sent_bytes, seconds))
 

@@ -65,7 +65,7 @@ class AverageWish:
     #: This device's own vectors, and what each is multiplied by.
     shares: List[str] = field(default_factory=list)
     weights: List[float] = field(default_factory=list)
-    #: Vectors that are not needed any more when the result is there.
+    #: Vectors that are not needed any more.
     drops: List[str] = field(default_factory=list)
 
 
@@ -83,10 +83,11 @@ def leave_training(node: Any, link: LinkPort, training_id: str = "") -> VectorAn
 
 @method("FetchVector", level="work")
 def fetch_vector(
-    node: Any, link: LinkPort, name: str = "", size: int = 0, sources: Optional[List[str]] = None
+    node: Any, link: LinkPort, name: str = "", size: int = 0, sources: Optional[List[str]] = None,
+    drops: Optional[List[str]] = None,
 ) -> VectorAnswer:
-    """Fetch a vector from the first of these devices that has it; answered when it is here."""
-    return node.averaging.vectors.fetch(link, name, size, sources or [])
+    """Forget the vectors `drops`, then fetch one from the first of `sources` that has it; answered when it is here."""
+    return node.averaging.vectors.fetch(link, name, size, sources or [], drops or [])
 
 
 @method("GetVector", level="device")

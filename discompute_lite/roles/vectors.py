@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..core.blobs import BlobFetch, RangeAsk
 from ..model.codec import from_json, to_json
@@ -120,9 +120,17 @@ class Vectors:
         self._sizes.pop(name, None)
         self._port.remove(name)
 
-    def fetch(self, link: Optional[LinkPort], name: str, size: int, sources: List[str]) -> Any:
+    def drop_all(self, names: Sequence[str], training_id: str) -> None:
+        """Forget vectors of a training; raise `InvalidParams` where one is of another."""
+        if any(self.training_of(name) != training_id for name in names):
+            raise InvalidParams("all vectors that a call names belong to one training")
+        for name in names:
+            self.drop(name)
+
+    def fetch(self, link: Optional[LinkPort], name: str, size: int, sources: List[str], drops: List[str]) -> Any:
         """Have a vector here."""
         self.check_led(link, name)
+        self.drop_all(drops, self.training_of(name))
         if self.find(name, size) is not None:
             return VectorAnswer(True, "it is here")
         arriving = self._arriving.get(name)

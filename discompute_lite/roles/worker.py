@@ -274,7 +274,7 @@ class Worker:
                 memory_bytes=bounds.memory_mb * MIB, task_type=str(subtask.lite.get("task_type", "")),
                 data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
-                blobs=self._node.blobs.lend(attempt.blobs),
+                blobs=self._node.blobs.lend(attempt.blobs), vectors=self._node.world.vectors.folder,
             )
             attempt.future = self._node.executor.submit(request)
             attempt.future.add_done_callback(

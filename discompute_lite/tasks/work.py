@@ -30,6 +30,7 @@ from .calls import CallsTask
 from .function_reader import FunctionUnfit
 from .jobs import JobTask, is_job_filename
 from .pickles import PickleUnfit
+from .vector_folder import vectors_lying_in
 from .types import TASK_TYPES, TaskType, join_data, separate_data
 
 #: What stands between a script's mark and the number of one of its streams, in the id of their task.
@@ -60,6 +61,8 @@ class WorkRequest:
     target: int = 0
     #: What the blobs that its data name are read from: (hash, bytes or the path of a file; in a child what reads it).
     blobs: Tuple[Tuple[str, Any], ...] = ()
+    #: The folder in which the vectors of trainings lie; "" where there is none, or none is needed.
+    vectors: str = ""
 
     @property
     def owner(self) -> str:
@@ -139,7 +142,8 @@ def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_
         return join_data(parts)
     if request.phase == "run":
         if request.blobs:
-            return task_type.run_with_blobs(bytes(request.data), request.owner, dict(request.blobs), allow_pickle)
+            with vectors_lying_in(request.vectors):
+                return task_type.run_with_blobs(bytes(request.data), request.owner, dict(request.blobs), allow_pickle)
         return task_type.run_data(bytes(request.data), request.owner, allow_pickle)
     if request.phase == "merge":
         task_data, *results = separate_data(request.data) or [b""]

@@ -28,6 +28,9 @@ class PlayedCluster:
     def places(self):
         return {f"{device}/0": 1.0 for device in self.there}
 
+    def vectors(self):
+        return None
+
     def put(self, value):
         return value
 
@@ -110,7 +113,8 @@ def test_rounds_are_saved_with_their_figures(tmp_path):
     train(PlayedCluster(), Slope(), rounds=3, checkpoint=str(tmp_path / "run"))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3]
-    assert set(lines[0]) == {"round", "seconds", "compute_s", "samples", "metrics", "shares", "missing", "evaluated"}
+    assert set(lines[0]) == {"round", "seconds", "compute_s", "samples", "metrics", "shares", "missing", "evaluated",
+                             "average_s"}
     saved = load_value((tmp_path / "run" / "checkpoint.json").read_bytes())
     assert (saved["round"], saved["strategy"]) == (3, "Synchronous()")
 

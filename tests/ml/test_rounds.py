@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discompute_lite.ml.rounds import (
-    GiveOrder, MemberJoined, MemberLeft, OrderLost, RoundClosed, ShareCame, TimePassed, TrainingPlan, TrainingRounds,
-    WithdrawOrder,
+    CombineShares, GiveOrder, MemberJoined, MemberLeft, OrderLost, RoundClosed, ShareCame, SharesCombined, TimePassed,
+    TrainingPlan, TrainingRounds, WithdrawOrder,
 )
 from discompute_lite.ml.strategies import BoundedStaleness, FedAvg, Share, Synchronous
 
@@ -14,12 +14,14 @@ from discompute_lite.ml.strategies import BoundedStaleness, FedAvg, Share, Synch
 class Drill:
     """Play the devices: keep what orders are out, and answer them."""
 
-    def __init__(self, strategy=None, shards=4, rounds=3, is_reproducible=False):
-        self.rounds = TrainingRounds(
-            TrainingPlan(strategy or FedAvg(local_steps=4), None, shards, rounds, is_reproducible), [0.0], {})
+    def __init__(self, strategy=None, shards=4, rounds=3, is_reproducible=False, is_averaged_there=False):
+        plan = TrainingPlan(strategy or FedAvg(local_steps=4), None, shards, rounds, is_reproducible, is_averaged_there)
+        self.rounds = TrainingRounds(plan, [0.0], {})
         self.now = 0.0
         self.out = {}
         self.closed = []
+        #: Shares that the devices are to average.
+        self.combining = ()
 
     def do(self, event):
         for action in self.rounds.apply(event, self.now):
@@ -30,6 +32,9 @@ class Drill:
                 self.out[action.order.id] = action.order
             elif isinstance(action, WithdrawOrder):
                 del self.out[action.order_id]
+            elif isinstance(action, CombineShares):
+                assert not self.combining and not self.out
+                self.combining = action.shares
             else:
                 assert isinstance(action, RoundClosed)
                 self.closed.append(action)
@@ -43,6 +48,13 @@ class Drill:
         del self.out[order.id]
         self.do(ShareCame(order.id, Share([value], order.steps, {"loss": 1.0}, after, order.steps),
                           order.member or "somebody"))
+
+    def combine(self, lost=(), is_hopeless=False):
+        """The devices have averaged, without the shares of these orders."""
+        shares, self.combining = self.combining, ()
+        left = [share for order, share in shares if order.id not in lost]
+        mean = None if is_hopeless or not left else [sum(share.tree[0] for share in left) / len(left)]
+        self.do(SharesCombined(mean, tuple(lost)))
 
     def order_of(self, member):
         return next(order for order in self.out.values() if order.member == member)
@@ -208,6 +220,64 @@ def test_a_reproducible_round_waits_for_each_and_has_a_lost_one_made_again():
     assert len(drill.closed) == 1
 
 
+def test_where_devices_average_a_round_is_over_when_they_have():
+    drill = Drill(is_averaged_there=True)
+    drill.join("a")
+    drill.answer(drill.order_of("a"), value=3.0)
+    drill.join("b")
+    drill.now += 5.0
+    drill.do(TimePassed())
+    assert drill.closed == [] and drill.out == {} and drill.rounds.next_deadline() is None
+    drill.combine()
+    assert drill.rounds.state == [3.0]
+    assert (drill.closed[0].seconds, drill.closed[0].samples) == (6.0, 4)
+    assert sorted(order.member for order in drill.out.values()) == ["a", "b"]
+
+
+def test_a_share_that_was_lost_with_its_device_is_missing_from_the_round():
+    drill = drill_of_averaging_pair()
+    lost = drill.order_of("b")
+    drill.answer(drill.order_of("a"), value=1.0)
+    drill.answer(lost, value=9.0)
+    drill.do(MemberLeft("b"))
+    drill.combine(lost=[lost.id])
+    assert drill.rounds.state == [1.0]
+    assert (drill.closed[1].missing, drill.closed[1].shares) == (("b",), {"a": 4})
+
+
+@pytest.mark.parametrize("is_hopeless", [False, True])
+def test_a_round_of_which_nothing_is_left_is_made_once_more(is_hopeless):
+    drill = drill_of_averaging_pair()
+    ids = list(drill.out)
+    for order in list(drill.out.values()):
+        drill.answer(order, value=9.0)
+    drill.combine(lost=ids, is_hopeless=is_hopeless)
+    assert len(drill.closed) == 1 and drill.rounds.state == [0.0]
+    assert {order.round for order in drill.out.values()} == {1}
+    for order in list(drill.out.values()):
+        drill.answer(order, value=2.0)
+    drill.combine()
+    assert drill.rounds.state == [2.0]
+
+
+def test_an_average_that_comes_after_the_end_changes_nothing():
+    drill = drill_of_averaging_pair()
+    for order in list(drill.out.values()):
+        drill.answer(order, value=9.0)
+    drill.rounds.stop()
+    drill.combine()
+    assert drill.rounds.state == [0.0] and drill.out == {}
+
+
+def drill_of_averaging_pair():
+    """Return a drill of two whose devices average, after a first round."""
+    drill = Drill(is_averaged_there=True)
+    drill.join("a", "b")
+    drill.answer(drill.order_of("a"), value=0.0)
+    drill.combine()
+    return drill
+
+
 def test_merging_gives_the_next_order_at_once():
     drill = Drill(strategy=BoundedStaleness(local_steps=4, bound=1, rate=0.5), shards=4, rounds=2)
     drill.join("a", "b")
@@ -255,12 +325,13 @@ MOVES = st.lists(st.tuples(st.sampled_from(["join", "leave", "answer", "lose", "
 
 
 @settings(max_examples=80)
-@pytest.mark.parametrize("strategy, is_reproducible", [
-    (FedAvg(local_steps=3), False), (Synchronous(), False), (BoundedStaleness(local_steps=3), False),
-    (FedAvg(local_steps=3), True)])
+@pytest.mark.parametrize("strategy, is_reproducible, is_averaged_there", [
+    (FedAvg(local_steps=3), False, False), (Synchronous(), False, False),
+    (BoundedStaleness(local_steps=3), False, False), (FedAvg(local_steps=3), True, False),
+    (FedAvg(local_steps=3), False, True)])
 @given(moves=MOVES)
-def test_whatever_happens_all_rounds_are_made_in_the_end(strategy, is_reproducible, moves):
-    drill = Drill(strategy, shards=5, rounds=4, is_reproducible=is_reproducible)
+def test_whatever_happens_all_rounds_are_made_in_the_end(strategy, is_reproducible, is_averaged_there, moves):
+    drill = Drill(strategy, shards=5, rounds=4, is_reproducible=is_reproducible, is_averaged_there=is_averaged_there)
     for move, number in moves:
         waiting = sorted(drill.out)
         if move == "join":
@@ -272,6 +343,10 @@ def test_whatever_happens_all_rounds_are_made_in_the_end(strategy, is_reproducib
         elif move == "lose" and waiting:
             order = drill.out.pop(waiting[number % len(waiting)])
             drill.do(OrderLost(order.id))
+        elif move == "lose" and drill.combining:
+            drill.combine(lost=[order.id for order, _ in drill.combining][:number])
+        elif move == "wait" and drill.combining:
+            drill.combine()
         elif move == "wait":
             drill.now += number
             drill.do(TimePassed())
@@ -279,7 +354,10 @@ def test_whatever_happens_all_rounds_are_made_in_the_end(strategy, is_reproducib
     for _ in range(200):
         if drill.rounds.is_over:
             break
-        drill.answer(drill.out[min(drill.out)])
+        if drill.combining:
+            drill.combine()
+        else:
+            drill.answer(drill.out[min(drill.out)])
     assert drill.rounds.is_over
     assert [closed.round for closed in drill.closed] == [1, 2, 3, 4]
     assert drill.out == {}

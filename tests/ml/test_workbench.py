@@ -1,10 +1,14 @@
 """An order's steps on the device that got it."""
 
+import os
+from array import array
+
 import pytest
 
 from discompute_lite.ml.optimizers import SGD
-from discompute_lite.ml.workbench import Seat, carry_out
+from discompute_lite.ml.workbench import Seat, carry_out, carry_out_here
 from discompute_lite.model.errors import TaskFailed
+from discompute_lite.tasks.vector_folder import vectors_lying_in
 
 
 class Counting:
@@ -76,3 +80,43 @@ def test_a_step_that_returns_something_else_is_told_what_is_wanted():
     job.step = lambda *args: [1.0]
     with pytest.raises(TaskFailed, match="three things"):
         carried(job)
+
+
+# ---- where states and shares stay on their device ------------------------------------------------------
+
+
+def carried_here(folder, source="", rest=(3,), share="a-o1", seat=None):
+    class Adding(Counting):
+        def step(self, state, data, rng, config):
+            return {"w": [state["w"][0] + data, state["w"][1]], "seen": state["seen"] + 1}, 2, {}
+
+    seat = seat or Seat(Adding(), 5, 7, {}, template={"w": [1.0, 2.0], "seen": 0})
+    with vectors_lying_in(str(folder)):
+        return carry_out_here(seat, [source, share, "d", 2, list(rest)], 0, [4], 1, False)
+
+
+def test_a_share_stays_as_a_vector_and_what_has_no_mean_goes_back(tmp_path):
+    fields = carried_here(tmp_path)
+    assert (fields["tree"], fields["rest"], fields["samples"]) == (None, [4], 2)
+    assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [5.0, 2.0]
+    assert os.listdir(tmp_path) == ["a-o1"]
+
+
+def test_a_state_is_read_from_its_vector(tmp_path):
+    (tmp_path / "a-s1").write_bytes(array("d", [10.0, 20.0]).tobytes())
+    carried_here(tmp_path, "a-s1")
+    assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [14.0, 20.0]
+
+
+def test_where_nothing_can_be_kept_the_tree_goes_back(tmp_path):
+    fields = carried_here(tmp_path / "nowhere")
+    assert fields["tree"] == {"w": [5.0, 2.0], "seen": 4}
+
+
+def test_a_step_that_changes_its_states_shape_is_told_where(tmp_path):
+    class Growing(Counting):
+        def step(self, state, data, rng, config):
+            return {"w": [1.0, 2.0, 3.0], "seen": 0}, 2, {}
+
+    with pytest.raises(TaskFailed, match=r"state\['w'\] has shape"):
+        carried_here(tmp_path, seat=Seat(Growing(), 5, 7, {}, template={"w": [1.0, 2.0], "seen": 0}))

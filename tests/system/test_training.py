@@ -105,13 +105,30 @@ def test_the_same_bits_on_one_device_and_on_two_after_a_kill(field):
     assert (Path(again) / "curves.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.smoke
+@pytest.mark.parametrize("strategy", ["fedavg", "diloco"])
+def test_three_devices_average_among_themselves(field, strategy):
+    field.let_belong("command", "node-2", "node-3")
+    field.start("node-2")
+    field.start("node-3")
+    done = field.run("train", "--strategy", strategy, "--min-devices", "3", "--rounds", "6", "--local-steps", "8",
+                     "--average", "ring", "--json", "digits", "--hidden", "16")
+    assert done.code == 0, done.err
+    rounds = json.loads(done.out)["rounds"]
+    assert [figures["round"] for figures in rounds] == list(range(1, 7))
+    assert all(figures["average_s"] > 0 for figures in rounds)
+    assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 3
+    assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
-def test_a_device_that_dies_is_done_without(field):
+@pytest.mark.parametrize("average", ["ring", "submitter"])
+def test_a_device_that_dies_is_done_without(field, average):
     field.let_belong("command", "node-2")
     node = field.start("node-2")
     folder = str(field.folder / "run")
     words = ["train", "--min-devices", "2", "--rounds", "40", "--local-steps", "4", "--checkpoint", folder, "--json",
-             "digits", "--hidden", "8"]
+             "--average", average, "digits", "--hidden", "8"]
     training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], env=field.for_command(),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     field.wait_for(lambda: len(rounds_in(folder)) > 2 or training.poll() is not None, "the first rounds", 30.0)

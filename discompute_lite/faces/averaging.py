@@ -1,0 +1,269 @@
+"""Lead the averages of one training: bring states to devices, and have the devices average what they made of them.
+
+Knows:   which devices can take part, who holds which vector, and what to do when one vanishes: once more without it.
+Refuses: to decide when a round is over (ml/rounds.py does) and to add anything up (the devices do).
+Read next: roles/averaging.py (what a device does), ml/ring.py (the way of the pieces), faces/training.py.
+
+A training that averages between devices keeps its state as a vector on each of them. What a device's work made of it
+stays there as well, until all of a round are averaged, over the devices' own links:
+
+    JoinTraining     when a device is first seen
+    FetchVector      where it lacks the newest state: who joins, who was late; from those that have it
+    AverageVectors   when a round is over: to all that have a share, and to this machine
+
+A strategy that goes on from the mean on this machine (momentum, an optimizer) has the mean come here alone, by a
+chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from ..ml.ring import CHAIN, RING, STAR
+from ..ml.vectors import VectorForm, fill_vector, tree_of_vector
+
+#: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
+AVERAGE_TRIES = 4
+#: Seconds within which a device says whether it takes part in a training.
+JOIN_S = 5.0
+#: Seconds within which a large vector must have reached a device that lacks it, by whatever link.
+FETCH_S = 600.0
+#: Devices that a device is told of which have a vector, for when the first is gone.
+SOURCES_TOLD = 4
+
+
+class KeptShare(NamedTuple):
+    """Say where a share lies: on which device, as which vector, and what it weighs."""
+
+    device_id: str
+    name: str
+    samples: int
+
+
+class AverageCame(NamedTuple):
+    """An average is over; `mean` is None where nothing could be averaged."""
+
+    mean: Any
+    #: Devices whose shares are not in it.
+    lost: Sequence[str]
+    seconds: float
+
+
+class AveragingLeader:
+    """Lead the averages of one training; all methods are called on one thread, replies come by `post`."""
+
+    def __init__(self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool) -> None:
+        """`ports` is a cluster's `VectorPorts`."""
+        self.training_id = secrets.token_hex(16)
+        self._ports = ports
+        self._template, self.form, self._is_wide = template, form, is_wide
+        self.is_mean_the_state = is_mean_the_state
+        #: Devices that were asked to join: whether they take part.
+        self.joined: Dict[str, bool] = {}
+        #: The newest state's vector, "" while all have it in their seat; and who holds it.
+        self._state_name = ""
+        self._holders: Dict[str, bool] = {}
+        #: Devices that were told to fetch it, in that order.
+        self._fetchers: List[str] = []
+        self._number = 0
+        #: Whether two devices were found that have no link between them.
+        self.is_star = False
+        #: Vectors that a device may forget; it is told with the next wish.
+        self._garbage: Dict[str, List[str]] = {}
+        self.joined[ports.own_id] = True
+
+    # ---- who takes part ------------------------------------------------------------------------------
+
+    def meet(self, device_id: str, ready: Callable[[], None]) -> None:
+        """Ask a device to take part; `ready` is called when it has answered, whatever it said."""
+        def answered(result: Any, error: Any) -> None:
+            self.joined[device_id] = error is None and bool(result.get("success"))
+            ready()
+
+        self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
+
+    def give_up(self) -> None:
+        """Average between devices no more: this machine has no room for vectors, say."""
+        self.joined = dict.fromkeys(self.joined, False)
+
+    def end(self) -> None:
+        """Have everybody forget the training."""
+        for device_id in self.joined:
+            self._ports.ask(device_id, "LeaveTraining", {"training_id": self.training_id}, _nothing_more, JOIN_S)
+
+    # ---- states ----------------------------------------------------------------------------------------
+
+    def new_state(self, state: Any) -> None:
+        """Take a state that was made here, as everybody's newest."""
+        name = self._next_name("s")
+        memory = self._ports.make(name, self.form.size)
+        fill_vector(state, self.form, memory)
+        self._newest(name, [self._ports.own_id])
+
+    def bring_state(self, device_id: str, done: Callable[[Optional[str]], None]) -> None:
+        """Have the newest state on a device that takes part; `done(its vector's name)`, None where that cannot be.
+
+        The name is "" while the state is the one that the training began with, which all have in their seats.
+        """
+        name = self._state_name
+        if not name or device_id in self._holders:
+            done(name)
+        else:
+            def fetched(result: Any, error: Any) -> None:
+                is_there = error is None and bool(result.get("success"))
+                if is_there and name == self._state_name:
+                    self._holders[device_id] = True
+                if not is_there:
+                    self.joined[device_id] = False
+                done(name if is_there else None)
+
+            params = {"name": name, "size": self.form.size, "sources": self._sources_for(device_id),
+                      "drops": self._garbage.pop(device_id, [])}
+            self._ports.ask(device_id, "FetchVector", params, fetched, FETCH_S)
+
+    # ---- averages --------------------------------------------------------------------------------------
+
+    def share_name(self, order_id: int) -> str:
+        """Return what the vector is called that an order leaves on its device."""
+        return f"{self.training_id}-o{order_id}"
+
+    def keep_tree(self, tree: Any, samples: int, order_id: int) -> KeptShare:
+        """Keep here, as a vector, what a device sent back that cannot keep it there."""
+        name = self.share_name(order_id)
+        fill_vector(tree, self.form, self._ports.make(name, self.form.size))
+        return KeptShare(self._ports.own_id, name, samples)
+
+    def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
+        """Average what devices keep; `done` is called once."""
+        _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
+
+    def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
+        """Take note of an average that has succeeded; return it."""
+        memory = self._ports.find(tried.name, self.form.size)
+        mean = tree_of_vector(self._template, self.form, memory)
+        for device_id in tried.members:
+            self._not_needed(device_id, [share.name for share in tried.shares if share.device_id == device_id])
+        if self.is_mean_the_state:
+            self._newest(tried.name, tried.members)
+        else:
+            for device_id in tried.members:
+                self._not_needed(device_id, [tried.name])
+        return AverageCame(mean, lost, tried.seconds)
+
+    def _newest(self, name: str, holders: Sequence[str]) -> None:
+        if self._state_name:
+            for device_id in self._holders:
+                self._not_needed(device_id, [self._state_name])
+        self._state_name, self._holders = name, dict.fromkeys(holders, True)
+        self._fetchers = []
+
+    def _sources_for(self, device_id: str) -> List[str]:
+        """Return whom a device is to ask, in order: who has it in turn, or who was told earlier to fetch it."""
+        holders, place = [each for each in self._holders if each != device_id], len(self._fetchers)
+        # Of one alone two fetch it, and of each of them two others: nobody sends it more than twice.
+        is_tree = len(holders) == 1 and place > 1
+        first = self._fetchers[place // 2 - 1] if is_tree else holders[place % len(holders)]
+        self._fetchers.append(device_id)
+        return list(dict.fromkeys([first, *holders[:SOURCES_TOLD]]))
+
+    def _not_needed(self, device_id: str, names: Sequence[str]) -> None:
+        self._garbage.setdefault(device_id, []).extend(names)
+
+    def _next_name(self, kind: str) -> str:
+        self._number += 1
+        return f"{self.training_id}-{kind}{self._number}"
+
+    def _wish(self, tried: _AverageTry, device_id: str) -> Dict[str, Any]:
+        """Return what a device is asked to do in an average."""
+        own = [share for share in tried.shares if share.device_id == device_id]
+        total = sum(share.samples for share in tried.shares)
+        shape = STAR if self.is_star else RING if self.is_mean_the_state else CHAIN
+        return {
+            "name": tried.name, "members": tried.members, "shape": shape,
+            "root": tried.members.index(self._ports.own_id), "code": self.form.code,
+            "numbers": self.form.numbers, "is_wide": self._is_wide,
+            "shares": [share.name for share in own], "weights": [share.samples / total for share in own],
+            "drops": self._garbage.pop(device_id, []),
+        }
+
+
+class _AverageTry:
+    """Try to average some shares, until it succeeds or nobody is left."""
+
+    def __init__(self, leader: AveragingLeader, shares: List[KeptShare], done: Callable[[AverageCame], None]) -> None:
+        self._leader, self._ports = leader, leader._ports
+        self.shares, self._done = shares, done
+        self.members: List[str] = []
+        self.name = ""
+        self.seconds = 0.0
+        self._answered: Dict[str, bool] = {}
+
+    def begin(self, lost: List[str], tries: int) -> None:
+        """Try without those that are lost."""
+        self.shares = [share for share in self.shares if share.device_id not in lost]
+        if not self.shares or not tries or self._ports.own_id in lost:
+            if self._ports.own_id in lost:
+                self._leader.give_up()
+            self._done(AverageCame(None, lost, 0.0))
+            return
+        # In the order of their ids, so that the same devices sum in the same order each time.
+        self.members = sorted({self._ports.own_id, *(share.device_id for share in self.shares)})
+        self.name = self._leader._next_name("a")
+        self._answered = {}
+        for device_id in self.members:
+            self._ports.ask(device_id, "AverageVectors", self._leader._wish(self, device_id),
+                            partial(self._came, self.name, device_id, lost, tries))
+
+    def _came(self, name: str, device_id: str, lost: List[str], tries: int, result: Any, error: Any) -> None:
+        if name != self.name:
+            return  # Of an earlier try.
+        answer = result if isinstance(result, dict) else {}
+        if error is None and answer.get("success"):
+            self._answered[device_id] = True
+            self.seconds = max(self.seconds, float(answer.get("seconds", 0.0)))
+            if len(self._answered) == len(self.members):
+                self.name = name
+                self._done(self._leader._ended(self, lost))
+            return
+        for other in self.members:
+            self._leader._not_needed(other, [name])
+            if other != device_id:
+                self._ports.ask(other, "StopAverage", {"name": name}, _nothing_more, JOIN_S)
+        blamed = [device_id] if error is not None else [each for each in answer.get("lost", ()) if each in self.members]
+        if not blamed and answer.get("unreached"):
+            self._leader.is_star = True
+        self.begin([*lost, *blamed], tries - 1)
+
+
+def _nothing_more(result: Any, error: Any) -> None:
+    """Heed no answer."""
+
+
+class VectorPorts:
+    """Reach the vectors of a cluster's own node, from another thread."""
+
+    def __init__(self, node: Any, post: Callable[..., None], ask: Callable[[Callable[[], Any]], Any]) -> None:
+        """`post` and `ask` bring something to the node's thread, and wait for what it gives."""
+        self.own_id = str(node.id)
+        self._vectors = node.averaging.vectors
+        self._post, self._ask = post, ask
+        #: Called with each reply, on the node's thread: brings it to the thread that waits for it.
+        self.deliver: Callable[[Callable[[], Any]], None] = lambda reply: None
+
+    def ask(self, device_id: str, method: str, params: Dict[str, Any], on_reply: Callable[[Any, Any], None],
+            timeout_s: Optional[float] = None) -> None:
+        """Call a method of vectors on a device."""
+        def replied(result: Any, error: Any) -> None:
+            self.deliver(partial(on_reply, result, error))
+
+        self._post(lambda: self._vectors.ask(device_id, method, params, replied, timeout_s))
+
+    def make(self, name: str, size: int) -> Any:
+        """Return memory for a new vector of this machine's; raise StateError where there is no room."""
+        return self._ask(partial(self._vectors.make, name, size))
+
+    def find(self, name: str, size: int) -> Any:
+        """Return the memory of a vector that is here, or None."""
+        return self._ask(partial(self._vectors.find, name, size))

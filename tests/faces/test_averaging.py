@@ -1,0 +1,168 @@
+"""Whoever leads a training brings states to devices and has them average, whatever becomes of one of them."""
+
+from array import array
+
+import pytest
+
+from discompute_lite.faces.averaging import AVERAGE_TRIES, AveragingLeader, KeptShare
+from discompute_lite.ml.vectors import VectorForm
+
+
+class Devices:
+    """Stand for the devices: keep what they are asked, and answer when a test says so."""
+
+    own_id = "own"
+
+    def __init__(self):
+        self.asked, self.memory = [], {}
+
+    def ask(self, device_id, method, params, on_reply, timeout_s=None):
+        self.asked.append((device_id, method, params, on_reply))
+
+    def make(self, name, size):
+        self.memory[name] = bytearray(size)
+        return self.memory[name]
+
+    def find(self, name, size):
+        return self.memory.get(name)
+
+    def answer(self, device_id, method, error=None, **result):
+        """Answer the oldest call of this method that a device has."""
+        index = next(index for index, call in enumerate(self.asked) if call[:2] == (device_id, method))
+        _, _, params, on_reply = self.asked.pop(index)
+        if method == "AverageVectors" and device_id == self.own_id and result.get("success"):
+            self.memory[params["name"]] = bytearray(array("d", [7.0, 8.0]).tobytes())
+        on_reply(None if error else result, error)
+        return params
+
+    def waiting(self, method):
+        return sorted(call[0] for call in self.asked if call[1] == method)
+
+    def params(self, device_id, method):
+        return next(call[2] for call in self.asked if call[:2] == (device_id, method))
+
+
+@pytest.fixture
+def devices():
+    return Devices()
+
+
+def leader_of(devices, *device_ids, is_mean=True):
+    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False)
+    for device_id in device_ids:
+        leader.meet(device_id, lambda: None)
+        devices.answer(device_id, "JoinTraining", success=True)
+    return leader
+
+
+def averaged(leader, devices, *device_ids):
+    """Begin an average of a share of each; return where its outcome will be."""
+    came = []
+    shares = [KeptShare(device_id, leader.share_name(index), index + 1) for index, device_id in enumerate(device_ids)]
+    leader.average(shares, came.append)
+    return came
+
+
+def all_answer(devices):
+    for device_id in devices.waiting("AverageVectors"):
+        devices.answer(device_id, "AverageVectors", success=True, seconds=0.5)
+
+
+def test_all_with_a_share_and_this_machine_take_part(devices):
+    leader = leader_of(devices, "a", "b")
+    came = averaged(leader, devices, "b", "a")
+    assert devices.waiting("AverageVectors") == ["a", "b", "own"]
+    wish = devices.params("a", "AverageVectors")
+    assert (wish["shape"], wish["members"], wish["weights"]) == ("ring", ["a", "b", "own"], [2 / 3])
+    assert devices.params("own", "AverageVectors")["shares"] == []
+    all_answer(devices)
+    assert came[0].mean == [7.0, 8.0] and came[0].lost == [] and came[0].seconds == 0.5
+
+
+def test_who_has_the_mean_has_the_state(devices):
+    leader = leader_of(devices, "a", "b")
+    averaged(leader, devices, "a", "b")
+    name = devices.params("a", "AverageVectors")["name"]
+    all_answer(devices)
+    names = []
+    for device_id in ("a", "b", "own"):
+        leader.bring_state(device_id, names.append)
+    assert names == [name] * 3 and not devices.asked
+
+
+def test_a_joiner_fetches_the_state_from_those_that_have_it(devices):
+    leader = leader_of(devices, "a", "b")
+    averaged(leader, devices, "a", "b")
+    all_answer(devices)
+    got = []
+    for joiner in ("c", "d"):
+        leader.meet(joiner, lambda: None)
+        devices.answer(joiner, "JoinTraining", success=True)
+        leader.bring_state(joiner, got.append)
+    sources = [devices.params(joiner, "FetchVector")["sources"][0] for joiner in ("c", "d")]
+    assert sources == ["a", "b"]
+    devices.answer("c", "FetchVector", success=True)
+    devices.answer("d", "FetchVector", success=False)
+    assert got[0].startswith(leader.training_id) and got[1] is None
+    assert leader.joined == {"own": True, "a": True, "b": True, "c": True, "d": False}
+
+
+def test_a_state_that_was_made_here_leaves_here_twice_and_then_from_device_to_device(devices):
+    leader = leader_of(devices, *"abcde", is_mean=False)
+    leader.new_state([1.0, 2.0])
+    for device_id in "abcde":
+        leader.bring_state(device_id, lambda name: None)
+    assert [devices.params(each, "FetchVector")["sources"][0] for each in "abcde"] == ["own", "own", "a", "a", "b"]
+
+
+def test_without_a_vanished_device_it_is_tried_again(devices):
+    leader = leader_of(devices, "a", "b", "c")
+    came = averaged(leader, devices, "a", "b", "c")
+    first = devices.params("a", "AverageVectors")["name"]
+    devices.answer("a", "AverageVectors", success=False, lost=["b"], unreached=[])
+    assert devices.waiting("StopAverage") == ["b", "c", "own"]
+    again = [call for call in devices.asked if call[1] == "AverageVectors" and call[2]["name"] != first]
+    assert [call[0] for call in again] == ["a", "c", "own"]
+    # What the first try made is not needed, its shares are.
+    assert again[0][2]["drops"] == [first] and again[0][2]["shares"] == [leader.share_name(0)]
+    devices.asked = [call for call in devices.asked if call in again]
+    all_answer(devices)
+    assert came[0].mean == [7.0, 8.0] and came[0].lost == ["b"]
+
+
+def test_a_link_that_does_not_exist_makes_it_a_star(devices):
+    leader = leader_of(devices, "a", "b")
+    averaged(leader, devices, "a", "b")
+    devices.answer("a", "AverageVectors", success=False, lost=[], unreached=["b"])
+    assert [call[2]["shape"] for call in devices.asked if call[1] == "AverageVectors"][-1] == "star"
+
+
+def test_it_ends_when_nothing_helps(devices):
+    leader = leader_of(devices, "a")
+    came = averaged(leader, devices, "a")
+    for _ in range(AVERAGE_TRIES):
+        assert came == []
+        newest = [call for call in devices.asked if call[1] == "AverageVectors"][-2:]
+        devices.asked = newest
+        devices.answer("a", "AverageVectors", success=False, message="nothing moves any more")
+    assert came[0].mean is None
+
+
+def test_when_all_with_shares_are_gone_there_is_no_mean(devices):
+    leader = leader_of(devices, "a")
+    came = averaged(leader, devices, "a")
+    devices.answer("a", "AverageVectors", error=ConnectionError())
+    assert (came[0].mean, came[0].lost) == (None, ["a"])
+
+
+def test_this_machine_without_room_ends_averaging_there(devices):
+    leader = leader_of(devices, "a")
+    came = averaged(leader, devices, "a")
+    devices.answer("own", "AverageVectors", success=False, lost=["own"])
+    assert came[0].mean is None and leader.joined == {"own": False, "a": False}
+
+
+def test_at_the_end_all_forget_it(devices):
+    leader = leader_of(devices, "a", "b")
+    leader.end()
+    assert devices.waiting("LeaveTraining") == ["a", "b", "own"]
