@@ -21,6 +21,14 @@ from .ports import Later, LinkPort
 
 #: Units, and bytes of their data, that travel in one message.
 SENT_UNITS, SENT_BYTES = 1024, 4 * 1024 * 1024
+#: Lines together of such a size stand in the message itself.
+SHORT_BYTES = 4096
+
+
+def lines_to_send(lines: List[bytes], name: str = "lines") -> Dict[str, Any]:
+    """Return the parameter for some lines: as bytes they are an attachment; short ones are told in the message."""
+    joined = b"\n".join(lines)
+    return {"text": joined.decode("ascii")} if len(joined) <= SHORT_BYTES and joined.isascii() else {name: joined}
 
 
 class FarUnit:
@@ -277,7 +285,8 @@ class LinkCarrier:
         devices = params.get("devices", [])
         for device_id, is_trusted in devices:
             (self.trusted.add if is_trusted else self.trusted.discard)(device_id)
-        lines = separate_data(from_json(bytes, params.get("lines", b""), "lines"))
+        text = params.get("text", "")
+        lines = separate_data(text.encode("utf-8") if text else from_json(bytes, params.get("lines", b""), "lines"))
         numbers, attempts, at = params.get("numbers", []), params.get("attempts", []), params.get("at", [])
         if not len(lines) == len(numbers) == len(attempts) == len(at):
             raise ValueError("outcomes, their numbers and their devices are as many")
@@ -290,7 +299,7 @@ class LinkCarrier:
     def _send(self, stream: FarStream, units: List[FarUnit]) -> None:
         params = {
             "stream": stream.number, "numbers": [unit.number for unit in units],
-            "counts": [unit.calls for unit in units], "units": b"\n".join([unit.data for unit in units]),
+            "counts": [unit.calls for unit in units], **lines_to_send([unit.data for unit in units], "units"),
         }
         try:
             self._link.notify("MakeCalls", params)

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Optional, Set
 from ..model.errors import DiscomputeError, InvalidParams, InvalidRequest, LocalProtocolError
 from ..tasks.types import separate_data
 from .call_units import CallChunk, CallUnit, UnitOutcome
+from .far_streams import lines_to_send
 from .offers import ELSEWHERE, DeviceOffer, all_offers
 from .ports import LinkPort
 from .script_methods import CallsToOpen, ServeScriptAnswer
@@ -23,6 +24,10 @@ from .script_methods import CallsToOpen, ServeScriptAnswer
 TOLD_UNITS, TOLD_BYTES, TOLD_TEXT_BYTES = 4096, 4 * 1024 * 1024, 256 * 1024
 #: Seconds after which a script is told that a call runs, or waits again: most are over by then, and few ask.
 BEGUN_TOLD_S = 0.001
+
+
+#: Seconds for which the number of slots is taken to be the same while outcomes are told.
+SLOTS_TOLD_EVERY_S = 0.1
 
 
 class ScriptUnit(CallUnit):
@@ -120,7 +125,9 @@ class ScriptStream:
             self._at.append(self._devices.setdefault(outcome.device_id, len(self._devices)))
             self._bytes += len(outcome.line)
         is_much = self._bytes > TOLD_BYTES or self._text_bytes > TOLD_TEXT_BYTES
-        self._script.has_news(self, is_much or len(self._numbers) + len(self._failed) >= TOLD_UNITS)
+        # With nothing else under way nothing comes in this moment.
+        is_all = not self.units or len(self._numbers) + len(self._failed) >= TOLD_UNITS
+        self._script.has_news(self, is_much or is_all)
 
     def began(self, unit: ScriptUnit) -> None:
         """Take note that a unit is on a device, or waits again."""
@@ -137,9 +144,9 @@ class ScriptStream:
             return
         trusts = self._script.node.belonging.may_send_pickles
         params = {
-            "stream": self.number, "numbers": numbers, "lines": b"\n".join(self._lines), "attempts": self._attempts,
-            "at": self._at, "devices": [[each, trusts(each)] for each in self._devices], "failed": failed,
-            "work_s": self.stream.work_s, "slots": self._script.slots(),
+            "stream": self.number, "numbers": numbers, "attempts": self._attempts, "at": self._at,
+            "devices": [[each, trusts(each)] for each in self._devices], "failed": failed,
+            "work_s": self.stream.work_s, "slots": self._script.slots_of_late(), **lines_to_send(self._lines),
         }
         size = self._bytes
         self._begin_anew()
@@ -149,7 +156,7 @@ class ScriptStream:
             # More than a message holds: of one unit, since no more are put together than a message holds.
             error = f"what it returned has {size} bytes, which is more than travels at once; return less, or write it"
             self._script.link.notify("CallsCame", {
-                **params, "numbers": [], "lines": b"", "attempts": [], "at": [],
+                **params, "numbers": [], "lines": b"", "text": "", "attempts": [], "at": [],
                 "failed": [*failed, *([number, error, "task", "", 1] for number in numbers)]})
 
     def tell_begun(self) -> None:
@@ -177,11 +184,19 @@ class Script:
         self._news: Dict[ScriptStream, None] = {}
         self._begun: Dict[ScriptStream, None] = {}
         self._is_over = False
+        self._slots, self._slots_due = 0, 0.0
 
     def slots(self) -> int:
         """Return the slots of all devices that may be given its work."""
         own = self.node.worker.allowance().slots if self.is_elsewhere else 0
         return int(self.node.total_slots()) - int(own)
+
+    def slots_of_late(self) -> int:
+        """Return what `slots` did a moment ago: there may be many devices, and many outcomes a second."""
+        now = self.node.clock.now()
+        if now >= self._slots_due:
+            self._slots, self._slots_due = self.slots(), now + SLOTS_TOLD_EVERY_S
+        return self._slots
 
     def stream(self, number: int) -> ScriptStream:
         """Return a stream by its number; """

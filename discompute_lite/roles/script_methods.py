@@ -4,10 +4,11 @@ Knows:   the names and parameters of these calls.
 Refuses: to do the work; roles/script_calls.py does.
 Read next: roles/script_calls.py, roles/far_streams.py (who calls these).
 
-The node tells the script two things, as notifications: `CallsCame` {stream, numbers, lines, attempts, at, devices,
-failed, work_s, slots}, the outcomes of units: a line each, the place in `devices` [[id, whether its pickles may be
-read]] of the one that made it, and in `failed` [[number, error, blame, device id, attempts]] those without; and
-`CallsBegan` {stream, units}: [[number, whether it is on a device]] of what is not over soon.
+The node tells the script two things, as notifications. `CallsCame` {stream, numbers, lines, attempts, at, devices,
+failed, work_s, slots} brings the outcomes of units: a line each (in `text` where they are short), the place in
+`devices` [[id, whether its pickles may be read]] of the one that made it, and in `failed` [[number, error, blame,
+device id, attempts]] those without. `CallsBegan` {stream, units} says [[number, whether it is on a device]] of what is
+not over soon.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ def open_calls(node: Any, link: LinkPort, calls: CallsToOpen) -> None:
 @method("MakeCalls", level="owner")
 def make_calls(
     node: Any, link: LinkPort, stream: int = 0, numbers: Optional[List[int]] = None, counts: Optional[List[int]] = None,
-    units: bytes = b"",
+    units: bytes = b"", text: str = "",
 ) -> None:
-    """Have units of calls made, a line of `units` each, with a number and how many calls it holds."""
-    node.scripts.make(link, stream, numbers or [], counts or [], bytes(units))
+    """Have units of calls made, a line of `units` or of `text` each, with a number and how many calls it holds."""
+    node.scripts.make(link, stream, numbers or [], counts or [], bytes(units) or text.encode("utf-8", "replace"))
 
 
 @method("CancelCalls", level="owner")
