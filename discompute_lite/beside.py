@@ -36,7 +36,7 @@ from .run import LocalNode, Tell, open_state_folder
 LOOK_S, LOOK_PAUSE_S = 2.0, 0.1
 #: Seconds between two signs of life, and without an answer after which a node is given up: it hangs, or was stopped.
 BEAT_S, SILENT_S = 2.0, 10.0
-#: Seconds allowed for Hello and the first words.
+#: Seconds allowed for Hello and the first words, at first; a node that did not answer before gets `LOOK_S`.
 SCRIPT_HELLO_S = 5.0
 #: Connections in a row that ended before any outcome came, after which a node is given up though it is there.
 VAIN_CONNECTIONS = 3
@@ -212,20 +212,22 @@ class BesideNode:
             self._failed(link, error or LinkClosed("the script has ended"))
             return
         self._link = link
+        hello_s = LOOK_S if self._look_until else SCRIPT_HELLO_S
 
         def greeted(result: Any, error: Optional[DiscomputeError]) -> None:
             if error is not None:
                 self._failed(link, error)
                 return
-            link.call("ServeScript", {"elsewhere": self._is_elsewhere}, served, timeout_s=SCRIPT_HELLO_S)
+            link.call("ServeScript", {"elsewhere": self._is_elsewhere}, served, timeout_s=hello_s)
 
         def served(result: Any, error: Optional[DiscomputeError]) -> None:
             if error is not None:
-                self._failed(link, error)
+                is_old = isinstance(error, MethodNotFound)
+                self._failed(link, LinkClosed("it is of a version that takes no calls of scripts") if is_old else error)
                 return
             self.blobs.move_to(link, lambda: self._reached(link, _slots_in(result)))
 
-        link.call("Hello", {"auth": token}, greeted, timeout_s=SCRIPT_HELLO_S)
+        link.call("Hello", {"auth": token}, greeted, timeout_s=hello_s)
 
     def _failed(self, link: Any, error: DiscomputeError) -> None:
         if link is not None:

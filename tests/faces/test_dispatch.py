@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from discompute_lite.beside import PromisedAnswer
 from discompute_lite.faces.dispatch import STREAMS_KEPT, STREAMS_NAMED, CallOptions, Dispatch, StreamKey, has_raised
 from discompute_lite.faces.packing import PackedLine
 from discompute_lite.roles.call_units import CallUnit, UnitOutcome
@@ -229,3 +230,29 @@ def test_questions_are_answered_by_the_thread(dispatch, thread):
     assert dispatch.ask(threading.get_ident) != threading.get_ident()
     with pytest.raises(ZeroDivisionError):
         dispatch.ask(lambda: 1 // 0)
+
+
+def test_an_answer_may_be_promised(dispatch, thread):
+    dispatch._post = lambda callback: threading.Thread(target=callback).start()
+    for settle, outcome in (("resolve", 7), ("fail", ValueError("why"))):
+        promise = PromisedAnswer()
+
+        def question(promise=promise, settle=settle, outcome=outcome):
+            # Settled by another thread, after the question was answered.
+            threading.Timer(0.01, getattr(promise, settle), [outcome]).start()
+            return promise
+
+        if settle == "resolve":
+            assert dispatch.ask(question) == 7
+        else:
+            with pytest.raises(ValueError, match="why"):
+                dispatch.ask(question)
+
+
+def test_what_waits_is_cancelled_when_the_last_stream_has_said_so(dispatch, thread, streams):
+    promises = [PromisedAnswer(), PromisedAnswer()]
+    for number, promise in enumerate(promises):
+        dispatch.send(key(f"f{number}"), b"", 1, print)
+        thread.turn()
+        streams.opened[-1].cancel_waiting = lambda promise=promise: promise
+    assert dispatch._cancel_waiting() is promises[-1]

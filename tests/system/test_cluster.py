@@ -520,6 +520,22 @@ def test_a_script_uses_the_cluster_of_the_node_beside_it_and_survives_its_end(en
         assert {future.device for future in futures} == {first.id, second.id}
 
 
+def test_a_script_goes_back_to_a_node_that_is_started_anew(environment, field, monkeypatch, caplog):
+    caplog.set_level("INFO", "discompute")
+    monkeypatch.setattr("discompute_lite.beside.LOOK_S", field.scale(20.0))
+    node = field.start("node", "--slots", "2")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(node.state)).items():
+        monkeypatch.setenv(name, value)
+    with Cluster() as cluster, Cluster() as other:
+        results = [each.map(sleep_and_return, itertools.repeat(0.02), range(60)) for each in (cluster, other)]
+        taken = [next(each) for each in results]
+        node.kill(signal.SIGTERM)
+        assert node.wait_end() == 0
+        field.start("node", "--slots", "2")
+        assert [[first, *rest] for first, rest in zip(taken, results)] == [list(range(60))] * 2
+    assert caplog.text == "", "nobody had to start a node of its own"
+
+
 def test_what_a_script_has_under_way_ends_with_it(environment, field, tmp_path, is_alive):
     first, second = field.start_members(2, "--slots", "1")
     path = tmp_path / "script.py"
