@@ -71,6 +71,8 @@ def _show_invitation(console: Console, opened: Dict[str, Any]) -> None:
         return
     if opened["is_new_cluster"]:
         console.note(f"this device has made cluster {opened['cluster']} and is its admin")
+    # On this screen only: what a camera reads there is what `join` takes.
+    console.show_qr(opened["link"] or f"{opened['code'].replace(' ', '')}@{opened['address']}")
     minutes = opened["open_s"] / 60
     if opened["link"]:
         console.print("On the other device:")

@@ -14,6 +14,7 @@ import textwrap
 from typing import Any, Callable, Optional, Sequence
 
 from .outlet import Outlet
+from .qr_picture import qr_lines
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
@@ -26,7 +27,7 @@ NARROWEST = 20
 #: Columns of a bar, and of what stands beside it with its text: the percentage, spaces, and one that stays free.
 NARROWEST_BAR, WIDEST_BAR, BAR_MARGIN = 8, 30, 10
 #: What stands for our marks where a stream knows few letters, such as with LANG=C.
-PLAIN_MARKS = str.maketrans({"█": "#", "░": ".", "…": "...", "–": "-", "—": "-", "×": "x"})
+PLAIN_MARKS = str.maketrans({"█": "#", "▀": "'", "▄": "_", "░": ".", "…": "...", "–": "-", "—": "-", "×": "x"})
 #: Seconds that whoever reads has for the last lines of a console that does not wait.
 LAST_LINES_S = 0.2
 
@@ -100,6 +101,17 @@ class Console:
     def is_live(self) -> bool:
         """Whether what is printed may be drawn over: a person looks at a terminal."""
         return not self.is_json and is_terminal(self._out)
+
+    def show_qr(self, text: str) -> bool:
+        """Draw a QR code of a text, where a person looks at a terminal that has room for it; return whether it did."""
+        if not self.is_live or self.is_quiet:
+            return False
+        has_halves = _in_letters_of(self._out, "█▀▄") == "█▀▄"
+        is_coloured = not os.environ.get("NO_COLOR")
+        lines = qr_lines(text, width_of(self._out), height_of(self._out), is_coloured=is_coloured) if has_halves else []
+        for line in lines:
+            self.result(line)
+        return bool(lines)
 
     def redraw(self, lines: Sequence[str]) -> None:
         """Draw lines in place of the last picture, if nothing was printed since; they are cut to the terminal.
