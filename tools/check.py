@@ -41,7 +41,7 @@ FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "sim")
 FAST_EXAMPLES = "10"
 #: Runs into which the tests of one Python are divided: sizes say little about times, so that many even it out.
-PARTS = 4
+PARTS = 6
 #: Rooms that are runs of their own: house parses all, fuzz takes a minute on the Python that runs everything.
 APART = ("house", "fuzz")
 #: Runs at once. Half the cores of a larger machine: what tests start has to run, too.
