@@ -30,6 +30,7 @@ def check_books(books: Ledger) -> None:
         deadlines += (("look", pool.key) in books.deadlines) + (("weigh", pool.key) in books.deadlines)
         assert set(pool.tasks) == {key for key, task in books.tasks.items() if task.pool_key == pool.key}
         pool.check(books.devices)
+    # So no key is there for anything else, such as a subtask that does not rest.
     assert deadlines == len(books.deadlines)
     assert all(books.devices[key] is each and each.resting for key, each in books.quarantined.items())
     assert sum(len(task.live) for task in books.tasks.values()) == len(books.attempts) == running
@@ -57,16 +58,21 @@ def _check_device(books: Ledger, device: DeviceRecord) -> int:
 
 def _check_running(books: Ledger, device: DeviceRecord) -> None:
     kinds: Dict[PoolKey, int] = {}
-    for attempt in device.running.values():
-        key = attempt.subtask.task.pool_key
+    waiting = waiting_calls = unsized = 0
+    for attempt_id, attempt in device.running.items():
+        subtask = attempt.subtask
+        key = subtask.task.pool_key
         kinds[key] = kinds.get(key, 0) + 1
-        assert (attempt.began_at is None) == (attempt.attempt_id in device.waiting)
-        is_quiet = attempt.attempt_id in books.pools[key].leading.quiet
-        assert is_quiet == (device.quiet and attempt.attempt_id in books.pools[key].leading.alone)
-    assert device.waiting_calls == sum(attempt.subtask.calls for attempt in device.waiting.values())
-    assert device.unsized == sum(not attempt.subtask.is_sized for attempt in device.running.values())
-    assert kinds == device.kinds and all(key in device.running for key in device.waiting)
-    assert not device.waiting or len(device.running) - len(device.waiting) >= device.slots
+        unsized += not subtask.is_sized
+        if attempt_id in device.waiting:
+            waiting += 1
+            waiting_calls += subtask.calls
+        assert (attempt.began_at is None) == (attempt_id in device.waiting)
+        leading = books.pools[key].leading
+        assert (attempt_id in leading.quiet) == (device.quiet and attempt_id in leading.alone)
+    assert waiting == len(device.waiting), "what waits there counts as running"
+    assert (kinds, waiting_calls, unsized) == (device.kinds, device.waiting_calls, device.unsized)
+    assert not waiting or len(device.running) - waiting >= device.slots
 
 
 def _check_task(books: Ledger, task: ScheduledTask) -> int:
@@ -75,21 +81,30 @@ def _check_task(books: Ledger, task: ScheduledTask) -> int:
     assert task.is_open or (task.is_sealed and not task.failed and not task.cancelled)
     assert task.done + task.failed + task.cancelled + len(task.subtasks) == task.total
     assert len(task.over) == min(task.total - len(task.subtasks), OVER_KEPT)
-    pending = [index for index, subtask in task.subtasks.items() if subtask.state is SubtaskState.PENDING]
-    assert sorted([*task.pending, *task.returned]) == pending and list(task.pending) == sorted(task.pending)
-    assert not any(task.subtasks[index].tried for index in task.pending)
-    assert all(task.subtasks[index].tried for index in task.returned)
+    assert list(task.pending) == sorted(task.pending)
     assert sum(task.devices.values()) == len(task.live)
     assert not task.max_devices or len(task.devices) <= task.max_devices
     deadlines = len(task.avoids) + (("deadline", task.task_id) in books.deadlines)
     assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
     assert all(("avoid", task.task_id, device_id) in books.deadlines for device_id in task.avoids)
+    return deadlines + _check_subtasks(books, task)
+
+
+def _check_subtasks(books: Ledger, task: ScheduledTask) -> int:
+    """Check the subtasks of a task that are not over; return how many rest, since each of these has a deadline."""
+    total, pending, resting = task.total, 0, 0
     for index, subtask in task.subtasks.items():
-        state, live = subtask.state, len(subtask.live)
-        assert subtask.index == index < task.total and subtask.calls >= 1
-        rests = state is SubtaskState.RESTING
-        assert live == 1 or (live and task.pure) if state is SubtaskState.RUNNING else not live
-        assert rests or state is SubtaskState.PENDING or state is SubtaskState.RUNNING
-        assert (("retry", task.task_id, index) in books.deadlines) == rests
-        deadlines += rests
-    return deadlines
+        state, live = subtask.state, subtask.live
+        assert subtask.index == index < total and subtask.calls >= 1
+        if state is SubtaskState.RUNNING:
+            assert len(live) == 1 or (live and task.pure)
+            continue
+        assert not live
+        if state is SubtaskState.PENDING:
+            pending += 1
+            assert index in (task.returned if subtask.tried else task.pending)
+        else:
+            resting += 1
+            assert state is SubtaskState.RESTING and ("retry", task.task_id, index) in books.deadlines
+    assert pending == len(task.pending) + len(task.returned)
+    return resting
