@@ -123,7 +123,7 @@ class Cluster(Executor):
         """Take no more calls and end; with `wait`, when all calls have their outcome."""
         self._dispatch.close()
         self._is_cut_off |= cancel_futures
-        if cancel_futures and self._thread.is_alive():
+        if cancel_futures:
             self._dispatch.cancel_waiting()
         if wait:
             self._dispatch.wait_idle()

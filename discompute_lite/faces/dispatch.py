@@ -7,6 +7,7 @@ Read next: roles/streams.py (what becomes of a call), faces/api.py (who makes ca
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -40,6 +41,13 @@ class CallOptions(NamedTuple):
     durable: bool = True
     #: Modules that go along as source.
     upload: Tuple[UploadedModule, ...] = ()
+
+
+class ClusterEnded(RuntimeError):
+    """Say that the node's thread has ended, and with it all that was under way."""
+
+    def __init__(self) -> None:
+        super().__init__("this cluster has been shut down")
 
 
 #: How calls are run where nobody says anything.
@@ -167,8 +175,9 @@ class Dispatch:
             self._is_closed = True
 
     def cancel_waiting(self) -> None:
-        """Do without all calls that no device has yet; returns when they have their outcome."""
-        self.ask(self._cancel_waiting)
+        """Do without all calls that no device has yet; returns when they have their outcome, or none will come."""
+        with contextlib.suppress(ClusterEnded):
+            self.ask(self._cancel_waiting)
 
     def wait_idle(self) -> None:
         """Return when all calls have their outcome, or none will come."""
@@ -187,7 +196,7 @@ class Dispatch:
     def ask(self, question: Callable[[], Any]) -> Any:
         """Return what `question()` returns on the node's thread, or has promised there; raise what it raises.
 
-        Raises RuntimeError where that thread has ended.
+        Raises ClusterEnded where that thread has ended.
         """
         answers: SimpleQueue[Tuple[Any, Optional[Exception]]] = SimpleQueue()
 
@@ -210,7 +219,7 @@ class Dispatch:
                 answer, error = answers.get(timeout=LIFE_EVERY_S if is_alive else 0.0)
             except Empty:
                 if not is_alive:
-                    raise RuntimeError("this cluster has been shut down") from None
+                    raise ClusterEnded from None
                 continue
             if error is not None:
                 raise error

@@ -23,9 +23,11 @@ LeafCompute = Callable[[LeafKind, Sequence[Any]], Any]
 def mean_tree(trees: Sequence[Any], weights: Sequence[float]) -> Any:
     """Return the mean of trees of one structure, weighted; in float64, and narrowed at the end.
 
-    The weights are positive and of any sum. Raises `TaskFailed` that names the place where two trees differ.
+    The weights are not negative, and of any sum but 0. Raises `TaskFailed` that names the place where two trees differ.
     """
     total = sum(weights)
+    if not total:
+        raise TaskFailed("no step of this round saw a sample; does the job's `load` return data?")
     shares = [weight / total for weight in weights]
 
     def mean(kind: LeafKind, leaves: Sequence[Any]) -> Any:

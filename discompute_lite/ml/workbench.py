@@ -109,9 +109,13 @@ def carry_out_here(
 def carry_out(
     seat: Seat, state: Any, round_index: int, shards: Sequence[int], steps: int, sends_gradients: bool
 ) -> Dict[str, Any]:
-    """Return the fields of a `Share`: what an order's steps come to."""
-    for shard in shards:
-        seat.data_of(shard)
+    """Return the fields of a `Share`: what an order's steps come to.
+
+    Parts without data are left out: a large cluster divides a small set into more parts than there are samples.
+    """
+    shards = [shard for shard in shards if not _is_empty(seat.data_of(shard))]
+    if not shards:
+        return {"tree": state, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0}
     began = time.perf_counter()
     optimizer = getattr(seat.job, "optimizer", None)
     if sends_gradients and optimizer is not None:
@@ -122,6 +126,10 @@ def carry_out(
         "tree": tree, "samples": sum(each.samples for each in made), "metrics": mean_metrics(made),
         "compute_s": time.perf_counter() - began, "steps": len(made),
     }
+
+
+def _is_empty(data: Any) -> bool:
+    return hasattr(data, "__len__") and len(data) == 0
 
 
 def _gradients(seat: Seat, state: Any, round_index: int, shards: Sequence[int]) -> Tuple[Any, List[Share]]:

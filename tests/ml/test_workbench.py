@@ -120,3 +120,22 @@ def test_a_step_that_changes_its_states_shape_is_told_where(tmp_path):
 
     with pytest.raises(TaskFailed, match=r"state\['w'\] has shape"):
         carried_here(tmp_path, seat=Seat(Growing(), 5, 7, {}, template={"w": [1.0, 2.0], "seen": 0}))
+
+
+class Few(Counting):
+    """A job with data for its first parts only, as a small set on a large cluster has."""
+
+    def load(self, shard, shards):
+        return [float(shard)] if shard < 2 else []
+
+    def step(self, state, data, rng, config):
+        return super().step(state, data[0], rng, config)
+
+
+@pytest.mark.parametrize("optimizer, sends_gradients", [(None, False), (SGD(0.5), True), (SGD(0.5), False)])
+def test_parts_without_data_make_no_step(optimizer, sends_gradients):
+    asked = {"steps": 2, "sends_gradients": sends_gradients}
+    only = carried(Few(optimizer), shards=(1,), **asked)
+    assert carried(Few(optimizer), shards=(2, 1, 3), **asked)["tree"] == only["tree"]
+    empty = carried(Few(optimizer), shards=(2, 3), **asked)
+    assert (empty["tree"], empty["samples"], empty["steps"], empty["metrics"]) == ([10.0], 0, 0, {})

@@ -69,7 +69,7 @@ def test_info_says_what_this_is_and_what_holds_for_tasks(field):
     limits = facts["limits_for_tasks"]
     assert "killed" in limits["process"] and "killed" in limits["own folder"]
     if sys.platform.startswith("linux"):
-        quarter = facts["hardware"]["capabilities"]["memory_mb"] // 4
+        quarter = round(facts["hardware"]["capabilities"]["memory_mb"] / 4)
         assert limits["memory"].startswith(f"{quarter} MiB resident") and limits["open files"].startswith("256")
     assert limits["network"] == "not limited"
     by_thread = field.type("info", "--json", "--executor", "thread").document["limits_for_tasks"]
