@@ -12,7 +12,6 @@ import os
 import random
 import secrets
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -50,10 +49,10 @@ from .model.settings import Settings, load_settings
 from .model.version import VERSION
 from .net.addresses import loopback_neighbours
 from .net.datagrams import TransportOptions
-from .net.interfaces import list_interfaces
 from .net.links import Dialler
-from .net.listener import Listener, bind_host, open_listening_socket, stays_on_loopback
+from .net.listener import stays_on_loopback
 from .net.loop import Loop
+from .net.own_sockets import OwnSockets
 from .net.prober import Prober
 from .net.tls_door import TlsDoor
 from .net.transports import TRANSPORTS
@@ -64,8 +63,6 @@ from .roles.vector_memory import MemoryVectors
 
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
-#: Seconds between two looks at the interfaces for our own addresses, and how many of them are told to others.
-OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 
 #: (kind, text, **facts): one event, told in a sentence and in facts for programs.
 Tell = Callable[..., None]
@@ -168,13 +165,10 @@ class LocalNode:
         self._dialler = Dialler(self.loop, None, self.limits, loopback_only=is_bound, door=self.door)
         self.node: Node
         self.state = StateFolder("")
-        #: Where peers call first; then, where 127.0.0.1 is not reached by that, where local commands do.
-        self._sockets: List[socket.socket] = []
-        self._listeners: List[Listener] = []
+        self._own = OwnSockets(self.loop, settings.bind)
         self._executor: Any = None
         self._parts: Optional[MemberParts] = None
         self._scratch = ""
-        self._own_hosts: Tuple[List[str], float] = ([], 0.0)
         self._speed: Optional[SpeedKeeper] = None
         self._turn = Turn(self.stop, self.close)
         self._is_meeting = self._is_stopping = self._is_closed = False
@@ -187,7 +181,7 @@ class LocalNode:
     @property
     def control_port(self) -> int:
         """Return the port of 127.0.0.1 at which this machine's commands reach the node."""
-        return self._listeners[-1].port
+        return self._own.control_port
 
     def start(self, *, takes_over: bool = False) -> None:
         """Take the state folder, listen, and meet others as soon as `run` runs; raise before anything is shown.
@@ -200,11 +194,12 @@ class LocalNode:
             self._tell("note", "the node that ran here before has ended; this one goes on as the same device")
         try:
             self.state.lock()
-            self._listen()
+            self._own.open(self.settings.port, self.settings.source_of("port") == "default",
+                           lambda text: self._tell("note", text))
             identity = self._identity()
             self.node = Node(identity, self.settings, self.limits, self.hardware, self._world())
             self._dialler.receiver = self.node
-            self._listeners = [Listener(self.loop, sock, self.node, self.limits, self.door) for sock in self._sockets]
+            self._own.serve(self.node, self.limits, self.door)
             self._say_where_it_is(identity.boot)
             self._is_meeting = True
             self._speed = self._make_speed_keeper()
@@ -212,7 +207,7 @@ class LocalNode:
             if stored is not None:
                 self.node.measured = measured_facts(stored)
             with collection_put_off():
-                self.node.start(self._listeners[0].port)
+                self.node.start(self._own.port)
             # Now, when everything that is kept was read.
             for note in self.state.notes + (self._parts.trust.files.notes if self._parts else []):
                 self.node.tell("note", note)
@@ -258,31 +253,9 @@ class LocalNode:
 
     def own_hosts(self) -> List[str]:
         """Return the addresses under which other machines may call this one, the best first; IPv6 in brackets."""
-        bind = self.settings.bind
-        if bind != "all":
-            return [f"[{bind}]" if ":" in bind else bind]
-        hosts, until = self._own_hosts
-        if not hosts or time.monotonic() >= until:
-            found = dict.fromkeys(item.address for item in list_interfaces() if not item.is_loopback)
-            hosts = list(found)[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
-            self._own_hosts = hosts, time.monotonic() + OWN_HOSTS_EVERY_S
-        return hosts
+        return self._own.own_hosts()
 
     # ---- putting together -------------------------------------------------------------------------
-
-    def _listen(self) -> None:
-        settings = self.settings
-        may_move = settings.source_of("port") == "default"
-        self._sockets.append(open_listening_socket(bind_host(settings.bind), settings.port, may_move))
-        port = self._sockets[0].getsockname()[1]
-        if settings.port and port != settings.port:
-            self._tell("note", f"port {settings.port} is taken; listening on {port} instead")
-        if settings.bind not in ("all", "127.0.0.1"):
-            # Local commands call 127.0.0.1, which a socket bound to one other address does not hear.
-            self._sockets.append(open_listening_socket("127.0.0.1", port, True))
-            control_port = self._sockets[1].getsockname()[1]
-            if control_port != port:
-                self._tell("note", f"port {port} of 127.0.0.1 is taken; this machine's commands use {control_port}")
 
     def _identity(self) -> Identity:
         key = self.state.load_or_make_key(secrets.token_bytes)
@@ -302,9 +275,10 @@ class LocalNode:
             clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_hosts=self.own_hosts, prober=Prober(self.loop, settings.bind, settings.discovery_interface),
+            own_hosts=self.own_hosts, sockets=self._own,
+            prober=Prober(self.loop, settings.bind, settings.discovery_interface),
             neighbours=loopback_neighbours(settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT),
-            connection_closed=self._forget_connection, journals=self.state.open_journals(self.loop.post),
+            connection_closed=self._own.forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
@@ -324,10 +298,6 @@ class LocalNode:
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
         return ProcessExecutor(slots, command, os.environ, self._scratch, loop=self.loop, limits=self.limits)
-
-    def _forget_connection(self, connection: Any) -> None:
-        for listener in self._listeners:
-            listener.forget(connection)
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
@@ -359,8 +329,7 @@ class LocalNode:
         if self._speed is not None:
             self._speed.stop()
         self.node.stop()
-        for listener in self._listeners:
-            listener.close()
+        self._own.stop_listening()
         self.loop.call_later(GOODBYE_S, self.loop.stop)
 
     def close(self) -> None:
@@ -374,13 +343,9 @@ class LocalNode:
             self._speed.stop()
         if self._executor is not None:
             self._executor.shutdown(now=True)
-        for listener in self._listeners:
-            for connection in listener.connections():
-                connection.close("the node was stopped")
+        self._own.close()
         if self._parts is not None:
             self._parts.close()
-        for sock in self._sockets:
-            sock.close()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         try:

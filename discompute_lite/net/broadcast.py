@@ -67,6 +67,18 @@ class BroadcastTransport:
         except OSError as error:
             logging.getLogger("discompute").debug("cannot answer %s: %s", address, error_name(error))
 
+    def look(self) -> None:
+        """Try the sockets: dead ones are rebuilt."""
+        for item in self._sockets:
+            item.look()
+
+    def renew(self) -> None:
+        """Begin anew: with other sockets, for the interfaces that are there now, and without grudges."""
+        self._destinations = Destinations()
+        self._targets_until = 0.0
+        for item in self._sockets:
+            item.renew()
+
     def close(self) -> None:
         """Stop listening."""
         for item in self._sockets:

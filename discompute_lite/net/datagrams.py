@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..model.limits import Limits
 from .addresses import address_text, error_name
@@ -95,6 +95,8 @@ class DatagramSocket:
         self._on_datagram = on_datagram
         self._prepare = prepare
         self._sock: Optional[socket.socket] = None
+        #: What the socket was bound to, as the system says.
+        self._bound: Any = None
         self._rebuild_s = REBUILD_FIRST_S
         self._is_open = True
         #: Datagrams that may still be read in the present tenth of a second.
@@ -118,6 +120,16 @@ class DatagramSocket:
                 self._drop()
                 self._rebuild_later(error)
             raise
+
+    def look(self) -> None:
+        """Try the socket, though nothing was heard of it: a dead one says so now, and is rebuilt."""
+        self._readable()
+
+    def renew(self) -> None:
+        """Take a new socket at once: the old one may be dead in ways that it does not say."""
+        self._drop()
+        self._rebuild_s = REBUILD_FIRST_S
+        self._build()
 
     def close(self) -> None:
         """Close for good."""
@@ -146,7 +158,7 @@ class DatagramSocket:
             sock.close()
             self._rebuild_later(error)
             return
-        self._sock = sock
+        self._sock, self._bound = sock, sock.getsockname()
         self._loop.watch(sock, self._readable, None)
 
     def _readable(self) -> None:
@@ -181,8 +193,7 @@ class DatagramSocket:
 
     def _drop(self) -> None:
         if self._sock is not None:
-            self._loop.unwatch(self._sock)
-            self._sock.close()
+            self._loop.put_away(self._sock, self._bound)
             self._sock = None
 
     def _rebuild_later(self, error: OSError) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Dict, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
-from .addresses import OWNER_HOSTS, error_name, error_words, host_of, is_loopback_host, plain_host
+from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, plain_host
 from .loop import Loop
 from .receiver import Receiver
 from .stream import Connection
@@ -80,18 +80,29 @@ class Listener:
         self._loop = loop
         self._door = door
         self._sock = sock
+        #: Where it listens: a dead socket does not say so any more.
+        self._address = sock.getsockname()
         self._receiver = receiver
         self._limits = limits
         #: Open connections that were accepted here, and how many each remote host has; both without zeros.
         self._connections: Set[Connection] = set()
         self._by_host: Dict[str, int] = {}
         self.refused = 0
+        #: How many connections were taken, those that were closed at once included.
+        self.taken = 0
+        #: No descriptor was left: nothing is taken for a moment.
+        self.is_paused = False
+        #: Called with the reason when the socket says that it is dead; without anybody who repairs it, it is tried on.
+        self.on_failed: Callable[[str], None] = lambda reason: self._pause()
+        #: The address from which we call ourselves just now, and who waits for that.
+        self._expected: Tuple[str, Optional[Callable[[], None]]] = ("", None)
+        self._is_open = True
         loop.watch(sock, self._acceptable, None)
 
     @property
     def port(self) -> int:
         """Return the port that peers may call."""
-        return int(self._sock.getsockname()[1])
+        return int(self._address[1])
 
     def connections(self) -> List[Connection]:
         """Return the open connections that were accepted here."""
@@ -99,8 +110,24 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening; connections stay."""
-        self._loop.unwatch(self._sock)
-        self._sock.close()
+        self._is_open = False
+        self._loop.put_away(self._sock, self._address)
+
+    def where_called(self) -> Tuple[str, int]:
+        """Return where this machine itself can call this listener."""
+        host, port = self._address[:2]
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+    def expect(self, address: str, arrived: Optional[Callable[[], None]]) -> None:
+        """Call `arrived` for a connection from this address, which is our own, instead of taking it; "" for none."""
+        self._expected = address, arrived
+
+    def rebuild(self) -> None:
+        """Open the same port with a new socket; raise OSError where that cannot be, and listen to nobody then."""
+        self._loop.put_away(self._sock, self._address)
+        if self._is_open:
+            self._sock = listen_on(*self._address[:2])
+            self._loop.watch(self._sock, self._acceptable, None)
 
     def forget(self, connection: Connection) -> None:
         """Take a closed connection out of the count."""
@@ -112,23 +139,39 @@ class Listener:
                 del self._by_host[host]
 
     def _acceptable(self) -> None:
+        errors = 0
         for _ in range(ACCEPTS_A_TURN):
             try:
                 sock, address = self._sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if self._sock.fileno() < 0:
+                if not self._is_open:
                     return  # Closed in this very turn: the node is stopping.
                 if error_name(error) in ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"):
                     self._pause()
                     return
                 if error_name(error) in ("ECONNABORTED", "EPROTO", "EPERM"):
+                    errors += 1
                     continue
-                logging.getLogger("discompute").warning("the listening socket failed: %s", error_name(error))
-                self._pause()
+                self._failed(error_name(error))
                 return
-            self._take(sock, str(address[0]))
+            self.taken += 1
+            expected, arrived = self._expected
+            if arrived is not None and address_text(address) == expected:
+                sock.close()
+                arrived()
+            else:
+                self._take(sock, str(address[0]))
+            errors = 0
+        if errors == ACCEPTS_A_TURN:
+            # Nobody gives up so often: the socket is dead, and will say the same for ever.
+            self._failed("ECONNABORTED")
+
+    def _failed(self, reason: str) -> None:
+        logging.getLogger("discompute").info("the listening socket failed: %s", reason)
+        self._loop.unwatch(self._sock)
+        self.on_failed(reason)
 
     def _take(self, sock: socket.socket, host: str) -> None:
         host = plain_host(host)
@@ -161,11 +204,13 @@ class Listener:
         return len(self._connections) < limits.connections - free_for_owner
 
     def _pause(self) -> None:
+        self.is_paused = True
         self._loop.unwatch(self._sock)
         self._loop.call_later(EXHAUSTED_PAUSE_S, self._resume)
 
     def _resume(self) -> None:
-        if self._sock.fileno() >= 0:
+        self.is_paused = False
+        if self._is_open and self._sock.fileno() >= 0:
             self._loop.watch(self._sock, self._acceptable, None)
 
 

@@ -10,6 +10,7 @@ door for other threads; behind it lies the only lock of the package's heart (a d
 
 from __future__ import annotations
 
+import errno
 import logging
 import selectors
 import socket
@@ -103,6 +104,10 @@ class Loop:
             self.unwatch(sock)
             return
         try:
+            if self._selector.get_key(sock).fileobj != sock:
+                # Another one was closed behind our back, and its number is this one's now.
+                self._selector.unregister(sock)
+                raise KeyError
             self._selector.modify(sock, events, (on_readable, on_writable))
         except KeyError:
             self._selector.register(sock, events, (on_readable, on_writable))
@@ -110,9 +115,35 @@ class Loop:
     def unwatch(self, sock: Watched) -> None:
         """Stop watching; sockets that are not watched, or were closed under us, are fine."""
         try:
-            self._selector.unregister(sock)
-        except (KeyError, ValueError, OSError):
+            if self._selector.get_key(sock).fileobj == sock:
+                self._selector.unregister(sock)
+        except (KeyError, ValueError, RuntimeError, OSError):
             pass
+
+    def put_away(self, sock: socket.socket, address: Any) -> None:
+        """Unwatch and close a socket that may be dead; `address` is what it was bound to.
+
+        Where its number is another socket's by now, that one stays as it is.
+        """
+        self.unwatch(sock)
+        try:
+            now_at = sock.getsockname()
+            is_strange = now_at != address and not (isinstance(now_at, tuple) and now_at[1] == 0)
+        except OSError as error:
+            is_strange = error.errno == errno.EBADF
+        if is_strange:
+            sock.detach()
+        else:
+            sock.close()
+
+    def look_at_wakes(self) -> None:
+        """Try the sockets by which other threads wake this one: dead ones are replaced."""
+        self._drain_wakes()
+
+    def renew_wakes(self) -> None:
+        """Replace the sockets by which other threads wake this one."""
+        with self._wake_lock:
+            self._replace_wakes()
 
     def run(self) -> None:
         """Run until `stop`; one thread at a time."""
@@ -183,7 +214,10 @@ class Loop:
             except OSError:
                 pass
             # The system took the pair away while the app slept: a dead one is readable for ever.
-            self.unwatch(self._wake_receiver)
-            self._wake_receiver.close()
-            self._wake_sender.close()
-            self._make_wakes()
+            self._replace_wakes()
+
+    def _replace_wakes(self) -> None:
+        self._is_woken = False
+        for end in (self._wake_receiver, self._wake_sender):
+            self.put_away(end, "")
+        self._make_wakes()

@@ -192,6 +192,23 @@ class MdnsTransport:
             for each in self._interfaces.values() if not each.socket.is_alive
         ]
 
+    def look(self) -> None:
+        """Try the sockets: dead ones are rebuilt."""
+        for each in list(self._interfaces.values()):
+            each.socket.look()
+
+    def renew(self) -> None:
+        """Begin anew: a group that a system has left in our name cannot be told from one that is silent."""
+        if self._next_look is None:
+            return
+        self._next_look.cancel()
+        for each in list(self._interfaces.values()):
+            each.socket.renew()
+            each.browser.start(self.loop.now())
+        self._look()
+        for each in self._interfaces.values():
+            self._offer(each)
+
     def close(self) -> None:
         """Take back what was offered, and stop."""
         if self._next_look is not None:

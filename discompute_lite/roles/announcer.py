@@ -20,7 +20,8 @@ from ..wire.beacon import (
 )
 from ..wire.beacon_memory import BeaconMemory
 from ..wire.private_beacon import PrivateBeacon, decode_private_beacon, encode_private_beacon
-from .ports import LinkPort, TransportPort
+from .ports import LinkPort
+from .sockets_port import TransportPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)

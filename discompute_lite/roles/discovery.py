@@ -27,6 +27,7 @@ from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
 from .heartbeats import IDLE_BEAT_S, Heartbeats
 from .meeting_methods import MetAddress
+from .keeper import Keeper
 from .methods import Greeting
 from .own_device import own_device_for
 from .ports import Later, LinkPort, OnReply
@@ -67,6 +68,7 @@ class Discovery:
         self._greeter = Greeter(node, self)
         self._sweeper = Sweeper(node, self, self._greeter.greet_found, self._greeter.remembered)
         self.heartbeats = Heartbeats(node, self)
+        self._keeper = Keeper(node, self)
         self._alarm = Alarm(node.clock, self._woken)
         #: When our state was last told to everybody, and the timer that does it next.
         self._state_told_at = -STATE_TOLD_EVERY_S
@@ -80,6 +82,7 @@ class Discovery:
         self._announcer.start()
         self._greeter.greet_seeds()
         self._sweeper.start()
+        self._keeper.start()
         self._schedule()
 
     def stop(self) -> None:
@@ -263,6 +266,12 @@ class Discovery:
             self._used(device_id)
             self.heartbeats.begin(device_id)
             self._schedule()
+
+    def prove_links(self) -> None:
+        """Ask over every link at once whether the other end is there."""
+        for node_id in list(self.links):
+            self.heartbeats.beat(node_id)
+        self._schedule()
 
     def look_again(self) -> None:
         """Announce ourselves, ask for answers, and say Hello to all who have no link to us."""

@@ -16,6 +16,7 @@ from ..model.errors import DiscomputeError
 from ..wire.pairing_grant import PairingGrant
 from .blob_bytes import MemoryBlobs
 from .journals import MemoryJournals
+from .sockets_port import SocketsPort, TransportPort
 from .vector_memory import MemoryVectors
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
@@ -81,31 +82,6 @@ class DiallerPort(Protocol):
 
     def open(self, address: str, default_port: int, on_dialled: OnDialledLink) -> None:
         """Connect to host:port; `on_dialled(link, error)` comes exactly once."""
-
-
-class TransportPort(Protocol):
-    """Move beacons."""
-
-    name: str
-    interface_name: str
-
-    def open(self, heard: Callable[[bytes, str, str], None]) -> None:
-        """Listen; `heard(datagram, source, transport)`."""
-
-    def announce(self, datagram: bytes) -> None:
-        """Send to everybody whom this transport reaches."""
-
-    def answer(self, datagram: bytes, address: str) -> None:
-        """Send to one."""
-
-    def targets(self) -> List[Any]:
-        """Return the destinations of one announcement."""
-
-    def trouble(self) -> List[str]:
-        """Say in words what does not work just now."""
-
-    def close(self) -> None:
-        """Stop."""
 
 
 class ProberPort(Protocol):
@@ -315,6 +291,8 @@ class ClockAndWorld:
     neighbours: Sequence[str] = ()
     #: Where devices are looked for address by address; None where they are not.
     prober: Optional[ProberPort] = None
+    #: The node's own ports; None where nobody sees to them.
+    sockets: Optional[SocketsPort] = None
     #: Told about every connection that ended.
     connection_closed: Callable[[Any], None] = lambda link: None
     #: Where accepted tasks and their results are kept.

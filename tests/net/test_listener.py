@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from types import SimpleNamespace
 from typing import Any, List, Tuple
 
@@ -20,8 +21,22 @@ STRANGERS = [f"192.0.2.{number}" for number in range(1, 33)]
 class WatchOnly:
     """A loop that only keeps whom to call when something can be read."""
 
+    def __init__(self) -> None:
+        self.later: List[Any] = []
+        self.is_watching = False
+
     def watch(self, sock: Any, readable: Any, writable: Any) -> None:
-        self.readable = readable
+        self.readable, self.is_watching = readable, True
+
+    def unwatch(self, sock: Any) -> None:
+        self.is_watching = False
+
+    def put_away(self, sock: Any, address: Any) -> None:
+        self.is_watching = False
+        sock.close()
+
+    def call_later(self, delay_s: float, callback: Any) -> None:
+        self.later.append(callback)
 
 
 class FakeSocket:
@@ -34,7 +49,15 @@ class FakeSocket:
     def accept(self) -> Tuple[Any, Any]:
         if not self.waiting:
             raise BlockingIOError
+        if isinstance(self.waiting[0], OSError):
+            raise self.waiting[0]
         return self.waiting.pop(0)
+
+    def getsockname(self) -> Tuple[str, int]:
+        return "0.0.0.0", 8080
+
+    def fileno(self) -> int:
+        return -1 if self.is_closed else 7
 
     def close(self) -> None:
         self.is_closed = True
@@ -131,3 +154,70 @@ def test_row_29_a_flood_from_outside_looks_at_the_interfaces_once():
     for number in range(100):
         assert door.knock(f"8.8.4.{number}", 10) == 0
     assert len(looks) == 1 and door.listener.connections() == []
+
+
+# ---- dead sockets --------------------------------------------------------------------------------------------
+
+
+def failing(name: str) -> OSError:
+    return OSError(getattr(errno, name), "")
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "EBADF", "ENOTCONN", "ENOTSOCK"])
+def test_a_socket_that_says_that_it_is_dead_is_watched_no_more_and_told_of(name):
+    door, told = Door(Limits()), []
+    door.listener.on_failed = told.append
+    door._sock.waiting = [failing(name)]
+    door._loop.readable()
+    assert told == [name] and not door._loop.is_watching and door._loop.later == []
+
+
+def test_one_whose_callers_have_all_hung_up_is_dead_too():
+    """A defunct listener may say ECONNABORTED for ever; a caller that really hung up is one error."""
+    door, told = Door(Limits()), []
+    door.listener.on_failed = told.append
+    door._sock.waiting = [failing("ECONNABORTED")]
+    door._loop.readable()
+    assert told == ["ECONNABORTED"]
+
+
+def test_a_lack_of_descriptors_is_no_death():
+    door, told = Door(Limits()), []
+    door.listener.on_failed = told.append
+    door._sock.waiting = [failing("EMFILE")]
+    door._loop.readable()
+    assert told == [] and door.listener.is_paused and len(door._loop.later) == 1
+    door._sock.waiting = []
+    door._loop.later[0]()
+    assert not door.listener.is_paused and door._loop.is_watching and door.knock("192.0.2.1") == 1
+
+
+def test_where_nobody_repairs_it_a_dead_socket_is_tried_again_later():
+    door = Door(Limits())
+    door._sock.waiting = [failing("EINVAL")]
+    door._loop.readable()
+    assert not door._loop.is_watching and len(door._loop.later) == 1
+
+
+def test_a_rebuilt_listener_takes_its_own_port_and_a_closed_one_none(monkeypatch):
+    door, asked = Door(Limits()), []
+
+    def listen(host: str, port: int) -> FakeSocket:
+        asked.append((host, port))
+        return FakeSocket()
+
+    monkeypatch.setattr(listener, "listen_on", listen)
+    door.listener.rebuild()
+    assert asked == [("0.0.0.0", 8080)] and door._sock.is_closed and door._loop.is_watching
+    door.listener.close()
+    door.listener.rebuild()
+    assert len(asked) == 1 and not door._loop.is_watching
+
+
+def test_our_own_knock_takes_no_place_and_is_nobodys_connection():
+    door, arrived = Door(Limits(connections=1)), []
+    door.knock("192.0.2.1")
+    door.listener.expect("127.0.0.1:4000", lambda: arrived.append(True))
+    assert door.knock("127.0.0.2") == 0 and arrived == [], "another address is not ours"
+    assert door.knock("127.0.0.1") == 0 and arrived == [True] and door.listener.refused == 1
+    assert len(door.listener.connections()) == 1

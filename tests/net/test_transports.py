@@ -105,6 +105,11 @@ class PaperLoop:
     def unwatch(self, sock: Any) -> None:
         self.watched.pop(sock, None)
 
+    def put_away(self, sock: Any, address: Any) -> None:
+        assert address == sock.getsockname()
+        self.unwatch(sock)
+        sock.close()
+
     def advance_to_next_timer(self) -> None:
         self.advance(min(when for when, *_ in self.timers))
 
@@ -142,6 +147,9 @@ class PaperSocket:
 
     def bind(self, address: Any) -> None:
         self.address = address
+
+    def getsockname(self) -> Any:
+        return self.address
 
     def sendto(self, data: bytes, destination: Tuple[str, int]) -> None:
         if self.send_error is not None:
@@ -202,6 +210,31 @@ def test_a_socket_that_dies_is_rebuilt_ever_more_slowly(paper, name):
     loop.watched[paper[-1]]()
     loop.advance(loop.time + 0.11)
     assert heard == [b"alive"] and item.is_alive, "a socket that worked is rebuilt at once again"
+
+
+@pytest.mark.parametrize("name", ["ENOTCONN", "EBADF"])
+def test_a_socket_that_died_without_a_sign_is_found_by_looking(paper, name):
+    """No readiness is told of a descriptor that the system has replaced."""
+    loop = PaperLoop()
+    item = DatagramSocket(loop, ("", 5005), Limits(), print)
+    item.look()
+    assert item.is_alive and len(paper) == 1, "there was nothing to read, and that is all"
+    paper[0].inbox = [refused(name)]
+    item.look()
+    assert not item.is_alive and paper[0].is_closed
+    loop.advance(1.0)
+    assert item.is_alive and len(paper) == 2 and paper[1] in loop.watched
+
+
+def test_a_renewed_socket_is_another_one_and_a_closed_one_stays_closed(paper):
+    loop = PaperLoop()
+    item = DatagramSocket(loop, ("", 5005), Limits(), print)
+    item.renew()
+    assert item.is_alive and paper[0].is_closed and list(loop.watched) == [paper[1]]
+    item.close()
+    item.renew()
+    item.look()
+    assert len(paper) == 2 and not item.is_alive
 
 
 @pytest.mark.parametrize("name", ["ECONNRESET", "ECONNREFUSED", "EMSGSIZE"])
@@ -350,6 +383,20 @@ def test_interfaces_are_looked_at_again(paper, monkeypatch):
     transport._loop.advance(20.0)
     assert transport.targets() == [("10.255.255.255", 5005), ("255.255.255.255", 5005)]
     assert transport.interface_name == "en5" and len(transport.trouble()) == 2
+
+
+def test_after_a_sleep_no_grudge_is_borne_and_the_interfaces_are_looked_at(paper, monkeypatch):
+    interfaces = INTERFACES[:2]
+    transport = opened(BroadcastTransport, paper, interfaces, monkeypatch, interface="all")
+    paper[0].send_error = refused()
+    transport.announce(b"one")
+    assert transport.trouble()
+    interfaces.append(INTERFACES[3])
+    transport.renew()
+    transport.announce(b"two")
+    own = next(sock for sock in paper if sock.sent)
+    assert own is not paper[0] and not own.is_closed and transport.trouble() == []
+    assert destinations_of(own) == ["192.168.1.255:5005", "10.255.255.255:5005", "255.255.255.255:5005"]
 
 
 def test_answers_to_strangers_are_not_remembered(paper, monkeypatch):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import builtins
 import ctypes
-import gc
 import importlib
 import io
 import json
@@ -20,6 +19,7 @@ import os
 import platform
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -159,7 +159,7 @@ class Host:
 
     def kill_sockets(self, how: str) -> int:
         """Do to every socket what iOS does to a suspended app's; return how many there were."""
-        dead = [sock.fileno() for sock in socket_objects() if sock.fileno() >= 0]
+        dead = socket_numbers()
         for number in dead:
             if how == "closed":
                 os.close(number)
@@ -186,9 +186,16 @@ class Host:
         }
 
 
-def socket_objects() -> List[socket.socket]:
-    """Return every socket of this process that is open."""
-    return [item for item in gc.get_objects() if isinstance(item, socket.socket)]
+def socket_numbers() -> List[int]:
+    """Return the descriptor of every socket of this process."""
+    numbers = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                numbers.append(int(name))
+        except OSError:
+            continue  # The list's own.
+    return numbers
 
 
 def is_listening(number: int) -> bool:
