@@ -32,14 +32,14 @@ SETTLED_S, IDLE_S = 4.0, 10.0
 class StartedNode:
     """Own one node, from its start to its end."""
 
-    def __init__(self, folder: Path, discovery_port: int) -> None:
+    def __init__(self, folder: Path, discovery_port: int, *words: str) -> None:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
         folder.mkdir(parents=True)
         (folder / "empty.yaml").write_text("")
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "discompute_lite", "start", "--json", "--bind", "127.0.0.1", "--discovery-port",
-             str(discovery_port), "--state-dir", str(folder / "state"), "--config", str(folder / "empty.yaml")],
+             str(discovery_port), "--state-dir", str(folder / "state"), "--config", str(folder / "empty.yaml"), *words],
             cwd=ROOT, env=environ, stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
@@ -90,7 +90,7 @@ def bench_start(rounds: int) -> List[Dict[str, Any]]:
 
 
 def _play(folder: Path, taken: Dict[str, List[float]]) -> None:
-    discovery_port = _free_port()
+    discovery_port = free_port()
     nodes = [StartedNode(folder / str(number), discovery_port) for number in range(3)]
     taken["met"].append(_seconds_until(lambda: all(one.sees(other.id) for one in nodes for other in nodes)))
     taken["ready"] += [node.ready_s for node in nodes]
@@ -100,7 +100,8 @@ def _play(folder: Path, taken: Dict[str, List[float]]) -> None:
     taken["ended"] += [node.end(signal.SIGINT) for node in nodes]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a UDP port that nobody uses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -122,7 +123,7 @@ def _version_s() -> float:
 
 
 def _idle(folder: Path) -> List[Dict[str, Any]]:
-    node = StartedNode(folder, _free_port())
+    node = StartedNode(folder, free_port())
     try:
         time.sleep(SETTLED_S)
         busy = _processor_s(node.process.pid)
