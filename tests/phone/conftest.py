@@ -24,6 +24,16 @@ POLL_S = 0.02
 FROM_TREE = "import sys\nsys.path.insert(0, {root!r})\nfrom discompute_lite.faces.cli import main\nmain({words!r})\n"
 
 
+#: Where the nodes of one run of the tests meet. Of another run at the same time, which has a phone of the same name
+#: and a desktop that waits for it, they are to know nothing.
+MEETING = ("DISCOMPUTE_PORT", "DISCOMPUTE_DISCOVERY_PORT")
+
+
+def neighbours() -> Dict[str, str]:
+    """Return the environment of a device that has no settings but those of where it meets others."""
+    return {name: value for name, value in os.environ.items() if name in MEETING or not name.startswith("DISCOMPUTE_")}
+
+
 class App:
     """Hold one app that is open on a phone."""
 
@@ -31,11 +41,10 @@ class App:
         self.profile, self.home = profile, home
         self._scale, self._root = scale, root
         (home / "Documents").mkdir(parents=True)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTE_")}
         with open(home.with_suffix(".err"), "wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, str(HOST), profile, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=errors, text=True, encoding="utf-8", env=environ,
+                stderr=errors, text=True, encoding="utf-8", env=neighbours(),
                 cwd=home / "Documents",
             )
 
@@ -127,9 +136,8 @@ class Desktop:
         self._file, self._scale = file, scale
         folder.mkdir()
         self._environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTE_")},
+            **neighbours(), "TMPDIR": str(folder),
             "DISCOMPUTE_STATE_DIR": str(folder / "state"), "DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_SLOTS": "1",
-            "TMPDIR": str(folder),
         }
         self._open: List[subprocess.Popen] = []
         self.id = json.loads(self.begin("start", "--json", "--port", "0").stdout.readline())["device"]["id"]
