@@ -129,8 +129,11 @@ class FakeLink:
         self.local_port = 8080
         self.is_dialled = is_dialled
         self.is_closed = self.is_link = False
-        #: Seconds that everything takes to the other end, and bytes a second; 0 for at once.
-        self.delay_s = self.bytes_s = self.free_at = 0.0
+        #: Seconds that everything takes to the other end, how many more it may take, and bytes a second; 0 for at once.
+        self.delay_s = self.jitter_s = self.bytes_s = self.free_at = 0.0
+        self.arrives_at, self._chance = 0.0, random.Random(remote_address)
+        #: What waits for a cut to be mended, None while there is no cut: TCP sends it again and again.
+        self.kept = None
         self.peer = None
         self.other = None
         self._is_processing = False
@@ -154,10 +157,15 @@ class FakeLink:
 
     def flush(self):
         data = b"".join(bytes(piece) for piece in self.rpc.data_to_send())
-        if data and not self.is_closed:
+        if data and self.kept is not None:
+            self.kept.append(data)
+        elif data and not self.is_closed:
             self.free_at = max(self.free_at, self._clock.now())
             self.free_at += len(data) / self.bytes_s if self.bytes_s else 0.0
-            self.other.clock_of_receiver.call_at(self.free_at + self.delay_s, self.other.arrived, data)
+            # What was sent later never comes sooner.
+            delay_s = self.delay_s + self.jitter_s * self._chance.random()
+            self.arrives_at = max(self.arrives_at, self.free_at + delay_s)
+            self.other.clock_of_receiver.call_at(self.arrives_at, self.other.arrived, data)
         if self.rpc.is_closing and not self.is_closed:
             self.close("the conversation is over")
 
@@ -168,8 +176,21 @@ class FakeLink:
 
     def close(self, reason):
         if not self.is_closed:
-            self.other.clock_of_receiver.post(self.other.ended, "the other side closed it")
+            if self.kept is None:
+                self.other.clock_of_receiver.post(self.other.ended, "the other side closed it")
             self.ended(reason)
+
+    def cut(self):
+        """From now on nothing arrives at the other end, which does not know that."""
+        self.kept = []
+
+    def mend(self):
+        """What was sent arrives, or that this end is gone."""
+        kept, self.kept = self.kept, None
+        for data in kept or ():
+            self.other.clock_of_receiver.post(self.other.arrived, data)
+        if self.is_closed:
+            self.other.clock_of_receiver.post(self.other.ended, "connection reset")
 
     def ended(self, reason):
         """The connection is gone, whoever closed it."""
@@ -716,7 +737,7 @@ class World:
         #: (from, to): dials and datagrams that do not arrive.
         self.refused = set()
         #: Shares of the datagrams that are lost and that come twice; seconds that everything takes over a new link.
-        self.loss = self.doubled = self.delay_s = 0.0
+        self.loss = self.doubled = self.delay_s = self.jitter_s = 0.0
         self._chance = random.Random(35)
         self._dials = 0
 
@@ -755,6 +776,7 @@ class World:
         theirs = FakeLink(there.clock, there.receiver, f"{from_ip}:{50000 + self._dials}", there.limits, False)
         ours.other, theirs.other = theirs, ours
         ours.delay_s = theirs.delay_s = self.delay_s
+        ours.jitter_s = theirs.jitter_s = self.jitter_s
         there.links.append(theirs)
         return ours
 
@@ -766,6 +788,21 @@ class World:
     def part(self, first, second):
         """Let nothing new pass between two hosts, in either direction."""
         self.refused |= {(first, second), (second, first)}
+
+    def cut(self, sender, receiver):
+        """Let nothing more arrive from one host at another, and neither of them know."""
+        self.refused.add((sender, receiver))
+        for link in self._ends_of(sender, receiver):
+            link.cut()
+
+    def mend(self, sender, receiver):
+        """Let arrive again what one host sends to another."""
+        self.refused.discard((sender, receiver))
+        for link in self._ends_of(sender, receiver):
+            link.mend()
+
+    def _ends_of(self, sender, receiver):
+        return [link for link in sender.links if link.other.clock_of_receiver is receiver.clock]
 
     def client(self, host, *, ip="127.0.0.1", token=None, member=""):
         """Connect as a client, or as the member of this letter; with a token, say Hello with it."""
