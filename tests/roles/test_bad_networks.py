@@ -60,3 +60,25 @@ def test_row_35_on_a_bad_network_nobody_is_lost_in_ten_minutes_and_every_task_is
     for host in hosts:
         assert not {"lost", "left", "restarted"} & set(host.kinds_told())
         assert loss > 0.05 or "suspect" not in host.kinds_told()
+
+
+def test_row_34_after_a_minute_asleep_a_submitter_takes_nobody_for_dead_and_its_task_ends_well(world):
+    # Nobody takes the task over meanwhile.
+    first, second = world.nodes("ab", limits={"owner_lease_s": 1e6})
+    for host in (first, second):
+        host.executor.holds.add("run")
+    owner = world.owner(first)
+    task_id = owner.call("SubmitTask", world.echo(range(4), lite={"pure": False}))["task_id"]
+    world.advance(1.0)
+    assert second.executor.runs()
+    first.freeze()
+    second.executor.holds.clear()
+    second.executor.release()
+    world.advance(60.0)
+    assert "lost" in second.kinds_told()
+    first.executor.holds.clear()
+    first.executor.release()
+    first.thaw()
+    world.advance(30.0)
+    assert not {"lost", "left"} & set(first.kinds_told())
+    assert world.value(owner.call("GetTaskResult", {"task_id": task_id})["result_data"]) == list(range(4))
