@@ -183,20 +183,21 @@ def _decide_kind(policy: WorkPolicy, rule: WorkRule, sender: Sender, work: Offer
         return AccessDecision(
             False, "hash",
             f"That device runs only code that its owner approved. Ask them to approve {work.code[:12]}.",
-            question=_question(sender, work),
+            question=_question(sender, work, work.code),
         )
     if rule.accept == "ask" and sender.device_id not in policy.approved_senders:
         return AccessDecision(
             False, "ask", "That device asks its owner first, who has not said yes. Ask them, or use other devices.",
-            question=_question(sender, work),
+            question=_question(sender, work, short_id(sender.device_id)),
         )
     return AccessDecision(True, rule.accept)
 
 
-def _question(sender: Sender, work: OfferedWork) -> str:
+def _question(sender: Sender, work: OfferedWork, yes: str) -> str:
+    """Return what the owner is asked, and how to say yes to `yes`: a sender, or code by its whole hash."""
     what = f"{work.task_type} {work.name}".strip()
     code = f", {work.size:,} bytes of code ({work.code[:12]})" if work.code else ""
-    return f"May {sender.title} run {what} here{code}?"
+    return f"May {sender.title} run {what} here{code}? To say yes: policy --approve {yes}"
 
 
 def _is_within(hours: str, minute: int) -> bool:

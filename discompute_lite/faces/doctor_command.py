@@ -8,9 +8,9 @@ Read next: checkup_parts.py, core/diagnosis.py.
 from __future__ import annotations
 
 import textwrap
-from typing import Iterable, List
+from importlib import import_module
+from typing import Any, Iterable, List
 
-from ..checkup_parts import Checkup, check_up
 from ..model.checkup import Finding, Severity, Trial
 from ..model.codec import to_json
 from ..model.version import VERSION
@@ -34,7 +34,8 @@ def doctor_command(context: Context) -> int:
     console = context.console
     if not console.is_json:
         console.note("looking at this device and its network for a few seconds")
-    checkup = check_up(context.settings)
+    # Loaded here: other commands start without it.
+    checkup = import_module("discompute_lite.checkup_parts").check_up(context.settings)
     if console.is_json:
         console.json({
             "works": checkup.is_well, "version": VERSION, "findings": to_json(checkup.findings),
@@ -60,7 +61,7 @@ def finding_lines(finding: Finding) -> List[str]:
     return lines + (_folded(printable(finding.cure), "   > ", "     ") if finding.cure else [])
 
 
-def report_lines(checkup: Checkup) -> List[str]:
+def report_lines(checkup: Any) -> List[str]:
     """Return what was tried and seen, for whoever helps: no secret is in it."""
     machine, network = checkup.machine, checkup.network
     facts = [

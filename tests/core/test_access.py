@@ -94,18 +94,19 @@ def test_code_is_approved_by_hash_of_module_name_and_source():
                   ("jobsw", "ork", source)):
         decision = decide_work(policy, ANN, replace(JOB, code=code_hash(*other)), NOON)
         assert code_hash(*other)[:12] in assert_refused(decision, "hash")
-        assert code_hash(*other)[:12] in decision.question
+        assert decision.question.endswith(f"? To say yes: policy --approve {code_hash(*other)}")
 
 
 def test_a_sender_is_asked_about_once():
     policy = accepting("ask")
     decision = decide_work(policy, ANN, JOB, NOON)
     assert_refused(decision, "ask")
-    assert decision.question == f"May Ann's Mac (aaaaaaaa) run job primes.py here, 1,200 bytes of code ({CODE[:12]})?"
+    asked = f"May Ann's Mac (aaaaaaaa) run job primes.py here, 1,200 bytes of code ({CODE[:12]})?"
+    assert decision.question == f"{asked} To say yes: policy --approve aaaaaaaa"
     policy = policy.approving_sender(ANN.device_id)
     assert decide_work(policy, ANN, JOB, NOON).allowed and decide_work(policy, ANN, DIGITS, NOON).allowed
     stranger = Sender("b" * 52, role="member")
-    assert decide_work(policy, stranger, DIGITS, NOON).question == "May bbbbbbbb run digits here?"
+    assert decide_work(policy, stranger, DIGITS, NOON).question.startswith("May bbbbbbbb run digits here? ")
 
 
 def test_only_what_a_person_here_could_allow_is_asked():

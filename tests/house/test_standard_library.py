@@ -95,6 +95,14 @@ def test_the_whole_package_imports_without_anything_slow_or_foreign(package, roo
     assert not [name for name in loaded if name in OPTIONAL]
 
 
+def test_what_one_command_alone_needs_is_not_loaded_by_all(root):
+    program = "import sys, discompute_lite.faces.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    loaded = done.stdout.split()
+    assert "discompute_lite.run" in loaded, done.stderr
+    assert not {"discompute_lite.checkup_parts", "discompute_lite.faces.api", "statistics"} & set(loaded)
+
+
 @pytest.mark.skipif(not hasattr(sys, "stdlib_module_names"), reason="Python 3.9 cannot name its own modules")
 def test_the_list_of_modules_is_true_on_this_python():
     assert not EVERYWHERE - set(sys.stdlib_module_names)
