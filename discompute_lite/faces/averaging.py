@@ -72,7 +72,9 @@ class AveragingLeader:
         self.is_star = False
         #: Vectors that a device may forget; it is told with the next wish.
         self._garbage: Dict[str, List[str]] = {}
+        # This machine takes part, whether it computes or not.
         self.joined[ports.own_id] = True
+        ports.ask(ports.own_id, "JoinTraining", {"training_id": self.training_id}, _nothing_more, JOIN_S)
 
     # ---- who takes part ------------------------------------------------------------------------------
 

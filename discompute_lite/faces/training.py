@@ -31,7 +31,7 @@ from ..ml.rounds import (
     WithdrawOrder,
 )
 from ..ml.strategies import STRATEGIES, Share, Strategy
-from ..ml.trees import leaf_kinds, taken_tree, tree_size
+from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
 from ..ml.vectors import rest_of, vector_form, with_rest
 from ..ml.workbench import Seat, carry_out, carry_out_here
 from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejected
@@ -132,7 +132,6 @@ class Training:
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
         self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
-        self._look_at = 0.0
         #: Devices that were asked whether they average with others, and whether they have answered.
         self._met: Dict[str, bool] = {}
         self._leader = self._make_leader(state, optimizer)
@@ -146,9 +145,8 @@ class Training:
         #: The calls of orders that are out; None while a state is on its way to the device.
         self._calls: Dict[int, Optional[Future]] = {}
         #: The version of the state that devices have as a vector, and where shares lie.
-        self._vector_version = 0
+        self._vector_version, self._look_at, self._average_s = 0, 0.0, 0.0
         self._kept: Dict[int, KeptShare] = {}
-        self._average_s = 0.0
         #: The state as it travels, made once a version.
         self._sent_state: Any = None
         self._sent_version = -1
@@ -220,8 +218,7 @@ class Training:
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:
-            name = self._leader.share_name(order.id)
-            self._kept[order.id] = KeptShare(future.device, name, share.samples)
+            self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
 
     def _make_leader(self, state: Any, optimizer: Any) -> Optional[AveragingLeader]:
@@ -306,6 +303,11 @@ class Training:
         """Have shares averaged where they lie; those that came here take part from here."""
         leader = self._leader
         assert leader is not None
+        trees = [share for _, share in action.shares if share.tree is not None]
+        if len(trees) == len(action.shares):
+            mean = mean_tree([share.tree for share in trees], [share.samples for share in trees])
+            self._events.put(lambda: SharesCombined(mean))
+            return
         kept = {order.id: self._kept.pop(order.id) if share.tree is None else
                 leader.keep_tree(share.tree, share.samples, order.id) for order, share in action.shares}
         rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), [])

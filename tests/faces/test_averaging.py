@@ -49,6 +49,7 @@ def devices():
 
 def leader_of(devices, *device_ids, is_mean=True):
     leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False)
+    devices.answer("own", "JoinTraining", success=True)
     for device_id in device_ids:
         leader.meet(device_id, lambda: None)
         devices.answer(device_id, "JoinTraining", success=True)

@@ -121,6 +121,18 @@ def test_three_devices_average_among_themselves(field, strategy):
     assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
 
 
+def test_a_machine_that_takes_no_work_itself_takes_part_in_the_average(field):
+    field.let_belong("command", "node-2", "node-3")
+    field.start("node-2")
+    field.start("node-3")
+    done = field.run("train", "--min-devices", "2", "--rounds", "3", "--local-steps", "8", "--average", "ring",
+                     "--json", "digits", "--hidden", "16", DISCOMPUTE_ACCEPT="nobody")
+    assert done.code == 0, done.err
+    rounds = json.loads(done.out)["rounds"]
+    assert all(figures["average_s"] > 0 for figures in rounds)
+    assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 2
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
 @pytest.mark.parametrize("average", ["ring", "submitter"])
 def test_a_device_that_dies_is_done_without(field, average):
