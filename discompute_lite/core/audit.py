@@ -19,10 +19,12 @@ from .records import (
 def check_books(books: Ledger) -> None:
     """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
     deadlines = len(books.attempts) + len(books.suspects)
-    assert all(key in books.devices and ("suspect", key) in books.deadlines for key in books.suspects)
+    live = running = 0
+    for key in books.suspects:
+        assert key in books.devices and ("suspect", key) in books.deadlines
     for task in books.tasks.values():
         deadlines += _check_task(books, task)
-    running = 0
+        live += len(task.live)
     for device in books.devices.values():
         deadlines += _check_device(books, device)
         running += len(device.running)
@@ -32,15 +34,17 @@ def check_books(books: Ledger) -> None:
         pool.check(books.devices)
     # So no key is there for anything else, such as a subtask that does not rest.
     assert deadlines == len(books.deadlines)
-    assert all(books.devices[key] is each and each.resting for key, each in books.quarantined.items())
-    assert sum(len(task.live) for task in books.tasks.values()) == len(books.attempts) == running
+    for key, device in books.quarantined.items():
+        assert books.devices[key] is device and device.resting
+    assert live == len(books.attempts) == running
     for key, attempt in books.attempts.items():
         assert attempt.state is AttemptState.LEASED and ("lease", key) in books.deadlines, attempt.story()
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
         assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
     assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
     assert len(books.finished) <= FINISHED_STORIES
-    assert not any(task.live or task.devices for task in books.finished.values())
+    for task in books.finished.values():
+        assert not task.live and not task.devices
 
 
 def _check_device(books: Ledger, device: DeviceRecord) -> int:
@@ -86,7 +90,8 @@ def _check_task(books: Ledger, task: ScheduledTask) -> int:
     assert not task.max_devices or len(task.devices) <= task.max_devices
     deadlines = len(task.avoids) + (("deadline", task.task_id) in books.deadlines)
     assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
-    assert all(("avoid", task.task_id, device_id) in books.deadlines for device_id in task.avoids)
+    for device_id in task.avoids:
+        assert ("avoid", task.task_id, device_id) in books.deadlines
     return deadlines + _check_subtasks(books, task)
 
 
