@@ -57,7 +57,7 @@ class OwnNode:
         """Begin; raise before anything is shown."""
         self.local.start()
         node = self.local.node
-        self.streams, self.blobs = node.streams, node.blobs
+        self.streams, self.blobs, self.executor = node.streams, node.blobs, node.executor
         self.may_send_pickles = node.belonging.may_send_pickles
 
     def keep_calls(self, run: str, tell: Tell) -> KeptCalls:
@@ -85,6 +85,8 @@ class BesideNode:
     """Be a script's node by the one that runs on this machine; a `Receiver` of the connection to it."""
 
     repeated_methods: FrozenSet[str] = frozenset()
+    #: Its calls are made in another process.
+    executor: Any = None
 
     def __init__(self, settings: Settings, tell: Tell, *, is_elsewhere: bool, peers: Sequence[str]) -> None:
         """`settings` are those of a node of its own, should it come to that."""

@@ -316,7 +316,7 @@ class LocalNode:
             node.set_measured(measured_facts(report))
 
         measured = MeasuredNode(
-            is_idle=lambda: not node.worker.running, power=lambda: power_of(node.own_device().capabilities),
+            is_idle=lambda: node.worker.is_idle, power=lambda: power_of(node.own_device().capabilities),
             publish=publish, warn=lambda text: node.tell("warning", text))
         return SpeedKeeper(self.loop, self.state, lambda: _start_measurement(self.probe, with_numpy=False), measured)
 

@@ -33,6 +33,7 @@ from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWA
 from .averaging import VectorPorts
 from .blobs import ClusterBlobs
 from .calling import FunctionCalls
+from .direct import direct_way
 from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
@@ -75,7 +76,8 @@ class Cluster(Executor):
         #: The run is not over with this cluster: who runs the script again finds what is kept.
         self._is_cut_off = False
         self._thread = self._local.run_in_thread()
-        self._dispatch = Dispatch(self._local.loop.post, self._thread, self._local.streams, self._kept)
+        self._dispatch = Dispatch(
+            self._local.loop.post, self._thread, self._local.streams, self._kept, direct_way(self._local.executor))
         self._packer = FunctionPacker(settings.allow_pickle)
         self._pickles = PICKLES_ALLOWED if settings.allow_pickle else PICKLES_UNWANTED
         #: Callbacks for the delivery thread; None ends it.
@@ -212,10 +214,10 @@ class Cluster(Executor):
     ) -> ClusterFuture:
         calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs, options.upload)
         unit = calls.one(args, kwargs)
-        future = ClusterFuture(self._delivered.put, self._dispatch.cancel)
+        future = ClusterFuture(self._delivered.put, self._dispatch.cancel, self._dispatch.wait_here)
         done = partial(self._settle, future, calls.packed.spaces, calls.held(unit))
         key = StreamKey(calls.packed, options, bool(options.pure))
-        future.carry(self._dispatch.send(key, unit, 1, done))
+        future.carry(self._dispatch.send(key, unit, 1, done, True))
         return future
 
     def _settle(self, future: ClusterFuture, spaces: Sequence[str], held: Any, outcome: Any) -> None:
@@ -227,9 +229,10 @@ class Cluster(Executor):
              failure_of(outcome.error, outcome.blame) if outcome.error else None)
 
     def _pickles_from(self, device_id: str) -> PickleRule:
-        """Return whether pickles of a device are read; on the node's thread."""
-        is_trusted = self._local.may_send_pickles(device_id)
-        return self._pickles if is_trusted or not self._pickles.is_allowed else PICKLES_OF_WORKERS
+        """Return whether pickles of a device are read; on the node's thread, or of this device on any."""
+        if not self._pickles.is_allowed or self._local.may_send_pickles(device_id):
+            return self._pickles
+        return PICKLES_OF_WORKERS
 
     def run_map(
         self, options: CallOptions, fn: Callable[..., Any], iterables: Sequence[Iterable[Any]], wishes: MapWishes

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..beside import PromisedAnswer
 from ..tasks.calls import has_line_raised
 from ..tasks.uploads import UploadedModule
+from .direct import DirectCall, DirectWay
 from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
@@ -77,7 +79,7 @@ class OpenStream:
 class SentCall:
     """Hold one unit of calls until its outcome, through all the times that it is made."""
 
-    __slots__ = ("open", "data", "calls", "left", "done", "_on_arrival", "unit", "attempts", "is_over")
+    __slots__ = ("open", "data", "calls", "left", "done", "_on_arrival", "unit", "direct", "attempts", "is_over")
 
     def __init__(
         self, opened: OpenStream, data: bytes, calls: int, left: int, done: Callable[[Any], None],
@@ -93,6 +95,8 @@ class SentCall:
         self._on_arrival = on_arrival
         #: What carries it now.
         self.unit: Any = None
+        #: What it was begun by on its caller's own thread, while the node's has not heard of it.
+        self.direct: Optional[DirectCall] = None
         #: How often it was sent to a device, for units before this one.
         self.attempts = 0
         #: It has its outcome, or was given up.
@@ -102,8 +106,7 @@ class SentCall:
     def is_running(self) -> bool:
         """Whether it is on a device just now."""
         unit = self.unit
-        return unit is not None and unit.chunk is not None
-
+        return self.direct is not None or (unit is not None and unit.chunk is not None)
 
     def arrived(self, unit: Any, outcome: Any) -> None:
         """Take what its unit came to."""
@@ -114,16 +117,18 @@ class Dispatch:
     """Carry calls between a person's threads and the node's; all methods but those that say so are for the former."""
 
     def __init__(
-        self, post: Callable[..., None], thread: threading.Thread, streams: Any, kept: Any = None
+        self, post: Callable[..., None], thread: threading.Thread, streams: Any, kept: Any = None,
+        direct: Optional[DirectWay] = None,
     ) -> None:
         """`streams` are the node's, touched on its thread only; outcomes are their `UnitOutcome`s.
 
-        `kept` stands for them where outcomes outlive the script.
+        `kept` stands for them where outcomes outlive the script. `direct` makes calls without that thread.
         """
         self._post = post
         self._thread = thread
         self._streams = streams
         self._kept = streams if kept is None else kept
+        self._direct = direct
         #: Guards everything below; told when nothing is under way any more.
         self._changed = threading.Condition()
         self._is_closed = False
@@ -135,30 +140,62 @@ class Dispatch:
         self._is_announced = False
         #: Calls without an outcome, and what is done once when there are none.
         self._under_way = 0
+        #: Of these, those that the node's thread has not heard of.
+        self._direct_calls: List[SentCall] = []
         self._when_idle: Optional[Callable[[], None]] = None
         #: Slots of all devices, as of lately; any thread may read it. And when it is worth counting them again.
         self.slots = 0
         self._slots_due = 0.0
 
-    def send(self, key: StreamKey, data: bytes, calls: int, done: Callable[[Any], None]) -> SentCall:
-        """Send a unit; `done(outcome)` comes once, on the node's thread, unless it is cancelled.
+    def send(
+        self, key: StreamKey, data: bytes, calls: int, done: Callable[[Any], None], may_wait_here: bool = False
+    ) -> SentCall:
+        """Send a unit; `done(outcome)` comes once, on the node's thread or in `wait_here`, unless it is cancelled.
 
-        Raises RuntimeError once `close` was called.
+        `may_wait_here`: whoever sends it may call that. Raises RuntimeError once `close` was called.
         """
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             opened, retired = self._opened(key)
+            call = SentCall(opened, data, calls, key.options.retries, done, self._arrived)
+            # What is sent beside other calls goes where those go, many together.
+            is_alone = may_wait_here and self._direct is not None and self._under_way == len(self._direct_calls)
+            (self._direct_calls if is_alone else self._outgoing).append(call)
             opened.users += 1
             self._under_way += 1
-            call = SentCall(opened, data, calls, key.options.retries, done, self._arrived)
-            self._outgoing.append(call)
-            is_first, self._is_announced = not self._is_announced, True
-        if is_first:
-            self._post(self._take_outgoing)
+        if not is_alone:
+            if not self._is_announced:
+                self._announce()
+        elif not self._begins_here(call):
+            with self._changed:
+                self._direct_calls.remove(call)
+                self._outgoing.append(call)
+            self._announce()
         for each in retired:
             self._post(self._seal, each)
         return call
+
+    def wait_here(self, call: SentCall, seconds: float) -> None:
+        """Wait moments on this thread for a call's outcome, where it can be had here and nobody else waits for it."""
+        direct, way = call.direct, self._direct
+        if direct is None or way is None:
+            return
+        outcome = None
+        try:
+            line = way.finish(direct, seconds)
+            if line and not (call.left and has_line_raised(line)) and direct.take():
+                outcome = direct.outcome(line)
+                self._deliver(call, outcome)
+                return
+        except BaseException:
+            # Ctrl-C. Whoever asks for it again has it from the node's thread.
+            if outcome is None:
+                self._hand_on(call, direct)
+            else:
+                self._post(self._deliver, call, outcome)
+            raise
+        self._hand_on(call, direct)
 
     def cancel(self, call: SentCall) -> None:
         """Do without a call, wherever it is; nothing happens to one that is done."""
@@ -240,11 +277,51 @@ class Dispatch:
         self._open[key] = opened
         return opened, retired
 
+    def _announce(self) -> None:
+        """Tell the node's thread of outgoing calls."""
+        self._is_announced = True
+        try:
+            self._post(self._take_outgoing)
+        except BaseException:
+            # Ctrl-C. To be told twice does no harm.
+            self._post(self._take_outgoing)
+            raise
+
+    # ---- calls that begin on their caller's thread ----------------------------------------------------
+
+    def _begins_here(self, call: SentCall) -> bool:
+        try:
+            if self._direct is not None and call.open.stream is not None:
+                call.direct = self._direct.begin(call.open.stream.permit, call.data, partial(self._hand_on, call))
+        except BaseException:
+            # Ctrl-C, before whoever sends it has anything to wait for.
+            self._ended(call)
+            raise
+        return call.direct is not None
+
+    def _hand_on(self, call: SentCall, direct: DirectCall) -> None:
+        self._post(self._adopt, call, direct)
+
     # ---- on the node's thread -------------------------------------------------------------------------
+
+    def _adopt(self, call: SentCall, direct: DirectCall) -> None:
+        """Deal with a call that was begun on its caller's thread, unless that has dealt with it."""
+        if not direct.take():
+            return
+        with self._changed:
+            self._direct_calls.remove(call)
+        stream = call.open.stream
+        call.unit, call.direct = stream.unit(call.data, call.calls, call.arrived), None
+        stream.adopt(call.unit, direct.work)
 
     def _take_outgoing(self) -> None:
         with self._changed:
             outgoing, self._outgoing, self._is_announced = self._outgoing, [], False
+            begun = [(call, call.direct) for call in self._direct_calls]
+        for call, direct in begun:
+            # What comes now has to know which slots are taken.
+            if direct is not None:
+                self._adopt(call, direct)
         if time.monotonic() >= self._slots_due:
             self.slots, self._slots_due = self._streams.total_slots(), time.monotonic() + SLOTS_EVERY_S
         by_stream: Dict[int, Tuple[Any, List[Any]]] = {}
@@ -274,19 +351,28 @@ class Dispatch:
             stream, unit = self._carried(call)
             stream.add([unit])
             return
-        call.done(outcome._replace(attempts=call.attempts + outcome.attempts) if call.attempts else outcome)
+        self._deliver(call, outcome._replace(attempts=call.attempts + outcome.attempts) if call.attempts else outcome)
+
+    def _deliver(self, call: SentCall, outcome: Any) -> None:
+        call.done(outcome)
         self._ended(call)
 
     def _give_up(self, call: SentCall) -> None:
         if not call.is_over:
+            if call.direct is not None:
+                self._adopt(call, call.direct)
             if call.unit is not None:
                 call.open.stream.cancel(call.unit)
             self._ended(call)
 
     def _ended(self, call: SentCall) -> None:
-        # The unit knows the call in turn: apart, both are gone at once.
-        call.is_over, call.unit = True, None
         with self._changed:
+            if call.is_over:
+                return  # It was cancelled while another thread had its outcome.
+            # The unit knows the call in turn: apart, both are gone at once.
+            call.is_over, call.unit, call.direct = True, None, None
+            if call in self._direct_calls:
+                self._direct_calls.remove(call)
             call.open.users -= 1
             self._under_way -= 1
             if self._under_way:

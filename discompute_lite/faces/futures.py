@@ -8,12 +8,14 @@ Read next: faces/api.py.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
 from ..tasks.calls import CallOutcome, read_outcomes
 from ..tasks.class_book import PICKLES_UNWANTED, PickleRule
+from .direct import WAIT_HERE_S
 from .dispatch import SentCall, has_raised
 
 
@@ -32,8 +34,14 @@ class UnreadFailure(Exception):
 class ClusterFuture(Future):
     """A `concurrent.futures.Future` that knows where its call ran, and whose `cancel` stops a call that runs."""
 
-    def __init__(self, call_later: Callable[[Callable[[], Any]], None], give_up: Callable[[SentCall], None]) -> None:
-        """`call_later(callback)` has it called on the thread for callbacks, `give_up(call)` ends a call."""
+    def __init__(
+        self, call_later: Callable[[Callable[[], Any]], None], give_up: Callable[[SentCall], None],
+        wait_here: Callable[[SentCall, float], None] = lambda call, seconds: None,
+    ) -> None:
+        """`call_later(callback)` has it called on the thread for callbacks, `give_up(call)` ends a call.
+
+        `wait_here(call, seconds)` gets the outcome of a short one with no help of another thread, where that can be.
+        """
         super().__init__()
         #: Id of the device whose result this is, "" before there is one.
         self.device = ""
@@ -43,6 +51,7 @@ class ClusterFuture(Future):
         self._sent: Optional[SentCall] = None
         self._call_later = call_later
         self._give_up = give_up
+        self._wait_here = wait_here
         #: What came back, and what was read of it when somebody asked.
         self._line, self._has_arrived = b"", False
         self._spaces: Sequence[str] = ()
@@ -72,7 +81,7 @@ class ClusterFuture(Future):
     def result(self, timeout: Optional[float] = None) -> Any:
         """Return what the call returned, or raise what it raised; TimeoutError when that is not there in time."""
         try:
-            super().result(timeout)
+            super().result(self._left_of(timeout))
         except UnreadFailure:
             pass
         outcome = self._read()
@@ -86,7 +95,7 @@ class ClusterFuture(Future):
 
     def exception(self, timeout: Optional[float] = None) -> Optional[BaseException]:
         """Return what the call raised, None where it returned something."""
-        error = super().exception(timeout)
+        error = super().exception(self._left_of(timeout))
         return self._read().raised if error is None or type(error) is UnreadFailure else error
 
     def add_done_callback(self, fn: Callable[[Any], Any]) -> None:
@@ -136,6 +145,18 @@ class ClusterFuture(Future):
         except InvalidStateError:
             # Cancelled a moment ago.
             self._line, self._has_arrived = b"", False
+
+    def _left_of(self, timeout: Optional[float]) -> Optional[float]:
+        """Wait as far as this thread can do that best, return what is left of the time."""
+        sent = self._sent
+        if sent is None or sent.direct is None:
+            return timeout
+        if timeout is None:
+            self._wait_here(sent, WAIT_HERE_S)
+            return None
+        until = time.monotonic() + timeout
+        self._wait_here(sent, min(timeout, WAIT_HERE_S))
+        return max(0.0, until - time.monotonic())
 
     def _read(self) -> CallOutcome:
         with self._read_lock:

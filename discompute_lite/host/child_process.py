@@ -87,10 +87,12 @@ class ChildProcess:
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        #: Where requests are written, without blocking where that can be had, and where outcomes are read.
+        #: Where requests are written, and where outcomes are read, both without blocking where that can be had.
         self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
         if sys.platform != "win32":
+            # Of two who are told that there is something to read the second one finds nothing.
             os.set_blocking(self.request_fd, False)
+            os.set_blocking(self.outcome_fd, False)
             _widen(self.outcome_fd)
 
     @property
@@ -105,6 +107,14 @@ class ChildProcess:
     def is_alive(self) -> bool:
         """Whether it runs and nobody has killed it."""
         return not self._is_killed and not self._has_ended()
+
+    def wait_outcome(self, seconds: float) -> bool:
+        """Wait until there is something to read, its end included; return whether there is."""
+        import select
+
+        poll = select.poll()
+        poll.register(self.outcome_fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, 1000 * seconds)))
 
     def exchange(self, request: WorkRequest, wall_s: float) -> WorkOutcome:
         """Send a request and wait for its outcome; raise `ChildDied`, `ChildOverdue`, ValueError if too long."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
 from .child import FRAME_PREFIX, pack_request, unpack_outcome
@@ -26,7 +26,10 @@ FRAME_READ_BYTES = 1 << 20
 
 
 class Exchange:
-    """Hold one request on its way and its outcome on the way back; a pipe that would block raises BlockingIOError."""
+    """Hold one request on its way and its outcome on the way back; a pipe that would block raises BlockingIOError.
+
+    Who writes or reads is whoever has claimed it: one at a time, and nobody any more once it has left the lane.
+    """
 
     def __init__(self, request: WorkRequest, wall_s: float) -> None:
         """Raise ValueError where the request is too long for a frame."""
@@ -42,6 +45,23 @@ class Exchange:
         self.deadline = self.began_at + wall_s
         #: Why it cannot go on, where whoever found out has left the rest to another.
         self.problem: Optional[Exception] = None
+        #: It is done, or the slot's thread's: whoever has claimed it keeps it.
+        self.has_left = False
+        #: Under the one key there is, who has claimed it.
+        self._claims: Dict[str, object] = {}
+
+    def claim(self, who: object) -> bool:
+        """Let `who` go on with this, unless somebody else does; any thread may ask. Return whether it is theirs."""
+        # One step of the interpreter: of two threads one comes first, and a signal comes before it or after.
+        return self._claims.setdefault("", who) is who
+
+    def is_claimed_by(self, who: object) -> bool:
+        """Whether it is theirs: `claim` may have been interrupted before it could say so."""
+        return self._claims.get("") is who
+
+    def release(self) -> None:
+        """Let others go on with this."""
+        self._claims.clear()
 
     def write(self, fd: int) -> None:
         """Write all that is left; what the pipe does not take stays left."""

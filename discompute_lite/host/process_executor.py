@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from queue import Empty
-from typing import List, Mapping, Optional
+from typing import Callable, List, Mapping, Optional
 
 from ..model.limits import Limits
 from ..tasks.work import BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
@@ -48,7 +48,10 @@ class ProcessSlot(WorkSlot):
 
 
 class ProcessExecutor(SlotExecutor[ProcessSlot]):
-    """Run work in child processes. With a loop, `submit` and `WorkFuture.stop` are for that loop's thread only."""
+    """Run work in child processes. With a loop, `submit` and `WorkFuture.stop` are for that loop's thread only.
+
+    Requests that take moments any thread may begin and finish past it: `begin_warm`, `finish_here`.
+    """
 
     holds_to_bounds = True
 
@@ -79,32 +82,71 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         """Return the process ids of the children there are."""
         return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
 
+    # ---- on any thread of whoever waits for moments only ----------------------------------------------
+
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Optional[WorkFuture]:
+        """Begin a request now, where a free slot has a warm child for it and nobody waits for one; else return None.
+
+        `on_long()` is called, on any thread, where it will not end within moments.
+        """
+        if self._lane is None or not self._lane.is_for_all:
+            return None
+        future = WorkFuture(request, self)
+        future.on_long = on_long
+        with self._lock:
+            if self._waiting or self._is_closed:
+                return None
+            for slot in self._slots:
+                if slot.current is None and self._is_warm_for(slot, request):
+                    return future if self._begin_in_lane(slot, future) else None
+        return None
+
+    def finish_here(self, future: WorkFuture, seconds: float) -> bool:
+        """Wait so long for the outcome of what was begun, read it on this thread, return whether it is there.
+
+        What takes longer, and what somebody else reads already, comes as it would have.
+        """
+        for slot in self._slots:
+            exchange = slot.exchange
+            if slot.current is future and exchange is not None and self._lane is not None:
+                self._lane.read_here(slot, exchange, seconds)
+        return future.done()
+
     # ---- on the thread of whoever submits -----------------------------------------------------------
 
     def _begin(self, slot: ProcessSlot, future: WorkFuture) -> None:
-        request, child = future.request, slot.child
-        if (
-            self._lane is None or child is None or not child.serves(request) or self._is_worn(slot)
-            or 0 < request.wall_s < LANE_S or not child.is_alive()
-        ):
+        if not (self._is_warm_for(slot, future.request) and self._begin_in_lane(slot, future)):
             self._give(slot, future)
-            return
+
+    def _begin_in_lane(self, slot: ProcessSlot, future: WorkFuture) -> bool:
+        """Send a request past the slot's thread; False where that has to say that it cannot be sent, or is over."""
+        assert self._lane is not None
+        request = future.request
         try:
-            slot.exchange = Exchange(request, request.wall_s or WALL_S)
+            exchange = Exchange(request, request.wall_s or WALL_S)
         except ValueError:
-            self._give(slot, future)  # Its thread finds the same, and says so.
-            return
-        slot.current = future
-        future.has_begun = future.set_running_or_notify_cancel()
-        if future.has_begun:
-            self._lane.begin(slot)
-        else:
-            slot.exchange = None
-            self._hand_over(slot)  # It was cancelled as it waited.
+            return False
+        if not future.set_running_or_notify_cancel():
+            return False  # It was cancelled as it waited.
+        future.has_begun = True
+        slot.exchange, slot.current = exchange, future
+        self._lane.begin(slot)
+        return True
 
     def _hand_over(self, slot: ProcessSlot) -> None:
         """Let the slot's thread go on with an exchange."""
-        slot.inbox.put(slot.current)
+        future = slot.current
+        if future is not None and future.on_long is not None:
+            future.on_long()
+        slot.inbox.put(future)
+
+    def _is_warm_for(self, slot: ProcessSlot, request: WorkRequest) -> bool:
+        """Whether a request may go past the slot's thread to its child."""
+        child = slot.child
+        return (
+            self._lane is not None and child is not None and child.serves(request) and not self._is_worn(slot)
+            and not 0 < request.wall_s < LANE_S and child.is_alive()
+        )
 
     def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
         assert slot.child is not None and slot.current is not None

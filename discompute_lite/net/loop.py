@@ -53,6 +53,7 @@ class Loop:
         self._deadlines = Deadlines()
         self._posted: Deque[Tuple[Callback, Tuple[Any, ...]]] = deque()
         self._wake_lock = threading.Lock()
+        self._watch_lock = threading.Lock()
         self._is_woken = False
         self._is_running = False
         self._is_closed = False
@@ -98,27 +99,37 @@ class Loop:
             logging.getLogger("discompute").exception("a callback of the loop failed: %r", callback)
 
     def watch(self, sock: Watched, on_readable: Optional[Callback], on_writable: Optional[Callback]) -> None:
-        """Call back whenever a socket, or where pipes can be watched a pipe, is ready; twice None unwatches it."""
+        """Call back whenever a socket, or where pipes can be watched a pipe, is ready; twice None unwatches it.
+
+        Where `is_watching_for_all`, this and `unwatch` are for any thread, for one at a time of each socket.
+        """
         events = (selectors.EVENT_READ if on_readable else 0) | (selectors.EVENT_WRITE if on_writable else 0)
         if not events:
             self.unwatch(sock)
             return
-        try:
-            if self._selector.get_key(sock).fileobj != sock:
-                # Another one was closed behind our back, and its number is this one's now.
-                self._selector.unregister(sock)
-                raise KeyError
-            self._selector.modify(sock, events, (on_readable, on_writable))
-        except KeyError:
-            self._selector.register(sock, events, (on_readable, on_writable))
+        with self._watch_lock:
+            try:
+                if self._selector.get_key(sock).fileobj != sock:
+                    # Another one was closed behind our back, and its number is this one's now.
+                    self._selector.unregister(sock)
+                    raise KeyError
+                self._selector.modify(sock, events, (on_readable, on_writable))
+            except KeyError:
+                self._selector.register(sock, events, (on_readable, on_writable))
 
     def unwatch(self, sock: Watched) -> None:
         """Stop watching; sockets that are not watched, or were closed under us, are fine."""
-        try:
-            if self._selector.get_key(sock).fileobj == sock:
-                self._selector.unregister(sock)
-        except (KeyError, ValueError, RuntimeError, OSError):
-            pass
+        with self._watch_lock:
+            try:
+                if self._selector.get_key(sock).fileobj == sock:
+                    self._selector.unregister(sock)
+            except (KeyError, ValueError, RuntimeError, OSError):
+                pass
+
+    @property
+    def is_watching_for_all(self) -> bool:
+        """Whether the system takes note of what is watched while it waits for readiness (epoll and kqueue do)."""
+        return type(self._selector).__name__ in ("EpollSelector", "KqueueSelector")
 
     def put_away(self, sock: socket.socket, address: Any) -> None:
         """Unwatch and close a socket that may be dead; `address` is what it was bound to.

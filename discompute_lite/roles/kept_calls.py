@@ -142,6 +142,9 @@ class KeptCalls:
 class KeptStream:
     """Carry the calls of one function as `CallStream` does, but for those whose results are there."""
 
+    #: What is kept has to be written down, on the loop's thread.
+    permit = None
+
     def __init__(self, kept: KeptCalls, stream: Any, function: bytes) -> None:
         self._kept = kept
         self._stream = stream

@@ -8,8 +8,8 @@ Calls come in units: one call, or some of a `map` that belong together. A subtas
 units, cut when its device is known: about half a second of work there, less towards the end, and one unit
 while nobody knows how long a call takes. Every unit has one outcome, whatever happens to devices.
 
-A unit that is known to be short, and finds a slot of this device free, goes the short way: it is run here at once and
-the scheduler never hears of it, unless it ends badly there and becomes one of those that wait.
+A unit that is known to be short goes the short way where that is open (roles/short_way.py): the scheduler never hears
+of it, unless it ends badly there and becomes one of those that wait.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..core.events import (
 from ..model.device import short_id
 from ..model.errors import TaskRejected
 from ..model.task import SubTask
-from ..tasks.blob_values import blobs_in
 from ..tasks.calls import CallsTask, calls_data
 from ..tasks.types import separate_data
-from ..tasks.work import BLAME_TASK, STREAM_MARK, WorkOutcome, WorkRequest
+from ..tasks.work import STREAM_MARK
 from .attempts import Attempts
-from .call_units import CallChunk, CallUnit, StreamOptions, UnitOutcome
+from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome
+from .short_way import SHORT_S, ShortWay
 
 #: Seconds of work in a chunk: long beside what sending it costs, short for whoever waits for the last one.
 CHUNK_S = 0.5
@@ -40,9 +40,6 @@ CHUNK_SHARE, CHUNK_LEAST_S = 0.25, 0.002
 CHUNK_UNITS, CHUNK_BYTES = 4096, 4 * 1024 * 1024
 #: No call is taken for shorter: clocks are coarse.
 SHORTEST_CALL_S = 1e-7
-#: A call that takes less than this, seconds, is made here at once where a slot is free: to find the best device for
-#: it, and the way there, would take as long.
-SHORT_S = 0.005
 #: A chunk holds at most so many times the calls of the one before on any device: the first guesses may be far off.
 CHUNK_GROWTH = 8
 
@@ -65,8 +62,7 @@ class CallStream:
         self._added = 0
         #: index -> chunk: exactly the subtasks with one that are not over.
         self._chunks: Dict[int, CallChunk] = {}
-        #: Those that go the short way.
-        self._short: Dict[CallUnit, CallChunk] = {}
+        self._short = ShortWay(streams, self, line, options)
         self._largest = 1
         #: Nothing will be added; and once everything has its outcome, the scheduler is told.
         self._is_sealed = self._is_told_sealed = False
@@ -89,14 +85,27 @@ class CallStream:
         """Have these run."""
         if self.ended:
             for unit in units:
-                self._settle(unit, UnitOutcome(error=self.ended, blame="stopped"))
+                self.settle(unit, UnitOutcome(error=self.ended, blame="stopped"))
             return
         for unit in units:
             # One may have been cancelled on its way here.
             if not unit.is_over and not (len(units) == 1 and not self._waiting and self._goes_short(unit)):
                 self._wait(unit)
                 self._waiting.append(unit)
-        self._go_on()
+        self.go_on()
+
+    def adopt(self, unit: CallUnit, work: Any) -> None:
+        """Take over a call that the script has begun itself, by `permit`; `work` is its `WorkFuture`."""
+        if self.ended:
+            work.stop(self.ended)
+            self.settle(unit, UnitOutcome(error=self.ended, blame="stopped"))
+        else:
+            self._short.adopt(unit, work)
+
+    @property
+    def permit(self) -> Optional[ShortPermit]:
+        """Return by what the script's own threads may begin calls; any thread may ask."""
+        return self._short.permit
 
     def cancel(self, unit: CallUnit) -> bool:
         """Do without a unit, return whether it was still wanted; what runs alone is stopped, down to its process."""
@@ -109,20 +118,20 @@ class CallStream:
         elif chunk is not None and all(other.is_over for other in chunk.units):
             self._chunks.pop(chunk.index, None)
             self._attempts.apply(SubtaskCancelled(self.task_id, chunk.index))
-        self._go_on()
+        self.go_on()
         return True
 
     def cancel_waiting(self) -> None:
         """Do without all that no device has yet."""
         waiting, self._waiting = self._waiting, deque()
         for unit in waiting:
-            self._settle(unit, UnitOutcome(error="it was cancelled", blame="cancelled"))
-        self._go_on()
+            self.settle(unit, UnitOutcome(error="it was cancelled", blame="cancelled"))
+        self.go_on()
 
     def seal(self) -> None:
         """Nothing will be added any more."""
         self._is_sealed = True
-        self._go_on()
+        self.go_on()
 
     def stop(self, reason: str) -> None:
         """End all of it now."""
@@ -148,7 +157,7 @@ class CallStream:
             died_on = (self._streams.own_id,) * (chunk.units[0].short_trips if len(chunk.units) == 1 else 0)
             self._attempts.apply(SubtaskSized(self.task_id, action.index, chunk.calls, died_on))
             # A device that came may have room for more than the one subtask that waited for it.
-            self._go_on()
+            self.go_on()
         chunk.attempts += 1
         data = calls_data(self._line, [unit.data for unit in chunk.units])
         lite = self._streams.blobs.notes_for(data, action.device_id)
@@ -165,15 +174,15 @@ class CallStream:
         chunk = self._chunks.pop(action.index, None)
         if chunk is None:
             return
-        self._learn(action.device_id, chunk.calls, done.lite.get("seconds"))
+        self.learn(action.device_id, chunk.calls, done.lite.get("seconds"))
         lines = separate_data(bytes(done.result_data))
         if len(lines) != len(chunk.units):
             error = f"{short_id(action.device_id)} returned {len(lines)} outcomes for {len(chunk.units)} calls"
             self._give_all(chunk, UnitOutcome(error=error, blame="task", device_id=action.device_id))
         else:
             for unit, line in zip(chunk.units, lines):
-                self._settle(unit, UnitOutcome(line, "", "", action.device_id, chunk.attempts + unit.short_trips))
-        self._go_on()
+                self.settle(unit, UnitOutcome(line, "", "", action.device_id, chunk.attempts + unit.short_trips))
+        self.go_on()
 
     def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
         """Take note why; what it printed belongs to no call."""
@@ -194,9 +203,8 @@ class CallStream:
                 for unit in reversed(chunk.units):
                     if not unit.is_over:
                         unit.chunk, unit.is_alone = None, True
-                        self._wait(unit)
-                        self._waiting.appendleft(unit)
-        self._go_on()
+                        self.put_back(unit)
+        self.go_on()
 
     def finished(self) -> None:
         """It was sealed, and everything has its outcome."""
@@ -213,48 +221,19 @@ class CallStream:
     def told(self, text: str) -> None:
         """Keep no story: there may be a million calls."""
 
-    # ---- the short way ------------------------------------------------------------------------------
+    # ---- what the short way asks ----------------------------------------------------------------------
 
-    def _goes_short(self, unit: CallUnit) -> bool:
-        """Run a unit on this device now, where it is short and a slot is free."""
-        options, call_s = self._options, self._call_s.get(self._streams.own_id, SHORT_S)
-        if call_s * unit.calls >= SHORT_S or options.requires or self._is_sealed:
-            return False
-        data = calls_data(self._line, [unit.data])
-        blobs = self._streams.blobs.lend(blobs_in(data))
-        request = WorkRequest("run", CallsTask.name, data, f"{self.task_id}/", options.wall_s, blobs=blobs)
-        work = self._streams.run_at_once(request, lambda outcome: self._came_short(unit, outcome))
-        if work is None:
-            return False
-        chunk = unit.chunk = self._short[unit] = CallChunk(-1, [unit], unit.calls)
-        chunk.work = work
-        return True
+    def put_back(self, unit: CallUnit) -> None:
+        """Let a unit be the next one of those that wait."""
+        self._wait(unit)
+        self._waiting.appendleft(unit)
 
-    def _came_short(self, unit: CallUnit, outcome: WorkOutcome) -> None:
-        chunk = self._short.pop(unit)
-        lines = separate_data(outcome.data) if outcome.ok else []
-        if len(lines) == 1:
-            self._learn(self._streams.own_id, chunk.calls, outcome.seconds)
-            self._settle(unit, UnitOutcome(lines[0], "", "", self._streams.own_id, unit.short_trips + 1))
-        elif outcome.blame == BLAME_TASK:
-            blame = "timeout" if outcome.error_type == "TimedOut" else "task"
-            self._settle(unit, UnitOutcome(error=outcome.error, blame=blame, attempts=unit.short_trips + 1))
-        elif not unit.is_over:
-            # Whose fault it was, and what is to be done about it, is for the scheduler to find out.
-            unit.chunk, unit.is_alone = None, True
-            unit.short_trips += 1
-            self._wait(unit)
-            self._waiting.appendleft(unit)
-        self._go_on()
-
-    # ---- inside -------------------------------------------------------------------------------------
-
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Have as many subtasks without a chunk as could begin now and find a unit, and one more that waits."""
         if self.ended or self._is_told_sealed:
             return
         if not self.waiting_calls:
-            if self._is_sealed and not self._chunks and not self._short:
+            if self._is_sealed and not self._chunks and not len(self._short):
                 # Not before: the units of a chunk that ends badly are put into others.
                 self._is_told_sealed = True
                 for index in sorted(self._blank):
@@ -267,6 +246,34 @@ class CallStream:
             self._added += wanted
             size = len(self._line) + len(self._waiting[0].data)
             self._attempts.apply(SubtasksAdded(self.task_id, wanted, self.waiting_calls, size))
+
+    def learn(self, device_id: str, calls: int, seconds: Any) -> None:
+        """Take note of how long so many calls took on a device, as that says."""
+        if not isinstance(seconds, (int, float)) or not 0.0 <= seconds < 1e9:
+            return
+        call_s = max(SHORTEST_CALL_S, seconds / calls)
+        before = self._call_s.get(device_id)
+        # Half of what was known, half of what is new: works differ, and so do the chunks that they come in.
+        self._call_s[device_id] = call_s if before is None else (before + call_s) / 2
+        self._rates += 1.0 / self._call_s[device_id] - (0.0 if before is None else 1.0 / before)
+        self.work_s = self._call_s[device_id] * (self._streams.score_of(device_id) or 1.0)
+
+    def call_s_here(self) -> float:
+        """Return how long a call takes on this device, as far as is known; `SHORT_S` where it is not."""
+        return self._call_s.get(self._streams.own_id, SHORT_S)
+
+    def settle(self, unit: CallUnit, outcome: UnitOutcome) -> None:
+        """Give a unit its outcome."""
+        if not unit.is_over:
+            self._leave(unit)
+            # Whoever keeps its future need not keep what was sent for it, and with what.
+            unit.is_over, unit.data, unit.chunk = True, b"", None
+            unit.done(unit, outcome)
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _goes_short(self, unit: CallUnit) -> bool:
+        return not self._is_sealed and self._short.goes(unit)
 
     def _cut(self, index: int, device_id: str) -> Optional[CallChunk]:
         units: List[CallUnit] = []
@@ -291,16 +298,6 @@ class CallStream:
             unit.chunk = chunk
         return chunk
 
-    def _learn(self, device_id: str, calls: int, seconds: Any) -> None:
-        if not isinstance(seconds, (int, float)) or not 0.0 <= seconds < 1e9:
-            return
-        call_s = max(SHORTEST_CALL_S, seconds / calls)
-        before = self._call_s.get(device_id)
-        # Half of what was known, half of what is new: works differ, and so do the chunks that they come in.
-        self._call_s[device_id] = call_s if before is None else (before + call_s) / 2
-        self._rates += 1.0 / self._call_s[device_id] - (0.0 if before is None else 1.0 / before)
-        self.work_s = self._call_s[device_id] * (self._streams.score_of(device_id) or 1.0)
-
     def _calls_for(self, device_id: str) -> int:
         """Return how many calls a chunk for this device may hold."""
         if not self.work_s or self._options.wall_s:
@@ -322,14 +319,7 @@ class CallStream:
 
     def _give_all(self, chunk: CallChunk, outcome: UnitOutcome) -> None:
         for unit in chunk.units:
-            self._settle(unit, outcome)
-
-    def _settle(self, unit: CallUnit, outcome: UnitOutcome) -> None:
-        if not unit.is_over:
-            self._leave(unit)
-            # Whoever keeps its future need not keep what was sent for it, and with what.
-            unit.is_over, unit.data, unit.chunk = True, b"", None
-            unit.done(unit, outcome)
+            self.settle(unit, outcome)
 
     def _end(self, reason: str, blame: str) -> None:
         if self.ended:
@@ -337,12 +327,12 @@ class CallStream:
         self.ended = reason
         chunks, self._chunks = list(self._chunks.values()), {}
         waiting, self._waiting = self._waiting, deque()
-        for chunk in [*chunks, *self._short.values()]:
+        for chunk in [*chunks, *self._short.end()]:
             self._give_all(chunk, UnitOutcome(error=reason, blame=blame))
             if chunk.work is not None:
                 chunk.work.stop(reason)
         for unit in waiting:
-            self._settle(unit, UnitOutcome(error=reason, blame=blame))
+            self.settle(unit, UnitOutcome(error=reason, blame=blame))
         self._streams.forget(self)
 
 
@@ -353,8 +343,7 @@ class Streams:
         self._node = node
         self.attempts = attempts
         self.own_id, self.blobs = str(node.id), node.blobs
-        #: run_at_once(request, done) -> what stops it, or None; see `Worker`.
-        self.run_at_once = node.worker.run_at_once
+        self.worker = node.worker
         self._streams: Dict[str, CallStream] = {}
         self._opened = 0
         #: Why no stream is carried any more.

@@ -91,6 +91,8 @@ class Worker:
         #: When running attempts lose their lease, and when kept outcomes go.
         self._deadlines = Deadlines()
         self._finished_at: Deque[float] = deque()
+        #: Until when this node's script may use free slots without a word.
+        self._lent_until = 0.0
         #: Ended attempts, oldest first; some may be forgotten already.
         self._ended_order: Deque[AttemptKey] = deque()
         self._alarm = Alarm(node.clock, self._woken)
@@ -147,11 +149,34 @@ class Worker:
         """
         if self._queue or self._handed >= self.allowance().slots:
             return None
+        future = self._node.executor.submit(request)
+        self.adopt(future, done)
+        return future
+
+    def adopt(self, future: Any, done: Callable[[WorkOutcome], None]) -> None:
+        """Count a request of this node's own that the executor has; `done(outcome)` comes later, in any case."""
         self._handed += 1
         self._node.load_changed()
-        future = self._node.executor.submit(request)
         future.add_done_callback(lambda future: self._node.clock.post(self._ended_at_once, future, done))
-        return future
+
+    def lend_slots(self, seconds: float) -> float:
+        """Let this node's script use free slots itself for so long; return until when, 0.0 where that cannot be.
+
+        Requests that end well there within moments are told afterwards (`done_elsewhere`), all others are adopted.
+        """
+        if self._queue or self._handed >= self.allowance().slots:
+            return 0.0
+        self._lent_until = self._node.clock.now() + seconds
+        return self._lent_until
+
+    def done_elsewhere(self, count: int) -> None:
+        """Count so many requests that ended well in slots that were lent."""
+        self._finished_at.extend([self._node.clock.now()] * count)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here, as far as can be seen from here."""
+        return not self.running and self._node.clock.now() >= self._lent_until
 
     def cancel(self, sender: str, attempt_id: str) -> CancelTaskAnswer:
         """Stop one attempt, down to its process: a node its own, a client ("") whosever it is."""

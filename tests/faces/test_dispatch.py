@@ -11,7 +11,7 @@ from discompute_lite.roles.call_units import CallUnit, UnitOutcome
 
 
 class FakeStream:
-    work_s = 0.5
+    work_s, permit = 0.5, None
 
     def __init__(self, named):
         self.named, self.units, self.is_sealed = named, [], False

@@ -257,3 +257,30 @@ def test_a_dead_pair_of_wake_up_sockets_is_replaced(loop):
         assert answered.wait(10)
     loop.stop()
     thread.join(10)
+
+
+# ---- descriptors and other threads ----------------------------------------------------------------------------
+
+
+def test_another_thread_may_watch_while_the_loop_waits(loop):
+    if not loop.is_watching_for_all:
+        pytest.skip("this system does not take note of it")
+    first, second = socket.socketpair()
+    came = threading.Event()
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        waits = threading.Event()
+        loop.post(waits.set)
+        waits.wait()
+        for _ in range(20):
+            came.clear()
+            loop.watch(second, lambda: (second.recv(1), came.set()), None)
+            first.send(b"x")
+            assert came.wait(10.0)
+            loop.unwatch(second)
+    finally:
+        loop.stop()
+        thread.join()
+        first.close()
+        second.close()

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from discompute_lite.core.events import StartAttempt, Tick
-from discompute_lite.roles.streams import CHUNK_BYTES, CHUNK_LEAST_S, CHUNK_S, SHORT_S
+from discompute_lite.roles.short_way import SHORT_S
+from discompute_lite.roles.streams import CHUNK_BYTES, CHUNK_LEAST_S, CHUNK_S
 from discompute_lite.tasks.calls import call_unit, function_line, read_outcomes
 from discompute_lite.tasks.functions import pack_function
 from discompute_lite.tasks.work import WorkOutcome
@@ -211,7 +212,7 @@ def test_much_data_is_sent_in_pieces(world, host, caller):
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, float("nan"), float("inf"), "soon", None])
 def test_whatever_a_device_says_of_its_time_calls_go_on(world, host, caller, seconds):
-    caller.stream._learn(host.id, 1, seconds)
+    caller.stream.learn(host.id, 1, seconds)
     caller.add(50)
     assert sum(finish(world, host)) == 50
 

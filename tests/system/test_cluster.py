@@ -196,6 +196,86 @@ def test_cancelling_what_waits_keeps_it_from_running(cluster, tmp_path, note):
 
 
 @pytest.mark.smoke
+def one_by_one(cluster, count=20):
+    """Make calls of which each waits for the last: soon they go past the node's thread."""
+    assert [cluster.submit(square, number).result() for number in range(count)] == [n * n for n in range(count)]
+
+
+def test_calls_one_after_the_other_are_as_all_others_are(cluster, tmp_path):
+    one_by_one(cluster)
+    future = cluster.submit(square, 7)
+    assert future.result() == 49 and future.attempts == 1 and future.device == cluster.devices()[0].id
+    futures = [cluster.submit(square, number) for number in range(3)]
+    assert {each.result() for each in as_completed(futures, 10)} == {0, 1, 4} and wait(futures).done == set(futures)
+    came = threading.Event()
+    cluster.submit(square, 3).add_done_callback(lambda future: came.set())
+    assert came.wait(10.0)
+    for _ in range(5):
+        with pytest.raises(OwnError) as caught:
+            cluster.submit(fail_own, 3).result()
+        assert caught.value.code == 3 and isinstance(caught.value.__cause__, RemoteTraceback)
+    failing = cluster.submit(fail_own, 3)
+    assert isinstance(failing.exception(), OwnError) and failing.logs == "about to fail\n"
+
+
+def test_a_call_that_is_longer_or_worse_than_those_before_it(cluster, tmp_path, note, is_alive):
+    def behave(number, note):
+        if number == "long":
+            time.sleep(0.5)
+        elif number == "endless":
+            sleep_noting_pid(note)
+        elif number == "deadly" and not os.path.exists(note):
+            Path(note).write_text("x")
+            os._exit(3)
+        return number
+
+    def warm_up():
+        assert [cluster.submit(behave, number, "").result() for number in range(20)] == list(range(20))
+
+    warm_up()
+    future = cluster.submit(behave, "long", "")
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(0.05)
+    assert future.running() and future.result() == "long"
+    warm_up()
+    assert cluster.submit(behave, "deadly", str(tmp_path / "died")).result() == "deadly"
+    warm_up()
+    future = cluster.submit(behave, "endless", str(note))
+    pid = pid_in(note)
+    assert future.cancel() and future.cancelled()
+    wait_for(lambda: not is_alive(pid))
+    warm_up()
+
+
+def test_threads_that_each_wait_for_their_call_get_the_right_ones(cluster):
+    one_by_one(cluster)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        calls = range(400)
+        assert list(threads.map(lambda number: cluster.submit(square, number).result(), calls)) == [
+            number * number for number in calls]
+
+
+def test_ctrl_c_while_a_call_is_waited_for_loses_nothing(cluster):
+    one_by_one(cluster)
+    main = threading.main_thread().ident
+    interrupted = 0
+    for delay_s in [0.0, 0.00005, 0.0001, 0.00015, 0.0002, 0.0003] * 5:
+        timer = threading.Timer(delay_s, signal.pthread_kill, (main, signal.SIGINT))
+        future = None
+        try:
+            timer.start()
+            future = cluster.submit(square, 12)
+            future.result()
+            timer.join()
+        except KeyboardInterrupt:
+            interrupted += 1
+        timer.join()
+        if future is not None:
+            assert future.result(20.0) == 144
+    assert interrupted
+    one_by_one(cluster)
+
+
 def test_exceptions_come_as_they_are_with_the_traceback_from_there(cluster):
     future = cluster.submit(fail_own, 42)
     with pytest.raises(OwnError, match="it went wrong") as caught:

@@ -574,6 +574,52 @@ def test_what_takes_long_is_left_to_its_thread_and_can_still_be_stopped(bench, m
 
 
 @posix
+def test_whoever_waits_for_moments_is_served_past_all_other_threads(bench):
+    executor = bench.processes(slots=2)
+    request = job("return part + 1", part=6)
+    assert executor.begin_warm(request, print) is None, "no child is warm"
+    bench.result(executor.submit(request))
+    if bench.loop is None:
+        assert executor.begin_warm(request, print) is None
+        return
+    futures = queue.SimpleQueue()
+
+    def call(part):
+        """Be one of two threads, for which there is one warm child at first."""
+        for number in range(part, part + 150):
+            asked = job("return part + 1", part=number)
+            future = executor.begin_warm(asked, lambda: None) or executor.submit(asked)
+            assert executor.finish_here(future, 0.005) or not future.done() or future.result().ok
+            futures.put((number, future))
+
+    threads = [threading.Thread(target=call, args=(part,)) for part in (0, 1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(300):
+        number, future = futures.get(timeout=bench.limit_s)
+        assert load_value(bench.result(future).data) == number + 1
+
+
+@posix
+@pytest.mark.parametrize("body, words", [("os._exit(3)", "status 3"), ("time.sleep(100)", "enough")])
+def test_what_does_not_end_well_past_the_threads_is_theirs(bench, monkeypatch, body, words):
+    monkeypatch.setattr("discompute_lite.host.loop_lane.LANE_S", 0.05)
+    executor = bench.processes()
+    pid = bench.value(executor, "return os.getpid()")
+    if bench.loop is None:
+        return
+    left = threading.Event()
+    future = executor.begin_warm(job(body), left.set)
+    executor.finish_here(future, 0.005)
+    assert left.wait(bench.limit_s), "its slot's thread goes on with it, and that is said"
+    future.stop("enough")
+    assert words in bench.result(future).error or future.stop_reason
+    assert bench.value(executor, "return os.getpid()") != pid
+
+
+@posix
 def test_children_die_with_their_parent_even_while_they_work(bench, root, tmp_path):
     """A node that is killed must not leave its children computing, nor what they have started."""
     note = tmp_path / "pids"

@@ -1,0 +1,107 @@
+"""Make a short call on the caller's own thread from end to end; the node's, which would be woken twice, sleeps on.
+
+Knows:   what a stream permits for a while, and the door of the executor for whoever waits for moments only.
+Refuses: to deal with what does not end well, or not soon: that is the node's, as if it had gone there at once.
+Read next: faces/dispatch.py (who asks), roles/short_way.py (who permits), host/process_executor.py (that door).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import Any, Callable, List, Optional, Protocol
+
+from ..tasks.blob_values import blobs_in
+from ..tasks.calls import CallsTask, calls_data
+from ..tasks.types import separate_data
+from ..tasks.work import WorkOutcome, WorkRequest
+
+#: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
+WAIT_HERE_S = 0.005
+
+
+class WarmExecutor(Protocol):
+    """Be what runs requests in warm processes."""
+
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Any:
+        """Begin a request now and return its future, or None."""
+
+    def finish_here(self, future: Any, seconds: float) -> bool:
+        """Wait so long for its outcome on this thread; return whether it is there."""
+
+
+class DirectCall:
+    """Hold one call that was begun on its caller's thread, until somebody deals with what it came to."""
+
+    __slots__ = ("work", "permit", "waiter", "_left")
+
+    def __init__(self, permit: Any) -> None:
+        self.permit = permit
+        #: The executor's future.
+        self.work: Any = None
+        #: The thread that waits in `finish_here`, 0 while there is none.
+        self.waiter = 0
+        self._left: List[bool] = [True]
+
+    def outcome(self, line: bytes) -> Any:
+        """Return what the call came to (a `UnitOutcome`) by its outcome's line."""
+        return self.permit.outcome(line)
+
+    def take(self) -> bool:
+        """Be the one who deals with it; True once only, whichever threads ask."""
+        try:
+            return self._left.pop()
+        except IndexError:
+            return False
+
+
+class DirectWay:
+    """Begin calls, and finish them."""
+
+    def __init__(self, executor: WarmExecutor, now: Callable[[], float] = time.monotonic) -> None:
+        self._executor = executor
+        self._now = now
+
+    def begin(self, permit: Any, data: bytes, hand_on: Callable[[DirectCall], None]) -> Optional[DirectCall]:
+        """Begin the call of a unit, where `permit` (`ShortPermit`, or None) lets that be and a process is free.
+
+        `hand_on(direct)` is called, on any thread, when somebody else has to deal with it.
+        """
+        if permit is None or self._now() >= permit.until or blobs_in(data):
+            return None
+        data = calls_data(permit.line, [data])
+        direct = DirectCall(permit)
+        request = WorkRequest("run", CallsTask.name, data, permit.owner, permit.wall_s)
+        direct.work = self._executor.begin_warm(request, partial(hand_on, direct))
+        if direct.work is None:
+            return None
+        direct.work.add_done_callback(partial(self._done, direct, hand_on))
+        return direct
+
+    def finish(self, direct: DirectCall, seconds: float) -> bytes:
+        """Wait for a call on this thread; return its outcome's line, b"" where it does not end well within moments.
+
+        Whoever called has to deal with it then, or to have others do so, whatever is returned.
+        """
+        direct.waiter = threading.get_ident()
+        try:
+            is_there = self._executor.finish_here(direct.work, seconds)
+        finally:
+            direct.waiter = 0
+        outcome: Optional[WorkOutcome] = direct.work.result() if is_there else None
+        lines = separate_data(outcome.data) if outcome is not None and outcome.ok else []
+        if outcome is None or len(lines) != 1:
+            return b""
+        direct.permit.took_s.append(outcome.seconds)
+        return lines[0]
+
+    @staticmethod
+    def _done(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:
+        if direct.waiter != threading.get_ident():
+            hand_on(direct)
+
+
+def direct_way(executor: Any) -> Optional[DirectWay]:
+    """Return the way that goes by an executor of the node's, None by one without warm processes."""
+    return DirectWay(executor) if hasattr(executor, "begin_warm") else None
