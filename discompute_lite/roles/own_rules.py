@@ -92,7 +92,7 @@ class OwnRules:
             self._asked[decision.question] = None
             while len(self._asked) > QUESTIONS_KEPT:
                 self._asked.popitem(last=False)
-            self._node.tell("question", decision.question)
+            self._node.tell("question", decision.question, sender=sender.device_id)
         return decision.error()
 
     def refusal_of_data(self, sender: Sender) -> Optional[DiscomputeError]:

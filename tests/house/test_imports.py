@@ -39,8 +39,8 @@ IMPURE_LIBRARY = (
 #: Rooms that may import library modules inside a function: those that only some platforms have, or that are slow
 #: to import and seldom needed (`version` answers within 0.15 s).
 ROOMS_WITH_LATE_IMPORTS = ("host", "net")
-#: They stand between us and libraries that some Pythons do not have: joblib mostly, subprocess inside apps.
-MODULES_WITH_LATE_IMPORTS = ("faces.joblib_backend", "faces.demo")
+#: They stand between us and what some Pythons lack: joblib most, subprocess and ui what is no app or is one.
+MODULES_WITH_LATE_IMPORTS = ("faces.joblib_backend", "faces.demo", "faces.pythonista")
 
 
 def imports_of_ours(source):

@@ -70,6 +70,68 @@ PROFILES = {
 }
 
 
+class Screen:
+    """Be Pythonista's modules ui, console and objc_util, as far as scripts of ours use them; remember what they saw."""
+
+    def __init__(self) -> None:
+        self.views: List[Any] = []
+        self.alerts: List[str] = []
+        #: Whether the display is kept awake, and on whose word each time.
+        self.awake: List[bool] = []
+        self.closed = threading.Event()
+        self._delays: List[threading.Timer] = []
+        self._main = threading.RLock()
+        #: What the person types next into a question for a line, and says to an alert.
+        self.typed = ""
+
+    def modules(self) -> Dict[str, Any]:
+        """Return the modules by name."""
+        ui, console, bridge = (type(sys)(name) for name in ("ui", "console", "objc_util"))
+        for name in ("View", "Switch", "Label", "TextView", "Button"):
+            setattr(ui, name, lambda kind=name, **options: self._widget(kind, options))
+        ui.delay, ui.cancel_delays = self._delay, self._cancel_delays
+        console.alert = console.hud_alert = lambda *texts, **options: self.alerts.append(" ".join(map(str, texts)))
+        console.input_alert = lambda title, message="": self.typed
+        console.set_idle_timer_disabled = self._set_idle_timer
+        bridge.on_main_thread = self._on_main_thread
+        return {"ui": ui, "console": console, "objc_util": bridge}
+
+    def _widget(self, kind: str, options: Dict[str, Any]) -> Any:
+        widget = type(kind, (), {})()
+        widget.kind, widget.width, widget.height, widget.text, widget.value = kind, 390, 800, "", False
+        vars(widget).update(options)
+        widget.add_subview = self.views.append
+        widget.present = lambda style: None
+        widget.wait_modal = self.closed.wait
+        return widget
+
+    def _delay(self, function: Any, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._on_main_thread(function))
+        timer.daemon, timer.name = True, "app-ui"
+        self._delays.append(timer)
+        timer.start()
+
+    def _cancel_delays(self) -> None:
+        for timer in self._delays:
+            timer.cancel()
+
+    def _on_main_thread(self, function: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            with self._main:
+                self._is_main = True
+                try:
+                    return function(*arguments)
+                finally:
+                    self._is_main = False
+
+        return run
+
+    def _set_idle_timer(self, is_disabled: bool) -> None:
+        if not getattr(self, "_is_main", False):
+            os.abort()  # The app crashes.
+        self.awake.append(is_disabled)
+
+
 class Console:
     """Take what a script prints, and offer nothing but `write`, as Pythonista's does."""
 
@@ -108,6 +170,7 @@ class Host:
         self._scripts: Dict[str, threading.Thread] = {}
         self._consoles: Dict[str, Console] = {}
         self._ends: Dict[str, str] = {}
+        self.screen = Screen()
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
     def run(
@@ -152,6 +215,26 @@ class Host:
     def printed(self, name: str) -> str:
         """Return what a script has printed so far."""
         return self._consoles[name].text
+
+    def shown(self) -> Dict[str, Any]:
+        """Return what the person sees of a script's screen, and whether the display is kept awake."""
+        views = {view.kind: view for view in self.screen.views}
+        return {"text": views["TextView"].text if "TextView" in views else "", "alerts": self.screen.alerts,
+                "switch": views["Switch"].value if "Switch" in views else None, "awake": self.screen.awake}
+
+    def touch(self, title: str = "", switch: Optional[bool] = None, typed: str = "") -> None:
+        """Press the button of this title, or put the switch on or off."""
+        self.screen.typed = typed
+        for view in self.screen.views:
+            if switch is not None and view.kind == "Switch":
+                view.value = switch
+                view.action(view)
+            elif title and getattr(view, "title", "") == title:
+                view.action(view)
+
+    def close_screen(self) -> None:
+        """Close the script's screen."""
+        self.screen.closed.set()
 
     def all_printed(self) -> str:
         """Return what all scripts have printed so far."""
@@ -277,6 +360,8 @@ def main() -> None:
     except ImportError:
         pass
     be_strict(profile, home)
+    if "ui" in profile.offers:
+        sys.modules.update(host.screen.modules())
     for line in sys.stdin:
         command = json.loads(line)
         method = command.pop("do")
