@@ -232,12 +232,14 @@ def read_policy(document: Any) -> WorkPolicy:
 
 def _check_rule(rule: WorkRule) -> None:
     if rule.accept not in ACCEPT_WORDS:
-        raise SettingsError(f"accept of the policy is one of {', '.join(ACCEPT_WORDS)}, not {rule.accept!r}.")
+        raise SettingsError(f"accept of the policy cannot be {rule.accept!r}. Write one of {', '.join(ACCEPT_WORDS)}.")
     for hours in rule.hours:
         if not _HOURS.fullmatch(hours):
-            raise SettingsError(f"hours of the policy are written like 22:00-06:30, not {hours!r}.")
+            raise SettingsError(f"hours of the policy cannot be {hours!r}. Write them like 22:00-06:30.")
     if min(rule.slots, rule.wall_s, rule.memory_mb) < 0:
-        raise SettingsError("slots, wall_s and memory_mb of the policy are numbers from 0; 0 leaves it to the device.")
+        raise SettingsError(
+            "slots, wall_s and memory_mb of the policy cannot be below 0. Write 0 to leave it to the device."
+        )
 
 
 def _newest(approved: Tuple[str, ...]) -> Tuple[str, ...]:

@@ -63,7 +63,8 @@ def why_task(books: Ledger, task: ScheduledTask, now: float) -> str:
     if running:
         names = [_called(books, device_id, now) for device_id in islice(task.devices, REASONS_NAMED)]
         more = len(task.devices) - len(names)
-        parts.append(f"{running} run on {', '.join(names)}" + (f" and {more} more" if more > 0 else ""))
+        where = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"{running} {'runs' if running == 1 else 'run'} on {where}")
     if resting:
         told = next((each.told for each in task.subtasks.values() if each.state is SubtaskState.RESTING), "")
         last = f" ({told.partition(chr(10))[0]})" if told else ""

@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Tuple
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Forbidden, NotFound, SettingsError, Unavailable
 from ..run import load_backup, save_backup
+from ..wire.invitation import read_join_words
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable, program_name
 from .listing import audit_line
@@ -136,8 +137,10 @@ def join_command(context: Context) -> int:
         words = sys.stdin.readline().strip() if sys.stdin is not None else ""
         if not words:
             raise SettingsError("CODE-OR-LINK is missing; write what `invite` printed on the other device")
+    read_join_words(words)
     with Reach(context.settings) as reach:
-        if not words.startswith("discompute:"):  # Whoever has a link is let in without a question.
+        # Whoever has a link is let in without a question, and whoever is a member already is refused without one.
+        if not words.startswith("discompute:") and not reach.call("ListMembers", {})["cluster"]:
             console.note("if the code is right, the other device may ask now whether to let this one in: say yes there")
         answer = reach.call("Join", {"words": words}, JOINING_S)
         if not answer["success"]:

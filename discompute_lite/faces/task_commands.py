@@ -17,14 +17,14 @@ from typing import Any, Dict, List
 from ..model.codec import from_json
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
-from ..model.settings import SETTINGS
 from ..model.task import RETRIES_MOST, ComputeTask, SubTask, TaskState
 from ..tasks.jobs import job_arguments, job_task_data, parse_job
 from ..tasks.types import TASK_TYPES
 from ..tasks.values import dump_value, load_value
-from .command import COMMANDS, JSON_FLAG, Context, argument, command, whole_number
+from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable
 from .failures import with_place
+from .misplaced import with_advice
 from .reach import Reach
 
 #: What this module adds to the table of commands.
@@ -38,8 +38,6 @@ IDLE_LOOKS = 6
 #: Task types that job files, `Cluster` and `map` are carried by; nobody submits them by name.
 OWN_TYPES = ("job", "call", "calls")
 JOB_ADVICE = "mend the job and submit it again"
-#: Flags of every command that are no settings, with what follows them.
-SHARED_FLAGS = {"-q": "-q", "--quiet": "--quiet", "-v": "-v", "--verbose": "--verbose", "--config": "--config FILE"}
 TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning of it")
 
 
@@ -181,35 +179,16 @@ def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
         parse_job(source, name)
     except TaskRejected as error:
         raise TaskRejected(f"{error.message}; mend the file and submit it again") from None
-    data = job_task_data(source, name, _read_words(source, words, name))
+    data = job_task_data(source, name, _read_words(source, words, file))
     return {"task_type": "job", "task_data": data, "metadata": {"name": name}}
 
 
-def _read_words(source: str, words: List[str], name: str) -> Dict[str, Any]:
+def _read_words(source: str, words: List[str], file: str) -> Dict[str, Any]:
     """Return the job's arguments; a wrong one is the command line's fault, not the job's."""
     try:
-        return job_arguments(source, words, name)
+        return job_arguments(source, words, os.path.basename(file))
     except TaskRejected as error:
-        # People are used to writing flags at the end, where the job's own arguments are.
-        known = _submit_flags()
-        ours = [known[word.partition("=")[0]] for word in words if word.partition("=")[0] in known]
-        hint = "" if "; " in error.message else "; mend the command line"
-        hint = f"; submit's own flags stand before the file: submit {ours[0]} {name}" if ours else hint
-        raise SettingsError(f"{error.message}{hint}") from None
-
-
-def _submit_flags() -> Dict[str, str]:
-    """Return what may stand between `submit` and the file: each flag, and how it is written with its value."""
-    known = dict(SHARED_FLAGS)
-    own = COMMANDS.get("submit")
-    assert own is not None
-    for flags, keywords in own.arguments:
-        known.update({flag: f"{flag} {keywords.get('metavar', '')}".strip() for flag in flags if flag[0] == "-"})
-    for setting in SETTINGS:
-        if setting.flag:
-            is_switch = isinstance(setting.default, bool)
-            known[setting.flag] = setting.flag if is_switch else f"{setting.flag} {setting.kind.label}"
-    return known
+        raise SettingsError(with_advice("submit", file, words, error.message)) from None
 
 
 def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:

@@ -19,6 +19,7 @@ from ..tasks.job_arguments import JobParameter, JobSignature, match_words
 from .command import JSON_FLAG, Context, argument, command, wait_seconds, whole_number
 from .console import Console
 from .failures import with_place
+from .misplaced import with_advice
 from .scripts import script_module
 
 #: What this module adds to the table of commands.
@@ -78,7 +79,7 @@ def train_command(context: Context) -> int:
             words = f"{type(problem).__name__}: {problem}".partition("\n")[0]
             story = f"\n{problem.__cause__}" if problem.__cause__ is not None else ""
             raise TaskFailed(with_place(words + story, "mend the job and train again")) from None
-    _show_end(console, result, arguments.checkpoint)
+    _show_end(console, result, arguments.checkpoint, arguments.file)
     return 0
 
 
@@ -91,21 +92,22 @@ def _job_of(file: str, words: List[str], is_reproducible: bool) -> Iterator[Any]
         ml = import_module("discompute_lite.ml")
         # NumPy sums in an order of its own on each machine.
         fixed = {"with_numpy": False} if is_reproducible else {}
-        yield _made(ml.DigitJob, words, "digits", fixed)
+        yield _made(ml.DigitJob, words, file, fixed)
         return
     with script_module(file, f"give a file with a class Job, or {DIGITS}") as module:
         kind = getattr(module, "Job", None)
         if not isinstance(kind, type):
             raise SettingsError(f"{os.path.basename(file)} has no class Job; write one with init, load, step, evaluate")
-        yield _made(kind, words, os.path.basename(file), {})
+        yield _made(kind, words, file, {})
 
 
-def _made(kind: Any, words: List[str], label: str, fixed: Dict[str, Any]) -> Any:
+def _made(kind: Any, words: List[str], file: str, fixed: Dict[str, Any]) -> Any:
     """Return a job made with the arguments that command line words give."""
     try:
         return kind(**{**match_words(_signature_of(kind), words), **fixed})
     except TaskRejected as error:
-        raise SettingsError(f"{label}: {error.message}; train's own flags stand before the file") from None
+        problem = f"{os.path.basename(file)}: {error.message}"
+        raise SettingsError(with_advice("train", file, words, problem)) from None
 
 
 def _signature_of(kind: Any) -> JobSignature:
@@ -181,7 +183,7 @@ def round_line(figures: Dict[str, Any], rounds: int, name_of: Any) -> str:
     return "  ".join(parts)
 
 
-def _show_end(console: Console, result: Any, checkpoint: str) -> None:
+def _show_end(console: Console, result: Any, checkpoint: str, file: str) -> None:
     curves = [(name, [figures["evaluated"].get(name) for figures in result.history]) for name in result.metrics]
     if checkpoint:
         with open(os.path.join(checkpoint, CURVES_FILE), "w", encoding="utf-8") as picture:
@@ -196,4 +198,4 @@ def _show_end(console: Console, result: Any, checkpoint: str) -> None:
     words = "  ".join(f"{name} {value:.4g}" for name, value in result.metrics.items())
     console.print(f"{result.ended}: {words}" if words else result.ended)
     if checkpoint:
-        console.note(f"saved in {checkpoint}; go on with: train --resume --checkpoint {checkpoint}")
+        console.note(f"saved in {checkpoint}; go on with: train --resume --checkpoint {checkpoint} --rounds N {file}")

@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "run": ("member_parts", "roles", "net", "host", "ml", "core", "wire", "crypto", "tasks", "model"),
     "beside": ("run", "roles", "net", "host", "model"),
     "checkup_parts": ("run", "net", "host", "core", "crypto", "model"),
-    "faces": ("run", "beside", "checkup_parts", "net.client", "net.event_client", "wire.qr", "tasks", "ml",
-              "model"),
+    "faces": ("run", "beside", "checkup_parts", "net.client", "net.event_client", "wire.invitation", "wire.qr", "tasks",
+              "ml", "model"),
     "sim": ("roles", "core", "wire", "crypto", "tasks", "ml", "model"),
     # The doors: they name what the rooms offer and add nothing.
     "__main__": ("faces", "run", "model"),

@@ -166,6 +166,8 @@ def test_what_a_device_lets_others_run_is_kept(field, town, fails):
     assert done.document["everybody"]["types"] == ["echo", "primes"]
     assert "accept=named" in town.type(ann, "policy").out
     fails(town.type(ann, "policy", "slots=many"), 2, "slots")
+    fails(town.type(ann, "policy", "accept=maybe"), 2, "Write one of nobody, named, hash, ask, any")
+    fails(town.type(ann, "policy", "hours=8-9"), 2, "Write them like 22:00-06:30")
     by_thread = field.type("policy", "wall_s=600", DISCOMPUTE_EXECUTOR="thread")
     assert by_thread.code == 0 and by_thread.err.startswith("wall_s of the policy cannot be held to here")
     assert field.type("policy", "wall_s=600").err == ""

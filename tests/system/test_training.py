@@ -158,6 +158,7 @@ def test_a_device_that_dies_is_done_without(field, average):
     (["--strategy", "magic", "digits"], 2, "write one of sync, fedavg"),
     (["--strategy", "sync", "--local-steps", "3", "digits"], 2, "one step a round"),
     (["--resume", "digits"], 2, "write --checkpoint FOLDER"), (["--target", "accuracy", "digits"], 2, "accuracy=0.95"),
+    (["digits", "--rounds", "2"], 2, "train's own flags stand before the file: train --rounds 2 digits"),
     (["--rounds", "0", "digits"], 2, "--rounds cannot be '0'"), (["{}empty"], 2, "has no class Job"),
     (["{}broken"], 1, "ZeroDivisionError"),
 ])
