@@ -36,9 +36,9 @@ FULL_FROM = (3, 11)
 PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: What every Python runs: no comparisons with other libraries, and few real processes.
 PORTABLE_TESTS = "not against and (not system or smoke)"
-#: What `--fast` runs, on one Python: neither real processes nor simulated fleets, and few examples of each property.
+#: What `--fast` runs, on one Python: no real processes, apps or simulated fleets, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
-FAST_LEAVES_OUT = ("system", "sim")
+FAST_LEAVES_OUT = ("system", "phone", "sim")
 FAST_EXAMPLES = "10"
 #: Runs into which the tests of one Python are divided: sizes say little about times, so that many even it out.
 PARTS = 6

@@ -86,7 +86,7 @@ class Wide(Slope):
 
 
 @pytest.mark.parametrize("strategy", ["sync", "fedavg", "diloco", "async"])
-@pytest.mark.parametrize("job", [Slope(), Wide()], ids=["small", "wide"])
+@pytest.mark.parametrize("job", [Slope(), pytest.param(Wide(), marks=pytest.mark.slow)], ids=["small", "wide"])
 def test_every_strategy_finds_the_lowest_point(strategy, job):
     result = train(PlayedCluster("mac", "pad"), job, rounds=12, strategy=strategy, shards=4)
     assert result.metrics["loss"] < 1.0

@@ -6,8 +6,6 @@ import socket
 import time
 from typing import Any
 
-import pytest
-
 #: Seconds of a sleep: more than a busy moment may last.
 SLEEP_S = 8.0
 
@@ -22,18 +20,23 @@ def answers(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("how", ["silent", "noisy", "closed"])
-def test_after_a_sleep_without_sockets_it_listens_again_at_the_same_port(open_app, how):
-    app = open_app("pythonista")
-    facts = app.start_node("node")
-    port = int(facts["Address"].split(",")[0].rpartition(":")[2])
-    assert answers(port)
-    assert app.do("kill_sockets", how=how) > 3
-    app.suspend()
+def test_after_a_sleep_without_sockets_it_listens_again_at_the_same_port(open_app):
+    """Sockets die in three ways; the three apps sleep at once."""
+    apps = {how: open_app("pythonista") for how in ("silent", "noisy", "closed")}
+    ports = {}
+    for how, app in apps.items():
+        facts = app.start_node("node")
+        ports[how] = int(facts["Address"].split(",")[0].rpartition(":")[2])
+        assert answers(ports[how])
+    for how, app in apps.items():
+        assert app.do("kill_sockets", how=how) > 3, how
+        app.suspend()
     time.sleep(SLEEP_S)
-    app.resume()
-    app.wait_for(lambda: answers(port), "its port", 35.0)
-    assert "Traceback" not in app.do("all_printed")
+    for app in apps.values():
+        app.resume()
+    for how, app in apps.items():
+        app.wait_for(lambda port=ports[how]: answers(port), f"the port of {how} sockets", 35.0)
+        assert "Traceback" not in app.do("all_printed"), how
 
 
 def test_dead_sockets_cost_no_busy_loop_and_are_noticed_without_a_sleep(open_app):
@@ -43,7 +46,7 @@ def test_dead_sockets_cost_no_busy_loop_and_are_noticed_without_a_sleep(open_app
     app.do("kill_sockets", how="noisy")
     # Somebody else has the port for a while: all that time it can be repaired by nobody.
     with socket.create_server(("127.0.0.1", port)):
-        assert processor_share(app, 10.0) < 0.05
+        assert processor_share(app, 4.0) < 0.05
     app.wait_for(lambda: answers(port), "its port", 35.0)
 
 

@@ -81,6 +81,7 @@ def run(file, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_script(file, run):
     assert "capabilities" in run(file, "info", "--json")
     assert run(file, "submit", "-q", "job.py").strip() == str(sum(range(300)))
