@@ -20,7 +20,7 @@ import socket
 import struct
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import ProtocolError
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon
@@ -59,6 +59,18 @@ def txt_beacon(txt: Dict[str, bytes]) -> bytes:
     while f"b{len(pieces)}" in txt:
         pieces.append(txt[f"b{len(pieces)}"])
     return b"".join(pieces)
+
+
+def host_in_records(addresses: Sequence[bytes]) -> str:
+    """Return the best of a host's addresses, in brackets where it is IPv6; "" where there is none to call.
+
+    The newest of IPv4, as all of ours listen there; else of IPv6, but for link-local ones, which need an interface.
+    """
+    for size, family, form in ((4, socket.AF_INET, "{}"), (16, socket.AF_INET6, "[{}]")):
+        hosts = [raw for raw in addresses if len(raw) == size and not (size == 16 and raw[:2] == b"\xfe\x80")]
+        if hosts:
+            return form.format(socket.inet_ntop(family, hosts[-1]))
+    return ""
 
 
 class MdnsInterface:
@@ -109,10 +121,11 @@ class MdnsInterface:
             self._timer.cancel()
         self._timer = self._loop.call_at(min(due), self._woken) if due else None
 
-    def close(self) -> None:
-        """Say goodbye and leave."""
-        self.responder.withdraw()
-        self.go_on()
+    def close(self, *, is_leaving: bool) -> None:
+        """Leave, with a goodbye where the node ends: an interface that goes is no device that left."""
+        if is_leaving:
+            self.responder.withdraw()
+            self.go_on()
         if self._timer is not None:
             self._timer.cancel()
         self.socket.close()
@@ -214,7 +227,7 @@ class MdnsTransport:
         if self._next_look is not None:
             self._next_look.cancel()
         for each in self._interfaces.values():
-            each.close()
+            each.close(is_leaving=True)
         self._interfaces.clear()
         self._report = None
 
@@ -242,10 +255,10 @@ class MdnsTransport:
 
     def _found(self, event: MdnsFound) -> None:
         datagram = txt_beacon(event.txt)
-        hosts = [raw for raw in event.addresses if len(raw) == 4]
-        if not datagram or not hosts or self._report is None:
+        host = host_in_records(event.addresses)
+        if not datagram or not host or self._report is None:
             return
-        source = f"{socket.inet_ntoa(hosts[-1])}:{MDNS_PORT}"
+        source = f"{host}:{MDNS_PORT}"
         try:
             beacon = decode_beacon(datagram, self.options.limits)
         except ProtocolError:
@@ -273,7 +286,7 @@ class MdnsTransport:
             wanted = {item.address for item in found if not item.is_loopback
                       and self.options.bind in ("all", item.address)}
         for address in [address for address in self._interfaces if address not in wanted]:
-            self._interfaces.pop(address).close()
+            self._interfaces.pop(address).close(is_leaving=False)
         for address in sorted(wanted - set(self._interfaces)):
             interface = self._interfaces[address] = MdnsInterface(self, address)
             self._offer(interface)

@@ -196,7 +196,7 @@ class MdnsBrowser:
             del self._keys[place]
         self._unindex(record, key)
         for name in names:
-            self._tell(name, now, held.is_taken_back)
+            self._tell(name, now)
 
     def _set_deadline(self, key: Any) -> None:
         held = self._held[key]
@@ -243,13 +243,21 @@ class MdnsBrowser:
         name = read_ptr(self._held[pointer].record.data)[0]
         return MdnsFound(name, port, read_txt(texts[-1].data), tuple(addresses)) if addresses else None
 
-    def _tell(self, instance: DnsName, now: float, is_goodbye: bool = False) -> None:
-        before, found = self._found.get(instance), self._resolved(instance)
+    def _is_taken_back(self, instance: DnsName) -> bool:
+        """Whether a service has said goodbye: by what leads to it, or by its place. An address that goes is none."""
+        keys = [self._pointers.get(instance), *self._keys.get((instance, DNS_SRV), ())]
+        return any(self._held[key].is_taken_back for key in keys if key is not None)
+
+    def _tell(self, instance: DnsName, now: float) -> None:
+        is_leaving = self._is_taken_back(instance)
+        # Its records are kept for a second more, should its goodbye be contradicted; it is told at once all the same,
+        # or whoever loses the connection meanwhile would take it for dead.
+        before, found = self._found.get(instance), None if is_leaving else self._resolved(instance)
         if found is None:
             if before is not None:
                 del self._found[instance]
-                self._events.append(MdnsLost(before.name, is_goodbye))
-            if instance in self._pointers:
+                self._events.append(MdnsLost(before.name, is_leaving))
+            if instance in self._pointers and not is_leaving:
                 self._missing.setdefault(instance, 0)
                 self._deadlines.set(("missing", instance), now + MISSING_AFTER_S)
             else:

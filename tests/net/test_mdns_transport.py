@@ -46,7 +46,7 @@ class Speaker:
     made: List[Any] = []
 
     def __init__(self, transport: Any, address: str) -> None:
-        self.address, self.offers, self.is_closed = address, [], False
+        self.address, self.offers, self.ending = address, [], ""
         self.responder = self.socket = self
         self.is_alive = True
         Speaker.made.append(self)
@@ -57,8 +57,8 @@ class Speaker:
     def go_on(self) -> None:
         """Nothing is to be sent."""
 
-    def close(self) -> None:
-        self.is_closed = True
+    def close(self, *, is_leaving: bool) -> None:
+        self.ending = "goodbye" if is_leaving else "quiet"
 
 
 @pytest.fixture
@@ -125,7 +125,9 @@ def test_an_interface_that_comes_is_told_and_one_that_goes_is_closed(opened, mon
     monkeypatch.setattr(mdns_transport, "list_interfaces", lambda: [Interface("en1", "192.0.2.9")])
     transport._look()
     old, new = Speaker.made
-    assert old.is_closed and new.address == "192.0.2.9" and len(new.offers) == 1
+    assert old.ending == "quiet", "the device has not left"
+    transport.close()
+    assert new.ending == "goodbye" and new.address == "192.0.2.9" and len(new.offers) == 1
 
 
 def test_what_is_found_is_heard_as_a_beacon_from_its_address(opened):
@@ -134,6 +136,20 @@ def test_what_is_found_is_heard_as_a_beacon_from_its_address(opened):
     found = MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, datagram)), (b"\xc0\0\2\5", bytes(16)))
     transport.tell(found, "192.0.2.1")
     assert heard == [(datagram, "192.0.2.5:5353", "mdns")]
+
+
+@pytest.mark.parametrize("addresses, host", [
+    ((b"\xc0\0\2\5",), "192.0.2.5"), ((b"\xfd" + bytes(14) + b"\1", b"\xc0\0\2\5"), "192.0.2.5"),
+    ((b"\xfd" + bytes(14) + b"\1",), "[fd00::1]"), ((b"\xfe\x80" + bytes(13) + b"\1",), ""),
+    ((b"\xfe\x80" + bytes(13) + b"\1", b"\x20\1\x0d\xb8" + bytes(11) + b"\7"), "[2001:db8::7]"), ((), ""),
+])
+def test_a_device_with_ipv6_alone_is_called_there_but_not_at_an_address_that_needs_an_interface(
+    opened, addresses, host
+):
+    transport, _, heard = opened(LAN)
+    datagram = encode_beacon(BEACON, Limits())
+    transport.tell(MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, datagram)), addresses), "192.0.2.1")
+    assert heard == ([(datagram, f"{host}:5353", "mdns")] if host else [])
 
 
 def test_a_goodbye_is_heard_and_a_silence_is_not(opened):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any, List, Tuple
 
 import pytest
@@ -120,15 +121,23 @@ def test_two_addresses_of_one_answer_are_both_kept():
     assert stage.events == [MdnsFound("Ann", 8080, {"a": b"1"}, (b"\xc0\0\2\1", b"\xc0\0\2\7"))]
 
 
-def test_a_goodbye_is_told_after_a_second():
+def test_a_goodbye_is_told_at_once_and_nobody_is_asked_what_is_missing():
     stage = Stage().hear(records()).hear(records(ttl_s=0))
-    assert stage.events == [found()]
-    assert stage.run(1.1).events == [found(), MdnsLost("Ann", True)]
+    assert stage.events == [found(), MdnsLost("Ann", True)]
+    assert stage.run(1.5).events == [found(), MdnsLost("Ann", True)]
+    assert {question.type for _, message in stage.asked for question in message.questions} == {DNS_PTR}
 
 
-def test_a_goodbye_that_is_taken_back_in_time_is_none():
+def test_what_is_offered_again_after_a_goodbye_is_found_again():
     stage = Stage().hear(records()).hear(records(ttl_s=0)).run(0.5).hear(records()).run(5.0)
-    assert stage.events == [found()]
+    assert stage.events == [found(), MdnsLost("Ann", True), found()]
+
+
+def test_an_address_that_is_taken_back_is_no_goodbye():
+    """A device whose last address on this network goes is silent here; it has not left."""
+    address = records()[3:]
+    stage = Stage().hear(records()).hear([replace(record, ttl_s=0) for record in address]).run(1.5)
+    assert stage.events == [found(), MdnsLost("Ann", False)]
 
 
 def test_silence_is_asked_about_four_times_and_then_is_a_loss():
