@@ -91,13 +91,13 @@ class BenchCluster:
 class HeteroWorker:
     """Run one node at one speed."""
 
-    def __init__(self, folder: str, cluster: BenchCluster, accept: str = "any") -> None:
+    def __init__(self, folder: str, cluster: BenchCluster, accept: str = "any", peers: str = "") -> None:
         self._state = state = tempfile.mkdtemp(prefix="node-", dir=folder)
         cluster.give_place(state)
         settings = Path(state) / "empty.yaml"
         settings.write_text("")
         environ = {key: value for key, value in os.environ.items() if not key.startswith("DISCOMPUTE_")}
-        environ.update(DISCOMPUTE_ACCEPT=accept)
+        environ.update(DISCOMPUTE_ACCEPT=accept, **({"DISCOMPUTE_PEERS": peers} if peers else {}))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "discompute_lite", "start", "--json", "--bind", "127.0.0.1", "--slots", "1",
              "--port", "0", "--state-dir", state, "--config", str(settings)],
@@ -109,6 +109,17 @@ class HeteroWorker:
         """Wait for its first line."""
         assert self.process.stdout is not None
         self.address = f"127.0.0.1:{json.loads(self.process.stdout.readline())['port']}"
+
+    def device_id(self) -> str:
+        """Return who it is."""
+        from discompute_lite.crypto.p256 import device_id
+        from discompute_lite.host.store import open_state
+
+        return device_id(open_state(self._state).load_or_make_key(secrets.token_bytes))
+
+    def vectors(self) -> Path:
+        """Return where its vectors lie."""
+        return Path(self._state, "scratch", "vectors")
 
     def token(self) -> str:
         """Return what shows that its owner calls."""
@@ -152,6 +163,13 @@ class HeteroFleet:
         for worker in self.workers:
             if not worker.address:
                 worker.wait_ready()
+
+    def replace(self, number: int) -> None:
+        """Kill a worker, and start another, which meets the rest."""
+        self.workers[number].process.kill()
+        self.workers[number].process.wait()
+        peers = ",".join(worker.address for index, worker in enumerate(self.workers) if index != number)
+        self.workers[number] = HeteroWorker(self._folder, self._cluster, peers=peers)
 
     def speeds(self) -> Dict[int, int]:
         """Return the speed of each node, by its process."""

@@ -132,6 +132,8 @@ class Training:
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
         self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
+        #: What came, each to be called on this thread; it returns an event of the rounds, or None.
+        self._events: Any = SimpleQueue()
         #: Devices that were asked whether they average with others, and whether they have answered.
         self._met: Dict[str, bool] = {}
         self._leader = self._make_leader(state, optimizer)
@@ -140,8 +142,6 @@ class Training:
         self._rounds = TrainingRounds(self._plan, state, memory, done)
         self._seat = cluster.put(Seat(job, shards, wishes.seed, dict(wishes.config or {}),
                                       state if self._leader is not None else None))
-        #: What came, each to be called on this thread; it returns an event of the rounds, or None.
-        self._events: Any = SimpleQueue()
         #: The calls of orders that are out; None while a state is on its way to the device.
         self._calls: Dict[int, Optional[Future]] = {}
         #: The version of the state that devices have as a vector, and where shares lie.
