@@ -286,6 +286,22 @@ def test_row_25_late_outcomes_are_ignored_and_counted(world):
     assert world.succeed("t/0.2") == []
 
 
+def test_row_25_whatever_comes_after_the_end_changes_nothing(world):
+    """Attempt 1 comes back after attempt 2 has won, and so does 2; a cancelled task's result finds nobody."""
+    world.devices("a")
+    world.submit(subtasks=2)
+    world.devices("b", slots=2)
+    world.wait(15.1, renew=("b",))
+    assert world.running["t/0.2"] == "b"
+    assert world.succeed("t/0.2") == [AcceptResult("t", 0, "t/0.2", "b")]
+    assert world.succeed("t/0.1") == world.succeed("t/0.2") == world.fail("t/0.1", blame="task") == []
+    assert world.scheduler.task("t").state is TaskState.RUNNING, "its other half goes on"
+    world(CancelAsked("t", "no longer needed"))
+    for attempt_id in ("t/1.1", "t/0.1", "t/0.2"):
+        assert world.succeed(attempt_id) == world.fail(attempt_id) == []
+    assert world.scheduler.late == 3 + 6 and world.scheduler.task("t").state is TaskState.CANCELLED
+
+
 def test_row_25_a_device_cannot_renew_the_lease_of_another(world):
     world.devices("a")
     world.submit()

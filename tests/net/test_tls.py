@@ -261,7 +261,7 @@ def test_noise_in_the_middle_breaks_it_and_gives_nothing(pair, noise, step):
     assert server.read(100) == b"" and server.read_into(memoryview(bytearray(9))) == 0
 
 
-def test_a_cut_is_no_end(pair):
+def test_row_18_a_cut_without_goodbye_is_no_end(pair):
     client, server = pair()
     client.write(b"x" * 1000)
     server.receive_data(client.data_to_send()[:500])

@@ -132,9 +132,12 @@ def two(start, cluster):
     return start(cluster.device(1)), start(cluster.device(2))
 
 
-def tls_client(member, identity=None, alpn=ALPN_RPC, version=None):
-    """Return a client of somebody else's making, connected and wrapped; it takes any server."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def tls_client(member, identity=None, alpn=ALPN_RPC, version=None, again=None):
+    """Return a client of somebody else's making, connected and wrapped; it takes any server.
+
+    With `again`, a connection of before, it goes on with that one's session.
+    """
+    context = again.context if again else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if alpn:
         context.set_alpn_protocols([alpn])
@@ -144,7 +147,7 @@ def tls_client(member, identity=None, alpn=ALPN_RPC, version=None):
         context.load_cert_chain(identity.certificate_file, identity.key_file)
     sock = socket.create_connection(("127.0.0.1", member.port), member.patience_s)
     try:
-        return context.wrap_socket(sock)
+        return context.wrap_socket(sock, session=again.session if again else None)
     except BaseException:
         sock.close()
         raise
@@ -249,15 +252,33 @@ def test_row_07_whoever_was_removed_is_told_before_anything_is_read(start, clust
     refusal = Forbidden("This device was removed from the cluster.")
     one = start(cluster.device(2), {gone: refusal}.get)
     for _ in range(20):
-        # Tickets are not given, so there is no session to resume.
         with tls_client(one, identity) as sock:
-            assert not sock.session_reused
             try:
                 sock.sendall(b'{"jsonrpc":"2.0","id":1,"method":"Echo","params":{}}\n' * 100)
             except OSError:
                 pass  # It was closed already; what it said is there to be read.
             said = json.loads(sock.recv(1000))
         assert said["id"] is None and said["error"]["message"] == refusal.message
+    assert one.calls == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_row_07_a_session_of_before_the_removal_opens_nothing(start, cluster, version):
+    gone, identity = cluster.device(1)
+    refusals = {}
+    one = start(cluster.device(2), refusals.get)
+    with tls_client(one, identity, version=version) as before:
+        assert json.loads(before.recv(1000))["method"] == "Hello"
+        refusals[gone] = Forbidden("This device was removed from the cluster.")
+        with tls_client(one, again=before) as sock:
+            # TLS 1.2 goes on with a session by its number, without tickets too; a session keeps whose it is.
+            assert sock.session_reused == (version is ssl.TLSVersion.TLSv1_2)
+            try:
+                sock.sendall(b'{"jsonrpc":"2.0","id":1,"method":"Echo","params":{}}\n' * 100)
+            except OSError:
+                pass
+            said = json.loads(sock.recv(1000))
+    assert said["id"] is None and said["error"]["message"] == refusals[gone].message
     assert one.calls == []
 
 
