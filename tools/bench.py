@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench_beside import bench_beside  # noqa: E402
+from bench_discovery import bench_discovery  # noqa: E402
 from bench_hetero import bench_hetero  # noqa: E402
 from bench_ml import bench_ml  # noqa: E402
 from bench_security import bench_security  # noqa: E402
@@ -342,7 +343,7 @@ def row(what: str, value: float, wanted: str, is_met: bool, detail: str) -> Dict
 BENCHES: Dict[str, Callable[..., List[Dict[str, Any]]]] = {
     "ml": bench_ml,
     "rpc": bench_rpc, "security": bench_security, "start": bench_start, "tasks": bench_tasks, "hetero": bench_hetero,
-    "beside": bench_beside,
+    "beside": bench_beside, "discovery": bench_discovery,
 }
 
 

@@ -33,7 +33,7 @@ SETTINGS = {"DISCOMPUTE_PORT": "0", "DISCOMPUTE_EXECUTOR": "thread", "DISCOMPUTE
 
 
 class Crew:
-    """Hold the nodes of one process; every public method but `start` and `stop` answers a question."""
+    """Hold the nodes of one process; every public method but `stop` answers a question."""
 
     def __init__(self, folder: Path, first: int, count: int, discovery_port: int) -> None:
         #: For each node what it told: (monotonic seconds, kind, sentence).
@@ -51,11 +51,14 @@ class Crew:
             self.nodes.append(LocalNode(read_settings({}, environ), tell=self._teller(number)))
         self._count_datagrams()
 
-    def start(self) -> None:
-        """Let all nodes meet the others."""
+    def start(self, _: Any) -> List[float]:
+        """Let all nodes meet the others; return when each began."""
+        began = []
         for node in self.nodes:
+            began.append(time.monotonic())
             node.start()
             node.run_in_thread()
+        return began
 
     def ids(self, _: Any) -> List[str]:
         """Return who is here."""
@@ -126,7 +129,7 @@ def main() -> None:
     print(json.dumps("made"), flush=True)
     for text in sys.stdin:
         question, argument = json.loads(text)
-        answer = crew.start() if question == "start" else getattr(crew, question)(argument)
+        answer = getattr(crew, question)(argument)
         print(json.dumps([time.monotonic(), answer]), flush=True)
     crew.stop()
 
