@@ -15,7 +15,8 @@ from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceSta
 
 @dataclass(frozen=True)
 class Tick:
-    """Time has passed: what was due at `now` may be done."""
+    """Time has passed: what was due at `now` may be done; late where this process stood still and heard nobody."""
+    is_late: bool = False
 
 
 # ---- the registry: what happened ------------------------------------------------------------------

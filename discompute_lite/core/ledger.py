@@ -356,6 +356,13 @@ class Ledger:
                 pool.is_to_compare = True
         self.device_changed(device)
 
+    def forgive_silence(self, now: float) -> None:
+        """Begin every lease and every silence anew: it was this process that could hear nobody; O(attempts)."""
+        for device in self.devices.values():
+            device.heard_at = now
+        for attempt in self.attempts.values():
+            attempt.lease_until = now + self.devices[attempt.device_id].lease_s
+
     def watch_for_silence(self, device: DeviceRecord) -> None:
         """Look at a device's silence once it has lasted `silence_s`, if it has work."""
         if device.running and device.silence_s > 0.0 and not device.quiet:

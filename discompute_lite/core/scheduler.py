@@ -89,7 +89,9 @@ class Scheduler:
         self._place(now, actions)
         return actions
 
-    def _on_tick(self, _event: Tick, now: float, actions: List[Any]) -> None:
+    def _on_tick(self, event: Tick, now: float, actions: List[Any]) -> None:
+        if event.is_late:
+            self._books.forgive_silence(now)
         for key in self._books.deadlines.pop_due(now):
             kind = key[0]
             if kind == "lease":

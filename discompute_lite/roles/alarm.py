@@ -11,6 +11,9 @@ from typing import Callable, Optional
 
 from .ports import Clock, TimerPort
 
+#: An alarm that is later than this was held up by a sleep of the machine, or of this process.
+LATE_S = 1.0
+
 
 class Alarm:
     """Ring once, no later than at the earliest time that it was set to since it rang last.

@@ -19,7 +19,7 @@ from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
 from ..model.task import SubTask
-from .alarm import Alarm
+from .alarm import LATE_S, Alarm
 from .methods import ExecuteSubtaskAnswer
 
 
@@ -154,7 +154,7 @@ class Attempts:
     # ---- wishes of the scheduler ------------------------------------------------------------------
 
     def _woken(self, late_s: float) -> None:
-        self.apply(Tick())
+        self.apply(Tick(is_late=late_s > LATE_S))
 
     def _start(self, action: StartAttempt) -> None:
         owner = self._owners[action.task_id]

@@ -21,7 +21,7 @@ from ..core.known import KnownDevice
 from ..core.registry import DeviceRegistry
 from ..model.device import Device, DeviceStatus
 from ..model.errors import NotFound, StateError
-from .alarm import Alarm
+from .alarm import LATE_S, Alarm
 from .announcer import Announcer
 from .bounds import ID_CHARS, NAME_CHARS, bounded_device
 from .greeter import Greeter
@@ -37,8 +37,6 @@ from .sweeper import Sweeper
 REMEMBERED = 64
 #: Seconds between two tellings that our status is another: short subtasks change it a hundred times a second.
 STATE_TOLD_EVERY_S = 1.0
-#: An alarm that is later than this was held up by a sleep of the machine, or of this process.
-LATE_S = 1.0
 #: Seconds that a call waits for the link that is opened for it: a phone wakes up in two or three.
 LINK_WAIT_S = 5.0
 NO_LINK = "there is no link to that device just now; try again"

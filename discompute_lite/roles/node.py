@@ -283,8 +283,8 @@ class Node:
             self.coordinator.copies.device_lost(device_id)
         elif isinstance(action, (TellJoined, TellChanged, TellRestarted, TellSuspect)):
             self._offer_slots_of(device_id)
+        self.worker.membership_changed(action)
         if isinstance(action, (TellRestarted, TellDead, TellLeft)):
-            self.worker.sender_lost(device_id)
             self.blobs.device_lost(device_id)
         self.averaging.membership_changed(action)
 

@@ -15,17 +15,19 @@ from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from ..core.access import Sender, WorkRule
 from ..core.allowance import Allowance, Feeling, AllowancePolicy
+from ..core.events import TellDead, TellJoined, TellLeft, TellRestarted
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
 from ..model.limits import MIB
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkOutcome, WorkRequest
-from .alarm import Alarm
+from .alarm import LATE_S, Alarm
 from .blobs import BlobNeed, needs_of
 from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
 from .run_notes import RunNotes
+from .worker_attempt import AttemptKey, WorkerAttempt
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -33,47 +35,10 @@ WAITING_PER_SLOT = 16
 HANDED_AHEAD = 1
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
-#: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
-KEPT_OUTCOMES = 1024
+#: Outcomes kept for coordinators that have not acknowledged them, and their bytes; beyond it the oldest goes.
+KEPT_OUTCOMES, KEPT_BYTES = 1024, 256 * MIB
 #: Seconds over which `throughput` counts.
 THROUGHPUT_S = 60.0
-
-
-#: (the node that sent it, its id)
-AttemptKey = Tuple[str, str]
-
-
-class WorkerAttempt:
-    """Hold one attempt of one subtask on this device."""
-
-    __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
-                 "blobs", "is_ruled")
-
-    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
-        self.id = attempt_id
-        #: Without its data once it has ended.
-        self.subtask = subtask
-        #: The node that sent it; "" for this node itself and for clients.
-        self.sender = sender
-        self.lease_s = lease_s
-        #: What this device's owner allows its sender.
-        self.bounds = bounds
-        self.started_at = 0
-        #: The executor's future while it runs, else None.
-        self.future: Any = None
-        #: Callers to be answered.
-        self.waiting: List[Later] = []
-        #: The answer, once it has ended.
-        self.outcome: Optional[ExecuteSubtaskAnswer] = None
-        #: The blobs that it needs: kept here from when they have come until it ends.
-        self.blobs: List[str] = []
-        #: Whether the owner's rules apply to it: it is a device's of the cluster.
-        self.is_ruled = False
-
-    @property
-    def key(self) -> AttemptKey:
-        """Return what tells it from all others: two coordinators may give the same id to different work."""
-        return self.sender, self.id
 
 
 class Worker:
@@ -95,6 +60,8 @@ class Worker:
         self._lent_until = 0.0
         #: Ended attempts, oldest first; some may be forgotten already.
         self._ended_order: Deque[AttemptKey] = deque()
+        #: The bytes of all kept outcomes.
+        self._kept_bytes = 0
         self._alarm = Alarm(node.clock, self._woken)
         self._notes = RunNotes(node)
         self._policy = AllowancePolicy()
@@ -240,13 +207,30 @@ class Worker:
             if attempt.sender == sender and attempt.outcome is None:
                 self._deadlines.set(attempt.key, now + attempt.lease_s)
 
-    def sender_lost(self, sender: str) -> None:
-        """A coordinator is gone for good: nobody waits for its attempts any more."""
+    def membership_changed(self, news: Any) -> None:
+        """Take note of a coordinator that went, fell silent, or came back."""
+        known = self._node.discovery.registry.get(news.device_id)
+        boot = known.boot if known is not None else ""
+        if isinstance(news, (TellDead, TellLeft, TellRestarted)):
+            self.sender_lost(news.device_id, boot if isinstance(news, TellDead) else "")
+        elif isinstance(news, TellJoined):
+            for attempt in list(self._attempts.values()):
+                # Another life of it may give the same id to other work.
+                if attempt.sender == news.device_id and attempt.silent_boot not in ("", boot):
+                    self._forget(attempt)
+
+    def sender_lost(self, sender: str, silent_boot: str = "") -> None:
+        """A coordinator is gone: its attempts are stopped; what it may only sleep through is kept for it.
+
+        `silent_boot` is the life of it that fell silent, "" where that has ended.
+        """
         for attempt in list(self._attempts.values()):
             if attempt.sender == sender and sender:
                 if attempt.outcome is None:
                     self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "its coordinator is gone")
-                self._forget(attempt)
+                attempt.silent_boot = silent_boot
+                if not silent_boot or attempt.outcome is None or not attempt.outcome.success:
+                    self._forget(attempt)
 
     def rules_changed(self) -> None:
         """Stop what would not be taken any more: the owner has other rules, or the cluster says else of its sender."""
@@ -363,7 +347,8 @@ class Worker:
         for later in waiting:
             later.resolve(attempt.outcome)
         self._ended_order.append(attempt.key)
-        while len(self._ended_order) > KEPT_OUTCOMES:
+        self._kept_bytes += len(data)
+        while len(self._ended_order) > (KEPT_OUTCOMES if self._kept_bytes <= KEPT_BYTES else 1):
             oldest = self._attempts.get(self._ended_order.popleft())
             if oldest is not None and oldest.outcome is not None:
                 self._forget(oldest)
@@ -379,11 +364,17 @@ class Worker:
                 self._forget(attempt)
 
     def _forget(self, attempt: WorkerAttempt) -> None:
-        self._attempts.pop(attempt.key, None)
+        if self._attempts.pop(attempt.key, None) is not None and attempt.outcome is not None:
+            self._kept_bytes -= len(attempt.outcome.completed_subtask.result_data)
         self._deadlines.cancel(attempt.key)
 
     def _woken(self, late_s: float) -> None:
-        for key in self._deadlines.pop_due(self._node.clock.now()):
+        now = self._node.clock.now()
+        for each in self._attempts.values() if late_s > LATE_S else ():
+            if each.outcome is None:
+                # It was this process that stood still: its coordinators may have spoken, and were not read yet.
+                self._deadlines.set(each.key, now + each.lease_s)
+        for key in self._deadlines.pop_due(now):
             attempt = self._attempts.get(key)
             if attempt is None:
                 continue  # Forgotten a moment ago, to make room for another's outcome.

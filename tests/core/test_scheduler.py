@@ -312,6 +312,16 @@ def test_row_25_a_device_cannot_renew_the_lease_of_another(world):
     assert world(Tick()) == [StopAttempt("t/0.1", "a", "its lease ended")]
 
 
+def test_a_scheduler_that_overslept_blames_nobody_for_what_it_did_not_hear(world):
+    world.devices("a", silence_s=3.0)
+    world.submit()
+    world.devices("b", silence_s=3.0)
+    world.now += 60.0
+    assert world(Tick(is_late=True)) == []
+    world(LeaseRenewed("a", ("t/0.1",)))
+    assert world.succeed("t/0.1") == [AcceptResult("t", 0, "t/0.1", "a"), FinishTask("t")] and world.scheduler.late == 0
+
+
 # ---- cancelling and forgetting ---------------------------------------------------------------------
 
 

@@ -70,7 +70,8 @@ def test_row_34_after_a_minute_asleep_a_submitter_takes_nobody_for_dead_and_its_
     owner = world.owner(first)
     task_id = owner.call("SubmitTask", world.echo(range(4), lite={"pure": False}))["task_id"]
     world.advance(1.0)
-    assert second.executor.runs()
+    sent = list(second.executor.runs())
+    assert sent
     first.freeze()
     second.executor.holds.clear()
     second.executor.release()
@@ -82,3 +83,36 @@ def test_row_34_after_a_minute_asleep_a_submitter_takes_nobody_for_dead_and_its_
     world.advance(30.0)
     assert not {"lost", "left"} & set(first.kinds_told())
     assert world.value(owner.call("GetTaskResult", {"task_id": task_id})["result_data"]) == list(range(4))
+    assert second.executor.runs() == sent, "what was done for the sleeper is handed over, not done again"
+    assert len(first.executor.runs()) == 4 - len(sent)
+    assert not second.node.worker._attempts, "what was handed over is kept no longer"
+
+
+def test_row_34_another_life_of_a_submitter_gets_nothing_that_was_kept_for_the_one_asleep(world):
+    first, second = world.nodes("ab", limits={"owner_lease_s": 1e6})
+    for host in (first, second):
+        host.executor.holds.add("run")
+    world.owner(first).call("SubmitTask", world.echo(range(4)))
+    world.advance(1.0)
+    first.freeze()
+    second.executor.release()
+    world.advance(60.0)
+    assert "lost" in second.kinds_told() and second.node.worker._attempts
+    first.is_frozen = False
+    first.kill()
+    first.start()
+    world.advance(5.0)
+    assert first.is_linked_with(second) and not second.node.worker._attempts
+
+
+def test_row_34_a_worker_that_slept_itself_ends_nothing_before_it_has_read_what_came(world):
+    first, second = world.nodes("ab", limits={"owner_lease_s": 1e6})
+    for host in (first, second):
+        host.executor.holds.add("run")
+    world.owner(first).call("SubmitTask", world.echo(range(4)))
+    world.advance(1.0)
+    held = list(second.executor.held)
+    second.freeze()
+    world.advance(60.0)
+    second.thaw()
+    assert held and not any(future.stop_reason.startswith("its lease ended") for future in held)

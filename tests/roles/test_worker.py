@@ -112,6 +112,21 @@ def test_kept_outcomes_are_bounded_and_go_after_an_hour(world, host, sender):
     assert host.node.worker._attempts == {}
 
 
+def test_the_bytes_of_kept_outcomes_are_bounded_too(world, host, sender, monkeypatch):
+    monkeypatch.setattr("discompute_lite.roles.worker.KEPT_BYTES", 300)
+    host.executor.holds, large = {"run"}, bytes(100)
+    for number in range(4):
+        sender.send(f"t/{number}.1")
+        host.executor.end(WorkOutcome(True, data=large))
+        world.settle()
+    assert [attempt.id for attempt in host.node.worker._attempts.values()] == ["t/1.1", "t/2.1", "t/3.1"]
+    sender.client.call("Heartbeat", {"lite": {"done": ["t/1.1"]}})
+    sender.send("t/4.1")
+    host.executor.end(WorkOutcome(True, data=large))
+    world.settle()
+    assert len(host.node.worker._attempts) == 3, "what was acknowledged makes room"
+
+
 def test_an_attempt_that_runs_is_not_forgotten_when_old_outcomes_of_its_id_are(world, host, sender):
     sender.send("t/0.1")
     sender.client.call("Heartbeat", {"lite": {"done": ["t/0.1"]}})

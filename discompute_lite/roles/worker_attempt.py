@@ -1,0 +1,53 @@
+"""Hold one attempt of one subtask on this device, from when it comes until its outcome may be forgotten.
+
+Knows:   who sent it, what bounds it, who waits for it, what came of it.
+Refuses: to decide anything; roles/worker.py does.
+Read next: roles/worker.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Tuple
+
+from ..core.access import WorkRule
+from ..model.task import SubTask
+from .methods import ExecuteSubtaskAnswer
+from .ports import Later
+
+#: (the node that sent it, its id)
+AttemptKey = Tuple[str, str]
+
+
+class WorkerAttempt:
+    """Hold one attempt of one subtask on this device."""
+
+    __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
+                 "blobs", "is_ruled", "silent_boot")
+
+    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
+        self.id = attempt_id
+        #: Without its data once it has ended.
+        self.subtask = subtask
+        #: The node that sent it; "" for this node itself and for clients.
+        self.sender = sender
+        self.lease_s = lease_s
+        #: What this device's owner allows its sender.
+        self.bounds = bounds
+        self.started_at = 0
+        #: The executor's future while it runs, else None.
+        self.future: Any = None
+        #: Callers to be answered.
+        self.waiting: List[Later] = []
+        #: The answer, once it has ended.
+        self.outcome: Optional[ExecuteSubtaskAnswer] = None
+        #: The blobs that it needs: kept here from when they have come until it ends.
+        self.blobs: List[str] = []
+        #: Whether the owner's rules apply to it: it is a device's of the cluster.
+        self.is_ruled = False
+        #: The life of its sender that fell silent while the outcome was kept; "" while it is heard.
+        self.silent_boot = ""
+
+    @property
+    def key(self) -> AttemptKey:
+        """Return what tells it from all others: two coordinators may give the same id to different work."""
+        return self.sender, self.id
