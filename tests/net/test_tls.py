@@ -416,7 +416,7 @@ def test_handshakes_are_counted_by_address_and_in_all(door, cluster):
     assert places("10.0.0.3", 9) == 3
 
 
-def test_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, caplog):
+def test_row_03_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cluster, caplog):
     caplog.set_level("INFO", "discompute")
     clock = Hand()
     door = TlsDoor(clock, Limits(failed_handshakes=3), dict)

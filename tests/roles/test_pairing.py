@@ -169,7 +169,7 @@ def test_a_second_admin_has_the_key(meeting):
     assert grant.ca_key is not None and meeting.role(BEN) == "admin"
 
 
-def test_wrong_codes_are_told_on_both_screens_and_end_it(meeting):
+def test_row_11_wrong_codes_are_told_on_both_screens_and_end_it(meeting):
     meeting.invite()
     away = []
     meeting.inviter.turned_away = lambda *facts: away.append(facts)
@@ -183,7 +183,7 @@ def test_wrong_codes_are_told_on_both_screens_and_end_it(meeting):
     meeting.assert_all_closed()
 
 
-def test_a_man_in_the_middle_gets_nobody_in(meeting):
+def test_row_10_a_man_in_the_middle_gets_nobody_in(meeting):
     meeting.door.shown = b"his own certificate"
     assert isinstance(meeting.join(meeting.invite().code), Unauthenticated)
     assert not meeting.asked and "used a wrong code" in meeting.told[-1]

@@ -48,6 +48,20 @@ def descriptors_of(node):
         return 0
 
 
+def threads_of(node):
+    try:
+        return len(os.listdir(f"/proc/{node.process.pid}/task"))
+    except OSError:
+        return 0
+
+
+def peak_of(node):
+    """Return the most address space that a node ever had, in bytes, 0 where the system does not tell."""
+    with contextlib.suppress(OSError), open(f"/proc/{node.process.pid}/status") as file:
+        return 1024 * int(re.search(r"VmPeak:\s+(\d+) kB", file.read()).group(1))
+    return 0
+
+
 def processor_s(node):
     """Return the processor time that a node has used."""
     with open(f"/proc/{node.process.pid}/stat") as file:
@@ -56,19 +70,22 @@ def processor_s(node):
 
 @pytest.fixture(scope="module")
 def well(shared):
-    """What the node needs when it is well, with a warm child in each slot: (memory, descriptors)."""
+    """What the node needs when it is well, with a warm child in each slot: (memory, descriptors, threads)."""
     node = shared.nodes[0]
     for _ in range(2):
         node.result_of(node.submit("import time\ndef split(): return [1, 2]\ndef work(part): time.sleep(0.1)"))
-    return memory_of(node), descriptors_of(node)
+    return memory_of(node), descriptors_of(node), threads_of(node)
 
 
 @pytest.fixture
-def unharmed(well, node, shared):
-    """After each of these tests the node needs no more descriptors and not much more memory than before the first."""
+def unharmed(well, node, shared, scale):
+    """After each of these tests it answers within a second, and needs about what it needed before the first."""
     yield node
-    memory, descriptors = well
+    memory, descriptors, threads = well
+    asked = time.monotonic()
+    assert node.answers() and time.monotonic() - asked < scale(1.0)
     shared.wait_for(lambda: descriptors_of(node) <= descriptors + 4, "its descriptors come back", 5.0)
+    shared.wait_for(lambda: threads_of(node) <= threads + 4, "its threads end", 5.0)
     assert memory_of(node) - memory < 64 * MIB
 
 
@@ -164,22 +181,29 @@ def test_row_03_a_wrong_token_opens_nothing(unharmed):
 # ---- rows 17 and 18: sizes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data, code", [
-    (b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":"' + b"x" * (MIB + 1) + b'"}}\n', -32001),
-    (b'{"' + b"x" * (2 * MIB), -32001),
-    (call("Ping", attachments=[0] * 257), -32001),
-    (call("Ping", attachments=[2 ** 31]), -32001),
-    (call("Ping", attachments=[2 ** 62, 2 ** 62]), -32001),
-    (call("Ping", attachments=[-1]), None),
-    (call("Ping", attachments=[True]), None),
-    (call("Ping", attachments=["9"]), None),
-    (call("Ping", attachments={"0": 9}), None),
-    (call("Ping", attachments=[1.5]), None),
+@pytest.mark.parametrize("data", [
+    b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":"' + b"x" * (MIB + 1) + b'"}}\n',
+    b'{"' + b"x" * (2 * MIB),
+    call("Ping", attachments=[0] * 257),
+    call("Ping", attachments=[2 ** 31]),
+    call("Ping", attachments=[2 ** 62, 2 ** 62]),
+    call("Ping", attachments=[-1]),
+    call("Ping", attachments=[True]),
+    call("Ping", attachments=["9"]),
+    call("Ping", attachments={"0": 9}),
+    call("Ping", attachments=[1.5]),
 ], ids=["line", "no-end", "many", "large", "sum", "negative", "true", "text", "object", "fraction"])
-def test_row_17_sizes_beyond_the_limits(unharmed, data, code):
-    found = code_of(said_to(unharmed, data))
-    # What is no list of lengths is an invalid request, or too large where it is a length that cannot be.
-    assert found == code if code else found in (-32600, -32001)
+def test_row_17_sizes_beyond_the_limits(unharmed, data):
+    assert code_of(said_to(unharmed, data)) == -32001
+
+
+def test_row_17_nothing_is_allocated_for_a_length_beyond_the_limit_whoever_says_it(unharmed):
+    before = peak_of(unharmed)
+    for sizes in ([2 ** 31], [2 ** 32 - 1], [2 ** 31 - 1, 1], [2 ** 63 - 1]):
+        with unharmed.client() as owner:
+            owner.socket.sendall(call("Ping", {"payload": {"$attachment": 0}}, attachments=sizes))
+            assert code_of(owner.rest()) == -32001
+    assert peak_of(unharmed) - before < 1024 * MIB, "as if it were to come"
 
 
 def test_row_17_attachments_of_a_stranger_are_refused_by_their_line(unharmed):
@@ -230,6 +254,9 @@ def test_row_19_text_that_is_no_plain_utf8(unharmed, data):
 @pytest.mark.parametrize("data", [
     b'{"jsonrpc":"2.0","id":NaN,"method":"Ping"}',
     b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":Infinity}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":-Infinity}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":9223372036854775808}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":-9223372036854775809}}',
     b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":1e400}}',
     b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":' + b"9" * 30 + b"}}",
     b'{"jsonrpc":"2.0","id":1,"method":"Ping","params":{"x":' + b"9" * 1_000_000 + b"}}",
@@ -288,7 +315,7 @@ def test_row_21_unknown_methods_and_fields_are_no_reason_to_part(unharmed):
 
 NASTY = [
     "../../x", "/etc/passwd", "C:\\con", "nul", "a" * 300, "\u202egpj.exe", "\x1b[2J\x1b]0;owned\x07",
-    "a\nb", "'; --", "",
+    "a\nb", "'; --", "", "nul\0byte", "\x9b2Jc1", "\u2066isolated",
 ]
 
 
@@ -306,14 +333,17 @@ def test_row_22_names_are_words_and_nothing_else(unharmed, shared):
                 client.call("RegisterDevice", {"device": device})
             with contextlib.suppress(Exception):
                 client.call("SendMessage", {"from_device_id": name, "payload": as_base64(name.encode())})
+        data = as_base64(json.dumps({"source": "def work(part=None): return 1", "name": name}).encode())
+        task = {"task_id": name, "task_type": "job", "task_data": data, "metadata": {"name": name}}
         with contextlib.suppress(Exception):
-            data = as_base64(json.dumps({"source": "def work(part=None): return 1", "name": name}).encode())
-            task = {"task_id": name, "task_type": "job", "task_data": data, "metadata": {"name": name}}
-            unharmed.call("SubmitTask", {"task": task})
-    listed = shared.type("list", DISCOMPUTE_STATE_DIR=str(unharmed.state))
-    tasks = shared.type("tasks", DISCOMPUTE_STATE_DIR=str(unharmed.state))
-    for text in (listed.out, tasks.out):
-        assert not any(mark in text for mark in "\x1b\x07\u202e\r")
+            unharmed.call("SubmitTask", {"task": task})  # By such an id; some are refused.
+        assert unharmed.call("SubmitTask", {"task": {**task, "task_id": f"named-{number}"}})["success"]
+    commands = [("list",), ("tasks",), *(("why", f"named-{number}") for number in range(len(NASTY)))]
+    shown = [shared.type(*words, DISCOMPUTE_STATE_DIR=str(unharmed.state)) for words in commands]
+    assert not any(done.code for done in shown), shown
+    assert all(mark.isprintable() or mark == "\n" for done in shown for mark in done.out + done.err)
+    for done in shown[:2]:
+        assert all(word in done.out for word in ("../../x", "\\x202egpj.exe", "\\x1b[2J", "nul\\x00byte", "\\x9b2Jc1"))
     assert files() == before
     assert not any(os.path.exists(os.path.join(unharmed.state, "scratch", name)) for name in ("x", "nul"))
 

@@ -150,6 +150,20 @@ def test_a_line_full_of_malice_costs_little(data):
     assert time.process_time() - start < 2.0
 
 
+@pytest.mark.parametrize("data", [
+    nested(65), b"[" * 1_000, b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"-Infinity", b"1e400", b"9" * 30,
+    b"9" * 1_000_000, b"-" + b"9" * 1_000_000, b'{"a":1,"a":2}', b"{} {}",
+], ids=lambda data: f"{data[:6].decode()}-{len(data)}")
+def test_row_20_each_is_refused_in_less_than_10_ms(data):
+    costs = []
+    for _ in range(9):
+        start = time.process_time()
+        assert_refused(data)
+        costs.append(time.process_time() - start)
+    # The least of them: a machine that is busy makes it slower, and nothing makes it faster.
+    assert min(costs) < 0.010
+
+
 MANY = 20_000
 #: What may come many times in a list, and its brackets, each of which counts twice.
 CROWDS = {
