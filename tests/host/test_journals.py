@@ -142,6 +142,27 @@ def test_row_37_a_full_disk_is_said_and_later_everything_is_there_once(keeper, m
     assert keeper.folder.problem == "" and fresh(keeper) == {"a": b"Aaaaa\n", "z": b"first\nBbbbb\n"}
 
 
+def test_row_37_what_a_failed_sync_may_have_lost_is_written_anew(keeper, monkeypatch):
+    real_sync, is_broken = journals_module.sync_file, True
+
+    def sync(descriptor):
+        if is_broken:
+            os.ftruncate(descriptor, len(b"first\n"))  # The system drops what it could not write, and says so once.
+            raise OSError(5, "Input/output error")
+        real_sync(descriptor)
+
+    keeper.folder.append("z", b"first\n")
+    keeper.settle()
+    monkeypatch.setattr(journals_module, "sync_file", sync)
+    keeper.folder.append("z", b"second\n")
+    assert "cannot be used" in keeper.settle()
+    is_broken = False
+    keeper.folder.append("z", b"third\n")
+    while keeper.settle():
+        pass
+    assert keeper.folder.problem == "" and fresh(keeper) == {"z": b"first\nsecond\nthird\n"}
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "journals").write_text("a file is in the way")
     keeper = Keeper(tmp_path / "journals", retry_s=0.01)

@@ -463,6 +463,17 @@ def test_when_a_device_breaks_under_a_subtask_it_is_tried_on_another(world, pair
     assert any("failed there: the process died" in line for line in owner.status(task_id)["lite"]["story"])
 
 
+@pytest.mark.parametrize("source, about", [
+    ("def work(", "line 1"), ("x = '\0'\ndef work(part): pass", "NUL"), ("# " + "x" * 10_000_000, "longer"),
+    ("def work(part): return " + "(" * 3000 + ")" * 3000, ""), ("def other(part): pass", "work"),
+], ids=["syntax", "nul", "long", "deep", "no-work"])
+def test_row_41_a_source_that_is_none_is_read_by_one_child_here_and_no_device_gets_it(world, pair, source, about):
+    first, second, owner = pair
+    answer = owner.submit(world.job(source))
+    assert not answer["success"] and about in answer["message"] and len(answer["message"]) < 1024
+    assert [request.phase for request in first.executor.requests] == ["split"] and second.executor.requests == []
+
+
 def test_row_43_a_subtask_that_breaks_every_device_is_poison(world, pair):
     first, second, owner = pair
     task_id = owner.submit(world.echo([1]))["task_id"]
@@ -472,9 +483,13 @@ def test_row_43_a_subtask_that_breaks_every_device_is_poison(world, pair):
                 host.executor.end(WorkOutcome(False, error="the process died", error_type="Died", blame="device"))
         world.advance(3)
     assert owner.state(task_id) == "FAILED" and "poison" in owner.result(task_id)["message"]
+    runs = [*first.executor.runs(), *second.executor.runs()]
+    assert len(runs) == 3, "it breaks no fourth one"
+    world.advance(60)
+    assert [*first.executor.runs(), *second.executor.runs()] == runs
 
 
-def test_a_killed_device_loses_its_work_to_the_others_at_once(world, pair):
+def test_row_31_a_killed_device_loses_its_work_to_the_others_at_once(world, pair):
     first, second, owner = pair
     task_id = owner.submit(world.echo(range(4)))["task_id"]
     assert len(second.executor.held) == 2
@@ -482,6 +497,8 @@ def test_a_killed_device_loses_its_work_to_the_others_at_once(world, pair):
     world.settle()
     let_go(world, first)
     assert owner.value(task_id) == list(range(4)), "no time has passed"
+    status = owner.status(task_id)["lite"]
+    assert status["counts"] == {"COMPLETED": 4} and sum(status["devices"].values()) == 4
     assert any("lost with its device" in line for line in owner.status(task_id)["lite"]["story"])
 
 

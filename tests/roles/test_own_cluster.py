@@ -151,6 +151,20 @@ def test_row_46_admins_who_were_apart_agree_and_removal_wins(admin):
     assert ben.membership.is_revoked(device_id(CAT))
 
 
+def test_row_46_what_is_replayed_or_not_signed_changes_nothing_and_is_counted(admin):
+    ben = join(admin, BEN, "Ben's PC")
+    join(admin, CAT, "Cat's phone")
+    added = [each.line for each in admin.membership.statements()]
+    admin.remove(device_id(CAT), AT + 1, chance)
+    tell(admin, ben)
+    digest = ben.membership.digest()
+    assert ben.merge_lines(added, chance) == [] and ben.membership.digest() == digest
+    assert ben.membership.is_revoked(device_id(CAT)) and ben.refused == 0
+    forged = [line.replace(b"Cat's", b"Dan's") for line in added if b"Cat's" in line]
+    assert forged and ben.merge_lines([*forged, b"{", b"\xff"], chance) == [] and ben.membership.digest() == digest
+    assert ben.refused == len(forged) + 2
+
+
 def test_names_roles_and_permissions_change(admin):
     ben = join(admin, BEN, "Ben's PC")
     admin.change(device_id(BEN), "role", "worker", AT)

@@ -244,6 +244,22 @@ def test_row_44_a_task_sees_its_own_folder_and_few_variables(limited, tmp_path, 
     assert os.stat(folder).st_mode & 0o777 == 0o700
 
 
+def test_row_44_a_task_inherits_no_descriptor(limited, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("not for tasks")
+    with open(secret) as file, socket.create_server(("127.0.0.1", 0)) as listener:
+        os.set_inheritable(file.fileno(), True)
+        os.set_inheritable(listener.fileno(), True)
+        open_here = limited.to().value("""
+found = []
+for number in os.listdir("/proc/self/fd"):
+    try: found.append(os.readlink(f"/proc/self/fd/{number}"))
+    except OSError: pass
+return found""")
+    inside = [name for name in open_here if not name.startswith(("pipe:", "/dev/null", "/proc/", str(limited.scratch)))]
+    assert open_here and not inside
+
+
 def test_the_owners_programs_go_first_but_the_guard_does_not_wait(limited):
     mine = os.nice(0)
     found = limited.to(memory_bytes=100 * MIB).value("""
