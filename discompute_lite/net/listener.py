@@ -17,7 +17,7 @@ from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_
 from .loop import Loop
 from .receiver import Receiver
 from .stream import Connection
-from .tls_door import TlsDoor
+from .tls_door import FAILING_HOSTS, FAILURES_S, TlsDoor
 
 #: Connections accepted before the others get their turn.
 ACCEPTS_A_TURN = 64
@@ -90,6 +90,8 @@ class Listener:
         self.refused = 0
         #: How many connections were taken, those that were closed at once included.
         self.taken = 0
+        #: Until when the log says no more of a host that breaks the protocol.
+        self._complained: Dict[str, float] = {}
         #: No descriptor was left: nothing is taken for a moment.
         self.is_paused = False
         #: Called with the reason when the socket says that it is dead; without anybody who repairs it, it is tried on.
@@ -137,6 +139,18 @@ class Listener:
             self._by_host[host] -= 1
             if not self._by_host[host]:
                 del self._by_host[host]
+            if connection.rpc is not None and connection.broken_by is not None:
+                self._complain(host, connection.broken_by)
+
+    def _complain(self, host: str, error: DiscomputeError) -> None:
+        """Say in the log what a host did wrong, once a minute: whoever likes could fill it otherwise."""
+        now = self._loop.now()
+        if now < self._complained.get(host, now):
+            return
+        if len(self._complained) >= FAILING_HOSTS:
+            self._complained.clear()
+        self._complained[host] = now + FAILURES_S
+        logging.getLogger("discompute").info("%s: %s", host, error)
 
     def _acceptable(self) -> None:
         errors = 0

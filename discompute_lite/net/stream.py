@@ -260,15 +260,15 @@ class Connection:
                 if self._must_hold():
                     self._hold()
                     break
-            event = session.next_event(now)
-            if event is None:
+            if (event := session.next_event(now)) is None:
                 break
             if isinstance(event, CallReceived):
                 self._had_message, self._message_due = True, None
                 call_now(receiver.call_received, self, event)
             elif isinstance(event, ProtocolBroken):
                 self.broken_by = event.error
-                logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
+                if self.is_dialled:  # Of those who call the listener tells, and not each time.
+                    logging.getLogger("discompute").info("%s: %s", self.remote_address, event.error)
             else:
                 self._had_message, self._message_due = True, None
                 call_now(event.context, event.result, event.error)

@@ -64,6 +64,8 @@ class FakeSocket:
 
 
 class FakeConnection:
+    rpc = broken_by = None
+
     def __init__(self, loop: Any, sock: Any, receiver: Any, limits: Limits, *, is_dialled: bool, door: Any) -> None:
         self.remote_address = f"[{sock.host}]:4000" if ":" in sock.host else f"{sock.host}:4000"
 

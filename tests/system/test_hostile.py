@@ -178,6 +178,14 @@ def test_row_03_a_wrong_token_opens_nothing(unharmed):
         assert unharmed.token.encode() not in answer
 
 
+def test_row_03_the_log_tells_of_an_address_once_a_minute(field):
+    node = field.start("alpha", "-v")
+    for source in ["127.0.0.2"] * 20 + ["127.0.0.3"]:
+        assert code_of(said_to(node, b"{]\n", source=source)) == -32700
+    field.wait_for(lambda: "127.0.0.3: " in node.complaints(), "it tells of the last one")
+    assert node.complaints().count("127.0.0.2: ") == 1
+
+
 # ---- rows 17 and 18: sizes ----------------------------------------------------------------------------------
 
 
