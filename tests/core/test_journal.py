@@ -41,7 +41,7 @@ def test_the_golden_line():
     assert JournalWriter().lines(OwnerNamed("me", 3)) == b'["f03e6b89","owner",{"owner_id":"me","term":3}]\n'
 
 
-def test_nothing_is_an_empty_journal():
+def test_row_38_nothing_is_an_empty_journal():
     assert read_journal(b"") == ([], 0, 0, "")
 
 
@@ -81,7 +81,7 @@ def test_row_38_no_flipped_bit_anywhere_goes_unseen(bit):
 
 
 @given(st.lists(st.integers(0, len(ENTRIES) - 1), min_size=1, max_size=8))
-def test_lines_that_are_missing_doubled_or_moved_are_damage(order):
+def test_row_38_lines_that_are_missing_doubled_or_moved_are_damage(order):
     lines = [WHOLE[begin:end] for begin, end in zip(STARTS, STARTS[1:])]
     reading = read_journal(b"".join(lines[index] for index in order))
     right = next((at for at, index in enumerate(order) if at != index), len(order))

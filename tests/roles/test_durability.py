@@ -268,7 +268,7 @@ def test_the_disk_holds_no_more_ended_tasks_than_memory(world):
 # ---- damage ---------------------------------------------------------------------------------------
 
 
-def test_a_damaged_journal_is_said_kept_aside_and_used_up_to_there(world, host):
+def test_row_38_a_damaged_journal_is_said_kept_aside_and_used_up_to_there(world, host):
     task_id = begin(world, host)
     name = journal_name(task_id)
     data = host.journals.journals[name]

@@ -195,6 +195,12 @@ def test_no_core_files_and_a_brake_on_forks(limited):
 def test_row_40_endless_output_is_bounded_and_the_task_ended_in_time(limited):
     outcome = limited.to().outcome("while True: print('x' * 1000)", wall_s=1.0)
     assert (outcome.error_type, outcome.blame) == ("TimedOut", "task")
+    assert "bytes were printed before what follows" in outcome.output and len(outcome.output) < 66_000
+
+
+def test_row_40_what_a_task_does_to_its_output_is_no_word_of_its_process(limited):
+    body = "os.write(1, b'{\"ok\": true}\\n' * 10_000)\nos.close(1)\nos.close(2)\nreturn 7"
+    assert limited.to().value(body) == 7 and limited.value("return 'next'") == "next"
 
 
 @pytest.mark.parametrize("body, error_type, words", [

@@ -88,7 +88,7 @@ def test_an_ended_task_answers_after_a_restart_until_it_is_acknowledged(field: A
     field.wait_for(lambda: not list(journals.iterdir()), "the journal is gone")
 
 
-def test_a_flipped_bit_is_said_and_kept_aside_and_the_task_ends_right(field: Any, trace: Path) -> None:
+def test_row_38_a_flipped_bit_is_said_and_kept_aside_and_the_task_ends_right(field: Any, trace: Path) -> None:
     node = field.start("node", "--slots", "2")
     task_id = node.submit(TRACED_JOB, **args_of(trace, parts=8, held=3))
     field.wait_for(lambda: completed(node, task_id) == 5, "five pieces are done")
