@@ -189,6 +189,19 @@ def test_row_04_a_stranger_gets_an_alert_and_nothing_of_it_is_read(cluster, make
     assert stranger.error is not None, "it is told"
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_row_05_a_device_that_a_member_has_signed_is_refused_with_the_members_certificate_too(cluster, version):
+    member, made = private_key(2001), private_key(78)
+    signed = pem("CERTIFICATE", certificates.device_certificate(member, made.public, serial=b"serial number 5"))
+    chain = signed + cluster.certificate(member)
+    context = strange_context(cluster.identity("made", chain, pem("PRIVATE KEY", pkcs8_der(made))))
+    context.maximum_version = getattr(ssl.TLSVersion, version)
+    stranger, server = Stranger(context), pipe_of(cluster.device(2)[1], True)
+    carry(stranger, server)
+    assert isinstance(server.error, Unauthenticated) and server.device_id == "" and server.read(100) == b""
+    assert stranger.error is not None, "it is told"
+
+
 def test_a_server_of_another_cluster_is_not_believed(cluster, make_cluster):
     client, server = pipe_of(cluster.device(1)[1], False), pipe_of(make_cluster(2).device(2)[1], True)
     carry(client, server)

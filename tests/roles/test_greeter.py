@@ -100,7 +100,7 @@ def test_a_link_stands_without_an_answer_to_register_device(world, answer):
     assert "z" * 52 in node.node.discovery.links
 
 
-def test_another_device_at_the_address_is_not_taken_for_the_one_that_was_meant(world):
+def test_row_06_another_device_at_the_address_is_not_taken_for_the_one_that_was_meant(world):
     """Two machines changed their addresses: where b was expected c answers."""
     node, expected = world.host("a").start(), world.host("b")
     other = world.host("c").start()
@@ -113,6 +113,17 @@ def test_another_device_at_the_address_is_not_taken_for_the_one_that_was_meant(w
     world.advance(2)
     assert not node.is_linked_with(expected) and node.is_linked_with(other)
     assert node.sees(expected) and node.sees(other).name == "device c"
+
+
+def test_row_06_after_the_wrong_device_its_next_address_is_tried(world):
+    world.has_broadcast = False
+    node, wrong, other = (world.host(name).start() for name in "acb")
+    node.node.discovery._greeter.dial_device(other.id, [wrong.address, "10.0.0.1:1", other.address])
+    world.advance(1)
+    dialled = node.dialler.dialled
+    assert dialled[:2] == [wrong.address, "10.0.0.1:1"] and dialled.count(other.address) == 1
+    link, = node.node.discovery.links[other.id]
+    assert link.remote_address == other.address and node.is_linked_with(other)
 
 
 def test_row_06_all_addresses_of_a_device_are_tried_in_order(world):
