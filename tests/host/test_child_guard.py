@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from discompute_lite.host.active_limits import limits_of_children
 from discompute_lite.host.child_guard import (
     END_FILE, FOLDER_EVERY_S, ChildGuard, folder_contents, read_end, size_text, write_end,
 )
-from discompute_lite.host.child_limits import ChildLimits, lower_limit
+from discompute_lite.host.child_limits import ChildLimits, lower_limit, take_child_limits
 from discompute_lite.host.process_tree import resident_bytes, tree_processes
 from discompute_lite.model.limits import MIB, Limits
 
@@ -89,6 +90,16 @@ def test_a_limit_is_never_raised(hard, lowered):
     system = Rlimits(hard)
     lower_limit(system, "RLIMIT_FSIZE", 500)
     assert system.given == [(7, (lowered, lowered))]
+
+
+def test_row_48_without_the_module_resource_work_goes_on_and_none_of_its_limits_is_claimed(monkeypatch):
+    limits = ChildLimits(file_bytes=MIB)
+    with_it = limits_of_children(limits, is_offline=False)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    take_child_limits(limits)
+    without = limits_of_children(limits, is_offline=False)
+    assert set(with_it) - set(without) == {"one file", "open files", "core files"}
+    assert without == {name: said for name, said in with_it.items() if name in without}
 
 
 def test_row_48_what_a_system_lacks_is_left_out():
