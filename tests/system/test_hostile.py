@@ -9,6 +9,7 @@ import re
 import os
 import random
 import socket
+import ssl
 import time
 
 import pytest
@@ -184,6 +185,22 @@ def test_row_03_the_log_tells_of_an_address_once_a_minute(field):
         assert code_of(said_to(node, b"{]\n", source=source)) == -32700
     field.wait_for(lambda: "127.0.0.3: " in node.complaints(), "it tells of the last one")
     assert node.complaints().count("127.0.0.2: ") == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_row_04_a_member_tells_strangers_in_the_handshake(field, make_cluster, version):
+    node, = field.start_members(1)
+    for identity in (None, make_cluster(2).device(1)[1]):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        context.set_alpn_protocols(["discompute/1"])
+        if identity is not None:
+            context.load_cert_chain(identity.certificate_file, identity.key_file)
+        sock = socket.create_connection(("127.0.0.1", node.port), field.scale(10.0))
+        with sock, pytest.raises(ssl.SSLError, match="(?i)alert"), context.wrap_socket(sock) as stranger:
+            stranger.recv(100)
+    assert list(node.devices()) == [node.id], "its owner is served, and nobody was let in"
 
 
 # ---- rows 17 and 18: sizes ----------------------------------------------------------------------------------
