@@ -101,6 +101,15 @@ def test_every_command_has_the_same_help_as_the_package(file, run):
     assert re.findall(r"^    (\w+) ", run(file, "--help"), re.M) == list(command_table())
 
 
+def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
+    text = (root / "ios" / "discompute.py").read_text(encoding="utf-8")
+    assert text == bundle.bundled(root), "ios/discompute.py is not fresh; run python3 tools/bundle.py"
+    for is_lean, most_kb in ((False, 2_450), (True, 1_650)):
+        size_kb = len(bundle.bundled(root, is_lean=is_lean).encode("utf-8")) / 1000
+        # Smaller is a success to be written down here; larger needs a reason.
+        assert most_kb * 0.9 < size_kb <= most_kb
+
+
 def test_the_parts_stand_in_the_order_of_their_imports(bundle, root):
     seen = []
     for module in bundle.in_order(bundle.read_modules(root)):
