@@ -36,6 +36,8 @@ FULL_FROM = (3, 11)
 PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: What every Python runs: no comparisons with other libraries, and few real processes.
 PORTABLE_TESTS = "not against and (not system or smoke)"
+#: What those between the oldest and the one that runs everything run: these two show what takes long.
+BETWEEN_TESTS = f"{PORTABLE_TESTS} and not slow"
 #: What `--fast` runs, on one Python: no real processes, apps or simulated fleets, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim")
@@ -227,13 +229,13 @@ def pure_runs(tests: Path, *, fast: bool = False) -> List[List[str]]:
     return [[str(tests / name)] for name in APART] + divide(rest)
 
 
-def run_portable(python: Python) -> Outcome:
+def run_portable(python: Python, marks: str = PORTABLE_TESTS) -> Outcome:
     """Run on one more Python what every Python runs."""
     try:
         inner = environment_for(python, portable_requirements())
     except CannotCheck as error:
         return Outcome(str(python), True, 0.0, f"not run: {error}")
-    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S)
+    return run_tests(str(python), inner, ["-q", "-m", marks], limit_s=STAGE_LIMIT_S)
 
 
 # ---- saying ---------------------------------------------------------------------------
@@ -308,7 +310,9 @@ def check(*, fast: bool, long: bool) -> int:
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         stages = run_tools(inner, pool)
         # The longest first.
-        stages += [pool.submit(run_portable, other) for other in pythons if other.version != python.version]
+        others = sorted((each for each in pythons if each.version != python.version), key=lambda each: each.version)
+        stages += [pool.submit(run_portable, each, BETWEEN_TESTS if number else PORTABLE_TESTS)
+                   for number, each in enumerate(others)]
         parts = [pool.submit(run_part, files) for files in pure_runs(ROOT / "tests")]
         # Last, when nothing else runs: these tests wait for processes more than they compute.
         parts += [pool.submit(run_part, files) for files in divide([ROOT / "tests" / "system"])]

@@ -6,6 +6,8 @@ import socket
 import time
 from typing import Any
 
+import pytest
+
 #: Seconds of a sleep: more than a busy moment may last.
 SLEEP_S = 8.0
 
@@ -20,6 +22,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_after_a_sleep_without_sockets_it_listens_again_at_the_same_port(open_app):
     """Sockets die in three ways; the three apps sleep at once."""
     apps = {how: open_app("pythonista") for how in ("silent", "noisy", "closed")}
@@ -39,6 +42,7 @@ def test_after_a_sleep_without_sockets_it_listens_again_at_the_same_port(open_ap
         assert "Traceback" not in app.do("all_printed"), how
 
 
+@pytest.mark.slow
 def test_dead_sockets_cost_no_busy_loop_and_are_noticed_without_a_sleep(open_app):
     app = open_app("pythonista")
     facts = app.start_node("node")
