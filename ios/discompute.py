@@ -73,7 +73,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from enum import Enum
 from functools import cache, cached_property, lru_cache, partial
@@ -8014,7 +8014,7 @@ class ProberPort(Protocol):
     """Try addresses of the own networks."""
 
     def networks(self) -> List[Any]:
-        """Return the own addresses whose networks may be looked through (core/sweep.py: InterfaceFacts)."""
+        """Return the own addresses whose networks may be looked through (model/interface.py)."""
 
     def probe(self, address: str, timeout_s: float, tried: Callable[[str, str, float], None]) -> None:
         """Connect to host:port and hang up; `tried(outcome, error name, seconds)` comes exactly once, later."""
@@ -22149,6 +22149,31 @@ def stays_on_loopback(bind: str) -> bool:
     return is_loopback_host(bind)
 
 
+# ---- discompute_lite/model/interface.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.model.interface")
+"""Describe one address of one of this machine's interfaces.
+
+Knows:   what the system says of it.
+Refuses: to look it up (net/interfaces.py), and to judge it (core/sweep.py, core/network_diagnosis.py).
+Read next: net/interfaces.py.
+"""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Describe one IPv4 address of one interface."""
+
+    #: As the system calls it, "" where unknown.
+    name: str
+    address: str
+    #: "" where unknown.
+    netmask: str = ""
+    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
+    broadcast: str = ""
+    is_loopback: bool = False
+
+
 # ---- discompute_lite/net/interfaces.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.net.interfaces")
@@ -22168,19 +22193,6 @@ _HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platfor
 #: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
 #: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
 _ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
-
-
-@dataclass(frozen=True)
-class Interface:
-    """Describe one IPv4 address of one interface."""
-
-    name: str
-    address: str
-    #: "" where unknown.
-    netmask: str = ""
-    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
-    broadcast: str = ""
-    is_loopback: bool = False
 
 
 def list_interfaces() -> List[Interface]:
@@ -35080,30 +35092,6 @@ _PRIVATE = tuple(map(ipaddress.IPv4Network, (
 _INNER = ("docker", "br-", "virbr", "veth", "vmnet", "vboxnet", "lxc", "podman", "cni", "flannel")
 
 
-class InterfaceFacts(Protocol):
-    """Be what is known of an IPv4 address of this machine (net/interfaces.py has these)."""
-
-    @property
-    def name(self) -> str:
-        """As the system calls it, "" where unknown."""
-
-    @property
-    def address(self) -> str:
-        """Return the address."""
-
-    @property
-    def netmask(self) -> str:
-        """Return the mask, "" where unknown."""
-
-    @property
-    def broadcast(self) -> str:
-        """Return the broadcast address, "" where there is none."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it reaches this machine alone."""
-
-
 class TryOutcome(Enum):
     """Say how an address answered to a connection."""
 
@@ -35130,7 +35118,7 @@ class Try(NamedTuple):
     timeout_s: float
 
 
-def networks_to_sweep(found: Sequence[InterfaceFacts]) -> Tuple[List[SweptNetwork], str]:
+def networks_to_sweep(found: Sequence[Interface]) -> Tuple[List[SweptNetwork], str]:
     """Return the networks that may be swept, or none and the sentence that says why."""
     swept: Dict[ipaddress.IPv4Network, SweptNetwork] = {}
     tunnel = ""
@@ -35150,7 +35138,7 @@ def networks_to_sweep(found: Sequence[InterfaceFacts]) -> Tuple[List[SweptNetwor
     return [], "this device is in no network of its own; join a Wi-Fi, or give a device's address with --peer"
 
 
-def _is_tunnel(item: InterfaceFacts) -> bool:
+def _is_tunnel(item: Interface) -> bool:
     """Whether there is but one other end: no broadcast, or a mask that has room for nobody else."""
     if item.is_loopback or not item.netmask:
         return False
@@ -39409,17 +39397,6 @@ class MachineFacts:
 
 
 @dataclass(frozen=True)
-class InterfaceFact:
-    """Describe one IPv4 address of this machine."""
-
-    name: str
-    address: str
-    netmask: str = ""
-    broadcast: str = ""
-    is_loopback: bool = False
-
-
-@dataclass(frozen=True)
 class Trial:
     """Say what came of one attempt to send or to connect."""
 
@@ -39458,7 +39435,7 @@ class BeaconFact:
 class NetworkFacts:
     """Say what the network lets through."""
 
-    interfaces: Tuple[InterfaceFact, ...] = ()
+    interfaces: Tuple[Interface, ...] = ()
     #: Why the node's port cannot be opened, "" where it can or the node that runs here has it; and the same for UDP.
     port_error: str = ""
     udp_error: str = ""
@@ -39706,21 +39683,21 @@ def is_ios_app(machine: MachineFacts) -> bool:
 # ---- words --------------------------------------------------------------------------------------------
 
 
-def is_tunnel(item: InterfaceFact) -> bool:
+def is_tunnel(item: Interface) -> bool:
     """Whether an interface leads to one other end: a VPN, or a cellular network."""
     own = ipaddress.IPv4Address(item.address)
     is_narrow = bool(item.netmask) and (not item.broadcast or item.netmask == "255.255.255.255")
     return item.name.startswith(_TUNNELS) or is_narrow or own in ipaddress.IPv4Network("100.64.0.0/10")
 
 
-def network_text(item: InterfaceFact) -> str:
+def network_text(item: Interface) -> str:
     """Return an address with the length of its mask, where that is known."""
     if not item.netmask:
         return f"{item.address} (mask unknown)"
     return f"{item.address}/{ipaddress.IPv4Network(f'0.0.0.0/{item.netmask}').prefixlen}"
 
 
-def _own_networks(interfaces: Sequence[InterfaceFact]) -> Tuple[ipaddress.IPv4Network, ...]:
+def _own_networks(interfaces: Sequence[Interface]) -> Tuple[ipaddress.IPv4Network, ...]:
     return tuple(
         ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces if item.netmask
     )
@@ -40218,7 +40195,7 @@ class NetworkCheck:
         dials = {kind: tuple(trials.values()) for kind, trials in self._dials.items()}
         sent = {kind: tuple(trials.values()) for kind, trials in self._trials.items()}
         return NetworkFacts(
-            tuple(InterfaceFact(*astuple(each)) for each in self._interfaces),
+            tuple(self._interfaces),
             self._port_error, self._udp_error, dials["self"], sent["broadcast"], sent["multicast"], sent["unicast"],
             dials["neighbour"], tuple(PeerFact(trial, self._known_by[trial.where]) for trial in dials["peer"]),
             tuple(self._beacons.values()),
@@ -49789,9 +49766,10 @@ _end_sections({
         "listen_on Listener bind_host stays_on_loopback DiscomputeError SettingsError Limits OWNER_HOSTS "
         "address_text error_name error_words host_of is_loopback_host plain_host Loop Receiver Connection "
         "FAILING_HOSTS FAILURES_S TlsDoor".split(),
+    "discompute_lite.model.interface": "Interface".split(),
     "discompute_lite.net.interfaces": "IFF_UP IFF_BROADCAST IFF_LOOPBACK _HAS_SOCKADDR_LENGTH _ROUTE_PROBES "
-        "Interface list_interfaces choose_interfaces _by_getifaddrs _ipv4_at _by_routes".split(),
-    "discompute_lite.net.neighbourhood": "INTERFACES_S Neighbourhood plain_host Interface list_interfaces".split(),
+        "list_interfaces choose_interfaces _by_getifaddrs _ipv4_at _by_routes Interface".split(),
+    "discompute_lite.net.neighbourhood": "INTERFACES_S Neighbourhood Interface plain_host list_interfaces".split(),
     "discompute_lite.net.pairing_door": "_READ_BYTES _LAST_WORDS_S _HUNG_UP PairingAnswer PairingCalled "
         "SocketPairingDoor SocketPairingLine _PairingPipe _pairing_context _joiner_context _host_context PrivateKey "
         "pem pkcs8_der DiscomputeError LinkClosed KIB Limits address_text host_of Connector bind_host "
@@ -49809,7 +49787,7 @@ _end_sections({
         "error_words list_interfaces KNOCK_S OnKnocked knock_at Listener bind_host open_listening_socket Loop "
         "Receiver TlsDoor".split(),
     "discompute_lite.net.prober": "OnTried _REFUSED _SILENT LOOPBACK_MASK Prober swept_interfaces outcome_of "
-        "error_name is_loopback_host split_address Interface choose_interfaces list_interfaces connect_to "
+        "Interface error_name is_loopback_host split_address choose_interfaces list_interfaces connect_to "
         "stays_on_loopback Loop".split(),
     "discompute_lite.net.broadcast": "EXO_PORT LOOPBACK_BROADCAST BroadcastTransport SeedTransport error_name "
         "is_loopback_host is_numeric_host split_address INTERFACES_EVERY_S DatagramSocket Destinations Heard "
@@ -50014,8 +49992,7 @@ _end_sections({
         "ShowUp TellUpkeep Upkeep Alarm".split(),
     "discompute_lite.core.sweep": "SWEEP_FIRST_S SWEEP_REFUSED_S SWEEP_AGAIN_S SWEEP_LONGEST_S SWEEP_TRY_S "
         "WIDEST_PREFIX ASSUMED_PREFIX SWEPT_NETWORKS FURTHER_PORTS REFUSED_AT_ONCE REFUSED_WITHIN_S _PRIVATE _INNER "
-        "InterfaceFacts TryOutcome SweptNetwork Try networks_to_sweep _is_tunnel hosts_to_sweep Sweep "
-        "SweepTimes".split(),
+        "TryOutcome SweptNetwork Try networks_to_sweep _is_tunnel hosts_to_sweep Sweep SweepTimes Interface".split(),
     "discompute_lite.roles.sweeper": "TELLING_WAYS Sweeper FURTHER_PORTS Sweep SweepTimes SweptNetwork TryOutcome "
         "hosts_to_sweep networks_to_sweep USUAL_PORT TimerPort".split(),
     "discompute_lite.roles.discovery": "REMEMBERED STATE_TOLD_EVERY_S LINK_WAIT_S NO_LINK WaitingCall Discovery "
@@ -50092,13 +50069,13 @@ _end_sections({
         "DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError Settings peers_typed "
         "with_peers Dialler Loop FarBlobs FarStreams LinkCarrier OwnCarrier KeptCalls DeviceOffer all_offers Later "
         "GetOffersAnswer LocalNode Tell open_state_folder".split(),
-    "discompute_lite.model.checkup": "Severity Finding MachineFacts InterfaceFact Trial PeerFact BeaconFact "
-        "NetworkFacts NodeFacts".split(),
+    "discompute_lite.model.checkup": "Severity Finding MachineFacts Trial PeerFact BeaconFact NetworkFacts "
+        "NodeFacts Interface".split(),
     "discompute_lite.core.network_diagnosis": "AT_ONCE_S CLOCK_OFF_S _TUNNELS _IOS_APPS _IOS_APPS_CURE "
         "judge_network is_lan_refused _lan_refused _judge_ports _judge_identity _judge_interfaces _judge_datagrams "
         "_broadcast_refused _judge_peers _judge_silence _judge_clocks is_ios_app is_tunnel network_text "
-        "_own_networks _in_network _firewall_cure _error_of _span Finding InterfaceFact MachineFacts NetworkFacts "
-        "NodeFacts PeerFact Severity Trial".split(),
+        "_own_networks _in_network _firewall_cure _error_of _span Finding MachineFacts NetworkFacts NodeFacts "
+        "PeerFact Severity Trial Interface".split(),
     "discompute_lite.core.diagnosis": "LEAST_PYTHON MODULE_USES LEAST_DISK_MB LEAST_FILES EARLIEST_WALL diagnose "
         "can_work _judge_python _judge_state _judge_settings Finding MachineFacts NetworkFacts NodeFacts Severity "
         "judge_network".split(),
@@ -50110,10 +50087,10 @@ _end_sections({
         "rpc_refusal MessageDecoder encode_message encode_sendable join_attachments RepeatedAnswer error_words "
         "is_loopback_host split_address allocate_attachment".split(),
     "discompute_lite.net.network_check": "CHECK_S SEND_AGAIN_S CHECK_TRY_S TRIAL_MARK HEARD_DEVICES CALLED_DEVICES "
-        "CheckOptions check_network interfaces_of NetworkCheck BeaconFact InterfaceFact NetworkFacts PeerFact Trial "
-        "ProtocolError Limits decode_beacon DNS_PTR DnsMessage DnsQuestion encode_dns MDNS_PORT address_text "
-        "error_name host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES Interface choose_interfaces "
-        "list_interfaces bind_host listen_on stays_on_loopback Loop MDNS_GROUP SERVICE Prober".split(),
+        "CheckOptions check_network interfaces_of NetworkCheck BeaconFact NetworkFacts PeerFact Trial ProtocolError "
+        "Interface Limits decode_beacon DNS_PTR DnsMessage DnsQuestion encode_dns MDNS_PORT address_text error_name "
+        "host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES choose_interfaces list_interfaces bind_host "
+        "listen_on stays_on_loopback Loop MDNS_GROUP SERVICE Prober".split(),
     "discompute_lite.checkup_parts": "NEIGHBOURS_TRIED ROUTER_PORTS Checkup check_up _open_state _boot_of _peers "
         "_neighbours can_work diagnose hosts_to_sweep networks_to_sweep device_id look_at_machine Probe StateFolder "
         "Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once CheckOptions "

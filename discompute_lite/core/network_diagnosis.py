@@ -11,7 +11,8 @@ import ipaddress
 from statistics import median
 from typing import Iterator, List, Sequence, Tuple
 
-from ..model.checkup import Finding, InterfaceFact, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial
+from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial
+from ..model.interface import Interface
 
 #: A refusal by the system comes at once; a host that is not there takes seconds.
 AT_ONCE_S = 0.05
@@ -218,21 +219,21 @@ def is_ios_app(machine: MachineFacts) -> bool:
 # ---- words --------------------------------------------------------------------------------------------
 
 
-def is_tunnel(item: InterfaceFact) -> bool:
+def is_tunnel(item: Interface) -> bool:
     """Whether an interface leads to one other end: a VPN, or a cellular network."""
     own = ipaddress.IPv4Address(item.address)
     is_narrow = bool(item.netmask) and (not item.broadcast or item.netmask == "255.255.255.255")
     return item.name.startswith(_TUNNELS) or is_narrow or own in ipaddress.IPv4Network("100.64.0.0/10")
 
 
-def network_text(item: InterfaceFact) -> str:
+def network_text(item: Interface) -> str:
     """Return an address with the length of its mask, where that is known."""
     if not item.netmask:
         return f"{item.address} (mask unknown)"
     return f"{item.address}/{ipaddress.IPv4Network(f'0.0.0.0/{item.netmask}').prefixlen}"
 
 
-def _own_networks(interfaces: Sequence[InterfaceFact]) -> Tuple[ipaddress.IPv4Network, ...]:
+def _own_networks(interfaces: Sequence[Interface]) -> Tuple[ipaddress.IPv4Network, ...]:
     return tuple(
         ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces if item.netmask
     )

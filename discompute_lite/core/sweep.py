@@ -13,7 +13,9 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from enum import Enum
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Protocol, Sequence, Set, Tuple
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+from ..model.interface import Interface
 
 #: Seconds after the start of the first sweep; the shorter where broadcasts are refused, as on every phone.
 SWEEP_FIRST_S, SWEEP_REFUSED_S = 5.0, 1.0
@@ -37,30 +39,6 @@ _PRIVATE = tuple(map(ipaddress.IPv4Network, (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8")))
 #: Interfaces with private networks in which only this machine's own containers and guests are.
 _INNER = ("docker", "br-", "virbr", "veth", "vmnet", "vboxnet", "lxc", "podman", "cni", "flannel")
-
-
-class InterfaceFacts(Protocol):
-    """Be what is known of an IPv4 address of this machine (net/interfaces.py has these)."""
-
-    @property
-    def name(self) -> str:
-        """As the system calls it, "" where unknown."""
-
-    @property
-    def address(self) -> str:
-        """Return the address."""
-
-    @property
-    def netmask(self) -> str:
-        """Return the mask, "" where unknown."""
-
-    @property
-    def broadcast(self) -> str:
-        """Return the broadcast address, "" where there is none."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it reaches this machine alone."""
 
 
 class TryOutcome(Enum):
@@ -89,7 +67,7 @@ class Try(NamedTuple):
     timeout_s: float
 
 
-def networks_to_sweep(found: Sequence[InterfaceFacts]) -> Tuple[List[SweptNetwork], str]:
+def networks_to_sweep(found: Sequence[Interface]) -> Tuple[List[SweptNetwork], str]:
     """Return the networks that may be swept, or none and the sentence that says why."""
     swept: Dict[ipaddress.IPv4Network, SweptNetwork] = {}
     tunnel = ""
@@ -109,7 +87,7 @@ def networks_to_sweep(found: Sequence[InterfaceFacts]) -> Tuple[List[SweptNetwor
     return [], "this device is in no network of its own; join a Wi-Fi, or give a device's address with --peer"
 
 
-def _is_tunnel(item: InterfaceFacts) -> bool:
+def _is_tunnel(item: Interface) -> bool:
     """Whether there is but one other end: no broadcast, or a mask that has room for nobody else."""
     if item.is_loopback or not item.netmask:
         return False

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Tuple
 
+from .interface import Interface
+
 
 class Severity(Enum):
     """Say how much a finding matters."""
@@ -67,17 +69,6 @@ class MachineFacts:
 
 
 @dataclass(frozen=True)
-class InterfaceFact:
-    """Describe one IPv4 address of this machine."""
-
-    name: str
-    address: str
-    netmask: str = ""
-    broadcast: str = ""
-    is_loopback: bool = False
-
-
-@dataclass(frozen=True)
 class Trial:
     """Say what came of one attempt to send or to connect."""
 
@@ -116,7 +107,7 @@ class BeaconFact:
 class NetworkFacts:
     """Say what the network lets through."""
 
-    interfaces: Tuple[InterfaceFact, ...] = ()
+    interfaces: Tuple[Interface, ...] = ()
     #: Why the node's port cannot be opened, "" where it can or the node that runs here has it; and the same for UDP.
     port_error: str = ""
     udp_error: str = ""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from typing import Any, Iterator, List, Optional
+
+from ..model.interface import Interface
 
 IFF_UP = 0x1
 IFF_BROADCAST = 0x2
@@ -21,19 +22,6 @@ _HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platfor
 #: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
 #: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
 _ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
-
-
-@dataclass(frozen=True)
-class Interface:
-    """Describe one IPv4 address of one interface."""
-
-    name: str
-    address: str
-    #: "" where unknown.
-    netmask: str = ""
-    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
-    broadcast: str = ""
-    is_loopback: bool = False
 
 
 def list_interfaces() -> List[Interface]:

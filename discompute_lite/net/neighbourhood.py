@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Optional
 
+from ..model.interface import Interface
 from .addresses import plain_host
-from .interfaces import Interface, list_interfaces
+from .interfaces import list_interfaces
 
 #: Seconds for which a list of interfaces is believed: a stranger who knocks costs no look at them.
 INTERFACES_S = 60.0

@@ -13,11 +13,12 @@ import secrets
 import socket
 import struct
 import time
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ..model.checkup import BeaconFact, InterfaceFact, NetworkFacts, PeerFact, Trial
+from ..model.checkup import BeaconFact, NetworkFacts, PeerFact, Trial
 from ..model.errors import ProtocolError
+from ..model.interface import Interface
 from ..model.limits import Limits
 from ..wire.beacon import decode_beacon
 from ..wire.dns import DNS_PTR, DnsMessage, DnsQuestion, encode_dns
@@ -25,7 +26,7 @@ from ..wire.mdns_responder import MDNS_PORT
 from .addresses import address_text, error_name, host_of, is_numeric_host
 from .broadcast import LOOPBACK_BROADCAST
 from .datagrams import READ_DATAGRAM_BYTES
-from .interfaces import Interface, choose_interfaces, list_interfaces
+from .interfaces import choose_interfaces, list_interfaces
 from .listener import bind_host, listen_on, stays_on_loopback
 from .loop import Loop
 from .mdns_transport import MDNS_GROUP, SERVICE
@@ -125,7 +126,7 @@ class NetworkCheck:
         dials = {kind: tuple(trials.values()) for kind, trials in self._dials.items()}
         sent = {kind: tuple(trials.values()) for kind, trials in self._trials.items()}
         return NetworkFacts(
-            tuple(InterfaceFact(*astuple(each)) for each in self._interfaces),
+            tuple(self._interfaces),
             self._port_error, self._udp_error, dials["self"], sent["broadcast"], sent["multicast"], sent["unicast"],
             dials["neighbour"], tuple(PeerFact(trial, self._known_by[trial.where]) for trial in dials["peer"]),
             tuple(self._beacons.values()),

@@ -11,8 +11,9 @@ import errno
 import socket
 from typing import Callable, List, Optional
 
+from ..model.interface import Interface
 from .addresses import error_name, is_loopback_host, split_address
-from .interfaces import Interface, choose_interfaces, list_interfaces
+from .interfaces import choose_interfaces, list_interfaces
 from .links import connect_to
 from .listener import stays_on_loopback
 from .loop import Loop

@@ -88,7 +88,7 @@ class ProberPort(Protocol):
     """Try addresses of the own networks."""
 
     def networks(self) -> List[Any]:
-        """Return the own addresses whose networks may be looked through (core/sweep.py: InterfaceFacts)."""
+        """Return the own addresses whose networks may be looked through (model/interface.py)."""
 
     def probe(self, address: str, timeout_s: float, tried: Callable[[str, str, float], None]) -> None:
         """Connect to host:port and hang up; `tried(outcome, error name, seconds)` comes exactly once, later."""

@@ -9,13 +9,14 @@ from discompute_lite.core.diagnosis import MODULE_USES, can_work, diagnose
 from discompute_lite.core.network_diagnosis import is_lan_refused
 from discompute_lite.host.machine_check import CHECKED_MODULES
 from discompute_lite.model.checkup import (
-    BeaconFact, InterfaceFact, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial,
+    BeaconFact, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial,
 )
+from discompute_lite.model.interface import Interface
 from discompute_lite.model.settings import DISCOVERY_WAYS
 
-WLAN = InterfaceFact("en0", "192.168.1.20", "255.255.255.0", "192.168.1.255")
-LOOP = InterfaceFact("lo0", "127.0.0.1", "255.0.0.0", "", True)
-VPN = InterfaceFact("utun3", "10.8.0.2", "255.255.255.0")
+WLAN = Interface("en0", "192.168.1.20", "255.255.255.0", "192.168.1.255")
+LOOP = Interface("lo0", "127.0.0.1", "255.0.0.0", "", True)
+VPN = Interface("utun3", "10.8.0.2", "255.255.255.0")
 WELL_MACHINE = MachineFacts(
     "linux", (3, 11, 7), state_path="/home/ann/.discompute", disk_free_mb=9000, open_files=1024,
     gateway="192.168.1.1", wall=1_790_000_000.0)

@@ -5,8 +5,9 @@ import pytest
 from discompute_lite.checkup_parts import Checkup
 from discompute_lite.faces.doctor_command import DOCTOR_COLUMNS, MARKS, finding_lines, report_lines
 from discompute_lite.model.checkup import (
-    BeaconFact, Finding, InterfaceFact, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial,
+    BeaconFact, Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial,
 )
+from discompute_lite.model.interface import Interface
 
 LONG = "/private/var/mobile/Containers/Shared/AppGroup/0123456789abcdef/Documents"
 
@@ -29,7 +30,7 @@ def test_a_finding_without_a_cure_is_one_line():
 
 def test_the_report_has_everything_that_was_tried_and_fits_too():
     network = NetworkFacts(
-        (InterfaceFact("bridge100", "192.168.100.200", "255.255.255.240"), InterfaceFact("", "10.0.0.1")),
+        (Interface("bridge100", "192.168.100.200", "255.255.255.240"), Interface("", "10.0.0.1")),
         self_dials=(Trial("192.168.100.200:65535", "silent", "ETIMEDOUT"),), broadcasts=(Trial("10.0.0.255", "heard"),),
         multicasts=(Trial("en0", "refused", "EHOSTUNREACH"),), unicasts=(Trial("10.0.0.1", "unheard"),),
         neighbours=(Trial("10.0.0.254:53", "refused"),), peers=(PeerFact(Trial("10.0.0.9:8080", "open")),),

@@ -6,7 +6,8 @@ import ipaddress
 
 import pytest
 
-from discompute_lite.net.interfaces import Interface, choose_interfaces, list_interfaces
+from discompute_lite.model.interface import Interface
+from discompute_lite.net.interfaces import choose_interfaces, list_interfaces
 
 WIFI = Interface("en0", "192.168.1.20", "255.255.255.0", "192.168.1.255")
 WIRED = Interface("en5", "10.0.0.7", "255.0.0.0", "10.255.255.255")

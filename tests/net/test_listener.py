@@ -10,7 +10,7 @@ import pytest
 
 from discompute_lite.model.limits import Limits
 from discompute_lite.net import listener
-from discompute_lite.net.interfaces import Interface
+from discompute_lite.model.interface import Interface
 from discompute_lite.net.listener import ACCEPTS_A_TURN, Listener
 from discompute_lite.net.neighbourhood import Neighbourhood
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from discompute_lite.model.limits import Limits
 from discompute_lite.net import mdns_transport
 from discompute_lite.net.datagrams import TransportOptions
-from discompute_lite.net.interfaces import Interface
+from discompute_lite.model.interface import Interface
 from discompute_lite.net.mdns_transport import MDNS_EVERY_S, MdnsTransport, beacon_txt, txt_beacon
 from discompute_lite.wire.beacon import Beacon, decode_beacon, encode_beacon
 from discompute_lite.wire.dns import read_txt

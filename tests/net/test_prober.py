@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from discompute_lite.net import prober as prober_module
-from discompute_lite.net.interfaces import Interface
+from discompute_lite.model.interface import Interface
 from discompute_lite.net.loop import Loop
 from discompute_lite.net.prober import Prober, outcome_of
 

@@ -14,7 +14,7 @@ from discompute_lite.model.settings import Settings
 from discompute_lite.net import broadcast, datagrams
 from discompute_lite.net.broadcast import EXO_PORT, BroadcastTransport, SeedTransport
 from discompute_lite.net.datagrams import DatagramSocket, Destinations, TransportOptions
-from discompute_lite.net.interfaces import Interface
+from discompute_lite.model.interface import Interface
 from discompute_lite.net.listener import bind_host
 from discompute_lite.net.mdns_transport import MdnsTransport
 from discompute_lite.net.transports import TRANSPORTS

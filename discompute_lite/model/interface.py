@@ -1,0 +1,24 @@
+"""Describe one address of one of this machine's interfaces.
+
+Knows:   what the system says of it.
+Refuses: to look it up (net/interfaces.py), and to judge it (core/sweep.py, core/network_diagnosis.py).
+Read next: net/interfaces.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Describe one IPv4 address of one interface."""
+
+    #: As the system calls it, "" where unknown.
+    name: str
+    address: str
+    #: "" where unknown.
+    netmask: str = ""
+    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
+    broadcast: str = ""
+    is_loopback: bool = False
