@@ -30792,7 +30792,7 @@ class Vectors:
             timeout_s: Optional[float] = None) -> None:
         """Call one of the methods of vectors on a device, this one included; the reply is JSON."""
         if device_id != self._node.id:
-            link = self.link_to(device_id)
+            link = self._node.discovery.trusted_link_to(device_id)
             if link is None:
                 on_reply(None, Unreachable("there is no link to that device"))
             else:
@@ -30809,13 +30809,6 @@ class Vectors:
         else:
             on_reply(to_json(answer), None)
 
-    def link_to(self, device_id: str) -> Optional[LinkPort]:
-        """Return a link to a device of the cluster, None where there is none."""
-        for link in self._node.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
-                return link  # type: ignore[no-any-return]
-        return None
-
     # ---- arriving ------------------------------------------------------------------------------------
 
     def _go_on(self, name: str, arriving: ArrivingVector) -> None:
@@ -30826,7 +30819,7 @@ class Vectors:
                     self._give_up(name, "none of the devices that have the vector can be reached")
                 return
             for ask in asks:
-                link = self.link_to(ask.source)
+                link = self._node.discovery.trusted_link_to(ask.source)
                 if link is None:
                     arriving.fetch.failed(ask.source)
                     break
@@ -31034,7 +31027,7 @@ class Averaging:
     def _send(self, running: RunningAverage, send: Any, since: float, again_s: float) -> None:
         if self._running.get(running.wish.name) is not running:
             return
-        link = self.vectors.link_to(send.to)
+        link = self._node.discovery.trusted_link_to(send.to)
         if link is not None:
             params = {"name": running.wish.name, "piece": send.piece, "hop": send.hop, "data": send.data}
             link.call("AveragePiece", params, partial(self._sent, running, send, since, again_s), timeout_s=PIECE_S,
@@ -33584,7 +33577,7 @@ class Blobs:
                     self._give_up(sha256, "none of the devices that have a blob can be reached")
                 return
             for ask in asks:
-                link = self._link_to(ask.source)
+                link = self._node.discovery.trusted_link_to(ask.source)
                 if link is None:
                     arriving.fetch.failed(ask.source)
                     break
@@ -33652,12 +33645,6 @@ class Blobs:
             self._bytes.remove(sha256)
             for _, answer in arriving.readers if arriving is not None else ():
                 answer("that blob is here no more; ask another device")
-
-    def _link_to(self, device_id: str) -> Optional[LinkPort]:
-        for link in self._node.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
-                return link  # type: ignore[no-any-return]
-        return None
 
 
 def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:
@@ -35461,6 +35448,13 @@ class Discovery:
         """Return the best open link to a device, or None."""
         links = self.links.get(device_id)
         return links[0] if links else None
+
+    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link to a device of the cluster by which it may be called, or None."""
+        for link in self.links.get(device_id, []):
+            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+                return link
+        return None
 
     def call(
         self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None

@@ -161,7 +161,7 @@ class Averaging:
     def _send(self, running: RunningAverage, send: Any, since: float, again_s: float) -> None:
         if self._running.get(running.wish.name) is not running:
             return
-        link = self.vectors.link_to(send.to)
+        link = self._node.discovery.trusted_link_to(send.to)
         if link is not None:
             params = {"name": running.wish.name, "piece": send.piece, "hop": send.hop, "data": send.data}
             link.call("AveragePiece", params, partial(self._sent, running, send, since, again_s), timeout_s=PIECE_S,

@@ -292,7 +292,7 @@ class Blobs:
                     self._give_up(sha256, "none of the devices that have a blob can be reached")
                 return
             for ask in asks:
-                link = self._link_to(ask.source)
+                link = self._node.discovery.trusted_link_to(ask.source)
                 if link is None:
                     arriving.fetch.failed(ask.source)
                     break
@@ -360,12 +360,6 @@ class Blobs:
             self._bytes.remove(sha256)
             for _, answer in arriving.readers if arriving is not None else ():
                 answer("that blob is here no more; ask another device")
-
-    def _link_to(self, device_id: str) -> Optional[LinkPort]:
-        for link in self._node.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
-                return link  # type: ignore[no-any-return]
-        return None
 
 
 def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:

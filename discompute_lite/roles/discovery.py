@@ -110,6 +110,13 @@ class Discovery:
         links = self.links.get(device_id)
         return links[0] if links else None
 
+    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link to a device of the cluster by which it may be called, or None."""
+        for link in self.links.get(device_id, []):
+            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+                return link
+        return None
+
     def call(
         self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None
     ) -> None:

@@ -165,7 +165,7 @@ class Vectors:
             timeout_s: Optional[float] = None) -> None:
         """Call one of the methods of vectors on a device, this one included; the reply is JSON."""
         if device_id != self._node.id:
-            link = self.link_to(device_id)
+            link = self._node.discovery.trusted_link_to(device_id)
             if link is None:
                 on_reply(None, Unreachable("there is no link to that device"))
             else:
@@ -182,13 +182,6 @@ class Vectors:
         else:
             on_reply(to_json(answer), None)
 
-    def link_to(self, device_id: str) -> Optional[LinkPort]:
-        """Return a link to a device of the cluster, None where there is none."""
-        for link in self._node.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
-                return link  # type: ignore[no-any-return]
-        return None
-
     # ---- arriving ------------------------------------------------------------------------------------
 
     def _go_on(self, name: str, arriving: ArrivingVector) -> None:
@@ -199,7 +192,7 @@ class Vectors:
                     self._give_up(name, "none of the devices that have the vector can be reached")
                 return
             for ask in asks:
-                link = self.link_to(ask.source)
+                link = self._node.discovery.trusted_link_to(ask.source)
                 if link is None:
                     arriving.fetch.failed(ask.source)
                     break
