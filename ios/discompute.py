@@ -47659,14 +47659,14 @@ PICTURE_S = 2.0
 MARGIN, ROW = 12, 44
 
 
-def screen_main(environ: Any, *, node: Optional[Any] = None) -> bool:
+def screen_main(environ: Any) -> bool:
     """Run a node with a screen until it is closed; return False where this app has none."""
     try:
         import console
         import ui
     except ImportError:
         return False
-    phone = node or PhoneNode(read_settings({}, environ))
+    phone = PhoneNode(read_settings({}, environ))
     try:
         phone.start()
     except DiscomputeError as error:
