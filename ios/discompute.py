@@ -6498,7 +6498,7 @@ class Connection:
         self._opening = Opening(self, loop, sock, limits, door)
         self.receiver, self._limits, self.is_dialled = receiver, limits, is_dialled
         self.remote_address = address_text(sock.getpeername())
-        self.local_port = int(sock.getsockname()[1])
+        self.local_host, self.local_port = sock.getsockname()[:2]
         #: Whether the other end is a process of this machine.
         self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.
@@ -7975,6 +7975,8 @@ class LinkPort(Protocol):
     """Be one open connection to another node or client."""
 
     remote_address: str
+    #: The address of this device that it was made from, or came to.
+    local_host: str
     is_loopback: bool
     is_dialled: bool
     is_closed: bool
@@ -14534,10 +14536,18 @@ class AddressBook:
         return new
 
     def answered(self, address: str) -> bool:
-        """Note a link opened by way of this address."""
+        """Note a link opened by way of this address.
+
+        A device that was never measured there may have moved: what was measured elsewhere is of before, and would put
+        an address that it has no more in front of this one for as long as nobody dials it.
+        """
         new = self.heard(address)
-        if address in self._known:
-            self._known[address].failures = 0
+        entry = self._known.get(address)
+        if entry is not None:
+            entry.failures = 0
+            if entry.round_trip_s is None:
+                for other in self._known.values():
+                    other.round_trip_s = None
         return new
 
     def failed(self, address: str, now: float, roll: float) -> None:
@@ -25547,6 +25557,13 @@ class ProveLinks:
 
 
 @dataclass(frozen=True)
+class LeaveAddresses:
+    """Close the links by way of addresses that this device has no more: nothing can arrive over them."""
+
+    addresses: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ShowUp:
     """Announce this node, and ask for the others: where it is may be news to them."""
 
@@ -34786,11 +34803,12 @@ connection that this very node has made to it. And a sleep shows on the clocks o
 """
 
 
-#: Seconds between two readings of the clocks; longer ones, by either clock and by so much, mean that nothing ran.
+#: Seconds between two readings of the clocks, and two looks at the own addresses, which cost 0.1 ms; longer ones, by
+#: either clock and by so much, mean that nothing ran.
 CLOCKS_EVERY_S = 2.0
 ASLEEP_S = 5.0
-#: Seconds between two rounds in which listeners are knocked at, sockets tried and interfaces looked at: what is dead
-#: without a sign is noticed within twice that, and a round costs under a millisecond.
+#: Seconds between two rounds in which listeners are knocked at and sockets tried: what is dead without a sign is
+#: noticed within twice that, and a round costs under a millisecond.
 ROUND_EVERY_S = 15.0
 #: Seconds between two tries to repair a listener, doubled each time: a port that is taken must not cost a core.
 REPAIR_FIRST_S, REPAIR_LAST_S = 0.1, 5.0
@@ -34861,6 +34879,7 @@ class Upkeep:
             self._woke_up(slept_s, now, actions)
         elif now >= self._round_due:
             self._begin_round(now, actions, LookAtDatagrams())
+        actions.append(SeeAddresses())
         for health in self._listeners.values():
             if health.due is not None and now >= health.due:
                 self._overdue(health, now, actions)
@@ -34881,7 +34900,6 @@ class Upkeep:
                 self._knock(health, now, actions)
             elif health.state == "broken":
                 health.due = now
-        actions.append(SeeAddresses())
 
     # ---- addresses ----------------------------------------------------------------------------------------
 
@@ -34894,7 +34912,10 @@ class Upkeep:
         news = [f"{' and '.join(new)} is new"] * bool(new) + [f"{' and '.join(gone)} is gone"] * bool(gone)
         if news:
             actions.append(TellUpkeep("note", f"this device's address changed: {', '.join(news)}"))
-        actions += [RenewDatagrams(), ProveLinks(), ShowUp()]
+        actions.append(RenewDatagrams())
+        if gone:
+            actions.append(LeaveAddresses(tuple(gone)))
+        actions += [ProveLinks(), ShowUp()]
 
     # ---- listeners ----------------------------------------------------------------------------------------
 
@@ -35029,6 +35050,9 @@ class Keeper:
     def _prove(self, _action: ProveLinks) -> None:
         self._discovery.prove_links()
 
+    def _leave(self, action: LeaveAddresses) -> None:
+        self._discovery.leave_addresses(action.addresses)
+
     def _show_up(self, _action: ShowUp) -> None:
         self._discovery.look_again()
 
@@ -35037,7 +35061,7 @@ class Keeper:
 
     _OBEY: Dict[type, Callable[..., None]] = {
         SeeAddresses: _see_addresses, Knock: _knock, RebuildListener: _rebuild, LookAtDatagrams: _look,
-        RenewDatagrams: _renew, ProveLinks: _prove, ShowUp: _show_up, TellUpkeep: _tell,
+        RenewDatagrams: _renew, ProveLinks: _prove, LeaveAddresses: _leave, ShowUp: _show_up, TellUpkeep: _tell,
     }
 
 
@@ -35616,6 +35640,11 @@ class Discovery:
         for node_id in list(self.links):
             self.heartbeats.beat(node_id)
         self._schedule()
+
+    def leave_addresses(self, addresses: Sequence[str]) -> None:
+        """Close the links by way of own addresses that are gone: what waits for them would wait for long."""
+        for link in [link for links in self.links.values() for link in links if link.local_host in addresses]:
+            link.close(f"this device is not {link.local_host} any more")
 
     def look_again(self) -> None:
         """Announce ourselves, ask for answers, and say Hello to all who have no link to us."""
@@ -49824,7 +49853,7 @@ _end_sections({
         "KnownDevice Liveness DeviceTable".split(),
     "discompute_lite.core.own_events": "LinkWanted ClocksRead AddressesSeen KnockAnswered KnockUntold "
         "ListenerFailed ListenerRebuilt RebuildFailed SeeAddresses Knock RebuildListener LookAtDatagrams "
-        "RenewDatagrams ProveLinks ShowUp TellUpkeep".split(),
+        "RenewDatagrams ProveLinks LeaveAddresses ShowUp TellUpkeep".split(),
     "discompute_lite.core.vigil": "KEPT_S Vigil Deadlines DialPlan TellDead TellJoined TellLeft TellSuspect "
         "LIVENESS_MOVES SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
     "discompute_lite.core.registry": "SUSPECT_S ECHO_S TOLD_DEVICES DUPLICATE_EVERY_S DeviceRegistry _device_id_of "
@@ -49979,11 +50008,11 @@ _end_sections({
         "LinkPort".split(),
     "discompute_lite.core.upkeep": "CLOCKS_EVERY_S ASLEEP_S ROUND_EVERY_S REPAIR_FIRST_S REPAIR_LAST_S "
         "KNOCK_PATIENCE_S TRIES_IN_SILENCE ListenerHealth Upkeep AddressesSeen ClocksRead Knock KnockAnswered "
-        "KnockUntold ListenerFailed ListenerRebuilt LookAtDatagrams ProveLinks RebuildFailed RebuildListener "
-        "RenewDatagrams SeeAddresses ShowUp TellUpkeep".split(),
-    "discompute_lite.roles.keeper": "Keeper AddressesSeen ClocksRead Knock KnockAnswered KnockUntold ListenerFailed "
-        "ListenerRebuilt LookAtDatagrams ProveLinks RebuildFailed RebuildListener RenewDatagrams SeeAddresses "
-        "ShowUp TellUpkeep Upkeep Alarm".split(),
+        "KnockUntold LeaveAddresses ListenerFailed ListenerRebuilt LookAtDatagrams ProveLinks RebuildFailed "
+        "RebuildListener RenewDatagrams SeeAddresses ShowUp TellUpkeep".split(),
+    "discompute_lite.roles.keeper": "Keeper AddressesSeen ClocksRead Knock KnockAnswered KnockUntold LeaveAddresses "
+        "ListenerFailed ListenerRebuilt LookAtDatagrams ProveLinks RebuildFailed RebuildListener RenewDatagrams "
+        "SeeAddresses ShowUp TellUpkeep Upkeep Alarm".split(),
     "discompute_lite.core.sweep": "SWEEP_FIRST_S SWEEP_REFUSED_S SWEEP_AGAIN_S SWEEP_LONGEST_S SWEEP_TRY_S "
         "WIDEST_PREFIX ASSUMED_PREFIX SWEPT_NETWORKS FURTHER_PORTS REFUSED_AT_ONCE REFUSED_WITHIN_S _PRIVATE _INNER "
         "TryOutcome SweptNetwork Try networks_to_sweep _is_tunnel hosts_to_sweep Sweep SweepTimes Interface".split(),

@@ -90,10 +90,18 @@ class AddressBook:
         return new
 
     def answered(self, address: str) -> bool:
-        """Note a link opened by way of this address."""
+        """Note a link opened by way of this address.
+
+        A device that was never measured there may have moved: what was measured elsewhere is of before, and would put
+        an address that it has no more in front of this one for as long as nobody dials it.
+        """
         new = self.heard(address)
-        if address in self._known:
-            self._known[address].failures = 0
+        entry = self._known.get(address)
+        if entry is not None:
+            entry.failures = 0
+            if entry.round_trip_s is None:
+                for other in self._known.values():
+                    other.round_trip_s = None
         return new
 
     def failed(self, address: str, now: float, roll: float) -> None:

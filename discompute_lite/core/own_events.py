@@ -114,6 +114,13 @@ class ProveLinks:
 
 
 @dataclass(frozen=True)
+class LeaveAddresses:
+    """Close the links by way of addresses that this device has no more: nothing can arrive over them."""
+
+    addresses: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ShowUp:
     """Announce this node, and ask for the others: where it is may be news to them."""
 

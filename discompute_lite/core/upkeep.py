@@ -14,15 +14,16 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .own_events import (
-    AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, ListenerFailed, ListenerRebuilt, LookAtDatagrams,
-    ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
+    AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, LeaveAddresses, ListenerFailed, ListenerRebuilt,
+    LookAtDatagrams, ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
 )
 
-#: Seconds between two readings of the clocks; longer ones, by either clock and by so much, mean that nothing ran.
+#: Seconds between two readings of the clocks, and two looks at the own addresses, which cost 0.1 ms; longer ones, by
+#: either clock and by so much, mean that nothing ran.
 CLOCKS_EVERY_S = 2.0
 ASLEEP_S = 5.0
-#: Seconds between two rounds in which listeners are knocked at, sockets tried and interfaces looked at: what is dead
-#: without a sign is noticed within twice that, and a round costs under a millisecond.
+#: Seconds between two rounds in which listeners are knocked at and sockets tried: what is dead without a sign is
+#: noticed within twice that, and a round costs under a millisecond.
 ROUND_EVERY_S = 15.0
 #: Seconds between two tries to repair a listener, doubled each time: a port that is taken must not cost a core.
 REPAIR_FIRST_S, REPAIR_LAST_S = 0.1, 5.0
@@ -93,6 +94,7 @@ class Upkeep:
             self._woke_up(slept_s, now, actions)
         elif now >= self._round_due:
             self._begin_round(now, actions, LookAtDatagrams())
+        actions.append(SeeAddresses())
         for health in self._listeners.values():
             if health.due is not None and now >= health.due:
                 self._overdue(health, now, actions)
@@ -113,7 +115,6 @@ class Upkeep:
                 self._knock(health, now, actions)
             elif health.state == "broken":
                 health.due = now
-        actions.append(SeeAddresses())
 
     # ---- addresses ----------------------------------------------------------------------------------------
 
@@ -126,7 +127,10 @@ class Upkeep:
         news = [f"{' and '.join(new)} is new"] * bool(new) + [f"{' and '.join(gone)} is gone"] * bool(gone)
         if news:
             actions.append(TellUpkeep("note", f"this device's address changed: {', '.join(news)}"))
-        actions += [RenewDatagrams(), ProveLinks(), ShowUp()]
+        actions.append(RenewDatagrams())
+        if gone:
+            actions.append(LeaveAddresses(tuple(gone)))
+        actions += [ProveLinks(), ShowUp()]
 
     # ---- listeners ----------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Connection:
         self._opening = Opening(self, loop, sock, limits, door)
         self.receiver, self._limits, self.is_dialled = receiver, limits, is_dialled
         self.remote_address = address_text(sock.getpeername())
-        self.local_port = int(sock.getsockname()[1])
+        self.local_host, self.local_port = sock.getsockname()[:2]
         #: Whether the other end is a process of this machine.
         self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.

@@ -11,7 +11,7 @@ find nobody, `Hello` to whoever listens in the own network (roles/sweeper.py).
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ..core.events import (
     BeaconHeard, DeviceDescribed, DeviceTold, Dial, GoodbyeHeard, LinkLost, LinkOpened, Tick,
@@ -277,6 +277,11 @@ class Discovery:
         for node_id in list(self.links):
             self.heartbeats.beat(node_id)
         self._schedule()
+
+    def leave_addresses(self, addresses: Sequence[str]) -> None:
+        """Close the links by way of own addresses that are gone: what waits for them would wait for long."""
+        for link in [link for links in self.links.values() for link in links if link.local_host in addresses]:
+            link.close(f"this device is not {link.local_host} any more")
 
     def look_again(self) -> None:
         """Announce ourselves, ask for answers, and say Hello to all who have no link to us."""

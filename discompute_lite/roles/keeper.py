@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, Callable, Dict, Optional
 
 from ..core.own_events import (
-    AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, ListenerFailed, ListenerRebuilt, LookAtDatagrams,
-    ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
+    AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, LeaveAddresses, ListenerFailed, ListenerRebuilt,
+    LookAtDatagrams, ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
 )
 from ..core.upkeep import Upkeep
 from .alarm import Alarm
@@ -75,6 +75,9 @@ class Keeper:
     def _prove(self, _action: ProveLinks) -> None:
         self._discovery.prove_links()
 
+    def _leave(self, action: LeaveAddresses) -> None:
+        self._discovery.leave_addresses(action.addresses)
+
     def _show_up(self, _action: ShowUp) -> None:
         self._discovery.look_again()
 
@@ -83,5 +86,5 @@ class Keeper:
 
     _OBEY: Dict[type, Callable[..., None]] = {
         SeeAddresses: _see_addresses, Knock: _knock, RebuildListener: _rebuild, LookAtDatagrams: _look,
-        RenewDatagrams: _renew, ProveLinks: _prove, ShowUp: _show_up, TellUpkeep: _tell,
+        RenewDatagrams: _renew, ProveLinks: _prove, LeaveAddresses: _leave, ShowUp: _show_up, TellUpkeep: _tell,
     }

@@ -49,6 +49,8 @@ class LinkPort(Protocol):
     """Be one open connection to another node or client."""
 
     remote_address: str
+    #: The address of this device that it was made from, or came to.
+    local_host: str
     is_loopback: bool
     is_dialled: bool
     is_closed: bool

@@ -98,3 +98,20 @@ def test_the_book_keeps_its_size_and_its_promises(steps):
         assert (book.next_try() is None) == (len(book) == 0)
         if len(book):
             assert book.due(book.next_try())
+
+
+def test_a_device_that_comes_from_where_it_was_never_measured_is_called_there_first():
+    book = AddressBook(4)
+    book.measured("old:1", 0.001)
+    book.heard("new:1")
+    assert ranked(book) == ["old:1", "new:1"]
+    book.answered("new:1")
+    assert ranked(book) == ["new:1", "old:1"]
+
+
+def test_a_link_to_a_measured_address_says_nothing_against_the_others():
+    book = AddressBook(4)
+    book.measured("slow:1", 0.010)
+    book.measured("fast:1", 0.001)
+    book.answered("slow:1")
+    assert ranked(book) == ["fast:1", "slow:1"]

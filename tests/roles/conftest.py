@@ -126,7 +126,7 @@ class FakeLink:
         self.remote_address = remote_address
         self.is_loopback = remote_address.startswith("127.")
         self.verified_id = ""
-        self.local_port = 8080
+        self.local_host, self.local_port = "", 8080
         self.is_dialled = is_dialled
         self.is_closed = self.is_link = False
         #: Seconds that everything takes to the other end, how many more it may take, and bytes a second; 0 for at once.
@@ -774,6 +774,7 @@ class World:
         self._dials += 1
         ours = FakeLink(clock, receiver, there.address, there.limits, is_dialled)
         theirs = FakeLink(there.clock, there.receiver, f"{from_ip}:{50000 + self._dials}", there.limits, False)
+        ours.local_host, theirs.local_host = from_ip, there.address.rpartition(":")[0]
         ours.other, theirs.other = theirs, ours
         ours.delay_s = theirs.delay_s = self.delay_s
         ours.jitter_s = theirs.jitter_s = self.jitter_s

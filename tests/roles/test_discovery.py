@@ -334,6 +334,18 @@ def test_a_device_that_changed_networks_is_called_over_its_new_link(world):
     assert first.sees(second).status is DeviceStatus.AVAILABLE and "lost" not in first.kinds_told()
 
 
+def test_a_device_without_its_old_address_calls_the_others_from_the_new_one_at_once(world):
+    first, second = world.nodes("ab")
+    before = second.node.discovery.link_to(first.id)
+    second.node.discovery.leave_addresses([before.local_host])
+    assert before.is_closed
+    world.advance(3)
+    assert_all_linked([first, second])
+    after = second.node.discovery.link_to(first.id)
+    second.node.discovery.leave_addresses(["127.0.0.250"])
+    assert not after.is_closed and "lost" not in first.kinds_told() + second.kinds_told()
+
+
 def test_a_link_that_is_closed_to_make_room_is_nobodys_death(world):
     first, second = world.nodes("ab")
     link = first.node.discovery.link_to(second.id)
