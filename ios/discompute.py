@@ -11705,6 +11705,7 @@ Read next: tasks/job_arguments.py (command line words), tasks/work.py (who calls
     def split(bound: int = 1000): ...   # -> the parts; without it, `work` is called once with the arguments
     def work(part): ...                 # needed: runs on some device
     def merge(parts): ...               # takes the list of results, where the job was submitted; without it, that list
+    pure = False                        # two devices must not do one part at the same time; without it, they may
 
 A subtask carries {source, sha256, name} and either {part} or, of a job without `split`, {args}.
 """
@@ -11723,6 +11724,8 @@ class JobOutline(NamedTuple):
     names: List[str]
     #: The signature of `split`, or of `work` where there is no `split`; None where either is not a plain `def`.
     signature: Optional[JobSignature]
+    #: What it says of `pure`; None where it says nothing.
+    pure: Optional[bool] = None
 
 
 def parse_job(source: str, filename: str = "job.py") -> JobOutline:
@@ -11736,7 +11739,20 @@ def parse_job(source: str, filename: str = "job.py") -> JobOutline:
             raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
     taker = bound.get("split", bound["work"])
     signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
-    return JobOutline(list(bound), signature)
+    return JobOutline(list(bound), signature, _read_purity(tree.body, bound.get("pure"), filename))
+
+
+def _read_purity(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
+    """Return what a job says of `pure`; what is no plain True or False is refused, since it cannot be known unrun."""
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return None  # A function of that name, say, has nothing to do with it.
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+    value = node.value.value if isinstance(node.value, ast.Constant) else None
+    if type(value) is bool and node in body and all(isinstance(target, ast.Name) for target in targets):
+        return value
+    raise TaskRejected(
+        f"{filename}, line {node.lineno}: pure says whether two devices may do one part at the same time; write"
+        " pure = True or pure = False, outside of all blocks, or give the variable another name")
 
 
 def job_arguments(source: str, argv: List[str], filename: str = "job.py") -> Dict[str, Any]:
@@ -28425,7 +28441,8 @@ def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> s
         until = books.deadlines.when(("retry", task.task_id, index))
         return f"subtask {index} is tried again in {max(0.0, (until or now) - now):.1f} s{before}"
     where = " and ".join(_where(books, attempt, now) for attempt in subtask.live.values())
-    return f"subtask {index} {where}{before}"
+    alone = "" if task.pure else ", and on no other device meanwhile: it is not pure"
+    return f"subtask {index} {where}{alone}{before}"
 
 
 def _why_over(task: ScheduledTask, index: int) -> str:
@@ -46426,6 +46443,8 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
     argument("--retries", type=whole_number(0, RETRIES_MOST), default=0, metavar="N",
              help="try a piece that raises N times more"),
     argument("--deadline", type=whole_number(1, 10**7), default=0, metavar="SECONDS", help="fail if it takes longer"),
+    argument("--impure", action="store_true",
+             help="never let two devices do one piece at the same time, as a job with pure = False says itself"),
     JSON_FLAG,
     argument("--resume", metavar="TASK", default="", help="go on with a task submitted before; show its result"),
     argument("file", metavar="FILE.py", nargs="?", default="", help="a job file, or the name of a built-in task type"),
@@ -46440,7 +46459,9 @@ def submit_command(context: Context) -> int:
         raise SettingsError("FILE.py is missing; give a job file, or a task to go on with: submit --resume TASK")
     task = _task_of(arguments.file, arguments.args)
     task["priority"], task["required_capabilities"] = arguments.priority, arguments.requires
-    task["lite"] = {"retries": arguments.retries, "deadline_s": arguments.deadline}
+    task["lite"] = {"retries": arguments.retries, "deadline_s": arguments.deadline, **task.get("lite", {})}
+    if arguments.impure:
+        task["lite"]["pure"] = False
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
     with Reach(context.settings) as reach:
@@ -46549,11 +46570,11 @@ def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); check its permissions") from None
     try:
-        parse_job(source, name)
+        is_pure = parse_job(source, name).pure
     except TaskRejected as error:
         raise TaskRejected(f"{error.message}; mend the file and submit it again") from None
     data = job_task_data(source, name, _read_words(source, words, file))
-    return {"task_type": "job", "task_data": data, "metadata": {"name": name}}
+    return {"task_type": "job", "task_data": data, "metadata": {"name": name}, "lite": {"pure": is_pure is not False}}
 
 
 def _read_words(source: str, words: List[str], file: str) -> Dict[str, Any]:
@@ -49611,8 +49632,8 @@ _end_sections({
         "_ROW_MAKERS TaskRejected at_path CutText code_in_cut compile_cut empty_object decode_value".split(),
     "discompute_lite.tasks.job_arguments": "JobParameter JobSignature _KINDS _BOOLEANS _WANTED read_signature "
         "_kind_of_parameter match_words _named_word _following_word _place _typed TaskRejected".split(),
-    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _MODULE_PREFIX _READY JobOutline parse_job job_arguments "
-        "job_task_data source_hash checked_hash parse_source _bound_names load_job_module _run_module "
+    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _MODULE_PREFIX _READY JobOutline parse_job _read_purity "
+        "job_arguments job_task_data source_hash checked_hash parse_source _bound_names load_job_module _run_module "
         "_forget_old_modules is_job_filename _file_label _classes_of _function_of _SOURCE JobTask CallTask "
         "code_of_plain _keyword_arguments TaskRejected SOURCE_BYTES JobSignature match_words read_signature "
         "ClassBook TASK_TYPES TaskParameter TaskType read_params decode_value dump_value load_value "

@@ -98,7 +98,8 @@ def why_subtask(books: Ledger, task: ScheduledTask, index: int, now: float) -> s
         until = books.deadlines.when(("retry", task.task_id, index))
         return f"subtask {index} is tried again in {max(0.0, (until or now) - now):.1f} s{before}"
     where = " and ".join(_where(books, attempt, now) for attempt in subtask.live.values())
-    return f"subtask {index} {where}{before}"
+    alone = "" if task.pure else ", and on no other device meanwhile: it is not pure"
+    return f"subtask {index} {where}{alone}{before}"
 
 
 def _why_over(task: ScheduledTask, index: int) -> str:

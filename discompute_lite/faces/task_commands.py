@@ -53,6 +53,8 @@ TASK = argument("task", metavar="TASK", help="a task's id, or a unique beginning
     argument("--retries", type=whole_number(0, RETRIES_MOST), default=0, metavar="N",
              help="try a piece that raises N times more"),
     argument("--deadline", type=whole_number(1, 10**7), default=0, metavar="SECONDS", help="fail if it takes longer"),
+    argument("--impure", action="store_true",
+             help="never let two devices do one piece at the same time, as a job with pure = False says itself"),
     JSON_FLAG,
     argument("--resume", metavar="TASK", default="", help="go on with a task submitted before; show its result"),
     argument("file", metavar="FILE.py", nargs="?", default="", help="a job file, or the name of a built-in task type"),
@@ -67,7 +69,9 @@ def submit_command(context: Context) -> int:
         raise SettingsError("FILE.py is missing; give a job file, or a task to go on with: submit --resume TASK")
     task = _task_of(arguments.file, arguments.args)
     task["priority"], task["required_capabilities"] = arguments.priority, arguments.requires
-    task["lite"] = {"retries": arguments.retries, "deadline_s": arguments.deadline}
+    task["lite"] = {"retries": arguments.retries, "deadline_s": arguments.deadline, **task.get("lite", {})}
+    if arguments.impure:
+        task["lite"]["pure"] = False
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
     with Reach(context.settings) as reach:
@@ -176,11 +180,11 @@ def _task_of(file: str, words: List[str]) -> Dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); check its permissions") from None
     try:
-        parse_job(source, name)
+        is_pure = parse_job(source, name).pure
     except TaskRejected as error:
         raise TaskRejected(f"{error.message}; mend the file and submit it again") from None
     data = job_task_data(source, name, _read_words(source, words, file))
-    return {"task_type": "job", "task_data": data, "metadata": {"name": name}}
+    return {"task_type": "job", "task_data": data, "metadata": {"name": name}, "lite": {"pure": is_pure is not False}}
 
 
 def _read_words(source: str, words: List[str], file: str) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ Read next: tasks/job_arguments.py (command line words), tasks/work.py (who calls
     def split(bound: int = 1000): ...   # -> the parts; without it, `work` is called once with the arguments
     def work(part): ...                 # needed: runs on some device
     def merge(parts): ...               # takes the list of results, where the job was submitted; without it, that list
+    pure = False                        # two devices must not do one part at the same time; without it, they may
 
 A subtask carries {source, sha256, name} and either {part} or, of a job without `split`, {args}.
 """
@@ -41,6 +42,8 @@ class JobOutline(NamedTuple):
     names: List[str]
     #: The signature of `split`, or of `work` where there is no `split`; None where either is not a plain `def`.
     signature: Optional[JobSignature]
+    #: What it says of `pure`; None where it says nothing.
+    pure: Optional[bool] = None
 
 
 def parse_job(source: str, filename: str = "job.py") -> JobOutline:
@@ -54,7 +57,20 @@ def parse_job(source: str, filename: str = "job.py") -> JobOutline:
             raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
     taker = bound.get("split", bound["work"])
     signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
-    return JobOutline(list(bound), signature)
+    return JobOutline(list(bound), signature, _read_purity(tree.body, bound.get("pure"), filename))
+
+
+def _read_purity(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
+    """Return what a job says of `pure`; what is no plain True or False is refused, since it cannot be known unrun."""
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return None  # A function of that name, say, has nothing to do with it.
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
+    value = node.value.value if isinstance(node.value, ast.Constant) else None
+    if type(value) is bool and node in body and all(isinstance(target, ast.Name) for target in targets):
+        return value
+    raise TaskRejected(
+        f"{filename}, line {node.lineno}: pure says whether two devices may do one part at the same time; write"
+        " pure = True or pure = False, outside of all blocks, or give the variable another name")
 
 
 def job_arguments(source: str, argv: List[str], filename: str = "job.py") -> Dict[str, Any]:

@@ -170,7 +170,7 @@ def test_why_follows_a_subtask_through_its_life(world):
     world.submit("other")
     world.now += 2.0
     world(LeaseRenewed("a", ("t/0.1",)))
-    assert why("t", 0) == "subtask 0 runs on a (attempt 1) for 2.0 s"
+    assert why("t", 0) == "subtask 0 runs on a (attempt 1) for 2.0 s, and on no other device meanwhile: it is not pure"
     assert why("t", 1) == (
         "subtask 1 waits: every slot of the 1 device that may run it is taken, shared with 1 other task")
     world.fail("t/0.1")

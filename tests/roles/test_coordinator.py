@@ -588,6 +588,22 @@ def test_a_submitted_task_is_tried_again_as_often_as_it_asked_for(world, alone):
         assert alone.state(task_id) == "FAILED" and len(alone.host.executor.runs()) - before == tries
 
 
+@pytest.mark.parametrize("lite, runs", [({}, 2), ({"pure": True}, 2), ({"pure": False}, 1)])
+def test_the_last_piece_runs_on_a_second_device_as_well_unless_its_task_is_not_pure(world, pair, lite, runs):
+    first, second, owner = pair
+    task_id = owner.submit(world.echo(range(6), lite=lite))["task_id"]
+    let_go(world, second)
+    slow = first.executor.held.copy()
+    assert len(slow) == 2, "the slow device holds what it was given"
+    world.advance(30)
+    last = [f"{task_id}/{index}." for index in range(6) if f"{task_id}/{index}.1" in first.executor.runs()]
+    tries = [sum(name in run for host in pair[:2] for run in host.executor.runs()) for name in last]
+    assert tries == [runs, runs]
+    assert owner.state(task_id) == ("COMPLETED" if runs == 2 else "RUNNING")
+    let_go(world, first)
+    assert owner.value(task_id) == list(range(6))
+
+
 def test_a_task_fails_when_its_deadline_passes(world, alone):
     alone.host.executor.holds = {"run"}
     task_id = alone.submit(world.echo("ab", lite={"deadline_s": 3}))["task_id"]

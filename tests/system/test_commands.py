@@ -158,6 +158,22 @@ def test_a_job_file_from_submit_to_result(node, shared, home, type_in):
     assert type_in("submit", "primes", "--bound", "1000").out == "168\n"
 
 
+@pytest.mark.parametrize("flags, line, pure", [
+    ([], "", True), ([], "pure = False\n", False), (["--impure"], "pure = True\n", False),
+])
+def test_a_job_or_its_submission_says_that_no_piece_runs_twice_at_once(shared, type_in, flags, line, pure):
+    path = shared.job("once.py", line + FINE)
+    task_id = type_in("submit", "--detach", *flags, path).out.strip()
+    assert type_in("result", task_id).out == "{'sum': 14}\n"
+    tasks = {item["task_id"]: item for item in type_in("tasks", "--json").document["tasks"]}
+    assert tasks[task_id]["lite"]["pure"] is pure
+
+
+def test_a_pure_that_is_worked_out_is_refused_with_its_line(shared, type_in, fails):
+    path = shared.job("unclear.py", "import os\npure = 'X' in os.environ\n" + FINE)
+    fails(type_in("submit", path), 1, "unclear.py, line 2: pure says", "write pure = True or pure = False")
+
+
 def test_where_no_node_runs_nothing_is_said_to_have_been_shown(field, fails):
     fails(field.type("send", "mine", "hello", DISCOMPUTE_NAME="mine"), 5, "mine is this device", "start")
     fails(field.type("send", "nosuch", "hello"), 3, "no device is called 'nosuch'", "`list`")

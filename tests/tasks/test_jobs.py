@@ -107,6 +107,24 @@ def test_broken_sources_are_refused_in_a_sentence(source, words):
     assert "\n" not in refusal.value.message
 
 
+@pytest.mark.parametrize("line, pure", [
+    ("", None), ("pure = False", False), ("pure = True", True), ("pure: bool = False", False),
+    ("pure = True\npure = False", False), ("def pure(part): return part", None), ("from work import pure", None),
+    ("class pure: pass", None),
+])
+def test_a_job_says_whether_two_devices_may_do_one_part_at_the_same_time(line, pure):
+    assert parse_job(f"{line}\ndef work(part): pass").pure is pure
+
+
+@pytest.mark.parametrize("line", [
+    "pure = 0", "pure = not True", "pure, other = False, 1", "if work:\n    pure = False", "pure: bool",
+    "pure = None", "def pure(): pass\npure = len",
+])
+def test_what_cannot_be_known_of_that_without_running_the_job_is_refused(line):
+    with pytest.raises(TaskRejected, match=r"job.py, line \d: pure says .* write pure = True or pure = False"):
+        parse_job(f"work = 1\n{line}")
+
+
 def test_the_future_of_our_own_modules_is_not_inherited():
     # With `from __future__ import annotations` inherited, the annotation would be text.
     assert run_job("def f(x: 1 + 1): pass\ndef work(): return f.__annotations__") == {"x": 2}
