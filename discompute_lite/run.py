@@ -263,7 +263,9 @@ class LocalNode:
         return Identity(device_id(key), secrets.token_hex(8), name, VERSION, self.state.control_token())
 
     def _world(self) -> ClockAndWorld:
-        settings, reader = self.settings, MetricsReader(self.probe)
+        settings, reader = self.settings, MetricsReader(
+            self.probe, state_folder=self.state.path, changed=lambda: self.loop.post(self._look_at_device))
+        self.state.notes += [reader.app.why_not] * bool(reader.app.why_not)
         options = TransportOptions(
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
             peers=settings.peers, interop=settings.interop, limits=self.limits,
@@ -284,6 +286,9 @@ class LocalNode:
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
             read_program=read_program,
         )
+
+    def _look_at_device(self) -> None:
+        self.node.feelings.look()
 
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle

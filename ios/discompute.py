@@ -334,29 +334,23 @@ class Probe:
             return -1
         return left if left > 0 else -1
 
-    def app_battery(self) -> Optional[PowerSupply]:
-        """Return the battery as UIDevice sees it, through Pythonista's own bridge; None in every other app.
-
-        Raw Objective-C through ctypes is not used: one wrong call ends the host app.
-        """
-        if not self.inside_ios() or "Pythonista" not in self.executable:
+    def app_bridge(self) -> Optional[Tuple[Any, Any]]:
+        """Return (ObjCClass, on_main_thread) of Pythonista's or Pyto's own bridge to UIKit; None in every other app."""
+        if not self.inside_ios():
             return None
         try:
-            from objc_util import ObjCClass, on_main_thread  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            return None
+            if "Pythonista" in self.executable:
+                import objc_util  # type: ignore[import-not-found,unused-ignore]
 
-        def ask_device() -> Tuple[float, int]:
-            device = ObjCClass("UIDevice").currentDevice()
-            device.setBatteryMonitoringEnabled_(True)
-            return float(device.batteryLevel()), int(device.batteryState())
+                return objc_util.ObjCClass, objc_util.on_main_thread
+            if self.importable("pyto"):
+                from mainthread import mainthread  # type: ignore[import-not-found,unused-ignore]
+                from rubicon.objc import ObjCClass  # type: ignore[import-not-found,unused-ignore]
 
-        try:
-            level, state = on_main_thread(ask_device)()
-        except (AttributeError, TypeError, ValueError):
-            return None
-        # UIDeviceBatteryState: 0 unknown, 1 unplugged, 2 charging, 3 full.
-        return PowerSupply(level, state in (2, 3)) if 0 <= level <= 1 else None
+                return ObjCClass, mainthread
+        except (ImportError, AttributeError):
+            pass
+        return None
 
     def importable(self, name: str) -> bool:
         """Say whether a top-level module is there, without importing it."""
@@ -409,11 +403,17 @@ class Probe:
 
     def windows_battery(self) -> Optional[PowerSupply]:
         """Return the battery (GetSystemPowerStatus); None without one or where it is not known."""
-        # SYSTEM_POWER_STATUS: BYTE line (0 battery, 1 outside power), BYTE flag (128 none, 255 unknown), BYTE percent.
+        # SYSTEM_POWER_STATUS: BYTE line (0 battery, 1 outside power), BYTE flag (128 none, 255 unknown), BYTE percent,
+        # BYTE saver (1 while it is on, from Windows 10 on).
         raw = self._kernel32_filled("GetSystemPowerStatus", bytes(12))
         if not raw or raw[1] & 128 or raw[2] > 100:
             return None
         return PowerSupply(raw[2] / 100, raw[0] == 1)
+
+    def windows_saver(self) -> bool:
+        """Say whether Windows saves battery just now (GetSystemPowerStatus, as above)."""
+        raw = self._kernel32_filled("GetSystemPowerStatus", bytes(12))
+        return bool(raw) and raw[3] == 1  # type: ignore[index]
 
     def windows_times(self) -> Optional[Tuple[int, int]]:
         """Return the busy and the total time of all CPUs in units of 100 ns (GetSystemTimes), or None."""
@@ -14301,8 +14301,8 @@ class AttemptFailed:
 
     "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
     under it (its process died, memory ran out), whoever is at fault: tried elsewhere, and held against the
-    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not
-    take it (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
+    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not take
+    it (busy, low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
     """
 
     attempt_id: str
@@ -14708,7 +14708,7 @@ PRESENT = (Liveness.HEARD, Liveness.ALIVE, Liveness.SUSPECT)
 #: What proves that a device lives; nothing else moves `KnownDevice.last_heard`.
 SIGNS_OF_LIFE = (Fact.BEACON, Fact.RESTART, Fact.CALLED, Fact.SPOKE, Fact.OPENED, Fact.RETIRED)
 #: What of a peer's `lite` is kept; the rest is ours to say (`verified`, say), or nobody's.
-LITE_KEPT = ("model", "label", "measured", "slots", "version", "reason")
+LITE_KEPT = ("model", "label", "measured", "slots", "share", "version", "reason")
 #: A peer's `lite` is kept for as long as the peer is: so many characters a text, so many entries a table.
 LITE_TEXT, LITE_ENTRIES = 200, 32
 #: Seconds of silence after which a device that should have spoken is dead; phones are put to sleep by their system.
@@ -15175,7 +15175,7 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
     lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
     lite.update({key: value for key, value in (
         ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),
-        ("reason", allowance.reason),
+        ("reason", allowance.reason), ("share", allowance.share if allowance.share < 1.0 else 0.0),
     ) if value})
     reading = node.reading
     capabilities = replace(
@@ -15205,10 +15205,16 @@ def own_device_for(node: Any, link: LinkPort) -> Device:
 
 
 def score_of(device: Device) -> float:
-    """Return a device's own measured score, within bounds: it is self-reported and only a hint."""
-    measured = device.lite.get("measured")
+    """Return a device's own measured score, within bounds: it is self-reported and only a hint.
+
+    Of one that rests between pieces of work it is the part that is left.
+    """
+    measured, share = device.lite.get("measured"), device.lite.get("share", 1.0)
     score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
-    return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
+    if not isinstance(score, (int, float)) or not score:
+        return 0.0
+    part = min(1.0, max(0.1, float(share))) if isinstance(share, (int, float)) else 1.0
+    return min(100.0, max(0.01, float(score) * part))
 
 
 def slots_of(device: Device) -> int:
@@ -15264,7 +15270,8 @@ def own_offer(node: Any) -> DeviceReady:
     allowance = node.worker.allowance()
     load = min(1.0, max(0.0, node.reading.metrics.cpu_usage))
     return DeviceReady(
-        node.id, allowance.slots, float(node.measured.get("score", 0.0)), load, offers_of(node.own_device()),
+        node.id, allowance.slots, float(node.measured.get("score", 0.0)) * allowance.share, load,
+        offers_of(node.own_device()),
         allowance.reason,
     )
 
@@ -20558,28 +20565,161 @@ def read_config_file(asked: str, environ: Mapping[str, str]) -> Tuple[str, Optio
         raise SettingsError(f"the configuration file {path} cannot be read ({reason}); mend or move it") from None
 
 
+# ---- discompute_lite/host/app_sensors.py ------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.app_sensors")
+"""Ask the app that Python runs in on an iPhone or iPad: battery, heat, low-power mode, and whether it is on the screen.
+
+Knows:   UIDevice, UIApplication and NSProcessInfo, through the app's own bridge (`Probe.app_bridge`): Pythonista and
+         Pyto have one. a-Shell has none, so there nothing of this is known.
+Refuses: Objective-C through ctypes, where one wrong call ends the app; and to ask again at a start after asking has
+         ended the app: a file that marks the first question is left behind then.
+Read next: host/metrics.py (who asks, in a thread that nobody waits for), core/allowance.py (what follows).
+"""
+
+
+#: The file in the state folder that is there while the first question is under way.
+ASKING_FILE = "asking-the-app"
+#: UIApplication's applicationState of an app that is not on the screen (0 active, 1 about to be left or come back to).
+APP_IN_BACKGROUND = 2
+#: UIDevice's batteryState: 0 unknown, 1 unplugged, 2 charging, 3 full.
+PLUGGED_STATES = (2, 3)
+#: Whoever has so many seconds left in the background has leave to stay there, such as to play audio: iOS tells such an
+#: app the largest number, and all others some 30.
+STAYS_S = 3600.0
+
+
+class AppFacts(NamedTuple):
+    """Hold what the app told; what it did not is as it stands here."""
+
+    battery: PowerSupply = NO_BATTERY
+    #: NSProcessInfo's thermalState: 0 nominal, 1 fair, 2 serious, 3 critical.
+    heat: int = -1
+    is_low_power: bool = False
+    is_background: bool = False
+
+
+class AppSensors:
+    """Ask one app again and again; one thread at a time."""
+
+    def __init__(self, probe: Probe, state_folder: str = "") -> None:
+        self._probe = probe
+        self._mark = os.path.join(state_folder, ASKING_FILE) if state_folder and probe.inside_ios() else ""
+        #: Why the app is not asked any more, "" while it is.
+        self.why_not = ""
+        if self._mark and os.path.exists(self._mark):
+            self.why_not = (f"asking this app for its battery and heat has ended it once, so it is not asked any more;"
+                            f" delete {self._mark} to try it again")
+        self._has_asked = False
+
+    def ask(self) -> Optional[AppFacts]:
+        """Return what the app tells now; None where it tells nothing, or is not asked."""
+        bridge = None if self.why_not else self._probe.app_bridge()
+        if bridge is None:
+            return None
+        is_first, self._has_asked = not self._has_asked, True
+        if is_first:
+            self._set_mark()
+        facts = ask_app(*bridge)
+        if is_first and self._mark:
+            try:
+                os.remove(self._mark)
+            except OSError:
+                pass  # It could not be made either.
+        return facts
+
+    def _set_mark(self) -> None:
+        try:
+            if self._mark:
+                with open(self._mark, "wb"):
+                    pass
+        except OSError:
+            pass  # A folder that cannot be written to: then the app is asked each time.
+
+
+def ask_app(object_class: Any, on_main_thread: Any) -> Optional[AppFacts]:
+    """Return what UIKit tells on the app's main thread, where alone it may be asked; each answer may be missing."""
+    told: List[AppFacts] = []
+
+    def ask() -> None:
+        process = _one_of(object_class, "NSProcessInfo", "processInfo")
+        heat, is_low = _told_by(process, "thermalState"), _told_by(process, "isLowPowerModeEnabled")
+        told.append(AppFacts(
+            _battery(_one_of(object_class, "UIDevice", "currentDevice")), int(heat) if heat in (0, 1, 2, 3) else -1,
+            bool(is_low), _is_left(_one_of(object_class, "UIApplication", "sharedApplication")),
+        ))
+
+    try:
+        on_main_thread(ask)()
+    except (AttributeError, TypeError, ValueError, RuntimeError, OSError):
+        return None
+    return told[0] if told else None
+
+
+def _one_of(object_class: Any, kind: str, name: str) -> Any:
+    """Return the one object of a class of UIKit, or None."""
+    try:
+        return _told_by(object_class(kind), name)
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _told_by(owner: Any, name: str) -> Any:
+    """Return a property: Pythonista's bridge calls a method for it, Pyto's has its value; None where there is none."""
+    try:
+        found = getattr(owner, name)
+        return found() if callable(found) else found
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _battery(device: Any) -> PowerSupply:
+    try:
+        device.setBatteryMonitoringEnabled_(True)  # Else the level is -1.
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return NO_BATTERY
+    level, state = _told_by(device, "batteryLevel"), _told_by(device, "batteryState")
+    if not isinstance(level, (int, float)) or not 0.0 <= level <= 1.0:
+        return NO_BATTERY
+    return PowerSupply(float(level), state in PLUGGED_STATES)
+
+
+def _is_left(app: Any) -> bool:
+    if _told_by(app, "applicationState") != APP_IN_BACKGROUND:
+        return False
+    left_s = _told_by(app, "backgroundTimeRemaining")
+    return not (isinstance(left_s, (int, float)) and left_s > STAYS_S)
+
+
 # ---- discompute_lite/host/metrics.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.metrics")
-"""Say how this device feels just now: load, memory, battery, heat.
+"""Say how this device feels just now: load, memory, battery, heat, lid, and whether its app is on the screen.
 
-Knows:   /proc and /sys with the limits of the control group; pmset and vm_stat; kernel32; UIDevice in Pythonista.
+Knows:   /proc and /sys with the limits of the control group; pmset, ioreg and vm_stat; kernel32; termux-battery-status;
+         the app's own bridge on iPhone and iPad.
 Refuses: to wait. Files are read on the spot; what needs a command or another thread's answer is asked in the
-         background, at most once a minute, and `read` gives what was known last.
+         background, commands at most once a minute, and `read` gives what was known last.
 Read next: core/allowance.py (who decides by these figures), host/cgroup.py.
 
 A usage of -1 is *not known*. Temperature is that of the processor and 0 where no sensor is surely its own.
 """
 
 
-#: Commands and app bridges are asked no more often than this; batteries and memory do not jump.
+#: Commands are asked no more often than this: batteries and memory do not jump.
 SLOW_FACTS_EVERY_S = 60.0
+#: An app's bridge likewise, which takes a fraction of a millisecond: an app that is left is stopped within seconds.
+APP_FACTS_EVERY_S = 1.0
 #: Sensors and thermal zones that measure the processor, by the start of their names.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp", "bigcore", "littlecore")
 #: Sensors report nonsense when they sleep; a processor outside this range does not run.
 _CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
 _SENSORS_MAX = 8
 _SUPPLIES = "/sys/class/power_supply"
+_LIDS = "/proc/acpi/button/lid"
+#: Celsius of a phone's battery, and the heat that this is: it is not charged above 45 degrees, suffers above 50, and
+#: ends the phone at 60 or so.
+_BATTERY_HEAT = ((50.0, 3), (45.0, 2), (40.0, 1))
 #: What the person chose in the desktop's power settings: low-power, balanced or performance.
 _PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
 _VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
@@ -20595,6 +20735,11 @@ class Reading:
     is_charging: bool
     #: Its owner asked the system to save power.
     is_low_power: bool = False
+    #: 0 nominal, 1 fair, 2 serious, 3 critical, -1 where it is not known: where no degrees of a processor are told.
+    heat: int = -1
+    #: It runs in an app that is not on the screen, and that its system is about to stop.
+    is_background: bool = False
+    is_lid_closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -20604,6 +20749,14 @@ class _SlowFacts:
     battery: PowerSupply = NO_BATTERY
     memory_usage: float = -1.0
     is_low_power: bool = False
+    heat: int = -1
+    is_background: bool = False
+    is_lid_closed: bool = False
+
+    @property
+    def urgent(self) -> Tuple[bool, ...]:
+        """Return what must not wait until somebody looks again."""
+        return self.is_background, self.heat >= 3, self.is_lid_closed, self.battery.plugged
 
 
 def start_in_background(work: Callable[[], None]) -> None:
@@ -20615,7 +20768,9 @@ class MetricsReader:
     """Read the metrics again and again; usages are those since the last `read`. One thread at a time."""
 
     def __init__(self, probe: Probe, *, clock: Callable[[], float] = time.monotonic,
-                 start: Callable[[Callable[[], None]], None] = start_in_background) -> None:
+                 start: Callable[[Callable[[], None]], None] = start_in_background, state_folder: str = "",
+                 changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called from another thread when what was asked in the background is worth a look at once."""
         self._probe = probe
         self._clock = clock
         self._start = start
@@ -20626,6 +20781,9 @@ class MetricsReader:
         self._slow = _SlowFacts()
         self._slow_due = clock()
         self._slow_running = False
+        self._changed = changed
+        self.app = AppSensors(probe, state_folder)
+        self._is_in_app = probe.inside_ios()
         self._has_slow_facts = probe.platform in ("darwin", "ios") or is_android(probe)
         self._app_memory = probe.app_memory_left()
         self._cpu_before = self._cpu_times()
@@ -20637,7 +20795,8 @@ class MetricsReader:
         battery = self._battery()
         metrics = ComputeMetrics(cpu_usage=self._cpu_usage(), memory_usage=self._memory_usage(), gpu_usage=-1.0,
                                  temperature=self._temperature(), active_tasks=active_tasks, throughput=throughput)
-        return Reading(metrics, battery.level, battery.plugged, self._is_low_power())
+        return Reading(metrics, battery.level, battery.plugged, self._is_low_power(), self._heat(),
+                       self._slow.is_background, self._is_lid_closed())
 
     # ---- processor ------------------------------------------------------------------------------------
 
@@ -20708,7 +20867,20 @@ class MetricsReader:
     def _is_low_power(self) -> bool:
         if self._is_linux:
             return (self._probe.read_text(_PLATFORM_PROFILE) or "").strip() == "low-power"
-        return self._slow.is_low_power
+        return self._probe.windows_saver() if self._probe.platform == "win32" else self._slow.is_low_power
+
+    def _heat(self) -> int:
+        if self._is_linux and self._has_slow_facts:
+            tenths = (self._probe.read_text(f"{_SUPPLIES}/battery/temp") or "").strip()
+            if tenths.isdigit():
+                return battery_heat(int(tenths) / 10)
+        return self._slow.heat
+
+    def _is_lid_closed(self) -> bool:
+        if not self._is_linux:
+            return self._slow.is_lid_closed
+        lids = self._probe.list_dir(_LIDS)
+        return any("closed" in (self._probe.read_text(f"{_LIDS}/{lid}/state") or "") for lid in lids)
 
     # ---- what is slow to ask --------------------------------------------------------------------------
 
@@ -20716,20 +20888,26 @@ class MetricsReader:
         if not self._has_slow_facts or self._slow_running or self._clock() < self._slow_due:
             return
         self._slow_running = True
-        self._slow_due = self._clock() + SLOW_FACTS_EVERY_S
+        self._slow_due = self._clock() + (APP_FACTS_EVERY_S if self._is_in_app else SLOW_FACTS_EVERY_S)
         self._start(self._ask_slow_facts)
 
     def _ask_slow_facts(self) -> None:
+        before = self._slow
         try:
-            if self._probe.inside_ios():
-                self._slow = _SlowFacts(self._probe.app_battery() or NO_BATTERY)
+            if self._is_in_app:
+                told = self.app.ask() or AppFacts()
+                self._slow = _SlowFacts(told.battery, -1.0, told.is_low_power, told.heat, told.is_background)
             elif self._probe.platform == "darwin":
+                battery = mac_battery(self._probe)
                 self._slow = _SlowFacts(
-                    mac_battery(self._probe), mac_memory_usage(self._probe), mac_low_power(self._probe))
+                    battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
+                    is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
-                self._slow = _SlowFacts(termux_battery(self._probe))
+                self._slow = _SlowFacts(*termux_battery(self._probe))
         finally:
             self._slow_running = False
+        if self._slow.urgent != before.urgent:
+            self._changed()
 
 
 def linux_battery(probe: Probe) -> Optional[PowerSupply]:
@@ -20769,6 +20947,24 @@ def mac_low_power(probe: Probe) -> bool:
     return re.search(r"^\s*(?:lowpowermode|powermode)\s+1\b", told, re.MULTILINE) is not None
 
 
+def mac_heat(probe: Probe) -> int:
+    """Return the heat by `pmset -g therm`: the level of warning (5 danger, 10 crisis), or how slow an Intel is made."""
+    told = probe.run(["/usr/bin/pmset", "-g", "therm"])
+    if told is None:
+        return -1
+    levels = [int(found) for found in re.findall(r"Thermal Warning Level\s*=\s*(\d+)", told, re.IGNORECASE)]
+    limits = [int(found) for found in re.findall(r"CPU_Speed_Limit\s*=\s*(\d+)", told)]
+    if any(level >= 10 for level in levels):
+        return 3
+    return 2 if any(level >= 5 for level in levels) or any(limit < 60 for limit in limits) else 0
+
+
+def mac_lid_closed(probe: Probe) -> bool:
+    """Return whether a MacBook's lid is closed while it works on, as with a display of its own."""
+    told = probe.run(["/usr/sbin/ioreg", "-r", "-k", "AppleClamshellState", "-d", "1"]) or ""
+    return re.search(r'"AppleClamshellState"\s*=\s*Yes', told) is not None
+
+
 def mac_memory_usage(probe: Probe) -> float:
     """Return the share of memory in use by `vm_stat`: all but free and inactive pages, as psutil counts."""
     told = probe.run(["/usr/bin/vm_stat"]) or ""
@@ -20780,12 +20976,22 @@ def mac_memory_usage(probe: Probe) -> float:
     return _share(total - int(page.group(1)) * sum(int(count) for count in pages.values()), total)
 
 
-def termux_battery(probe: Probe) -> PowerSupply:
-    """Return the battery by `termux-battery-status`, which is there with the Termux:API add-on only."""
+def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
+    """Return battery, memory usage (not told), saving (not told) and heat by `termux-battery-status`.
+
+    The command is there with the Termux:API add-on only, and hangs where the add-on's app is missing.
+    """
     told = probe.run(["termux-battery-status"]) or ""
     percent = re.search(r'"percentage"\s*:\s*(\d+)', told)
     plugged = re.search(r'"plugged"\s*:\s*"PLUGGED_', told)
-    return PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
+    degrees = re.search(r'"temperature"\s*:\s*(\d+(?:\.\d+)?)', told)
+    battery = PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
+    return battery, -1.0, False, battery_heat(float(degrees.group(1))) if degrees else -1
+
+
+def battery_heat(celsius: float) -> int:
+    """Return the heat of a phone whose battery has so many degrees: 0 nominal to 3 critical."""
+    return next((heat for mark, heat in _BATTERY_HEAT if celsius >= mark), 0)
 
 
 def cpu_ticks(text: str, cpus: Sequence[int]) -> Optional[Tuple[float, float]]:
@@ -26712,6 +26918,8 @@ class AttemptState(Enum):
     LOST = "lost"
     #: The device would not take it.
     REFUSED = "refused"
+    #: The device gave it back: it was about to be stopped.
+    RELEASED = "released"
     #: The device gave no sign of life for the time of the lease.
     EXPIRED = "expired"
     #: We wanted it no longer.
@@ -26726,6 +26934,7 @@ ATTEMPT_MOVES: Dict[Tuple[AttemptState, str], AttemptState] = {
     (AttemptState.LEASED, "blames task"): AttemptState.FAILED,
     (AttemptState.LEASED, "blames device"): AttemptState.LOST,
     (AttemptState.LEASED, "refused"): AttemptState.REFUSED,
+    (AttemptState.LEASED, "released"): AttemptState.RELEASED,
     (AttemptState.LEASED, "device lost"): AttemptState.LOST,
     (AttemptState.LEASED, "lease ended"): AttemptState.EXPIRED,
     (AttemptState.LEASED, "stopped"): AttemptState.STOPPED,
@@ -28913,6 +29122,12 @@ class Scheduler:
                 self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
                             actions)
             return
+        if event.blame == "released":
+            self._books.end_attempt(attempt, "released", now)
+            if device.slots:  # What it says of itself is still on its way.
+                rest_refusing(self._books, device, event.reason, now, self._random())
+            self._go_on(attempt, f"was handed back: {event.reason}", None, 0.0, now, actions)
+            return
         subtask.failures += 1
         if event.blame == "refused":
             self._books.end_attempt(attempt, "refused", now)
@@ -29113,6 +29328,237 @@ class Alarm:
         late_s = self._clock.now() - self._due
         self._due = self._timer = None
         self._ring(late_s)
+
+
+# ---- discompute_lite/core/allowance.py --------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.core.allowance")
+"""Say how much work this device takes just now, and why it takes less than usual, in words for its owner.
+
+Knows:   what battery, heat, lid, background, memory and the owner's own work allow, and that nobody likes a device that
+         dithers. One table for phones, laptops and all others: what a device cannot tell strains nobody.
+Refuses: to look at anything (host/metrics.py measures), and to end what runs: it says when that is to be handed back.
+Read next: roles/feelings.py (who asks), roles/own_device.py (who tells others).
+
+Each strain begins at one mark and ends at another: a battery that is charged for a minute, or a processor that cools by
+a degree, does not change the verdict and change it back.
+"""
+
+
+#: The battery must be so much above the owner's mark before work is taken again.
+BATTERY_MORE = 0.05
+#: Degrees Celsius of the processor: from the first on it gets half the work, until it has cooled to the second; from
+#: the third on none, until the fourth. Makers let them run to 100 to 110 and slow them down from 95 on.
+WARM_AT, COOL_AT, HOT_AT, LESS_HOT_AT = 88.0, 80.0, 97.0, 90.0
+#: Steps of heat as Apple's systems tell them: 0 nominal, 1 fair, 2 serious, 3 critical; -1 is not known.
+SERIOUS_HEAT, CRITICAL_HEAT = 2, 3
+#: Below such a charge a device that is not plugged in gives half its slots, unless a person chose their number; and all
+#: of them again from the second on. What is left is its owner's, who may be far from a socket.
+LESS_CHARGED_AT, CHARGED_AT = 0.50, 0.55
+#: Shares of memory in use, in the same way. What a system swaps out costs everybody, its owner first.
+FULL_AT, LESS_FULL_AT, FULLEST_AT, LESS_FULLEST_AT = 0.93, 0.88, 0.98, 0.95
+#: Shares of the processor that others than us use: from the first on they get it, until it is the second.
+OWNER_AT, OWNER_GONE_AT = 0.60, 0.35
+
+
+class Feeling(NamedTuple):
+    """Hold what was measured of this device; negative, or 0 degrees, is *not known*, and strains nobody."""
+
+    battery_level: float = -1.0
+    is_charging: bool = False
+    is_low_power: bool = False
+    temperature: float = 0.0
+    memory_usage: float = -1.0
+    cpu_usage: float = -1.0
+    #: The share of the processor that our own running work may be using.
+    own_share: float = 0.0
+    heat: int = -1
+    #: The app that this runs in is not the one on the screen: its system stops it within seconds.
+    is_background: bool = False
+    is_lid_closed: bool = False
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Say how many attempts may run at once, and why fewer than usual ("" where all may)."""
+
+    slots: int
+    reason: str = ""
+    #: What runs is to be handed back at once: soon nothing will run here, or nothing should.
+    hands_back: bool = False
+    #: The part of the time in which the slots work, 0 to 1: a device of one slot rests in between instead of giving up
+    #: half of it.
+    share: float = 1.0
+    #: The strain that it is due to, "" for none: what people are told when it is another.
+    cause: str = ""
+
+
+class Strain(NamedTuple):
+    """Say when something is a strain and what it leaves of the slots."""
+
+    name: str
+    #: Of the slots, rounded up; 0 for no new work.
+    leaves: float
+    #: (feeling, the owner's battery mark, whether it strains already) -> whether it does.
+    holds: Callable[[Feeling, float, bool], bool]
+    reason: Callable[[Feeling, float], str]
+    hands_back: bool = False
+    #: Whether slots whose number a person chose are left alone.
+    yields: bool = False
+    #: Whether the part of a slot that is to be left is left by resting.
+    rests: bool = False
+
+
+def _is_low(feeling: Feeling, battery_min: float, was: bool) -> bool:
+    mark = min(1.0, battery_min + BATTERY_MORE * was)
+    return 0.0 <= feeling.battery_level < mark and not feeling.is_charging
+
+
+def _is_over(value: float, begins: float, ends: float, was: bool) -> bool:
+    return value >= begins or (was and value > ends)
+
+
+def _is_half_empty(feeling: Feeling, _: float, was: bool) -> bool:
+    mark = CHARGED_AT if was else LESS_CHARGED_AT
+    return 0.0 <= feeling.battery_level < mark and not feeling.is_charging
+
+
+def _others_use(feeling: Feeling) -> float:
+    return feeling.cpu_usage - feeling.own_share
+
+
+#: What strains a device, the worst first: of those that hold, the one that leaves least is told.
+STRAINS: Tuple[Strain, ...] = (
+    Strain("background", 0.0, lambda feeling, _, was: feeling.is_background,
+           lambda feeling, _: "its app is in the background, where the system stops it: open the app again",
+           hands_back=True),
+    # Serious after critical is no time to begin again.
+    Strain("critical heat", 0.0, lambda feeling, _, was: _is_over(feeling.heat, CRITICAL_HEAT, SERIOUS_HEAT - 1, was),
+           lambda feeling, _: "much too hot: no work until it has cooled down; take it out of the sun or its case",
+           hands_back=True),
+    Strain("lid", 0.0, lambda feeling, _, was: (
+        feeling.is_lid_closed and feeling.battery_level >= 0.0 and not feeling.is_charging),
+           lambda feeling, _: "its lid is closed and it runs on battery: open it or plug it in", hands_back=True),
+    Strain("battery", 0.0, _is_low, lambda feeling, battery_min: (
+        f"on battery at {int(feeling.battery_level * 100)} %, below {round(battery_min * 100)} %:"
+        " plug it in or lower battery-min")),
+    Strain("low power", 0.0, lambda feeling, _, was: feeling.is_low_power and not feeling.is_charging,
+           lambda feeling, _: "in low-power mode on battery: plug it in or end that mode"),
+    Strain("heat", 0.0, lambda feeling, _, was: _is_over(feeling.temperature, HOT_AT, LESS_HOT_AT, was),
+           lambda feeling, _: f"too hot at {feeling.temperature:.0f} °C: no work until it is below {LESS_HOT_AT:.0f}"),
+    Strain("memory", 0.0, lambda feeling, _, was: _is_over(feeling.memory_usage, FULLEST_AT, LESS_FULLEST_AT, was),
+           lambda feeling, _: f"its memory is {feeling.memory_usage:.0%} full: close something there"),
+    Strain("serious heat", 0.5, lambda feeling, _, was: feeling.heat >= SERIOUS_HEAT,
+           lambda feeling, _: "hot: half the work until it has cooled down", rests=True),
+    Strain("warmth", 0.5, lambda feeling, _, was: _is_over(feeling.temperature, WARM_AT, COOL_AT, was),
+           lambda feeling, _: f"warm at {feeling.temperature:.0f} °C: half the work until it is below {COOL_AT:.0f}",
+           rests=True),
+    Strain("little memory", 0.5, lambda feeling, _, was: _is_over(feeling.memory_usage, FULL_AT, LESS_FULL_AT, was),
+           lambda feeling, _: f"its memory is {feeling.memory_usage:.0%} full: half its slots"),
+    Strain("owner", 0.5, lambda feeling, _, was: _is_over(_others_use(feeling), OWNER_AT, OWNER_GONE_AT, was),
+           lambda feeling, _: "somebody works on it: half its slots", yields=True),
+    Strain("unplugged", 0.5, _is_half_empty,
+           lambda feeling, _: f"on battery at {int(feeling.battery_level * 100)} %: half its slots; slots sets more",
+           yields=True),
+)
+
+
+class AllowancePolicy:
+    """Judge one device again and again; asked twice about the same feeling, it answers the same."""
+
+    def __init__(self) -> None:
+        #: name of a strain -> whether it held when last asked.
+        self._held: Dict[str, bool] = {}
+
+    def allow(
+        self, slots: int, feeling: Feeling, *, battery_min: float = 0.20, yields_to_owner: bool = True
+    ) -> Allowance:
+        """Return how much new work this device takes, of `slots` at most.
+
+        `yields_to_owner`: the number of slots is our own choice, not a person's, and shrinks when others need the
+        processor or the battery is half empty.
+        """
+        if slots <= 0:
+            return Allowance(0, "takes no work: its settings give it no slots")
+        allowed = Allowance(slots)
+        for strain in STRAINS:
+            holds = self._held[strain.name] = strain.holds(feeling, battery_min, self._held.get(strain.name, False))
+            if not holds or (strain.yields and not yields_to_owner):
+                continue
+            wanted = slots * strain.leaves
+            left = ceil(wanted)
+            share = wanted / left if strain.rests and left else 1.0
+            if left * share < allowed.slots * allowed.share:
+                reason = strain.reason(feeling, battery_min)
+                allowed = Allowance(left, reason, strain.hands_back, share, strain.name)
+        return allowed
+
+
+# ---- discompute_lite/roles/worker_attempt.py --------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.worker_attempt")
+"""Hold one attempt of one subtask on this device, from when it comes until its outcome may be forgotten.
+
+Knows:   who sent it, what bounds it, who waits for it, what came of it.
+Refuses: to decide anything; roles/worker.py does.
+Read next: roles/worker.py.
+"""
+
+
+#: What is said of an attempt that its device gives back: it may begin elsewhere at once, and nobody is to blame.
+RELEASED = "released"
+#: Seconds that a device rests after a piece of work, at most, where it rests at all.
+REST_MOST_S = 30.0
+#: (the node that sent it, its id)
+AttemptKey = Tuple[str, str]
+
+
+class WorkerAttempt:
+    """Hold one attempt of one subtask on this device."""
+
+    __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
+                 "blobs", "is_ruled", "silent_boot")
+
+    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
+        self.id = attempt_id
+        #: Without its data once it has ended.
+        self.subtask = subtask
+        #: The node that sent it; "" for this node itself and for clients.
+        self.sender = sender
+        self.lease_s = lease_s
+        #: What this device's owner allows its sender.
+        self.bounds = bounds
+        self.started_at = 0
+        #: The executor's future while it runs, else None.
+        self.future: Any = None
+        #: Callers to be answered.
+        self.waiting: List[Later] = []
+        #: The answer, once it has ended.
+        self.outcome: Optional[ExecuteSubtaskAnswer] = None
+        #: The blobs that it needs: kept here from when they have come until it ends.
+        self.blobs: List[str] = []
+        #: Whether the owner's rules apply to it: it is a device's of the cluster.
+        self.is_ruled = False
+        #: The life of its sender that fell silent while the outcome was kept; "" while it is heard.
+        self.silent_boot = ""
+
+    @property
+    def key(self) -> AttemptKey:
+        """Return what tells it from all others: two coordinators may give the same id to different work."""
+        return self.sender, self.id
+
+
+def seconds_asked(subtask: SubTask, name: str) -> float:
+    """Return the seconds that its sender gives under a name of `lite`; 0.0 where that is none."""
+    asked_s = subtask.lite.get(name)
+    return float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
+
+
+def rest_after(seconds: float, allowance: Allowance) -> float:
+    """Return for how long nothing begins after so much work; 0.0 where the allowance asks for no rest."""
+    if allowance.share >= 1.0 or not allowance.slots:
+        return 0.0
+    return min(REST_MOST_S, seconds * (1.0 / allowance.share - 1.0) / allowance.slots)
 
 
 # ---- discompute_lite/roles/attempts.py --------------------------------------------------------------
@@ -29316,8 +29762,8 @@ class Attempts:
             self.apply(AttemptSucceeded(action.attempt_id, len(done.result_data)))
         else:
             self._owners[action.task_id].attempt_failed(action, done)
-            blame = done.lite.get("blame")
-            blame = blame if blame in ("task", "refused") else "device"
+            blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
+            blame = blame if blame in ("task", "refused", RELEASED) else "device"
             self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:
@@ -35819,6 +36265,102 @@ class EventLog:
         return int(number) if boot == self._boot and is_number and int(number) <= self.last else None
 
 
+# ---- discompute_lite/roles/feelings.py --------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.feelings")
+"""Keep how this device feels, say what that allows, and do at once what follows from it.
+
+Knows:   when to look again, and who has to hear that less work is taken: the scheduler, the other devices, people.
+Refuses: to measure (host/metrics.py does) and to judge (core/allowance.py does).
+Read next: core/allowance.py, roles/worker.py (what runs, and is handed back).
+"""
+
+
+#: Seconds between two looks at load, memory and battery.
+FEEL_EVERY_S = 5.0
+#: The same on a phone that works: its system stops an app some five seconds after it has left the screen, and until
+#: then the work has to be back.
+FEEL_AT_WORK_S = 1.0
+
+
+class Feelings:
+    """Hold the last look at one node's device."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.reading = node.world.read_metrics(0, 0.0)
+        self._policy = AllowancePolicy()
+        #: The reading that was last judged, and the verdict.
+        self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
+        self._told_cause = ""
+        self._is_phone = node.hardware.type in PHONE_TYPES
+        self._alarm = Alarm(node.clock, lambda late_s: self._rung())
+
+    def start(self) -> None:
+        """Look again and again from now on."""
+        self._tell_people(self.allowance())
+        self._alarm.set(self._node.clock.now() + FEEL_EVERY_S)
+
+    def load_changed(self) -> None:
+        """Something began or ended: a phone that works looks more often."""
+        if self._is_phone and self._node.worker.running:
+            self._alarm.set(self._node.clock.now() + FEEL_AT_WORK_S)
+
+    def allowance(self) -> Allowance:
+        """Return how much work the device takes as it felt when last looked at."""
+        if self._judged[0] is not self.reading:
+            self._judged = self.reading, self._judge(self.reading)
+        return self._judged[1]
+
+    def look(self) -> None:
+        """Look now; let everybody know who has to, and hand back what runs where that must not go on."""
+        node = self._node
+        if node.is_stopping:
+            return
+        before = node.worker.allowance()
+        self.reading = node.world.read_metrics(node.worker.running, node.worker.throughput())
+        node.description_changed()
+        if node.worker.allowance() != before:
+            # First, so that nobody sends again what is handed back in a moment.
+            node.offers_changed()
+        felt = self.allowance()
+        self._tell_people(felt)
+        if felt.hands_back:
+            node.worker.hand_back(felt.reason)
+
+    # ---- inside -------------------------------------------------------------------------------------
+
+    def _rung(self) -> None:
+        node = self._node
+        self.look()
+        if node.is_stopping:
+            return
+        # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
+        node.worker.heard_from(node.id)
+        node.attempts.lease_renewed(node.id, tuple(node.worker.running_for(node.id)))
+        self._alarm.set(node.clock.now() + FEEL_EVERY_S)
+        self.load_changed()
+
+    def _judge(self, reading: Any) -> Allowance:
+        node, metrics = self._node, reading.metrics
+        own_share = node.worker.running / max(1, node.hardware.capabilities.cpu_cores)
+        feeling = Feeling(
+            reading.battery_level, reading.is_charging, reading.is_low_power, metrics.temperature,
+            metrics.memory_usage, metrics.cpu_usage, own_share, reading.heat, reading.is_background,
+            reading.is_lid_closed,
+        )
+        return self._policy.allow(
+            node.slots, feeling, battery_min=node.settings.battery_min, yields_to_owner=not node.settings.slots,
+        )
+
+    def _tell_people(self, felt: Allowance) -> None:
+        if felt.cause == self._told_cause:
+            return
+        self._told_cause = felt.cause
+        takes = "takes no work now" if not felt.slots else "takes less work now"
+        self._node.tell("note", f"{takes}: {felt.reason}" if felt.cause else "takes work as usual again")
+
+
 # ---- discompute_lite/roles/link_speed.py ------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.link_speed")
@@ -37738,123 +38280,6 @@ def event_document(event: NodeEvent) -> Tuple[str, str]:
     return event.kind, json.dumps(facts, ensure_ascii=False)
 
 
-# ---- discompute_lite/core/allowance.py --------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.core.allowance")
-"""Say how much work this device takes just now, and why it takes less than usual, in words for its owner.
-
-Knows:   what battery, heat, memory and the owner's own work allow, and that nobody likes a device that dithers.
-Refuses: to look at anything (host/metrics.py measures), and to stop what runs: an allowance is about new work.
-Read next: roles/worker.py (who asks), roles/own_device.py (who tells others).
-
-Each strain begins at one mark and ends at another: a battery that is charged for a minute, or a processor that cools by
-a degree, does not change the verdict and change it back.
-"""
-
-
-#: The battery must be so much above the owner's mark before work is taken again.
-BATTERY_MORE = 0.05
-#: Degrees Celsius of the processor: from the first on it gets half the work, until it has cooled to the second; from
-#: the third on none, until the fourth. Makers let them run to 100 to 110 and slow them down from 95 on.
-WARM_AT, COOL_AT, HOT_AT, LESS_HOT_AT = 88.0, 80.0, 97.0, 90.0
-#: Shares of memory in use, in the same way. What a system swaps out costs everybody, its owner first.
-FULL_AT, LESS_FULL_AT, FULLEST_AT, LESS_FULLEST_AT = 0.93, 0.88, 0.98, 0.95
-#: Shares of the processor that others than us use: from the first on they get it, until it is the second.
-OWNER_AT, OWNER_GONE_AT = 0.60, 0.35
-
-
-class Feeling(NamedTuple):
-    """Hold what was measured of this device; negative, or 0 degrees, is *not known*, and strains nobody."""
-
-    battery_level: float = -1.0
-    is_charging: bool = False
-    is_low_power: bool = False
-    temperature: float = 0.0
-    memory_usage: float = -1.0
-    cpu_usage: float = -1.0
-    #: The share of the processor that our own running work may be using.
-    own_share: float = 0.0
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """Say how many attempts may run at once, and why fewer than usual ("" where all may)."""
-
-    slots: int
-    reason: str = ""
-
-
-class Strain(NamedTuple):
-    """Say when something is a strain and what it leaves of the slots."""
-
-    name: str
-    #: Of the slots, rounded up; 0 for no new work.
-    leaves: float
-    #: (feeling, the owner's battery mark, whether it strains already) -> whether it does.
-    holds: Callable[[Feeling, float, bool], bool]
-    reason: Callable[[Feeling, float], str]
-
-
-def _is_low(feeling: Feeling, battery_min: float, was: bool) -> bool:
-    mark = min(1.0, battery_min + BATTERY_MORE * was)
-    return 0.0 <= feeling.battery_level < mark and not feeling.is_charging
-
-
-def _is_over(value: float, begins: float, ends: float, was: bool) -> bool:
-    return value >= begins or (was and value > ends)
-
-
-def _others_use(feeling: Feeling) -> float:
-    return feeling.cpu_usage - feeling.own_share
-
-
-#: What strains a device, the worst first: of those that hold, the one that leaves least is told.
-STRAINS: Tuple[Strain, ...] = (
-    Strain("battery", 0.0, _is_low, lambda feeling, battery_min: (
-        f"on battery at {int(feeling.battery_level * 100)} %, below {round(battery_min * 100)} %:"
-        " plug it in or lower battery-min")),
-    Strain("low power", 0.0, lambda feeling, _, was: feeling.is_low_power and not feeling.is_charging,
-           lambda feeling, _: "in low-power mode on battery: plug it in or end that mode"),
-    Strain("heat", 0.0, lambda feeling, _, was: _is_over(feeling.temperature, HOT_AT, LESS_HOT_AT, was),
-           lambda feeling, _: f"too hot at {feeling.temperature:.0f} °C: no work until it is below {LESS_HOT_AT:.0f}"),
-    Strain("memory", 0.0, lambda feeling, _, was: _is_over(feeling.memory_usage, FULLEST_AT, LESS_FULLEST_AT, was),
-           lambda feeling, _: f"its memory is {feeling.memory_usage:.0%} full: close something there"),
-    Strain("warmth", 0.5, lambda feeling, _, was: _is_over(feeling.temperature, WARM_AT, COOL_AT, was),
-           lambda feeling, _: f"warm at {feeling.temperature:.0f} °C: half its slots until it is below {COOL_AT:.0f}"),
-    Strain("little memory", 0.5, lambda feeling, _, was: _is_over(feeling.memory_usage, FULL_AT, LESS_FULL_AT, was),
-           lambda feeling, _: f"its memory is {feeling.memory_usage:.0%} full: half its slots"),
-    Strain("owner", 0.5, lambda feeling, _, was: _is_over(_others_use(feeling), OWNER_AT, OWNER_GONE_AT, was),
-           lambda feeling, _: "somebody works on it: half its slots"),
-)
-
-
-class AllowancePolicy:
-    """Judge one device again and again; asked twice about the same feeling, it answers the same."""
-
-    def __init__(self) -> None:
-        #: name of a strain -> whether it held when last asked.
-        self._held: Dict[str, bool] = {}
-
-    def allow(
-        self, slots: int, feeling: Feeling, *, battery_min: float = 0.20, yields_to_owner: bool = True
-    ) -> Allowance:
-        """Return how much new work this device takes, of `slots` at most.
-
-        `yields_to_owner`: the number of slots is our own choice, not a person's, and shrinks when others need the
-        processor.
-        """
-        if slots <= 0:
-            return Allowance(0, "takes no work: its settings give it no slots")
-        allowed = Allowance(slots)
-        for strain in STRAINS:
-            holds = self._held[strain.name] = strain.holds(feeling, battery_min, self._held.get(strain.name, False))
-            if holds and (yields_to_owner or strain.name != "owner"):
-                left = ceil(slots * strain.leaves)
-                if left < allowed.slots:
-                    allowed = Allowance(left, strain.reason(feeling, battery_min))
-        return allowed
-
-
 # ---- discompute_lite/roles/run_notes.py -------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.run_notes")
@@ -37910,56 +38335,6 @@ class RunNotes:
         return True
 
 
-# ---- discompute_lite/roles/worker_attempt.py --------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.roles.worker_attempt")
-"""Hold one attempt of one subtask on this device, from when it comes until its outcome may be forgotten.
-
-Knows:   who sent it, what bounds it, who waits for it, what came of it.
-Refuses: to decide anything; roles/worker.py does.
-Read next: roles/worker.py.
-"""
-
-
-#: (the node that sent it, its id)
-AttemptKey = Tuple[str, str]
-
-
-class WorkerAttempt:
-    """Hold one attempt of one subtask on this device."""
-
-    __slots__ = ("id", "subtask", "sender", "lease_s", "bounds", "started_at", "future", "waiting", "outcome",
-                 "blobs", "is_ruled", "silent_boot")
-
-    def __init__(self, attempt_id: str, subtask: SubTask, sender: str, lease_s: float, bounds: WorkRule) -> None:
-        self.id = attempt_id
-        #: Without its data once it has ended.
-        self.subtask = subtask
-        #: The node that sent it; "" for this node itself and for clients.
-        self.sender = sender
-        self.lease_s = lease_s
-        #: What this device's owner allows its sender.
-        self.bounds = bounds
-        self.started_at = 0
-        #: The executor's future while it runs, else None.
-        self.future: Any = None
-        #: Callers to be answered.
-        self.waiting: List[Later] = []
-        #: The answer, once it has ended.
-        self.outcome: Optional[ExecuteSubtaskAnswer] = None
-        #: The blobs that it needs: kept here from when they have come until it ends.
-        self.blobs: List[str] = []
-        #: Whether the owner's rules apply to it: it is a device's of the cluster.
-        self.is_ruled = False
-        #: The life of its sender that fell silent while the outcome was kept; "" while it is heard.
-        self.silent_boot = ""
-
-    @property
-    def key(self) -> AttemptKey:
-        """Return what tells it from all others: two coordinators may give the same id to different work."""
-        return self.sender, self.id
-
-
 # ---- discompute_lite/roles/worker.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.worker")
@@ -38009,9 +38384,8 @@ class Worker:
         self._kept_bytes = 0
         self._alarm = Alarm(node.clock, self._woken)
         self._notes = RunNotes(node)
-        self._policy = AllowancePolicy()
-        #: The reading that was last judged, and the verdict.
-        self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
+        #: Until when nothing begins: the rest of a device that has one slot and gives a part of it.
+        self._rests_until = 0.0
         self._is_stopping = False
 
     # ---- what methods ask -------------------------------------------------------------------------
@@ -38037,9 +38411,7 @@ class Worker:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
                 return later
-            asked_s = subtask.lite.get("lease_s")
-            lease_s = float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
-            lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
+            lease_s = seconds_asked(subtask, "lease_s") or (LEASE_S if sender else CLIENT_LEASE_S)
             bounds = self._node.rules.policy.rule_for(who.device_id) if who is not None else WorkRule()
             attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s, bounds)
             attempt.is_ruled = who is not None
@@ -38059,7 +38431,7 @@ class Worker:
 
         Returns what stops it (`WorkFuture`); `done(outcome)` comes later, in any case.
         """
-        if self._queue or self._handed >= self.allowance().slots:
+        if not self._may_begin_at_once():
             return None
         future = self._node.executor.submit(request)
         self.adopt(future, done)
@@ -38076,7 +38448,7 @@ class Worker:
 
         Requests that end well there within moments are told afterwards (`done_elsewhere`), all others are adopted.
         """
-        if self._queue or self._handed >= self.allowance().slots:
+        if not self._may_begin_at_once():
             return 0.0
         self._lent_until = self._node.clock.now() + seconds
         return self._lent_until
@@ -38109,20 +38481,13 @@ class Worker:
             return Allowance(0, node.twin.reason)
         if node.settings.accept == "nobody":
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
-        if self._judged[0] is not node.reading:
-            self._judged = node.reading, self._judge(node.reading)
-        return self._judged[1]
+        return node.feelings.allowance()
 
-    def _judge(self, reading: Any) -> Allowance:
-        node, metrics = self._node, reading.metrics
-        own_share = self.running / max(1, node.hardware.capabilities.cpu_cores)
-        feeling = Feeling(
-            reading.battery_level, reading.is_charging, reading.is_low_power, metrics.temperature,
-            metrics.memory_usage, metrics.cpu_usage, own_share,
-        )
-        return self._policy.allow(
-            node.slots, feeling, battery_min=node.settings.battery_min, yields_to_owner=not node.settings.slots,
-        )
+    def hand_back(self, reason: str) -> None:
+        """Let everything that runs or waits here be done elsewhere: its senders hear so at once, and blame nobody."""
+        for attempt in list(self._attempts.values()):
+            if attempt.outcome is None:
+                self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
     def running_for(self, sender: str) -> List[str]:
         """Return the attempts that run or wait here for one node."""
@@ -38192,7 +38557,7 @@ class Worker:
         self._is_stopping = True
         for attempt in list(self._attempts.values()):
             if attempt.outcome is None:
-                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="refused")
+                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame=RELEASED)
         self._notes.finish()
 
     # ---- inside -----------------------------------------------------------------------------------
@@ -38210,8 +38575,15 @@ class Worker:
             self._queue.append(attempt)
             self._start_waiting()
 
+    def _may_begin_at_once(self) -> bool:
+        allowance = self.allowance()
+        return not self._queue and self._handed < allowance.slots and allowance.share == 1.0
+
     def _start_waiting(self) -> None:
-        while self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
+        if self._queue and self._node.clock.now() < self._rests_until:
+            self._alarm.set(self._rests_until)
+            return
+        while self._handed < self.allowance().slots * (1 + HANDED_AHEAD * (self.allowance().share == 1.0)):
             attempt = next(filter(self._may_begin, self._queue), None)
             if attempt is None:
                 break
@@ -38221,8 +38593,7 @@ class Worker:
             attempt.started_at = int(self._node.wall())
             # A process serves one sender and one task: the work of another node carries that node's name.
             is_own = attempt.sender in ("", self._node.id)
-            asked_s = subtask.lite.get("wall_s", 0.0)
-            walls = [bounds.wall_s, float(asked_s) if isinstance(asked_s, (int, float)) else 0.0]
+            walls = [bounds.wall_s, seconds_asked(subtask, "wall_s")]
             request = WorkRequest(
                 phase="run", wall_s=min((wall_s for wall_s in walls if wall_s > 0), default=0.0),
                 memory_bytes=bounds.memory_mb * MIB, task_type=str(subtask.lite.get("task_type", "")),
@@ -38251,6 +38622,7 @@ class Worker:
         if attempt.outcome is None:
             self._finished_at.append(self._node.clock.now())
             work = future.result()
+            self._rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:
@@ -38269,7 +38641,10 @@ class Worker:
     def _stop_attempt(self, attempt: WorkerAttempt, status: SubTaskStatus, reason: str, blame: str = "device") -> None:
         if attempt in self._queue:
             self._queue.remove(attempt)
-        self._settle(attempt, status, reason, {"attempt": attempt.id, "blame": blame}, b"")
+        lite: Dict[str, Any] = {"attempt": attempt.id, "blame": "refused" if blame == RELEASED else blame}
+        if blame == RELEASED:
+            lite[RELEASED] = True  # Beside a word that every version knows.
+        self._settle(attempt, status, reason, lite, b"")
         if attempt.future is not None:
             attempt.future.stop(reason)
 
@@ -38329,6 +38704,7 @@ class Worker:
                 # The outcome is kept: whoever asks again for an attempt that was stopped is not to begin it anew.
                 reason = "its lease ended: nothing was heard from its coordinator"
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame="refused")
+        self._start_waiting()
         self._alarm.set(self._deadlines.next())
 
 
@@ -38345,10 +38721,6 @@ One call, end to end: a connection gives `call_received`; the method is looked u
 checked, the parameters read by the method's signature; its role answers now or `Later`; the answer is
 encoded and goes out on the same connection.
 """
-
-
-#: Seconds between two readings of load, memory and battery.
-METRICS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -38385,7 +38757,6 @@ class Node:
         self.tell = self.events.tell
         self.slots = world.slots
         self.port = 0
-        self.reading = world.read_metrics(0, 0.0)
         #: What this device measured of itself, as it is listed; {} until measured.
         self.measured: Dict[str, Any] = {}
         self.counters: Dict[str, int] = {}
@@ -38395,11 +38766,12 @@ class Node:
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
         self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
+        self.feelings = Feelings(self)
         self.attempts, self.link_speeds, self.averaging = Attempts(self), LinkSpeeds(self), Averaging(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams, self.scripts, self.sharing = Streams(self, self.attempts), ScriptCalls(self), Sharing(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
-        self._is_stopping = False
+        self.is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------
 
@@ -38411,12 +38783,12 @@ class Node:
         self._offer_own_slots()
         self.coordinator.restore()
         self.discovery.start()
-        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
+        self.feelings.start()
 
     def stop(self) -> None:
         """End tasks and attempts, say goodbye, close links; the loop should run a moment longer."""
-        if not self._is_stopping:
-            self._is_stopping = True
+        if not self.is_stopping:
+            self.is_stopping = True
             self.scripts.stop()
             self.streams.stop("the node was stopped")
             self.coordinator.stop()
@@ -38535,14 +38907,24 @@ class Node:
     def own_device(self) -> Device:
         """Return this device as others see it."""
         if self._own_device is None:
-            self._own_device = describe_own_device(self, self._is_stopping)
+            self._own_device = describe_own_device(self, self.is_stopping)
         return replace(self._own_device, last_seen=int(self.wall()))
+
+    @property
+    def reading(self) -> Any:
+        """Return how this device felt when last looked at."""
+        return self.feelings.reading
+
+    def description_changed(self) -> None:
+        """What others see of this device may have changed."""
+        self._own_device = None
 
     def load_changed(self) -> None:
         """The number of running attempts changed: so may have the status."""
         self._own_device = None
-        status = own_status(self, self._is_stopping)
-        if status is not self._told_status and not self._is_stopping:
+        self.feelings.load_changed()
+        status = own_status(self, self.is_stopping)
+        if status is not self._told_status and not self.is_stopping:
             self._told_status = status
             self.clock.post(self.discovery.own_state_changed)
 
@@ -38656,19 +39038,6 @@ class Node:
         """Whether `token` is this node's control token."""
         own = self.identity.token
         return bool(own) and hmac.compare_digest(token.encode("utf-8"), own.encode("utf-8"))
-
-    def _read_metrics(self) -> None:
-        if self._is_stopping:
-            return
-        before = self.worker.allowance()
-        self.reading = self.world.read_metrics(self.worker.running, self.worker.throughput())
-        self._own_device = None
-        if self.worker.allowance() != before:
-            self.offers_changed()
-        # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
-        self.worker.heard_from(self.id)
-        self.attempts.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))
-        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
         """Return a link by which a device may be given work, or None."""
@@ -38908,7 +39277,9 @@ class LocalNode:
         return Identity(device_id(key), secrets.token_hex(8), name, VERSION, self.state.control_token())
 
     def _world(self) -> ClockAndWorld:
-        settings, reader = self.settings, MetricsReader(self.probe)
+        settings, reader = self.settings, MetricsReader(
+            self.probe, state_folder=self.state.path, changed=lambda: self.loop.post(self._look_at_device))
+        self.state.notes += [reader.app.why_not] * bool(reader.app.why_not)
         options = TransportOptions(
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
             peers=settings.peers, interop=settings.interop, limits=self.limits,
@@ -38929,6 +39300,9 @@ class LocalNode:
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
             read_program=read_program,
         )
+
+    def _look_at_device(self) -> None:
+        self.node.feelings.look()
 
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
@@ -49776,10 +50150,13 @@ _end_sections({
         "state_errors write_atomically".split(),
     "discompute_lite.host.collection": "collection_put_off collection_of_new".split(),
     "discompute_lite.host.config_file": "USUAL_CONFIG_FILE read_config_file SettingsError CONFIG_BYTES".split(),
-    "discompute_lite.host.metrics": "SLOW_FACTS_EVERY_S _CPU_SENSORS _CELSIUS_MIN _CELSIUS_MAX _SENSORS_MAX "
-        "_SUPPLIES _PLATFORM_PROFILE _VM_STAT_LINE Reading _SlowFacts start_in_background MetricsReader "
-        "linux_battery mac_battery mac_low_power mac_memory_usage termux_battery cpu_ticks _cpu_sensor_files _share "
-        "ComputeMetrics group_cpu_seconds group_limits group_memory_used meminfo_bytes is_android NO_BATTERY "
+    "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppSensors "
+        "ask_app _one_of _told_by _battery _is_left NO_BATTERY PowerSupply Probe".split(),
+    "discompute_lite.host.metrics": "SLOW_FACTS_EVERY_S APP_FACTS_EVERY_S _CPU_SENSORS _CELSIUS_MIN _CELSIUS_MAX "
+        "_SENSORS_MAX _SUPPLIES _LIDS _BATTERY_HEAT _PLATFORM_PROFILE _VM_STAT_LINE Reading _SlowFacts "
+        "start_in_background MetricsReader linux_battery mac_battery mac_low_power mac_heat mac_lid_closed "
+        "mac_memory_usage termux_battery battery_heat cpu_ticks _cpu_sensor_files _share ComputeMetrics AppFacts "
+        "AppSensors group_cpu_seconds group_limits group_memory_used meminfo_bytes is_android NO_BATTERY "
         "PowerSupply Probe".split(),
     "discompute_lite.host.speed": "NanosecondClock KERNEL_VERSION REFERENCE REPETITION_NS REPETITIONS_MIN "
         "SETTLED_ROUNDS SETTLED_RATIO CONTENDED_RATIO OTHERS_RATIO SPEED_GOOD_FOR_S AVERAGED_OVER _MATMUL_NS "
@@ -49934,10 +50311,15 @@ _end_sections({
         "why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison refused_s retry_s "
         "second_beside_quiet second_beside_slow".split(),
     "discompute_lite.roles.alarm": "LATE_S Alarm Clock TimerPort".split(),
+    "discompute_lite.core.allowance": "BATTERY_MORE WARM_AT COOL_AT HOT_AT LESS_HOT_AT SERIOUS_HEAT CRITICAL_HEAT "
+        "LESS_CHARGED_AT CHARGED_AT FULL_AT LESS_FULL_AT FULLEST_AT LESS_FULLEST_AT OWNER_AT OWNER_GONE_AT Feeling "
+        "Allowance Strain _is_low _is_over _is_half_empty _others_use STRAINS AllowancePolicy".split(),
+    "discompute_lite.roles.worker_attempt": "RELEASED REST_MOST_S AttemptKey WorkerAttempt seconds_asked rest_after "
+        "WorkRule Allowance SubTask ExecuteSubtaskAnswer Later".split(),
     "discompute_lite.roles.attempts": "TaskOwner Attempts AcceptResult AttemptFailed AttemptSucceeded DeviceLost "
         "DeviceReady EndCancelled FailSubtask FailTask FinishTask LeaseRenewed StartAttempt StopAttempt TellStory "
         "Tick Scheduler from_json to_json DiscomputeError Forbidden LinkError Unauthenticated Unavailable SubTask "
-        "LATE_S Alarm ExecuteSubtaskAnswer".split(),
+        "LATE_S Alarm ExecuteSubtaskAnswer RELEASED".split(),
     "discompute_lite.roles.audit_notes": "_HAPPENED note_refusal note_news host_part CallError DiscomputeError "
         "METHODS".split(),
     "discompute_lite.ml.ring": "RING CHAIN STAR UNACKNOWLEDGED_PIECES AveragePlan SendPiece AverageOver "
@@ -50045,6 +50427,8 @@ _end_sections({
         "bounded_device Greeter IDLE_BEAT_S Heartbeats MetAddress Keeper Greeting own_device_for Later LinkPort "
         "OnReply Sweeper".split(),
     "discompute_lite.roles.event_log": "QUIET_EVENTS EVENT_TEXT_CHARS NodeEvent EventLog".split(),
+    "discompute_lite.roles.feelings": "FEEL_EVERY_S FEEL_AT_WORK_S Feelings Allowance AllowancePolicy Feeling "
+        "PHONE_TYPES Alarm".split(),
     "discompute_lite.roles.link_speed": "PADDINGS ENOUGH_S LEAST_MORE_S LinkSpeeds DiscomputeError LinkPort".split(),
     "discompute_lite.roles.own_rules": "POLICY_FILE QUESTIONS_KEPT OwnRules AccessDecision OfferedWork Sender "
         "WorkPolicy code_hash decide_work policy_to_json read_policy PHONE_TYPES DiscomputeError Forbidden "
@@ -50079,22 +50463,17 @@ _end_sections({
     "discompute_lite.roles.web_events": "COMMENT_AFTER_S FULL_FOR_S COME_BACK_MS EVENTS_AT_ONCE TASK_FACT "
         "EventReaders EventReader event_document HttpRequest SENT_COMMENT encode_sent_event encode_sent_place "
         "NodeEvent".split(),
-    "discompute_lite.core.allowance": "BATTERY_MORE WARM_AT COOL_AT HOT_AT LESS_HOT_AT FULL_AT LESS_FULL_AT "
-        "FULLEST_AT LESS_FULLEST_AT OWNER_AT OWNER_GONE_AT Feeling Allowance Strain _is_low _is_over _others_use "
-        "STRAINS AllowancePolicy".split(),
     "discompute_lite.roles.run_notes": "HASHED_AT_ONCE RunNotes MIB".split(),
-    "discompute_lite.roles.worker_attempt": "AttemptKey WorkerAttempt WorkRule SubTask ExecuteSubtaskAnswer "
-        "Later".split(),
     "discompute_lite.roles.worker": "WAITING_PER_SLOT HANDED_AHEAD LEASE_S CLIENT_LEASE_S KEPT_OUTCOMES KEPT_BYTES "
-        "THROUGHPUT_S Worker Sender WorkRule Allowance Feeling AllowancePolicy TellDead TellJoined TellLeft "
-        "TellRestarted Deadlines InvalidParams Unavailable MIB SubTask SubTaskStatus WorkOutcome WorkRequest LATE_S "
-        "Alarm BlobNeed needs_of bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes AttemptKey "
-        "WorkerAttempt".split(),
-    "discompute_lite.roles.node": "METRICS_EVERY_S Identity Node TellChanged TellDead TellDuplicateIdentity "
-        "TellJoined TellLeft TellRestarted TellSuspect access DeviceRegistry to_json Device DeviceStatus Hardware "
-        "DiscomputeError InternalError InvalidRequest MethodNotFound Unauthenticated Unavailable Limits "
-        "CallReceived hides_from Attempts note_refusal Averaging Belonging Blobs Coordinator device_event Discovery "
-        "EventLog METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds offer_of own_offer "
+        "THROUGHPUT_S Worker Sender WorkRule Allowance TellDead TellJoined TellLeft TellRestarted Deadlines "
+        "InvalidParams Unavailable MIB SubTask SubTaskStatus WorkOutcome WorkRequest LATE_S Alarm BlobNeed needs_of "
+        "bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes RELEASED AttemptKey WorkerAttempt "
+        "rest_after seconds_asked".split(),
+    "discompute_lite.roles.node": "Identity Node TellChanged TellDead TellDuplicateIdentity TellJoined TellLeft "
+        "TellRestarted TellSuspect access DeviceRegistry to_json Device DeviceStatus Hardware DiscomputeError "
+        "InternalError InvalidRequest MethodNotFound Unauthenticated Unavailable Limits CallReceived hides_from "
+        "Attempts note_refusal Averaging Belonging Blobs Coordinator device_event Discovery EventLog Feelings "
+        "METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds offer_of own_offer "
         "peer_offer total_offer why_no_offer OwnRules describe_own_device own_status score_of PostOffice "
         "ScriptCalls Sharing Streams Twin admit_web_request answer_web_request EventReaders Worker".split(),
     "discompute_lite.run": "GOODBYE_S Tell TrainingFolder read_settings open_state_folder find_running_node "

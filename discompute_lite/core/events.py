@@ -306,8 +306,8 @@ class AttemptFailed:
 
     "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
     under it (its process died, memory ran out), whoever is at fault: tried elsewhere, and held against the
-    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not
-    take it (busy, low battery, shutting down): tried elsewhere, and nothing is counted.
+    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not take
+    it (busy, low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
     """
 
     attempt_id: str

@@ -42,6 +42,8 @@ class AttemptState(Enum):
     LOST = "lost"
     #: The device would not take it.
     REFUSED = "refused"
+    #: The device gave it back: it was about to be stopped.
+    RELEASED = "released"
     #: The device gave no sign of life for the time of the lease.
     EXPIRED = "expired"
     #: We wanted it no longer.
@@ -56,6 +58,7 @@ ATTEMPT_MOVES: Dict[Tuple[AttemptState, str], AttemptState] = {
     (AttemptState.LEASED, "blames task"): AttemptState.FAILED,
     (AttemptState.LEASED, "blames device"): AttemptState.LOST,
     (AttemptState.LEASED, "refused"): AttemptState.REFUSED,
+    (AttemptState.LEASED, "released"): AttemptState.RELEASED,
     (AttemptState.LEASED, "device lost"): AttemptState.LOST,
     (AttemptState.LEASED, "lease ended"): AttemptState.EXPIRED,
     (AttemptState.LEASED, "stopped"): AttemptState.STOPPED,

@@ -229,6 +229,12 @@ class Scheduler:
                 self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
                             actions)
             return
+        if event.blame == "released":
+            self._books.end_attempt(attempt, "released", now)
+            if device.slots:  # What it says of itself is still on its way.
+                rest_refusing(self._books, device, event.reason, now, self._random())
+            self._go_on(attempt, f"was handed back: {event.reason}", None, 0.0, now, actions)
+            return
         subtask.failures += 1
         if event.blame == "refused":
             self._books.end_attempt(attempt, "refused", now)

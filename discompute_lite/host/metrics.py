@@ -1,8 +1,9 @@
-"""Say how this device feels just now: load, memory, battery, heat.
+"""Say how this device feels just now: load, memory, battery, heat, lid, and whether its app is on the screen.
 
-Knows:   /proc and /sys with the limits of the control group; pmset and vm_stat; kernel32; UIDevice in Pythonista.
+Knows:   /proc and /sys with the limits of the control group; pmset, ioreg and vm_stat; kernel32; termux-battery-status;
+         the app's own bridge on iPhone and iPad.
 Refuses: to wait. Files are read on the spot; what needs a command or another thread's answer is asked in the
-         background, at most once a minute, and `read` gives what was known last.
+         background, commands at most once a minute, and `read` gives what was known last.
 Read next: core/allowance.py (who decides by these figures), host/cgroup.py.
 
 A usage of -1 is *not known*. Temperature is that of the processor and 0 where no sensor is surely its own.
@@ -17,19 +18,26 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Sequence, Tuple
 
 from ..model.device import ComputeMetrics
+from .app_sensors import AppFacts, AppSensors
 from .cgroup import group_cpu_seconds, group_limits, group_memory_used
 from .detect_linux import meminfo_bytes
 from .detect_others import is_android
 from .probe import NO_BATTERY, PowerSupply, Probe
 
-#: Commands and app bridges are asked no more often than this; batteries and memory do not jump.
+#: Commands are asked no more often than this: batteries and memory do not jump.
 SLOW_FACTS_EVERY_S = 60.0
+#: An app's bridge likewise, which takes a fraction of a millisecond: an app that is left is stopped within seconds.
+APP_FACTS_EVERY_S = 1.0
 #: Sensors and thermal zones that measure the processor, by the start of their names.
 _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp", "bigcore", "littlecore")
 #: Sensors report nonsense when they sleep; a processor outside this range does not run.
 _CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
 _SENSORS_MAX = 8
 _SUPPLIES = "/sys/class/power_supply"
+_LIDS = "/proc/acpi/button/lid"
+#: Celsius of a phone's battery, and the heat that this is: it is not charged above 45 degrees, suffers above 50, and
+#: ends the phone at 60 or so.
+_BATTERY_HEAT = ((50.0, 3), (45.0, 2), (40.0, 1))
 #: What the person chose in the desktop's power settings: low-power, balanced or performance.
 _PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
 _VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
@@ -45,6 +53,11 @@ class Reading:
     is_charging: bool
     #: Its owner asked the system to save power.
     is_low_power: bool = False
+    #: 0 nominal, 1 fair, 2 serious, 3 critical, -1 where it is not known: where no degrees of a processor are told.
+    heat: int = -1
+    #: It runs in an app that is not on the screen, and that its system is about to stop.
+    is_background: bool = False
+    is_lid_closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,14 @@ class _SlowFacts:
     battery: PowerSupply = NO_BATTERY
     memory_usage: float = -1.0
     is_low_power: bool = False
+    heat: int = -1
+    is_background: bool = False
+    is_lid_closed: bool = False
+
+    @property
+    def urgent(self) -> Tuple[bool, ...]:
+        """Return what must not wait until somebody looks again."""
+        return self.is_background, self.heat >= 3, self.is_lid_closed, self.battery.plugged
 
 
 def start_in_background(work: Callable[[], None]) -> None:
@@ -65,7 +86,9 @@ class MetricsReader:
     """Read the metrics again and again; usages are those since the last `read`. One thread at a time."""
 
     def __init__(self, probe: Probe, *, clock: Callable[[], float] = time.monotonic,
-                 start: Callable[[Callable[[], None]], None] = start_in_background) -> None:
+                 start: Callable[[Callable[[], None]], None] = start_in_background, state_folder: str = "",
+                 changed: Callable[[], None] = lambda: None) -> None:
+        """`changed` is called from another thread when what was asked in the background is worth a look at once."""
         self._probe = probe
         self._clock = clock
         self._start = start
@@ -76,6 +99,9 @@ class MetricsReader:
         self._slow = _SlowFacts()
         self._slow_due = clock()
         self._slow_running = False
+        self._changed = changed
+        self.app = AppSensors(probe, state_folder)
+        self._is_in_app = probe.inside_ios()
         self._has_slow_facts = probe.platform in ("darwin", "ios") or is_android(probe)
         self._app_memory = probe.app_memory_left()
         self._cpu_before = self._cpu_times()
@@ -87,7 +113,8 @@ class MetricsReader:
         battery = self._battery()
         metrics = ComputeMetrics(cpu_usage=self._cpu_usage(), memory_usage=self._memory_usage(), gpu_usage=-1.0,
                                  temperature=self._temperature(), active_tasks=active_tasks, throughput=throughput)
-        return Reading(metrics, battery.level, battery.plugged, self._is_low_power())
+        return Reading(metrics, battery.level, battery.plugged, self._is_low_power(), self._heat(),
+                       self._slow.is_background, self._is_lid_closed())
 
     # ---- processor ------------------------------------------------------------------------------------
 
@@ -158,7 +185,20 @@ class MetricsReader:
     def _is_low_power(self) -> bool:
         if self._is_linux:
             return (self._probe.read_text(_PLATFORM_PROFILE) or "").strip() == "low-power"
-        return self._slow.is_low_power
+        return self._probe.windows_saver() if self._probe.platform == "win32" else self._slow.is_low_power
+
+    def _heat(self) -> int:
+        if self._is_linux and self._has_slow_facts:
+            tenths = (self._probe.read_text(f"{_SUPPLIES}/battery/temp") or "").strip()
+            if tenths.isdigit():
+                return battery_heat(int(tenths) / 10)
+        return self._slow.heat
+
+    def _is_lid_closed(self) -> bool:
+        if not self._is_linux:
+            return self._slow.is_lid_closed
+        lids = self._probe.list_dir(_LIDS)
+        return any("closed" in (self._probe.read_text(f"{_LIDS}/{lid}/state") or "") for lid in lids)
 
     # ---- what is slow to ask --------------------------------------------------------------------------
 
@@ -166,20 +206,26 @@ class MetricsReader:
         if not self._has_slow_facts or self._slow_running or self._clock() < self._slow_due:
             return
         self._slow_running = True
-        self._slow_due = self._clock() + SLOW_FACTS_EVERY_S
+        self._slow_due = self._clock() + (APP_FACTS_EVERY_S if self._is_in_app else SLOW_FACTS_EVERY_S)
         self._start(self._ask_slow_facts)
 
     def _ask_slow_facts(self) -> None:
+        before = self._slow
         try:
-            if self._probe.inside_ios():
-                self._slow = _SlowFacts(self._probe.app_battery() or NO_BATTERY)
+            if self._is_in_app:
+                told = self.app.ask() or AppFacts()
+                self._slow = _SlowFacts(told.battery, -1.0, told.is_low_power, told.heat, told.is_background)
             elif self._probe.platform == "darwin":
+                battery = mac_battery(self._probe)
                 self._slow = _SlowFacts(
-                    mac_battery(self._probe), mac_memory_usage(self._probe), mac_low_power(self._probe))
+                    battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
+                    is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
-                self._slow = _SlowFacts(termux_battery(self._probe))
+                self._slow = _SlowFacts(*termux_battery(self._probe))
         finally:
             self._slow_running = False
+        if self._slow.urgent != before.urgent:
+            self._changed()
 
 
 def linux_battery(probe: Probe) -> Optional[PowerSupply]:
@@ -219,6 +265,24 @@ def mac_low_power(probe: Probe) -> bool:
     return re.search(r"^\s*(?:lowpowermode|powermode)\s+1\b", told, re.MULTILINE) is not None
 
 
+def mac_heat(probe: Probe) -> int:
+    """Return the heat by `pmset -g therm`: the level of warning (5 danger, 10 crisis), or how slow an Intel is made."""
+    told = probe.run(["/usr/bin/pmset", "-g", "therm"])
+    if told is None:
+        return -1
+    levels = [int(found) for found in re.findall(r"Thermal Warning Level\s*=\s*(\d+)", told, re.IGNORECASE)]
+    limits = [int(found) for found in re.findall(r"CPU_Speed_Limit\s*=\s*(\d+)", told)]
+    if any(level >= 10 for level in levels):
+        return 3
+    return 2 if any(level >= 5 for level in levels) or any(limit < 60 for limit in limits) else 0
+
+
+def mac_lid_closed(probe: Probe) -> bool:
+    """Return whether a MacBook's lid is closed while it works on, as with a display of its own."""
+    told = probe.run(["/usr/sbin/ioreg", "-r", "-k", "AppleClamshellState", "-d", "1"]) or ""
+    return re.search(r'"AppleClamshellState"\s*=\s*Yes', told) is not None
+
+
 def mac_memory_usage(probe: Probe) -> float:
     """Return the share of memory in use by `vm_stat`: all but free and inactive pages, as psutil counts."""
     told = probe.run(["/usr/bin/vm_stat"]) or ""
@@ -230,12 +294,22 @@ def mac_memory_usage(probe: Probe) -> float:
     return _share(total - int(page.group(1)) * sum(int(count) for count in pages.values()), total)
 
 
-def termux_battery(probe: Probe) -> PowerSupply:
-    """Return the battery by `termux-battery-status`, which is there with the Termux:API add-on only."""
+def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
+    """Return battery, memory usage (not told), saving (not told) and heat by `termux-battery-status`.
+
+    The command is there with the Termux:API add-on only, and hangs where the add-on's app is missing.
+    """
     told = probe.run(["termux-battery-status"]) or ""
     percent = re.search(r'"percentage"\s*:\s*(\d+)', told)
     plugged = re.search(r'"plugged"\s*:\s*"PLUGGED_', told)
-    return PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
+    degrees = re.search(r'"temperature"\s*:\s*(\d+(?:\.\d+)?)', told)
+    battery = PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
+    return battery, -1.0, False, battery_heat(float(degrees.group(1))) if degrees else -1
+
+
+def battery_heat(celsius: float) -> int:
+    """Return the heat of a phone whose battery has so many degrees: 0 nominal to 3 critical."""
+    return next((heat for mark, heat in _BATTERY_HEAT if celsius >= mark), 0)
 
 
 def cpu_ticks(text: str, cpus: Sequence[int]) -> Optional[Tuple[float, float]]:

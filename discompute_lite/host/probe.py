@@ -190,29 +190,23 @@ class Probe:
             return -1
         return left if left > 0 else -1
 
-    def app_battery(self) -> Optional[PowerSupply]:
-        """Return the battery as UIDevice sees it, through Pythonista's own bridge; None in every other app.
-
-        Raw Objective-C through ctypes is not used: one wrong call ends the host app.
-        """
-        if not self.inside_ios() or "Pythonista" not in self.executable:
+    def app_bridge(self) -> Optional[Tuple[Any, Any]]:
+        """Return (ObjCClass, on_main_thread) of Pythonista's or Pyto's own bridge to UIKit; None in every other app."""
+        if not self.inside_ios():
             return None
         try:
-            from objc_util import ObjCClass, on_main_thread  # type: ignore[import-not-found,unused-ignore]
-        except ImportError:
-            return None
+            if "Pythonista" in self.executable:
+                import objc_util  # type: ignore[import-not-found,unused-ignore]
 
-        def ask_device() -> Tuple[float, int]:
-            device = ObjCClass("UIDevice").currentDevice()
-            device.setBatteryMonitoringEnabled_(True)
-            return float(device.batteryLevel()), int(device.batteryState())
+                return objc_util.ObjCClass, objc_util.on_main_thread
+            if self.importable("pyto"):
+                from mainthread import mainthread  # type: ignore[import-not-found,unused-ignore]
+                from rubicon.objc import ObjCClass  # type: ignore[import-not-found,unused-ignore]
 
-        try:
-            level, state = on_main_thread(ask_device)()
-        except (AttributeError, TypeError, ValueError):
-            return None
-        # UIDeviceBatteryState: 0 unknown, 1 unplugged, 2 charging, 3 full.
-        return PowerSupply(level, state in (2, 3)) if 0 <= level <= 1 else None
+                return ObjCClass, mainthread
+        except (ImportError, AttributeError):
+            pass
+        return None
 
     def importable(self, name: str) -> bool:
         """Say whether a top-level module is there, without importing it."""
@@ -265,11 +259,17 @@ class Probe:
 
     def windows_battery(self) -> Optional[PowerSupply]:
         """Return the battery (GetSystemPowerStatus); None without one or where it is not known."""
-        # SYSTEM_POWER_STATUS: BYTE line (0 battery, 1 outside power), BYTE flag (128 none, 255 unknown), BYTE percent.
+        # SYSTEM_POWER_STATUS: BYTE line (0 battery, 1 outside power), BYTE flag (128 none, 255 unknown), BYTE percent,
+        # BYTE saver (1 while it is on, from Windows 10 on).
         raw = self._kernel32_filled("GetSystemPowerStatus", bytes(12))
         if not raw or raw[1] & 128 or raw[2] > 100:
             return None
         return PowerSupply(raw[2] / 100, raw[0] == 1)
+
+    def windows_saver(self) -> bool:
+        """Say whether Windows saves battery just now (GetSystemPowerStatus, as above)."""
+        raw = self._kernel32_filled("GetSystemPowerStatus", bytes(12))
+        return bool(raw) and raw[3] == 1  # type: ignore[index]
 
     def windows_times(self) -> Optional[Tuple[int, int]]:
         """Return the busy and the total time of all CPUs in units of 100 ns (GetSystemTimes), or None."""

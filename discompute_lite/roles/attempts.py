@@ -21,6 +21,7 @@ from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticate
 from ..model.task import SubTask
 from .alarm import LATE_S, Alarm
 from .methods import ExecuteSubtaskAnswer
+from .worker_attempt import RELEASED
 
 
 class TaskOwner(Protocol):
@@ -213,8 +214,8 @@ class Attempts:
             self.apply(AttemptSucceeded(action.attempt_id, len(done.result_data)))
         else:
             self._owners[action.task_id].attempt_failed(action, done)
-            blame = done.lite.get("blame")
-            blame = blame if blame in ("task", "refused") else "device"
+            blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
+            blame = blame if blame in ("task", "refused", RELEASED) else "device"
             self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:

@@ -36,6 +36,7 @@ from .coordinator import Coordinator
 from .device_events import device_event
 from .discovery import Discovery
 from .event_log import EventLog
+from .feelings import Feelings
 from .methods import METHODS, REPEATED_METHODS, Greeting
 from .peer import Peer
 from .ports import ClockAndWorld, Later, LinkPort
@@ -51,9 +52,6 @@ from .twin import Twin
 from .web import admit_web_request, answer_web_request
 from .web_events import EventReaders
 from .worker import Worker
-
-#: Seconds between two readings of load, memory and battery.
-METRICS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,6 @@ class Node:
         self.tell = self.events.tell
         self.slots = world.slots
         self.port = 0
-        self.reading = world.read_metrics(0, 0.0)
         #: What this device measured of itself, as it is listed; {} until measured.
         self.measured: Dict[str, Any] = {}
         self.counters: Dict[str, int] = {}
@@ -100,11 +97,12 @@ class Node:
         self.discovery = Discovery(self, DeviceRegistry(self.id, self.boot, limits, self.rng))
         self.belonging, self.rules = Belonging(self), OwnRules(self)
         self.twin, self.blobs, self.worker = Twin(self), Blobs(self), Worker(self)
+        self.feelings = Feelings(self)
         self.attempts, self.link_speeds, self.averaging = Attempts(self), LinkSpeeds(self), Averaging(self)
         self.coordinator = Coordinator(self, self.attempts)
         self.streams, self.scripts, self.sharing = Streams(self, self.attempts), ScriptCalls(self), Sharing(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
-        self._is_stopping = False
+        self.is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------
 
@@ -116,12 +114,12 @@ class Node:
         self._offer_own_slots()
         self.coordinator.restore()
         self.discovery.start()
-        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
+        self.feelings.start()
 
     def stop(self) -> None:
         """End tasks and attempts, say goodbye, close links; the loop should run a moment longer."""
-        if not self._is_stopping:
-            self._is_stopping = True
+        if not self.is_stopping:
+            self.is_stopping = True
             self.scripts.stop()
             self.streams.stop("the node was stopped")
             self.coordinator.stop()
@@ -240,14 +238,24 @@ class Node:
     def own_device(self) -> Device:
         """Return this device as others see it."""
         if self._own_device is None:
-            self._own_device = describe_own_device(self, self._is_stopping)
+            self._own_device = describe_own_device(self, self.is_stopping)
         return replace(self._own_device, last_seen=int(self.wall()))
+
+    @property
+    def reading(self) -> Any:
+        """Return how this device felt when last looked at."""
+        return self.feelings.reading
+
+    def description_changed(self) -> None:
+        """What others see of this device may have changed."""
+        self._own_device = None
 
     def load_changed(self) -> None:
         """The number of running attempts changed: so may have the status."""
         self._own_device = None
-        status = own_status(self, self._is_stopping)
-        if status is not self._told_status and not self._is_stopping:
+        self.feelings.load_changed()
+        status = own_status(self, self.is_stopping)
+        if status is not self._told_status and not self.is_stopping:
             self._told_status = status
             self.clock.post(self.discovery.own_state_changed)
 
@@ -361,19 +369,6 @@ class Node:
         """Whether `token` is this node's control token."""
         own = self.identity.token
         return bool(own) and hmac.compare_digest(token.encode("utf-8"), own.encode("utf-8"))
-
-    def _read_metrics(self) -> None:
-        if self._is_stopping:
-            return
-        before = self.worker.allowance()
-        self.reading = self.world.read_metrics(self.worker.running, self.worker.throughput())
-        self._own_device = None
-        if self.worker.allowance() != before:
-            self.offers_changed()
-        # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
-        self.worker.heard_from(self.id)
-        self.attempts.lease_renewed(self.id, tuple(self.worker.running_for(self.id)))
-        self.clock.call_later(METRICS_EVERY_S, self._read_metrics)
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
         """Return a link by which a device may be given work, or None."""

@@ -42,7 +42,8 @@ def own_offer(node: Any) -> DeviceReady:
     allowance = node.worker.allowance()
     load = min(1.0, max(0.0, node.reading.metrics.cpu_usage))
     return DeviceReady(
-        node.id, allowance.slots, float(node.measured.get("score", 0.0)), load, offers_of(node.own_device()),
+        node.id, allowance.slots, float(node.measured.get("score", 0.0)) * allowance.share, load,
+        offers_of(node.own_device()),
         allowance.reason,
     )
 

@@ -37,7 +37,7 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
     lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
     lite.update({key: value for key, value in (
         ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),
-        ("reason", allowance.reason),
+        ("reason", allowance.reason), ("share", allowance.share if allowance.share < 1.0 else 0.0),
     ) if value})
     reading = node.reading
     capabilities = replace(
@@ -67,10 +67,16 @@ def own_device_for(node: Any, link: LinkPort) -> Device:
 
 
 def score_of(device: Device) -> float:
-    """Return a device's own measured score, within bounds: it is self-reported and only a hint."""
-    measured = device.lite.get("measured")
+    """Return a device's own measured score, within bounds: it is self-reported and only a hint.
+
+    Of one that rests between pieces of work it is the part that is left.
+    """
+    measured, share = device.lite.get("measured"), device.lite.get("share", 1.0)
     score = measured.get("score", 0.0) if isinstance(measured, dict) else 0.0
-    return min(100.0, max(0.01, float(score))) if isinstance(score, (int, float)) and score else 0.0
+    if not isinstance(score, (int, float)) or not score:
+        return 0.0
+    part = min(1.0, max(0.1, float(share))) if isinstance(share, (int, float)) else 1.0
+    return min(100.0, max(0.01, float(score) * part))
 
 
 def slots_of(device: Device) -> int:

@@ -11,10 +11,10 @@ an answer that was lost with its link is fetched, not computed again.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 from ..core.access import Sender, WorkRule
-from ..core.allowance import Allowance, Feeling, AllowancePolicy
+from ..core.allowance import Allowance
 from ..core.events import TellDead, TellJoined, TellLeft, TellRestarted
 from ..model.deadlines import Deadlines
 from ..model.errors import InvalidParams, Unavailable
@@ -27,7 +27,7 @@ from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
 from .run_notes import RunNotes
-from .worker_attempt import AttemptKey, WorkerAttempt
+from .worker_attempt import RELEASED, AttemptKey, WorkerAttempt, rest_after, seconds_asked
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -64,9 +64,8 @@ class Worker:
         self._kept_bytes = 0
         self._alarm = Alarm(node.clock, self._woken)
         self._notes = RunNotes(node)
-        self._policy = AllowancePolicy()
-        #: The reading that was last judged, and the verdict.
-        self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
+        #: Until when nothing begins: the rest of a device that has one slot and gives a part of it.
+        self._rests_until = 0.0
         self._is_stopping = False
 
     # ---- what methods ask -------------------------------------------------------------------------
@@ -92,9 +91,7 @@ class Worker:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
                 return later
-            asked_s = subtask.lite.get("lease_s")
-            lease_s = float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
-            lease_s = lease_s or (LEASE_S if sender else CLIENT_LEASE_S)
+            lease_s = seconds_asked(subtask, "lease_s") or (LEASE_S if sender else CLIENT_LEASE_S)
             bounds = self._node.rules.policy.rule_for(who.device_id) if who is not None else WorkRule()
             attempt = WorkerAttempt(attempt_id, subtask, sender, lease_s, bounds)
             attempt.is_ruled = who is not None
@@ -114,7 +111,7 @@ class Worker:
 
         Returns what stops it (`WorkFuture`); `done(outcome)` comes later, in any case.
         """
-        if self._queue or self._handed >= self.allowance().slots:
+        if not self._may_begin_at_once():
             return None
         future = self._node.executor.submit(request)
         self.adopt(future, done)
@@ -131,7 +128,7 @@ class Worker:
 
         Requests that end well there within moments are told afterwards (`done_elsewhere`), all others are adopted.
         """
-        if self._queue or self._handed >= self.allowance().slots:
+        if not self._may_begin_at_once():
             return 0.0
         self._lent_until = self._node.clock.now() + seconds
         return self._lent_until
@@ -164,20 +161,13 @@ class Worker:
             return Allowance(0, node.twin.reason)
         if node.settings.accept == "nobody":
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
-        if self._judged[0] is not node.reading:
-            self._judged = node.reading, self._judge(node.reading)
-        return self._judged[1]
+        return node.feelings.allowance()
 
-    def _judge(self, reading: Any) -> Allowance:
-        node, metrics = self._node, reading.metrics
-        own_share = self.running / max(1, node.hardware.capabilities.cpu_cores)
-        feeling = Feeling(
-            reading.battery_level, reading.is_charging, reading.is_low_power, metrics.temperature,
-            metrics.memory_usage, metrics.cpu_usage, own_share,
-        )
-        return self._policy.allow(
-            node.slots, feeling, battery_min=node.settings.battery_min, yields_to_owner=not node.settings.slots,
-        )
+    def hand_back(self, reason: str) -> None:
+        """Let everything that runs or waits here be done elsewhere: its senders hear so at once, and blame nobody."""
+        for attempt in list(self._attempts.values()):
+            if attempt.outcome is None:
+                self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
     def running_for(self, sender: str) -> List[str]:
         """Return the attempts that run or wait here for one node."""
@@ -247,7 +237,7 @@ class Worker:
         self._is_stopping = True
         for attempt in list(self._attempts.values()):
             if attempt.outcome is None:
-                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame="refused")
+                self._stop_attempt(attempt, SubTaskStatus.CANCELLED, "the device is shutting down", blame=RELEASED)
         self._notes.finish()
 
     # ---- inside -----------------------------------------------------------------------------------
@@ -265,8 +255,15 @@ class Worker:
             self._queue.append(attempt)
             self._start_waiting()
 
+    def _may_begin_at_once(self) -> bool:
+        allowance = self.allowance()
+        return not self._queue and self._handed < allowance.slots and allowance.share == 1.0
+
     def _start_waiting(self) -> None:
-        while self._handed < self.allowance().slots * (1 + HANDED_AHEAD):
+        if self._queue and self._node.clock.now() < self._rests_until:
+            self._alarm.set(self._rests_until)
+            return
+        while self._handed < self.allowance().slots * (1 + HANDED_AHEAD * (self.allowance().share == 1.0)):
             attempt = next(filter(self._may_begin, self._queue), None)
             if attempt is None:
                 break
@@ -276,8 +273,7 @@ class Worker:
             attempt.started_at = int(self._node.wall())
             # A process serves one sender and one task: the work of another node carries that node's name.
             is_own = attempt.sender in ("", self._node.id)
-            asked_s = subtask.lite.get("wall_s", 0.0)
-            walls = [bounds.wall_s, float(asked_s) if isinstance(asked_s, (int, float)) else 0.0]
+            walls = [bounds.wall_s, seconds_asked(subtask, "wall_s")]
             request = WorkRequest(
                 phase="run", wall_s=min((wall_s for wall_s in walls if wall_s > 0), default=0.0),
                 memory_bytes=bounds.memory_mb * MIB, task_type=str(subtask.lite.get("task_type", "")),
@@ -306,6 +302,7 @@ class Worker:
         if attempt.outcome is None:
             self._finished_at.append(self._node.clock.now())
             work = future.result()
+            self._rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:
@@ -324,7 +321,10 @@ class Worker:
     def _stop_attempt(self, attempt: WorkerAttempt, status: SubTaskStatus, reason: str, blame: str = "device") -> None:
         if attempt in self._queue:
             self._queue.remove(attempt)
-        self._settle(attempt, status, reason, {"attempt": attempt.id, "blame": blame}, b"")
+        lite: Dict[str, Any] = {"attempt": attempt.id, "blame": "refused" if blame == RELEASED else blame}
+        if blame == RELEASED:
+            lite[RELEASED] = True  # Beside a word that every version knows.
+        self._settle(attempt, status, reason, lite, b"")
         if attempt.future is not None:
             attempt.future.stop(reason)
 
@@ -384,4 +384,5 @@ class Worker:
                 # The outcome is kept: whoever asks again for an attempt that was stopped is not to begin it anew.
                 reason = "its lease ended: nothing was heard from its coordinator"
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame="refused")
+        self._start_waiting()
         self._alarm.set(self._deadlines.next())

@@ -10,10 +10,15 @@ from __future__ import annotations
 from typing import Any, List, Optional, Tuple
 
 from ..core.access import WorkRule
+from ..core.allowance import Allowance
 from ..model.task import SubTask
 from .methods import ExecuteSubtaskAnswer
 from .ports import Later
 
+#: What is said of an attempt that its device gives back: it may begin elsewhere at once, and nobody is to blame.
+RELEASED = "released"
+#: Seconds that a device rests after a piece of work, at most, where it rests at all.
+REST_MOST_S = 30.0
 #: (the node that sent it, its id)
 AttemptKey = Tuple[str, str]
 
@@ -51,3 +56,16 @@ class WorkerAttempt:
     def key(self) -> AttemptKey:
         """Return what tells it from all others: two coordinators may give the same id to different work."""
         return self.sender, self.id
+
+
+def seconds_asked(subtask: SubTask, name: str) -> float:
+    """Return the seconds that its sender gives under a name of `lite`; 0.0 where that is none."""
+    asked_s = subtask.lite.get(name)
+    return float(asked_s) if isinstance(asked_s, (int, float)) and asked_s > 0 else 0.0
+
+
+def rest_after(seconds: float, allowance: Allowance) -> float:
+    """Return for how long nothing begins after so much work; 0.0 where the allowance asks for no rest."""
+    if allowance.share >= 1.0 or not allowance.slots:
+        return 0.0
+    return min(REST_MOST_S, seconds * (1.0 / allowance.share - 1.0) / allowance.slots)

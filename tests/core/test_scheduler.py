@@ -187,6 +187,40 @@ def test_refusals_are_tried_elsewhere_and_never_poison(world):
     assert world.scheduler.task("t").state is TaskState.RUNNING
 
 
+def test_work_that_is_handed_back_goes_elsewhere_at_once_and_is_held_against_nobody(world):
+    world.devices("phone", slots=3)
+    world.submit(subtasks=3)
+    world.devices("desktop", slots=3)
+    world.devices("phone", slots=0, reason="in the background")
+    gone = [action for number in range(3) for action in world.fail(f"t/{number}.1", blame="released", reason="hot")]
+    assert started(gone) == [("t/0.2", "desktop"), ("t/1.2", "desktop"), ("t/2.2", "desktop")]
+    assert "was handed back: hot" in world.scheduler.why("t", 0)
+    for number in range(3):
+        world.succeed(f"t/{number}.2")
+    # Neither the subtasks nor the device have a failure: it gets the next work without a rest.
+    assert started(world.devices("phone", slots=1)) == [] and world.scheduler.task("t").state is TaskState.COMPLETED
+    world.lose("desktop")
+    assert started(world.submit("u")) == [("u/0.1", "phone")]
+
+
+def test_work_that_is_handed_back_again_and_again_is_no_poison(world):
+    world.devices("a", "b")
+    world.submit()
+    for _ in range(20):
+        attempt_id = next(iter(world.running))
+        world.devices(world.running[attempt_id], slots=0)
+        assert len(started(world.fail(attempt_id, blame="released"))) == 1
+        world.devices("a", "b")
+    assert world.scheduler.task("t").state is TaskState.RUNNING
+
+
+def test_a_device_that_hands_back_and_has_not_said_why_yet_is_not_asked_again_in_that_moment(world):
+    world.devices("a", "b")
+    world.submit()
+    where = world.running["t/0.1"]
+    assert started(world.fail("t/0.1", blame="released")) == [("t/0.2", "b" if where == "a" else "a")]
+
+
 def test_work_of_a_lost_device_goes_elsewhere_at_once(world):
     world.devices("a", slots=3)
     world.submit(subtasks=3)
@@ -492,7 +526,7 @@ class AnythingHappens(RuleBasedStateMachine):
         self.forget(attempt_id)
         self.feed(AttemptSucceeded(attempt_id))
 
-    @rule(number=st.integers(0, 99), blame=st.sampled_from(["device", "device", "refused", "task"]))
+    @rule(number=st.integers(0, 99), blame=st.sampled_from(["device", "device", "refused", "released", "task"]))
     def fail(self, number, blame):
         attempt_id = self.pick(number)
         self.forget(attempt_id)

@@ -21,6 +21,28 @@ from discompute_lite.host.probe import PowerSupply, Probe
 PROBES = Path(__file__).parent / "probes"
 
 
+class AppObject:
+    """Be a class of UIKit and its one object, through a bridge that calls a method for each property."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+        self.monitors = False
+
+    def currentDevice(self) -> AppObject:
+        return self
+
+    sharedApplication = processInfo = currentDevice
+
+    def setBatteryMonitoringEnabled_(self, wanted: bool) -> None:
+        self.monitors = wanted
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._values:
+            raise AttributeError(name)
+        value = self._values[name]
+        return lambda: -1.0 if name == "batteryLevel" and not self.monitors else value
+
+
 class RecordedProbe(Probe):
     """Answer from a dict; `questions` counts the commands that were asked for."""
 
@@ -86,9 +108,10 @@ class RecordedProbe(Probe):
     def app_memory_left(self) -> int:
         return int(self.facts.get("app_memory_left", -1))
 
-    def app_battery(self) -> Optional[PowerSupply]:
-        found = self.facts.get("app_battery")
-        return PowerSupply(*found) if found else None
+    def app_bridge(self) -> Optional[Tuple[Any, Any]]:
+        """Return a bridge to the app's objects of the recording: {class: {property: value}}."""
+        found = self.facts.get("app_objects")
+        return (lambda kind: AppObject(found[kind]), lambda function: function) if found else None
 
     def importable(self, name: str) -> bool:
         return name in self.facts.get("importable", [])
@@ -110,6 +133,9 @@ class RecordedProbe(Probe):
     def windows_battery(self) -> Optional[PowerSupply]:
         found = self.facts["windows"].get("battery")
         return PowerSupply(*found) if found else None
+
+    def windows_saver(self) -> bool:
+        return bool(self.facts["windows"].get("saver"))
 
     def windows_times(self) -> Optional[Tuple[int, int]]:
         busy, total = self.facts["windows"]["times"]

@@ -10,7 +10,10 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from discompute_lite.host.metrics import SLOW_FACTS_EVERY_S, MetricsReader, linux_battery, mac_low_power
+from discompute_lite.host.metrics import (
+    APP_FACTS_EVERY_S, SLOW_FACTS_EVERY_S, MetricsReader, battery_heat, linux_battery, mac_heat, mac_lid_closed,
+    mac_low_power,
+)
 from discompute_lite.host.probe import Probe
 
 _SPEC = importlib.util.spec_from_file_location("recorded_for_metrics", Path(__file__).with_name("recorded.py"))
@@ -221,6 +224,92 @@ def test_phones() -> None:
     assert (pydroid.battery_level, pydroid.is_charging) == (0.91, True)
 
 
+@pytest.mark.parametrize("told, heat", [
+    ("Note: No thermal warning level has been recorded\n", 0),
+    ("CPU Power notify\n\tCPU_Scheduler_Limit \t= 100\n\tCPU_Speed_Limit \t= 100\n", 0),
+    ("\tCPU_Speed_Limit \t= 48\n", 2), ("Thermal Warning Level = 5\n", 2), ("Thermal Warning Level = 10\n", 3),
+    (None, -1)])
+def test_the_heat_of_a_mac(told: Any, heat: int) -> None:
+    probe = recording("mac_m3_max")
+    probe.run = lambda command: told if command == ["/usr/bin/pmset", "-g", "therm"] else ""  # type: ignore
+    assert mac_heat(probe) == heat
+
+
+@pytest.mark.parametrize("told, is_closed", [
+    ('+-o IOPMrootDomain\n    "AppleClamshellState" = Yes\n', True), ('"AppleClamshellState" = No\n', False),
+    (None, False)])
+def test_the_lid_of_a_macbook(told: Any, is_closed: bool) -> None:
+    probe = recording("mac_m3_max")
+    probe.run = lambda command: told if "AppleClamshellState" in command else None  # type: ignore[method-assign]
+    assert mac_lid_closed(probe) is is_closed
+
+
+@pytest.mark.parametrize("state, is_closed", [("state:      closed\n", True), ("state:      open\n", False)])
+def test_the_lid_of_a_linux_laptop(state: str, is_closed: bool) -> None:
+    probe = RecordedProbe({"platform": "linux", "files": {"/proc/acpi/button/lid/LID0/state": state}})
+    assert reader_of(probe)[0].read(0, 0.0).is_lid_closed is is_closed
+
+
+@pytest.mark.parametrize("celsius, heat", [(25.0, 0), (39.9, 0), (40.0, 1), (45.0, 2), (49.9, 2), (50.0, 3), (61.0, 3)])
+def test_the_heat_of_a_phones_battery(celsius: float, heat: int) -> None:
+    assert battery_heat(celsius) == heat
+
+
+def test_the_heat_of_android_by_its_file_and_by_termux() -> None:
+    pydroid = recording("android_pydroid")
+    pydroid.files["/sys/class/power_supply/battery/temp"] = "462\n"
+    assert reader_of(pydroid)[0].read(0, 0.0).heat == 2
+    termux = recording("android_termux")
+    assert reader_of(termux)[0].read(0, 0.0).heat == 0
+    told = termux.facts["commands"]["termux-battery-status"]
+    termux.facts["commands"] = {"termux-battery-status": told.replace("31.0", "51.5")}
+    assert reader_of(termux)[0].read(0, 0.0).heat == 3
+    assert reader_of(recording("linux_pc_nvidia"))[0].read(0, 0.0).heat == -1, "there the processor tells degrees"
+
+
+def test_windows_saves_battery() -> None:
+    assert not reader_of(recording("windows_laptop"))[0].read(0, 0.0).is_low_power
+    probe = recording("windows_laptop")
+    probe.facts["windows"] = {**probe.facts["windows"], "saver": True}
+    assert reader_of(probe)[0].read(0, 0.0).is_low_power
+
+
+def app_objects(probe: Any, **values: Any) -> None:
+    """Let an app's objects tell other values."""
+    probe.facts["app_objects"] = {
+        kind: {**told, **{name: value for name, value in values.items() if name in told}}
+        for kind, told in probe.facts["app_objects"].items()
+    }
+
+
+def test_a_phone_says_heat_saving_and_that_it_was_left() -> None:
+    probe = recording("ios_pythonista")
+    assert reader_of(probe)[0].read(0, 0.0).heat == 1
+    app_objects(probe, thermalState=3, isLowPowerModeEnabled=True, applicationState=2)
+    reading = reader_of(probe)[0].read(0, 0.0)
+    assert (reading.heat, reading.is_low_power, reading.is_background) == (3, True, True)
+
+
+def test_an_app_is_asked_each_second_and_only_what_cannot_wait_asks_for_a_look() -> None:
+    probe, looks = recording("ios_pythonista"), []
+    clock = ToldClock()
+    reader = MetricsReader(probe, clock=clock, start=lambda work: work(), changed=lambda: looks.append(clock.now))
+    reader.read(0, 0.0)
+    app_objects(probe, batteryLevel=0.63, thermalState=2)
+    clock.now += APP_FACTS_EVERY_S / 2
+    assert reader.read(0, 0.0).battery_level == 0.64, "too soon"
+    clock.now += APP_FACTS_EVERY_S
+    reading = reader.read(0, 0.0)
+    assert (reading.battery_level, reading.heat, looks) == (0.63, 2, [])
+    app_objects(probe, applicationState=2)
+    clock.now += APP_FACTS_EVERY_S
+    reader.read(0, 0.0)
+    assert looks == [clock.now]
+    clock.now += APP_FACTS_EVERY_S
+    reader.read(0, 0.0)
+    assert len(looks) == 1
+
+
 def test_windows_with_and_without_battery() -> None:
     probe = recording("windows_laptop")
     reader, _ = reader_of(probe)
@@ -242,10 +331,10 @@ def test_commands_run_once_a_minute_however_often_one_looks() -> None:
     for _ in range(50):
         clock.now += 1
         reader.read(0, 0.0)
-    assert len(probe.commands_asked) == 3
+    assert len(probe.commands_asked) == len(set(probe.commands_asked)) == 5
     clock.now += SLOW_FACTS_EVERY_S
     reader.read(0, 0.0)
-    assert len(probe.commands_asked) == 6
+    assert len(probe.commands_asked) == 10
 
 
 def test_a_look_never_waits_for_a_command_and_none_is_asked_twice_at_once() -> None:

@@ -42,7 +42,8 @@ def test_questions_of_other_systems_are_not_known_here() -> None:
     assert probe.sysctl_number("hw.memsize") is None and probe.sysctl_text("hw.model") is None
     assert probe.windows_memory() is None and probe.windows_battery() is None and probe.windows_times() is None
     assert probe.registry(r"HARDWARE\DESCRIPTION", "x") is None and probe.windows_version() is None
-    assert probe.windows_physical_cores() == 0 and probe.app_memory_left() == -1 and probe.app_battery() is None
+    assert probe.windows_physical_cores() == 0 and probe.app_memory_left() == -1 and probe.app_bridge() is None
+    assert probe.windows_saver() is False
     assert probe.android_property("ro.soc.model") == "" and not probe.inside_ios()
     assert probe.affinity() == tuple(sorted(os.sched_getaffinity(0)))
 

@@ -494,6 +494,9 @@ class FakeReading:
     battery_level: float = -1.0
     is_charging: bool = False
     is_low_power: bool = False
+    heat: int = -1
+    is_background: bool = False
+    is_lid_closed: bool = False
 
 
 class Host:

@@ -570,7 +570,7 @@ def test_a_device_that_was_restarted_has_lost_its_work(world, pair):
 def test_a_busy_device_is_left_alone_for_a_while(world, pair):
     first, second, owner = pair
     second.reading = type(second.reading)(battery_level=0.1)
-    second.node.reading = second.reading  # it has not told yet
+    second.node.feelings.reading = second.reading  # it has not told yet
     task_id = owner.submit(world.echo(range(4)))["task_id"]
     let_go(world, first)
     world.advance(5)

@@ -4,7 +4,7 @@ import pytest
 
 from discompute_lite.model.errors import InternalError, InvalidRequest, StateError, Unauthenticated, Unavailable
 from discompute_lite.roles.greeter import Greeter
-from discompute_lite.roles.node import METRICS_EVERY_S
+from discompute_lite.roles.feelings import FEEL_EVERY_S
 from discompute_lite.tasks.work import WorkOutcome
 
 # ---- Hello ----------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_a_strangers_heartbeat_neither_learns_of_attempts_nor_keeps_them_alive(w
 def test_metrics_are_read_again_and_again_and_shown(world):
     node = world.host("a").start()
     node.reading = type(node.reading)(battery_level=0.5, is_charging=True)
-    world.advance(METRICS_EVERY_S + 0.1)
+    world.advance(FEEL_EVERY_S + 0.1)
     listed = world.client(node).call("GetDevices")["devices"][0]
     assert listed["capabilities"]["battery_level"] == 0.5 and listed["compute_metrics"]["cpu_usage"] == 0.25
 
@@ -266,14 +266,14 @@ def test_metrics_are_read_again_and_again_and_shown(world):
 def test_a_battery_that_ran_low_is_told_and_so_is_its_recovery(world):
     first, second = world.nodes("ab")
     second.reading = type(second.reading)(battery_level=0.05)
-    world.advance(METRICS_EVERY_S + 1)
+    world.advance(FEEL_EVERY_S + 1)
     seen = first.sees(second)
     assert seen.status.value == "OVERLOADED" and seen.lite["slots"] == 0 and "battery" in seen.lite["reason"]
     world.owner(first).call("SubmitTask", world.echo(range(10)))
     world.advance(1)
     assert second.executor.runs() == []
     second.reading = type(second.reading)(battery_level=0.9)
-    world.advance(METRICS_EVERY_S + 1)
+    world.advance(FEEL_EVERY_S + 1)
     world.owner(first).call("SubmitTask", world.echo(range(10)))
     assert first.sees(second).lite["slots"] == 2 and second.executor.runs()
 
@@ -285,7 +285,7 @@ def test_a_device_that_was_met_with_an_empty_battery_gets_work_once_it_is_charge
     world.advance(3)
     assert first.sees(second).lite["slots"] == 0
     second.reading = type(second.reading)(battery_level=0.05, is_charging=True)
-    world.advance(METRICS_EVERY_S + 1)
+    world.advance(FEEL_EVERY_S + 1)
     world.owner(first).call("SubmitTask", world.echo(range(10)))
     world.advance(1)
     assert second.executor.runs()

@@ -1,0 +1,169 @@
+"""What a device feels is judged, told and acted upon: less work, rests, and what runs is handed back at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from discompute_lite.model.device import DeviceCapabilities, Hardware
+from discompute_lite.roles.feelings import FEEL_AT_WORK_S, FEEL_EVERY_S
+from discompute_lite.tasks.work import WorkOutcome
+
+PHONE = Hardware(type="iphone", model="iPhone 14", capabilities=DeviceCapabilities(cpu_cores=6, memory_mb=6144))
+
+
+@pytest.fixture
+def pair(world):
+    """A computer and a phone of one cluster; both hold what they are to run."""
+    computer, phone = world.member("a").start(), world.member("b", slots=1, accept="any")
+    phone.hardware = PHONE
+    phone.start()
+    world.advance(3.0)
+    computer.executor.holds = phone.executor.holds = {"run"}
+    return computer, phone
+
+
+def feels(host, **felt):
+    host.reading = replace(host.reading, **felt)
+
+
+def submitted(world, host, items=4, **lite):
+    owner = world.owner(host)
+    return owner, owner.call("SubmitTask", world.echo(range(items), **({"lite": lite} if lite else {})))["task_id"]
+
+
+def notes(host):
+    return [text for text in host.texts_told("note") if "work" in text]
+
+
+@pytest.mark.parametrize("felt, why", [({"is_background": True}, "in the background"), ({"heat": 3}, "too hot")])
+@pytest.mark.parametrize("pure", [True, False])
+def test_what_a_phone_hands_back_is_done_elsewhere_within_a_second_and_nobody_is_blamed(world, pair, felt, why, pure):
+    computer, phone = pair
+    owner, task_id = submitted(world, computer, pure=pure)
+    assert phone.executor.runs()
+    feels(phone, **felt)
+    world.advance(FEEL_AT_WORK_S + 0.1)
+    assert phone.executor.held[0].stop_reason and why in phone.executor.held[0].stop_reason
+    assert computer.sees(phone).status.value == "OVERLOADED" and why in computer.sees(phone).lite["reason"]
+    assert [text for text in notes(phone) if text.startswith("takes no work now") and why in text]
+    computer.executor.holds = set()
+    computer.executor.release()
+    world.advance(1.0)
+    answer = owner.call("GetTaskResult", {"task_id": task_id})
+    assert (answer["state"], world.value(answer["result_data"])) == ("COMPLETED", list(range(4)))
+    status = owner.call("GetTaskStatus", {"task_id": task_id})["lite"]
+    assert set(status["devices"]) == {computer.id} and any("handed back" in line for line in status["story"])
+    assert not any("failed" in line for line in status["story"])
+
+
+def test_a_phone_that_comes_back_takes_work_as_before_as_the_same_device(world, pair):
+    computer, phone = pair
+    owner, task_id = submitted(world, computer)
+    feels(phone, is_background=True)
+    world.advance(FEEL_AT_WORK_S + 0.1)
+    feels(phone, is_background=False)
+    world.advance(FEEL_EVERY_S + 0.1)
+    assert notes(phone)[-1] == "takes work as usual again"
+    assert computer.sees(phone).lite["slots"] == 1 and "reason" not in computer.sees(phone).lite
+    computer.executor.holds = phone.executor.holds = set()
+    computer.executor.release()
+    phone.executor.release()
+    world.advance(6.0)
+    begun = len(phone.executor.runs())
+    _, again = submitted(world, computer, 12)
+    world.advance(6.0)
+    assert len(phone.executor.runs()) > begun
+    assert computer.kinds_told().count("joined") == 1 and not {"lost", "restarted"} & set(computer.kinds_told())
+    assert owner.call("GetTaskResult", {"task_id": again})["state"] == "COMPLETED"
+
+
+def test_what_is_handed_back_with_nobody_else_there_waits_and_says_why(world):
+    alone = world.member("a", slots=1).start()
+    alone.executor.holds = {"run"}
+    owner, task_id = submitted(world, alone, 1)
+    feels(alone, heat=3)
+    world.advance(FEEL_EVERY_S + 0.1)
+    assert "too hot" in owner.call("ExplainTask", {"task_id": task_id})["message"]
+    feels(alone, heat=0)
+    alone.executor.holds = set()
+    world.advance(FEEL_EVERY_S + 10.0)
+    assert owner.call("GetTaskResult", {"task_id": task_id})["state"] == "COMPLETED"
+
+
+def test_a_version_that_does_not_know_of_handing_back_takes_it_for_a_refusal(world):
+    phone = world.host("b", slots=1, accept="any")
+    phone.hardware = PHONE
+    phone.start()
+    phone.executor.holds = {"run"}
+    owner = world.owner(phone)
+    replies = owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": "t/0", "subtask_data": b"5", "lite": {
+        "attempt": "t/0.1", "task_type": "echo"}}})
+    feels(phone, heat=3)
+    world.advance(FEEL_AT_WORK_S + 0.1)
+    lite = replies[0][0]["completed_subtask"]["lite"]
+    assert lite["blame"] == "refused" and lite["released"] is True
+
+
+def test_a_phone_that_works_looks_each_second_and_one_that_rests_seldom(world, pair):
+    computer, phone = pair
+    looks = []
+    read = phone.node.world.read_metrics
+    phone.node.world.read_metrics = lambda *now: looks.append(world.clock.time) or read(*now)
+    world.advance(60.0)
+    assert len(looks) == 60.0 / FEEL_EVERY_S
+    submitted(world, computer)
+    del looks[:]
+    world.advance(10.0)
+    assert 9 <= len(looks) <= 11
+
+
+def test_a_hot_device_of_one_slot_rests_as_long_as_it_has_worked(world):
+    host = world.host("a", slots=1)
+    host.reading = replace(host.reading, heat=2)
+    host.start()
+    host.executor.holds = {"run"}
+    owner = world.owner(host)
+    for number in range(3):
+        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {
+            "attempt": f"t/{number}.1", "task_type": "echo"}}})
+    assert len(host.executor.runs()) == 1, "none is handed on in advance, or it would begin at once"
+    took = host.executor.held[0]
+    host.executor.held.clear()
+    took.settle(WorkOutcome(True, b"5", seconds=4.0))
+    world.advance(3.9)
+    assert len(host.executor.runs()) == 1
+    world.advance(0.2)
+    assert len(host.executor.runs()) == 2
+    assert world.client(host).call("GetDevices")["devices"][0]["lite"]["share"] == 0.5
+    feels(host, heat=0)
+    world.advance(FEEL_EVERY_S)
+    host.executor.release()
+    world.settle()
+    assert len(host.executor.runs()) == 3
+
+
+def test_a_device_that_rests_counts_as_a_slower_one(world):
+    first, second = world.nodes("ab", slots=1)
+    second.node.set_measured({"score": 2.0})
+    world.advance(1.0)
+    assert first.node.score_of(second.id) == 2.0
+    feels(second, heat=2)
+    world.advance(FEEL_EVERY_S + 1.0)
+    assert first.node.score_of(second.id) == 1.0 and "half the work" in first.sees(second).lite["reason"]
+
+
+def test_people_are_told_when_the_cause_changes_and_not_at_every_per_cent(world):
+    host = world.host("a").start()
+    for level in (0.9, 0.19, 0.18, 0.17, 0.9):
+        feels(host, battery_level=level)
+        world.advance(FEEL_EVERY_S + 0.1)
+    assert [text.partition(":")[0] for text in notes(host)] == ["takes no work now", "takes work as usual again"]
+
+
+def test_what_it_feels_at_its_start_is_told(world):
+    host = world.host("a")
+    feels(host, battery_level=0.1)
+    host.start()
+    assert notes(host) == ["takes no work now: on battery at 10 %, below 20 %: plug it in or lower battery-min"]
