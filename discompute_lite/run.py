@@ -71,6 +71,11 @@ Tell = Callable[..., None]
 TrainingFolder = CheckpointFolder
 
 
+def program_as_file() -> bytes:
+    """Return this program as one file, for those who have it not; raise StateError where it was pasted."""
+    return read_program()
+
+
 def read_settings(flags: Mapping[str, Optional[str]], environ: Mapping[str, str], config_file: str = "") -> Settings:
     """Return the user's settings; raise `SettingsError` also when a file that was asked for cannot be read."""
     path, text = read_config_file(config_file, environ)
@@ -284,7 +289,6 @@ class LocalNode:
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
-            read_program=read_program,
         )
 
     def _look_at_device(self) -> None:

@@ -8235,8 +8235,6 @@ class ClockAndWorld:
     pairing_door: Optional[PairingDoor] = None
     #: Where what happened is written down.
     audit: AuditPort = field(default_factory=NoAudit)
-    #: Returns this program as one file; raises StateError where it is in none.
-    read_program: Callable[[], bytes] = lambda: b""
 
 
 class Later:
@@ -17463,12 +17461,226 @@ def detect_other(probe: Probe) -> Optional[Hardware]:
                     sources=(("cpu_cores", "os"), ("memory_mb", "sysconf"), ("chip", "uname")))
 
 
+# ---- discompute_lite/model/version.py ---------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.model.version")
+"""Say which version this is, in one place."""
+
+VERSION = "0.1.0"
+
+
+# ---- discompute_lite/host/small_file.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.small_file")
+"""Make the program one small file for phones: its modules' texts without what only readers need, compressed.
+
+Knows:   what a text can do without, how the texts are packed, and the loader that stands before them in the file.
+Refuses: to know who wants such a file: `share` lends it, `tools/bundle.py --lean` writes it.
+Read next: host/relaunch.py (where a program lies), faces/share_command.py, tools/bundle.py (the file to be read).
+
+Against one long text, as the file to be read is: Python compiles a text as a whole, which takes 140 MB and seconds of a
+phone's processor before its first line runs, and the memory is not given back. Here each module is compiled when it is
+first imported, so a node needs as little as from a package; and the file is a quarter as large.
+"""
+
+
+#: Rooms that are not for phones.
+LEFT_OUT_ROOMS = ("sim",)
+#: Tables of which no phone needs a row, by module: they are empty in the small file.
+EMPTIED_TABLES = {"host.chips": ("PC_GPUS",)}
+#: Characters of a line of packed text.
+PACKED_COLUMNS = 116
+
+SMALL_FILE = '''#!/usr/bin/env python3
+"""discompute-lite {version} in one small file, for phones: turn the devices you own into one computer for Python work.
+
+    python3 discompute.py start          run a node; without arguments it does the same
+    python3 discompute.py --help         everything else
+
+It needs Python 3.9 or newer and nothing else. The modules' texts stand below, without comments and compressed; the
+file to be read is ios/discompute.py of the project, from whose sources `share` made this one. Licence: MIT.
+"""
+
+import base64
+import importlib.machinery
+import os
+import sys
+import zlib
+
+PROGRAM = "discompute_lite"
+
+
+class PackedTexts:
+    """Find and load the modules whose texts stand below, each when it is first imported."""
+
+    def __init__(self, packed, file):
+        self._packed, self._file, self._texts = packed, file, {{}}
+        self._names = set(self._read())
+
+    def _read(self):
+        text = zlib.decompress(self._packed).decode("utf-8")
+        index, _, rest = text.partition("\\n")
+        start = 0
+        for entry in index.split():
+            name, _, size = entry.partition(":")
+            self._texts[name] = rest[start:start + int(size)]
+            start += int(size)
+        return self._texts
+
+    def path_of(self, name):
+        end = ".__init__" if name + ".__init__" in self._names else ""
+        return name + end, os.path.join(self._file, *(name + end).split(".")) + ".py"
+
+    def find_spec(self, name, path=None, target=None):
+        key, origin = self.path_of(name)
+        if key not in self._names:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=origin, is_package=key != name)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        key, origin = self.path_of(module.__name__)
+        # Once it is compiled its text is needed for tracebacks only.
+        exec(compile(self._texts.pop(key, None) or self.get_source(module.__name__), origin, "exec"), vars(module))
+
+    def get_source(self, name):
+        waiting, self._texts = self._texts, {{}}
+        text = self._read().get(self.path_of(name)[0])
+        self._texts = waiting
+        return text
+
+    def get_code(self, name):
+        key, origin = self.path_of(name)
+        return compile(self.get_source(name), origin, "exec")
+
+
+def _load(packed):
+    # Another press of *run* in the same interpreter: what was loaded before may be of another version.
+    for name in [name for name in sys.modules if name.partition(".")[0] == PROGRAM]:
+        del sys.modules[name]
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PackedTexts"]
+    file = globals().get("__file__")
+    path = os.path.abspath(file) if file and os.path.isfile(file) else None
+    sys.meta_path.insert(0, PackedTexts(base64.b85decode("".join(packed.split())), path or "discompute.py"))
+    # What starts a new process reads this file there; text that was pasted starts none.
+    __import__(PROGRAM).single_file = path
+
+
+_load("""
+{packed}
+""")
+
+if __name__ == "__main__":
+    from discompute_lite.faces.cli import main
+    from discompute_lite.faces.pythonista import screen_main
+
+    if len(sys.argv) > 1 or not screen_main(os.environ):
+        sys.exit(main(sys.argv[1:] or ["start"]))
+'''
+
+
+def small_file(sources: Mapping[str, str]) -> bytes:
+    """Return the small file of modules, their texts given by name: "discompute_lite.model.errors"."""
+    texts = {name: lean_text(_emptied(name, source)) for name, source in sorted(sources.items())}
+    index = " ".join(f"{name}:{len(text)}" for name, text in texts.items())
+    packed = base64.b85encode(zlib.compress("".join((index, "\n", *texts.values())).encode("utf-8"), 9)).decode("ascii")
+    lines = (packed[start:start + PACKED_COLUMNS] for start in range(0, len(packed), PACKED_COLUMNS))
+    return SMALL_FILE.format(version=VERSION, packed="\n".join(lines)).encode("utf-8")
+
+
+def package_sources(folder: str) -> Dict[str, str]:
+    """Return the texts of the package in a folder, by module; raise StateError where they are not there."""
+    package, found = os.path.basename(folder), {}
+    for place, _, files in os.walk(folder):
+        parts = [package, *(part for part in os.path.relpath(place, folder).split(os.sep) if part != ".")]
+        if len(parts) > 1 and parts[1] in LEFT_OUT_ROOMS:
+            continue
+        for file in files:
+            if file.endswith(".py"):
+                with open(os.path.join(place, file), encoding="utf-8") as text:
+                    found[".".join([*parts, file[:-len(".py")]])] = text.read()
+    if not found:
+        raise StateError("the program's sources are not here; run `share` where they are: in a clone, or in one file")
+    return found
+
+
+# ---- what a text can do without ---------------------------------------------------------------------------
+
+
+def lean_text(source: str) -> str:
+    """Return the text of a module without comments, and without docstrings but those of what is decorated."""
+    dropped = set(_docstring_lines(ast.parse(source)))
+    pieces: List[str] = []
+    depth, row, column = 0, 0, 0
+    for token in _whole_tokens(source):
+        if token.type in (tokenize.INDENT, tokenize.DEDENT):
+            depth += 1 if token.type == tokenize.INDENT else -1
+        elif token.start[0] not in dropped and token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
+                                                                  tokenize.ENDMARKER):
+            if token.start[0] != row:
+                # One space for each level; inside brackets it does not matter.
+                pieces.append(("\n" if pieces else "") + " " * depth)
+            elif token.start[1] > column:
+                pieces.append(" ")
+            pieces.append(token.string)
+            row, column = token.end
+    return "".join((*pieces, "\n"))
+
+
+def _whole_tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    """Yield the tokens of a text, each f-string as one: from Python 3.12 on they come in parts, changed."""
+    lines = source.splitlines(keepends=True)
+    begin, end = (getattr(tokenize, f"FSTRING_{part}", None) for part in ("START", "END"))
+    opened: List[tokenize.TokenInfo] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == begin:
+            opened.append(token)
+        elif token.type == end:
+            first = opened.pop()
+            if not opened:
+                (row, column), (last, until) = first.start, token.end
+                text = "".join(lines[row - 1:last])
+                text = text[column:len(text) - len(lines[last - 1]) + until]
+                yield tokenize.TokenInfo(tokenize.STRING, text, first.start, token.end, first.line)
+        elif not opened:
+            yield token
+
+
+def _docstring_lines(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) or len(node.body) < 2:
+            continue
+        first = node.body[0]
+        is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(
+            first.value.value, str)
+        # Commands, methods, task types: their docstring is their help.
+        is_shown = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.decorator_list or (
+            isinstance(node, ast.ClassDef) and node.bases)
+        if is_text and not is_shown:
+            yield from range(first.lineno, (first.end_lineno or first.lineno) + 1)
+
+
+def _emptied(name: str, source: str) -> str:
+    """Return a module's text with those of its tables empty that no phone needs."""
+    names = EMPTIED_TABLES.get(name.partition(".")[2], ())
+    spans: List[Tuple[int, int, str]] = []
+    for node in ast.parse(source).body if names else ():
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in names:
+            spans.append((node.lineno - 1, node.end_lineno or node.lineno, f"{node.target.id} = ()\n"))
+    lines = source.splitlines(keepends=True)
+    for start, end, line in reversed(spans):
+        lines[start:end] = [line]
+    return "".join(lines)
+
+
 # ---- discompute_lite/host/relaunch.py ---------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.relaunch")
 """Start this program again in a new Python: from a package, from an archive, or from a single file.
 
-Knows:   where the program was read from, and where it lies as a single file.
+Knows:   where the program was read from, and how it is had as one file.
 Refuses: to start anything.
 Read next: host/child_process.py (who starts children).
 """
@@ -17499,20 +17711,21 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 
 
 def read_program() -> bytes:
-    """Return this whole program as one file; raise StateError where there is none: in a package outside of its tree."""
+    """Return this whole program as one file, the small one where it is made anew; raise StateError where it cannot be.
+
+    Takes a second of processor in a package.
+    """
     path = _single_file()
     if path is None:
         raise StateError("this program was pasted and lies in no file; run `share` where it is a file or a clone")
     if not path:
-        # A clone holds it beside the package, made from it and held fresh by a test.
-        package = os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))
-        path = os.path.join(os.path.dirname(package), "ios", "discompute.py")
+        return small_file(package_sources(os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))))
     try:
         with open(str(path), "rb") as file:
             return file.read()
-    except OSError:
-        raise StateError("the single file ios/discompute.py is not here; run `share` from a clone, or make it with"
-                         " python3 tools/bundle.py") from None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read any more ({error.strerror}); put it back, or start it again from where"
+                         " it is now") from None
 
 
 def _single_file() -> object:
@@ -22934,14 +23147,6 @@ class AuditBook:
         """Return all lines that are kept, with the counts up to now."""
         self.write_counts()
         return self._file.lines()
-
-
-# ---- discompute_lite/model/version.py ---------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.model.version")
-"""Say which version this is, in one place."""
-
-VERSION = "0.1.0"
 
 
 # ---- discompute_lite/net/datagrams.py ---------------------------------------------------------------
@@ -37402,10 +37607,10 @@ class Sharing:
         """Whether the file is offered."""
         return bool(self.data)
 
-    def begin(self, open_s: float) -> ShareAnswer:
-        """Offer the file for so many seconds from now; raise StateError where this program is in no file."""
+    def begin(self, program: bytes, open_s: float) -> ShareAnswer:
+        """Offer the file for so many seconds from now."""
         node = self._node
-        self.data = node.world.read_program()
+        self.data = program
         self._until = node.clock.now() + open_s
         self._alarm.set(self._until)
         node.world.audit.note("shared", {"for_s": open_s})
@@ -37426,11 +37631,13 @@ class Sharing:
 
 
 @method("Share", level="owner")
-def share(node: Any, link: LinkPort, open_s: float = 0.0) -> ShareAnswer:
-    """Offer the program as one file to everybody who asks for it, for `open_s` seconds; 0 means the usual time."""
+def share(node: Any, link: LinkPort, program: bytes = b"", open_s: float = 0.0) -> ShareAnswer:
+    """Offer `program`, one file, to everybody who asks for it, for `open_s` seconds; 0 means the usual time."""
+    if not program:
+        raise InvalidParams("there is nothing to offer; `program` is the file")
     if not 0.0 <= open_s <= LONGEST_OFFER_S:
         raise InvalidParams(f"a file is offered for at most {LONGEST_OFFER_S:.0f} s")
-    answer: ShareAnswer = node.sharing.begin(open_s or node.settings_limits.share_open_s)
+    answer: ShareAnswer = node.sharing.begin(bytes(program), open_s or node.settings_limits.share_open_s)
     return answer
 
 
@@ -37454,7 +37661,7 @@ def _web_shared_file(node: Any, connection: Any, request: Any) -> None:
 def _web_shared_page(node: Any, connection: Any, request: Any) -> None:
     if not _is_offered(node, connection, request):
         return
-    size = f"{len(node.sharing.data) / 1e6:.1f} MB"
+    size = f"{len(node.sharing.data) / 1e3:,.0f} kB"
     page = STEPS.format(name=html.escape(node.name), size=size)
     connection.http.answer(request, 200, page.encode("utf-8"), "text/html; charset=utf-8")
 
@@ -39085,6 +39292,11 @@ Tell = Callable[..., None]
 TrainingFolder = CheckpointFolder
 
 
+def program_as_file() -> bytes:
+    """Return this program as one file, for those who have it not; raise StateError where it was pasted."""
+    return read_program()
+
+
 def read_settings(flags: Mapping[str, Optional[str]], environ: Mapping[str, str], config_file: str = "") -> Settings:
     """Return the user's settings; raise `SettingsError` also when a file that was asked for cannot be read."""
     path, text = read_config_file(config_file, environ)
@@ -39298,7 +39510,6 @@ class LocalNode:
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
-            read_program=read_program,
         )
 
     def _look_at_device(self) -> None:
@@ -46655,7 +46866,7 @@ SHARE_LOOK_S = 5.0
 FETCH = (
     'import hashlib,urllib.request as u;d=u.urlopen("http://{address}{path}").read();'
     'assert hashlib.sha256(d).hexdigest()=="{sha256}";open("discompute.py","wb").write(d);'
-    'exec(d,{{"__name__":"discompute"}});from discompute_lite.faces.cli import main;'
+    'exec(d,{{"__name__":"discompute","__file__":"discompute.py"}});from discompute_lite.faces.cli import main;'
 )
 START, JOIN = 'main(["start"])', 'main(["join","{link}"]);'
 
@@ -46669,7 +46880,8 @@ def share_command(context: Context) -> int:
     """Lend this program to a phone as one file; print the one line to paste there."""
     console, wanted = context.console, context.arguments
     with Reach(context.settings) as reach:
-        offer = reach.call("Share", {"open_s": 60.0 * (wanted.minutes or 0)})
+        # Made here: it takes a second, for which the node would hear nobody.
+        offer = reach.call("Share", {"program": program_as_file(), "open_s": 60.0 * (wanted.minutes or 0)})
         try:
             link = ""
             if wanted.invite:
@@ -50105,8 +50317,11 @@ _end_sections({
         "_SOC_PROPERTIES is_android detect_android _android_name detect_windows _windows_gpus _windows_name "
         "detect_other DeviceCapabilities Hardware GroupLimits FoundGpu cpuinfo_value fastest_gpu "
         "linux_physical_cores named_gpu usable_cpus usable_memory_mb find_soc Probe".split(),
-    "discompute_lite.host.relaunch": "PROGRAM can_relaunch relaunch_words read_program _single_file "
-        "StateError".split(),
+    "discompute_lite.model.version": "VERSION".split(),
+    "discompute_lite.host.small_file": "LEFT_OUT_ROOMS EMPTIED_TABLES PACKED_COLUMNS SMALL_FILE small_file "
+        "package_sources lean_text _whole_tokens _docstring_lines _emptied StateError VERSION".split(),
+    "discompute_lite.host.relaunch": "PROGRAM can_relaunch relaunch_words read_program _single_file StateError "
+        "package_sources small_file".split(),
     "discompute_lite.host.detect": "Detector DETECTORS _NO_HOSTNAMES detect_hardware has_processes has_tls app_name "
         "device_name Catalog Hardware detect_ios detect_macos detect_linux detect_android detect_other "
         "detect_windows Probe can_relaunch".split(),
@@ -50198,7 +50413,6 @@ _end_sections({
     "discompute_lite.member_parts": "MemberParts why_alone AuditBook AuditFact AuditLog resume_audit_log "
         "RefusalTally AuditFile StateFolder LocalTrust TrustFiles has_membership StateError Limits Settings "
         "stays_on_loopback Loop Neighbourhood SocketPairingDoor TlsIdentity TlsDoor".split(),
-    "discompute_lite.model.version": "VERSION".split(),
     "discompute_lite.net.datagrams": "Heard READ_DATAGRAM_BYTES INTERFACES_EVERY_S REBUILD_FIRST_S REBUILD_LAST_S "
         "DESTINATION_RETRY_FIRST_S DESTINATION_RETRY_LAST_S DEAD_SOCKET COMPLAIN_EVERY_S TransportOptions "
         "Destinations DatagramSocket Limits address_text error_name Loop".split(),
@@ -50476,17 +50690,18 @@ _end_sections({
         "METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds offer_of own_offer "
         "peer_offer total_offer why_no_offer OwnRules describe_own_device own_status score_of PostOffice "
         "ScriptCalls Sharing Streams Twin admit_web_request answer_web_request EventReaders Worker".split(),
-    "discompute_lite.run": "GOODBYE_S Tell TrainingFolder read_settings open_state_folder find_running_node "
-        "save_backup load_backup is_this_machine_only relaunch_command describe_this_device settings_of_this_device "
-        "can_start_processes LocalNode _start_measurement device_id NETWORK_CHECK runs_in_processes Turn take_turn "
-        "BlobFiles CheckpointFolder ChildLimits collection_of_new collection_put_off read_config_file "
-        "detect_hardware device_name has_processes ExternalExecutor ThreadExecutor load_executor MeasuredNode "
-        "SpeedKeeper power_of MetricsReader Probe ProcessExecutor read_program relaunch_words SpeedReport "
-        "StopSignals StateFolder default_state_folders instance_folders open_state ThisDevice describe_device "
-        "measured_facts settings_here slots_here start_measurement start_warnings VectorFiles read_backup_file "
-        "write_backup_file MemberParts to_json PHONE_TYPES Hardware StateError DEFAULT_DISCOVERY_PORT Settings "
-        "load_settings VERSION loopback_neighbours TransportOptions Dialler stays_on_loopback Loop OwnSockets "
-        "Prober TlsDoor TRANSPORTS MemoryBlobs Identity Node ClockAndWorld MemoryVectors".split(),
+    "discompute_lite.run": "GOODBYE_S Tell TrainingFolder program_as_file read_settings open_state_folder "
+        "find_running_node save_backup load_backup is_this_machine_only relaunch_command describe_this_device "
+        "settings_of_this_device can_start_processes LocalNode _start_measurement device_id NETWORK_CHECK "
+        "runs_in_processes Turn take_turn BlobFiles CheckpointFolder ChildLimits collection_of_new "
+        "collection_put_off read_config_file detect_hardware device_name has_processes ExternalExecutor "
+        "ThreadExecutor load_executor MeasuredNode SpeedKeeper power_of MetricsReader Probe ProcessExecutor "
+        "read_program relaunch_words SpeedReport StopSignals StateFolder default_state_folders instance_folders "
+        "open_state ThisDevice describe_device measured_facts settings_here slots_here start_measurement "
+        "start_warnings VectorFiles read_backup_file write_backup_file MemberParts to_json PHONE_TYPES Hardware "
+        "StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION loopback_neighbours TransportOptions "
+        "Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS MemoryBlobs Identity Node "
+        "ClockAndWorld MemoryVectors".split(),
     "discompute_lite.beside": "LOOK_S LOOK_PAUSE_S BEAT_S SILENT_S SCRIPT_HELLO_S VAIN_CONNECTIONS PromisedAnswer "
         "ListedOffer OwnNode BesideNode _keep_calls _slots_in node_for_script Probe StateFolder from_json "
         "DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError Settings peers_typed "
@@ -50618,8 +50833,8 @@ _end_sections({
         "wait_seconds Console printable program_name clock_time hardware_lines listing version_text Reach "
         "choose_device".split(),
     "discompute_lite.faces.share_command": "SHARE_COMMANDS SHARE_LOOK_S FETCH START JOIN share_command share_line "
-        "_show_offer _wait_for_end _end_offer DiscomputeError JSON_FLAG Context argument command whole_number "
-        "Console Reach".split(),
+        "_show_offer _wait_for_end _end_offer DiscomputeError program_as_file JSON_FLAG Context argument command "
+        "whole_number Console Reach".split(),
     "discompute_lite.faces.misplaced": "SHARED_FLAGS with_advice _flags_of PEER_FLAG SETTINGS COMMANDS".split(),
     "discompute_lite.faces.task_commands": "TASK_COMMANDS SPLIT_S NEWS_S IDLE_LOOKS OWN_TYPES JOB_ADVICE TASK "
         "submit_command _whole_id _resume _bring _acknowledge_quietly _submit _cancel_quietly _task_of _read_words "

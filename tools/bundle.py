@@ -1,7 +1,7 @@
 """Lay the modules of the package one after another into a single file that can be pasted on a phone.
 
     python3 tools/bundle.py                      writes ios/discompute.py, which a test holds fresh
-    python3 tools/bundle.py --lean OUTPUT.py     a smaller one: no comments, no docstrings but those that are shown
+    python3 tools/bundle.py --lean OUTPUT.py     the small one that `share` lends: without comments, compressed
 
 The order is that of the imports. What modules import from one another is left out, because it is there already; what
 they import from the library stands once, at the top. Before each module's text `__name__` is set to its name, so that
@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import argparse
 import ast
-import io
 import pathlib
 import re
 import sys
-import tokenize
-from typing import Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from discompute_lite.host.small_file import LEFT_OUT_ROOMS, package_sources, small_file  # noqa: E402
 
 PACKAGE = "discompute_lite"
-#: Rooms that are not for phones; the doors (`__init__`, `__main__`) are made anew for the single file.
-LEFT_OUT_ROOMS = ("sim",)
 
 HEAD = '''#!/usr/bin/env python3
 """discompute-lite {version} in one file: turn the devices you own into one computer for Python work.
@@ -119,6 +120,7 @@ def read_modules(root: pathlib.Path) -> Dict[str, Module]:
     found = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         name = ".".join(path.relative_to(root / PACKAGE).with_suffix("").parts)
+        # The doors are made anew for the single file.
         if name.split(".")[0] not in LEFT_OUT_ROOMS and not name.endswith(("__init__", "__main__")):
             source = path.read_text(encoding="utf-8")
             found[name] = Module(name, source, ast.parse(source))
@@ -228,7 +230,7 @@ def doors(root: pathlib.Path) -> Dict[str, List[str]]:
     return found
 
 
-def bundled(root: pathlib.Path, name: str = "discompute.py", *, is_lean: bool = False) -> str:
+def bundled(root: pathlib.Path, name: str = "discompute.py") -> str:
     """Return the text of the single file."""
     modules = in_order(read_modules(root))
     imports, bound = library_imports(modules)
@@ -242,9 +244,8 @@ def bundled(root: pathlib.Path, name: str = "discompute.py", *, is_lean: bool = 
                 raise ValueError(f"{module.name}: the name {each} is taken by {owners.get(each, 'an import')}")
             owners[each] = module.name
         defined[f"{PACKAGE}.{module.name}"] = names + imported_names(module)
-        body = lean_text(body_of(module)) if is_lean else body_of(module)
         rule = "# ---- " + f"{PACKAGE}/{module.name.replace('.', '/')}.py "
-        sections.append(f"{rule:-<103}\n\n__name__ = _begin_section(\"{PACKAGE}.{module.name}\")\n{body}\n")
+        sections.append(f"{rule:-<103}\n\n__name__ = _begin_section(\"{PACKAGE}.{module.name}\")\n{body_of(module)}\n")
     version = ast.literal_eval(_version(root))
     packages = tuple(dict.fromkeys([PACKAGE, *(f"{PACKAGE}.{module.name.split('.')[0]}" for module in modules
                                                if "." in module.name)]))
@@ -270,73 +271,17 @@ def _table(rows: Dict[str, List[str]]) -> str:
     return "\n".join([*lines, "}"]).replace("'", '"')
 
 
-# ---- the lean one ---------------------------------------------------------------------------------------
-
-
-def lean_text(source: str) -> str:
-    """Return the text of a module without comments, and without docstrings but those of what is decorated."""
-    dropped = set(_docstring_lines(ast.parse(source)))
-    pieces: List[str] = []
-    depth, row, column = 0, 0, 0
-    for token in _whole_tokens(source):
-        if token.type in (tokenize.INDENT, tokenize.DEDENT):
-            depth += 1 if token.type == tokenize.INDENT else -1
-        elif token.start[0] not in dropped and token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
-                                                                  tokenize.ENDMARKER):
-            if token.start[0] != row:
-                # One space for each level; inside brackets it does not matter.
-                pieces.append(("\n" if pieces else "") + " " * depth)
-            elif token.start[1] > column:
-                pieces.append(" ")
-            pieces.append(token.string)
-            row, column = token.end
-    return "".join(pieces)
-
-
-def _whole_tokens(source: str) -> Iterator[tokenize.TokenInfo]:
-    """Yield the tokens of a text, each f-string as one: from Python 3.12 on they come in parts, changed."""
-    lines = source.splitlines(keepends=True)
-    begin, end = (getattr(tokenize, f"FSTRING_{part}", None) for part in ("START", "END"))
-    opened: List[tokenize.TokenInfo] = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == begin:
-            opened.append(token)
-        elif token.type == end:
-            first = opened.pop()
-            if not opened:
-                (row, column), (last, until) = first.start, token.end
-                text = "".join(lines[row - 1:last])
-                text = text[column:len(text) - len(lines[last - 1]) + until]
-                yield tokenize.TokenInfo(tokenize.STRING, text, first.start, token.end, first.line)
-        elif not opened:
-            yield token
-
-
-def _docstring_lines(tree: ast.Module) -> Iterator[int]:
-    for node in ast.walk(tree):
-        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) or len(node.body) < 2:
-            continue
-        first = node.body[0]
-        is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(
-            first.value.value, str)
-        # Commands, methods, task types: their docstring is their help.
-        is_shown = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.decorator_list or (
-            isinstance(node, ast.ClassDef) and node.bases)
-        if is_text and not is_shown:
-            yield from range(first.lineno, (first.end_lineno or first.lineno) + 1)
-
-
 def main() -> int:
     """Write a single file."""
     parser = argparse.ArgumentParser(description="Write the package as a single file.")
     parser.add_argument("output", nargs="?", help="where to (default ios/discompute.py)")
-    parser.add_argument("--lean", action="store_true", help="without comments and docstrings")
+    parser.add_argument("--lean", action="store_true", help="the small one, for phones")
     arguments = parser.parse_args()
-    root = pathlib.Path(__file__).resolve().parent.parent
-    target = pathlib.Path(arguments.output) if arguments.output else root / "ios" / "discompute.py"
-    text = bundled(root, target.name, is_lean=arguments.lean)
-    target.write_bytes(text.encode("utf-8"))
-    print(f"{target.name}: {len(text.encode('utf-8')) / 1000:,.0f} kB, {text.count(chr(10)):,} lines")
+    target = pathlib.Path(arguments.output) if arguments.output else ROOT / "ios" / "discompute.py"
+    data = small_file(package_sources(str(ROOT / PACKAGE))) if arguments.lean else bundled(
+        ROOT, target.name).encode("utf-8")
+    target.write_bytes(data)
+    print(f"{target.name}: {len(data) / 1000:,.0f} kB, {data.count(bytes([10])):,} lines")
     return 0
 
 

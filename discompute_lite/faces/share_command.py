@@ -11,6 +11,7 @@ import time
 from typing import Any, Dict
 
 from ..model.errors import DiscomputeError
+from ..run import program_as_file
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console
 from .reach import Reach
@@ -23,7 +24,7 @@ SHARE_LOOK_S = 5.0
 FETCH = (
     'import hashlib,urllib.request as u;d=u.urlopen("http://{address}{path}").read();'
     'assert hashlib.sha256(d).hexdigest()=="{sha256}";open("discompute.py","wb").write(d);'
-    'exec(d,{{"__name__":"discompute"}});from discompute_lite.faces.cli import main;'
+    'exec(d,{{"__name__":"discompute","__file__":"discompute.py"}});from discompute_lite.faces.cli import main;'
 )
 START, JOIN = 'main(["start"])', 'main(["join","{link}"]);'
 
@@ -37,7 +38,8 @@ def share_command(context: Context) -> int:
     """Lend this program to a phone as one file; print the one line to paste there."""
     console, wanted = context.console, context.arguments
     with Reach(context.settings) as reach:
-        offer = reach.call("Share", {"open_s": 60.0 * (wanted.minutes or 0)})
+        # Made here: it takes a second, for which the node would hear nobody.
+        offer = reach.call("Share", {"program": program_as_file(), "open_s": 60.0 * (wanted.minutes or 0)})
         try:
             link = ""
             if wanted.invite:

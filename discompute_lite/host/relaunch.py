@@ -1,6 +1,6 @@
 """Start this program again in a new Python: from a package, from an archive, or from a single file.
 
-Knows:   where the program was read from, and where it lies as a single file.
+Knows:   where the program was read from, and how it is had as one file.
 Refuses: to start anything.
 Read next: host/child_process.py (who starts children).
 """
@@ -12,6 +12,7 @@ import sys
 from typing import List
 
 from ..model.errors import StateError
+from .small_file import package_sources, small_file
 
 PROGRAM = "discompute_lite"
 
@@ -38,20 +39,21 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 
 
 def read_program() -> bytes:
-    """Return this whole program as one file; raise StateError where there is none: in a package outside of its tree."""
+    """Return this whole program as one file, the small one where it is made anew; raise StateError where it cannot be.
+
+    Takes a second of processor in a package.
+    """
     path = _single_file()
     if path is None:
         raise StateError("this program was pasted and lies in no file; run `share` where it is a file or a clone")
     if not path:
-        # A clone holds it beside the package, made from it and held fresh by a test.
-        package = os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))
-        path = os.path.join(os.path.dirname(package), "ios", "discompute.py")
+        return small_file(package_sources(os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))))
     try:
         with open(str(path), "rb") as file:
             return file.read()
-    except OSError:
-        raise StateError("the single file ios/discompute.py is not here; run `share` from a clone, or make it with"
-                         " python3 tools/bundle.py") from None
+    except OSError as error:
+        raise StateError(f"{path} cannot be read any more ({error.strerror}); put it back, or start it again from where"
+                         " it is now") from None
 
 
 def _single_file() -> object:

@@ -309,8 +309,6 @@ class ClockAndWorld:
     pairing_door: Optional[PairingDoor] = None
     #: Where what happened is written down.
     audit: AuditPort = field(default_factory=NoAudit)
-    #: Returns this program as one file; raises StateError where it is in none.
-    read_program: Callable[[], bytes] = lambda: b""
 
 
 class Later:

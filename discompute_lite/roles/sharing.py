@@ -75,10 +75,10 @@ class Sharing:
         """Whether the file is offered."""
         return bool(self.data)
 
-    def begin(self, open_s: float) -> ShareAnswer:
-        """Offer the file for so many seconds from now; raise StateError where this program is in no file."""
+    def begin(self, program: bytes, open_s: float) -> ShareAnswer:
+        """Offer the file for so many seconds from now."""
         node = self._node
-        self.data = node.world.read_program()
+        self.data = program
         self._until = node.clock.now() + open_s
         self._alarm.set(self._until)
         node.world.audit.note("shared", {"for_s": open_s})
@@ -99,11 +99,13 @@ class Sharing:
 
 
 @method("Share", level="owner")
-def share(node: Any, link: LinkPort, open_s: float = 0.0) -> ShareAnswer:
-    """Offer the program as one file to everybody who asks for it, for `open_s` seconds; 0 means the usual time."""
+def share(node: Any, link: LinkPort, program: bytes = b"", open_s: float = 0.0) -> ShareAnswer:
+    """Offer `program`, one file, to everybody who asks for it, for `open_s` seconds; 0 means the usual time."""
+    if not program:
+        raise InvalidParams("there is nothing to offer; `program` is the file")
     if not 0.0 <= open_s <= LONGEST_OFFER_S:
         raise InvalidParams(f"a file is offered for at most {LONGEST_OFFER_S:.0f} s")
-    answer: ShareAnswer = node.sharing.begin(open_s or node.settings_limits.share_open_s)
+    answer: ShareAnswer = node.sharing.begin(bytes(program), open_s or node.settings_limits.share_open_s)
     return answer
 
 
@@ -127,7 +129,7 @@ def _web_shared_file(node: Any, connection: Any, request: Any) -> None:
 def _web_shared_page(node: Any, connection: Any, request: Any) -> None:
     if not _is_offered(node, connection, request):
         return
-    size = f"{len(node.sharing.data) / 1e6:.1f} MB"
+    size = f"{len(node.sharing.data) / 1e3:,.0f} kB"
     page = STEPS.format(name=html.escape(node.name), size=size)
     connection.http.answer(request, 200, page.encode("utf-8"), "text/html; charset=utf-8")
 

@@ -175,7 +175,7 @@ class Desktop:
 def single_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the program as one file, made now."""
     path = tmp_path_factory.mktemp("file") / "discompute.py"
-    path.write_text(load_tool("bundle").bundled(root, path.name, is_lean=False), encoding="utf-8")
+    path.write_text(load_tool("bundle").bundled(root, path.name), encoding="utf-8")
     return path
 
 

@@ -6,20 +6,17 @@ import hashlib
 
 import pytest
 
-from discompute_lite.model.errors import StateError
-
 PROGRAM = b"print('hello')\n"
 
 
 @pytest.fixture
 def lender(world):
-    host = world.host("a").start()
-    host.node.world.read_program = lambda: PROGRAM
-    return host
+    return world.host("a").start()
 
 
-def read_nothing():
-    raise StateError("it was pasted")
+def share(world, host, **params):
+    """Offer the program as the node's owner."""
+    return world.owner(host).call("Share", {"program": PROGRAM, **params})
 
 
 def ask(world, host, path, method="GET", ip="10.0.0.9"):
@@ -35,7 +32,7 @@ def test_nothing_is_there_for_strangers_before_it_is_shared(world, lender):
 
 
 def test_the_answer_says_where_it_is_and_what_it_must_be(world, lender):
-    answer = world.owner(lender).call("Share", {"open_s": 30.0})
+    answer = share(world, lender, open_s=30.0)
     assert answer["sha256"] == hashlib.sha256(PROGRAM).hexdigest()
     assert (answer["path"], answer["size"], answer["open_s"]) == ("/discompute.py", len(PROGRAM), 30.0)
     assert answer["addresses"] == [f"{host}:{lender.node.port}" for host in lender.node.world.own_hosts()]
@@ -43,8 +40,7 @@ def test_the_answer_says_where_it_is_and_what_it_must_be(world, lender):
 
 def test_a_stranger_fetches_it_from_a_member_too(world):
     member = world.member("a").start()
-    member.node.world.read_program = lambda: PROGRAM
-    world.owner(member).call("Share", {})
+    share(world, member)
     status, headers, body = ask(world, member, "/discompute.py")
     assert (status, body) == (200, PROGRAM)
     assert "text/x-python" in str(headers)
@@ -54,7 +50,7 @@ def test_a_stranger_fetches_it_from_a_member_too(world):
 
 def test_the_page_says_the_steps_and_no_secret(world, lender):
     lender.node.name = "<b>Ann's"
-    world.owner(lender).call("Share", {})
+    share(world, lender)
     status, headers, body = ask(world, lender, "/join")
     text = body.decode()
     assert status == 200
@@ -65,39 +61,38 @@ def test_the_page_says_the_steps_and_no_secret(world, lender):
 
 
 def test_it_ends_in_time_and_when_its_owner_says_so(world, lender):
-    world.owner(lender).call("Share", {"open_s": 30.0})
+    share(world, lender, open_s=30.0)
     world.advance(29.0)
     assert ask(world, lender, "/discompute.py")[0] == 200
     world.advance(2.0)
     assert ask(world, lender, "/discompute.py")[0] == 401
-    world.owner(lender).call("Share", {"open_s": 30.0})
+    share(world, lender, open_s=30.0)
     world.owner(lender).call("StopShare", {})
     assert ask(world, lender, "/discompute.py")[0] == 401
 
 
 def test_sharing_again_makes_it_longer(world, lender):
-    world.owner(lender).call("Share", {"open_s": 30.0})
+    share(world, lender, open_s=30.0)
     world.advance(20.0)
-    world.owner(lender).call("Share", {"open_s": 30.0})
+    share(world, lender, open_s=30.0)
     world.advance(20.0)
     assert ask(world, lender, "/discompute.py")[0] == 200
     world.advance(11.0)
     assert ask(world, lender, "/discompute.py")[0] == 401
 
 
-def test_a_program_that_lies_in_no_file_says_so(world, lender):
-    lender.node.world.read_program = read_nothing
-    with pytest.raises(Exception, match="it was pasted"):
-        world.owner(lender).call("Share", {})
+def test_nothing_is_no_offer(world, lender):
+    with pytest.raises(Exception, match="nothing to offer"):
+        share(world, lender, program=b"")
     assert ask(world, lender, "/discompute.py")[0] == 401
 
 
 @pytest.mark.parametrize("open_s", [-1.0, 1e9])
 def test_the_time_has_bounds(world, lender, open_s):
     with pytest.raises(Exception, match="at most"):
-        world.owner(lender).call("Share", {"open_s": open_s})
+        share(world, lender, open_s=open_s)
 
 
 def test_strangers_may_not_share(world, lender):
     with pytest.raises(Exception, match="token"):
-        world.client(lender, ip="10.0.0.9").call("Share", {})
+        world.client(lender, ip="10.0.0.9").call("Share", {"program": PROGRAM})

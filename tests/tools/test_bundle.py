@@ -56,7 +56,10 @@ def bundle(load_tool):
 def file(request, bundle, root, tmp_path_factory):
     """A single file, made now."""
     path = tmp_path_factory.mktemp(request.param) / "dl.py"
-    path.write_text(bundle.bundled(root, path.name, is_lean=request.param == "lean"), encoding="utf-8")
+    if request.param == "lean":
+        path.write_bytes(bundle.small_file(bundle.package_sources(str(root / "discompute_lite"))))
+    else:
+        path.write_text(bundle.bundled(root, path.name), encoding="utf-8")
     return path
 
 
@@ -104,10 +107,10 @@ def test_every_command_has_the_same_help_as_the_package(file, run):
 def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     text = (root / "ios" / "discompute.py").read_text(encoding="utf-8")
     assert text == bundle.bundled(root), "ios/discompute.py is not fresh; run python3 tools/bundle.py"
-    for is_lean, most_kb in ((False, 2_450), (True, 1_650)):
-        size_kb = len(bundle.bundled(root, is_lean=is_lean).encode("utf-8")) / 1000
+    small = bundle.small_file(bundle.package_sources(str(root / "discompute_lite")))
+    for size, most_kb in ((len(text.encode("utf-8")), 2_450), (len(small), 600)):
         # Smaller is a success to be written down here; larger needs a reason.
-        assert most_kb * 0.9 < size_kb <= most_kb
+        assert most_kb * 0.9 < size / 1000 <= most_kb
 
 
 def test_the_parts_stand_in_the_order_of_their_imports(bundle, root):
@@ -119,33 +122,6 @@ def test_the_parts_stand_in_the_order_of_their_imports(bundle, root):
     assert not [name for name in seen if name.startswith("sim")]
 
 
-def test_the_lean_one_keeps_what_is_shown_and_drops_what_is_read(bundle):
-    source = '''"""Module."""
-
-# A comment.
-@command("x")
-def shown():
-    """Help."""
-    return "# no comment"
-
-
-def read():
-    """Read by people.
-
-    More.
-    """
-    return 1
-
-
-class Bare:
-    """Only a docstring."""
-'''
-    text = bundle.lean_text(source)
-    assert '"""Help."""' in text and "# no comment" in text and '"""Only a docstring."""' in text
-    assert "A comment" not in text and "Read by people" not in text and "More." not in text
-    compile(text, "lean", "exec")
-
-
 @pytest.mark.parametrize("first, second, words", [
     ("from html import escape", "from re import escape", "escape is from re, and elsewhere from html"),
     ("import time", "from time import time", "time is from time, and elsewhere import time"),
@@ -154,13 +130,3 @@ def test_a_name_for_two_things_is_refused(bundle, first, second, words):
     modules = [bundle.Module(name, text, bundle.ast.parse(text)) for name, text in (("a", first), ("b", second))]
     with pytest.raises(ValueError, match=words):
         bundle.library_imports(modules)
-
-
-def test_formatted_texts_stay_as_they_are(bundle):
-    source = 'x = 1\ny = (f"{{{x!r:>{4}}}} {"a"} "\n     f"b # {x}")  # ends\n'
-    if sys.version_info < (3, 12):
-        source = source.replace('{"a"}', "{'a'}")
-    space = {}
-    exec(bundle.lean_text(source), space)
-    assert space["y"] == "{   1} a b # 1"
-    assert "ends" not in bundle.lean_text(source)
