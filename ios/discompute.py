@@ -7636,6 +7636,121 @@ def _check_grant(grant: PairingGrant, public: CurvePoint) -> None:
         raise ProtocolError("no statement in this grant makes this device a member")
 
 
+# ---- discompute_lite/tasks/raw_pieces.py ------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.raw_pieces")
+"""Carry large pieces of memory beside JSON texts, as they are: not in base64, and never looked through.
+
+Knows:   the two frames, told by their first byte, which no JSON text has.
+Refuses: to read a text; that is tasks/values.py and tasks/calls.py.
+Read next: tasks/values.py (whose values have such pieces), tasks/calls.py (who puts several texts together).
+
+    SOH [31,1048576] LF <31 bytes> <1048576 bytes>    a value: its tagged JSON, then the pieces that it names by number
+    NUL [3,1048625] LF <3 bytes> <1048625 bytes>      several texts, one of which is such a value; else they are lines
+
+What is framed wrongly is taken for one text, which is then no JSON: so whoever reads it refuses it.
+"""
+
+
+#: How a value with pieces begins, and how several texts do of which one has some.
+VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
+#: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does.
+PIECE_LEAST = 4096
+#: Characters that the list of lengths may have: more than a message full of the smallest pieces. Beyond it, no frame.
+LENGTHS_MOST = 2 * 1024 * 1024
+
+
+class RawPieces:
+    """Collect the pieces of one value; the same object twice is one piece."""
+
+    def __init__(self) -> None:
+        self.pieces: List[bytes] = []
+        self._numbers: Dict[int, int] = {}
+
+    def number_of(self, piece: bytes) -> int:
+        """Return the number by which a piece is named."""
+        number = self._numbers.setdefault(id(piece), len(self.pieces))
+        if number == len(self.pieces):
+            self.pieces.append(piece)  # Held, so that nothing else gets its id.
+        return number
+
+    def framed(self, text: bytes) -> bytes:
+        """Return the value whose JSON is `text`."""
+        return _frame(VALUE_MARK, [text, *self.pieces]) if self.pieces else text
+
+
+def join_texts(texts: Iterable[bytes]) -> bytes:
+    """Put texts into one: lines, where they are JSON without a line break; `split_texts` is the way back."""
+    texts = list(texts)
+    if any(text[:1] == VALUE_MARK for text in texts):
+        return _frame(TEXTS_MARK, texts)
+    return b"\n".join(texts)
+
+
+def split_texts(data: bytes) -> List[bytes]:
+    """Return the texts of which data are made."""
+    if not data or data[:1] == VALUE_MARK:
+        return [bytes(data)] if data else []
+    parts = _parts(TEXTS_MARK, data)
+    return bytes(data).split(b"\n") if parts is None else [bytes(part) for part in parts]
+
+
+def first_text(data: bytes) -> bytes:
+    """Return the first of the texts of which data are made, b"" where there is none."""
+    parts = _parts(TEXTS_MARK, data)
+    if parts is None:
+        return bytes(data).partition(b"\n")[0]
+    return bytes(parts[0]) if parts else b""
+
+
+def parts_of_value(data: Any) -> List[Any]:
+    """Return a value's JSON and its pieces, which are memoryviews."""
+    return _parts(VALUE_MARK, data) or [data]
+
+
+def json_of(data: Any) -> Iterator[bytes]:
+    """Yield what of data is JSON, without any piece."""
+    texts = _parts(TEXTS_MARK, data)
+    for text in [data] if texts is None else texts:
+        yield bytes(parts_of_value(text)[0])
+
+
+def _frame(mark: bytes, parts: List[bytes]) -> bytes:
+    lengths = ",".join([str(len(part)) for part in parts])
+    return b"".join([mark, b"[", lengths.encode("ascii"), b"]\n", *parts])
+
+
+def _head(view: memoryview) -> bytes:
+    """Return the list of lengths; looked for in few bytes first, since what follows may be very long."""
+    for most in (256, LENGTHS_MOST):
+        head, end, _ = bytes(view[1:most]).partition(b"\n")
+        if end:
+            return head
+    return b""
+
+
+def _parts(mark: bytes, data: Any) -> Optional[List[memoryview]]:
+    """Return the parts of a frame that begins with `mark`, None where there is none."""
+    if data[:1] != mark:
+        return None
+    view = memoryview(data)
+    head = _head(view)
+    try:
+        lengths = json.loads(head)
+    except (ValueError, RecursionError):
+        return None
+    if type(lengths) is not list or not all(type(length) is int and length >= 0 for length in lengths):
+        return None
+    at = 1 + len(head) + 1
+    if at + sum(lengths) != len(view):
+        return None
+    parts = []
+    for length in lengths:
+        parts.append(view[at:at + length])
+        at += length
+    return parts
+
+
 # ---- discompute_lite/tasks/blob_values.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.tasks.blob_values")
@@ -7668,8 +7783,12 @@ class Blob:
 
 
 def blobs_in(text: bytes) -> List[str]:
-    """Return the hashes of the blobs that a tagged JSON text names, each once."""
-    return list(dict.fromkeys(each.decode("ascii") for each in _IN_TEXT.findall(text))) if _MARK in text else []
+    """Return the hashes of the blobs that tagged JSON texts name, each once."""
+    found: Dict[str, None] = {}
+    for part in json_of(text):
+        if _MARK in part:
+            found.update(dict.fromkeys(each.decode("ascii") for each in _IN_TEXT.findall(part)))
+    return list(found)
 
 
 class LentBlobs:
@@ -7697,7 +7816,8 @@ class LentBlobs:
                 return value
         text = bytes(source() if callable(source) else source)
         value = self.load(text)
-        kept[sha256, self._owner, self._function if _OWN_CLASS.search(text) else ""] = value
+        has_own_class = any(_OWN_CLASS.search(part) for part in json_of(text))
+        kept[sha256, self._owner, self._function if has_own_class else ""] = value
         while len(kept) > BLOBS_READ_KEPT:
             kept.popitem(last=False)
         return value
@@ -9213,8 +9333,8 @@ def _unpack_bytes(text: str) -> bytes:
     return data
 
 
-def _unpack_bytearray(text: str) -> bytearray:
-    return bytearray(_unpack_bytes(text))
+def _unpack_bytearray(content: Any) -> bytearray:
+    return bytearray(content if type(content) is bytes else _unpack_bytes(content))
 
 
 def _pack_fraction(value: Any) -> List[int]:
@@ -9583,8 +9703,10 @@ _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, Typ
 class ValueReader:
     """Read one text's JSON types back into a value; marks belong to that text alone."""
 
-    def __init__(self, classes: Optional[ClassBook] = None) -> None:
+    def __init__(self, classes: Optional[ClassBook] = None, pieces: Sequence[Any] = ()) -> None:
         self._classes = classes
+        #: What stands beside the text; of a piece that was read once its bytes.
+        self._pieces = list(pieces)
         self._marked: Dict[int, Any] = {}
         #: Tuples being read: a reference to one of them is answered later.
         self._open: Set[int] = set()
@@ -9642,6 +9764,8 @@ class ValueReader:
             raise TaskRejected("a tag is text and its id a number")
         if tag == "ref":
             return self._referred(content)
+        if tag == "raw":
+            return self._piece(content)
         if mark and (mark in self._marked or mark in self._open):
             raise TaskRejected(f"two values carry the id {mark}")
         if tag == "list":
@@ -9662,6 +9786,12 @@ class ValueReader:
         if mark:
             self._marked[mark] = value
         return value
+
+    def _piece(self, number: Any) -> bytes:
+        if type(number) is not int or not 0 <= number < len(self._pieces):
+            raise TaskRejected("the data name a piece of memory that was not sent along")
+        piece = self._pieces[number] = bytes(self._pieces[number])
+        return piece
 
     def _referred(self, mark: Any) -> Any:
         if type(mark) is int and mark in self._open:
@@ -9730,7 +9860,8 @@ class ValueReader:
         kind = VALUE_KINDS.get(tag)
         if kind is None and tag not in ("set", "frozenset"):
             raise TaskRejected(f"this version does not know the tag {tag[:40]!r}; update this device")
-        value = content if tag in BARE_TAGS else self.read(content, depth + 1)
+        is_bare = tag in BARE_TAGS and not (tag == "bytearray" and type(content) is dict)
+        value = content if is_bare else self.read(content, depth + 1)
         if type(value) is list and any(type(item) is Unfinished for item in value):
             raise TaskRejected(f"the content of {tag!r} cannot hold what it belongs to")
         try:
@@ -9761,9 +9892,13 @@ NUMBERS_LEAST = 32
 class ValueWriter:
     """Write one value as JSON types; made for one root, whose shared parts it has counted."""
 
-    def __init__(self, root: Any, classes: Optional[ClassBook] = None) -> None:
+    def __init__(
+        self, root: Any, classes: Optional[ClassBook] = None, pieces: Optional[RawPieces] = None
+    ) -> None:
         self._shared = shared_parts(root)
         self._classes = classes
+        #: Where large pieces of memory go that are not to be written as text; None where all of them are.
+        self._pieces = pieces
         self._marks: Dict[int, int] = {}
 
     def write(self, value: Any, depth: int) -> Any:
@@ -9773,6 +9908,8 @@ class ValueWriter:
             return self._write_scalar(value, kind)
         if depth > VALUE_DEPTH:
             raise CannotTravel(value, f"it is nested deeper than {VALUE_DEPTH} levels")
+        if kind is bytes and self._pieces is not None and len(value) >= PIECE_LEAST:
+            return {"$t": "raw", "v": self._pieces.number_of(value)}
         mark = 0
         if id(value) in self._shared:
             mark = self._marks.get(id(value), 0)
@@ -9789,6 +9926,8 @@ class ValueWriter:
             return self._write_dict(value, mark, depth)
         if kind is tuple or kind is set or kind is frozenset:
             return _tagged(kind.__name__, mark, self._write_items(value, depth))
+        if kind is bytearray and self._pieces is not None and len(value) >= PIECE_LEAST:
+            return _tagged("bytearray", mark, self.write(bytes(value), depth + 1))
         row = kind_of(value)
         if row is None:
             return self._write_object(value, mark, depth)
@@ -9895,13 +10034,15 @@ from left to right. NumPy arrays arrive as nested lists of Python's numbers wher
 LONG_TEXT_BYTES = 2048
 
 
-def encode_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> Any:
+def encode_value(
+    value: Any, where: str = "the value", classes: Optional[ClassBook] = None, pieces: Optional[RawPieces] = None
+) -> Any:
     """Return `value` as JSON types; raise `TaskRejected` that names the part below `where` that cannot travel.
 
-    What has a class of its own travels where `classes` knows its name.
+    What has a class of its own travels where `classes` knows its name. Large pieces of memory go into `pieces`.
     """
     try:
-        return ValueWriter(value, classes).write(value, 0)
+        return ValueWriter(value, classes, pieces).write(value, 0)
     except CannotTravel as culprit:
         path = where + path_to(value, culprit.value)
         raise TaskRejected(f"{path} is {with_article(culprit.value)}; it cannot travel: {culprit.reason}") from None
@@ -9909,9 +10050,9 @@ def encode_value(value: Any, where: str = "the value", classes: Optional[ClassBo
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
 
-def decode_value(plain: Any, classes: Optional[ClassBook] = None) -> Any:
+def decode_value(plain: Any, classes: Optional[ClassBook] = None, pieces: Sequence[Any] = ()) -> Any:
     """Return the value that `plain` JSON types stand for; raise `TaskRejected` when they stand for none."""
-    reader = ValueReader(classes)
+    reader = ValueReader(classes, pieces)
     try:
         return reader.finish(reader.read(plain, 0))
     except RecursionError:
@@ -9922,6 +10063,15 @@ def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook
     """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
     try:
         return _ENCODE_TEXT(encode_value(value, where, classes)).encode("utf-8")
+    except RecursionError:
+        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+
+
+def dump_with_pieces(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
+    """Return the text of `value` as `dump_value` does, but large pieces of memory beside it (tasks/raw_pieces.py)."""
+    pieces = RawPieces()
+    try:
+        return pieces.framed(_ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8"))
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
@@ -9942,6 +10092,9 @@ def scalar_text(value: Any) -> Optional[str]:
 
 def load_value(data: Any, classes: Optional[ClassBook] = None) -> Any:
     """Return the value of a tagged JSON text (bytes, bytearray or memoryview); raise `TaskRejected`."""
+    if data[:1] == VALUE_MARK:
+        text, *pieces = parts_of_value(data)
+        return decode_value(parse_plain(text), classes, pieces)
     plain = parse_plain(data)
     if len(data) < LONG_TEXT_BYTES:
         text = bytes(data)
@@ -10117,8 +10270,8 @@ def join_data(texts: Iterable[bytes]) -> bytes:
 
 
 def separate_data(data: bytes) -> List[bytes]:
-    """Return the texts that `join_data` put together."""
-    return bytes(data).split(b"\n") if data else []
+    """Return the texts that `join_data` put together, or `join_texts`."""
+    return split_texts(data)
 
 
 _SCHEMA_NAMES = {
@@ -10263,8 +10416,9 @@ SHORT_BYTES = 4096
 
 def lines_to_send(lines: List[bytes], name: str = "lines") -> Dict[str, Any]:
     """Return the parameter for some lines: as bytes they are an attachment; short ones are told in the message."""
-    joined = b"\n".join(lines)
-    return {"text": joined.decode("ascii")} if len(joined) <= SHORT_BYTES and joined.isascii() else {name: joined}
+    joined = join_texts(lines)
+    is_text = len(joined) <= SHORT_BYTES and joined.isascii()
+    return {"text": joined.decode("ascii")} if is_text else {name: joined}
 
 
 class FarUnit:
@@ -12574,7 +12728,8 @@ A subtask's data are lines: the packed function, then one unit a line; the resul
               {"values": [1], "raised": {...}}    the second one raised: those after it were not made
     and       "printed": "...\\n"                  what the unit's calls printed, where they did
 
-All are tagged JSON (tasks/values.py). The function's line is plain JSON, the same for all subtasks of a function.
+All are tagged JSON (tasks/values.py). The function's line is plain JSON, the same for all subtasks of a function. Where
+a unit or an outcome has large pieces of memory beside it, there are lengths in place of lines (tasks/raw_pieces.py).
 """
 
 
@@ -12626,7 +12781,7 @@ def rows_unit(rows: Iterable[Sequence[Any]], classes: Optional[ClassBook] = None
 
 def calls_data(line: bytes, units: Iterable[bytes]) -> bytes:
     """Return a subtask's data."""
-    return b"\n".join([line, *units])
+    return join_texts([line, *units])
 
 
 def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED
@@ -12653,10 +12808,11 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule
 
 def has_line_raised(line: bytes) -> bool:
     """Whether an outcome says that a call raised: without making the exception again here."""
-    if b'"raised"' not in line:
+    text = next(json_of(line), b"")
+    if b'"raised"' not in text:
         return False
     try:
-        plain = json.loads(line)
+        plain = json.loads(text)
     except (ValueError, RecursionError):
         return False
     return type(plain) is dict and "raised" in plain
@@ -12673,7 +12829,7 @@ class CallsTask(TaskType):
 
     def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
         """Return the function's name, and its line, in which all its text is."""
-        line = separate_data(subtask_data)[0] if subtask_data else b""
+        line = first_text(subtask_data)
         return _packed_of_line(line).name, line.decode("ascii", "replace")
 
     def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
@@ -12684,7 +12840,7 @@ class CallsTask(TaskType):
         self, subtask_data: bytes, owner: str, sources: Dict[str, Any], allow_pickle: bool = False
     ) -> bytes:
         """Make the calls of one subtask, which name blobs."""
-        lent = LentBlobs(sources, owner, _packed_of_line((separate_data(subtask_data) or [b""])[0]).sha256)
+        lent = LentBlobs(sources, owner, _packed_of_line(first_text(subtask_data)).sha256)
         with lending(lent):
             return _run_units(subtask_data, owner, allow_pickle, lent)
 
@@ -12703,7 +12859,7 @@ def _run_units(subtask_data: bytes, owner: str, allow_pickle: bool, lent: Option
     classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
     if lent is not None:
         lent.load = lambda text: load_value(text, classes)
-    return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
+    return join_texts([_run_unit(function, unit, caught, classes) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
@@ -12746,10 +12902,10 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: C
     if getattr(caught, "written_bytes", 0) > before:
         done["printed"] = caught.text(before)
     try:
-        return _dump_plainly(done) or dump_value(done, classes=classes)
+        return _dump_plainly(done) or dump_with_pieces(done, classes=classes)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
-        return dump_value({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
+        return dump_with_pieces({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
 
 
 def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
@@ -12818,7 +12974,7 @@ def _as_far_as_it_travels(values: List[Any], problem: BaseException, classes: Cl
 def _dump_named(plain: Any, names: Dict[str, str], whole: str, classes: Optional[ClassBook]) -> bytes:
     """Return the text of a value; what cannot travel is told by the name that its path has for people."""
     try:
-        return dump_value(plain, "", classes)
+        return dump_with_pieces(plain, "", classes)
     except TaskRejected as problem:
         path = next((path for path in names if problem.message.startswith(path)), "")
         raise TaskRejected(names.get(path, whole) + problem.message[len(path):]) from None
@@ -13821,9 +13977,11 @@ def text_of_function(line: bytes) -> bytes:
 
 def text_of_unit(data: bytes) -> bytes:
     """Return a unit with its sets in an order of their own: as they come, it differs from process to process."""
-    if b'set"' not in data:
+    text, *pieces = parts_of_value(data)
+    if b'set"' not in bytes(text):
         return data
-    return json.dumps(json.loads(data, object_hook=_with_set_sorted)).encode("ascii")
+    ordered = json.dumps(json.loads(bytes(text), object_hook=_with_set_sorted)).encode("ascii")
+    return b"".join([ordered, *pieces])
 
 
 def _with_set_sorted(plain: Dict[str, Any]) -> Dict[str, Any]:
@@ -41357,7 +41515,7 @@ class ClusterBlobs:
     def put(self, value: Any) -> Blob:
         """Return the handle of a value, which may change afterwards; raise `TaskRejected` for what cannot travel."""
         classes = ClassBook(pickles=self._pickles)
-        text = dump_value(value, "the value", classes)
+        text = dump_with_pieces(value, "the value", classes)
         sha256 = hashlib.sha256(text).hexdigest()
         with self._putting:
             handle = self._handles.get(sha256)
@@ -49984,7 +50142,7 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                  "tinygrad.Tensor: as torch's; written after its documentation and tried with a stand-in only"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
-             "the value whose text as it stands in this table has this SHA-256, sent apart (`GetBlob`)"),
+             "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
              "member of an Enum: module, class, name (the number of combined flags)"),
     "namedtuple": ('{"$t":"namedtuple","v":["urllib.parse","DefragResult",["a","b"]]}',
@@ -50147,8 +50305,10 @@ _end_sections({
         "check_body_shape _check_grant read_ca_certificate read_device_certificate CurvePoint PrivateKey device_id "
         "load_pkcs8_pem pem pkcs8_der LocalProtocolError ParseError ProtocolError StateError TooLarge Limits "
         "Statement base64_in base64_text read_signed_statement encode_json parse_strict".split(),
+    "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK PIECE_LEAST LENGTHS_MOST RawPieces join_texts "
+        "split_texts first_text parts_of_value json_of _frame _head _parts".split(),
     "discompute_lite.tasks.blob_values": "BLOBS_READ_KEPT _MARK _IN_TEXT _OWN_CLASS Blob blobs_in LentBlobs _LENT "
-        "lending blob_hash blob_value forget_blob_value _values_read _no_reader".split(),
+        "lending blob_hash blob_value forget_blob_value _values_read _no_reader json_of".split(),
     "discompute_lite.roles.blob_bytes": "MemoryBlobs forget_blob_value".split(),
     "discompute_lite.roles.journals": "MemoryJournals".split(),
     "discompute_lite.roles.sockets_port": "TransportPort SocketsPort".split(),
@@ -50191,18 +50351,20 @@ _end_sections({
         "VALUE_KINDS OBJECT_TAGS Attributes empty_object member_of named_tuple_of BARE_TAGS SCALARS VALUE_DEPTH "
         "Unfinished with_article".split(),
     "discompute_lite.tasks.value_writer": "NUMBERS_LEAST ValueWriter _tagged _is_plain_text NO_PICKLES ClassBook "
-        "pickle_value pack_numbers VALUE_KINDS CannotTravel kind_of member_key object_tag state_of BARE_TAGS "
-        "PLAIN_INT_MAX PLAIN_INT_MIN SCALARS VALUE_DEPTH shared_parts".split(),
-    "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value scalar_text load_value "
-        "parse_plain _read_plain_int _read_plain_float _refuse_constant _ENCODE_TEXT _QUOTE _DECODE_TEXT "
-        "_DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected ClassBook CannotTravel PLAIN_INT_MAX PLAIN_INT_MIN "
-        "VALUE_DEPTH path_to with_article ValueReader ValueWriter".split(),
+        "pickle_value PIECE_LEAST RawPieces pack_numbers VALUE_KINDS CannotTravel kind_of member_key object_tag "
+        "state_of BARE_TAGS PLAIN_INT_MAX PLAIN_INT_MIN SCALARS VALUE_DEPTH shared_parts".split(),
+    "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value dump_with_pieces "
+        "scalar_text load_value parse_plain _read_plain_int _read_plain_float _refuse_constant _ENCODE_TEXT _QUOTE "
+        "_DECODE_TEXT _DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected ClassBook VALUE_MARK RawPieces "
+        "parts_of_value CannotTravel PLAIN_INT_MAX PLAIN_INT_MIN VALUE_DEPTH path_to with_article ValueReader "
+        "ValueWriter".split(),
     "discompute_lite.tasks.types": "TaskParameter TaskType TASK_TYPES read_params _checked_param run_locally "
-        "join_data separate_data _SCHEMA_NAMES task_type_schemas Catalog TaskRejected dump_value load_value".split(),
+        "join_data separate_data _SCHEMA_NAMES task_type_schemas Catalog TaskRejected split_texts dump_value "
+        "load_value".split(),
     "discompute_lite.roles.call_units": "StreamOptions CallUnit UnitOutcome CallChunk ShortPermit".split(),
     "discompute_lite.roles.far_streams": "SENT_UNITS SENT_BYTES SHORT_BYTES lines_to_send FarUnit FarStream Carrier "
-        "FarStreams LinkCarrier OwnCarrier from_json DiscomputeError LinkError separate_data UnitOutcome Later "
-        "LinkPort".split(),
+        "FarStreams LinkCarrier OwnCarrier from_json DiscomputeError LinkError join_texts separate_data UnitOutcome "
+        "Later LinkPort".split(),
     "discompute_lite.model.task": "SubTaskStatus TaskState RETRIES_MOST FINAL_STATES ComputeTask is_private "
         "TaskWishes wishes_of SubTask".split(),
     "discompute_lite.core.journal": "_MARK_BYTES TaskAccepted TaskDivided ResultKept OwnerNamed TaskClosed "
@@ -50238,8 +50400,8 @@ _end_sections({
         "calls_data read_outcomes has_line_raised CallsTask _run_units _loaded_or_raising _packed_of_line _run_unit "
         "_dump_plainly UnitCalls _read_unit _as_far_as_it_travels _dump_named TaskRejected LentBlobs lending "
         "PICKLES_ALLOWED PICKLES_UNWANTED ClassBook PickleRule dump_number_list load_number_list PackedFunction "
-        "load_function loaded_modules describe_exception rebuild_exception TASK_TYPES TaskType separate_data "
-        "dump_value load_value scalar_text".split(),
+        "load_function loaded_modules describe_exception rebuild_exception first_text join_texts json_of TASK_TYPES "
+        "TaskType separate_data dump_with_pieces load_value scalar_text".split(),
     "discompute_lite.model.device": "PHONE_TYPES DEVICE_TYPES DeviceStatus DeviceCapabilities ComputeMetrics Device "
         "Hardware short_id".split(),
     "discompute_lite.roles.bounds": "ID_CHARS NAME_CHARS TEXT_CHARS OUTPUT_CHARS bounded_capabilities "
@@ -50259,8 +50421,8 @@ _end_sections({
         "TaskClosed TaskDivided read_journal from_json to_json StateError SubTask SubTaskStatus TaskState "
         "CoordinatedTask PrintedText JournalsPort".split(),
     "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit _with_set_sorted "
-        "KeptCalls KeptStream CallBegun CallKept JournalWriter read_journal has_line_raised CallUnit UnitOutcome "
-        "keep_damaged JournalsPort".split(),
+        "KeptCalls KeptStream CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit "
+        "UnitOutcome keep_damaged JournalsPort".split(),
     "discompute_lite.core.events": "Tick BeaconHeard ForeignHeard GoodbyeHeard DeviceTold LinkOpened LinkLost "
         "DeviceDescribed HeartbeatHeard HeartbeatMissed RoundTripMeasured AddressFailed TellJoined TellRestarted "
         "TellChanged TellSuspect TellDead TellLeft TellDuplicateIdentity Dial TaskSubmitted SubtasksAdded "
@@ -50737,7 +50899,7 @@ _end_sections({
         "AveragingLeader _AverageTry _nothing_more VectorPorts CHAIN RING STAR VectorForm fill_vector "
         "tree_of_vector".split(),
     "discompute_lite.faces.blobs": "ClusterBlobs TaskRejected Blob PICKLES_UNWANTED ClassBook PickleRule "
-        "dump_value".split(),
+        "dump_with_pieces".split(),
     "discompute_lite.tasks.uploads": "UploadedModule check_uploads _check_upload UploadBook TaskRejected "
         "SOURCE_BYTES at_path is_library is_own_import CutText inner_imports line_of_name oldest_python".split(),
     "discompute_lite.tasks.function_objects": "Operand SCALAR_TYPES BOX_TYPES _REMADE _LRU_TYPE UsePlace "

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 2
-NOOPS, TRIPS, ITEMS = 10_000, 200, 100_000
+NOOPS, TRIPS, ITEMS, LARGE_BYTES = 10_000, 200, 100_000, 32 * 1024 * 1024
 
 #: A script as a person writes it; prints the seconds from `with Cluster()` to the first result.
 FIRST_RESULT = """
@@ -61,6 +61,11 @@ def square(number: int) -> int:
     return number * number
 
 
+def give_back(piece: bytes) -> bytes:
+    """Return what was given."""
+    return piece
+
+
 def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
     """Measure calls one by one, round trips, a long map, the first result and idle memory."""
     with ExitStack() as stack:
@@ -83,6 +88,8 @@ def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
             lambda: map_s(lambda: pool.map(square, range(ITEMS), chunksize=1000)),
             lambda: map_s(lambda: bare_pool.map(square, range(ITEMS))),
         )
+        large = os.urandom(LARGE_BYTES)
+        there = medians(rounds, lambda: large_s(cluster, large), lambda: large_s(pool, large))
     idle = idle_memory()
     first_s = statistics.median(first_result_s() for _ in range(rounds))
     return [
@@ -93,6 +100,8 @@ def bench_tasks(rounds: int) -> List[Dict[str, Any]]:
         line("map of 100,000 trivial items, speed / ProcessPoolExecutor.map(chunksize=1000)", long_map[1] / long_map[0],
              "at least 3", 3.0, True, f"{long_map[0]:.3f} s / {long_map[1]:.3f} s; multiprocessing.Pool.map"
              f" {long_map[2]:.3f} s"),
+        line("a call that takes and returns 32 MiB / ProcessPoolExecutor", there[0] / there[1], "at most 2", 2.0, False,
+             f"{there[0]:.3f} s / {there[1]:.3f} s"),
         line("seconds from `with Cluster()` to the first result", first_s, "under 0.5", 0.5, False, "a fresh process"),
         line("idle memory of a node and two workers, MiB (proportional set size)", idle, "under 60", 60.0, False,
              "a fresh script, its workers and their guards"),
@@ -115,6 +124,15 @@ def trip_s(executor: Any) -> float:
         executor.submit(noop).result()
         trips.append(time.perf_counter() - began)
     return statistics.median(trips)
+
+
+def large_s(executor: Any, piece: bytes) -> float:
+    """Return the seconds of a call that takes and returns a large piece of memory."""
+    began = time.perf_counter()
+    returned = executor.submit(give_back, piece).result()
+    seconds = time.perf_counter() - began
+    assert returned == piece
+    return seconds
 
 
 def map_s(start: Callable[[], Any]) -> float:

@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterable, List, Sequence, Tuple
 from ..model.errors import TaskRejected
 from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
-from ..tasks.values import dump_value
+from ..tasks.values import dump_with_pieces
 
 
 class ClusterBlobs:
@@ -44,7 +44,7 @@ class ClusterBlobs:
     def put(self, value: Any) -> Blob:
         """Return the handle of a value, which may change afterwards; raise `TaskRejected` for what cannot travel."""
         classes = ClassBook(pickles=self._pickles)
-        text = dump_value(value, "the value", classes)
+        text = dump_with_pieces(value, "the value", classes)
         sha256 = hashlib.sha256(text).hexdigest()
         with self._putting:
             handle = self._handles.get(sha256)

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Set
 
 from ..model.codec import from_json
 from ..model.errors import DiscomputeError, LinkError
+from ..tasks.raw_pieces import join_texts
 from ..tasks.types import separate_data
 from .call_units import UnitOutcome
 from .ports import Later, LinkPort
@@ -27,8 +28,9 @@ SHORT_BYTES = 4096
 
 def lines_to_send(lines: List[bytes], name: str = "lines") -> Dict[str, Any]:
     """Return the parameter for some lines: as bytes they are an attachment; short ones are told in the message."""
-    joined = b"\n".join(lines)
-    return {"text": joined.decode("ascii")} if len(joined) <= SHORT_BYTES and joined.isascii() else {name: joined}
+    joined = join_texts(lines)
+    is_text = len(joined) <= SHORT_BYTES and joined.isascii()
+    return {"text": joined.decode("ascii")} if is_text else {name: joined}
 
 
 class FarUnit:

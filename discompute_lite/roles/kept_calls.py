@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from ..core.journal import CallBegun, CallKept, JournalWriter, read_journal
 from ..tasks.calls import has_line_raised
+from ..tasks.raw_pieces import parts_of_value
 from .call_units import CallUnit, UnitOutcome
 from .durability import keep_damaged
 from .ports import JournalsPort
@@ -39,9 +40,11 @@ def text_of_function(line: bytes) -> bytes:
 
 def text_of_unit(data: bytes) -> bytes:
     """Return a unit with its sets in an order of their own: as they come, it differs from process to process."""
-    if b'set"' not in data:
+    text, *pieces = parts_of_value(data)
+    if b'set"' not in bytes(text):
         return data
-    return json.dumps(json.loads(data, object_hook=_with_set_sorted)).encode("ascii")
+    ordered = json.dumps(json.loads(bytes(text), object_hook=_with_set_sorted)).encode("ascii")
+    return b"".join([ordered, *pieces])
 
 
 def _with_set_sorted(plain: Dict[str, Any]) -> Dict[str, Any]:

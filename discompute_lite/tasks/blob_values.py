@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+from .raw_pieces import json_of
+
 #: Values that a process keeps read; the one used longest ago goes first.
 BLOBS_READ_KEPT = 8
 #: As it stands in a text: quotes in a person's own text are escaped there, so nothing else looks like it.
@@ -36,8 +38,12 @@ class Blob:
 
 
 def blobs_in(text: bytes) -> List[str]:
-    """Return the hashes of the blobs that a tagged JSON text names, each once."""
-    return list(dict.fromkeys(each.decode("ascii") for each in _IN_TEXT.findall(text))) if _MARK in text else []
+    """Return the hashes of the blobs that tagged JSON texts name, each once."""
+    found: Dict[str, None] = {}
+    for part in json_of(text):
+        if _MARK in part:
+            found.update(dict.fromkeys(each.decode("ascii") for each in _IN_TEXT.findall(part)))
+    return list(found)
 
 
 class LentBlobs:
@@ -65,7 +71,8 @@ class LentBlobs:
                 return value
         text = bytes(source() if callable(source) else source)
         value = self.load(text)
-        kept[sha256, self._owner, self._function if _OWN_CLASS.search(text) else ""] = value
+        has_own_class = any(_OWN_CLASS.search(part) for part in json_of(text))
+        kept[sha256, self._owner, self._function if has_own_class else ""] = value
         while len(kept) > BLOBS_READ_KEPT:
             kept.popitem(last=False)
         return value

@@ -14,7 +14,8 @@ A subtask's data are lines: the packed function, then one unit a line; the resul
               {"values": [1], "raised": {...}}    the second one raised: those after it were not made
     and       "printed": "...\\n"                  what the unit's calls printed, where they did
 
-All are tagged JSON (tasks/values.py). The function's line is plain JSON, the same for all subtasks of a function.
+All are tagged JSON (tasks/values.py). The function's line is plain JSON, the same for all subtasks of a function. Where
+a unit or an outcome has large pieces of memory beside it, there are lengths in place of lines (tasks/raw_pieces.py).
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from .class_book import PICKLES_ALLOWED, PICKLES_UNWANTED, ClassBook, PickleRule
 from .number_lists import dump_number_list, load_number_list
 from .packed_function import PackedFunction, load_function, loaded_modules
 from .raised import describe_exception, rebuild_exception
+from .raw_pieces import first_text, join_texts, json_of
 from .types import TASK_TYPES, TaskType, separate_data
-from .values import dump_value, load_value, scalar_text
+from .values import dump_with_pieces, load_value, scalar_text
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16
@@ -81,7 +83,7 @@ def rows_unit(rows: Iterable[Sequence[Any]], classes: Optional[ClassBook] = None
 
 def calls_data(line: bytes, units: Iterable[bytes]) -> bytes:
     """Return a subtask's data."""
-    return b"\n".join([line, *units])
+    return join_texts([line, *units])
 
 
 def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED
@@ -108,10 +110,11 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule
 
 def has_line_raised(line: bytes) -> bool:
     """Whether an outcome says that a call raised: without making the exception again here."""
-    if b'"raised"' not in line:
+    text = next(json_of(line), b"")
+    if b'"raised"' not in text:
         return False
     try:
-        plain = json.loads(line)
+        plain = json.loads(text)
     except (ValueError, RecursionError):
         return False
     return type(plain) is dict and "raised" in plain
@@ -128,7 +131,7 @@ class CallsTask(TaskType):
 
     def code_in(self, subtask_data: bytes) -> Tuple[str, str]:
         """Return the function's name, and its line, in which all its text is."""
-        line = separate_data(subtask_data)[0] if subtask_data else b""
+        line = first_text(subtask_data)
         return _packed_of_line(line).name, line.decode("ascii", "replace")
 
     def run_data(self, subtask_data: bytes, owner: str, allow_pickle: bool = False) -> bytes:
@@ -139,7 +142,7 @@ class CallsTask(TaskType):
         self, subtask_data: bytes, owner: str, sources: Dict[str, Any], allow_pickle: bool = False
     ) -> bytes:
         """Make the calls of one subtask, which name blobs."""
-        lent = LentBlobs(sources, owner, _packed_of_line((separate_data(subtask_data) or [b""])[0]).sha256)
+        lent = LentBlobs(sources, owner, _packed_of_line(first_text(subtask_data)).sha256)
         with lending(lent):
             return _run_units(subtask_data, owner, allow_pickle, lent)
 
@@ -158,7 +161,7 @@ def _run_units(subtask_data: bytes, owner: str, allow_pickle: bool, lent: Option
     classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
     if lent is not None:
         lent.load = lambda text: load_value(text, classes)
-    return b"\n".join([_run_unit(function, unit, caught, classes) for unit in units])
+    return join_texts([_run_unit(function, unit, caught, classes) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
@@ -201,10 +204,10 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: C
     if getattr(caught, "written_bytes", 0) > before:
         done["printed"] = caught.text(before)
     try:
-        return _dump_plainly(done) or dump_value(done, classes=classes)
+        return _dump_plainly(done) or dump_with_pieces(done, classes=classes)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
-        return dump_value({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
+        return dump_with_pieces({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
 
 
 def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
@@ -273,7 +276,7 @@ def _as_far_as_it_travels(values: List[Any], problem: BaseException, classes: Cl
 def _dump_named(plain: Any, names: Dict[str, str], whole: str, classes: Optional[ClassBook]) -> bytes:
     """Return the text of a value; what cannot travel is told by the name that its path has for people."""
     try:
-        return dump_value(plain, "", classes)
+        return dump_with_pieces(plain, "", classes)
     except TaskRejected as problem:
         path = next((path for path in names if problem.message.startswith(path)), "")
         raise TaskRejected(names.get(path, whole) + problem.message[len(path):]) from None

@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from ..model.catalog import Catalog
 from ..model.errors import TaskRejected
+from .raw_pieces import split_texts
 from .values import dump_value, load_value
 
 
@@ -126,8 +127,8 @@ def join_data(texts: Iterable[bytes]) -> bytes:
 
 
 def separate_data(data: bytes) -> List[bytes]:
-    """Return the texts that `join_data` put together."""
-    return bytes(data).split(b"\n") if data else []
+    """Return the texts that `join_data` put together, or `join_texts`."""
+    return split_texts(data)
 
 
 _SCHEMA_NAMES = {

@@ -101,8 +101,8 @@ def _unpack_bytes(text: str) -> bytes:
     return data
 
 
-def _unpack_bytearray(text: str) -> bytearray:
-    return bytearray(_unpack_bytes(text))
+def _unpack_bytearray(content: Any) -> bytearray:
+    return bytearray(content if type(content) is bytes else _unpack_bytes(content))
 
 
 def _pack_fraction(value: Any) -> List[int]:

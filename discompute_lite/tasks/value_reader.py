@@ -8,7 +8,7 @@ Read next: tasks/value_writer.py (the way there), tasks/value_table.py (every ta
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
@@ -23,8 +23,10 @@ _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, Typ
 class ValueReader:
     """Read one text's JSON types back into a value; marks belong to that text alone."""
 
-    def __init__(self, classes: Optional[ClassBook] = None) -> None:
+    def __init__(self, classes: Optional[ClassBook] = None, pieces: Sequence[Any] = ()) -> None:
         self._classes = classes
+        #: What stands beside the text; of a piece that was read once its bytes.
+        self._pieces = list(pieces)
         self._marked: Dict[int, Any] = {}
         #: Tuples being read: a reference to one of them is answered later.
         self._open: Set[int] = set()
@@ -82,6 +84,8 @@ class ValueReader:
             raise TaskRejected("a tag is text and its id a number")
         if tag == "ref":
             return self._referred(content)
+        if tag == "raw":
+            return self._piece(content)
         if mark and (mark in self._marked or mark in self._open):
             raise TaskRejected(f"two values carry the id {mark}")
         if tag == "list":
@@ -102,6 +106,12 @@ class ValueReader:
         if mark:
             self._marked[mark] = value
         return value
+
+    def _piece(self, number: Any) -> bytes:
+        if type(number) is not int or not 0 <= number < len(self._pieces):
+            raise TaskRejected("the data name a piece of memory that was not sent along")
+        piece = self._pieces[number] = bytes(self._pieces[number])
+        return piece
 
     def _referred(self, mark: Any) -> Any:
         if type(mark) is int and mark in self._open:
@@ -170,7 +180,8 @@ class ValueReader:
         kind = VALUE_KINDS.get(tag)
         if kind is None and tag not in ("set", "frozenset"):
             raise TaskRejected(f"this version does not know the tag {tag[:40]!r}; update this device")
-        value = content if tag in BARE_TAGS else self.read(content, depth + 1)
+        is_bare = tag in BARE_TAGS and not (tag == "bytearray" and type(content) is dict)
+        value = content if is_bare else self.read(content, depth + 1)
         if type(value) is list and any(type(item) is Unfinished for item in value):
             raise TaskRejected(f"the content of {tag!r} cannot hold what it belongs to")
         try:

@@ -54,7 +54,7 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                  "tinygrad.Tensor: as torch's; written after its documentation and tried with a stand-in only"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
-             "the value whose text as it stands in this table has this SHA-256, sent apart (`GetBlob`)"),
+             "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
              "member of an Enum: module, class, name (the number of combined flags)"),
     "namedtuple": ('{"$t":"namedtuple","v":["urllib.parse","DefragResult",["a","b"]]}',

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional
 
 from .class_book import NO_PICKLES, ClassBook
 from .pickles import pickle_value
+from .raw_pieces import PIECE_LEAST, RawPieces
 from .value_buffers import pack_numbers
 from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
 from .value_objects import member_key, object_tag, state_of
@@ -24,9 +25,13 @@ NUMBERS_LEAST = 32
 class ValueWriter:
     """Write one value as JSON types; made for one root, whose shared parts it has counted."""
 
-    def __init__(self, root: Any, classes: Optional[ClassBook] = None) -> None:
+    def __init__(
+        self, root: Any, classes: Optional[ClassBook] = None, pieces: Optional[RawPieces] = None
+    ) -> None:
         self._shared = shared_parts(root)
         self._classes = classes
+        #: Where large pieces of memory go that are not to be written as text; None where all of them are.
+        self._pieces = pieces
         self._marks: Dict[int, int] = {}
 
     def write(self, value: Any, depth: int) -> Any:
@@ -36,6 +41,8 @@ class ValueWriter:
             return self._write_scalar(value, kind)
         if depth > VALUE_DEPTH:
             raise CannotTravel(value, f"it is nested deeper than {VALUE_DEPTH} levels")
+        if kind is bytes and self._pieces is not None and len(value) >= PIECE_LEAST:
+            return {"$t": "raw", "v": self._pieces.number_of(value)}
         mark = 0
         if id(value) in self._shared:
             mark = self._marks.get(id(value), 0)
@@ -52,6 +59,8 @@ class ValueWriter:
             return self._write_dict(value, mark, depth)
         if kind is tuple or kind is set or kind is frozenset:
             return _tagged(kind.__name__, mark, self._write_items(value, depth))
+        if kind is bytearray and self._pieces is not None and len(value) >= PIECE_LEAST:
+            return _tagged("bytearray", mark, self.write(bytes(value), depth + 1))
         row = kind_of(value)
         if row is None:
             return self._write_object(value, mark, depth)

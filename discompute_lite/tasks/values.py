@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
+from .raw_pieces import VALUE_MARK, RawPieces, parts_of_value
 from .value_kinds import CannotTravel
 from .value_parts import PLAIN_INT_MAX, PLAIN_INT_MIN, VALUE_DEPTH, path_to, with_article
 from .value_reader import ValueReader
@@ -32,13 +33,15 @@ from .value_writer import ValueWriter
 LONG_TEXT_BYTES = 2048
 
 
-def encode_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> Any:
+def encode_value(
+    value: Any, where: str = "the value", classes: Optional[ClassBook] = None, pieces: Optional[RawPieces] = None
+) -> Any:
     """Return `value` as JSON types; raise `TaskRejected` that names the part below `where` that cannot travel.
 
-    What has a class of its own travels where `classes` knows its name.
+    What has a class of its own travels where `classes` knows its name. Large pieces of memory go into `pieces`.
     """
     try:
-        return ValueWriter(value, classes).write(value, 0)
+        return ValueWriter(value, classes, pieces).write(value, 0)
     except CannotTravel as culprit:
         path = where + path_to(value, culprit.value)
         raise TaskRejected(f"{path} is {with_article(culprit.value)}; it cannot travel: {culprit.reason}") from None
@@ -46,9 +49,9 @@ def encode_value(value: Any, where: str = "the value", classes: Optional[ClassBo
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
 
-def decode_value(plain: Any, classes: Optional[ClassBook] = None) -> Any:
+def decode_value(plain: Any, classes: Optional[ClassBook] = None, pieces: Sequence[Any] = ()) -> Any:
     """Return the value that `plain` JSON types stand for; raise `TaskRejected` when they stand for none."""
-    reader = ValueReader(classes)
+    reader = ValueReader(classes, pieces)
     try:
         return reader.finish(reader.read(plain, 0))
     except RecursionError:
@@ -59,6 +62,15 @@ def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook
     """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
     try:
         return _ENCODE_TEXT(encode_value(value, where, classes)).encode("utf-8")
+    except RecursionError:
+        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+
+
+def dump_with_pieces(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
+    """Return the text of `value` as `dump_value` does, but large pieces of memory beside it (tasks/raw_pieces.py)."""
+    pieces = RawPieces()
+    try:
+        return pieces.framed(_ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8"))
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
@@ -79,6 +91,9 @@ def scalar_text(value: Any) -> Optional[str]:
 
 def load_value(data: Any, classes: Optional[ClassBook] = None) -> Any:
     """Return the value of a tagged JSON text (bytes, bytearray or memoryview); raise `TaskRejected`."""
+    if data[:1] == VALUE_MARK:
+        text, *pieces = parts_of_value(data)
+        return decode_value(parse_plain(text), classes, pieces)
     plain = parse_plain(data)
     if len(data) < LONG_TEXT_BYTES:
         text = bytes(data)

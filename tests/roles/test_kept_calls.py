@@ -9,6 +9,7 @@ from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.kept_calls import KeptCalls, text_of_function, text_of_unit
 from discompute_lite.tasks.calls import call_unit, function_line, has_line_raised
 from discompute_lite.tasks.functions import pack_function
+from discompute_lite.tasks.values import load_value
 
 NAME = "run"
 
@@ -125,6 +126,19 @@ def test_sets_are_the_same_in_whatever_order_they_come():
     units = [b'[[{"$t":"set","v":%b},"set\\""],{}]' % order for order in (b'["a","b"]', b'["b","a"]')]
     assert text_of_unit(units[0]) == text_of_unit(units[1])
     assert text_of_unit(b'[["a","b"],{}]') != text_of_unit(b'[["b","a"],{}]')
+
+
+def test_a_call_with_a_large_piece_of_memory_is_known_again_and_so_is_what_it_returned(life):
+    large = bytes(range(256)) * 64
+    data = call_unit((large, {1, 2}), {})
+    line = function_line(pack_function(lambda piece, more: piece + piece))
+    for _ in range(2):
+        one = life()
+        one.call(0, line=line, data=data)
+        assert load_value(one.outcomes[0].line) == {"value": large + large}
+    assert one.kept.found == 1 and one.made() == 0
+    assert text_of_unit(data) == text_of_unit(call_unit((large, {2, 1}), {})) != text_of_unit(
+        call_unit((large[::-1], {1, 2}), {}))
 
 
 def test_nobody_has_a_result_before_it_is_kept(world, host, slow_journals):

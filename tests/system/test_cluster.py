@@ -565,6 +565,23 @@ def test_a_script_that_forgets_to_shut_down_ends_when_its_calls_are_done(tmp_pat
     assert out == "end of script\ngot 2\n"
 
 
+def test_large_arguments_and_results_come_to_another_device_and_back_as_they_are(environment, field, monkeypatch):
+    """By the node beside the script, which hands them on to the other device."""
+    first, second = field.start_members(2, "--slots", "1")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(first.state)).items():
+        monkeypatch.setenv(name, value)
+    large = bytes(range(256)) * 8192
+    with Cluster(f"127.0.0.1:{second.port}", min_devices=2) as cluster:
+        away = cluster.options(requires=[second.id])
+        future = away.submit(lambda piece: (len(piece), piece[::-1]), large)
+        assert future.result() == (len(large), large[::-1]) and future.device == second.id
+        pieces = [bytes([number]) * 300_000 for number in range(20)]
+        doubled = list(cluster.map(lambda piece: bytearray(piece + piece), pieces))
+        assert doubled == [piece + piece for piece in pieces] and {*map(type, doubled)} == {bytearray}
+        kept = cluster.put(large)
+        assert list(away.map(lambda piece, number: piece[number], [kept] * 9, range(9))) == list(range(9))
+
+
 def test_work_spreads_over_nodes_and_survives_one_that_is_killed(environment, field, monkeypatch):
     nodes = field.start_members(2, "--slots", "2")
     for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(field.let_belong("cluster")[0])).items():
