@@ -13398,7 +13398,10 @@ def register_device(node: Any, link: LinkPort, device: Device = Device()) -> Reg
     message = node.discovery.register(link, device)
     if message:
         return RegisterDeviceAnswer(success=False, message=message)
-    devices = devices_that_fit(node.discovery.list_devices(link), node.settings_limits)
+    everybody = node.discovery.list_devices(link)
+    devices = devices_that_fit(everybody, node.settings_limits)
+    if len(devices) == len(everybody):
+        node.peer_of(link).told_version = node.discovery.registry.version
     return RegisterDeviceAnswer(success=True, message=f"welcome to {node.name}", known_devices=devices)
 
 
@@ -13410,12 +13413,12 @@ def heartbeat(
 ) -> HeartbeatAnswer:
     """Say that the calling device is alive and how it feels; learn which devices changed.
 
-    What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller;
-    the answer's `lite.attempts` those that run here.
+    What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller and
+    `lite.knows` sums up whom it knows; the answer's `lite.attempts` lists those that run here.
     """
     if lite and node.belonging.is_trusted(link):
         node.heartbeat_notes_received(link.verified_id or link.peer.node_id, lite)
-    return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics)
+    return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics, lite)
 
 
 @method("GetDevices", level="alone")
@@ -14668,6 +14671,10 @@ class AddressBook:
         """Return all, the most promising first."""
         return sorted(self._known.values(), key=KnownAddress.rank)
 
+    def has(self, address: Any) -> bool:
+        """Return whether this address is known."""
+        return isinstance(address, str) and address in self._known
+
     def heard(self, address: str) -> bool:
         """Note that the device itself was heard from here; return whether that is new.
 
@@ -14909,6 +14916,10 @@ class KnownDevice:
         self.reason = ""
         #: The registry's change number at the last visible change.
         self.version = 0
+        #: The same when it came, or got another address: all that peers need to hear of it.
+        self.met_version = 0
+        #: What `sum_up` returned at the last visible change; the table's sum has it in it.
+        self.mark = 0
         #: Addresses of the dial under way that have not failed yet; empty when none is under way.
         self.dialling: List[str] = []
         #: When the next dial is due; None when none is planned.
@@ -15000,6 +15011,13 @@ class KnownDevice:
             self.state, self.device.status, self.device.capabilities, self.linked, self.verified, self.foreign,
             self.device.name, self.device.type, self.label, self.boot, self.reason_now(),
         )
+
+    def sum_up(self) -> int:
+        """Return a number that whoever knows it at the same addresses has too; 0 while nobody needs to hear of it."""
+        if not self.present or self.foreign:
+            return 0
+        words = [self.device_id, *sorted(entry.address for entry in self.addresses.ranked())]
+        return int.from_bytes(hashlib.sha256(" ".join(words).encode("utf-8", "replace")).digest()[:8], "big")
 
     def reason_now(self) -> str:
         """Return why it is not simply there, else what it says about its own status."""
@@ -15204,7 +15222,7 @@ class Heartbeats:
 
     def received(
         self, link: LinkPort, device_id: str, capabilities: Optional[DeviceCapabilities], status: DeviceStatus,
-        metrics: Optional[ComputeMetrics],
+        metrics: Optional[ComputeMetrics], lite: Optional[Dict[str, Any]] = None,
     ) -> Union[HeartbeatAnswer, Dict[str, Any]]:
         """Take a heartbeat; answer with what changed since this caller was last told, as a message or as JSON."""
         peer = link.peer
@@ -15213,6 +15231,9 @@ class Heartbeats:
         if known is None or (known.linked and not peer.node_id):
             # Unknown; or somebody without a Hello speaks for a device that speaks for itself.
             return HeartbeatAnswer(success=False)
+        if lite and lite.get("knows") == registry.knows(but=device_id):
+            # In a crowd that hears itself everybody knows everybody: to tell it again would be most of its talk.
+            peer.told_version = registry.version
         now = self._node.clock.now()
         said = (capabilities, status, metrics)
         if said != peer.said or now - peer.said_at > REPEAT_S:
@@ -15228,16 +15249,23 @@ class Heartbeats:
         return HeartbeatAnswer(True, self._news_for(peer, device_id), [], self._node.heartbeat_notes(sender))
 
     def _news_for(self, peer: Peer, device_id: str) -> List[Device]:
-        """Return what changed since this caller was last told, as much as one answer carries."""
+        """Return what changed since this caller was last told, as much as one answer carries.
+
+        Another node, which hears for itself how devices feel, is told of those that came, and where they are.
+        """
         registry = self._discovery.registry
         if peer.told_version == registry.version:
             return []
+        changed = registry.changed_since(peer.told_version)
+        if peer.boot:
+            news = sorted((entry.met_version, entry) for entry in changed if entry.met_version > peer.told_version)
+        else:
+            news = [(entry.version, entry) for entry in changed]
+        news = [(version, entry) for version, entry in news if entry.device_id != device_id]
         wall, now = self._node.wall(), self._node.clock.now()
-        entries = [entry for entry in registry.changed_since(peer.told_version) if entry.device_id != device_id]
-        changed = devices_that_fit((entry.to_device(wall, now) for entry in entries), self._node.settings_limits)
-        is_all = len(changed) == len(entries)
-        peer.told_version = registry.version if is_all or not changed else entries[len(changed) - 1].version
-        return changed
+        told = devices_that_fit((entry.to_device(wall, now) for _, entry in news), self._node.settings_limits)
+        peer.told_version = registry.version if len(told) in (0, len(news)) else news[len(told) - 1][0]
+        return told
 
     def _beat_s(self, device_id: str) -> float:
         if not self._node.has_work_with(device_id):
@@ -15266,9 +15294,8 @@ class Heartbeats:
             "device_id": device.id, "capabilities": to_json(device.capabilities), "status": device.status.value,
             "metrics": to_json(device.compute_metrics),
         }
-        notes = self._node.heartbeat_notes_for(device_id)
-        if notes:
-            params["lite"] = notes
+        params["lite"] = {
+            **self._node.heartbeat_notes_for(device_id), "knows": self._discovery.registry.knows(but=device_id)}
         link.call("Heartbeat", params, lambda result, error: self._beat_answered(device_id, link, now, result, error))
 
     def _beat_answered(
@@ -25789,6 +25816,8 @@ class DeviceTable:
         self.present = 0
         #: Grows with every visible change of any device; `changed_since` counts in it.
         self.version = 0
+        #: All devices' `mark`s, by exclusive or.
+        self.marks = 0
 
     def get(self, device_id: str) -> Optional[KnownDevice]:
         """Return a device, those only spoken of included, or None."""
@@ -25840,6 +25869,7 @@ class DeviceTable:
         self.told -= device.state is Liveness.TOLD
         self.linked -= device.linked
         self.present -= device.present
+        self.marks ^= device.mark
 
     def met_first(self, device: KnownDevice) -> None:
         """Note that a TOLD device is now met: it joins the line at its end."""
@@ -25864,6 +25894,9 @@ class DeviceTable:
         device.version = self.version
         self._by_change[device.device_id] = None
         self._by_change.move_to_end(device.device_id)
+        mark = device.sum_up()
+        self.marks ^= device.mark ^ mark
+        device.mark = mark
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -25874,6 +25907,11 @@ class DeviceTable:
         assert self.linked == sum(device.linked for device in self._devices.values())
         assert self.told == sum(device.state is Liveness.TOLD for device in self._devices.values())
         assert self.present == sum(device.present for device in self._devices.values())
+        marks = 0
+        for device in self._devices.values():
+            marks ^= device.mark
+            assert bool(device.mark) == (device.present and not device.foreign), device.story()
+        assert self.marks == marks
         assert set(self._by_change) == set(self._devices)
         versions = [self._devices[device_id].version for device_id in self._by_change]
         assert versions == sorted(set(versions)) and all(0 < number <= self.version for number in versions)
@@ -26349,6 +26387,18 @@ class DeviceRegistry:
         """
         return self._table.changed_since(number)
 
+    def knows(self, but: str) -> str:
+        """Return a text that two nodes share who know the same devices at the same addresses, `but` for one another."""
+        device = self._table.get(but)
+        return f"{self._table.marks ^ (device.mark if device is not None else 0):016x}"
+
+    def is_told_news(self, told: Device) -> bool:
+        """Return whether hearsay of a device says more than is known: of a crowd everybody is told again and again."""
+        device, more = self._table.get(told.id), told.lite.get("addresses")
+        if device is None or not device.present:
+            return True
+        return not all(device.addresses.has(each) for each in (told.address, *(more if isinstance(more, list) else ())))
+
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
         due = [when for when in (self._vigil.deadlines.next(), self._plan.deadlines.next()) if when is not None]
@@ -26362,7 +26412,7 @@ class DeviceRegistry:
         take, device_id = self._TAKES[type(event)], _device_id_of(event)
         device = self._table.get(device_id)
         face = device.face() if device else None
-        addresses = len(device.addresses) if device else 0
+        was_present, addresses = (device.present, len(device.addresses)) if device else (False, 0)
         if not device_id and not isinstance(event, Tick):
             self.strays += 1
         elif device_id != self.own_id or isinstance(event, (BeaconHeard, LinkOpened)):
@@ -26370,8 +26420,11 @@ class DeviceRegistry:
         device = self._table.get(device_id)
         if device is not None:
             changed = face != device.face()
-            if changed or addresses != len(device.addresses):
+            is_moved = addresses != len(device.addresses)
+            if changed or is_moved:
                 self._table.touch(device)
+            if is_moved or (device.present and not was_present):
+                device.met_version = device.version
             # What was told in stronger words is not told again as a mere change.
             if changed and device.state is not Liveness.TOLD and not any(not isinstance(a, Dial) for a in actions):
                 actions.append(TellChanged(device_id))
@@ -35612,6 +35665,10 @@ class Greeter:
                 self._discovery.described(device)
             elif "exchange" in self._node.settings.discovery:
                 self._discovery.told(device, node_id)
+        known_there = {device.id for device in answer.known_devices}
+        if all(device.device_id in known_there for device in self._discovery.registry.devices() if device.present):
+            # Whoever has just told us of all whom we know need not be told of them.
+            link.peer.told_version = self._discovery.registry.version
 
 
 # ---- discompute_lite/core/upkeep.py -----------------------------------------------------------------
@@ -36490,7 +36547,9 @@ class Discovery:
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""
         is_reachable = device.address and device.status is not DeviceStatus.OFFLINE and not device.lite.get("foreign")
-        if 1 <= len(device.id) <= ID_CHARS and device.id != self._node.id and is_reachable:
+        if not is_reachable or device.id == self._node.id or not 1 <= len(device.id) <= ID_CHARS:
+            return
+        if self.registry.is_told_news(device):
             self.apply(DeviceTold(bounded_device(device), by))
 
     def described(self, device: Device) -> None:

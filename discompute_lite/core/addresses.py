@@ -50,6 +50,10 @@ class AddressBook:
         """Return all, the most promising first."""
         return sorted(self._known.values(), key=KnownAddress.rank)
 
+    def has(self, address: Any) -> bool:
+        """Return whether this address is known."""
+        return isinstance(address, str) and address in self._known
+
     def heard(self, address: str) -> bool:
         """Note that the device itself was heard from here; return whether that is new.
 

@@ -7,6 +7,7 @@ Read next: core/registry.py.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from enum import Enum
 from math import isfinite
@@ -147,6 +148,10 @@ class KnownDevice:
         self.reason = ""
         #: The registry's change number at the last visible change.
         self.version = 0
+        #: The same when it came, or got another address: all that peers need to hear of it.
+        self.met_version = 0
+        #: What `sum_up` returned at the last visible change; the table's sum has it in it.
+        self.mark = 0
         #: Addresses of the dial under way that have not failed yet; empty when none is under way.
         self.dialling: List[str] = []
         #: When the next dial is due; None when none is planned.
@@ -238,6 +243,13 @@ class KnownDevice:
             self.state, self.device.status, self.device.capabilities, self.linked, self.verified, self.foreign,
             self.device.name, self.device.type, self.label, self.boot, self.reason_now(),
         )
+
+    def sum_up(self) -> int:
+        """Return a number that whoever knows it at the same addresses has too; 0 while nobody needs to hear of it."""
+        if not self.present or self.foreign:
+            return 0
+        words = [self.device_id, *sorted(entry.address for entry in self.addresses.ranked())]
+        return int.from_bytes(hashlib.sha256(" ".join(words).encode("utf-8", "replace")).digest()[:8], "big")
 
     def reason_now(self) -> str:
         """Return why it is not simply there, else what it says about its own status."""

@@ -102,6 +102,18 @@ class DeviceRegistry:
         """
         return self._table.changed_since(number)
 
+    def knows(self, but: str) -> str:
+        """Return a text that two nodes share who know the same devices at the same addresses, `but` for one another."""
+        device = self._table.get(but)
+        return f"{self._table.marks ^ (device.mark if device is not None else 0):016x}"
+
+    def is_told_news(self, told: Device) -> bool:
+        """Return whether hearsay of a device says more than is known: of a crowd everybody is told again and again."""
+        device, more = self._table.get(told.id), told.lite.get("addresses")
+        if device is None or not device.present:
+            return True
+        return not all(device.addresses.has(each) for each in (told.address, *(more if isinstance(more, list) else ())))
+
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
         due = [when for when in (self._vigil.deadlines.next(), self._plan.deadlines.next()) if when is not None]
@@ -115,7 +127,7 @@ class DeviceRegistry:
         take, device_id = self._TAKES[type(event)], _device_id_of(event)
         device = self._table.get(device_id)
         face = device.face() if device else None
-        addresses = len(device.addresses) if device else 0
+        was_present, addresses = (device.present, len(device.addresses)) if device else (False, 0)
         if not device_id and not isinstance(event, Tick):
             self.strays += 1
         elif device_id != self.own_id or isinstance(event, (BeaconHeard, LinkOpened)):
@@ -123,8 +135,11 @@ class DeviceRegistry:
         device = self._table.get(device_id)
         if device is not None:
             changed = face != device.face()
-            if changed or addresses != len(device.addresses):
+            is_moved = addresses != len(device.addresses)
+            if changed or is_moved:
                 self._table.touch(device)
+            if is_moved or (device.present and not was_present):
+                device.met_version = device.version
             # What was told in stronger words is not told again as a mere change.
             if changed and device.state is not Liveness.TOLD and not any(not isinstance(a, Dial) for a in actions):
                 actions.append(TellChanged(device_id))

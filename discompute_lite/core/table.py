@@ -30,6 +30,8 @@ class DeviceTable:
         self.present = 0
         #: Grows with every visible change of any device; `changed_since` counts in it.
         self.version = 0
+        #: All devices' `mark`s, by exclusive or.
+        self.marks = 0
 
     def get(self, device_id: str) -> Optional[KnownDevice]:
         """Return a device, those only spoken of included, or None."""
@@ -81,6 +83,7 @@ class DeviceTable:
         self.told -= device.state is Liveness.TOLD
         self.linked -= device.linked
         self.present -= device.present
+        self.marks ^= device.mark
 
     def met_first(self, device: KnownDevice) -> None:
         """Note that a TOLD device is now met: it joins the line at its end."""
@@ -105,6 +108,9 @@ class DeviceTable:
         device.version = self.version
         self._by_change[device.device_id] = None
         self._by_change.move_to_end(device.device_id)
+        mark = device.sum_up()
+        self.marks ^= device.mark ^ mark
+        device.mark = mark
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -115,6 +121,11 @@ class DeviceTable:
         assert self.linked == sum(device.linked for device in self._devices.values())
         assert self.told == sum(device.state is Liveness.TOLD for device in self._devices.values())
         assert self.present == sum(device.present for device in self._devices.values())
+        marks = 0
+        for device in self._devices.values():
+            marks ^= device.mark
+            assert bool(device.mark) == (device.present and not device.foreign), device.story()
+        assert self.marks == marks
         assert set(self._by_change) == set(self._devices)
         versions = [self._devices[device_id].version for device_id in self._by_change]
         assert versions == sorted(set(versions)) and all(0 < number <= self.version for number in versions)

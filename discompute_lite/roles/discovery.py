@@ -301,7 +301,9 @@ class Discovery:
     def told(self, device: Device, by: str) -> None:
         """A peer spoke of another device: an address to try."""
         is_reachable = device.address and device.status is not DeviceStatus.OFFLINE and not device.lite.get("foreign")
-        if 1 <= len(device.id) <= ID_CHARS and device.id != self._node.id and is_reachable:
+        if not is_reachable or device.id == self._node.id or not 1 <= len(device.id) <= ID_CHARS:
+            return
+        if self.registry.is_told_news(device):
             self.apply(DeviceTold(bounded_device(device), by))
 
     def described(self, device: Device) -> None:

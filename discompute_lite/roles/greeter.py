@@ -247,3 +247,7 @@ class Greeter:
                 self._discovery.described(device)
             elif "exchange" in self._node.settings.discovery:
                 self._discovery.told(device, node_id)
+        known_there = {device.id for device in answer.known_devices}
+        if all(device.device_id in known_there for device in self._discovery.registry.devices() if device.present):
+            # Whoever has just told us of all whom we know need not be told of them.
+            link.peer.told_version = self._discovery.registry.version

@@ -101,7 +101,7 @@ class Heartbeats:
 
     def received(
         self, link: LinkPort, device_id: str, capabilities: Optional[DeviceCapabilities], status: DeviceStatus,
-        metrics: Optional[ComputeMetrics],
+        metrics: Optional[ComputeMetrics], lite: Optional[Dict[str, Any]] = None,
     ) -> Union[HeartbeatAnswer, Dict[str, Any]]:
         """Take a heartbeat; answer with what changed since this caller was last told, as a message or as JSON."""
         peer = link.peer
@@ -110,6 +110,9 @@ class Heartbeats:
         if known is None or (known.linked and not peer.node_id):
             # Unknown; or somebody without a Hello speaks for a device that speaks for itself.
             return HeartbeatAnswer(success=False)
+        if lite and lite.get("knows") == registry.knows(but=device_id):
+            # In a crowd that hears itself everybody knows everybody: to tell it again would be most of its talk.
+            peer.told_version = registry.version
         now = self._node.clock.now()
         said = (capabilities, status, metrics)
         if said != peer.said or now - peer.said_at > REPEAT_S:
@@ -125,16 +128,23 @@ class Heartbeats:
         return HeartbeatAnswer(True, self._news_for(peer, device_id), [], self._node.heartbeat_notes(sender))
 
     def _news_for(self, peer: Peer, device_id: str) -> List[Device]:
-        """Return what changed since this caller was last told, as much as one answer carries."""
+        """Return what changed since this caller was last told, as much as one answer carries.
+
+        Another node, which hears for itself how devices feel, is told of those that came, and where they are.
+        """
         registry = self._discovery.registry
         if peer.told_version == registry.version:
             return []
+        changed = registry.changed_since(peer.told_version)
+        if peer.boot:
+            news = sorted((entry.met_version, entry) for entry in changed if entry.met_version > peer.told_version)
+        else:
+            news = [(entry.version, entry) for entry in changed]
+        news = [(version, entry) for version, entry in news if entry.device_id != device_id]
         wall, now = self._node.wall(), self._node.clock.now()
-        entries = [entry for entry in registry.changed_since(peer.told_version) if entry.device_id != device_id]
-        changed = devices_that_fit((entry.to_device(wall, now) for entry in entries), self._node.settings_limits)
-        is_all = len(changed) == len(entries)
-        peer.told_version = registry.version if is_all or not changed else entries[len(changed) - 1].version
-        return changed
+        told = devices_that_fit((entry.to_device(wall, now) for _, entry in news), self._node.settings_limits)
+        peer.told_version = registry.version if len(told) in (0, len(news)) else news[len(told) - 1][0]
+        return told
 
     def _beat_s(self, device_id: str) -> float:
         if not self._node.has_work_with(device_id):
@@ -163,9 +173,8 @@ class Heartbeats:
             "device_id": device.id, "capabilities": to_json(device.capabilities), "status": device.status.value,
             "metrics": to_json(device.compute_metrics),
         }
-        notes = self._node.heartbeat_notes_for(device_id)
-        if notes:
-            params["lite"] = notes
+        params["lite"] = {
+            **self._node.heartbeat_notes_for(device_id), "knows": self._discovery.registry.knows(but=device_id)}
         link.call("Heartbeat", params, lambda result, error: self._beat_answered(device_id, link, now, result, error))
 
     def _beat_answered(

@@ -259,7 +259,10 @@ def register_device(node: Any, link: LinkPort, device: Device = Device()) -> Reg
     message = node.discovery.register(link, device)
     if message:
         return RegisterDeviceAnswer(success=False, message=message)
-    devices = devices_that_fit(node.discovery.list_devices(link), node.settings_limits)
+    everybody = node.discovery.list_devices(link)
+    devices = devices_that_fit(everybody, node.settings_limits)
+    if len(devices) == len(everybody):
+        node.peer_of(link).told_version = node.discovery.registry.version
     return RegisterDeviceAnswer(success=True, message=f"welcome to {node.name}", known_devices=devices)
 
 
@@ -271,12 +274,12 @@ def heartbeat(
 ) -> HeartbeatAnswer:
     """Say that the calling device is alive and how it feels; learn which devices changed.
 
-    What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller;
-    the answer's `lite.attempts` those that run here.
+    What is left out is as it was before. `lite.done` lists attempts whose outcome has arrived at the caller and
+    `lite.knows` sums up whom it knows; the answer's `lite.attempts` lists those that run here.
     """
     if lite and node.belonging.is_trusted(link):
         node.heartbeat_notes_received(link.verified_id or link.peer.node_id, lite)
-    return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics)
+    return node.discovery.heartbeats.received(link, device_id, capabilities, status, metrics, lite)
 
 
 @method("GetDevices", level="alone")

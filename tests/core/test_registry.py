@@ -397,6 +397,26 @@ def test_changed_since_gives_exactly_what_changed(world):
     assert [device.device_id for device in world.registry.devices()] == ["n1", "n2", "n3"]
 
 
+def test_two_who_know_the_same_devices_say_the_same_of_them_leaving_out_each_other(world):
+    # That of `world`, which hears the other one's beacons, and that of the other one, which hears the world's.
+    other = World()
+    for each, own in ((world, OWN), (other, AFTER)):
+        each.registry.own_id = own
+    assert world.registry.knows(but=AFTER) == other.registry.knows(but=OWN)
+    world.beacon(AFTER)
+    other.beacon(OWN, address="10.0.0.1:8080")
+    world.beacon("n1", address="10.0.0.5:8080")
+    assert world.registry.knows(but=AFTER) != other.registry.knows(but=OWN)
+    other.beacon("n1", address="10.0.0.5:8080")
+    assert world.registry.knows(but=AFTER) == other.registry.knows(but=OWN)
+    world.beacon("n1", address="10.0.0.6:8080")
+    assert world.registry.knows(but=AFTER) != other.registry.knows(but=OWN)
+    for each in (world, other):
+        each(GoodbyeHeard("n1", "b1"))
+        each(ForeignHeard(Device(id="exo"), "10.0.0.9:50051", "EXO", "broadcast"))
+    assert world.registry.knows(but=AFTER) == other.registry.knows(but=OWN)
+
+
 # ---- too many --------------------------------------------------------------------------------------
 
 

@@ -128,16 +128,54 @@ def told(client, **params):
     return [device["id"] for device in client.call("Heartbeat", params)["updated_devices"]]
 
 
-def test_changes_are_told_once_to_each_caller(peer, world):
-    other = world.client(peer.node)
+def told_by(answer):
+    """What one node's answer to another one's heartbeat tells of others; most answers are nothing but a yes."""
+    return answer.get("updated_devices") if isinstance(answer, dict) else answer.updated_devices
+
+
+def test_changes_are_told_once_to_each_caller(world):
+    node = world.host("a").start()
+    first, other, third = (world.client(node) for _ in range(3))
+    first.call("RegisterDevice", {"device": {"id": "first"}})
     other.call("RegisterDevice", {"device": {"id": "other", "status": "AVAILABLE"}})
+    assert told(first, device_id="first") == ["other"] and told(first, device_id="first") == []
+    other.call("Heartbeat", {"device_id": "other", "status": "BUSY"})
+    assert told(first, device_id="first") == ["other"] and told(first, device_id="first") == []
+    known = third.call("RegisterDevice", {"device": {"id": "third"}})["known_devices"]
+    assert {device["id"] for device in known} >= {"first", "other"}
+    assert told(third, device_id="third") == [], "it was told of them at its registration"
+    assert told(first, device_id="first") == ["third"]
+
+
+def test_a_node_is_told_who_came_and_where_but_not_how_they_feel(peer, world):
+    other = world.client(peer.node)
+    other.call("RegisterDevice", {"device": {"id": "other", "status": "AVAILABLE", "address": "10.0.0.7:8080"}})
     assert told(peer) == ["other"] and told(peer) == []
     other.call("Heartbeat", {"device_id": "other", "status": "BUSY"})
+    assert told(peer) == [], "it hears that by itself"
+    other.call("RegisterDevice", {"device": {"id": "other", "status": "BUSY", "address": "10.0.0.8:8080"}})
     assert told(peer) == ["other"] and told(peer) == []
+
+
+def test_nodes_that_know_the_same_devices_tell_each_other_of_none(world):
+    nodes = world.nodes("abcdef")
+    said = []
+    for node in nodes:
+        there = node.node.discovery.heartbeats
+        received = there.received
+        there.received = lambda *call, received=received: said.append(received(*call)) or said[-1]
+    world.advance(120)
+    assert len(said) >= 60 and not any(told_by(answer) for answer in said)
+
+
+def test_whoever_knows_less_is_told(peer, world):
+    other = world.client(peer.node)
+    other.call("RegisterDevice", {"device": {"id": "other", "address": "10.0.0.7:8080"}})
+    same = peer.node.node.discovery.registry.knows(but="p" * 52)
+    assert told(peer, lite={"knows": same}) == []
     third = world.client(peer.node)
-    third.call("RegisterDevice", {"device": {"id": "third"}})
-    assert "other" in told(third, device_id="third")
-    assert told(peer) == ["third"]
+    third.call("RegisterDevice", {"device": {"id": "third", "address": "10.0.0.8:8080"}})
+    assert told(peer, lite={"knows": same}) == ["third"] and told(peer, lite={"knows": 7}) == []
 
 
 def test_nobody_is_told_of_himself(peer):
@@ -146,9 +184,9 @@ def test_nobody_is_told_of_himself(peer):
 
 def test_more_changes_than_one_answer_carries_are_told_with_the_next_ones(world):
     node = world.host("a", limits={"devices_per_answer": 3}).start()
-    client = world.client(node)
     for number in range(8):
-        client.call("RegisterDevice", {"device": {"id": f"device-{number}"}})
+        world.client(node).call("RegisterDevice", {"device": {"id": f"device-{number}"}})
+    client = world.client(node)
     client.call("RegisterDevice", {"device": {"id": "me"}})
     seen = [told(client, device_id="me") for _ in range(4)]
     assert [len(answer) for answer in seen] == [3, 3, 2, 0]
