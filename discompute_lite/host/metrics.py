@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from ..model.device import ComputeMetrics
 from .app_sensors import AppFacts, AppSensors
@@ -72,9 +72,9 @@ class _SlowFacts:
     is_lid_closed: bool = False
 
     @property
-    def urgent(self) -> Tuple[bool, ...]:
+    def urgent(self) -> Tuple[Any, ...]:
         """Return what must not wait until somebody looks again."""
-        return self.is_background, self.heat >= 3, self.is_lid_closed, self.battery.plugged
+        return self.is_background, max(1, self.heat), self.is_lid_closed, self.battery.plugged, self.is_low_power
 
 
 def start_in_background(work: Callable[[], None]) -> None:

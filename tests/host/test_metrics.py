@@ -295,12 +295,12 @@ def test_an_app_is_asked_each_second_and_only_what_cannot_wait_asks_for_a_look()
     clock = ToldClock()
     reader = MetricsReader(probe, clock=clock, start=lambda work: work(), changed=lambda: looks.append(clock.now))
     reader.read(0, 0.0)
-    app_objects(probe, batteryLevel=0.63, thermalState=2)
+    app_objects(probe, batteryLevel=0.63, thermalState=0)
     clock.now += APP_FACTS_EVERY_S / 2
     assert reader.read(0, 0.0).battery_level == 0.64, "too soon"
     clock.now += APP_FACTS_EVERY_S
     reading = reader.read(0, 0.0)
-    assert (reading.battery_level, reading.heat, looks) == (0.63, 2, [])
+    assert (reading.battery_level, reading.heat, looks) == (0.63, 0, [])
     app_objects(probe, applicationState=2)
     clock.now += APP_FACTS_EVERY_S
     reader.read(0, 0.0)

@@ -27,6 +27,8 @@ import time
 import traceback
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from app_sensors import Sensors, named_module
+
 #: What no app lets a script do, whatever the module is called.
 FORBIDDEN = (
     "multiprocessing", "_multiprocessing", "readline", "curses", "_curses", "psutil", "concurrent.interpreters",
@@ -80,6 +82,7 @@ class Screen:
         self.awake: List[bool] = []
         self.closed = threading.Event()
         self._delays: List[threading.Timer] = []
+        self.sensors = Sensors()
         self._main = threading.RLock()
         #: What the person types next into a question for a line, and says to an alert.
         self.typed = ""
@@ -93,7 +96,7 @@ class Screen:
         console.alert = console.hud_alert = lambda *texts, **options: self.alerts.append(" ".join(map(str, texts)))
         console.input_alert = lambda title, message="": self.typed
         console.set_idle_timer_disabled = self._set_idle_timer
-        bridge.on_main_thread = self._on_main_thread
+        bridge.on_main_thread, bridge.ObjCClass = self._on_main_thread, self.sensors.object_class(calls=True)
         return {"ui": ui, "console": console, "objc_util": bridge}
 
     def _widget(self, kind: str, options: Dict[str, Any]) -> Any:
@@ -120,7 +123,7 @@ class Screen:
             with self._main:
                 self._is_main = True
                 try:
-                    return function(*arguments)
+                    return self.sensors.on_main_thread(function)(*arguments)
                 finally:
                     self._is_main = False
 
@@ -162,7 +165,7 @@ class Host:
     """Own the app: its consoles, its scripts and what it does to them.
 
     Commands: `run` a text with `argv` under a `name`; `stop` it by an exception, as the app's button does; `wait` for
-    its end; `suspend` and `kill_sockets`, as iOS does; `look` at what it holds.
+    its end; `suspend` and `kill_sockets`, as iOS does; `feel` otherwise, as a phone; `look` at what it holds.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -231,6 +234,10 @@ class Host:
                 view.action(view)
             elif title and getattr(view, "title", "") == title:
                 view.action(view)
+
+    def feel(self, **values: Any) -> None:
+        """Let the phone feel otherwise, by UIKit's names."""
+        self.screen.sensors.values.update(values)
 
     def close_screen(self) -> None:
         """Close the script's screen."""
@@ -311,7 +318,7 @@ def be_strict(profile: Profile, home: str) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in lacks] + list(lacks):
         sys.modules[name] = None  # type: ignore[assignment]  # Which says that it is not there.
     for name in profile.offers:
-        sys.modules[name] = type(sys)(name)
+        sys.modules[name] = named_module(name)
     forbid_broadcast()
     # Imported before this says that it is an iPhone, where it asks modules that are not here.
     importlib.import_module("urllib.request")
@@ -362,6 +369,8 @@ def main() -> None:
     be_strict(profile, home)
     if "ui" in profile.offers:
         sys.modules.update(host.screen.modules())
+    if "pyto" in profile.offers:
+        sys.modules.update(host.screen.sensors.pyto_modules())
     for line in sys.stdin:
         command = json.loads(line)
         method = command.pop("do")
