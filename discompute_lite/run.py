@@ -162,7 +162,7 @@ class LocalNode:
         self.settings, self.probe = settings, probe or Probe()
         self._tell = tell
         self.hardware: Hardware = detect_hardware(self.probe)
-        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
+        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES, self.hardware.work_memory_mb)
         self.loop, self._is_loop_lent = loop or Loop(), loop is not None
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))

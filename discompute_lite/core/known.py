@@ -103,7 +103,7 @@ PRESENT = (Liveness.HEARD, Liveness.ALIVE, Liveness.SUSPECT)
 #: What proves that a device lives; nothing else moves `KnownDevice.last_heard`.
 SIGNS_OF_LIFE = (Fact.BEACON, Fact.RESTART, Fact.CALLED, Fact.SPOKE, Fact.OPENED, Fact.RETIRED)
 #: What of a peer's `lite` is kept; the rest is ours to say (`verified`, say), or nobody's.
-LITE_KEPT = ("model", "label", "measured", "slots", "share", "version", "reason")
+LITE_KEPT = ("model", "label", "measured", "slots", "share", "work_memory_mb", "version", "reason")
 #: A peer's `lite` is kept for as long as the peer is: so many characters a text, so many entries a table.
 LITE_TEXT, LITE_ENTRIES = 200, 32
 #: Seconds of silence after which a device that should have spoken is dead; phones are put to sleep by their system.

@@ -38,12 +38,12 @@ def device_lines(device: Device) -> List[str]:
         lines.append(f"  Foreign: {printable(str(lite['foreign']))}, is never given work")
     if lite.get("reason"):
         lines.append(f"  Reason: {printable(str(lite['reason']))}")
-    lines += capability_lines(device.capabilities, lite.get("measured"))
+    lines += capability_lines(device.capabilities, lite.get("measured"), lite.get("work_memory_mb"))
     lines.append(f"  Last Seen: {moment(device.last_seen)}")
     return lines
 
 
-def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[str]:
+def capability_lines(capabilities: DeviceCapabilities, measured: Any, work_memory_mb: Any = 0) -> List[str]:
     """Return what a device can do; TFLOPS are its GPU's nominal ones."""
     lines = ["  Capabilities:"]
     if capabilities.cpu_cores:
@@ -51,7 +51,8 @@ def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[st
     if capabilities.chip:
         lines.append(f"    Chip: {printable(capabilities.chip)}")
     if capabilities.memory_mb:
-        lines.append(f"    Memory: {capabilities.memory_mb} MB")
+        for_work = f" ({work_memory_mb} MB for work)" if type(work_memory_mb) is int and work_memory_mb else ""
+        lines.append(f"    Memory: {capabilities.memory_mb} MB{for_work}")
     if capabilities.has_gpu:
         lines.append(f"    GPU: true ({printable(capabilities.gpu_type or 'unknown')})")
     rates = (("FP32", capabilities.fp32_tflops), ("FP16", capabilities.fp16_tflops), ("INT8", capabilities.int8_tflops))
@@ -98,7 +99,7 @@ def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any)
         lines.append(f"  App: {hardware.app}")
     if hardware.capabilities.os_version:
         lines.append(f"  System: {hardware.capabilities.os_version}")
-    lines += capability_lines(hardware.capabilities, measured)
+    lines += capability_lines(hardware.capabilities, measured, hardware.work_memory_mb)
     return lines + [f"  Note: {note}" for note in hardware.notes]
 
 

@@ -47,7 +47,7 @@ def is_kept_offline(settings: Settings, probe: Probe, network_check: List[str]) 
 
 def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_offline: bool) -> Dict[str, str]:
     """Return by name what holds for tasks here; `is_offline` says that they are kept from the network."""
-    limits = settings.limits_for(hardware.type in PHONE_TYPES)
+    limits = settings.limits_for(hardware.type in PHONE_TYPES, hardware.work_memory_mb)
     if runs_in_processes(settings, probe):
         child = ChildLimits.of_device(limits, hardware.capabilities.memory_mb, settings.task_network)
         facts = limits_of_children(child, is_offline)
@@ -58,6 +58,8 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
             "process": "a thread of the node, which cannot be stopped by force: what is cancelled ends by itself",
             "environment": "the node's own", "time": NOT_LIMITED,
         }
+    if hardware.work_memory_mb:
+        facts["pieces of work"] = f"{size_text(limits.work_bytes)} with all that they name, else they go elsewhere"
     facts["output"] = f"{limits.output_bytes // KIB} KiB of what a subtask prints, the rest is dropped"
     for name in ("memory", "priority", "processor", "processes", "own folder", "network"):
         facts.setdefault(name, NOT_LIMITED)

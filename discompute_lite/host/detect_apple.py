@@ -15,7 +15,7 @@ import json
 import re
 from typing import Dict, List, Optional, Tuple
 
-from ..model.device import DeviceCapabilities, Hardware
+from ..model.device import DeviceCapabilities, Hardware, work_memory
 from .lookup import NO_SPEED, AppleModel, NominalSpeed, apple_gpu_bins, find_apple_model, find_apple_speed
 from .probe import IOS_MACHINES, Probe
 
@@ -77,14 +77,15 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
     cores = probe.sysctl_number("hw.ncpu") or probe.cpu_count()
+    memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
     capabilities = DeviceCapabilities(
-        cpu_cores=cores, memory_mb=_app_memory_mb(probe, row, sources, notes), has_gpu=bool(chip), gpu_type=chip,
+        cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(chip), gpu_type=chip,
         fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
         os_version=apple_os_version(probe, _ios_name(identifier)), supports_metal=True)
     name = row.name if row else f"{_family_word(identifier)} (unknown model)"
     return Hardware(type=_ios_type(identifier), model=name + (" (simulator)" if simulated else ""),
                     identifier=identifier, capabilities=capabilities,
-                    physical_cores=probe.sysctl_number("hw.physicalcpu") or 0,
+                    physical_cores=probe.sysctl_number("hw.physicalcpu") or 0, work_memory_mb=work_memory_mb,
                     sources=tuple(sources.items()), notes=tuple(notes))
 
 
@@ -238,16 +239,18 @@ def _ios_app_on_mac(probe: Probe) -> Hardware:
                     sources=tuple(sources.items()), notes=tuple(notes))
 
 
-def _app_memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str], notes: List[str]) -> int:
-    """Return what this app may use where iOS says so, else what the device has."""
+def _app_memory_mb(
+    probe: Probe, row: Optional[AppleModel], sources: Dict[str, str], notes: List[str]
+) -> Tuple[int, int]:
+    """Return what this app may use where iOS says so, else what the device has; and what of it is for work."""
     whole = _memory_mb(probe, row, sources)
     left = probe.app_memory_left() // (1 << 20)
     if 0 < left < whole:
         sources["memory_mb"] = "os_proc_available_memory"
         notes.append(f"This app may use {left} MB of the device's {whole} MB.")
-        return left
+        return left, min(left, work_memory(whole))
     notes.append("iOS ends an app that takes too much memory; how much that is, it does not say.")
-    return whole
+    return whole, work_memory(whole)
 
 
 def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:

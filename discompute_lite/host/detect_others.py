@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Optional
 
-from ..model.device import DeviceCapabilities, Hardware
+from ..model.device import DeviceCapabilities, Hardware, work_memory
 from .cgroup import GroupLimits
 from .detect_linux import (
     FoundGpu,
@@ -73,7 +73,8 @@ def detect_android(probe: Probe) -> Optional[Hardware]:
         os_version=f"Android {release}".strip())
     return Hardware(type="android", model=_android_name(probe), identifier=probe.android_property("ro.product.model"),
                     capabilities=capabilities, physical_cores=linux_physical_cores(probe, cpu_facts),
-                    sources=tuple(sources.items()), notes=tuple(notes))
+                    work_memory_mb=work_memory(capabilities.memory_mb), sources=tuple(sources.items()),
+                    notes=tuple(notes))
 
 
 def _android_name(probe: Probe) -> str:

@@ -97,10 +97,17 @@ class Hardware:
     app: str = ""
     #: Physical cores, 0 where unknown; `capabilities.cpu_cores` counts what may be used.
     physical_cores: int = 0
+    #: What work may take of the memory, MB, where the system ends whoever takes too much; 0 where it does not.
+    work_memory_mb: int = 0
     #: field -> where its value came from, for `info -v` and bug reports.
     sources: Tuple[Tuple[str, str], ...] = ()
     #: Sentences about what is odd: "inside a container limited to 2 cores".
     notes: Tuple[str, ...] = ()
+
+
+def work_memory(memory_mb: int) -> int:
+    """Return what of a phone's memory is for work: a quarter, since its system ends an app that takes too much."""
+    return memory_mb // 4
 
 
 def short_id(device_id: str) -> str:

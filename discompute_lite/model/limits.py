@@ -131,6 +131,12 @@ class Limits:
     #: Vectors of trainings kept on a device, all together, as for blobs. Beyond: the training averages without this
     #: device. (roles/vectors)
     vector_bytes: int = 4 * GIB
+    #: Outcomes kept for coordinators that have not acknowledged them, all together; beyond it the oldest goes.
+    #: (roles/worker)
+    outcome_bytes: int = 256 * MIB
+    #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
+    #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
+    work_bytes: int = 1 << 53
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -187,10 +193,13 @@ class Limits:
     pairing_lines_per_address: int = 8
 
     @classmethod
-    def for_phone(cls) -> Limits:
-        """Return what an app that the system kills for memory can afford."""
+    def for_phone(cls, work_memory_mb: int = 0) -> Limits:
+        """Return what an app that the system ends for its memory can afford; `work_memory_mb` is 0 where not known."""
+        work_bytes = work_memory_mb * MIB or 512 * MIB
+        # A message, blobs, vectors and outcomes may all be there at once.
+        part = min(128 * MIB, work_bytes // 4)
         return cls(
-            message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
-            vector_bytes=128 * MIB,
+            message_bytes=part, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
+            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=part, blobs=64,
+            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes,
         )

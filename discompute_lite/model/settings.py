@@ -105,9 +105,9 @@ class Settings:
             value = setting.check(getattr(self, setting.name), self.sources.get(setting.name, SOURCE_PROGRAM))
             object.__setattr__(self, setting.name, value)
 
-    def limits_for(self, phone: bool) -> Limits:
-        """Return the limits of a phone or a computer, with what `limits` changes."""
-        standard = Limits.for_phone() if phone else Limits()
+    def limits_for(self, phone: bool, work_memory_mb: int = 0) -> Limits:
+        """Return the limits of a phone, with so much memory for work, or a computer, with what `limits` changes."""
+        standard = Limits.for_phone(work_memory_mb) if phone else Limits()
         changes: Dict[str, Any] = {name.replace("-", "_"): number for name, number in self.limits}
         return dataclasses.replace(standard, **changes)
 

@@ -18,8 +18,10 @@ from ..core.events import (
 from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
+from ..model.limits import MIB
 from ..model.task import SubTask
 from .alarm import LATE_S, Alarm
+from .blob_weight import too_heavy, weight_of
 from .methods import ExecuteSubtaskAnswer
 from .worker_attempt import RELEASED
 
@@ -165,10 +167,21 @@ class Attempts:
             return
         lite = {**subtask.lite, "attempt": action.attempt_id, "lease_s": action.lease_s, "task_type": owner.task_type()}
         subtask = replace(subtask, lite=lite)
+        heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
+        if heavy:
+            self._unsent.add(action.attempt_id)
+            self.apply(AttemptFailed(action.attempt_id, "refused", heavy))
+            return
         self._sent[action.attempt_id] = action, subtask
         self._sent_by_device[action.device_id] = self._sent_by_device.get(action.device_id, 0) + 1
         self._node.discovery.work_began(action.device_id)
         self._send(action, subtask)
+
+    def _room_on(self, device_id: str) -> int:
+        """Return the bytes that a piece of work may have on a device, with all that it names."""
+        known = self._node.discovery.registry.get(device_id)
+        room_mb = known.device.lite.get("work_memory_mb") if known is not None else None
+        return room_mb * MIB if type(room_mb) is int and room_mb > 0 else self._node.settings_limits.work_bytes
 
     def _send(self, action: StartAttempt, subtask: SubTask) -> None:
         if action.device_id == self._node.id:

@@ -37,7 +37,8 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
     lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
     lite.update({key: value for key, value in (
         ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),
-        ("reason", allowance.reason), ("share", allowance.share if allowance.share < 1.0 else 0.0),
+        ("work_memory_mb", node.hardware.work_memory_mb), ("reason", allowance.reason),
+        ("share", allowance.share if allowance.share < 1.0 else 0.0),
     ) if value})
     reading = node.reading
     capabilities = replace(

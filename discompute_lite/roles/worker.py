@@ -22,6 +22,7 @@ from ..model.limits import MIB
 from ..model.task import SubTask, SubTaskStatus
 from ..tasks.work import WorkOutcome, WorkRequest
 from .alarm import LATE_S, Alarm
+from .blob_weight import too_heavy, weight_of
 from .blobs import BlobNeed, needs_of
 from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
@@ -35,8 +36,8 @@ WAITING_PER_SLOT = 16
 HANDED_AHEAD = 1
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
-#: Outcomes kept for coordinators that have not acknowledged them, and their bytes; beyond it the oldest goes.
-KEPT_OUTCOMES, KEPT_BYTES = 1024, 256 * MIB
+#: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
+KEPT_OUTCOMES = 1024
 #: Seconds over which `throughput` counts.
 THROUGHPUT_S = 60.0
 
@@ -87,6 +88,10 @@ class Worker:
                 later.fail(refusal)
                 return later
             needs, allowance = needs_of(subtask.lite), self.allowance()
+            heavy = too_heavy(weight_of(subtask), self._node.settings_limits.work_bytes)
+            if heavy:
+                later.fail(Unavailable(heavy))
+                return later
             if allowance.slots == 0 or len(self._queue) + self._fetching >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
@@ -346,9 +351,10 @@ class Worker:
         self._node.blobs.release(blobs)
         for later in waiting:
             later.resolve(attempt.outcome)
+        most_bytes = self._node.settings_limits.outcome_bytes
         self._ended_order.append(attempt.key)
         self._kept_bytes += len(data)
-        while len(self._ended_order) > (KEPT_OUTCOMES if self._kept_bytes <= KEPT_BYTES else 1):
+        while len(self._ended_order) > (KEPT_OUTCOMES if self._kept_bytes <= most_bytes else 1):
             oldest = self._attempts.get(self._ended_order.popleft())
             if oldest is not None and oldest.outcome is not None:
                 self._forget(oldest)

@@ -10,10 +10,10 @@ import pytest
 from discompute_lite.faces import task_commands
 from discompute_lite.faces.cluster_commands import _show_members
 from discompute_lite.faces.console import Console
-from discompute_lite.faces.listing import audit_line
+from discompute_lite.faces.listing import audit_line, capability_lines
 from discompute_lite.faces.node_commands import _ready_facts
 from discompute_lite.model.codec import to_json
-from discompute_lite.model.device import Device, Hardware
+from discompute_lite.model.device import Device, DeviceCapabilities, Hardware
 from discompute_lite.model.settings import Settings
 
 ID = "k3fq7zt2" + "a" * 44
@@ -38,6 +38,12 @@ def test_a_line_of_the_audit_log_has_ids_and_hashes_by_their_beginnings():
     entry = {"n": 3, "at": at, "what": "ran", "sender": ID, "size": 555, "data": HASH, "hash": HASH}
     assert audit_line(entry) == f"{when}  ran      sender k3fq7zt2, size 555, data 5082c656d95d"
     assert "\x1b" not in audit_line({"at": at, "what": "joined", "name": "a\x1b[2J"})
+
+
+def test_a_phone_says_what_of_its_memory_is_for_work():
+    capabilities = DeviceCapabilities(cpu_cores=6, memory_mb=6144)
+    assert "    Memory: 6144 MB (1536 MB for work)" in capability_lines(capabilities, {}, 1536)
+    assert "    Memory: 6144 MB" in capability_lines(capabilities, {}, "much")
 
 
 def test_the_devices_of_a_cluster_stand_in_columns_that_are_no_wider_than_they_need_to_be(phone):

@@ -201,6 +201,7 @@ def test_every_apple_model_gives_its_name_chip_memory_cores_and_figure(row: Any)
     assert hardware.type in DEVICE_TYPES and (hardware.type != "unknown" or identifier.startswith("AppleTV"))
     assert hardware.capabilities.chip == brand
     assert (hardware.capabilities.memory_mb, hardware.capabilities.cpu_cores) == (memory_mb, cores)
+    assert hardware.work_memory_mb == (0 if is_mac else memory_mb // 4)
     figures = [(fp32, fp16) for short, count, _, _, fp32, fp16, _, _ in APPLE_CHIPS
                if gpus and (short, count) == (chip, gpus[-1])]
     fp32, fp16 = figures[0] if figures else (0.0, 0.0)
@@ -218,9 +219,14 @@ def test_an_iphone_in_pythonista() -> None:
     assert hardware.capabilities.chip == "Apple A18 Pro" and hardware.capabilities.os_version == "iOS 26.1"
     assert hardware.capabilities.memory_mb == 4200, "what the app may use, not what is built in"
     assert_noted(hardware, "4200 MB of the device's 8192 MB")
+    assert hardware.work_memory_mb == 2048, "a quarter of what is built in"
     assert_tflops(hardware, 2.258, 2.258)
     assert not has_processes(probe)
     assert device_name(probe, hardware) == "iPhone 16 Pro", "iOS 17 calls every device localhost"
+
+
+def test_work_gets_no_more_than_the_app_may_use() -> None:
+    assert detected("ios_pythonista", app_memory_left=1500 << 20).work_memory_mb == 1500
 
 
 def test_an_ipad_in_a_shell_with_python_313() -> None:
@@ -412,6 +418,7 @@ def test_termux() -> None:
     assert hardware.capabilities.os_version == "Android 13"
     assert_tflops(hardware, 1.375, 0)
     assert has_processes(probe) and device_name(probe, hardware) == "Vivo V2026"
+    assert hardware.work_memory_mb == hardware.capabilities.memory_mb // 4
 
 
 def test_pydroid_in_the_background_has_fewer_cores() -> None:

@@ -167,3 +167,36 @@ def test_what_it_feels_at_its_start_is_told(world):
     feels(host, battery_level=0.1)
     host.start()
     assert notes(host) == ["takes no work now: on battery at 10 %, below 20 %: plug it in or lower battery-min"]
+
+
+# ---- memory ----------------------------------------------------------------------------------------
+
+
+def test_a_piece_too_heavy_for_a_phone_is_not_sent_there_and_is_done_where_there_is_room(world):
+    computer, phone = world.member("a").start(), world.member("b", slots=1, accept="any")
+    phone.hardware = replace(PHONE, work_memory_mb=1)
+    phone.start()
+    world.advance(3.0)
+    assert computer.sees(phone).lite["work_memory_mb"] == 1
+    owner = world.owner(computer)
+    heavy = "x" * (2 << 20)
+    task_id = owner.call("SubmitTask", world.echo([heavy] * 4))["task_id"]
+    world.advance(30.0)
+    answer = owner.call("GetTaskResult", {"task_id": task_id})
+    assert answer["state"] == "COMPLETED" and phone.executor.runs() == []
+    assert computer.is_linked_with(phone), "nothing was sent that the phone would have hung up at"
+    light, task_id = submitted(world, computer, 12)
+    world.advance(10.0)
+    assert light.call("GetTaskResult", {"task_id": task_id})["state"] == "COMPLETED" and phone.executor.runs()
+
+
+@pytest.mark.parametrize("blobs, takes", [
+    ([], True), ([["a" * 64, 1 << 19, []]], True), ([["a" * 64, 3 << 19, []], ["b" * 64, 3 << 19, []]], False)])
+def test_a_phone_refuses_what_weighs_more_with_all_that_it_names_than_it_gives_work(world, blobs, takes):
+    phone = world.host("b", slots=1, accept="any", limits={"work_bytes": 2 << 20})
+    phone.start()
+    replies = world.owner(phone).begin("ExecuteSubtask", {"subtask": {
+        "subtask_id": "t/0", "subtask_data": b"5",
+        "lite": {"attempt": "t/0.1", "task_type": "echo", "blobs": blobs}}})
+    refused = [error.message for _, error in replies if error is not None]
+    assert bool(refused) is not takes and all("weighs 3 MB" in each and "2 MB" in each for each in refused)

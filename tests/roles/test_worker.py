@@ -112,8 +112,9 @@ def test_kept_outcomes_are_bounded_and_go_after_an_hour(world, host, sender):
     assert host.node.worker._attempts == {}
 
 
-def test_the_bytes_of_kept_outcomes_are_bounded_too(world, host, sender, monkeypatch):
-    monkeypatch.setattr("discompute_lite.roles.worker.KEPT_BYTES", 300)
+def test_the_bytes_of_kept_outcomes_are_bounded_too(world):
+    host = world.host("a", slots=2, limits={"outcome_bytes": 300}).start()
+    sender = Coordinator(world, host)
     host.executor.holds, large = {"run"}, bytes(100)
     for number in range(4):
         sender.send(f"t/{number}.1")
