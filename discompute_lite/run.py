@@ -27,6 +27,7 @@ from .host.collection import collection_of_new, collection_put_off
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
+from .host.keyboard import Keyboard
 from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
@@ -228,6 +229,19 @@ class LocalNode:
     def stop(self) -> None:
         """End soon, with a goodbye; any thread may call this."""
         self.loop.post(self._begin_stop)
+
+    def leave_after(self, seconds: float) -> None:
+        """Take work for so long, then no more, end what runs within some seconds, and stop; to be called once started.
+
+        What this node has submitted itself goes on at its next start, or on the device with the copy.
+        """
+        self.loop.call_later(seconds, lambda: self.node.feelings.leave(self._begin_stop))
+
+    def listen_to_keyboard(self, stdin: Any) -> bool:
+        """Stop when somebody types `q` at an app's console; return whether that is heard here."""
+        if not self.probe.inside_ios():
+            return False  # A terminal has Ctrl-C, and a node in its background must not read from it.
+        return Keyboard(stdin, self.loop.watch, self.loop.unwatch, self._begin_stop).is_heard
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own, which a script that ends may leave at work."""

@@ -1230,6 +1230,12 @@ class Limits:
     #: Vectors of trainings kept on a device, all together, as for blobs. Beyond: the training averages without this
     #: device. (roles/vectors)
     vector_bytes: int = 4 * GIB
+    #: Outcomes kept for coordinators that have not acknowledged them, all together; beyond it the oldest goes.
+    #: (roles/worker)
+    outcome_bytes: int = 256 * MIB
+    #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
+    #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
+    work_bytes: int = 1 << 53
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -1286,12 +1292,15 @@ class Limits:
     pairing_lines_per_address: int = 8
 
     @classmethod
-    def for_phone(cls) -> Limits:
-        """Return what an app that the system kills for memory can afford."""
+    def for_phone(cls, work_memory_mb: int = 0) -> Limits:
+        """Return what an app that the system ends for its memory can afford; `work_memory_mb` is 0 where not known."""
+        work_bytes = work_memory_mb * MIB or 512 * MIB
+        # A message, blobs, vectors and outcomes may all be there at once.
+        part = min(128 * MIB, work_bytes // 4)
         return cls(
-            message_bytes=128 * MIB, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=128 * MIB, blobs=64,
-            vector_bytes=128 * MIB,
+            message_bytes=part, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
+            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=part, blobs=64,
+            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes,
         )
 
 
@@ -3296,9 +3305,9 @@ class Settings:
             value = setting.check(getattr(self, setting.name), self.sources.get(setting.name, SOURCE_PROGRAM))
             object.__setattr__(self, setting.name, value)
 
-    def limits_for(self, phone: bool) -> Limits:
-        """Return the limits of a phone or a computer, with what `limits` changes."""
-        standard = Limits.for_phone() if phone else Limits()
+    def limits_for(self, phone: bool, work_memory_mb: int = 0) -> Limits:
+        """Return the limits of a phone, with so much memory for work, or a computer, with what `limits` changes."""
+        standard = Limits.for_phone(work_memory_mb) if phone else Limits()
         changes: Dict[str, Any] = {name.replace("-", "_"): number for name, number in self.limits}
         return dataclasses.replace(standard, **changes)
 
@@ -13080,10 +13089,17 @@ class Hardware:
     app: str = ""
     #: Physical cores, 0 where unknown; `capabilities.cpu_cores` counts what may be used.
     physical_cores: int = 0
+    #: What work may take of the memory, MB, where the system ends whoever takes too much; 0 where it does not.
+    work_memory_mb: int = 0
     #: field -> where its value came from, for `info -v` and bug reports.
     sources: Tuple[Tuple[str, str], ...] = ()
     #: Sentences about what is odd: "inside a container limited to 2 cores".
     notes: Tuple[str, ...] = ()
+
+
+def work_memory(memory_mb: int) -> int:
+    """Return what of a phone's memory is for work: a quarter, since its system ends an app that takes too much."""
+    return memory_mb // 4
 
 
 def short_id(device_id: str) -> str:
@@ -14871,7 +14887,7 @@ PRESENT = (Liveness.HEARD, Liveness.ALIVE, Liveness.SUSPECT)
 #: What proves that a device lives; nothing else moves `KnownDevice.last_heard`.
 SIGNS_OF_LIFE = (Fact.BEACON, Fact.RESTART, Fact.CALLED, Fact.SPOKE, Fact.OPENED, Fact.RETIRED)
 #: What of a peer's `lite` is kept; the rest is ours to say (`verified`, say), or nobody's.
-LITE_KEPT = ("model", "label", "measured", "slots", "share", "version", "reason")
+LITE_KEPT = ("model", "label", "measured", "slots", "share", "work_memory_mb", "version", "reason")
 #: A peer's `lite` is kept for as long as the peer is: so many characters a text, so many entries a table.
 LITE_TEXT, LITE_ENTRIES = 200, 32
 #: Seconds of silence after which a device that should have spoken is dead; phones are put to sleep by their system.
@@ -15358,7 +15374,8 @@ def describe_own_device(node: Any, is_stopping: bool) -> Device:
     lite: Dict[str, Any] = {"slots": allowance.slots, "boot": node.boot, "version": node.version}
     lite.update({key: value for key, value in (
         ("model", node.hardware.model), ("label", node.settings.device_id), ("measured", node.measured),
-        ("reason", allowance.reason), ("share", allowance.share if allowance.share < 1.0 else 0.0),
+        ("work_memory_mb", node.hardware.work_memory_mb), ("reason", allowance.reason),
+        ("share", allowance.share if allowance.share < 1.0 else 0.0),
     ) if value})
     reading = node.reading
     capabilities = replace(
@@ -16898,14 +16915,15 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
     cores = probe.sysctl_number("hw.ncpu") or probe.cpu_count()
+    memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
     capabilities = DeviceCapabilities(
-        cpu_cores=cores, memory_mb=_app_memory_mb(probe, row, sources, notes), has_gpu=bool(chip), gpu_type=chip,
+        cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(chip), gpu_type=chip,
         fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
         os_version=apple_os_version(probe, _ios_name(identifier)), supports_metal=True)
     name = row.name if row else f"{_family_word(identifier)} (unknown model)"
     return Hardware(type=_ios_type(identifier), model=name + (" (simulator)" if simulated else ""),
                     identifier=identifier, capabilities=capabilities,
-                    physical_cores=probe.sysctl_number("hw.physicalcpu") or 0,
+                    physical_cores=probe.sysctl_number("hw.physicalcpu") or 0, work_memory_mb=work_memory_mb,
                     sources=tuple(sources.items()), notes=tuple(notes))
 
 
@@ -17059,16 +17077,18 @@ def _ios_app_on_mac(probe: Probe) -> Hardware:
                     sources=tuple(sources.items()), notes=tuple(notes))
 
 
-def _app_memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str], notes: List[str]) -> int:
-    """Return what this app may use where iOS says so, else what the device has."""
+def _app_memory_mb(
+    probe: Probe, row: Optional[AppleModel], sources: Dict[str, str], notes: List[str]
+) -> Tuple[int, int]:
+    """Return what this app may use where iOS says so, else what the device has; and what of it is for work."""
     whole = _memory_mb(probe, row, sources)
     left = probe.app_memory_left() // (1 << 20)
     if 0 < left < whole:
         sources["memory_mb"] = "os_proc_available_memory"
         notes.append(f"This app may use {left} MB of the device's {whole} MB.")
-        return left
+        return left, min(left, work_memory(whole))
     notes.append("iOS ends an app that takes too much memory; how much that is, it does not say.")
-    return whole
+    return whole, work_memory(whole)
 
 
 def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
@@ -17578,7 +17598,8 @@ def detect_android(probe: Probe) -> Optional[Hardware]:
         os_version=f"Android {release}".strip())
     return Hardware(type="android", model=_android_name(probe), identifier=probe.android_property("ro.product.model"),
                     capabilities=capabilities, physical_cores=linux_physical_cores(probe, cpu_facts),
-                    sources=tuple(sources.items()), notes=tuple(notes))
+                    work_memory_mb=work_memory(capabilities.memory_mb), sources=tuple(sources.items()),
+                    notes=tuple(notes))
 
 
 def _android_name(probe: Probe) -> str:
@@ -20656,7 +20677,7 @@ def is_kept_offline(settings: Settings, probe: Probe, network_check: List[str]) 
 
 def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_offline: bool) -> Dict[str, str]:
     """Return by name what holds for tasks here; `is_offline` says that they are kept from the network."""
-    limits = settings.limits_for(hardware.type in PHONE_TYPES)
+    limits = settings.limits_for(hardware.type in PHONE_TYPES, hardware.work_memory_mb)
     if runs_in_processes(settings, probe):
         child = ChildLimits.of_device(limits, hardware.capabilities.memory_mb, settings.task_network)
         facts = limits_of_children(child, is_offline)
@@ -20667,6 +20688,8 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
             "process": "a thread of the node, which cannot be stopped by force: what is cancelled ends by itself",
             "environment": "the node's own", "time": NOT_LIMITED,
         }
+    if hardware.work_memory_mb:
+        facts["pieces of work"] = f"{size_text(limits.work_bytes)} with all that they name, else they go elsewhere"
     facts["output"] = f"{limits.output_bytes // KIB} KiB of what a subtask prints, the rest is dropped"
     for name in ("memory", "priority", "processor", "processes", "own folder", "network"):
         facts.setdefault(name, NOT_LIMITED)
@@ -20963,6 +20986,67 @@ def read_config_file(asked: str, environ: Mapping[str, str]) -> Tuple[str, Optio
         raise SettingsError(f"the configuration file {path} cannot be read ({reason}); mend or move it") from None
 
 
+# ---- discompute_lite/host/keyboard.py ---------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.keyboard")
+"""Hear a `q` and return typed at the console of a phone's app, whose other ways to end a program may be hard to find.
+
+Knows:   standard inputs that can be watched, such as a-Shell's.
+Refuses: to read one that can only be waited for (Pythonista's): a thread that waits there outlives the node and takes
+         the next line that a person types for another script. Such an app has a stop button.
+Read next: faces/node_commands.py (who asks), host/stop_signals.py (the other ways to end).
+"""
+
+
+#: What ends a node, and how many letters of a line are looked at: nobody types more by mistake.
+QUIT_WORDS = (b"q", b"quit", b"exit")
+TYPED_MOST = 1024
+
+
+class Keyboard:
+    """Watch one standard input on the loop's thread."""
+
+    def __init__(
+        self, stdin: Any, watch: Callable[..., None], unwatch: Callable[[Any], None], on_quit: Callable[[], None]
+    ) -> None:
+        """`watch(file number, on_readable, None)` and `unwatch(file number)` are the loop's."""
+        self._unwatch, self._on_quit = unwatch, on_quit
+        self._typed = b""
+        self._number = -1
+        try:
+            number = int(stdin.fileno())
+            watch(number, self._read, None)
+        except (AttributeError, TypeError, ValueError, OSError):
+            return  # None at all, or one that cannot be watched: no keyboard.
+        self._number = number
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is typed comes here."""
+        return self._number >= 0
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._number >= 0:
+            self._unwatch(self._number)
+            self._number = -1
+
+    def _read(self) -> None:
+        try:
+            came = os.read(self._number, TYPED_MOST)
+        except BlockingIOError:
+            return
+        except OSError:
+            came = b""
+        if not came:
+            self.stop()  # Its end would be readable for ever.
+            return
+        *lines, rest = (self._typed + came).replace(b"\r", b"\n").split(b"\n")
+        self._typed = rest[-TYPED_MOST:]
+        if any(line.strip().lower() in QUIT_WORDS for line in lines):
+            self._on_quit()
+
+
 # ---- discompute_lite/host/app_sensors.py ------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.app_sensors")
@@ -21152,9 +21236,9 @@ class _SlowFacts:
     is_lid_closed: bool = False
 
     @property
-    def urgent(self) -> Tuple[bool, ...]:
+    def urgent(self) -> Tuple[Any, ...]:
         """Return what must not wait until somebody looks again."""
-        return self.is_background, self.heat >= 3, self.is_lid_closed, self.battery.plugged
+        return self.is_background, max(1, self.heat), self.is_lid_closed, self.battery.plugged, self.is_low_power
 
 
 def start_in_background(work: Callable[[], None]) -> None:
@@ -29746,6 +29830,719 @@ class Alarm:
         self._ring(late_s)
 
 
+# ---- discompute_lite/core/blobs.py ------------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.core.blobs")
+"""Keep the books of blobs: which are here and may go, which ranges of one are still to come, and whom to ask for them.
+
+Knows:   sizes, orders and names.
+Refuses: bytes on a disk (a port has them), hashes, links and waiting (roles/blobs.py).
+Read next: roles/blobs.py.
+
+A blob is a value that many calls take. Devices fetch it by ranges, each from the one that it was told, and pass on
+what they have of it meanwhile: so the devices make a tree, in the order in which they first needed it.
+
+               owner
+              /     \\
+          first     second
+          /   \\     /
+     third  fourth fifth
+"""
+
+
+#: Devices that have a blob from one other, in the first place: with two the last of 1,000 devices is ten steps away.
+FANOUT = 2
+#: Ranges that are on their way at once: one is sent while the question for the next travels.
+RANGES_AHEAD = 2
+#: Others that a device is told of, for when the one that it asks first is gone; the owner is told besides.
+SPARE_SOURCES = 3
+
+
+class RangeAsk(NamedTuple):
+    """Ask `source` for `size` bytes from `offset` on."""
+
+    source: str
+    offset: int
+    size: int
+
+
+class BlobFetch:
+    """Bring one blob here: ranges in order, from the first source that there is, then from the next."""
+
+    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
+        self.size = size
+        self._range_bytes = range_bytes
+        self._sources: List[str] = []
+        self.add_sources(sources)
+        #: Bytes that are here from the beginning on, without a gap.
+        self.received = 0
+        #: offset -> what was asked and has not come; offset -> what came before what stands in front of it.
+        self._asked: Dict[int, RangeAsk] = {}
+        self._early: Dict[int, bytes] = {}
+        #: Whose bytes are among those received.
+        self._suppliers: Set[str] = set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes are here."""
+        return self.received == self.size
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether there is nobody left to ask."""
+        return not self._sources and not self.is_complete
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody was asked and has not answered."""
+        return bool(self._asked)
+
+    def add_sources(self, sources: Iterable[str]) -> None:
+        """Take note of others who have it, or will."""
+        for source in sources:
+            if source not in self._sources:
+                self._sources.append(source)
+
+    def next_asks(self) -> List[RangeAsk]:
+        """Return what is to be asked now."""
+        asks: List[RangeAsk] = []
+        offset = self.received
+        while self._sources and offset < self.size and len(self._asked) + len(self._early) < RANGES_AHEAD:
+            size = min(self._range_bytes, self.size - offset)
+            if offset not in self._asked and offset not in self._early:
+                ask = self._asked[offset] = RangeAsk(self._sources[0], offset, size)
+                asks.append(ask)
+            offset += size
+        return asks
+
+    def arrived(self, ask: RangeAsk, data: bytes) -> List[bytes]:
+        """Take an answer; return what follows now on what was received before. One of another length has failed."""
+        if self._asked.get(ask.offset) != ask:
+            return []  # Somebody else was asked meanwhile.
+        if len(data) != ask.size:
+            self.failed(ask.source)
+            return []
+        del self._asked[ask.offset]
+        self._early[ask.offset] = data
+        self._suppliers.add(ask.source)
+        pieces: List[bytes] = []
+        while self.received in self._early:
+            piece = self._early.pop(self.received)
+            pieces.append(piece)
+            self.received += len(piece)
+        return pieces
+
+    def failed(self, source: str) -> None:
+        """Do without a source; what it was asked for is to be asked again."""
+        if source in self._sources:
+            self._sources.remove(source)
+        self._asked = {offset: ask for offset, ask in self._asked.items() if ask.source != source}
+
+    def begin_anew(self) -> None:
+        """Forget all bytes, and whoever gave some: together they are not what was wanted.
+
+        Of several the last is kept, who is the owner: nobody knows whose were wrong, and it has its own.
+        """
+        blamed = [source for source in self._sources if source in self._suppliers]
+        for source in blamed if len(self._suppliers) == 1 else blamed[:-1]:
+            self.failed(source)
+        self.received = 0
+        self._asked, self._early, self._suppliers = {}, {}, set()
+
+    def check(self) -> None:
+        """Assert what always holds."""
+        assert 0 <= self.received <= self.size
+        assert len(self._asked) + len(self._early) <= RANGES_AHEAD
+        assert not self._asked.keys() & self._early.keys()
+        assert all(offset >= self.received for offset in (*self._asked, *self._early))
+        assert all(ask.source in self._sources for ask in self._asked.values())
+
+
+class BlobTakers:
+    """Say whom each device is to ask for one blob; whoever owns the blob keeps these."""
+
+    def __init__(self, owner_id: str) -> None:
+        self._owner_id = owner_id
+        #: Devices that were told to fetch it, in that order.
+        self._takers: List[str] = []
+
+    def sources_for(self, device_id: str) -> List[str]:
+        """Return whom a device is to ask, in order. None was told later than itself: so nobody waits in a circle."""
+        if device_id not in self._takers:
+            self._takers.append(device_id)
+        place = self._takers.index(device_id)
+        parent = place // FANOUT - 1
+        sources = [self._takers[parent]] if parent >= 0 else [self._owner_id]
+        earlier = [each for each in self._takers[:place][::-1] if each not in sources]
+        sources += earlier[:SPARE_SOURCES]
+        return sources if self._owner_id in sources else [*sources, self._owner_id]
+
+    def devices(self) -> List[str]:
+        """Return the devices that were told to fetch it."""
+        return list(self._takers)
+
+    def lost(self, device_id: str) -> None:
+        """Send nobody to a device that is gone."""
+        if device_id in self._takers:
+            self._takers.remove(device_id)
+
+
+class ShelvedBlob:
+    """Hold what is known of a blob that is here, wholly or in part."""
+
+    __slots__ = ("size", "owners", "uses")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        #: Devices whose calls need it: while they are there, it may be needed again.
+        self.owners: Set[str] = set()
+        #: What needs it just now: it stays.
+        self.uses = 0
+
+
+class BlobShelf:
+    """Hold blobs within bounds: what nobody uses makes room, what was used longest ago first."""
+
+    def __init__(self, most_bytes: int, most_blobs: int) -> None:
+        self._most_bytes = most_bytes
+        self._most_blobs = most_blobs
+        self.bytes = 0
+        #: hash -> blob; what was used last stands last. Each has an owner, or is used.
+        self.blobs: Dict[str, ShelvedBlob] = {}
+
+    def place(self, sha256: str, size: int) -> Optional[List[str]]:
+        """Give a new blob a place, used once; return those that went for it, None where there is no room."""
+        going: List[str] = []
+        room, places = self._most_bytes - self.bytes, self._most_blobs - len(self.blobs)
+        for other, blob in self.blobs.items():
+            if room >= size and places > 0:
+                break
+            if not blob.uses:
+                going.append(other)
+                room, places = room + blob.size, places + 1
+        if room < size or places <= 0:
+            return None
+        for other in going:
+            self._remove(other)
+        self.blobs[sha256] = ShelvedBlob(size)
+        self.bytes += size
+        self.use(sha256)
+        return going
+
+    def use(self, sha256: str) -> None:
+        """Keep a blob for something that needs it."""
+        blob = self.blobs.pop(sha256)
+        blob.uses += 1
+        self.blobs[sha256] = blob
+
+    def release(self, sha256: str) -> List[str]:
+        """Take back one `use`; return the blob if it is gone with that."""
+        self.blobs[sha256].uses -= 1
+        return self._gone([sha256])
+
+    def disown(self, owner: str, sha256: str = "") -> List[str]:
+        """Let an owner need one blob no more, or none of all; return those that are gone with that."""
+        hashes = [sha256] if sha256 else list(self.blobs)
+        owned = [each for each in hashes if each in self.blobs and owner in self.blobs[each].owners]
+        for each in owned:
+            self.blobs[each].owners.discard(owner)
+        return self._gone(owned)
+
+    def forget(self, sha256: str) -> None:
+        """Do without a blob that could not be had, whoever needs it."""
+        self._remove(sha256)
+
+    def _gone(self, hashes: List[str]) -> List[str]:
+        gone = [each for each in hashes if not self.blobs[each].uses and not self.blobs[each].owners]
+        for each in gone:
+            self._remove(each)
+        return gone
+
+    def _remove(self, sha256: str) -> None:
+        self.bytes -= self.blobs.pop(sha256).size
+
+    def check(self) -> None:
+        """Assert what always holds."""
+        assert self.bytes == sum(blob.size for blob in self.blobs.values()) <= self._most_bytes
+        assert len(self.blobs) <= self._most_blobs
+        assert all(blob.uses > 0 or (blob.uses == 0 and blob.owners) for blob in self.blobs.values())
+
+
+# ---- discompute_lite/roles/blob_methods.py ----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.blob_methods")
+"""Name the methods about blobs: what `roles/methods.py` is for the rest.
+
+Knows:   each method's name, parameters, answer and who may call it.
+Refuses: to do the work.
+Read next: roles/blobs.py.
+
+A blob's name is the SHA-256 of its bytes, in hexadecimal; it is the tagged JSON text of a value. Whoever may not send
+work to a device may still have to fetch what its own work needs from there, so these two are for every device of the
+cluster: a name that nobody can guess is learnt from whoever sends the work.
+"""
+
+
+@dataclass(frozen=True)
+class PutBlobAnswer:
+    """Say how many bytes from the beginning on are here; `success` is false where the range was not wanted."""
+
+    success: bool = False
+    message: str = ""
+    received: int = 0
+
+
+@dataclass(frozen=True)
+class GetBlobAnswer:
+    """Return a range; `size` is that of the whole."""
+
+    success: bool = False
+    message: str = ""
+    size: int = 0
+    data: bytes = b""
+
+
+@dataclass(frozen=True)
+class HasBlobAnswer:
+    """Say how much of a blob is here: `received` bytes of `size`, from the beginning on."""
+
+    success: bool = False
+    size: int = 0
+    received: int = 0
+
+
+@dataclass(frozen=True)
+class DropBlobAnswer:
+    """Say whether the caller had put it here."""
+
+    success: bool = False
+
+
+@method("PutBlob", level="work")
+def put_blob(
+    node: Any, link: LinkPort, sha256: str = "", size: int = 0, offset: int = 0, data: bytes = b"",
+    sources: Optional[List[str]] = None,
+) -> PutBlobAnswer:
+    """Take the next range of a blob, which begins where the last one ended; or fetch it from devices, `sources`.
+
+    A range has at most `limits.blob_range_bytes`. It is kept for the caller until `DropBlob`, until the caller is gone,
+    or until there is no room.
+    """
+    return node.blobs.put(link, sha256, size, offset, bytes(data), sources or [])
+
+
+@method("GetBlob", level="device")
+def get_blob(node: Any, link: LinkPort, sha256: str = "", offset: int = 0, size: int = 0) -> GetBlobAnswer:
+    """Return a range of a blob; of one that is on its way here, when it has come."""
+    return node.blobs.read_range(sha256, offset, size)
+
+
+@method("HasBlob", level="device")
+def has_blob(node: Any, link: LinkPort, sha256: str = "") -> HasBlobAnswer:
+    """Say how much of a blob is here."""
+    return node.blobs.state_of(sha256)
+
+
+@method("DropBlob", level="work")
+def drop_blob(node: Any, link: LinkPort, sha256: str = "") -> DropBlobAnswer:
+    """Need a blob no more: it is deleted unless others need it."""
+    return DropBlobAnswer(node.blobs.disowned(link.verified_id or link.peer.node_id, sha256))
+
+
+# ---- discompute_lite/roles/blobs.py -----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.blobs")
+"""Bring values that many calls take to the devices that need them, once each, and from device to device.
+
+Knows:   the blobs that are here or on their way, whom to ask for them, and who asked for a range that is not here yet.
+Refuses: to know what is in a blob (tasks/calls.py reads it); to keep the bytes (`BlobBytesPort` does).
+Read next: core/blobs.py (the books), roles/blob_methods.py (the calls), roles/worker.py (who needs them).
+
+Who sends a subtask says in its `lite.blobs` which it needs and whom to ask: [[sha256, size, [device, …]], …].
+"""
+
+
+#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
+RANGE_S = 30.0
+#: Sources that are heeded of those that a sender names, and blobs of one subtask.
+SOURCES_HEEDED, NEEDS_HEEDED = 8, 256
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+#: Called with "" when all is here, else with the reason why it will not be.
+OnFetched = Callable[[str], None]
+
+
+class BlobNeed(NamedTuple):
+    """Say which blob is needed, and whom to ask for it."""
+
+    sha256: str
+    size: int
+    sources: Tuple[str, ...]
+
+
+class ArrivingBlob:
+    """Hold a blob that is on its way here: fetched, or put by ranges."""
+
+    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
+        self.fetch = BlobFetch(size, range_bytes, sources)
+        self.digest = hashlib.sha256()
+        self.waiting: List[OnFetched] = []
+        #: Callers of `GetBlob` who want what has not come yet: (end of their range, how to answer).
+        self.readers: List[Tuple[int, Callable[[str], None]]] = []
+
+
+class Blobs:
+    """Hold the blobs of one node."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        limits = node.settings_limits
+        self.shelf = BlobShelf(limits.blob_bytes, limits.blobs)
+        self._range_bytes = limits.blob_range_bytes
+        self._bytes = node.world.blob_bytes
+        #: Exactly those on the shelf that are not complete.
+        self._arriving: Dict[str, ArrivingBlob] = {}
+        #: Of blobs of our own: how often they were put and not released.
+        self._own: Dict[str, int] = {}
+        #: Of blobs that came from here: whom each device is to ask.
+        self._takers: Dict[str, BlobTakers] = {}
+
+    # ---- what this node's own calls need -----------------------------------------------------------
+
+    def keep_own(self, sha256: str, size: int, offset: int, data: bytes) -> None:
+        """Take the next range of a blob of ours; the first one counts as a use. Raise InvalidParams or StateError."""
+        if not offset:
+            if sha256 in self.shelf.blobs:
+                self.shelf.use(sha256)
+            else:
+                self._begin(sha256, size, [])
+            self._own[sha256] = self._own.get(sha256, 0) + 1
+        arriving = self._arriving.get(sha256)
+        if arriving is not None and offset == arriving.fetch.received:
+            self._take_put(sha256, arriving, data)
+
+    def release_own(self, sha256: str) -> None:
+        """Take back a use of a blob of ours: where that was the last, it is deleted here and wherever it went."""
+        left = self._own.pop(sha256, 0) - 1
+        if left < 0:
+            return  # It could not be kept.
+        self.release([sha256])
+        if left:
+            self._own[sha256] = left
+            return
+        takers = self._takers.pop(sha256, None)
+        for device_id in takers.devices() if takers is not None else ():
+            link = self._node.link_for_work(device_id)
+            if link is not None:
+                link.call("DropBlob", {"sha256": sha256}, lambda result, error: None)
+
+    def notes_for(self, data: bytes, device_id: str) -> Dict[str, Any]:
+        """Return what a subtask's `lite` says of the blobs that its data name."""
+        needs = [
+            [sha256, self.shelf.blobs[sha256].size, self._sources_for(sha256, device_id)]
+            for sha256 in blobs_in(data) if sha256 in self.shelf.blobs
+        ]
+        return {"blobs": needs} if needs else {}
+
+    def broadcast(self, sha256: str) -> None:
+        """Have every device that may be given work fetch a blob of ours, in the background."""
+        for known in self._node.discovery.registry.devices():
+            link = self._node.link_for_work(known.device_id)
+            if link is not None and sha256 in self.shelf.blobs:
+                params = {"sha256": sha256, "size": self.shelf.blobs[sha256].size,
+                          "sources": self._sources_for(sha256, known.device_id)}
+                link.call("PutBlob", params, lambda result, error: None)
+
+    def _sources_for(self, sha256: str, device_id: str) -> List[str]:
+        if device_id == self._node.id:
+            return []
+        return self._takers.setdefault(sha256, BlobTakers(self._node.id)).sources_for(device_id)
+
+    # ---- what work here needs -----------------------------------------------------------------------
+
+    def fetch(self, needs: List[BlobNeed], owner: str, done: OnFetched) -> None:
+        """Have all of these here, each used once until `release`; `done(reason)` comes once, now or later."""
+        held: List[str] = []
+        missing = {need.sha256 for need in needs}
+        is_over = not needs
+
+        def came(sha256: str, problem: str) -> None:
+            nonlocal is_over
+            missing.discard(sha256)
+            if is_over or (missing and not problem):
+                return
+            is_over = True
+            if problem:
+                # What could not be had is on no shelf.
+                self.release(each for each in held if each != sha256)
+            done(problem)
+
+        if is_over:
+            done("")
+        for sha256, need in {need.sha256: need for need in needs}.items():
+            if is_over:
+                return
+            held.append(sha256)
+            try:
+                self._need(need, owner, partial(came, sha256))
+            except DiscomputeError as error:
+                came(sha256, error.message)
+
+    def release(self, hashes: Iterable[str]) -> None:
+        """Take back one use of each."""
+        for sha256 in hashes:
+            if sha256 in self.shelf.blobs:
+                self._removed(self.shelf.release(sha256))
+
+    def lend(self, hashes: Iterable[str]) -> Tuple[Tuple[str, Any], ...]:
+        """Return what a worker process reads these blobs from."""
+        return tuple((each, self._bytes.source(each)) for each in hashes
+                     if each in self.shelf.blobs and each not in self._arriving)
+
+    def _need(self, need: BlobNeed, owner: str, came: OnFetched) -> None:
+        if need.sha256 not in self.shelf.blobs:
+            self._begin(need.sha256, need.size, need.sources)
+        else:
+            self.shelf.use(need.sha256)
+        if owner != self._node.id:
+            self.shelf.blobs[need.sha256].owners.add(owner)
+        arriving = self._arriving.get(need.sha256)
+        if arriving is None:
+            came("")
+            return
+        arriving.waiting.append(came)
+        arriving.fetch.add_sources(source for source in need.sources if source != self._node.id)
+        self._node.clock.post(self._go_on, need.sha256, arriving)
+
+    # ---- what other devices ask ---------------------------------------------------------------------
+
+    def put(
+        self, link: LinkPort, sha256: str, size: int, offset: int, data: bytes, sources: List[str]
+    ) -> Any:
+        """Take a range, or fetch the whole from others."""
+        owner = link.verified_id or link.peer.node_id
+        who = self._node.belonging.sender_of(link)
+        refusal = self._node.rules.refusal_of_data(who) if who is not None else None
+        if refusal is not None:
+            raise refusal
+        need = checked_need(sha256, size, sources)
+        if sources:
+            later = Later()
+            self.fetch([need], owner, lambda problem: self._put_ended(later, need, problem))
+            return later
+        if sha256 not in self.shelf.blobs:
+            self._begin(sha256, size, [])
+            self.shelf.blobs[sha256].owners.add(owner)
+            self.shelf.release(sha256)
+        self.shelf.blobs[sha256].owners.add(owner)
+        arriving = self._arriving.get(sha256)
+        if arriving is None:
+            return PutBlobAnswer(True, "it is here", size)
+        if arriving.fetch.is_asking or offset != arriving.fetch.received or arriving.fetch.size != size:
+            is_fetched = "it is being fetched" if arriving.fetch.is_asking else "go on from what is here"
+            return PutBlobAnswer(False, is_fetched, arriving.fetch.received)
+        self._take_put(sha256, arriving, data)
+        if sha256 not in self.shelf.blobs:
+            return PutBlobAnswer(False, "these are not the bytes of that hash; put them again")
+        return PutBlobAnswer(True, "kept", offset + len(data))
+
+    def read_range(self, sha256: str, offset: int, size: int) -> Any:
+        """Return a range of a blob, when it is here."""
+        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
+        if blob is None:
+            return GetBlobAnswer(False, "that blob is not here; ask another device")
+        if not 0 < size <= self._range_bytes or not 0 <= offset <= blob.size - size:
+            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
+        if arriving is None or offset + size <= arriving.fetch.received:
+            return self._range(sha256, offset, size)
+        later = Later()
+
+        def answer(problem: str) -> None:
+            if problem:
+                later.resolve(GetBlobAnswer(False, problem))
+                return
+            try:
+                later.resolve(self._range(sha256, offset, size))
+            except StateError as error:
+                later.fail(error)
+
+        arriving.readers.append((offset + size, answer))
+        return later
+
+    def state_of(self, sha256: str) -> HasBlobAnswer:
+        """Say how much of a blob is here."""
+        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
+        if blob is None:
+            return HasBlobAnswer()
+        return HasBlobAnswer(True, blob.size, blob.size if arriving is None else arriving.fetch.received)
+
+    def disowned(self, owner: str, sha256: str) -> bool:
+        """An owner needs a blob no more; return whether it did."""
+        blob = self.shelf.blobs.get(sha256)
+        was_owner = blob is not None and owner in blob.owners
+        if was_owner:
+            self._removed(self.shelf.disown(owner, sha256))
+        return was_owner
+
+    def device_lost(self, device_id: str) -> None:
+        """A device is gone: nobody is sent to it, and what it alone needed is deleted."""
+        for takers in self._takers.values():
+            takers.lost(device_id)
+        self._removed(self.shelf.disown(device_id))
+
+    def _put_ended(self, later: Later, need: BlobNeed, problem: str) -> None:
+        if not problem:
+            self.release([need.sha256])
+        later.resolve(PutBlobAnswer(not problem, problem or "it is here", 0 if problem else need.size))
+
+    def _range(self, sha256: str, offset: int, size: int) -> GetBlobAnswer:
+        return GetBlobAnswer(True, "", self.shelf.blobs[sha256].size, self._bytes.read(sha256, offset, size))
+
+    # ---- arriving -----------------------------------------------------------------------------------
+
+    def _begin(self, sha256: str, size: int, sources: Iterable[str]) -> None:
+        """Give a blob that is not here a place, used once; raise StateError where there is no room."""
+        going = self.shelf.place(sha256, size)
+        if going is None:
+            most = self._node.settings_limits.blob_bytes
+            raise StateError(f"there is no room for a blob of {size} bytes beside those in use ({most} bytes at most);"
+                             " raise limits: {blob_bytes: …} there")
+        self._removed(going)
+        self._arriving[sha256] = ArrivingBlob(size, self._range_bytes, sources)
+
+    def _take_put(self, sha256: str, arriving: ArrivingBlob, data: bytes) -> None:
+        fetch = arriving.fetch
+        if not 0 < len(data) <= min(self._range_bytes, fetch.size - fetch.received):
+            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, and ends with the blob")
+        try:
+            self._add(sha256, arriving, data)
+        except StateError as error:
+            # Some of it may have been written.
+            self._give_up(sha256, error.message)
+            raise
+        fetch.received += len(data)
+        self._grown(sha256, arriving)
+
+    def _go_on(self, sha256: str, arriving: ArrivingBlob) -> None:
+        """Ask for the next ranges."""
+        while self._arriving.get(sha256) is arriving:
+            asks = arriving.fetch.next_asks()
+            if not asks:
+                if arriving.fetch.is_hopeless:
+                    self._give_up(sha256, "none of the devices that have a blob can be reached")
+                return
+            for ask in asks:
+                link = self._node.discovery.trusted_link_to(ask.source)
+                if link is None:
+                    arriving.fetch.failed(ask.source)
+                    break
+                params = {"sha256": sha256, "offset": ask.offset, "size": ask.size}
+                link.call("GetBlob", params, partial(self._came, sha256, arriving, ask), timeout_s=RANGE_S,
+                          tell_timeout=True)
+
+    def _came(
+        self, sha256: str, arriving: ArrivingBlob, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
+    ) -> None:
+        if self._arriving.get(sha256) is not arriving:
+            return
+        try:
+            answer = from_json(GetBlobAnswer, result, "the answer to GetBlob") if error is None else GetBlobAnswer()
+            if answer.success:
+                for piece in arriving.fetch.arrived(ask, bytes(answer.data)):
+                    self._add(sha256, arriving, piece)
+            else:
+                arriving.fetch.failed(ask.source)
+        except StateError as problem:
+            self._give_up(sha256, problem.message)
+            return
+        except DiscomputeError:
+            arriving.fetch.failed(ask.source)
+        self._grown(sha256, arriving)
+        self._go_on(sha256, arriving)
+
+    def _add(self, sha256: str, arriving: ArrivingBlob, piece: bytes) -> None:
+        self._bytes.append(sha256, piece)
+        arriving.digest.update(piece)
+
+    def _grown(self, sha256: str, arriving: ArrivingBlob) -> None:
+        """Answer whoever waits for what is here by now."""
+        fetch = arriving.fetch
+        if fetch.is_complete and arriving.digest.hexdigest() != sha256:
+            self._begin_anew(sha256, arriving)
+            return
+        ready = [answer for end, answer in arriving.readers if end <= fetch.received]
+        arriving.readers = [reader for reader in arriving.readers if reader[0] > fetch.received]
+        if fetch.is_complete:
+            del self._arriving[sha256]
+        for answer in (*ready, *(arriving.waiting if fetch.is_complete else ())):
+            answer("")
+
+    def _begin_anew(self, sha256: str, arriving: ArrivingBlob) -> None:
+        self._node.count("blobs_wrong")
+        self._bytes.remove(sha256)
+        arriving.digest = hashlib.sha256()
+        arriving.fetch.begin_anew()
+        if arriving.fetch.is_hopeless:
+            self._give_up(sha256, f"the bytes of the blob {short_id(sha256)} are not those of its hash; put it again")
+
+    def _give_up(self, sha256: str, problem: str) -> None:
+        arriving = self._arriving[sha256]
+        self._own.pop(sha256, None)
+        self.shelf.forget(sha256)
+        self._removed([sha256])
+        for waiting in arriving.waiting:
+            waiting(problem)
+
+    def _removed(self, hashes: List[str]) -> None:
+        """Forget what has left the shelf."""
+        for sha256 in hashes:
+            arriving = self._arriving.pop(sha256, None)
+            self._bytes.remove(sha256)
+            for _, answer in arriving.readers if arriving is not None else ():
+                answer("that blob is here no more; ask another device")
+
+
+def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:
+    """Return a need as somebody else said it; raise InvalidParams."""
+    if not (type(sha256) is str and _SHA256.fullmatch(sha256) and type(size) is int and size > 0):
+        raise InvalidParams("a blob is named by its SHA-256 in hexadecimal, and its size is positive")
+    named = sources if isinstance(sources, (list, tuple)) else ()
+    return BlobNeed(sha256, size, tuple(each for each in named if type(each) is str)[:SOURCES_HEEDED])
+
+
+def needs_of(lite: Dict[str, Any]) -> List[BlobNeed]:
+    """Return which blobs a subtask needs, by its `lite`; raise InvalidParams."""
+    said = lite.get("blobs") or []
+    if not isinstance(said, list) or len(said) > NEEDS_HEEDED or not all(
+            isinstance(each, list) and len(each) == 3 for each in said):
+        raise InvalidParams(f"lite.blobs is a list of at most {NEEDS_HEEDED} [sha256, size, sources]")
+    return [checked_need(*each) for each in said]
+
+
+# ---- discompute_lite/roles/blob_weight.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.blob_weight")
+"""Say what a piece of work weighs with all that it names, and whether a device has room for it.
+
+Knows:   the data of a subtask and the blobs that its `lite` lists.
+Refuses: to look into either.
+Read next: roles/worker.py and roles/attempts.py (who ask, at both ends).
+"""
+
+
+def weight_of(subtask: SubTask) -> int:
+    """Return the bytes of a subtask and of the values that it names."""
+    return len(subtask.subtask_data) + sum({need.sha256: need.size for need in needs_of(subtask.lite)}.values())
+
+
+def too_heavy(weight: int, room: int) -> str:
+    """Say that a device with so much room for work cannot take so much, "" where it can."""
+    if weight <= room:
+        return ""
+    return (f"this piece weighs {weight / MIB:.0f} MB with what it names, and the device has {room / MIB:.0f} MB for"
+            " work; make the pieces smaller, or it runs where there is room")
+
+
 # ---- discompute_lite/core/allowance.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.core.allowance")
@@ -30129,10 +30926,21 @@ class Attempts:
             return
         lite = {**subtask.lite, "attempt": action.attempt_id, "lease_s": action.lease_s, "task_type": owner.task_type()}
         subtask = replace(subtask, lite=lite)
+        heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
+        if heavy:
+            self._unsent.add(action.attempt_id)
+            self.apply(AttemptFailed(action.attempt_id, "refused", heavy))
+            return
         self._sent[action.attempt_id] = action, subtask
         self._sent_by_device[action.device_id] = self._sent_by_device.get(action.device_id, 0) + 1
         self._node.discovery.work_began(action.device_id)
         self._send(action, subtask)
+
+    def _room_on(self, device_id: str) -> int:
+        """Return the bytes that a piece of work may have on a device, with all that it names."""
+        known = self._node.discovery.registry.get(device_id)
+        room_mb = known.device.lite.get("work_memory_mb") if known is not None else None
+        return room_mb * MIB if type(room_mb) is int and room_mb > 0 else self._node.settings_limits.work_bytes
 
     def _send(self, action: StartAttempt, subtask: SubTask) -> None:
         if action.device_id == self._node.id:
@@ -31177,244 +31985,6 @@ def vector_sums(
     if numpy is None:
         return VectorSums(*arguments, wide=wide)
     return NumpyVectorSums(numpy, *arguments, wide=wide)
-
-
-# ---- discompute_lite/core/blobs.py ------------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.core.blobs")
-"""Keep the books of blobs: which are here and may go, which ranges of one are still to come, and whom to ask for them.
-
-Knows:   sizes, orders and names.
-Refuses: bytes on a disk (a port has them), hashes, links and waiting (roles/blobs.py).
-Read next: roles/blobs.py.
-
-A blob is a value that many calls take. Devices fetch it by ranges, each from the one that it was told, and pass on
-what they have of it meanwhile: so the devices make a tree, in the order in which they first needed it.
-
-               owner
-              /     \\
-          first     second
-          /   \\     /
-     third  fourth fifth
-"""
-
-
-#: Devices that have a blob from one other, in the first place: with two the last of 1,000 devices is ten steps away.
-FANOUT = 2
-#: Ranges that are on their way at once: one is sent while the question for the next travels.
-RANGES_AHEAD = 2
-#: Others that a device is told of, for when the one that it asks first is gone; the owner is told besides.
-SPARE_SOURCES = 3
-
-
-class RangeAsk(NamedTuple):
-    """Ask `source` for `size` bytes from `offset` on."""
-
-    source: str
-    offset: int
-    size: int
-
-
-class BlobFetch:
-    """Bring one blob here: ranges in order, from the first source that there is, then from the next."""
-
-    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
-        self.size = size
-        self._range_bytes = range_bytes
-        self._sources: List[str] = []
-        self.add_sources(sources)
-        #: Bytes that are here from the beginning on, without a gap.
-        self.received = 0
-        #: offset -> what was asked and has not come; offset -> what came before what stands in front of it.
-        self._asked: Dict[int, RangeAsk] = {}
-        self._early: Dict[int, bytes] = {}
-        #: Whose bytes are among those received.
-        self._suppliers: Set[str] = set()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all bytes are here."""
-        return self.received == self.size
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether there is nobody left to ask."""
-        return not self._sources and not self.is_complete
-
-    @property
-    def is_asking(self) -> bool:
-        """Whether somebody was asked and has not answered."""
-        return bool(self._asked)
-
-    def add_sources(self, sources: Iterable[str]) -> None:
-        """Take note of others who have it, or will."""
-        for source in sources:
-            if source not in self._sources:
-                self._sources.append(source)
-
-    def next_asks(self) -> List[RangeAsk]:
-        """Return what is to be asked now."""
-        asks: List[RangeAsk] = []
-        offset = self.received
-        while self._sources and offset < self.size and len(self._asked) + len(self._early) < RANGES_AHEAD:
-            size = min(self._range_bytes, self.size - offset)
-            if offset not in self._asked and offset not in self._early:
-                ask = self._asked[offset] = RangeAsk(self._sources[0], offset, size)
-                asks.append(ask)
-            offset += size
-        return asks
-
-    def arrived(self, ask: RangeAsk, data: bytes) -> List[bytes]:
-        """Take an answer; return what follows now on what was received before. One of another length has failed."""
-        if self._asked.get(ask.offset) != ask:
-            return []  # Somebody else was asked meanwhile.
-        if len(data) != ask.size:
-            self.failed(ask.source)
-            return []
-        del self._asked[ask.offset]
-        self._early[ask.offset] = data
-        self._suppliers.add(ask.source)
-        pieces: List[bytes] = []
-        while self.received in self._early:
-            piece = self._early.pop(self.received)
-            pieces.append(piece)
-            self.received += len(piece)
-        return pieces
-
-    def failed(self, source: str) -> None:
-        """Do without a source; what it was asked for is to be asked again."""
-        if source in self._sources:
-            self._sources.remove(source)
-        self._asked = {offset: ask for offset, ask in self._asked.items() if ask.source != source}
-
-    def begin_anew(self) -> None:
-        """Forget all bytes, and whoever gave some: together they are not what was wanted.
-
-        Of several the last is kept, who is the owner: nobody knows whose were wrong, and it has its own.
-        """
-        blamed = [source for source in self._sources if source in self._suppliers]
-        for source in blamed if len(self._suppliers) == 1 else blamed[:-1]:
-            self.failed(source)
-        self.received = 0
-        self._asked, self._early, self._suppliers = {}, {}, set()
-
-    def check(self) -> None:
-        """Assert what always holds."""
-        assert 0 <= self.received <= self.size
-        assert len(self._asked) + len(self._early) <= RANGES_AHEAD
-        assert not self._asked.keys() & self._early.keys()
-        assert all(offset >= self.received for offset in (*self._asked, *self._early))
-        assert all(ask.source in self._sources for ask in self._asked.values())
-
-
-class BlobTakers:
-    """Say whom each device is to ask for one blob; whoever owns the blob keeps these."""
-
-    def __init__(self, owner_id: str) -> None:
-        self._owner_id = owner_id
-        #: Devices that were told to fetch it, in that order.
-        self._takers: List[str] = []
-
-    def sources_for(self, device_id: str) -> List[str]:
-        """Return whom a device is to ask, in order. None was told later than itself: so nobody waits in a circle."""
-        if device_id not in self._takers:
-            self._takers.append(device_id)
-        place = self._takers.index(device_id)
-        parent = place // FANOUT - 1
-        sources = [self._takers[parent]] if parent >= 0 else [self._owner_id]
-        earlier = [each for each in self._takers[:place][::-1] if each not in sources]
-        sources += earlier[:SPARE_SOURCES]
-        return sources if self._owner_id in sources else [*sources, self._owner_id]
-
-    def devices(self) -> List[str]:
-        """Return the devices that were told to fetch it."""
-        return list(self._takers)
-
-    def lost(self, device_id: str) -> None:
-        """Send nobody to a device that is gone."""
-        if device_id in self._takers:
-            self._takers.remove(device_id)
-
-
-class ShelvedBlob:
-    """Hold what is known of a blob that is here, wholly or in part."""
-
-    __slots__ = ("size", "owners", "uses")
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        #: Devices whose calls need it: while they are there, it may be needed again.
-        self.owners: Set[str] = set()
-        #: What needs it just now: it stays.
-        self.uses = 0
-
-
-class BlobShelf:
-    """Hold blobs within bounds: what nobody uses makes room, what was used longest ago first."""
-
-    def __init__(self, most_bytes: int, most_blobs: int) -> None:
-        self._most_bytes = most_bytes
-        self._most_blobs = most_blobs
-        self.bytes = 0
-        #: hash -> blob; what was used last stands last. Each has an owner, or is used.
-        self.blobs: Dict[str, ShelvedBlob] = {}
-
-    def place(self, sha256: str, size: int) -> Optional[List[str]]:
-        """Give a new blob a place, used once; return those that went for it, None where there is no room."""
-        going: List[str] = []
-        room, places = self._most_bytes - self.bytes, self._most_blobs - len(self.blobs)
-        for other, blob in self.blobs.items():
-            if room >= size and places > 0:
-                break
-            if not blob.uses:
-                going.append(other)
-                room, places = room + blob.size, places + 1
-        if room < size or places <= 0:
-            return None
-        for other in going:
-            self._remove(other)
-        self.blobs[sha256] = ShelvedBlob(size)
-        self.bytes += size
-        self.use(sha256)
-        return going
-
-    def use(self, sha256: str) -> None:
-        """Keep a blob for something that needs it."""
-        blob = self.blobs.pop(sha256)
-        blob.uses += 1
-        self.blobs[sha256] = blob
-
-    def release(self, sha256: str) -> List[str]:
-        """Take back one `use`; return the blob if it is gone with that."""
-        self.blobs[sha256].uses -= 1
-        return self._gone([sha256])
-
-    def disown(self, owner: str, sha256: str = "") -> List[str]:
-        """Let an owner need one blob no more, or none of all; return those that are gone with that."""
-        hashes = [sha256] if sha256 else list(self.blobs)
-        owned = [each for each in hashes if each in self.blobs and owner in self.blobs[each].owners]
-        for each in owned:
-            self.blobs[each].owners.discard(owner)
-        return self._gone(owned)
-
-    def forget(self, sha256: str) -> None:
-        """Do without a blob that could not be had, whoever needs it."""
-        self._remove(sha256)
-
-    def _gone(self, hashes: List[str]) -> List[str]:
-        gone = [each for each in hashes if not self.blobs[each].uses and not self.blobs[each].owners]
-        for each in gone:
-            self._remove(each)
-        return gone
-
-    def _remove(self, sha256: str) -> None:
-        self.bytes -= self.blobs.pop(sha256).size
-
-    def check(self) -> None:
-        """Assert what always holds."""
-        assert self.bytes == sum(blob.size for blob in self.blobs.values()) <= self._most_bytes
-        assert len(self.blobs) <= self._most_blobs
-        assert all(blob.uses > 0 or (blob.uses == 0 and blob.owners) for blob in self.blobs.values())
 
 
 # ---- discompute_lite/roles/vector_methods.py --------------------------------------------------------
@@ -34109,457 +34679,6 @@ class Belonging:
         self._node.worker.rules_changed()
 
 
-# ---- discompute_lite/roles/blob_methods.py ----------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.roles.blob_methods")
-"""Name the methods about blobs: what `roles/methods.py` is for the rest.
-
-Knows:   each method's name, parameters, answer and who may call it.
-Refuses: to do the work.
-Read next: roles/blobs.py.
-
-A blob's name is the SHA-256 of its bytes, in hexadecimal; it is the tagged JSON text of a value. Whoever may not send
-work to a device may still have to fetch what its own work needs from there, so these two are for every device of the
-cluster: a name that nobody can guess is learnt from whoever sends the work.
-"""
-
-
-@dataclass(frozen=True)
-class PutBlobAnswer:
-    """Say how many bytes from the beginning on are here; `success` is false where the range was not wanted."""
-
-    success: bool = False
-    message: str = ""
-    received: int = 0
-
-
-@dataclass(frozen=True)
-class GetBlobAnswer:
-    """Return a range; `size` is that of the whole."""
-
-    success: bool = False
-    message: str = ""
-    size: int = 0
-    data: bytes = b""
-
-
-@dataclass(frozen=True)
-class HasBlobAnswer:
-    """Say how much of a blob is here: `received` bytes of `size`, from the beginning on."""
-
-    success: bool = False
-    size: int = 0
-    received: int = 0
-
-
-@dataclass(frozen=True)
-class DropBlobAnswer:
-    """Say whether the caller had put it here."""
-
-    success: bool = False
-
-
-@method("PutBlob", level="work")
-def put_blob(
-    node: Any, link: LinkPort, sha256: str = "", size: int = 0, offset: int = 0, data: bytes = b"",
-    sources: Optional[List[str]] = None,
-) -> PutBlobAnswer:
-    """Take the next range of a blob, which begins where the last one ended; or fetch it from devices, `sources`.
-
-    A range has at most `limits.blob_range_bytes`. It is kept for the caller until `DropBlob`, until the caller is gone,
-    or until there is no room.
-    """
-    return node.blobs.put(link, sha256, size, offset, bytes(data), sources or [])
-
-
-@method("GetBlob", level="device")
-def get_blob(node: Any, link: LinkPort, sha256: str = "", offset: int = 0, size: int = 0) -> GetBlobAnswer:
-    """Return a range of a blob; of one that is on its way here, when it has come."""
-    return node.blobs.read_range(sha256, offset, size)
-
-
-@method("HasBlob", level="device")
-def has_blob(node: Any, link: LinkPort, sha256: str = "") -> HasBlobAnswer:
-    """Say how much of a blob is here."""
-    return node.blobs.state_of(sha256)
-
-
-@method("DropBlob", level="work")
-def drop_blob(node: Any, link: LinkPort, sha256: str = "") -> DropBlobAnswer:
-    """Need a blob no more: it is deleted unless others need it."""
-    return DropBlobAnswer(node.blobs.disowned(link.verified_id or link.peer.node_id, sha256))
-
-
-# ---- discompute_lite/roles/blobs.py -----------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.roles.blobs")
-"""Bring values that many calls take to the devices that need them, once each, and from device to device.
-
-Knows:   the blobs that are here or on their way, whom to ask for them, and who asked for a range that is not here yet.
-Refuses: to know what is in a blob (tasks/calls.py reads it); to keep the bytes (`BlobBytesPort` does).
-Read next: core/blobs.py (the books), roles/blob_methods.py (the calls), roles/worker.py (who needs them).
-
-Who sends a subtask says in its `lite.blobs` which it needs and whom to ask: [[sha256, size, [device, …]], …].
-"""
-
-
-#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
-RANGE_S = 30.0
-#: Sources that are heeded of those that a sender names, and blobs of one subtask.
-SOURCES_HEEDED, NEEDS_HEEDED = 8, 256
-_SHA256 = re.compile("[0-9a-f]{64}")
-
-#: Called with "" when all is here, else with the reason why it will not be.
-OnFetched = Callable[[str], None]
-
-
-class BlobNeed(NamedTuple):
-    """Say which blob is needed, and whom to ask for it."""
-
-    sha256: str
-    size: int
-    sources: Tuple[str, ...]
-
-
-class ArrivingBlob:
-    """Hold a blob that is on its way here: fetched, or put by ranges."""
-
-    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
-        self.fetch = BlobFetch(size, range_bytes, sources)
-        self.digest = hashlib.sha256()
-        self.waiting: List[OnFetched] = []
-        #: Callers of `GetBlob` who want what has not come yet: (end of their range, how to answer).
-        self.readers: List[Tuple[int, Callable[[str], None]]] = []
-
-
-class Blobs:
-    """Hold the blobs of one node."""
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-        limits = node.settings_limits
-        self.shelf = BlobShelf(limits.blob_bytes, limits.blobs)
-        self._range_bytes = limits.blob_range_bytes
-        self._bytes = node.world.blob_bytes
-        #: Exactly those on the shelf that are not complete.
-        self._arriving: Dict[str, ArrivingBlob] = {}
-        #: Of blobs of our own: how often they were put and not released.
-        self._own: Dict[str, int] = {}
-        #: Of blobs that came from here: whom each device is to ask.
-        self._takers: Dict[str, BlobTakers] = {}
-
-    # ---- what this node's own calls need -----------------------------------------------------------
-
-    def keep_own(self, sha256: str, size: int, offset: int, data: bytes) -> None:
-        """Take the next range of a blob of ours; the first one counts as a use. Raise InvalidParams or StateError."""
-        if not offset:
-            if sha256 in self.shelf.blobs:
-                self.shelf.use(sha256)
-            else:
-                self._begin(sha256, size, [])
-            self._own[sha256] = self._own.get(sha256, 0) + 1
-        arriving = self._arriving.get(sha256)
-        if arriving is not None and offset == arriving.fetch.received:
-            self._take_put(sha256, arriving, data)
-
-    def release_own(self, sha256: str) -> None:
-        """Take back a use of a blob of ours: where that was the last, it is deleted here and wherever it went."""
-        left = self._own.pop(sha256, 0) - 1
-        if left < 0:
-            return  # It could not be kept.
-        self.release([sha256])
-        if left:
-            self._own[sha256] = left
-            return
-        takers = self._takers.pop(sha256, None)
-        for device_id in takers.devices() if takers is not None else ():
-            link = self._node.link_for_work(device_id)
-            if link is not None:
-                link.call("DropBlob", {"sha256": sha256}, lambda result, error: None)
-
-    def notes_for(self, data: bytes, device_id: str) -> Dict[str, Any]:
-        """Return what a subtask's `lite` says of the blobs that its data name."""
-        needs = [
-            [sha256, self.shelf.blobs[sha256].size, self._sources_for(sha256, device_id)]
-            for sha256 in blobs_in(data) if sha256 in self.shelf.blobs
-        ]
-        return {"blobs": needs} if needs else {}
-
-    def broadcast(self, sha256: str) -> None:
-        """Have every device that may be given work fetch a blob of ours, in the background."""
-        for known in self._node.discovery.registry.devices():
-            link = self._node.link_for_work(known.device_id)
-            if link is not None and sha256 in self.shelf.blobs:
-                params = {"sha256": sha256, "size": self.shelf.blobs[sha256].size,
-                          "sources": self._sources_for(sha256, known.device_id)}
-                link.call("PutBlob", params, lambda result, error: None)
-
-    def _sources_for(self, sha256: str, device_id: str) -> List[str]:
-        if device_id == self._node.id:
-            return []
-        return self._takers.setdefault(sha256, BlobTakers(self._node.id)).sources_for(device_id)
-
-    # ---- what work here needs -----------------------------------------------------------------------
-
-    def fetch(self, needs: List[BlobNeed], owner: str, done: OnFetched) -> None:
-        """Have all of these here, each used once until `release`; `done(reason)` comes once, now or later."""
-        held: List[str] = []
-        missing = {need.sha256 for need in needs}
-        is_over = not needs
-
-        def came(sha256: str, problem: str) -> None:
-            nonlocal is_over
-            missing.discard(sha256)
-            if is_over or (missing and not problem):
-                return
-            is_over = True
-            if problem:
-                # What could not be had is on no shelf.
-                self.release(each for each in held if each != sha256)
-            done(problem)
-
-        if is_over:
-            done("")
-        for sha256, need in {need.sha256: need for need in needs}.items():
-            if is_over:
-                return
-            held.append(sha256)
-            try:
-                self._need(need, owner, partial(came, sha256))
-            except DiscomputeError as error:
-                came(sha256, error.message)
-
-    def release(self, hashes: Iterable[str]) -> None:
-        """Take back one use of each."""
-        for sha256 in hashes:
-            if sha256 in self.shelf.blobs:
-                self._removed(self.shelf.release(sha256))
-
-    def lend(self, hashes: Iterable[str]) -> Tuple[Tuple[str, Any], ...]:
-        """Return what a worker process reads these blobs from."""
-        return tuple((each, self._bytes.source(each)) for each in hashes
-                     if each in self.shelf.blobs and each not in self._arriving)
-
-    def _need(self, need: BlobNeed, owner: str, came: OnFetched) -> None:
-        if need.sha256 not in self.shelf.blobs:
-            self._begin(need.sha256, need.size, need.sources)
-        else:
-            self.shelf.use(need.sha256)
-        if owner != self._node.id:
-            self.shelf.blobs[need.sha256].owners.add(owner)
-        arriving = self._arriving.get(need.sha256)
-        if arriving is None:
-            came("")
-            return
-        arriving.waiting.append(came)
-        arriving.fetch.add_sources(source for source in need.sources if source != self._node.id)
-        self._node.clock.post(self._go_on, need.sha256, arriving)
-
-    # ---- what other devices ask ---------------------------------------------------------------------
-
-    def put(
-        self, link: LinkPort, sha256: str, size: int, offset: int, data: bytes, sources: List[str]
-    ) -> Any:
-        """Take a range, or fetch the whole from others."""
-        owner = link.verified_id or link.peer.node_id
-        who = self._node.belonging.sender_of(link)
-        refusal = self._node.rules.refusal_of_data(who) if who is not None else None
-        if refusal is not None:
-            raise refusal
-        need = checked_need(sha256, size, sources)
-        if sources:
-            later = Later()
-            self.fetch([need], owner, lambda problem: self._put_ended(later, need, problem))
-            return later
-        if sha256 not in self.shelf.blobs:
-            self._begin(sha256, size, [])
-            self.shelf.blobs[sha256].owners.add(owner)
-            self.shelf.release(sha256)
-        self.shelf.blobs[sha256].owners.add(owner)
-        arriving = self._arriving.get(sha256)
-        if arriving is None:
-            return PutBlobAnswer(True, "it is here", size)
-        if arriving.fetch.is_asking or offset != arriving.fetch.received or arriving.fetch.size != size:
-            is_fetched = "it is being fetched" if arriving.fetch.is_asking else "go on from what is here"
-            return PutBlobAnswer(False, is_fetched, arriving.fetch.received)
-        self._take_put(sha256, arriving, data)
-        if sha256 not in self.shelf.blobs:
-            return PutBlobAnswer(False, "these are not the bytes of that hash; put them again")
-        return PutBlobAnswer(True, "kept", offset + len(data))
-
-    def read_range(self, sha256: str, offset: int, size: int) -> Any:
-        """Return a range of a blob, when it is here."""
-        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
-        if blob is None:
-            return GetBlobAnswer(False, "that blob is not here; ask another device")
-        if not 0 < size <= self._range_bytes or not 0 <= offset <= blob.size - size:
-            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
-        if arriving is None or offset + size <= arriving.fetch.received:
-            return self._range(sha256, offset, size)
-        later = Later()
-
-        def answer(problem: str) -> None:
-            if problem:
-                later.resolve(GetBlobAnswer(False, problem))
-                return
-            try:
-                later.resolve(self._range(sha256, offset, size))
-            except StateError as error:
-                later.fail(error)
-
-        arriving.readers.append((offset + size, answer))
-        return later
-
-    def state_of(self, sha256: str) -> HasBlobAnswer:
-        """Say how much of a blob is here."""
-        blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
-        if blob is None:
-            return HasBlobAnswer()
-        return HasBlobAnswer(True, blob.size, blob.size if arriving is None else arriving.fetch.received)
-
-    def disowned(self, owner: str, sha256: str) -> bool:
-        """An owner needs a blob no more; return whether it did."""
-        blob = self.shelf.blobs.get(sha256)
-        was_owner = blob is not None and owner in blob.owners
-        if was_owner:
-            self._removed(self.shelf.disown(owner, sha256))
-        return was_owner
-
-    def device_lost(self, device_id: str) -> None:
-        """A device is gone: nobody is sent to it, and what it alone needed is deleted."""
-        for takers in self._takers.values():
-            takers.lost(device_id)
-        self._removed(self.shelf.disown(device_id))
-
-    def _put_ended(self, later: Later, need: BlobNeed, problem: str) -> None:
-        if not problem:
-            self.release([need.sha256])
-        later.resolve(PutBlobAnswer(not problem, problem or "it is here", 0 if problem else need.size))
-
-    def _range(self, sha256: str, offset: int, size: int) -> GetBlobAnswer:
-        return GetBlobAnswer(True, "", self.shelf.blobs[sha256].size, self._bytes.read(sha256, offset, size))
-
-    # ---- arriving -----------------------------------------------------------------------------------
-
-    def _begin(self, sha256: str, size: int, sources: Iterable[str]) -> None:
-        """Give a blob that is not here a place, used once; raise StateError where there is no room."""
-        going = self.shelf.place(sha256, size)
-        if going is None:
-            most = self._node.settings_limits.blob_bytes
-            raise StateError(f"there is no room for a blob of {size} bytes beside those in use ({most} bytes at most);"
-                             " raise limits: {blob_bytes: …} there")
-        self._removed(going)
-        self._arriving[sha256] = ArrivingBlob(size, self._range_bytes, sources)
-
-    def _take_put(self, sha256: str, arriving: ArrivingBlob, data: bytes) -> None:
-        fetch = arriving.fetch
-        if not 0 < len(data) <= min(self._range_bytes, fetch.size - fetch.received):
-            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, and ends with the blob")
-        try:
-            self._add(sha256, arriving, data)
-        except StateError as error:
-            # Some of it may have been written.
-            self._give_up(sha256, error.message)
-            raise
-        fetch.received += len(data)
-        self._grown(sha256, arriving)
-
-    def _go_on(self, sha256: str, arriving: ArrivingBlob) -> None:
-        """Ask for the next ranges."""
-        while self._arriving.get(sha256) is arriving:
-            asks = arriving.fetch.next_asks()
-            if not asks:
-                if arriving.fetch.is_hopeless:
-                    self._give_up(sha256, "none of the devices that have a blob can be reached")
-                return
-            for ask in asks:
-                link = self._node.discovery.trusted_link_to(ask.source)
-                if link is None:
-                    arriving.fetch.failed(ask.source)
-                    break
-                params = {"sha256": sha256, "offset": ask.offset, "size": ask.size}
-                link.call("GetBlob", params, partial(self._came, sha256, arriving, ask), timeout_s=RANGE_S,
-                          tell_timeout=True)
-
-    def _came(
-        self, sha256: str, arriving: ArrivingBlob, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
-    ) -> None:
-        if self._arriving.get(sha256) is not arriving:
-            return
-        try:
-            answer = from_json(GetBlobAnswer, result, "the answer to GetBlob") if error is None else GetBlobAnswer()
-            if answer.success:
-                for piece in arriving.fetch.arrived(ask, bytes(answer.data)):
-                    self._add(sha256, arriving, piece)
-            else:
-                arriving.fetch.failed(ask.source)
-        except StateError as problem:
-            self._give_up(sha256, problem.message)
-            return
-        except DiscomputeError:
-            arriving.fetch.failed(ask.source)
-        self._grown(sha256, arriving)
-        self._go_on(sha256, arriving)
-
-    def _add(self, sha256: str, arriving: ArrivingBlob, piece: bytes) -> None:
-        self._bytes.append(sha256, piece)
-        arriving.digest.update(piece)
-
-    def _grown(self, sha256: str, arriving: ArrivingBlob) -> None:
-        """Answer whoever waits for what is here by now."""
-        fetch = arriving.fetch
-        if fetch.is_complete and arriving.digest.hexdigest() != sha256:
-            self._begin_anew(sha256, arriving)
-            return
-        ready = [answer for end, answer in arriving.readers if end <= fetch.received]
-        arriving.readers = [reader for reader in arriving.readers if reader[0] > fetch.received]
-        if fetch.is_complete:
-            del self._arriving[sha256]
-        for answer in (*ready, *(arriving.waiting if fetch.is_complete else ())):
-            answer("")
-
-    def _begin_anew(self, sha256: str, arriving: ArrivingBlob) -> None:
-        self._node.count("blobs_wrong")
-        self._bytes.remove(sha256)
-        arriving.digest = hashlib.sha256()
-        arriving.fetch.begin_anew()
-        if arriving.fetch.is_hopeless:
-            self._give_up(sha256, f"the bytes of the blob {short_id(sha256)} are not those of its hash; put it again")
-
-    def _give_up(self, sha256: str, problem: str) -> None:
-        arriving = self._arriving[sha256]
-        self._own.pop(sha256, None)
-        self.shelf.forget(sha256)
-        self._removed([sha256])
-        for waiting in arriving.waiting:
-            waiting(problem)
-
-    def _removed(self, hashes: List[str]) -> None:
-        """Forget what has left the shelf."""
-        for sha256 in hashes:
-            arriving = self._arriving.pop(sha256, None)
-            self._bytes.remove(sha256)
-            for _, answer in arriving.readers if arriving is not None else ():
-                answer("that blob is here no more; ask another device")
-
-
-def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:
-    """Return a need as somebody else said it; raise InvalidParams."""
-    if not (type(sha256) is str and _SHA256.fullmatch(sha256) and type(size) is int and size > 0):
-        raise InvalidParams("a blob is named by its SHA-256 in hexadecimal, and its size is positive")
-    named = sources if isinstance(sources, (list, tuple)) else ()
-    return BlobNeed(sha256, size, tuple(each for each in named if type(each) is str)[:SOURCES_HEEDED])
-
-
-def needs_of(lite: Dict[str, Any]) -> List[BlobNeed]:
-    """Return which blobs a subtask needs, by its `lite`; raise InvalidParams."""
-    said = lite.get("blobs") or []
-    if not isinstance(said, list) or len(said) > NEEDS_HEEDED or not all(
-            isinstance(each, list) and len(each) == 3 for each in said):
-        raise InvalidParams(f"lite.blobs is a list of at most {NEEDS_HEEDED} [sha256, size, sources]")
-    return [checked_need(*each) for each in said]
-
-
 # ---- discompute_lite/core/ownership.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.core.ownership")
@@ -36703,6 +36822,8 @@ FEEL_EVERY_S = 5.0
 #: The same on a phone that works: its system stops an app some five seconds after it has left the screen, and until
 #: then the work has to be back.
 FEEL_AT_WORK_S = 1.0
+#: Seconds that what runs has to end when the device is about to leave, and between two looks whether it has.
+LEAVE_WITHIN_S, LEAVE_LOOK_S = 10.0, 0.1
 
 
 class Feelings:
@@ -36715,6 +36836,9 @@ class Feelings:
         #: The reading that was last judged, and the verdict.
         self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
         self._told_cause = ""
+        #: Since when it takes nothing more because it is about to leave, and what is called when it may.
+        self._leaving_since: Optional[float] = None
+        self._when_done: Callable[[], None] = lambda: None
         self._is_phone = node.hardware.type in PHONE_TYPES
         self._alarm = Alarm(node.clock, lambda late_s: self._rung())
 
@@ -36730,6 +36854,8 @@ class Feelings:
 
     def allowance(self) -> Allowance:
         """Return how much work the device takes as it felt when last looked at."""
+        if self._leaving_since is not None:
+            return Allowance(0, "it leaves in a moment: its time is over", cause="leaving")
         if self._judged[0] is not self.reading:
             self._judged = self.reading, self._judge(self.reading)
         return self._judged[1]
@@ -36750,7 +36876,23 @@ class Feelings:
         if felt.hands_back:
             node.worker.hand_back(felt.reason)
 
+    def leave(self, when_done: Callable[[], None]) -> None:
+        """Take nothing more, end what runs, or give it back after `LEAVE_WITHIN_S`; `when_done()` comes once."""
+        if self._leaving_since is None:
+            self._leaving_since, self._when_done = self._node.clock.now(), when_done
+            self._node.offers_changed()
+            self._tell_people(self.allowance())
+            self._node.worker.hand_back(self.allowance().reason, is_all=False)
+            self._see_whether_done()
+
     # ---- inside -------------------------------------------------------------------------------------
+
+    def _see_whether_done(self) -> None:
+        now = self._node.clock.now()
+        if self._node.worker.running and now < (self._leaving_since or 0.0) + LEAVE_WITHIN_S:
+            self._node.clock.call_later(LEAVE_LOOK_S, self._see_whether_done)
+        else:
+            self._when_done()
 
     def _rung(self) -> None:
         node = self._node
@@ -38779,8 +38921,8 @@ WAITING_PER_SLOT = 16
 HANDED_AHEAD = 1
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0
-#: Outcomes kept for coordinators that have not acknowledged them, and their bytes; beyond it the oldest goes.
-KEPT_OUTCOMES, KEPT_BYTES = 1024, 256 * MIB
+#: Outcomes kept for coordinators that have not acknowledged them; beyond it the oldest goes.
+KEPT_OUTCOMES = 1024
 #: Seconds over which `throughput` counts.
 THROUGHPUT_S = 60.0
 
@@ -38831,6 +38973,10 @@ class Worker:
                 later.fail(refusal)
                 return later
             needs, allowance = needs_of(subtask.lite), self.allowance()
+            heavy = too_heavy(weight_of(subtask), self._node.settings_limits.work_bytes)
+            if heavy:
+                later.fail(Unavailable(heavy))
+                return later
             if allowance.slots == 0 or len(self._queue) + self._fetching >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
                 later.fail(Unavailable(f"{reason}; try another device or later", {"retry_after": 1.0}))
@@ -38907,10 +39053,10 @@ class Worker:
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
         return node.feelings.allowance()
 
-    def hand_back(self, reason: str) -> None:
-        """Let everything that runs or waits here be done elsewhere: its senders hear so at once, and blame nobody."""
+    def hand_back(self, reason: str, *, is_all: bool = True) -> None:
+        """Let what waits, or runs here too, be done elsewhere: its senders hear so at once and blame nobody."""
         for attempt in list(self._attempts.values()):
-            if attempt.outcome is None:
+            if attempt.outcome is None and (is_all or attempt.future is None):
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
     def running_for(self, sender: str) -> List[str]:
@@ -39090,9 +39236,10 @@ class Worker:
         self._node.blobs.release(blobs)
         for later in waiting:
             later.resolve(attempt.outcome)
+        most_bytes = self._node.settings_limits.outcome_bytes
         self._ended_order.append(attempt.key)
         self._kept_bytes += len(data)
-        while len(self._ended_order) > (KEPT_OUTCOMES if self._kept_bytes <= KEPT_BYTES else 1):
+        while len(self._ended_order) > (KEPT_OUTCOMES if self._kept_bytes <= most_bytes else 1):
             oldest = self._attempts.get(self._ended_order.popleft())
             if oldest is not None and oldest.outcome is not None:
                 self._forget(oldest)
@@ -39600,7 +39747,7 @@ class LocalNode:
         self.settings, self.probe = settings, probe or Probe()
         self._tell = tell
         self.hardware: Hardware = detect_hardware(self.probe)
-        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES)
+        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES, self.hardware.work_memory_mb)
         self.loop, self._is_loop_lent = loop or Loop(), loop is not None
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))
@@ -39666,6 +39813,19 @@ class LocalNode:
     def stop(self) -> None:
         """End soon, with a goodbye; any thread may call this."""
         self.loop.post(self._begin_stop)
+
+    def leave_after(self, seconds: float) -> None:
+        """Take work for so long, then no more, end what runs within some seconds, and stop; to be called once started.
+
+        What this node has submitted itself goes on at its next start, or on the device with the copy.
+        """
+        self.loop.call_later(seconds, lambda: self.node.feelings.leave(self._begin_stop))
+
+    def listen_to_keyboard(self, stdin: Any) -> bool:
+        """Stop when somebody types `q` at an app's console; return whether that is heard here."""
+        if not self.probe.inside_ios():
+            return False  # A terminal has Ctrl-C, and a node in its background must not read from it.
+        return Keyboard(stdin, self.loop.watch, self.loop.unwatch, self._begin_stop).is_heard
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own, which a script that ends may leave at work."""
@@ -44984,6 +45144,11 @@ def whole_number(low: int, high: int) -> Callable[[str], Any]:
     return _argument_type(whole_kind(low, high))
 
 
+def number_between(low: float, high: float) -> Callable[[str], Any]:
+    """Return the type of an argument that is a number from `low` to `high`."""
+    return _argument_type(number_kind(low, high))
+
+
 def wait_seconds() -> Callable[[str], Any]:
     """Return the type of an argument that says how many seconds to wait."""
     return _argument_type(number_kind(0, LONGEST_WAIT_S))
@@ -45048,12 +45213,12 @@ def device_lines(device: Device) -> List[str]:
         lines.append(f"  Foreign: {printable(str(lite['foreign']))}, is never given work")
     if lite.get("reason"):
         lines.append(f"  Reason: {printable(str(lite['reason']))}")
-    lines += capability_lines(device.capabilities, lite.get("measured"))
+    lines += capability_lines(device.capabilities, lite.get("measured"), lite.get("work_memory_mb"))
     lines.append(f"  Last Seen: {moment(device.last_seen)}")
     return lines
 
 
-def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[str]:
+def capability_lines(capabilities: DeviceCapabilities, measured: Any, work_memory_mb: Any = 0) -> List[str]:
     """Return what a device can do; TFLOPS are its GPU's nominal ones."""
     lines = ["  Capabilities:"]
     if capabilities.cpu_cores:
@@ -45061,7 +45226,8 @@ def capability_lines(capabilities: DeviceCapabilities, measured: Any) -> List[st
     if capabilities.chip:
         lines.append(f"    Chip: {printable(capabilities.chip)}")
     if capabilities.memory_mb:
-        lines.append(f"    Memory: {capabilities.memory_mb} MB")
+        for_work = f" ({work_memory_mb} MB for work)" if type(work_memory_mb) is int and work_memory_mb else ""
+        lines.append(f"    Memory: {capabilities.memory_mb} MB{for_work}")
     if capabilities.has_gpu:
         lines.append(f"    GPU: true ({printable(capabilities.gpu_type or 'unknown')})")
     rates = (("FP32", capabilities.fp32_tflops), ("FP16", capabilities.fp16_tflops), ("INT8", capabilities.int8_tflops))
@@ -45108,7 +45274,7 @@ def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any)
         lines.append(f"  App: {hardware.app}")
     if hardware.capabilities.os_version:
         lines.append(f"  System: {hardware.capabilities.os_version}")
-    lines += capability_lines(hardware.capabilities, measured)
+    lines += capability_lines(hardware.capabilities, measured, hardware.work_memory_mb)
     return lines + [f"  Note: {note}" for note in hardware.notes]
 
 
@@ -46848,10 +47014,16 @@ WATCH_S = 2.0
 #: Seconds that `send` looks for a device that is not known yet: with a node that has just started, so that each
 #: other one's regular beacon comes once (2.5 s, and a fifth more); with one that runs.
 SEND_LOOK_S, SEND_LOOK_AGAIN_S = 3.2, 1.0
+#: Minutes that a node may be told to work, at most: a year.
+LONGEST_RUN_MIN = 366 * 1440.0
 EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
 
 
-@command("start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"))
+@command(
+    "start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"),
+    argument("--minutes", type=number_between(0.01, LONGEST_RUN_MIN), metavar="M",
+             help="work for so long, end what runs, and leave; for Shortcuts and lent devices"),
+)
 def start_command(context: Context) -> int:
     """Run a node until Ctrl-C."""
     # The loop's thread tells of events: a reader that does not read must not hold it up.
@@ -46885,7 +47057,10 @@ def _run_node(context: Context) -> None:
     signals = local.stop_on_signals()
     try:
         local.start(takes_over=True)
-        _say_ready(console, local)
+        minutes = context.arguments.minutes
+        if minutes is not None:
+            local.leave_after(60.0 * minutes)
+        _say_ready(console, local, minutes, local.listen_to_keyboard(sys.stdin))
         ready = True
         for kind, text, facts in early:
             tell(kind, text, **facts)
@@ -46896,7 +47071,7 @@ def _run_node(context: Context) -> None:
         signals.restore()
 
 
-def _say_ready(console: Console, local: LocalNode) -> None:
+def _say_ready(console: Console, local: LocalNode, minutes: Optional[float], has_keyboard: bool) -> None:
     device = local.node.own_device()
     if console.is_json:
         facts = {"port": local.node.port, "addresses": local.addresses}
@@ -46906,7 +47081,9 @@ def _say_ready(console: Console, local: LocalNode) -> None:
     for name, text in _ready_facts(local, device):
         console.print(f"  {name:9} {text}", indent=12)
     how = "Stop it by the app's stop button." if console.is_in_app else "Press Ctrl-C to stop."
-    console.print(f"Ready. {how}", "good")
+    how = "Type q and return to stop." if has_keyboard else how
+    leaves = f" It leaves after {minutes:g} {'minute' if minutes == 1 else 'minutes'}." if minutes is not None else ""
+    console.print(f"Ready. {how}{leaves}", "good")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
@@ -50462,7 +50639,7 @@ _end_sections({
         "load_function loaded_modules describe_exception rebuild_exception first_text join_texts json_of TASK_TYPES "
         "TaskType separate_data dump_with_pieces load_value scalar_text".split(),
     "discompute_lite.model.device": "PHONE_TYPES DEVICE_TYPES DeviceStatus DeviceCapabilities ComputeMetrics Device "
-        "Hardware short_id".split(),
+        "Hardware work_memory short_id".split(),
     "discompute_lite.roles.bounds": "ID_CHARS NAME_CHARS TEXT_CHARS OUTPUT_CHARS bounded_capabilities "
         "bounded_device devices_that_fit bounded_output to_json Device DeviceCapabilities Limits encode_json".split(),
     "discompute_lite.roles.methods": "METHODS Method method PingAnswer RegisterDeviceAnswer SendMessageAnswer "
@@ -50525,8 +50702,8 @@ _end_sections({
         "_GPU_CORES_LINE detect_macos detect_ios apple_os_version _chip_of_mac _plain_chip _gpu_of_mac "
         "_gpu_cores_of_mac _gpu_of_system_profiler _core_types _speed_of_bin _mac_notes _mac_type _mac_name "
         "_is_mac_with_ios_app _ios_app_on_mac _app_memory_mb _memory_mb _one_or_smallest _family_word _ios_type "
-        "_ios_name DeviceCapabilities Hardware NO_SPEED AppleModel NominalSpeed apple_gpu_bins find_apple_model "
-        "find_apple_speed IOS_MACHINES Probe".split(),
+        "_ios_name DeviceCapabilities Hardware work_memory NO_SPEED AppleModel NominalSpeed apple_gpu_bins "
+        "find_apple_model find_apple_speed IOS_MACHINES Probe".split(),
     "discompute_lite.host.cgroup": "Limit UNLIMITED_BYTES _V2 GroupLimits group_limits group_memory_used "
         "group_cpu_seconds _group_paths _group_mounts _way_up _found _v2_cpus _bytes_of _integer Probe".split(),
     "discompute_lite.host.detect_linux": "_CPU_FOLDER _NVIDIA_FOLDER _GPU_VENDORS _ARM_PARTS _NO_PRODUCT FoundGpu "
@@ -50536,7 +50713,7 @@ _end_sections({
         "find_gpu find_soc Probe".split(),
     "discompute_lite.host.detect_others": "_CPU_KEY _BIOS_KEY _DISPLAY_KEY _DISPLAYS_MAX _NO_GPU _WINDOWS_11_BUILD "
         "_SOC_PROPERTIES is_android detect_android _android_name detect_windows _windows_gpus _windows_name "
-        "detect_other DeviceCapabilities Hardware GroupLimits FoundGpu cpuinfo_value fastest_gpu "
+        "detect_other DeviceCapabilities Hardware work_memory GroupLimits FoundGpu cpuinfo_value fastest_gpu "
         "linux_physical_cores named_gpu usable_cpus usable_memory_mb find_soc Probe".split(),
     "discompute_lite.model.version": "VERSION".split(),
     "discompute_lite.host.small_file": "LEFT_OUT_ROOMS EMPTIED_TABLES PACKED_COLUMNS SMALL_FILE small_file "
@@ -50586,6 +50763,7 @@ _end_sections({
         "state_errors write_atomically".split(),
     "discompute_lite.host.collection": "collection_put_off collection_of_new".split(),
     "discompute_lite.host.config_file": "USUAL_CONFIG_FILE read_config_file SettingsError CONFIG_BYTES".split(),
+    "discompute_lite.host.keyboard": "QUIT_WORDS TYPED_MOST Keyboard".split(),
     "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppSensors "
         "ask_app _one_of _told_by _battery _is_left NO_BATTERY PowerSupply Probe".split(),
     "discompute_lite.host.metrics": "SLOW_FACTS_EVERY_S APP_FACTS_EVERY_S _CPU_SENSORS _CELSIUS_MIN _CELSIUS_MAX "
@@ -50746,6 +50924,14 @@ _end_sections({
         "why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison refused_s retry_s "
         "second_beside_quiet second_beside_slow".split(),
     "discompute_lite.roles.alarm": "LATE_S Alarm Clock TimerPort".split(),
+    "discompute_lite.core.blobs": "FANOUT RANGES_AHEAD SPARE_SOURCES RangeAsk BlobFetch BlobTakers ShelvedBlob "
+        "BlobShelf".split(),
+    "discompute_lite.roles.blob_methods": "PutBlobAnswer GetBlobAnswer HasBlobAnswer DropBlobAnswer put_blob "
+        "get_blob has_blob drop_blob method LinkPort".split(),
+    "discompute_lite.roles.blobs": "RANGE_S SOURCES_HEEDED NEEDS_HEEDED _SHA256 OnFetched BlobNeed ArrivingBlob "
+        "Blobs checked_need needs_of BlobFetch BlobShelf BlobTakers RangeAsk from_json short_id DiscomputeError "
+        "InvalidParams StateError blobs_in GetBlobAnswer HasBlobAnswer PutBlobAnswer Later LinkPort".split(),
+    "discompute_lite.roles.blob_weight": "weight_of too_heavy MIB SubTask needs_of".split(),
     "discompute_lite.core.allowance": "BATTERY_MORE WARM_AT COOL_AT HOT_AT LESS_HOT_AT SERIOUS_HEAT CRITICAL_HEAT "
         "LESS_CHARGED_AT CHARGED_AT FULL_AT LESS_FULL_AT FULLEST_AT LESS_FULLEST_AT OWNER_AT OWNER_GONE_AT Feeling "
         "Allowance Strain _is_low _is_over _is_half_empty _others_use STRAINS AllowancePolicy".split(),
@@ -50753,8 +50939,8 @@ _end_sections({
         "WorkRule Allowance SubTask ExecuteSubtaskAnswer Later".split(),
     "discompute_lite.roles.attempts": "TaskOwner Attempts AcceptResult AttemptFailed AttemptSucceeded DeviceLost "
         "DeviceReady EndCancelled FailSubtask FailTask FinishTask LeaseRenewed StartAttempt StopAttempt TellStory "
-        "Tick Scheduler from_json to_json DiscomputeError Forbidden LinkError Unauthenticated Unavailable SubTask "
-        "LATE_S Alarm ExecuteSubtaskAnswer RELEASED".split(),
+        "Tick Scheduler from_json to_json DiscomputeError Forbidden LinkError Unauthenticated Unavailable MIB "
+        "SubTask LATE_S Alarm too_heavy weight_of ExecuteSubtaskAnswer RELEASED".split(),
     "discompute_lite.roles.audit_notes": "_HAPPENED note_refusal note_news host_part CallError DiscomputeError "
         "METHODS".split(),
     "discompute_lite.ml.ring": "RING CHAIN STAR UNACKNOWLEDGED_PIECES AveragePlan SendPiece AverageOver "
@@ -50768,8 +50954,6 @@ _end_sections({
         "LeafKind LibraryKind plain_numbers walk_trees".split(),
     "discompute_lite.ml.sums": "VectorShare VectorSums NumpyVectorSums vector_sums optional_module "
         "VectorForm".split(),
-    "discompute_lite.core.blobs": "FANOUT RANGES_AHEAD SPARE_SOURCES RangeAsk BlobFetch BlobTakers ShelvedBlob "
-        "BlobShelf".split(),
     "discompute_lite.roles.vector_methods": "VectorAnswer GetVectorAnswer AverageAnswer AverageWish join_training "
         "leave_training fetch_vector get_vector average_vectors stop_average average_piece method LinkPort".split(),
     "discompute_lite.roles.vectors": "VECTOR_RANGE_S TRAININGS _TRAINING _VECTOR ArrivingVector Vectors BlobFetch "
@@ -50817,11 +51001,6 @@ _end_sections({
     "discompute_lite.roles.belonging": "SYNC_S STATEMENTS_HEARD Belonging Sender SENTENCE_UNHEARD Caller from_json "
         "short_id DiscomputeError SettingsError StateError Unauthenticated ROLES Statement PairingGrant "
         "beacon_pseudonym note_news SyncClusterAnswer FrontDesk OwnCluster Later LinkPort".split(),
-    "discompute_lite.roles.blob_methods": "PutBlobAnswer GetBlobAnswer HasBlobAnswer DropBlobAnswer put_blob "
-        "get_blob has_blob drop_blob method LinkPort".split(),
-    "discompute_lite.roles.blobs": "RANGE_S SOURCES_HEEDED NEEDS_HEEDED _SHA256 OnFetched BlobNeed ArrivingBlob "
-        "Blobs checked_need needs_of BlobFetch BlobShelf BlobTakers RangeAsk from_json short_id DiscomputeError "
-        "InvalidParams StateError blobs_in GetBlobAnswer HasBlobAnswer PutBlobAnswer Later LinkPort".split(),
     "discompute_lite.core.ownership": "DEVICE_ID_CHARS Claim KeeperCandidate outranks named_devices "
         "choose_keeper".split(),
     "discompute_lite.roles.keeping_methods": "AcknowledgeResultAnswer KeepTaskAnswer keep_task acknowledge_result "
@@ -50862,8 +51041,8 @@ _end_sections({
         "bounded_device Greeter IDLE_BEAT_S Heartbeats MetAddress Keeper Greeting own_device_for Later LinkPort "
         "OnReply Sweeper".split(),
     "discompute_lite.roles.event_log": "QUIET_EVENTS EVENT_TEXT_CHARS NodeEvent EventLog".split(),
-    "discompute_lite.roles.feelings": "FEEL_EVERY_S FEEL_AT_WORK_S Feelings Allowance AllowancePolicy Feeling "
-        "PHONE_TYPES Alarm".split(),
+    "discompute_lite.roles.feelings": "FEEL_EVERY_S FEEL_AT_WORK_S LEAVE_WITHIN_S LEAVE_LOOK_S Feelings Allowance "
+        "AllowancePolicy Feeling PHONE_TYPES Alarm".split(),
     "discompute_lite.roles.link_speed": "PADDINGS ENOUGH_S LEAST_MORE_S LinkSpeeds DiscomputeError LinkPort".split(),
     "discompute_lite.roles.own_rules": "POLICY_FILE QUESTIONS_KEPT OwnRules AccessDecision OfferedWork Sender "
         "WorkPolicy code_hash decide_work policy_to_json read_policy PHONE_TYPES DiscomputeError Forbidden "
@@ -50899,11 +51078,11 @@ _end_sections({
         "EventReaders EventReader event_document HttpRequest SENT_COMMENT encode_sent_event encode_sent_place "
         "NodeEvent".split(),
     "discompute_lite.roles.run_notes": "HASHED_AT_ONCE RunNotes MIB".split(),
-    "discompute_lite.roles.worker": "WAITING_PER_SLOT HANDED_AHEAD LEASE_S CLIENT_LEASE_S KEPT_OUTCOMES KEPT_BYTES "
+    "discompute_lite.roles.worker": "WAITING_PER_SLOT HANDED_AHEAD LEASE_S CLIENT_LEASE_S KEPT_OUTCOMES "
         "THROUGHPUT_S Worker Sender WorkRule Allowance TellDead TellJoined TellLeft TellRestarted Deadlines "
-        "InvalidParams Unavailable MIB SubTask SubTaskStatus WorkOutcome WorkRequest LATE_S Alarm BlobNeed needs_of "
-        "bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes RELEASED AttemptKey WorkerAttempt "
-        "rest_after seconds_asked".split(),
+        "InvalidParams Unavailable MIB SubTask SubTaskStatus WorkOutcome WorkRequest LATE_S Alarm too_heavy "
+        "weight_of BlobNeed needs_of bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes RELEASED "
+        "AttemptKey WorkerAttempt rest_after seconds_asked".split(),
     "discompute_lite.roles.node": "Identity Node TellChanged TellDead TellDuplicateIdentity TellJoined TellLeft "
         "TellRestarted TellSuspect access DeviceRegistry to_json Device DeviceStatus Hardware DiscomputeError "
         "InternalError InvalidRequest MethodNotFound Unauthenticated Unavailable Limits CallReceived hides_from "
@@ -50916,13 +51095,13 @@ _end_sections({
         "settings_of_this_device can_start_processes LocalNode _start_measurement device_id NETWORK_CHECK "
         "runs_in_processes Turn take_turn BlobFiles CheckpointFolder ChildLimits collection_of_new "
         "collection_put_off read_config_file detect_hardware device_name has_processes ExternalExecutor "
-        "ThreadExecutor load_executor MeasuredNode SpeedKeeper power_of MetricsReader Probe ProcessExecutor "
-        "read_program relaunch_words SpeedReport StopSignals StateFolder default_state_folders instance_folders "
-        "open_state ThisDevice describe_device measured_facts settings_here slots_here start_measurement "
-        "start_warnings VectorFiles read_backup_file write_backup_file MemberParts to_json PHONE_TYPES Hardware "
-        "StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION loopback_neighbours TransportOptions "
-        "Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS MemoryBlobs Identity Node "
-        "ClockAndWorld MemoryVectors".split(),
+        "ThreadExecutor load_executor Keyboard MeasuredNode SpeedKeeper power_of MetricsReader Probe "
+        "ProcessExecutor read_program relaunch_words SpeedReport StopSignals StateFolder default_state_folders "
+        "instance_folders open_state ThisDevice describe_device measured_facts settings_here slots_here "
+        "start_measurement start_warnings VectorFiles read_backup_file write_backup_file MemberParts to_json "
+        "PHONE_TYPES Hardware StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION loopback_neighbours "
+        "TransportOptions Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS MemoryBlobs Identity "
+        "Node ClockAndWorld MemoryVectors".split(),
     "discompute_lite.beside": "LOOK_S LOOK_PAUSE_S BEAT_S SILENT_S SCRIPT_HELLO_S VAIN_CONNECTIONS PromisedAnswer "
         "ListedOffer OwnNode BesideNode _keep_calls _slots_in node_for_script Probe StateFolder from_json "
         "DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError Settings peers_typed "
@@ -51009,8 +51188,8 @@ _end_sections({
         "ClusterFuture failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered FunctionPacker "
         "read_uploads".split(),
     "discompute_lite.faces.command": "COMMANDS CommandArgument LONGEST_WAIT_S Command Context argument whole_number "
-        "wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind Settings "
-        "Console".split(),
+        "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "
+        "Settings Console".split(),
     "discompute_lite.faces.listing": "YEAR_9999 AUDIT_FRAME LOGGED_ID LOGGED_HASH HASH_SHOWN device_lines "
         "capability_lines measured_lines listing hardware_lines task_lines status_lines audit_line _brief moment "
         "clock_time from_json Device DeviceCapabilities Hardware short_id ComputeTask printable".split(),
@@ -51047,12 +51226,12 @@ _end_sections({
         "dump_value Context argument command Console printable program_name with_place ItemReader WrongItem "
         "MapWishes Meter script_module Trickle".split(),
     "discompute_lite.faces.node_commands": "NODE_COMMANDS NARROWEST_TABLE WATCH_S SEND_LOOK_S SEND_LOOK_AGAIN_S "
-        "EVENT_STYLES start_command _run_node _say_ready _ready_facts _state_text info_command list_command "
-        "_show_devices send_command _find_device config_command version_command to_json Device DeviceStatus "
-        "short_id NotFound SettingsError Unavailable settings_rows VERSION call_once looks_like_address LocalNode "
-        "describe_this_device is_this_machine_only settings_of_this_device JSON_FLAG Context argument command "
-        "wait_seconds Console printable program_name clock_time hardware_lines listing version_text Reach "
-        "choose_device".split(),
+        "LONGEST_RUN_MIN EVENT_STYLES start_command _run_node _say_ready _ready_facts _state_text info_command "
+        "list_command _show_devices send_command _find_device config_command version_command to_json Device "
+        "DeviceStatus short_id NotFound SettingsError Unavailable settings_rows VERSION call_once "
+        "looks_like_address LocalNode describe_this_device is_this_machine_only settings_of_this_device JSON_FLAG "
+        "Context argument command number_between wait_seconds Console printable program_name clock_time "
+        "hardware_lines listing version_text Reach choose_device".split(),
     "discompute_lite.faces.share_command": "SHARE_COMMANDS SHARE_LOOK_S FETCH START JOIN share_command share_line "
         "_show_offer _wait_for_end _end_offer DiscomputeError program_as_file JSON_FLAG Context argument command "
         "whole_number Console Reach".split(),

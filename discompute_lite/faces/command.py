@@ -53,6 +53,11 @@ def whole_number(low: int, high: int) -> Callable[[str], Any]:
     return _argument_type(whole_kind(low, high))
 
 
+def number_between(low: float, high: float) -> Callable[[str], Any]:
+    """Return the type of an argument that is a number from `low` to `high`."""
+    return _argument_type(number_kind(low, high))
+
+
 def wait_seconds() -> Callable[[str], Any]:
     """Return the type of an argument that says how many seconds to wait."""
     return _argument_type(number_kind(0, LONGEST_WAIT_S))

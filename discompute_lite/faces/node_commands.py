@@ -7,8 +7,9 @@ Read next: faces/reach.py, faces/listing.py.
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, short_id
@@ -17,7 +18,7 @@ from ..model.settings import settings_rows
 from ..model.version import VERSION
 from ..net.client import call_once, looks_like_address
 from ..run import LocalNode, describe_this_device, is_this_machine_only, settings_of_this_device
-from .command import JSON_FLAG, Context, argument, command, wait_seconds
+from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds
 from .console import Console, printable, program_name
 from .listing import clock_time, hardware_lines, listing
 from .quick import version_text
@@ -32,10 +33,16 @@ WATCH_S = 2.0
 #: Seconds that `send` looks for a device that is not known yet: with a node that has just started, so that each
 #: other one's regular beacon comes once (2.5 s, and a fifth more); with one that runs.
 SEND_LOOK_S, SEND_LOOK_AGAIN_S = 3.2, 1.0
+#: Minutes that a node may be told to work, at most: a year.
+LONGEST_RUN_MIN = 366 * 1440.0
 EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
 
 
-@command("start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"))
+@command(
+    "start", argument("--json", action="store_true", help="print events as JSON lines, the first one when ready"),
+    argument("--minutes", type=number_between(0.01, LONGEST_RUN_MIN), metavar="M",
+             help="work for so long, end what runs, and leave; for Shortcuts and lent devices"),
+)
 def start_command(context: Context) -> int:
     """Run a node until Ctrl-C."""
     # The loop's thread tells of events: a reader that does not read must not hold it up.
@@ -69,7 +76,10 @@ def _run_node(context: Context) -> None:
     signals = local.stop_on_signals()
     try:
         local.start(takes_over=True)
-        _say_ready(console, local)
+        minutes = context.arguments.minutes
+        if minutes is not None:
+            local.leave_after(60.0 * minutes)
+        _say_ready(console, local, minutes, local.listen_to_keyboard(sys.stdin))
         ready = True
         for kind, text, facts in early:
             tell(kind, text, **facts)
@@ -80,7 +90,7 @@ def _run_node(context: Context) -> None:
         signals.restore()
 
 
-def _say_ready(console: Console, local: LocalNode) -> None:
+def _say_ready(console: Console, local: LocalNode, minutes: Optional[float], has_keyboard: bool) -> None:
     device = local.node.own_device()
     if console.is_json:
         facts = {"port": local.node.port, "addresses": local.addresses}
@@ -90,7 +100,9 @@ def _say_ready(console: Console, local: LocalNode) -> None:
     for name, text in _ready_facts(local, device):
         console.print(f"  {name:9} {text}", indent=12)
     how = "Stop it by the app's stop button." if console.is_in_app else "Press Ctrl-C to stop."
-    console.print(f"Ready. {how}", "good")
+    how = "Type q and return to stop." if has_keyboard else how
+    leaves = f" It leaves after {minutes:g} {'minute' if minutes == 1 else 'minutes'}." if minutes is not None else ""
+    console.print(f"Ready. {how}{leaves}", "good")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:

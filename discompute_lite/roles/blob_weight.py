@@ -21,5 +21,5 @@ def too_heavy(weight: int, room: int) -> str:
     """Say that a device with so much room for work cannot take so much, "" where it can."""
     if weight <= room:
         return ""
-    return (f"this piece weighs {weight / MIB:.0f} MB with what it names, and the device has {room / MIB:.0f} MB for work;"
-            " make the pieces smaller, or it runs where there is room")
+    return (f"this piece weighs {weight / MIB:.0f} MB with what it names, and the device has {room / MIB:.0f} MB for"
+            " work; make the pieces smaller, or it runs where there is room")

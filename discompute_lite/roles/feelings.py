@@ -7,7 +7,7 @@ Read next: core/allowance.py, roles/worker.py (what runs, and is handed back).
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 from ..core.allowance import Allowance, AllowancePolicy, Feeling
 from ..model.device import PHONE_TYPES
@@ -18,6 +18,8 @@ FEEL_EVERY_S = 5.0
 #: The same on a phone that works: its system stops an app some five seconds after it has left the screen, and until
 #: then the work has to be back.
 FEEL_AT_WORK_S = 1.0
+#: Seconds that what runs has to end when the device is about to leave, and between two looks whether it has.
+LEAVE_WITHIN_S, LEAVE_LOOK_S = 10.0, 0.1
 
 
 class Feelings:
@@ -30,6 +32,9 @@ class Feelings:
         #: The reading that was last judged, and the verdict.
         self._judged: Tuple[Any, Allowance] = (None, Allowance(0))
         self._told_cause = ""
+        #: Since when it takes nothing more because it is about to leave, and what is called when it may.
+        self._leaving_since: Optional[float] = None
+        self._when_done: Callable[[], None] = lambda: None
         self._is_phone = node.hardware.type in PHONE_TYPES
         self._alarm = Alarm(node.clock, lambda late_s: self._rung())
 
@@ -45,6 +50,8 @@ class Feelings:
 
     def allowance(self) -> Allowance:
         """Return how much work the device takes as it felt when last looked at."""
+        if self._leaving_since is not None:
+            return Allowance(0, "it leaves in a moment: its time is over", cause="leaving")
         if self._judged[0] is not self.reading:
             self._judged = self.reading, self._judge(self.reading)
         return self._judged[1]
@@ -65,7 +72,23 @@ class Feelings:
         if felt.hands_back:
             node.worker.hand_back(felt.reason)
 
+    def leave(self, when_done: Callable[[], None]) -> None:
+        """Take nothing more, end what runs, or give it back after `LEAVE_WITHIN_S`; `when_done()` comes once."""
+        if self._leaving_since is None:
+            self._leaving_since, self._when_done = self._node.clock.now(), when_done
+            self._node.offers_changed()
+            self._tell_people(self.allowance())
+            self._node.worker.hand_back(self.allowance().reason, is_all=False)
+            self._see_whether_done()
+
     # ---- inside -------------------------------------------------------------------------------------
+
+    def _see_whether_done(self) -> None:
+        now = self._node.clock.now()
+        if self._node.worker.running and now < (self._leaving_since or 0.0) + LEAVE_WITHIN_S:
+            self._node.clock.call_later(LEAVE_LOOK_S, self._see_whether_done)
+        else:
+            self._when_done()
 
     def _rung(self) -> None:
         node = self._node

@@ -168,10 +168,10 @@ class Worker:
             return Allowance(0, "this device takes no work (its setting accept is nobody)")
         return node.feelings.allowance()
 
-    def hand_back(self, reason: str) -> None:
-        """Let everything that runs or waits here be done elsewhere: its senders hear so at once, and blame nobody."""
+    def hand_back(self, reason: str, *, is_all: bool = True) -> None:
+        """Let what waits, or runs here too, be done elsewhere: its senders hear so at once and blame nobody."""
         for attempt in list(self._attempts.values()):
-            if attempt.outcome is None:
+            if attempt.outcome is None and (is_all or attempt.future is None):
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
     def running_for(self, sender: str) -> List[str]:

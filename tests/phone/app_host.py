@@ -161,6 +161,15 @@ class Terminal(Console):
         return True
 
 
+class NoKeyboard:
+    """Be an input that can only be waited for, as Pythonista's."""
+
+    def readline(self) -> str:
+        """Wait for a line that nobody types."""
+        threading.Event().wait()
+        return ""
+
+
 class Host:
     """Own the app: its consoles, its scripts and what it does to them.
 
@@ -174,6 +183,12 @@ class Host:
         self._consoles: Dict[str, Console] = {}
         self._ends: Dict[str, str] = {}
         self.screen = Screen()
+        self._keyboard = -1
+        if profile.has_terminal:
+            typed, self._keyboard = os.pipe()
+            sys.stdin = os.fdopen(typed, encoding="utf-8")
+        else:
+            sys.stdin = NoKeyboard()  # type: ignore[assignment]
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
     def run(
@@ -209,6 +224,10 @@ class Host:
         """Raise an exception in the script's own thread, and touch no other."""
         thread = self._scripts[name]
         self._raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(getattr(builtins, by)))
+
+    def type_line(self, text: str) -> None:
+        """Type a line and press return, as whoever looks at the app."""
+        os.write(self._keyboard, f"{text}\n".encode())
 
     def wait(self, name: str, limit_s: float) -> str:
         """Return how a script ended, "" where it has not."""
@@ -359,6 +378,7 @@ def main() -> None:
     """Serve commands until the input ends."""
     profile, home = PROFILES[sys.argv[1]], sys.argv[2]
     answers = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8")
+    commands = sys.stdin
     host = Host(profile)
     try:
         import resource
@@ -371,7 +391,7 @@ def main() -> None:
         sys.modules.update(host.screen.modules())
     if "pyto" in profile.offers:
         sys.modules.update(host.screen.sensors.pyto_modules())
-    for line in sys.stdin:
+    for line in commands:
         command = json.loads(line)
         method = command.pop("do")
         try:

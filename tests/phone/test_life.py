@@ -53,6 +53,27 @@ def test_the_stop_button_ends_it_and_says_so(open_app, by):
     assert app.end_of("node").split(":")[0] in ("ended", by)
     app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
 
+
+@pytest.mark.parametrize("profile", ["a-shell", "a-shell-mini"])
+def test_a_typed_q_ends_it_where_what_is_typed_can_be_heard(open_app, profile):
+    app = open_app(profile)
+    app.start_node("node")
+    assert "Type q and return to stop." in " ".join(app.printed("node").split())
+    app.do("type_line", text="what is q?")
+    app.do("type_line", text="Q")
+    assert app.end_of("node") == "ended"
+    app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+
+
+def test_it_leaves_by_itself_after_the_minutes_that_it_was_given(open_app):
+    app = open_app("pyto")
+    app.start_node("node", "--minutes", "0.02")
+    assert "It leaves after 0.02 minutes." in " ".join(app.printed("node").split())
+    assert app.end_of("node") == "ended"
+    app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+    assert "its time is over" in " ".join(app.printed("node").split())
+
+
 JOB = """
 def split():
     return list(range(8))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from discompute_lite.model.device import DeviceCapabilities, Hardware
-from discompute_lite.roles.feelings import FEEL_AT_WORK_S, FEEL_EVERY_S
+from discompute_lite.roles.feelings import FEEL_AT_WORK_S, FEEL_EVERY_S, LEAVE_WITHIN_S
 from discompute_lite.tasks.work import WorkOutcome
 
 PHONE = Hardware(type="iphone", model="iPhone 14", capabilities=DeviceCapabilities(cpu_cores=6, memory_mb=6144))
@@ -200,3 +200,41 @@ def test_a_phone_refuses_what_weighs_more_with_all_that_it_names_than_it_gives_w
         "lite": {"attempt": "t/0.1", "task_type": "echo", "blobs": blobs}}})
     refused = [error.message for _, error in replies if error is not None]
     assert bool(refused) is not takes and all("weighs 3 MB" in each and "2 MB" in each for each in refused)
+
+
+# ---- leaving ---------------------------------------------------------------------------------------
+
+
+def test_a_device_whose_time_is_over_ends_what_runs_hands_back_what_waits_and_takes_nothing_more(world):
+    computer, phone = world.member("a").start(), world.member("b", slots=1, accept="any").start()
+    world.advance(3.0)
+    computer.executor.holds = phone.executor.holds = {"run"}
+    owner, task_id = submitted(world, computer, 12)
+    begun, ends = len(phone.executor.runs()), []
+    assert begun
+    phone.node.feelings.leave(lambda: ends.append(world.clock.time))
+    world.advance(3.0)
+    assert not ends and "leaves in a moment" in computer.sees(phone).lite["reason"]
+    phone.executor.release()
+    world.advance(0.2)
+    assert len(ends) == 1 and len(phone.executor.runs()) == begun
+    phone.stop()
+    computer.executor.holds = set()
+    computer.executor.release()
+    world.advance(3.0)
+    answer = owner.call("GetTaskResult", {"task_id": task_id})
+    assert (answer["state"], world.value(answer["result_data"])) == ("COMPLETED", list(range(12)))
+    status = owner.call("GetTaskStatus", {"task_id": task_id})["lite"]
+    assert phone.id in status["devices"] and not any("failed" in line for line in status["story"])
+
+
+def test_what_does_not_end_in_time_is_given_back_by_whoever_leaves(world):
+    phone = world.host("b", slots=1, accept="any").start()
+    phone.executor.holds = {"run"}
+    replies = world.owner(phone).begin("ExecuteSubtask", {"subtask": {
+        "subtask_id": "t/0", "subtask_data": b"5", "lite": {
+        "attempt": "t/0.1", "task_type": "echo"}}})
+    ends = []
+    phone.node.feelings.leave(lambda: ends.append(world.clock.time) or phone.node.stop())
+    world.advance(LEAVE_WITHIN_S + 0.2)
+    assert len(ends) == 1 and replies[0][0]["completed_subtask"]["lite"]["released"] is True
