@@ -23,7 +23,7 @@ from .net.listener import stays_on_loopback
 from .net.loop import Loop
 from .net.neighbourhood import Neighbourhood
 from .net.pairing_door import SocketPairingDoor
-from .net.tls import TlsIdentity
+from .net.tls import TlsIdentity, why_no_tls
 from .net.tls_door import TlsDoor
 
 
@@ -39,7 +39,7 @@ class MemberParts:
             tell("warning", alone)
         key = state.load_or_make_key(secrets.token_bytes)
         self.trust = LocalTrust(
-            TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
+            TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, why_no_tls
         )
         self.pairing_door = SocketPairingDoor(
             loop, limits, settings.bind, loopback_only=stays_on_loopback(settings.bind), takes=door.takes)

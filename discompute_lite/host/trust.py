@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from typing import Callable, List, Optional, Tuple
 
 from ..crypto.certificates import read_ca_certificate, read_device_certificate
@@ -42,7 +43,7 @@ class LocalTrust:
 
     def __init__(
         self, files: TrustFiles, key: PrivateKey, key_file: str, enter: Callable[[str, str, str, Refusal], None],
-        leave: Callable[[], None], random_bytes: Callable[[int], bytes],
+        leave: Callable[[], None], why_no_tls: Callable[[], str],
     ) -> None:
         """`enter(certificate file, key file, PEM of the root, refusal)` has TLS spoken from now on."""
         self.files = files
@@ -50,7 +51,8 @@ class LocalTrust:
         self._key_file = key_file
         self._enter = enter
         self.leave = leave
-        self.random_bytes = random_bytes
+        self.why_no_tls = why_no_tls
+        self.random_bytes = secrets.token_bytes
 
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept."""

@@ -49,23 +49,40 @@ class TlsIdentity:
 def bare_tls_context(*, is_server: bool) -> Any:
     """Return an `SSLContext` with our versions and ciphers that believes nobody, since it has no root yet.
 
-    Raise StateError where this Python has no TLS.
+    Raise StateError where this Python has no TLS, or none that is new enough.
     """
     try:
         import ssl
     except ImportError:
-        raise StateError("this Python has no TLS (its module ssl is missing), so this device stays alone; use"
-                         " another Python to join a cluster") from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
-    # The id is compared after the handshake: a host name would tell everybody on the way which device is called.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(TLS_CIPHERS)
+        raise _no_tls("this Python has no TLS (its module ssl is missing)") from None
+    try:
+        if not ssl.HAS_ALPN:
+            raise ValueError("it cannot say what is spoken inside")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+        # The id is compared after the handshake: a host name would tell everybody on the way which device is called.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(TLS_CIPHERS)
+    except (AttributeError, OSError, ValueError):
+        raise _no_tls(f"this Python's TLS is too old ({getattr(ssl, 'OPENSSL_VERSION', 'of no version')})") from None
     if is_server and hasattr(context, "num_tickets"):
         # Tickets that a client never reads turn its close into a reset, which loses what it sent.
         context.num_tickets = 0
     return context
+
+
+def _no_tls(reason: str) -> StateError:
+    return StateError(f"{reason}, so this device stays alone; use another Python to join a cluster")
+
+
+def why_no_tls() -> str:
+    """Say why this Python cannot encrypt, and what to do; "" where it can."""
+    try:
+        bare_tls_context(is_server=True)
+    except StateError as error:
+        return error.message
+    return ""
 
 
 def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:

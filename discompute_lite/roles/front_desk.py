@@ -243,6 +243,10 @@ class FrontDesk:
         if not self._node.settings.tls:
             raise Forbidden("This device was started with tls false, which is for one that stays alone. Start it"
                             " without that, then pair it.", {"rule": "tls"})
+        # Before anything is kept: half a membership would stand in the way of the next Python.
+        problem = self._node.world.trust.why_no_tls()
+        if problem:
+            raise Forbidden(problem, {"rule": "tls"})
 
     def join(self, words: JoinWords, done: Callable[[str], Any]) -> Later:
         """Join the cluster of whoever gave us these words, which have an address; answer with `done(cluster)`."""
@@ -340,6 +344,7 @@ class FrontDesk:
     def restore(self, data: bytes) -> str:
         """Become an admin of the cluster in a backup; return what it is called."""
         self.check_is_alone()
+        self._check_speaks_tls()
         node, trust = self._node, self._node.world.trust
         described = Statement("", 0, "add", "", "admin", "", int(node.wall()), node.name, node.hardware.type)
         try:

@@ -252,6 +252,9 @@ class TrustPort(Protocol):
     def random_bytes(self, count: int) -> bytes:
         """Return chance that nobody can guess, for keys and codes."""
 
+    def why_no_tls(self) -> str:
+        """Say why nothing can be encrypted here, and what to do; "" where it can."""
+
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept, None where this device is alone; raise StateError for what does not fit together."""
 

@@ -19,7 +19,7 @@ from discompute_lite.model.errors import ProtocolError, StateError, Unauthentica
 from discompute_lite.model.limits import KIB, MIB, Limits
 from discompute_lite.model.settings import Settings
 from discompute_lite.net.loop import Loop
-from discompute_lite.net.tls import ALPN_HTTP, ALPN_RPC, TlsIdentity, TlsPipe, make_tls_context
+from discompute_lite.net.tls import ALPN_HTTP, ALPN_RPC, TlsIdentity, TlsPipe, make_tls_context, why_no_tls
 from discompute_lite.net.tls_door import TlsDoor
 
 LIMITS = Limits()
@@ -361,11 +361,40 @@ def test_row_48_without_the_module_ssl_a_node_stays_alone_and_says_so(cluster, m
     assert has_tls() and not start_warnings(Settings(), Probe(), [])
     for name in ("ssl", "_ssl"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert not has_tls()
+    assert not has_tls() and "its module ssl is missing" in why_no_tls()
     warning, = start_warnings(Settings(), Probe(), [])
     assert "stays alone" in warning
     with pytest.raises(StateError, match="no TLS .* stays alone; use another Python"):
         make_tls_context(identity, is_server=True)
+
+
+class OldContext:
+    """A context as the modules of app Pythons with old libraries make it."""
+
+    def __init__(self, protocol):
+        pass
+
+    def set_ciphers(self, ciphers):
+        raise OSError("No cipher can be selected.")
+
+
+@pytest.mark.parametrize("lack", [
+    {"PROTOCOL_TLS_SERVER": None}, {"TLSVersion": None}, {"SSLContext": None}, {"HAS_ALPN": False},
+    {"SSLContext": OldContext},
+], ids=["protocol", "versions", "context", "alpn", "ciphers"])
+def test_row_48_a_module_ssl_that_is_too_old_is_told_in_one_sentence(cluster, monkeypatch, lack):
+    for name, value in lack.items():
+        if value is None:
+            monkeypatch.delattr(ssl, name)
+        else:
+            monkeypatch.setattr(ssl, name, value)
+    monkeypatch.setattr(ssl, "OPENSSL_VERSION", "OpenSSL 0.9.8zh")
+    sentence = ("this Python's TLS is too old (OpenSSL 0.9.8zh), so this device stays alone; use another Python to join"
+                " a cluster")
+    assert why_no_tls() == sentence
+    with pytest.raises(StateError) as caught:
+        make_tls_context(cluster.device(1)[1], is_server=True)
+    assert caught.value.message == sentence
 
 
 def test_files_that_do_not_belong_together_are_told(cluster):

@@ -19,7 +19,7 @@ import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.device import ComputeMetrics, DeviceCapabilities, Hardware
-from discompute_lite.model.errors import LinkClosed, Unreachable
+from discompute_lite.model.errors import LinkClosed, StateError, Unreachable
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
 from discompute_lite.model.statement import Statement
@@ -430,7 +430,10 @@ class FakeTrust:
         #: What was kept, the newest last.
         self.kept = [grant] if grant is not None else []
         self.grant = self.refusal = None
+        #: What is wrong with the disk.
+        self.problem = ""
         self.random_bytes = random.Random(8).randbytes
+        self.why_no_tls = lambda: ""
 
     @property
     def is_member(self):
@@ -440,10 +443,16 @@ class FakeTrust:
         return self.kept[-1] if self.kept else None
 
     def keep(self, grant):
+        self._check_disk()
         self.kept.append(grant)
 
     def forget(self):
+        self._check_disk()
         self.kept.clear()
+
+    def _check_disk(self):
+        if self.problem:
+            raise StateError(self.problem)
 
     def enter(self, grant, refusal):
         self.grant, self.refusal = grant, refusal

@@ -101,7 +101,7 @@ def test_a_member_joins_no_other_cluster_before_it_has_left(world, host):
         owner.call("Join", {"words": "12345678@10.0.0.1:49200"})
 
 
-def test_an_approval_that_cannot_be_kept_holds_until_the_next_start(world, host):
+def test_row_37_an_approval_that_cannot_be_kept_holds_until_the_next_start(world, host):
     rules = host.node.rules
     rules.approve("b" * 52)
     assert world.owner(host).call("GetPolicy")["policy"]["approved_senders"] == ["b" * 52]
@@ -113,6 +113,16 @@ def test_an_approval_that_cannot_be_kept_holds_until_the_next_start(world, host)
 
 def refuse(*_):
     raise StateError("the disk is full; make room")
+
+
+def test_row_48_without_tls_nobody_is_invited_and_nothing_is_kept_of_it(world, host):
+    host.trust.why_no_tls = lambda: "this Python has no TLS, so this device stays alone; use another Python"
+    for method, params in (
+        ("Invite", {}), ("Join", {"words": "12345678@10.0.0.9:49200"}), ("RestoreCluster", {"backup": b""}),
+    ):
+        with pytest.raises(Forbidden, match="this Python has no TLS, .* use another Python"):
+            world.owner(host).call(method, params)
+    assert not host.node.belonging.is_member and host.trust.kept == []
 
 
 def test_row_28_places_are_bounded_and_forgotten():

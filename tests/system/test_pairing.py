@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -336,3 +337,53 @@ def test_row_30_the_later_of_two_nodes_with_one_copied_folder_takes_no_work_whil
     refused = field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(copy.state))
     fails(refused, 5, f"in use at {address} as well, by one that began earlier; delete the state folder")
     assert field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(first.state)).out == "46\n"
+
+
+@pytest.mark.parametrize("module, words", [
+    ("raise ImportError('No module named _ssl')", "has no TLS (its module ssl is missing)"),
+    ("OPENSSL_VERSION, HAS_ALPN = 'OpenSSL 0.9.8zh', False", "TLS is too old (OpenSSL 0.9.8zh)"),
+], ids=["missing", "old"])
+def test_row_48_without_tls_a_device_is_not_paired_and_works_alone(field, fails, module, words):
+    (field.folder / "odd").mkdir()
+    (field.folder / "odd" / "ssl.py").write_text(module)
+    odd = os.pathsep.join(filter(None, [str(field.folder / "odd"), os.environ.get("PYTHONPATH"), os.getcwd()]))
+    node = field.start("odd-python", PYTHONPATH=odd)
+    own = {"DISCOMPUTE_STATE_DIR": str(node.state), "PYTHONPATH": odd}
+    what_to_do = "this device stays alone; use another Python to join a cluster"
+    fails(field.run("invite", **own), 4, words, what_to_do)
+    done = field.run("join", "12345678@127.0.0.1:9", **own)
+    assert done.code == 4 and words in done.err.splitlines()[-1] and what_to_do in done.err
+    assert not list(node.state.glob("*.pem")), "nothing of a cluster is kept"
+    assert field.type("submit", field.job("primes.py", PRIMES), "--bound", "200", **own).out == "46\n"
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_row_49_a_browser_gets_no_page_from_the_pairing_port_and_uses_no_try(field, is_encrypted):
+    host = field.start("host")
+    invitation = field.invite(host, "--yes")
+    port = int(invitation.facts["address"].rpartition(":")[2])
+    for head in (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nOrigin: http://evil\r\n\r\n",
+                 b"POST /rpc HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}", b"DELETE / HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", port), field.scale(10.0)) as sock:
+            answer = answer_to(head, encrypted(sock) if is_encrypted else sock)
+        assert b"HTTP/1" not in answer and len(answer) < 1000
+    done = field.type("join", invitation.at(), DISCOMPUTE_STATE_DIR=str(field.folder / "guest"))
+    assert done.code == 0, done.err
+    assert invitation.end().code == 0
+
+
+def encrypted(sock):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(sock)
+
+
+def answer_to(data, sock):
+    """Return all that comes until the other side hangs up, however it does."""
+    answer = b""
+    with contextlib.suppress(OSError), sock:
+        sock.sendall(data)
+        while data:
+            data = sock.recv(4096)
+            answer += data
+    return answer
