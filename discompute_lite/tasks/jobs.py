@@ -16,8 +16,10 @@ A subtask carries {source, sha256, name} and either {part} or, of a job without 
 from __future__ import annotations
 
 import ast
+import codecs
 import hashlib
 import linecache
+import re
 import sys
 from types import ModuleType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
@@ -31,6 +33,8 @@ from .values import decode_value, dump_value, load_value, parse_plain
 
 #: Modules of jobs kept loaded in one process; a process serves few jobs, and a thread executor must not grow.
 JOB_MODULES_KEPT = 16
+#: A line that says in which coding a source is (PEP 263); it is one of the first two.
+_CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _MODULE_PREFIX = "discompute_job_"
 _READY = "__discompute_ready__"
 
@@ -111,6 +115,7 @@ def parse_source(source: str, filename: str) -> ast.Module:
         raise TaskRejected(f"{filename} is longer than {SOURCE_BYTES} bytes; read large data at run time instead")
     if "\0" in source:
         raise TaskRejected(f"{filename} holds a NUL byte; it is not Python source")
+    _check_coding(source, filename)
     try:
         # The compiler first: it counts how deep it is, which parsing into a tree does not on Python 3.9.
         compile(source, filename, "exec", dont_inherit=True)
@@ -121,6 +126,25 @@ def parse_source(source: str, filename: str) -> ast.Module:
         raise TaskRejected(f"{filename} is nested too deeply for this Python; split long expressions") from None
     except ValueError as error:
         raise TaskRejected(f"{filename} is not Python source: {error}") from None
+
+
+def _check_coding(source: str, filename: str) -> None:
+    """Raise `TaskRejected` where a source says that it is in another coding than UTF-8, as which it was read.
+
+    To go by the text alone would make other words of the same file than `python3 FILE` does.
+    """
+    for number, line in enumerate(source.split("\n", 2)[:2], 1):
+        said = _CODING.match(line)
+        if said is not None:
+            try:
+                is_ours = codecs.lookup(said.group(1)).name in ("utf-8", "utf-8-sig", "ascii")
+            except LookupError:
+                is_ours = False
+            if not is_ours:
+                raise TaskRejected(f"{filename}, line {number}: says that it is in {said.group(1)[:40]}, and is read as"
+                                   " UTF-8; save it as UTF-8 and take that line away")
+        if line.strip() and not line.lstrip().startswith("#"):
+            return
 
 
 def _bound_names(body: Iterable[ast.stmt]) -> Dict[str, ast.stmt]:

@@ -268,6 +268,10 @@ def test_settings_that_do_not_fit(field, fails):
 def test_files_that_cannot_be_read(field, fails):
     (field.folder / "binary.py").write_bytes(b"\xff\xfe\x00")
     fails(field.type("submit", str(field.folder / "binary.py")), 2, "is not UTF-8")
+    (field.folder / "latin.py").write_bytes("# coding: latin-1\ndef work(part): return 'é'\n".encode("latin-1"))
+    fails(field.type("submit", str(field.folder / "latin.py")), 2, "is not UTF-8")
+    fails(field.type("submit", field.job("claims.py", "# coding: latin-1\ndef work(part): pass\n")), 1,
+          "claims.py, line 1: says that it is in latin-1", "save it as UTF-8")
     fails(field.type("submit", str(field.folder)), 2, "is a folder")
     fails(field.type("list", "--config", str(field.folder)), 2, "cannot be read")
     if os.name == "posix" and os.geteuid() != 0:

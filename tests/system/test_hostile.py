@@ -496,7 +496,8 @@ def test_row_40_a_task_that_prints_without_end_fills_no_memory(unharmed):
 @pytest.mark.parametrize("source, about", [
     ("def work(", "line 1"), ("x = '\0'\ndef work(part): pass", "NUL"), ("# " + "x" * 2_000_000, "longer"),
     ("def work(part): return " + "(" * 3000 + ")" * 3000, ""), ("def other(part): pass", "work"),
-], ids=["syntax", "nul", "long", "deep", "no-work"])
+    ("# coding: latin-1\ndef work(part): pass", "latin-1"),
+], ids=["syntax", "nul", "long", "deep", "no-work", "coding"])
 def test_row_41_source_that_is_none(unharmed, source, about):
     data = json.dumps({"source": source, "name": "job.py"}).encode()
     with unharmed.client() as client:

@@ -125,6 +125,23 @@ def test_what_cannot_be_known_of_that_without_running_the_job_is_refused(line):
         parse_job(f"work = 1\n{line}")
 
 
+@pytest.mark.parametrize("lines, number", [
+    ("# -*- coding: latin-1 -*-", 1), ("#!/usr/bin/env python3\n# vim: set fileencoding=cp1252 :", 2),
+    ("\n  # coding=klingon", 2), ("# coding: utf-16", 1), ("# coding: utf-7", 1),
+])
+def test_row_41_a_coding_line_that_is_not_utf_8_is_refused(lines, number):
+    with pytest.raises(TaskRejected, match=rf"job.py, line {number}: says that it is in .*; save it as UTF-8"):
+        parse_job(f"{lines}\ndef work(part): return part\n")
+
+
+@pytest.mark.parametrize("lines", [
+    "# -*- coding: utf-8 -*-", "# coding: UTF8", "# coding=us-ascii", "x = 1\n# coding: latin-1",
+    "\n\n# coding: latin-1", "x = '# coding: latin-1'", "",
+])
+def test_row_41_one_that_is_or_is_none_is_not(lines):
+    assert "work" in parse_job(f"{lines}\ndef work(part): return part\n").names
+
+
 def test_the_future_of_our_own_modules_is_not_inherited():
     # With `from __future__ import annotations` inherited, the annotation would be text.
     assert run_job("def f(x: 1 + 1): pass\ndef work(): return f.__annotations__") == {"x": 2}
