@@ -320,7 +320,8 @@ class LocalNode:
         limits = ChildLimits.of_device(
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
-        return ProcessExecutor(slots, command, os.environ, self._scratch, loop=self.loop, limits=self.limits)
+        folder = os.path.join(self._scratch, "tasks")
+        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits)
 
     def _say_where_it_is(self, boot: str) -> None:
         try:

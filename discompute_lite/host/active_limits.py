@@ -63,7 +63,8 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
     facts["output"] = f"{limits.output_bytes // KIB} KiB of what a subtask prints, the rest is dropped"
     for name in ("memory", "priority", "processor", "processes", "own folder", "network"):
         facts.setdefault(name, NOT_LIMITED)
-    facts["files"] = f"{NOT_LIMITED}: tasks may read and change what you may"
+    others = "but not another task's folder" if is_offline else "another task's folder too while it runs"
+    facts["files"] = f"{NOT_LIMITED}: tasks may read and change what you may, {others}"
     return facts
 
 

@@ -30,7 +30,9 @@ OOM_FIRST = b"1000"
 #: How much less than the owner's programs a task's process gets of a busy processor: the tenth part, as nice(2) has it.
 NICENESS = 10
 #: unshare(2): a user namespace, in which everybody may have a network namespace, in which there is nothing.
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWNS = 0x10000000, 0x40000000, 0x00020000
+#: mount(2): what is mounted here is seen here only; another name for a folder; a small disk in memory.
+_MS_PRIVATE, _MS_BIND, _SMALL_DISK = 0x4000 | 0x40000, 0x1000, b"size=64k,nr_inodes=16,mode=700"
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ class ChildLimits:
 
 def take_child_limits(limits: ChildLimits) -> None:
     """Take them from this process, for good; before it has a second thread. What cannot be had is left out."""
-    if not limits.network:
-        leave_network()
+    if not limits.network and leave_network():
+        hide_other_folders(os.getcwd())
     try:
         import resource  # Absent on Windows.
     except ImportError:
@@ -144,6 +146,32 @@ def leave_network() -> bool:
         except OSError:
             pass  # It runs as nobody then, and still without a network.
     return True
+
+
+def hide_other_folders(folder: str) -> bool:
+    """Let this process see nothing of what lies beside its own folder; return whether that is so.
+
+    It costs tasks nothing that leaving the network has not cost already: both need a user namespace. One thread only.
+    """
+    parent = os.path.dirname(folder)
+    try:
+        import ctypes
+
+        mount = ctypes.CDLL(None).mount
+        if not _unshare(_CLONE_NEWNS) or mount(b"none", b"/", None, _MS_PRIVATE, None):
+            return False
+        own = os.open(folder, os.O_RDONLY)
+        try:
+            if mount(b"none", os.fsencode(parent), b"tmpfs", 0, _SMALL_DISK):
+                return False
+            os.mkdir(folder, 0o700)
+            is_own = not mount(b"/proc/self/fd/%d" % own, os.fsencode(folder), None, _MS_BIND, None)
+        finally:
+            os.close(own)
+        os.chdir(folder)
+        return is_own
+    except (ImportError, AttributeError, OSError):
+        return False
 
 
 def network_check_main() -> None:

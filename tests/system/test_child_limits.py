@@ -12,10 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from discompute_lite.host.active_limits import limits_of_children
+from discompute_lite.host.active_limits import limits_for_tasks, limits_of_children
 from discompute_lite.host.child_limits import ChildLimits
+from discompute_lite.host.probe import Probe
 from discompute_lite.host.process_executor import ProcessExecutor
+from discompute_lite.model.device import Hardware
 from discompute_lite.model.limits import MIB, Limits
+from discompute_lite.model.settings import Settings
 from discompute_lite.run import relaunch_command
 from discompute_lite.tasks.jobs import source_hash
 from discompute_lite.tasks.values import dump_value, load_value
@@ -343,6 +346,41 @@ def test_without_it_a_task_reaches_nobody_and_is_who_it_was(limited, listening):
     outcome = limited.to(network=False).outcome(CALL, part=listening)
     assert outcome.error_type == "OSError" and "unreachable" in outcome.error
     assert limited.value("open('own', 'w').close()\nreturn os.getuid(), os.stat('own').st_uid") == (os.getuid(),) * 2
+
+
+NEIGHBOURS = """
+with open("own", "w") as file: file.write(part)
+seen = os.listdir("..")
+return os.getcwd(), seen, [open(os.path.join("..", name, "own")).read() for name in seen]"""
+
+
+def test_row_44_without_the_network_a_task_sees_no_other_tasks_folder(limited):
+    if subprocess.run(relaunch_command("host.child_limits:network_check_main"), check=False).returncode:
+        pytest.skip("no user namespaces here")
+    neighbour = limited.to(network=False).scratch / "child-of-another-task"
+    neighbour.mkdir()
+    (neighbour / "own").write_text("not for others")
+    folder, seen, read = limited.value(NEIGHBOURS, part="mine")
+    assert (seen, read) == ([os.path.basename(folder)], ["mine"])
+    assert sorted(path.name for path in limited.scratch.iterdir()) == sorted([*seen, neighbour.name]), "all is there"
+    assert (limited.scratch / seen[0] / "own").read_text() == "mine"
+
+
+def test_without_the_network_a_tasks_own_folder_is_bounded_as_ever_and_the_node_reads_it(limited):
+    body = "for number in range(10 ** 9):\n    open(str(number), 'w').close()\n    time.sleep(0.001)"
+    limited.to(network=False, folder_files=100).assert_ended("more than 100 files", body)
+
+
+def test_row_44_with_it_folders_are_walls_for_other_users_only_and_what_a_task_leaves_goes_with_it(limited):
+    folder, seen, _ = limited.to().value(NEIGHBOURS, part="mine")
+    assert os.stat(folder).st_mode & 0o777 == 0o700 and seen == [os.path.basename(folder)]
+    # The next task, whose process is another, finds nothing of it.
+    request = replace(job(NEIGHBOURS, "other's"), attempt_id="u/0.1")
+    other = load_value(limited.executor.submit(request).result(limited.limit_s).data)
+    assert other[1:] == ([os.path.basename(other[0])], ["other's"]) and not os.path.exists(folder)
+    said = [limits_for_tasks(Settings(), Probe(), Hardware(), is_offline)["files"] for is_offline in (False, True)]
+    assert said == ["not limited: tasks may read and change what you may, another task's folder too while it runs",
+                    "not limited: tasks may read and change what you may, but not another task's folder"]
 
 
 # ---- when the node is killed ------------------------------------------------------------------------------------

@@ -196,14 +196,14 @@ def test_a_killed_node_takes_its_children_with_it_and_its_folder_is_swept(field,
     node.kill(signal.SIGKILL)
     node.wait_end()
     field.wait_for(lambda: not any(map(is_alive, children)), "the end of its children", 5.0)
-    left = list((node.state / "scratch").iterdir())
+    left = list((node.state / "scratch" / "tasks").iterdir())
     assert left
     for folder in left:
         (folder / "of an earlier life").touch()
     again = field.start("victim")
     assert again.id == node.id
     # It goes on with the task, so there may be folders of the same names.
-    assert not list((node.state / "scratch").glob("*/of an earlier life"))
+    assert not list((node.state / "scratch").glob("**/of an earlier life"))
 
 
 def test_row_31_a_job_survives_a_worker_that_is_killed(field):
