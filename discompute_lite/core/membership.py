@@ -14,6 +14,7 @@ that no flood of statements can push a revocation out and let a removed device b
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from typing import Dict, Iterable, List, Optional
 
 from ..model.limits import Limits
@@ -30,6 +31,12 @@ class Membership:
         self._holding: Dict[str, Statement] = {}
         #: How many statements came that were another cluster's, or found no room.
         self.ignored = 0
+
+    def copy(self) -> Membership:
+        """Return another that believes the same."""
+        twin = copy(self)
+        twin._holding = dict(self._holding)
+        return twin
 
     def merge(self, statements: Iterable[Statement]) -> List[str]:
         """Take statements; return the ids of the devices about which something else holds now, sorted."""

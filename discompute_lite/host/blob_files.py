@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Callable
 
-from ..model.errors import StateError
-from .files import remove_file
+from .files import remove_file, scratch_errors
 
 
 class BlobFiles:
@@ -30,24 +28,14 @@ class BlobFiles:
         def private(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        def write() -> None:
-            with open(self.source(sha256), "ab", opener=private) as file:
-                file.write(data)
-
-        _told(write)
+        with scratch_errors(), open(self.source(sha256), "ab", opener=private) as file:
+            file.write(data)
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
         """Return a range; raise StateError where somebody has removed the file."""
-        found: bytes = b""
-
-        def read() -> None:
-            nonlocal found
-            with open(self.source(sha256), "rb") as file:
-                file.seek(offset)
-                found = file.read(size)
-
-        _told(read)
-        return found
+        with scratch_errors(), open(self.source(sha256), "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def source(self, sha256: str) -> str:
         """Return the path of a blob's file."""
@@ -59,11 +47,3 @@ class BlobFiles:
             remove_file(self.source(sha256))
         except OSError:
             pass  # Windows: a child reads it just now. It goes with the folder.
-
-
-def _told(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None

@@ -16,10 +16,12 @@ import threading
 import time
 from typing import Dict, List, Mapping
 
+from ..model.errors import StateError
 from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
 from .black_box import read_black_box
 from .child_guard import read_end
 from .exchange import Exchange
+from .files import scratch_errors
 from .process_tree import tree_processes
 
 #: What a child keeps of the node's environment: the rest may hold secrets.
@@ -64,7 +66,10 @@ class ChildProcess:
     """Hold one running child; one thread exchanges, any thread may kill."""
 
     def __init__(self, command: List[str], environ: Mapping[str, str], folder: str) -> None:
-        """Start it in `folder`, which it makes and removes; raise OSError where that cannot be."""
+        """Start it in `folder`, which it makes and removes.
+
+        Raise StateError where the disk takes no such folder, OSError where the system starts no process.
+        """
         import subprocess  # Absent in some app Pythons.
 
         self.folder = folder
@@ -74,15 +79,17 @@ class ChildProcess:
         self._is_killed = False
         #: It has started well: what it said before that is no reason for its end.
         self.has_answered = False
-        os.makedirs(folder, mode=0o700)
         try:
-            with open(os.path.join(folder, ".start"), "wb") as complaints:
+            with contextlib.ExitStack() as stack:
+                with scratch_errors():
+                    os.makedirs(folder, mode=0o700)
+                    complaints = stack.enter_context(open(os.path.join(folder, ".start"), "wb"))
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, cwd=folder,
                     env=child_environ(environ, folder), start_new_session=True,
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
-        except OSError:
+        except (OSError, StateError):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -196,6 +196,16 @@ def state_errors(path: str) -> Iterator[None]:
         raise StateError(sentence) from None
 
 
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Translate what the system says of the folder for tasks' files, which is needed again as soon as it has room."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
+
+
 def reason_of(error: Exception) -> str:
     """Return the system's words for an error, without numbers and paths."""
     return (getattr(error, "strerror", None) or str(error)).lower()

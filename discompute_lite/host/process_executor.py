@@ -15,8 +15,9 @@ from dataclasses import replace
 from queue import Empty
 from typing import Callable, List, Mapping, Optional
 
+from ..model.errors import StateError
 from ..model.limits import Limits
-from ..tasks.work import BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
+from ..tasks.work import BLAME_REFUSED, BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
 from .child_process import ChildDied, ChildOverdue, ChildProcess
 from .exchange import Exchange
 from .executors import SlotExecutor, WorkFuture, WorkSlot, stopped_outcome
@@ -183,6 +184,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
         try:
             child = self._child_for(slot, future.request)
+        except StateError as error:
+            # Nobody's fault, and over when there is room again.
+            raise ChildDied(error.message, "NoRoom", BLAME_REFUSED) from None
         except OSError as error:
             raise ChildDied(f"a process could not be started: {error.strerror or error}") from None
         if future.stop_reason:

@@ -13,8 +13,7 @@ import shutil
 from contextlib import suppress
 from typing import Any, Optional
 
-from ..model.errors import StateError
-from .files import remove_file
+from .files import remove_file, scratch_errors
 
 
 class VectorFiles:
@@ -29,7 +28,7 @@ class VectorFiles:
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
         path = os.path.join(self.folder, name)
-        try:
+        with scratch_errors():
             with suppress(FileNotFoundError):
                 os.remove(path)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -42,9 +41,6 @@ class VectorFiles:
                 return memoryview(mmap.mmap(descriptor, size))
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
 
     def find(self, name: str) -> Optional[Any]:
         """Return the memory of a vector, None where there is none of this name."""

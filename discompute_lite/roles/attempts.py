@@ -283,7 +283,10 @@ class Attempts:
         self._owners[action.task_id].failed(action)
 
     def _end_cancelled(self, action: EndCancelled) -> None:
-        self._owners[action.task_id].cancelled(action.reason)
+        owner = self._owners.get(action.task_id)
+        # A task that could not be kept is over already, and what ran of it is stopped with this.
+        if owner is not None:
+            owner.cancelled(action.reason)
 
     def _tell(self, action: TellStory) -> None:
         owner = self._owners.get(action.task_id)

@@ -23,6 +23,7 @@ from ..model.errors import DiscomputeError, SettingsError, StateError, Unauthent
 from ..model.statement import ROLES, Statement
 from ..wire.pairing_grant import PairingGrant
 from ..wire.private_beacon import beacon_pseudonym
+from .alarm import Alarm
 from .audit_notes import note_news
 from .cluster_methods import SyncClusterAnswer
 from .front_desk import FrontDesk
@@ -33,6 +34,8 @@ from .ports import Later, LinkPort
 SYNC_S = 10.0
 #: Statements about itself that a device may bring which nobody knows here: it has one, and each costs 5 ms to check.
 STATEMENTS_HEARD = 1
+#: Seconds until what could not be kept is tried again, as journals are.
+KEEP_AGAIN_S = 2.0
 
 
 class Belonging:
@@ -47,6 +50,9 @@ class Belonging:
         #: pseudonym -> member, and the version and beacon key that they were made for.
         self._pseudonyms: Dict[bytes, Statement] = {}
         self._pseudonyms_of = (-1, b"")
+        #: Why what was heard is not on the disk, as people were told, "" where it is; and when that is tried again.
+        self._told_unkept = ""
+        self._alarm = Alarm(node.clock, lambda late_s: self._keep_again())
         #: Where the owner lets devices in, and has this one let in.
         self.desk = FrontDesk(node)
 
@@ -88,16 +94,19 @@ class Belonging:
                 self._node.discovery.retire(link)
 
     def leave(self) -> None:
-        """Be alone from now on: nothing of the cluster is kept."""
+        """Be alone from now on: nothing of the cluster is kept. Raise StateError where it cannot be removed."""
         trust = self._node.world.trust
         if trust is not None and self.cluster is not None:
-            self.desk.stop()
             trust.forget()
-            trust.leave()
-            self.cluster = None
-            self._changed()
-            for link in self._links():
-                self._node.discovery.retire(link)
+            self._be_alone()
+
+    def _be_alone(self) -> None:
+        self.desk.stop()
+        self._node.world.trust.leave()
+        self.cluster = None
+        self._changed()
+        for link in self._links():
+            self._node.discovery.retire(link)
 
     # ---- who is who -----------------------------------------------------------------------------------
 
@@ -205,7 +214,11 @@ class Belonging:
         if membership.is_revoked(self._node.id):
             self._node.tell("warning", "this device was removed from its cluster and is alone again; it keeps its"
                             " identity, which that cluster never takes back")
-            self.leave()
+            try:
+                self.leave()
+            except StateError as error:
+                self._node.tell("warning", f"what it knows of that cluster cannot be removed: {error.message}")
+                self._be_alone()
             return
         for link in self._links():
             if link.verified_id and membership.is_revoked(link.verified_id):
@@ -263,6 +276,20 @@ class Belonging:
             changed = self.cluster.merge_lines(lines, self._node.world.trust.random_bytes)
             note_news(self._node, changed)
             self.tell_all(changed)
+        self._see_that_it_is_kept()
+
+    def _see_that_it_is_kept(self) -> None:
+        """Say once that what was heard is not on the disk, and try until it is; a restart before that asks again."""
+        unkept = self.cluster.unkept if self.cluster is not None else ""
+        if unkept and not self._told_unkept:
+            self._node.tell("warning", f"what others say of the cluster holds, but cannot be kept: {unkept}")
+        self._told_unkept = unkept
+        self._alarm.set(self._node.clock.now() + KEEP_AGAIN_S if unkept else None)
+
+    def _keep_again(self) -> None:
+        if self.cluster is not None:
+            self.cluster.try_to_keep()
+        self._see_that_it_is_kept()
 
     def _lines(self) -> bytes:
         assert self.cluster is not None

@@ -12,7 +12,10 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, Deque, Dict, List
 
-from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState
+from ..core.ownership import named_devices
+from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState, is_private
+from ..tasks.types import TASK_TYPES
+from ..tasks.work import STREAM_MARK
 from .bounds import bounded_output
 from .methods import GetTaskResultAnswer, GetTaskStatusAnswer, PrintedText, SubmitTaskAnswer
 from .ports import Later
@@ -28,6 +31,17 @@ KEPT_PRINTED_CHARS = 512 * 1024
 PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\n"
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
+
+
+def problem_in(task: ComputeTask) -> str:
+    """Say what is wrong with a task as it was submitted, wherever that is; "" where nothing is."""
+    if task.task_type not in TASK_TYPES:
+        return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
+    if len(task.task_id) > 64 or "/" in task.task_id or STREAM_MARK in task.task_id:
+        return f"a task_id has at most 64 characters, no slash and no {STREAM_MARK}"
+    if is_private(task) and not named_devices(task.required_capabilities):
+        return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
+    return ""
 
 
 class CoordinatedTask:

@@ -13,18 +13,16 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, List, Optional
 
 from ..core.events import CancelAsked, TaskSubmitted, Tick
-from ..core.ownership import named_devices
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
-from ..model.task import ComputeTask, SubTaskStatus, TaskState, is_private, wishes_of
-from ..tasks.types import TASK_TYPES
-from ..tasks.work import STREAM_MARK, WorkOutcome, WorkRequest, merge_data, split_parts
+from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
+from ..tasks.work import BLAME_REFUSED, WorkOutcome, WorkRequest, merge_data, split_parts
 from .alarm import Alarm
 from .attempts import Attempts
-from .coordinated import CoordinatedTask
+from .coordinated import CoordinatedTask, problem_in
 from .copies import Copies
-from .durability import Durability
+from .durability import Durability, unkept_sentence
 from .job_owner import JobOwner
 from .keeping_methods import AcknowledgeResultAnswer
 from .methods import (
@@ -34,6 +32,8 @@ from .ports import Later
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
+#: Seconds after which a merge is tried again that this device could not begin.
+MERGE_AGAIN_S = 2.0
 
 
 class Coordinator:
@@ -249,20 +249,14 @@ class Coordinator:
             raise Unavailable("this node is shutting down; submit to another one", {"retry_after": 5.0})
         if self._node.twin.reason:
             raise Unavailable(self._node.twin.reason)
-        if task.task_type not in TASK_TYPES:
-            return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
-        if len(task.task_id) > 64 or "/" in task.task_id or STREAM_MARK in task.task_id:
-            return f"a task_id has at most 64 characters, no slash and no {STREAM_MARK}"
         if task.task_id and self._attempts.scheduler.task(task.task_id) is not None:
             # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
             return "a task of this id has ended here and its result is not kept any more; submit it under another id"
-        if is_private(task) and not named_devices(task.required_capabilities):
-            return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
         if self.durability.problem:
-            return f"it cannot be kept: {self.durability.problem}"
+            return unkept_sentence(self.durability.problem)
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:
             raise Unavailable(f"{limits.tasks} tasks are under way here; wait for one to end", {"retry_after": 5.0})
-        return ""
+        return problem_in(task)
 
     def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
@@ -281,8 +275,6 @@ class Coordinator:
             self._begin(record)
             # Nobody is told that it is accepted before it is kept.
             self.durability.when_kept(lambda problem: self._accepted(record, problem))
-            return
-        self._answer_submissions(record)
 
     def _begin(self, record: CoordinatedTask) -> None:
         """Have the subtasks run that have no result yet; with the last one comes the merge."""
@@ -302,7 +294,8 @@ class Coordinator:
     def _accepted(self, record: CoordinatedTask, problem: str) -> None:
         if problem and not record.is_over:
             record.is_refused = True
-            self.end(record, TaskState.FAILED, f"it cannot be kept: {problem}")
+            self.end(record, TaskState.FAILED, unkept_sentence(problem))
+            self._attempts.apply(CancelAsked(record.task.task_id, "since it cannot be kept"))
             self.durability.forget(record.task.task_id)
         self._answer_submissions(record)
 
@@ -313,7 +306,9 @@ class Coordinator:
             later.resolve(record.submitted())
 
     def merge(self, record: CoordinatedTask) -> None:
-        """Merge a task whose subtasks are all done."""
+        """Merge a task whose subtasks are all done; one that is over by now is left alone."""
+        if record.is_over or self._is_stopping:
+            return
         results = [subtask.result_data for subtask in record.subtasks]
         request = WorkRequest(
             phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
@@ -323,6 +318,11 @@ class Coordinator:
 
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
+            return
+        if outcome.blame == BLAME_REFUSED:
+            # All its work is done: that is not given up for what may be over in a moment.
+            self.tell(record, f"its results wait to be merged: {outcome.error}")
+            self._node.clock.call_later(MERGE_AGAIN_S, self.merge, record)
             return
         record.keep_printed("merge", self._node.id, outcome.output)
         if outcome.ok:

@@ -33,6 +33,11 @@ def journal_name(task_id: str) -> str:
     return hashlib.sha256(task_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def unkept_sentence(problem: str) -> str:
+    """Say why a task is refused; `problem` says what is wrong with the disk, and what to do."""
+    return f"it cannot be kept here. {problem[:1].upper()}{problem[1:]}"
+
+
 class Durability:
     """Write the journals of one node's tasks."""
 

@@ -4,7 +4,8 @@ Knows:   how a cluster begins, how a device is let in, changed and removed, and 
 Refuses: sockets, files and questions: `keep` is told what has to be on the disk, a person has said yes before.
 Read next: core/membership.py (what holds), wire/pairing_grant.py (what a member has), roles/node.py.
 
-Every change is kept before it is told to anybody, so that no device can know more than the one that decided.
+Every change is kept before it is told to anybody, so that no device can know more than the one that decided. What
+others have decided holds at once, whatever the disk here says: whoever was removed is not served until there is room.
 
 A beacon key begins with a number of four bytes, and of two keys the larger holds, so that two admins agree on one
 whoever speaks first. The number is never below that of the removals: an admin that knows of more makes a new key.
@@ -23,7 +24,9 @@ from ..crypto.certificates import (
 )
 from ..crypto.p256 import CurvePoint, PrivateKey, device_id, generate_key
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, Forbidden, InvalidParams, NotFound, ProtocolError, Unauthenticated
+from ..model.errors import (
+    DiscomputeError, Forbidden, InvalidParams, NotFound, ProtocolError, StateError, Unauthenticated,
+)
 from ..model.limits import Limits
 from ..model.statement import ROLES, SENDS_WORDS, Statement
 from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
@@ -101,6 +104,8 @@ class OwnCluster:
         self.membership.merge(grant.statements)
         #: Statements that were no good: another cluster's, forged, of newer versions.
         self.refused = 0
+        #: Why what others said is not on the disk yet, "" where it is.
+        self.unkept = ""
 
     @property
     def grant(self) -> PairingGrant:
@@ -193,8 +198,7 @@ class OwnCluster:
         holds = self._member(of_device)
         self._check_other_admin(of_device, "")
         number = max(_key_number(self._grant.beacon_key), len(self.membership.removed())) + 1
-        self._grant = replace(self._grant, beacon_key=_beacon_key(number, random_bytes))
-        return self._state(replace(holds, what="revoke", by=self.me, at=at))
+        return self._state(replace(holds, what="revoke", by=self.me, at=at), _beacon_key(number, random_bytes))
 
     def _member(self, of_device: str) -> Statement:
         holds = self.membership.statement_about(of_device)
@@ -228,11 +232,19 @@ class OwnCluster:
         assert self._grant.ca_key is not None, "only admins sign"
         return self._grant.ca_key
 
-    def _state(self, statement: Statement) -> Statement:
+    def _state(self, statement: Statement, beacon_key: bytes = b"") -> Statement:
+        """Let a statement hold from now on; where it cannot be kept it does not, and nobody hears of it."""
         signed = sign_as_line(self._key(), replace(statement, seq=self.membership.next_seq()), self._limits)
+        before = self._grant, self.membership
+        self._grant = replace(self._grant, beacon_key=beacon_key or self._grant.beacon_key)
+        self.membership = self.membership.copy()
         self.membership.merge([signed])
         self._drop_key()
-        self._keep(self.grant)
+        try:
+            self._keep(self.grant)
+        except StateError:
+            self._grant, self.membership = before
+            raise
         return signed
 
     def _drop_key(self) -> None:
@@ -263,7 +275,7 @@ class OwnCluster:
             if self.is_admin and _key_number(self._grant.beacon_key) < removals:
                 # Whoever was removed elsewhere may know the key that we have.
                 self._grant = replace(self._grant, beacon_key=_beacon_key(removals, random_bytes))
-            self._keep(self.grant)
+            self.try_to_keep()
         return changed
 
     def take_beacon_key(self, beacon_key: bytes) -> None:
@@ -272,4 +284,12 @@ class OwnCluster:
             raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
         if bytes(beacon_key) > self._grant.beacon_key:
             self._grant = replace(self._grant, beacon_key=bytes(beacon_key))
+            self.try_to_keep()
+
+    def try_to_keep(self) -> None:
+        """Put what holds on the disk, if that can be; what others say holds in any case, removals above all."""
+        try:
             self._keep(self.grant)
+            self.unkept = ""
+        except StateError as error:
+            self.unkept = error.message

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Optional, Set
 from ..crypto.certificates import SERIAL_BYTES, pairing_certificate
 from ..crypto.p256 import PrivateKey, generate_key
 from ..model.device import PHONE_TYPES, short_id
-from ..model.errors import CallError, CallTimeout, DiscomputeError, LinkError, StateError, Unavailable
+from ..model.errors import CallError, CallTimeout, DiscomputeError, Forbidden, LinkError, StateError, Unavailable
 from ..model.limits import Limits
 from ..wire.invitation import PAIRING_REST_S, Invitation, JoinWords, draw_code, draw_token
 from ..wire.pairing import (
@@ -24,6 +24,10 @@ from ..wire.pairing_grant import PairingGrant
 from .alarm import Alarm
 from .own_cluster import OwnCluster, RandomBytes
 from .ports import Clock, PairingDoor, PairingLine, PairingListener
+
+
+#: What a joiner is told whom the host would let in, and cannot.
+_CANNOT_LET_IN = "The other device cannot let anybody in just now. Mend what it says on its screen, then try again."
 
 
 class PairingRun:
@@ -200,9 +204,9 @@ class Inviter:
                 else:
                     host.refuse(now)
             except (CallError, StateError) as error:
-                # The joiner is told that it does not work here; the reason is for the person here.
+                # The reason is for the person here.
                 self._tell("pairing", error.message)
-                host.refuse(now)
+                host.refuse(now, Forbidden(_CANNOT_LET_IN, {"rule": "state"}))
             run.go_on()
             self._close_if_over()
 

@@ -36,7 +36,7 @@ from .types import TASK_TYPES, TaskType, join_data, separate_data
 #: What stands between a script's mark and the number of one of its streams, in the id of their task.
 STREAM_MARK = "~"
 #: Whose fault a failure is: the task's own (final) or this device's (another may do better).
-BLAME_TASK, BLAME_DEVICE = "task", "device"
+BLAME_TASK, BLAME_DEVICE, BLAME_REFUSED = "task", "device", "refused"
 #: What holds where nobody says otherwise.
 WORK_LIMITS = Limits()
 #: Task types that come with this package; naming them here is what fills the catalog.
@@ -83,7 +83,7 @@ class WorkOutcome:
     #: What was printed.
     output: str = ""
     seconds: float = 0.0
-    #: "" where nobody is to blame, else "task" or "device".
+    #: "" where nobody is to blame, "refused" where the device could not begin it just now, else "task" or "device".
     blame: str = ""
 
 

@@ -90,7 +90,7 @@ def test_what_is_no_log_is_kept_aside_and_told(open_book, tmp_path, told):
     assert verdict(book).good == 1
 
 
-def test_a_disk_that_takes_nothing_is_told_once(open_book, told, monkeypatch):
+def test_row_37_a_disk_that_takes_nothing_is_told_once(open_book, told, monkeypatch):
     book = open_book()
 
     def full(*_):
@@ -133,7 +133,7 @@ def test_counts_are_written_when_they_are_asked_for(open_book, clock):
     assert sum(entry.get("count", 1) for entry in entries(book)) == 6
 
 
-def test_a_disk_that_takes_half_a_line_has_none_of_it_and_the_log_goes_on(open_book, tmp_path, told, monkeypatch):
+def test_row_37_half_a_line_on_a_full_disk_is_none_and_the_log_goes_on(open_book, tmp_path, told, monkeypatch):
     book = open_book()
     book.note("ran", {"size": 1})
     before, write = (tmp_path / "audit").read_bytes(), os.write

@@ -1,5 +1,6 @@
 """Blobs as files: private, read by ranges, gone when they are removed and when another node starts in the folder."""
 
+import errno
 import os
 import stat
 
@@ -39,6 +40,20 @@ def test_what_a_killed_node_left_is_swept(files, tmp_path):
     files.append(NAME, b"left")
     BlobFiles(str(tmp_path / "blobs"))
     assert os.listdir(tmp_path / "blobs") == []
+
+
+def test_row_37_without_room_a_blob_is_refused_and_later_it_is_whole(files, monkeypatch):
+    files.append(NAME, b"begin")
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", no_room)
+        with pytest.raises(StateError, match=r"No space left on device.*make room"):
+            files.append(NAME, b"ning")
+    files.append(NAME, b"ning")
+    assert files.read(NAME, 0, 20) == b"beginning"
+
+
+def no_room(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_folder_that_cannot_be_written_is_told(files, tmp_path):

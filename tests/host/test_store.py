@@ -166,7 +166,7 @@ def test_it_is_said_which_folder_is_used_instead(tmp_path, path):
     ]
 
 
-def test_a_read_only_folder_is_passed_over(path, monkeypatch):
+def test_row_37_a_read_only_folder_is_passed_over_unless_it_was_asked_for(path, monkeypatch):
     path.mkdir(mode=0o700)
     monkeypatch.setattr(os, "open", fail_with(errno.EROFS))
     assert open_state("", [str(path)]).path == ""
@@ -553,7 +553,7 @@ def test_only_plain_names_are_documents(folder, name):
     [(errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "may not be read or written"),
      (errno.EACCES, "may not be read or written"), (errno.EIO, "cannot be used")],
 )
-def test_a_write_that_fails_keeps_the_old_file(folder, path, monkeypatch, call, number, sentence):
+def test_row_37_a_write_that_fails_keeps_the_old_file(folder, path, monkeypatch, call, number, sentence):
     folder.write_json("speed.json", {"old": 1})
     before = sorted(path.iterdir())
     with monkeypatch.context() as broken:

@@ -223,7 +223,7 @@ def test_a_backup_is_private_and_never_overwritten(tmp_path):
     assert read_backup_file(str(path)) == write_backup(FULL, LIMITS)
 
 
-def test_half_a_backup_is_not_left(tmp_path, monkeypatch):
+def test_row_37_half_a_backup_is_not_left(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -12,7 +12,7 @@ import pytest
 
 from discompute_lite.core.access import WorkRule
 from discompute_lite.crypto.p256 import device_id, private_key
-from discompute_lite.model.errors import Forbidden, InvalidParams, SettingsError, Unauthenticated
+from discompute_lite.model.errors import DiscomputeError, Forbidden, InvalidParams, SettingsError, Unauthenticated
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.link_speed import PADDINGS
@@ -236,6 +236,50 @@ def test_a_removed_device_is_closed_everywhere_within_seconds_and_is_alone_again
         raise b.node.belonging.cluster.refusal(c.id)
     # The key that beacons are sealed with went to those who stayed.
     assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
+
+
+FULL_DISK = "the disk is full; free some space, then try again: /x/statements"
+
+
+def test_row_37_a_removed_device_is_closed_on_a_full_disk_too_and_the_removal_is_kept_when_there_is_room(town, world):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    b.trust.problem, kept = FULL_DISK, len(b.trust.kept)
+    world.owner(a).call("Revoke", {"device_id": c.id})
+    town.settle(5.0)
+    assert c.id not in b.node.discovery.links and b.node.link_for_work(c.id) is None
+    assert b.texts_told("warning") == [f"what others say of the cluster holds, but cannot be kept: {FULL_DISK}"], "once"
+    assert len(b.trust.kept) == kept
+    b.trust.problem = ""
+    town.settle(3.0)
+    b.kill()
+    town.settle(20.0)
+    b.start()
+    assert b.node.belonging.cluster.membership.is_revoked(c.id)
+    assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
+
+
+def test_row_37_an_owner_whose_disk_is_full_is_told_and_removes_nobody(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    a.trust.problem = FULL_DISK
+    with pytest.raises(DiscomputeError, match="the disk is full; free some space"):
+        world.owner(a).call("Revoke", {"device_id": b.id})
+    assert a.is_linked_with(b) and not b.texts_told("warning")
+    a.trust.problem = ""
+    world.owner(a).call("Revoke", {"device_id": b.id})
+    town.settle(2.0)
+    assert not a.is_linked_with(b)
+
+
+def test_row_37_who_was_removed_is_alone_though_nothing_can_be_deleted(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    b.trust.problem = FULL_DISK
+    world.owner(a).call("Revoke", {"device_id": b.id})
+    town.settle(2.0)
+    assert not b.node.belonging.is_member and not b.trust.is_member
+    assert "cannot be removed" in b.texts_told("warning")[-1]
 
 
 def test_a_device_that_hears_of_its_own_removal_keeps_nothing(town):

@@ -429,6 +429,63 @@ def test_an_error_in_merge_fails_the_task(world, alone):
     assert alone.state(task_id) == "FAILED" and "could not be merged" in alone.result(task_id)["message"]
 
 
+#: What an executor says that cannot begin anything just now (host/process_executor.py).
+NO_ROOM = WorkOutcome(
+    False, error="the folder for scratch cannot be used (No space left on device); make room on the disk",
+    error_type="NoRoom", blame="refused")
+
+
+def test_row_37_a_device_without_room_for_work_is_nobodys_fault_and_works_again_when_there_is(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"run"}
+    task_id = alone.submit(world.echo(range(4)))["task_id"]
+    for _ in range(5):  # Were it a failure, three of them would be the end.
+        while executor.held:
+            executor.end(NO_ROOM)
+        world.advance(10.0)
+    assert alone.state(task_id) == "RUNNING"
+    assert any("make room on the disk" in line for line in alone.status(task_id)["lite"]["story"])
+    executor.holds = set()
+    executor.release()
+    world.advance(10.0)
+    assert alone.value(task_id) == list(range(4))
+
+
+def test_row_37_what_cannot_be_split_for_want_of_room_is_refused_with_the_reason(world, alone):
+    alone.host.executor.holds = {"split"}
+    replies = alone.client.begin("SubmitTask", world.echo([1]))
+    alone.host.executor.end(NO_ROOM)
+    world.settle()
+    answer = replies[0][0]
+    assert not answer["success"] and "make room on the disk" in answer["message"]
+
+
+def test_row_37_work_that_is_done_is_not_lost_because_there_is_no_room_to_merge_it(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"merge"}
+    task_id = alone.submit(world.echo(range(4)))["task_id"]
+    world.settle()
+    for _ in range(5):
+        executor.end(NO_ROOM)
+        world.advance(2.0)
+    assert alone.state(task_id) == "RUNNING" and len(executor.runs()) == 4
+    executor.release()
+    world.settle()
+    assert alone.value(task_id) == list(range(4)) and len(executor.runs()) == 4
+
+
+def test_a_task_that_is_cancelled_while_its_merge_waits_for_room_stays_cancelled(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"merge"}
+    task_id = alone.submit(world.echo(range(4)))["task_id"]
+    world.settle()
+    executor.end(NO_ROOM)
+    world.settle()
+    alone.client.call("CancelTask", {"task_id": task_id})
+    world.advance(10.0)
+    assert alone.state(task_id) == "CANCELLED" and not executor.held
+
+
 def explained(owner, task_id, index=-1):
     answer = owner.client.call("ExplainTask", {"task_id": task_id, "index": index})
     return answer["success"], answer["message"]
@@ -466,7 +523,8 @@ def test_when_a_device_breaks_under_a_subtask_it_is_tried_on_another(world, pair
 @pytest.mark.parametrize("source, about", [
     ("def work(", "line 1"), ("x = '\0'\ndef work(part): pass", "NUL"), ("# " + "x" * 10_000_000, "longer"),
     ("def work(part): return " + "(" * 3000 + ")" * 3000, ""), ("def other(part): pass", "work"),
-], ids=["syntax", "nul", "long", "deep", "no-work"])
+    ("# coding: latin-1\ndef work(part): return part", "latin-1"),
+], ids=["syntax", "nul", "long", "deep", "no-work", "coding"])
 def test_row_41_a_source_that_is_none_is_read_by_one_child_here_and_no_device_gets_it(world, pair, source, about):
     first, second, owner = pair
     answer = owner.submit(world.job(source))

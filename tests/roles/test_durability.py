@@ -174,11 +174,16 @@ def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
     slow.journals.sync("The disk is full. Free some space, then try again: /x")
     world.settle()
     answer = replies[0][0]
-    assert not answer["success"] and "it cannot be kept: The disk is full. Free some space" in answer["message"]
+    assert not answer["success"] and "it cannot be kept here. The disk is full" in answer["message"]
     answer = world.owner(slow).call("SubmitTask", world.echo([1, 2], task_id="t2"))
     assert not answer["success"] and "The disk is full" in answer["message"]
     slow.journals.sync()
     assert slow.journals.journals == {}
+    # What had begun of the first one is stopped, and nothing comes of it any more.
+    assert all(future.stop_reason for future in slow.executor.held)
+    slow.executor.release()
+    world.settle()
+    assert state(world.owner(slow), "t1") == "FAILED"
     replies = world.owner(slow).begin("SubmitTask", world.echo([1, 2], task_id="t3"))
     slow.journals.sync()
     world.settle()

@@ -141,7 +141,7 @@ def test_a_call_with_a_large_piece_of_memory_is_known_again_and_so_is_what_it_re
         call_unit((large[::-1], {1, 2}), {}))
 
 
-def test_nobody_has_a_result_before_it_is_kept(world, host, slow_journals):
+def test_row_37_nobody_has_a_result_before_it_is_kept(world, host, slow_journals):
     journals = slow_journals()
     life = Life(world, host, journals)
     life.call(1)

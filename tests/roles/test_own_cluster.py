@@ -10,7 +10,9 @@ import pytest
 from discompute_lite.core.access import decide_operation
 from discompute_lite.crypto.certificates import read_ca_certificate, read_device_certificate
 from discompute_lite.crypto.p256 import device_id, private_key
-from discompute_lite.model.errors import Forbidden, InvalidParams, LocalProtocolError, NotFound, ProtocolError
+from discompute_lite.model.errors import (
+    Forbidden, InvalidParams, LocalProtocolError, NotFound, ProtocolError, StateError,
+)
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.statement import Statement
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster, restored_seat
@@ -83,6 +85,44 @@ def test_a_device_that_was_let_in_is_a_member_of_the_same_cluster(admin):
 def test_what_changes_is_on_the_disk_before_anybody_hears_of_it(admin):
     join(admin, BEN, "Ben's PC")
     assert roles(admin.restarted()) == roles(admin) and admin.restarted().is_admin
+
+
+def full_disk(grant):
+    raise StateError("the disk is full; free some space, then try again: /x/statements")
+
+
+def test_row_37_what_an_admin_cannot_keep_does_not_hold_and_is_done_when_there_is_room(admin, monkeypatch):
+    ben = join(admin, BEN, "Ben's PC")
+    before, digest = admin.grant, admin.membership.digest()
+    with monkeypatch.context() as full:
+        full.setattr(admin, "_keep", full_disk)
+        for action in (
+            lambda: admin.remove(device_id(BEN), AT + 5, chance),
+            lambda: admin.change(device_id(BEN), "role", "worker", AT + 5),
+            lambda: join(admin, CAT, "Cat's phone"),
+        ):
+            with pytest.raises(StateError, match="the disk is full"):
+                action()
+            assert admin.grant == before and admin.membership.digest() == digest, "as if nobody had asked"
+    admin.remove(device_id(BEN), AT + 6, chance)
+    tell(admin, ben)
+    assert admin.restarted().membership.is_revoked(device_id(BEN)) and ben.membership.is_revoked(device_id(BEN))
+
+
+def test_row_37_what_others_have_decided_holds_on_a_full_disk_and_is_kept_later(admin, monkeypatch):
+    ben, cat = join(admin, BEN, "Ben's PC"), join(admin, CAT, "Cat's phone")
+    tell(admin, ben)
+    admin.remove(device_id(CAT), AT + 5, chance)
+    with monkeypatch.context() as full:
+        full.setattr(ben, "_keep", full_disk)
+        assert tell(admin, ben) == [[device_id(CAT)]], "told, so that it is acted upon"
+        ben.take_beacon_key(admin.grant.beacon_key)
+        assert ben.refusal(cat.me) is not None and "disk is full" in ben.unkept
+        ben.try_to_keep()
+        assert "disk is full" in ben.unkept and not ben.restarted().membership.is_revoked(cat.me)
+    ben.try_to_keep()
+    assert ben.unkept == "" and ben.restarted().membership.is_revoked(cat.me)
+    assert ben.restarted().grant.beacon_key == admin.grant.beacon_key
 
 
 def test_a_member_hears_of_a_new_one_and_keeps_it(admin):

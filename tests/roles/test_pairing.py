@@ -251,13 +251,15 @@ def test_row_14_a_joiner_that_cannot_keep_its_grant_is_listed_as_not_yet_seen(me
     assert not meeting.inviter.unseen and meeting.role(BEN) == "member"
 
 
-def test_an_admin_with_a_full_disk_lets_nobody_in(meeting):
+def test_row_37_an_admin_with_a_full_disk_lets_nobody_in_and_both_sides_are_told(meeting):
     def full_disk(grant):
         raise StateError("The disk is full. Free some space, then try again")
 
     meeting.cluster._keep = full_disk
-    assert isinstance(meeting.join(meeting.invite().code), Forbidden)
+    error = meeting.join(meeting.invite().code)
+    assert isinstance(error, Forbidden) and "cannot let anybody in just now" in error.message
     assert any("disk is full" in sentence for sentence in meeting.told) and not meeting.kept
+    assert meeting.role(BEN) == "", "who cannot be written down is no member"
 
 
 def test_every_address_is_tried(meeting):

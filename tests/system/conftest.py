@@ -211,13 +211,15 @@ class Field:
         return environ
 
     def start(
-        self, name: str, *words: str, port: str = "0", lines: int = 0, **changes: Optional[str]
+        self, name: str, *words: str, port: str = "0", lines: int = 0, within: Sequence[str] = (),
+        **changes: Optional[str]
     ) -> Any:
         """Start a node and wait until it is ready.
 
-        `port` "" leaves the choice to it; of what it says only the first `lines` are read, 0 for all.
+        `port` "" leaves the choice to it; of what it says only the first `lines` are read, 0 for all; `within` is a
+        command that becomes the one that it is given.
         """
-        node = NodeProcess(self, name, [*(["--port", port] if port else []), *words], changes, lines)
+        node = NodeProcess(self, name, [*(["--port", port] if port else []), *words], changes, lines, within)
         self.nodes.append(node)
         node.wait_ready()
         return node
@@ -346,7 +348,8 @@ class NodeProcess:
     """Own one `start --json`."""
 
     def __init__(
-        self, field: Field, name: str, words: Sequence[str], changes: Dict[str, Optional[str]], lines: int = 0
+        self, field: Field, name: str, words: Sequence[str], changes: Dict[str, Optional[str]], lines: int = 0,
+        within: Sequence[str] = (),
     ) -> None:
         self.field, self.name = field, name
         self.state = field.folder / name
@@ -357,7 +360,7 @@ class NodeProcess:
         self._clients: List[LineClient] = []
         #: Held by a test that wants nobody to read what it prints.
         self.reading = threading.Lock()
-        command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--name", name]
+        command = [*within, sys.executable, "-m", "discompute_lite", "start", "--json", "--name", name]
         command += ["--state-dir", str(self.state), *words]
         with open(self._errors, "wb") as errors:
             self.process = subprocess.Popen(
