@@ -18,6 +18,7 @@ import atexit
 import base64
 import binascii
 import builtins
+import codecs
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -73,6 +74,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from enum import Enum
@@ -1490,6 +1492,16 @@ def state_errors(path: str) -> Iterator[None]:
         else:
             sentence = f"{path} cannot be used ({reason_of(error)}); choose another folder with --state-dir"
         raise StateError(sentence) from None
+
+
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Translate what the system says of the folder for tasks' files, which is needed again as soon as it has room."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
 
 
 def reason_of(error: Exception) -> str:
@@ -5792,23 +5804,40 @@ class TlsIdentity:
 def bare_tls_context(*, is_server: bool) -> Any:
     """Return an `SSLContext` with our versions and ciphers that believes nobody, since it has no root yet.
 
-    Raise StateError where this Python has no TLS.
+    Raise StateError where this Python has no TLS, or none that is new enough.
     """
     try:
         import ssl
     except ImportError:
-        raise StateError("this Python has no TLS (its module ssl is missing), so this device stays alone; use"
-                         " another Python to join a cluster") from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
-    # The id is compared after the handshake: a host name would tell everybody on the way which device is called.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(TLS_CIPHERS)
+        raise _no_tls("this Python has no TLS (its module ssl is missing)") from None
+    try:
+        if not ssl.HAS_ALPN:
+            raise ValueError("it cannot say what is spoken inside")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if is_server else ssl.PROTOCOL_TLS_CLIENT)
+        # The id is compared after the handshake: a host name would tell everybody on the way which device is called.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(TLS_CIPHERS)
+    except (AttributeError, OSError, ValueError):
+        raise _no_tls(f"this Python's TLS is too old ({getattr(ssl, 'OPENSSL_VERSION', 'of no version')})") from None
     if is_server and hasattr(context, "num_tickets"):
         # Tickets that a client never reads turn its close into a reset, which loses what it sent.
         context.num_tickets = 0
     return context
+
+
+def _no_tls(reason: str) -> StateError:
+    return StateError(f"{reason}, so this device stays alone; use another Python to join a cluster")
+
+
+def why_no_tls() -> str:
+    """Say why this Python cannot encrypt, and what to do; "" where it can."""
+    try:
+        bare_tls_context(is_server=True)
+    except StateError as error:
+        return error.message
+    return ""
 
 
 def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
@@ -6196,7 +6225,8 @@ class TlsDoor:
         if self._server_context is None:
             return None
         is_full = sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address
-        if is_full or self._failures_of(host)[1] >= limits.failed_handshakes:
+        # Whoever calls from this machine itself has no need of a handshake to use its processor.
+        if is_full or (host not in OWNER_HOSTS and self._failures_of(host)[1] >= limits.failed_handshakes):
             self.refused += 1
             self.on_refused("crowd", host, {})
             return None
@@ -6204,7 +6234,10 @@ class TlsDoor:
         return TlsPipe(self._server_context, limits, is_server=True, deadline=self._deadline())
 
     def knock_over(self, host: str, pipe: TlsPipe) -> None:
-        """Take a handshake that has ended out of the count; one that failed counts against its host for a minute."""
+        """Take a handshake that has ended out of the count.
+
+        One that failed counts against its host for a minute, of which the log tells once.
+        """
         self._knocking[host] -= 1
         if not self._knocking[host]:
             del self._knocking[host]
@@ -6222,9 +6255,7 @@ class TlsDoor:
     def _failures_of(self, host: str) -> Tuple[float, int]:
         now = self._loop.now()
         since, count = self._failures.get(host, (now, 0))
-        # Whoever calls from this machine itself has no need of a handshake to use its processor.
-        is_counted = now < since + FAILURES_S and host not in OWNER_HOSTS
-        return (since, count) if is_counted else (now, 0)
+        return (since, count) if now < since + FAILURES_S else (now, 0)
 
     def calling_pipe(self) -> TlsPipe:
         """Return a pipe for a call to another member; only where `is_member`."""
@@ -8306,6 +8337,9 @@ class TrustPort(Protocol):
 
     def random_bytes(self, count: int) -> bytes:
         """Return chance that nobody can guess, for keys and codes."""
+
+    def why_no_tls(self) -> str:
+        """Say why nothing can be encrypted here, and what to do; "" where it can."""
 
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept, None where this device is alone; raise StateError for what does not fit together."""
@@ -11874,6 +11908,8 @@ A subtask carries {source, sha256, name} and either {part} or, of a job without 
 
 #: Modules of jobs kept loaded in one process; a process serves few jobs, and a thread executor must not grow.
 JOB_MODULES_KEPT = 16
+#: A line that says in which coding a source is (PEP 263); it is one of the first two.
+_CODING = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _MODULE_PREFIX = "discompute_job_"
 _READY = "__discompute_ready__"
 
@@ -11954,6 +11990,7 @@ def parse_source(source: str, filename: str) -> ast.Module:
         raise TaskRejected(f"{filename} is longer than {SOURCE_BYTES} bytes; read large data at run time instead")
     if "\0" in source:
         raise TaskRejected(f"{filename} holds a NUL byte; it is not Python source")
+    _check_coding(source, filename)
     try:
         # The compiler first: it counts how deep it is, which parsing into a tree does not on Python 3.9.
         compile(source, filename, "exec", dont_inherit=True)
@@ -11964,6 +12001,25 @@ def parse_source(source: str, filename: str) -> ast.Module:
         raise TaskRejected(f"{filename} is nested too deeply for this Python; split long expressions") from None
     except ValueError as error:
         raise TaskRejected(f"{filename} is not Python source: {error}") from None
+
+
+def _check_coding(source: str, filename: str) -> None:
+    """Raise `TaskRejected` where a source says that it is in another coding than UTF-8, as which it was read.
+
+    To go by the text alone would make other words of the same file than `python3 FILE` does.
+    """
+    for number, line in enumerate(source.split("\n", 2)[:2], 1):
+        said = _CODING.match(line)
+        if said is not None:
+            try:
+                is_ours = codecs.lookup(said.group(1)).name in ("utf-8", "utf-8-sig", "ascii")
+            except LookupError:
+                is_ours = False
+            if not is_ours:
+                raise TaskRejected(f"{filename}, line {number}: says that it is in {said.group(1)[:40]}, and is read as"
+                                   " UTF-8; save it as UTF-8 and take that line away")
+        if line.strip() and not line.lstrip().startswith("#"):
+            return
 
 
 def _bound_names(body: Iterable[ast.stmt]) -> Dict[str, ast.stmt]:
@@ -12992,6 +13048,1186 @@ def _dump_named(plain: Any, names: Dict[str, str], whole: str, classes: Optional
 TASK_TYPES.add(CallsTask.name, CallsTask())
 
 
+# ---- discompute_lite/core/ownership.py --------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.core.ownership")
+"""Decide which node answers for a task, and which other one keeps a copy in case that node is gone.
+
+Knows:   terms: whoever takes a task over answers for it in the next one.
+Refuses: to count votes: two owners at once are harmless, since results are kept by subtask, so two devices are enough.
+Read next: roles/copies.py (who obeys), core/journal.py (what is copied).
+"""
+
+
+#: Characters of a device's id; a requirement of this length names a device, and its task goes nowhere else.
+DEVICE_ID_CHARS = 52
+
+
+class Claim(NamedTuple):
+    """Say who answers for a task, in which of its terms."""
+
+    term: int
+    owner_id: str
+
+
+class KeeperCandidate(NamedTuple):
+    """Describe a device that could keep a copy: one that may be given work."""
+
+    device_id: str
+    is_phone: bool = False
+
+
+def outranks(claim: Claim, other: Claim) -> bool:
+    """Whether the first of two owners stays one: that of the later term; of one term, the smaller id."""
+    return (-claim.term, claim.owner_id) < (-other.term, other.owner_id)
+
+
+def named_devices(requires: Sequence[str]) -> List[str]:
+    """Return the devices that a task's requirements name by their whole ids."""
+    return [name for name in requires if len(name) == DEVICE_ID_CHARS]
+
+
+def choose_keeper(
+    candidates: Sequence[KeeperCandidate], claim: Claim, first_owner_id: str, requires: Sequence[str]
+) -> Optional[str]:
+    """Return the device that is to keep the copy of a task, None where none may.
+
+    Best is where it was submitted: its result is asked for there. A phone comes last. What is bound to devices by its
+    requirements is private to them and to where it was submitted: its copy goes to one of these or nowhere.
+    """
+    named = named_devices(requires)
+    allowed = [
+        each for each in candidates
+        if each.device_id != claim.owner_id and (not named or each.device_id in (*named, first_owner_id))
+    ]
+    allowed.sort(key=lambda each: (each.device_id != first_owner_id, each.is_phone, each.device_id))
+    return allowed[0].device_id if allowed else None
+
+
+# ---- discompute_lite/tasks/digits_data.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.digits_data")
+"""Hold the UCI handwritten digits as text: 1,797 images of 8 by 8 pixels, and the digit each one shows.
+
+Knows:   the test set of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak (1998), UCI Machine
+         Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0, in scikit-learn's order. Unchanged
+         but for the packing: pixel by pixel over all images (that compresses best), zlib, base 85.
+Refuses: to be edited; tools/digits.py writes it.
+Read next: tasks/digits.py (reads it).
+"""
+
+
+DIGIT_IMAGES = (
+    "cmeFe2@)(uavjJQxkkqN?tj{;`U@K9Zc-wRBa@lnj=%lwZ-4vS-~RS7u<?`NmvJxw2!0U!i2#`RNg%+)4@2<7!iQksW8u#R{$fll{B*GJlVIS7eK"
+    "7EwTzm+AS_3lh(*PEJ8Tb<XFaS*aVPIe`{O1IJBKV7e9|i_61b;U0X9GV7{xI-0CxC@t1b-#?CnER~{I?AN13w4=f#83S;J-rfUo`O#1Aij;P4K@"
+    "YfZ$)rz?a}p1b-p`CjMav27Z_V!4Gp_;5Wf<g0BfoKp^;wv9SQbFM@w105$*t1b-0xwgABoW8g~w0VaNvi3te)4Z$xH|6~G!KTH4vUjje?0U-Di{"
+    "K>#?f}aE!_=5<36M+c6MDQW_MF5E4w}IaTz{CWG;6w0(;D;gDfB+&B6A;0N3}8S2EI=>-4E)0w0zfbYKZxMByD$L3$B;1=MDZsJz{F1*KMB4B7=Y"
+    "k^kKjx2A@~sd#{_>6K=8xFZ%Z)nB^dY;{9y{P0l@%7@Ff5i1{S_#<KGzgX+j17!9SV!_Y{8^W8q^Cd<<X={3{s{{Iu}zT>OIwK12WrJ_bG({)ylZ"
+    "8(6@=m*5{32L27f$G~qB0to(L0~dk&T(BPkVrN1XA+Tp76MgbN2k>5F2rw500JBpBuyK$Qi49wr$ix5=^)T_!0*S-}MnmRUkbXFr8!@-sfhIV{-h"
+    "m_<bDn|YDA?G0kh}LdX8>1>IJmL554;uKR)7o~a2coV0q88lYlLF~aA5Vuo_Gn|9=$v<2kyY!3&(Kgk+Wb2jWyOrs`y&tjd>>ayK8OSBllqJ-gDg"
+    "rpMH0mj3Em$_T0XDUQDQAjv25a2NN;J+()LU1~BgJyaJOofh~9sR}nJgF1ZFBviHQBI5K3eT`F#G-3`b&6JvOcdDp#|6Kexwz_8|hCb=dA*KvS@x"
+    "3I8~z~sRJh62N<!^fOB8)NLP=MIr44-;q4nb?r6b0EhWx<<aCV`2b%P4OXnj)x1IQ`W=}Q|7~Y7jMWu5IbuO4D7W4nHx(72CxjU0~6aTCNTHH#N9"
+    "q|uomt;3npV@FFi=X#Kg$e8wU#?q9W@Y852{+xw0HX9)JUkH`khg?AQQ~Uu?{U0~uxjhB$zWr@CNR3m6mYu1=)vxzFl=-U}H*M?f)T<T)|sm;)=P"
+    "zkNoup>GAW?JA%G*>~KebG;nnys<GHChK6}F5EmABGJI6EXy+jav;DO)(0i?-bp@$oO_RF;>~F`pP9rt_X_5P(fZz;>O*zOg$%*op&GT*OsC9t;M"
+    "kaBVd4pn)d=`{z)^dB*CF6<xX#@Ny3h4-^x}?LF=rlZ+5L9t!G+~sID6bTfb;y|i9gE_0p<mEgq4rI4A#>jmeXay5Q3dKLZ%Nu`|WG0f-V`OnhW)"
+    "?kJ_8?i<sN=!W4}W`QGKId-5i3JR4BWH+LT~JY6sG^^V>5{DrTX5-AU`b?@A8?1{}p0ouUM*?FS~&+)8Y0;3S<mB4u*_EKOa&Uoj&Lq&~w=LF_?4"
+    ">HW|F@r;IY{L(7MOTiy7Xo=j0UM!X;$RP~`*7w^2j*3OZ)jmG$gl;|8G^MZ81Ny}2N*a<M2FXdjwdyMDO#Ab8=#|MIz2GffZ^Wu9<+ghM+_k08v_"
+    "#?SWn@=d>GP_-NO<xaQ1kzu$MSeFl0<wz#hY<!8U-K*aJ8asFA?i(N}<kdp_L&3<$_RSh(<nZyX$;0bBrAaRsxn_SG48I<5>6U2*W_x-O_f#|pj2"
+    "5>s}syL+v>;=ab5qAIqt@9DQG`;7Il_JsL0oqhejb#Q$NU~68Hv2hjq8TL3QfLUfOwhX$ljtt9KEf!kw5Ur_tD+dFb>RHLXwd~R!9=W7@&rm6dbt"
+    "ieA)eCfHq7Wrz-EyB%m>$l_9zkkvIL(|-jS(5Al(9Sm<YagBLvizTW*}pd%&a7n%<fcBNwjsbqlJ~-O`NLHU^g=>3M>*Nf~(aoWkkAnqdCzTUHwq"
+    "ptcda~h9)f%>|{n%FP7g(XSk|5vm<WMyDXFK$pnK%vLchOO-q^d9=?jmbVgaV+atR?(~V5K8A<xv-5zInzHU^E^f;B8bai#c_FU@bRh99q*%4bbT"
+    "6cfM%eHna%i7VgIHD@^R&)DHKaJNgyXTzEdp+ueuhcPiTFh2cSZ|9=@5)zIz5OMP>HeZC-K&|=M$K?L_Fh?AvguVPZ)CjCbHkptcF@_UJ+jViX6N"
+    "bS-G0m2886*4BaD5S_A+|Tt{S;$3}l*5WtT*FNV5~Pl@e%nPzteX%@>wrd&JYM%9DM{u88r0j0(4#!9GJD8*#m&RvCG)<MElclGVZ;?GicNiwst$"
+    "Gm6UQ*y&xFPPH`aq^&5M#wM$i&Br!o@k8~d-AHD3b-Zi_i;@+5r0409?6?(5>Sky(Y4N<)D|2n;3ahTv=E!7L1v#Rtx;w(7s?u+>$wwCBFgm)3S3"
+    "bL=_!zY7jBZ<}vNL<TbP1isu#WQ>B!j_cm7a`XXlFFbI!{NlBUx%MBD>lTBddG1b&;n0C>Fn}Zg#Y?$zpZ)E4IGu^6<=7#%r=@q-|#xNpE{Wi`e~"
+    "Yvo*RN3oKzK>00J-URQNxRmH2CWOS@<GJ?gfE-%WfTx4v1X_BuQJuag&>hT0M$Y50Dyul`uj7b)g&5+=rv$LEWj3fzCnyJO&N2Ns%I?2i+yGUV?Y"
+    ")VzEXa*n2>`5hymn@QL0rHUS;D^ktCYjFBy}e&el93)^Xqx2<K6HmwRYr%u*AeuM&J0Adbv31vnWRPYq$n%$F&$Z*Gj9@1WP}AOqAjoFdmS`prB<"
+    "q6#!F)*yFeATdE~k5U{e^^R(Eu*SDM)*lS#5Wn%cz=Kd(mdC21X{q%)P#O1@WJZPA+<%w&<TSl2tvUK9hJv}|RbYF0%ghec&Z@s$^gwJW^hMm$z|"
+    "x@CF=2U)@nr**J8I!SA2GZ~gKGX^70WspOxnQ1HvV;bG+Wv3%k(IwUF&gI-4TD7h#wbUdtI+_X3tR}1Dr5CGcj+Yg-^rf2@+XkE7!6Mnk%uUwzL-"
+    "u24lU*aL>)Pvn`vkc<cU<jaRodEC<gHwGNMUQ9l|>_?yDbvw`{Wrcuj9R)ei`t%H)p&%eWn&8nrsW!UB<{hh|SPUqi65#R$FnHspSkll98+#LPn>"
+    ")?q;#=k*u`5P0~GP^FuY)X{R%~n=jc-V}k9xWVm@;@^&>@!C<~%@>cULHh1pGDAf#3TQ61Jdt`W7+4Eq<@yu7@QIDo;MvcIU%&4cGd`X(sI5Qrjd"
+    "{A$BjHH*p#dE^SS#;JOCEZ${ubq{xIlL#E-G%Cv{0Qk#HY<w^GP{c|&5rGz%BsXA8J$M<shua8m0g1wW7T2K&PC?y(yHuaFfIB8Z)Mb|I8|BE+U%"
+    "a}jBIuf@>T~A;dND;%Og_R%-8H7n`AqM46+6A8%%9F^Rk4IS<^dq6iVH-N#7pLJk`w)rStCB9o-%geAHy_Y=Rx##~zc#FeTVltoCLyUdPy3g`J%w"
+    "J25Ryd-*o0Wvyhh<B{2YyV_GdGu4XSlwy+ERqT$8D;6E5^%7#0pj*PaOVavPM3;A4>nb*J8Ta8nPckgcSfkuu&|@MVC%RIYQo*j#5xs4J!Q|Gfsm"
+    "XksWgW4yC`NzUYzj56C0R{5?~uv!Mv>ucn!h~VRV0)2<9R)(Mm?+y?X*}iXf=vQBi)1Sz7Z^~S)Hwqoa`5{QGM84^nMv^e%MTwMHF8ryU0=tCO?|"
+    "&CNsU0U-i1%oJDq4bg)S_gUO1{M@E5c(imN|Zj#+aCM)xKlFjUtpt6{(<(nUyt$s;o9!7TZ!z)>2R<rn(_0^1%uga55Ms*!lrO`7OjOOUdrWd_D$"
+    "z*kRWU;3r7Bl&zL&0YG*f)e(HzQhiMrB_zV(L4CHBG0`Nt%e(d#61m=eEO@63odLwP`%Lbw{YTF>F)Wqp5sd<m>jf%frlkQIVIARo0VPjOXO846^"
+    "kx$O`YbJKf{5niLJkyHsP4kC*p3tZ$pQ_U7B!%%*j!)Mk-{vOPPvTREt$p$s0*5LZ?oBGV&wdU=g#l5Hh8e4>FzGFfL!zu<MMrJksuMQ1npjG0NN"
+    "6~isaN}d{0-5paqv#-hy0YHH#o>1)J5;g8DV1hc%0Pm6=Ja|*WxNE12taI+d$GHKFJPl;cg`EpaV{cQF1fa1XwgO1ms?`GQ1&HZJBc@>vNXi98=0"
+    "eRg6C$|qM#`B0$aeQB3u6KW93a=8z(SOO0~jdapfOuflqu>eN&va9JbbJ>U1SOlhAIRF=Ej1dVb+>!p}`oj^Nm&4!hpv}%#FdCw*<rK2M~a=wsOB"
+    "=`?Z|w4&;!;9D%PeBvcy6;esNGRfAITK$HaTQ@H?gy$eYQ>cpN9r59vQ!Ob470w691AQwFVnFqTmx8V@HT)?q2pqMP(KmY|n6nnujk<^)UUD(oN1"
+    "K7wlQV+&K9G+SbK~El8&Q$JldjM$xSpr+~fOD$DaE_tjI0?g;NSy$o7v~_3LKPaimZ6A`Tp&*)4Z3pm(ovV-;MuabgSY1rZAY(~MdA#uKHg;0W!*"
+    "{RaRZ(H1i%gD%zkTcaiS0$c!5^p<Ef;=p+TVc(@9T4F*!Hy0|Z22>crT@-l+-!x4*Mp8@$l>_8PsoaRHbpFvn4H3;?#ymIuKG7AzMR<SoAgf-%R6"
+    "7z$m)x+n^7P<kI9y8w)lI0qAu4TN9<atA^t)Ei6gk^>}V02F-5rV0cY6Fo%HxIiF)F(=+cM9+aCF(E((KzuA81h7@kcz7U6MdsK-5Cb9(O5lT>gk"
+    "YY%vu{HXnEOGk!ydjwh(W;47&#V30zLwp0Ionh=D~;n8gmXc<b)3h21erGfqTx7e0`}yW*7oYIV%X}O7vJkGR)6R6Ty~FvNvSh0p`6Ybsvertz*K"
+    "+n{z;q3BX=gz_=iW7`b?=VfyAmS`T7Q$V3QH6Vgj3!2}K;YT(IG^a(=5PM<mAO4M$<A~N={ITK^b(8j|6U>F05Ylb81;t7_=qg)6zxaXR0*dl-ic"
+    "dUjWK#ynu0<Mh_ErGLi57K6q2*8367{c}NHK;NQ0SF%!qJYh@JMl0Z$b|uR07P#*u7byK2^#}=FoBfFXcQ=di;~eqlgLTy1sI|svVk)MfW2XfuSA"
+    "PXxd$78uZ>k$craj|BWqwMFc43*fKUmO!nQ`s#zTT2CLnhxIM<k)(5X1U<HwW(=ms`msS@}YA`b{)EL=h34xO%BCuQ9{f}=-q=7ka)$Z_NV>$pJh"
+    "Qv(o8415hN00SQ`_*nSb_!@FBA^1V?)5g~V1YZI`1V0RXOneReGzR`eaWL_<0W5q?02@DuVc>_Gjv@GE<7?uV4QzZ}d<bv^djk*vq5v*_6Z|s@es"
+    "}-`UjhyYCIEpz02mx!YXB1;#7_?&3qJ^c68tdm%K#wwX-q9(!mtE5m<XJS9~1#V02CS@`-<bICJJ8<zYxDn2NHsh!bjkTd+^f*Ad3bx0C|DJUkqU"
+    "2hlP!SuZsX6DOgwoAM0S^7s1D+;D?Qmfq$6ztBD^5J_M+Pi3tn<3tx^4$4`XgV+e?XxniL30B_2>__&x5VBq1W62nw{$;QAUfC-a>k1hBp$R_MU0"
+    "6~od_yZb0Gz32xep~qAIs(543=jZ<Uu@#v5Ip>q<6~muV=M&b#RMjPnOOL3;<v)r!fzJ%Q2avtCV*hz<KiD2KOKDK0Rmqa>i`e{6TpMwr$XQ-$HK"
+    ">%IQS`m383)PYW#MAg&z(+h>r<e{37@uei?<2fu96l178B*;HQNa0OBygzyh%9;!lQ*vG9}PW8jC0f8i4!a{w0~t8sw=K=3ti@za3eO8`tP0Wbl<"
+    "PXoC4D-rys1b-0xu<@~gfsYM902~;85^w;5ug1qYP(T2j4PfGf0t|d4ez^-+7yvFlh5%T=T=+P^#fKgMfeqkdVom^C@P`Xv0&x6Bv?vA~f*&USt%"
+    "HewG4Y?<0s%0v1sM36_-#&nC<I>vt-bNXz?W=5@UIkK3m6dmvxN`AhX^3}gW&&dhJR)FUvd1;8TjquH^X1e1Hsq8FNxm<e%tsM_;&)p#@E3Akb(a"
+    "{Ec_Put1<8&5d4#ee<1({3O^0}BKTq8|180O&%&Px{woZBqWEtT{Ic;MnD}=tepCGIKOy){@E<t%Kcq46e**y^_}l-j1b_S6|8oTYqXhrs1pn5+z"
+    "<+MwZ~qTbd<_5#j)@PMnD|)OiiM4f55d4c$i#%;>tNlr@h~So4j=%=!oYz5m=j+Em=ItJ7CwgHYXbpH05Y(Eu>@Oi@xyw!f}h6Tn9vPe;NSpz;Y;"
+    "wwa(oB?S@=5m8o*rmVF3v2xi&ro5CG?312O=eH~=>AHUu96IZzqc10M??HZd;n5CeAclVMI>3P7+9J{Io8gy7<1VL(Iy>}jTeV+(*GXJX?A8GvE{"
+    "69NSU5CH1}W6Q<I*ucO(m_D!|0}y;&U~B*j3&5H9IM9WKfdDWM27m=XRk5%JFz_*^;Fk%=f?xszYhVG`f;9md5PZo7=9$0+Cf2~hmk1{Ac-RmC>j"
+    "Dr!7QPlRArJrySPxHtweT_VLreg3K(H1R*Z_1x@zcNp78br10Nt1a5NyYr_=mj~zVzZFW#VIF0&^L@Hh_bD4p7(vKrjFmD6lY48w$b4K5+c71P>D"
+    "!kPTS?<`oRV#lUX^fY`tR1X%c*_(AX?3qM={Td)prAp^h!umA|QU?{MFbAh<{SO@0<f_Y`&V=e^l1_W665C8*mF!mV`d?@~EDxd%az`S_CT)>%AH"
+    "}EbLz!8iC10cXT7?1^wu>p*WkAb5=Vr~IYy43M8@v+t#3IPxo15gb75CAOjF$Vx&z?(AgH3sHJB(9(iFdwd9Ltp{JTzlx<co=5*kPG;*E9Xr(+;A"
+    "^`S{T=T2{3W)n1CP+2Y>=l!@=AOz~OAiN(eB30bm3Kb6o%v3sMJw0~n(6fv*W*?J*%(7zYyrz_f+mhNxgJTnxbi6n9_(7{EYc0|sCnOa=DEJOBo;"
+    "0RiR}*v8ice4&83q2u6d<Ld|jzkmxAwr~f&2Cy$ud_sWz@Ud|Rz7{?<E(BkNbpc)Y5J2$5!2>X`Fz|J-fC<QZ_<HyVaeO2efCrt89|TzVO#_CHBX"
+    "Imw_-z1NF*gDqbNIyqrUDRr+yg-IlL#QVat?k|$5r6s4*YVl)__jOz{kOd;A{XB7at1?zyxrI0kZKW07haaYTuxvQ;2--NCy=bJfyIh6$`5lVfVr"
+    "w3~*h%PwtCJ@B;)Jd3U4Ud<dcrVS>kd6A1e2!|CkDeRY!->fi!h83np<WHHbOJf+P=2K#2IK+6bjas?B#GA+lrh6anQYJ0e8gfA#@L=gblRsj+iy"
+    "!^ns(zZKOSci6!iRPhpFwyZ??kp=FHZN;NB@4#pYZjQz<E8O-*kCqUWd(wbdeLYe-W-ls%-hPK%xY${lqWfEyGKtt_+EC;rZALIg9ffgOOnQqByg"
+    "K=<z>I_e$?V=%8HFd7a7TDxrc;d5G1HI;);>NEssDnIT%b7QB8IaFU^-I(`3+kW#6vRxhyK#-c_gPemS$&YnH9P+F6XS<*HS?y_&Nk*Sq98mbSd-"
+    "c|&XMit>EOUaP3=itd2CZsaVmVM?w_5<I(*ngs9Yd7*sFN#Ph{CHFJ(Hup>=jhwz7WT)b?S%!N_KQfpNv&X}2Bmo)9c^94J9h}T7-Lrf6+bkz}t0"
+    "udL8!8UxdgjJ%R%e!Yy=M9)?L~L5jBRH;zb7}X87%K~?HD4;@$6i!m4ap=T$EEz<s;KMk_c2E=M|=t#Zvgq>dH<;cxAEZ*<XOIE=?=OVOZKAA`&I"
+    "dYBsxX_^HH>I|Fw&9>6*;jz?i6vq&T74px*aYcrZ2hrQ`R)@03o!D^Bc%8Hy?K`z-va?wb3zbm(6w-rCEUv6*VQa{<~&F!+4efu1?Xm)0?*|+OTG"
+    "|5rDS*~=j!3aianAYY;khi;U5cjy-CcBG8aQV{?%(EsRKib(nW7E>Hd{-{c+HIp4w^tRhEa|~XPF69aI#xSMEV;HOY!o9Ai8?`Nk;l9`O~54KMK%"
+    "w?Sxgf5Y&ocx+3`puNJ*J3&DkKhCugI4(SYtCH6JB7N;@uT71r58E`~Y--6z94JDV2H3<9Q2RCb+Nz1zB-b<WcjD`**2v>hkvI!=R)w_*`9x=tL;"
+    "n(t<i5nam*tmyC=qK!P;)2TI1xw9zAH;o*TEu0s(9&wKLBIfBqt7owxba2PpgM*8SiaEd>6y1fTOmW5K2!2)Y(02|N3w*Dux8*3mWCsHgw^_~3Hj"
+    "*Xw_A#ZC)y$xhYhBz3@RFTmlgtyX6Jn=%Ur?w}s<gQhK$E3Gg1*Qsw)0%_7P(8Sqm5jyhdj-sG1-+XIj(KqX1mj<8G6cIl8-Ny<cP_Z<mw%yu4@+"
+    "5R4Q|^3a`J&tRmUurWSkjikDSRFuKWT!j~n<B0Do*l^6GG4Jne|<YR00-bzw?dZlKQoRvz@@cg}IKk=+0x!J14k1QoSnpLEo?lyaz=FE<(w6j>*c"
+    "UDv|`#inPS03547yEI%3V-V{vpY$u*HQ9T#zW9wsxlaTNyaWOTCw`<m(RPnb~iPoo&J*SEVB6FSyde*t7sn0vOF&z>10$#dt5%|Ys)4XTQe%@?VU"
+    "|$)?rR&k+*_fuUPD+8QY_aNjJ9_{?u4r$`_Wbmz&<MtjF1rL-Q%myZO3U<%^MSCtp)(r<g2eDi_aa-s5}>(u>JdJ~EX(xAU^>kXr6fW3PzHX%R&>"
+    "%`;y+lacAmo7$T}Z9XQu%EOw?BH5W~Y<6V!Ge)~7yMvWvH=9W&o2q1zkIBxqYO<SA9ei2sQQpaF>SlB@wd%0iS5}uYsZBmsWNVr?x8EWetjL?i7i"
+    "vmIvDi#@lTD*0Pg1GQ?Bwb2j>=}S`!(;aNPgryjOM#k<KCK_c`RZXpZU=`OP6Y|eb%(@C^LHOh;myi&8^Jr((lmsJcDVB&K}I$P3q*{zGGJB37W3"
+    "-!*jZqzPXHk7+IIWy!42*gLc_<^PcNn+4o&9>eFD?k|-+QQ+?f}8@a_&yq(2uBzw`cjf;z|_b`&Ly4|Ha+?wyPqj!3R(e4pXduos8BzX^m*%9j%U"
+    "k>aYT)MK&-hFA-k9+A=Z?cPQkGIsFhi`EOFYlmra+CHhH>pfMi+yXos?L7T#*4NQO|5L^u0@SO_%d>H=E-K#dDv}RJ;<Yj{lXZb?nbgbGIuM>+i%"
+    "@lyLfvkv&@TRJ}%PvG7nvOvAxN|)~;haLpQChGdeF%YnxT9+WNAnxvf^zRbfR|d1b`grMuI*S7wS<I@2RpbyS~y&h&nKi?vs+?ld+nZd!+SRBQPT"
+    "G9L9RtH~-hi*;C)$|l*J(Lt8QuH;H}DrwYvp9hn-n>=I(gIVscvzRP4Uy+?n7THN=RdBXfWsofF3cp20CqoWDs+w)7-Sud>Q8YhJMzaoi_z~1##d"
+    "$o`AVc}lWbEF2Mbe6VJiAAdwjPSCNQM_#O_s4+sjH~GFSRO+q?V^84>z58kG<ekl3r?8o#gdwcHe^+RDKvg()019B`X<uqu8Z+v&v(xWQ098TGNA"
+    "WjIK=unQStjF_Mo;U94i8LajQT)C^_uBR1J1={xBn-F@i0z4?KnS9>Qtnvd+z#X$zyvz;FNh)zCdam3K2&F&jJWEu0~A=a)Py3gKNYcn)9!^l{b<"
+    "e=|}wfB(4j&-@qil$YpgCGZ6j}~{WHPlJBQ?}SkkIsiyu02S%j_4@TxtQ^?8Dv(RWJNrFbQi6PtnLa;N4@58TE6h2HpAMJ^q|r@NFyUgHA$tFQJt"
+    "@jJ!*9(na7ji$2W%Y?lri^HapX2zdhCWG1Gla-+FtlcXgR&GDfOYI4t(wahBNRoxJJqK8^DXc9z~3t}{6V`qb!aZc?h(wI%Ne%xXQdsp9Ivj|YAF"
+    "7{x@~o7Z(jr|Bj$HOa8n>!iZl%$@*LzVPlKiy<VdwOP&pC#e~<d}N&wjH15xu5o1AdyC}K`Kli~Q&HAN_PCkkdQ_ZSeZtwVlx&_@+;FYRt(F+4$Z"
+    "E0{tLsE@)g?2?+b39$w_=kqJ(Vk?H8q%`Q54!!q1nY^PguPRvKJ!Fhw5HuyvN}N?m^RbwAj;4-9RoqXDf}nW{zXXJGal1XXo4fG~ohUsT##TEjp1"
+    ")b6wWGDtYLPV+S{Pu$S(&(>?e0owkP?)vr=@(Us|bqwf%#vT1P^>$+CClH78+l2?5$%0c)ARrlyvl^T4v#=U21TsF_d9j2u9(se6oXUEkWq9^X1g"
+    "13Wq&*fT9o7@b4=PmW+9!@{&*03|^_Zd6&ur_-g3tAn0$J3(rB57~<vGnQto%i~zIMEiDT)JXgncws?mfz0fcDnOL_PTG;QqI;;dYP4aS;Squ+fL"
+    "K<QqN6N&tW>P$l~)AYoE@WZnxU^UE&r?dOd1m%QGcUOTca!Z_9?dcd0I;W~I^cX|en5@MZ}^>rG&<V9?jS&f*nYya(Rq{caBJ+1qC-pDs9G^^Lmo"
+    "J=gTB$+B^pe93ePWwA`G>shAdeGmKDY-1?vy?$Ovo;JRRn=aai_vTWzGmC3i^RdU?mbXqu2ipa7+wD3AbuKL?bB>;DvbU~8b(5-~nx-o>Y8V#p+k"
+    "*t0V{y#I4|`is#Y=)@lU&UYzicw!a59K2f*jq_8tag|_l^kV=~oK{k1T?+Pz@3xcXW<Ai^xU<5k*$E7U|hd1V02HeCN(!a6J+YuK|ASm=tczP2AB"
+    "P0I!qA?a0D3GB!~o;Hk<(TpZ6yrz`H-+<KtFSOA+mOk2wej{rA11^}6*>gvFoTp%b-K2l1^Wf9n5#@quB=f!@pLi<?Snz*Ry>%$Q6WKshMdCmDYh"
+    "Q*5q@rbpv$7Wq}VR1*`EAEOGrB*k^BMDF!MMpvo-Xv;{eF45&WAbiX#dU8kg2O?t42)TwbS19F(rn9)<b7Q)XbkF8ARC6cYAnN+wGi~G0Fn3D0xS"
+    "+dD5*UVcPQZGi-SahuRIqCCX<Ed^X%oFQ0@md2~(_D%;a8U7n2-d$3?`EjN8Dnn@nH}>i=U8POvRej;so9_weW&Kl2|g_rA;&szODHW`SURGs?cD"
+    "UZ0nY1*$#SVtMx0ugZ(;mNARj8io{oWV=^dneo~{b7YM{FtTK{qs`oQX9>>EbY0zjrq0ullt)N6l|T)(+(#OEDOBEW<nhd;9;6$GfwWG~lZv7!O@"
+    "3bH%3Ux5F*P|>*++Y@i1PAXX)v-JiP!b^yeg3KfN}3h3Lw4Q$wi0B(>_MDr4|IOkyn1vny}I9d#Ryr`=y*XG^Cyofabn<IAlLntwO%D60`!)Di>%"
+    "w-{7NM>YbxyoQ8OSJ#>*>2HY_ikO8vp?#d2v@5(1+17#m`Jqj8(qKZJ2wg8L4N$x!wb@W^}R}Vd<_^{VTJ62qIJ?+sRJT2d%kikJDMFyMQ=hST2D"
+    "s$UrJvN|y-m5Bw`}Q42Oje#d_P}nQF6LE^oiF>%wrwH3C%{;>&fIt9d-a*lXrTI543Y~6`GstSO$+(RuoU~K=2D8_+`DRd1lo6McN#BuR}A8gJhz"
+    "~$@Utc5eK&cTk~xq)-t)Th>?u?V@Vq}0r#xeLA~<fQr8eRU?jz4T4<pFTB?gOkm7<t&bGA7Kqve}&>7Ay$Fcw=7E%)PV>5LsL)|F^TaCK8c<%k}g"
+    "fmE>L^U(APFVQ{9TU<n`bL_H2pczvPwxYhe>AOlB%c@cOODEUzf>cv{^l3g8>m>&Pm&-dY4uZqwn7@K`#D4a;dE(4LZ-&mRDq^5`!MGU8aaSL-Cs"
+    "(n1bjmq`cQ^&4UB%b#WpyvJzg``+Y{ivbT~ywsA`|yG<?#_A{9PnZtNb|7oMC|D&H=VzSi=h)0|pL6Y=$}DR)R0*%Q#RRhXKVJABDk3<HHJHfpvc"
+    "K3X?$rgF(gk8gz`0f>jDXM)t7IZ<VjXZv_fp6AUQb=^I!9p1`K?VbB_XbbctDuMN?Q@uk6_0NsXnVB=VU8Mp(U{L%sAqk;2b;9$T2oR7|L4vgn;I"
+    "P`#uvr*^AL;(SG(hPd79SkrfmoGWLJbsH|R5}LYL;Q%&F9C$BfdDVb#Rj4gd<8UjaDt!)AI1e6!N;ful!EhH<>O@G$KZ$ahw)YTFsOy!N`V1XU@!"
+    "+T+<}TCeo?&+xUqS5Fcy~`EGc~RQ6r!L6DxdN@Y)Rm9~2N@orwk2_(;YL-ed6bQ20C`3qFhrg%1O4@L_y7*{Kelk764ZP^tXT;w#F61r)wIk1yjl"
+    "p9Tz!k9w$dV?Z;4FCzovhx4Pt1PTQxKp_qv&Tj(-FaW~|Dl{5@ESL}kU(e~4uZHD>01wKnl)~3A+TbHFDt~X<A_@=#18g@+038fBFbC&j8gRg<&R"
+    "4-;f%8==AG?C_hk-)}CSOiRVPFdeP6dluumFs&QW%F{!rh7D4m7?BKb$Wc{C4=tVwgiM7*H{Osel6p7!ii?!}tg=z>D#VSuOly#)skjP2or5hw-&"
+    "=zKrQ$eBEK@d~H6$sQ9204X6ev_+|2&S8y6I3Lgb<EIJbcoR7JH$%0tG9yE3hzyM<b0}$YRiATklrSRnj#@`fhz81!Z^HKP10FLo@3<@8Gj}!dT8"
+    "w6j&_^nnx91O!BZy&&c!B;;p`8$U3vH4m?U`%lSPUnx)C}zfAeiVLj{;SG=X7ImH<&VlAjen~aeyRL6`NR05@nQTU9VmPm|B?#77=Il8t!DhQ7XJ"
+    "<B%lIWQ!1yOP|2@t>$N0|}{~6<dT<32bj6Y`OkHQ~~|Ip^2X8Z??AI4w)*Es)&ES!G@12F#bmwySyU;YBd|7)Bd#$W#OM*-)nI3I%wVSqajv_|ou"
+    "@uN`&Uj>{m14^flFdBVSV8Y`^<%c^zqFdvm0}YJISA_*Z;g^Vx!{Vb5hba6pX$+uNI)50>9BTn3_;9{Dzf~{{0;tRpgAaEag<ToW7=;}aD5FxthE"
+    "u7;X1CyUKD<Dkm9Z+X6tEAlifokKJ4Pi6U|<6nI3585X8?OxF1%T9n778N4j9mkLgAw@`I-bHibZS9F)I~solcy<At;U&n0V^}y$rC@_;7mlR)Sh"
+    "6UK#EL*y^2N7~v2W#UTuX;mqLy#NaNX!mcr!N9%OHyklJ(s<Fy}>=d`?)L8v+qC<HHs4xc<Y(QsPD^P*Qoe<Tb)QVwv!LjgS>rf#GVzL1TI=#hY@"
+    "KHB-8_WR%3KcWH8Wf+aIauQ>oUdsGufzDN21eKeF}j;OqfoGF>=+D~h2nf&2pobDqt+mR4Vdw<2fr9t5cG{v3ja>!BMRVf`RKUAVK}g8=0KE2@e1"
+    "9n&L|5gv?#SliHKH=uf}2Ec<{r$;IzRgg{Tlz{>J&J13TaWMrTK<VXW3hgA+cmu%Jxu9+*?QIZkxShDrm&>Tc9ylnK1r%5`8gO7sT3RE!aX({bov"
+    "1NV9{FvnvUT=VKsSU}jWHiFmPs4S;Y4y7E7R_1nA^SSup<FxK<t0aG8#)`PT5rwbIS34Lu-~|HlBPow|3>rb;!<_+Rcmo#P>Ch>_>2(?fm_Rpcv;"
+    "aDlAIJEm66~Ok!fytJ030h+CL9CX*f#5rvT^WOVHhP^y+(C9Q6{zuBU-89R%j0HMp$v5l+pK~^26L1Ok=PI+h7JC1uIU$3m(u|eAOu1m<_K`jAnd"
+    "PF!zdc!J>?DA)vlSB{+OIhmTDMDwPG!N8tq@9Wdwd(Hn&?E8@2T949B~6k2qM0&DQ$1)B3=0TheyWl`L5zACd(-6{N07(|pXdIUIs48F|4VE_R*6"
+    "R6Hd6oM?n>|UnCWxcXuC>HU=II2>Ww6doG3Y`WOEd&+z&3sx{N<`jmmw{_w+*o6GdX;#s;!2IO{m92rsrfY2vs{LRwyZF7ha?)2+v<_&tG~Uv(U9"
+    "d!I9E&JEB2KMrPR-onu)`gDy>eK5_uKKjN4MFGRl%%DXSqR_lUhRpXsVB*Aefk>z=N&TkdVqg|sI*MPH?0Cf%dgr1jRRDNY-e_MT(6M`}AMai4_N"
+    "uCXmLBrRo1&z>G3-FuZUm$cv2ST%I+J9@g3Uar^s)mAEBJ?d(&<XL&=Q^uNkxB5LtcWInCZFTE;rO{j?wQlBJ3VZX7d)`$`A?Y1?rX***mQPnP-f"
+    "Z`rD`vefr_Mcn_B_s9HQyMF%sI5W>7+hRJL*%h_6~C1&ee(A9fkJ0Q%_sQdTHm3Ep!Ar*%jH#8TXXT)IL2ocj@?vdrZ3XN-wq7z0u2l?d^FPFFj8"
+    "m9-g^!uBEeczr3<|v&he^s%?+F>RVFjJ8IEM>pA=5o_lxZ)60$VB({WcB=QM3Z;`3D^wCpVazlH)F%hXd`Fff638lnC>sW#_FNLh!_n=9wZh_7Lv"
+    "9lZ<WxrEO9p-z=D-Ft)-n}`f=jv=}XFlE38{{yJdiTtx2agiUYf0{R_Ivj<f9z8h4Y5)VoJHQZm38I2eO*cSt+n^vbG3Xr@;9?eI;TI&ex>>Pl+;"
+    "t_D(`67G@|yr_Z}<tjH26*uIuGJYwMl7<-~o@*u9?pRElb@n|Cg4z4h*sn(|a}+dR5n-c3sCG@B{3B+x!CoqcqbueDnZNL@|$VWJ(r=DPQ39O>F&"
+    "Kj#(1I8=)oXC~)JoIG;12OX<u-M5u@&MkGS0$s@&E9^8e&E6!tj^56jtKLboA*3~VXy+=6HOo6|43uw9nclG$31b#qb;XV6S2Nnk=o)kMvR3wbyY"
+    "@KqZtbO```*&(_vvN6yUJ_IeOI2F?<w=0ok`AoKKtEI;}r_zP2H!v?{2s2>LoqrI(}R?Q@8B%l6|jq&uc|zKkdEW+2bg;`XLV^pEPSKb}E}xLhnl"
+    "IlCIk0<M}fhVys>p2Dy4mxwH<blv$ywgH%e(>s-mBJ~&%_oxQj6N=>Ai^F$m?=SbYE+vbuOPpOY5rPc-Rkme$r=2C^pI4Rzdt{6>EMKIwKyo2)e7"
+    "cW^y2jTQN?IDffM<3~V@0D0*J!`qee)E7#?CaU5<{B~YJ23WZ(+{gJol^_7>)x`axH`3rLXxb*6St<&6VfYVJuOC5Z(~{G?)&uGJzX^y^2VI=R`f"
+    "E)YZF9P^_9m)*xbG8fZ6jlf}^Ro@q=fs`Pz0r&Kw$fI+M*TB$62NV88xKO;tS|EG2mt<A_>s0p{|RZvgXADusx$1_NW#x4@+EYBXX8tq^ru?c1~_"
+    "4fj4a$LPp-4bexIyVR`WDqRDNsMuI*tIPt((d~QRP#x1}E5lWbx~50CO4l&3o28X1E89i|5w$d5JLkLT0<Q%{eb=Ftx;KzNUe~p?pDnFW&PHEM<5"
+    "^XU3MIRRuQox2Mqz`TRT~qm`*16p<1#Rr;k4qi3D)R7y`sLM%0M_r%sB*NpH?(+9wVXmD9(owM+I&<M{Y@li5%IWwIf{Coi)a^WtMENdbLmk49_g"
+    "p-LM`zQi?H#F@0TcUR5$(epP~66(>s0C#z!`wO~vpv|Gxx`uf~=F|pH%{P3{bn25Rp)s_V>mIAt@(2O>;#MgcEuBy9izM*Ggfk+ia$c8WU+H7j|Q"
+    "P$%v$TrIhsqZnjs%59RBUKGA1!O};g;M*l0E@b^_AN!T=Bik$K5unY-@yiD27=P0g`DhlChyXRHCH=%4WH5D_Omc^Otqd~V4BRff_@R4SttXqnZ2"
+    "D-?iSe8a+;agm{)6kZ@)T#bqXTg)Mj`27Nb@a#LBE9W;HCv#BD6~jm{2@SQuE5Asdu?1dB=YPMotH=n}Lh9H@;%7;sMJnJV242NMGxxzRxE_KKup"
+    "k5rAEj0U)|@_OeneVNI{u*^durtRVV)yt$&*521H_X@C+o62iNp%R$sDc^jpSm#upIQZg;hY9rz-8-3OikZ*I!i4@_JMk(S6nuDi-m=`Ay`p9VYi"
+    "40!UKVq`^vXy#ZxLbHN~11o;eFPGpba-vqMTV)cTwe02b#8Q)Olwcv%7iq2@{^oIz!a$deT&<SE<Qr8yZhnIvTykKJyZ-C~I&RQ&lUR7*Fa;kt^#"
+    "Bp+0u2*WVlB<*8fuHc8j+8gZ?79)`;8d#b)lM^+Vew2qiE&9YFpIrrl1*~<`k)u?ylx9e;Nan5Sn<jvefRE<?!@nmX<{f?B6E}Eil;TjQWN|~)^P"
+    "c&}JGFa%mVtp-{u6GKETbes>X}jn-gcoyI>O2jp8jxa%dEO|Rwyzjm>1hpBscw>06~I)rz^m;mEA8DxZwt0ok=`{|RY*mkHT>{ZZhum=g{(>MjV7"
+    "`6Jmqk<D9Mn<mRKo0X{wZ^kPPRUgrvAfpe?mfbF`BndTEl(nIq7-d_9`;VGd|=LzratkWliHFPBk5E<%HM)t#;Md<=VHmxcQh#@Zo)!S#X{#?+hI"
+    "z->wiqqnNeG>53;g6fRBnrIrbBH^N5o;Ytg=t^axExJHMR{NBmtgxSQhio7?gJ-A0C1$9auVS;sn&=dY=5p4gwR>YgG{$HQf6Q)C<3?}nybSDdi^"
+    "p(4y|>#f%k37AJx`xRov|0Arkr?GG-*io)Y@i_*4)RdCgp=w8&V2*&K-I9sQmDIs9WF&+O@qxL5lM#kW(;hAu}0A;#g`gId>c_Lmnoh8fsSrnC%k"
+    "gy`ft%>bgkj#90fy1%8KU6$)!Pu2UM)QrieWcJ}PO8G|F^^2%_uxlPoN@<^nmfENut@U<4F-ifvJ#+FRSD!vLWUTLh=38@uI?^a8rU~wB7maD1vq"
+    "=<V<mjkt)pw?%JuZF$a812^8Ale!fai~6v&C^q(9S?%ohV+2hh34Wg52jrSMpg`WEB%lt?ka+%N)9_$T6`5%H}<NK*N!B(V(QSXB_Qjl0ayD@wjg"
+    "UU!X7#T);6S9!R|2K9>8|0fl+2l*By!AXjSo^&9&<=+&BW~Mg>jwmYgMZ4H`N&I83V#hxhUj1C(~STx+qN_C{8%ZZywlSyiBp5)&x)mQTC2UW6Iz"
+    "G*|f2U8|ZKLohi9&|ohKQs=xVikD_wuANIE{H;N+#rEUaB+t2k-}1&Ypr-4+1@z;Kk3PACO6?(YT~HjM<vJCJeTmC8H7;a4cdp8K4!y4F@px>CPs"
+    "A218nr!Rndu~KX(NA7Wm<`~)HNjo8gHYnBn?hq)g;$d6S$p7Y<nH(na<74lZHeg1*po^p-PU#;ZefMd+Wl~DtZZ+#(G=8P-7Cni{;3Dqk_LRM$=$"
+    "dt%<?x8ugKSY>Bs}Wlw6VY+IT}j)Rgl{YeKYnp6s_jNODUZoYZQgtPsfatFNE_9o!6xAwlOW3GGi-K+D+DIGric5;zhH<gHeKzpffc1iqFxk$hpl"
+    "F)1C%qBgRCw9O)N{s|Y>gs4fA5!um<*i8Xp_dW+Avv04FMPbs6*(-oF3AgNDTQ3(@kq3Z+DJM?rYVmyMi8KrIcpg7qj6U?I76O%nC_iUyPIeOQ`Y"
+    "(npL0~>BP&x3)!q7`kC~9uMB^3uP6ihmkS&{$8}sY?-20xm!&y^0r37W9B-Vh?hrv-w=f0`Rc<DYANn=tP3yAl|dm!Ek2ikqGeIKz7qisM#joghS"
+    "IYLr<?@8jkGf-+#R~m1pm~B<^9X)rNbkBL@YlaluGZxV9(|AA^ycO*sF&Xg0VTs9B8~Lnpv5hXV8(Z?bS7vU#d1C}j-Bo-Pc<n6O5U}4od`NreQf"
+    "U|6nL|rD$(e8O1bR+V<cWQrIE>h|frijy?!#pA9xwNLC%BV)k920rD_`Qy;T>#@!(uy(r;&W@)?Sv=l}xPyrz~L3o7zy3kZ_^HWN2llcvBQ`pA05"
+    "K7vrGam;yPvx<Q#6^4$qOjXiZ}-atK{_?UWoyWgb1UGosMP&NmqU>)Y0et9Gxmvaz@g&isbp0#$$815;0fAcBFqg~i{-?rz3`^NRDFy<NW@^N-M@"
+    "^ky6oY_YnAH3`>J8-jbAFb&;IwL$PU2~4kTF=X2B6tv$J{CimJ-v0`+K1lZ)SP?00y))uy$w4x#K%y}sB_*!+;My@zjV$$DLy=d5c6oBddPm<$Tn"
+    "05s|RJ12o8-4^|A%6RmIJ{-#fs#I%On~>pdL<Zc5@qQa;dr_`SOKDX&;dnS8h^ON^8EjmK)vWRxz%WZ{pCU;sLAEw11l?|II}E1c95&Ech*hym}u"
+    "cleObSt;d4=LT&cfyZmxfWCzU-Si|JsWG0UWW22|3Ku>4eBM{^MBJ>pLr1--<68GcW&s_WXF&FM#mC9Kw{!cW?49AtV})_zod)O{nWVN&9&mYf)g"
+    "ITL&&T9}7&<1}A*0?r`xNIRkKT^qpnThB2~giVF}S+AGg61611HIVr-S%<DtW1Uj4LP43Fn=qvPrkcp(DnodX@?dVe^Eplml?Xf(d2w<<Nl@biO7"
+    "Ag;FTs)|QU|3^(KN9SjH<(7^!1_+k7JMqm!OS-|3l;RWZT7?sLLSm!IE;*9RlD?h@(q475XPN5wfr~##7OejpC^P})(;8-gI2pEh81Ro~=haEA3j"
+    "}bkFLjVyljLz4F%141R_!z-2!AApZfC}Jz892}ug<ej0hv4h=Qu(pLg0B<N8XrdR@fzU3>KI>-zZnKW1M$%dKMKwt#sfAEG{+e1Hr<0C$D#qoM+<"
+    "&TD8`3Vpzy;hR2Y1eRxmyWKMaCj3LnNt0dM@~+v!jX(5RykKKP|%<wx_~`0>h!$wvgE61qk!4FW5CIlpWOz!^dCk$iPJ&W8bqvfvz?k4F!yDy+Kr"
+    ";V}6vCck;*E1>aF4Eh3s&W~34a_9k0uY3fv^I`nffuQgs9x$N7s1!aXG@}8BuL1}hJoqR92!dZKUk(qDK>)$vqru{bLxLJV8YzBpQn;Cifq<X@0%"
+    "`z$feOKou%3YNOXI`91SB5;;jQvZLQFn-I@5swrwAG!MyGD`5zT<kM-8wB1#e)$^csba;lSZX9sE}%Iv*Q|29yZE_<IJ`aT+*nb-uRqRfYw|Z{gs"
+    "8gBN~yl)^_b=fn6Yr8J;X_%P#R6mULjaemo+RE#fkAovj&;FXWFDuo}l6yrxLt?{FP@l|SP(+!9SIE})W^IIVtI<<}fO5rQaIS~9Z8W41#1vF>JZ"
+    "r#BGD#gJnOam$ehsRf`(7_ytikb081-$Z0<qw0vDFxj45qN{(tK+od{4ku42G#fqzTEjJ5v3%p6(9hk05u>k(A;pq2tFK`d<0Mm&fjzkeiR%l(Q4"
+    "=aL&pCp#y`dQpJe=Jod1^dA2R;M75=@-zZLw`g8zW?i}6+Xe~R<ZGXAJg_?yZfCHN!wqw$CF?+pF{=N~fuF#cZQ|F*(k{zn-98jOFa@-NEx%U}NT"
+    "mwz$FU;gs%MCU6oGp7$eq64)!3}(a4f$%8Q6&)(nAov<!i#`Tmj1fTXBp7V40yr2S;{;y?IMAtpcj%>H1W*C<Vc?68j;%`L!z$o5g0ET&zZe0OC<"
+    "SPxQu)OLa3})`rBL`$N&$)ml|~RAcnmrXCwc&_cAP;>_Ar`NJ{%7q%AoOMIE)}msU;}EFV%qt)CQ{tl;ZRVN`XR9&HHFnMgXM)qkz`{qE#&1DuWW"
+    "$sujbdbRtFrBN`ZP;8C3Dt;T>dS~Z8lN1^oEDD)D6mpaTGiW`kqych&Q0KF6#!LnH^w83kw4d^X)tD`%e%E!P@Oow2!2GQDRF~Vz)0Z|9EKA?3N0"
+    "gZ0N2<n_rOJ{-?tPbcN7y+~}h%oay471@73kag_wp!`6b-+5U0;M|Ue9eki^HY3+HRmg+e3Zb;Bzh01fVJRj5vP^t9(e0OqcUs))f=N0pj$BL&<j"
+    "x<uK`rdfkG+#(!6^Ii&B75A^3>km)5`nj0!a>6uwHW1U{%hp;e;+R>LUu8cvvbWwcrcABI5yM!?|9Yp)KiGk_6L!T7D317lE%V_}UC@5Q6nUNLim"
+    "IScpz#%RzCXx?B{>Y?;v(4pF(cc2;u1_Ky_5v2iT;?Bq5BbYFuhhyf@q80->WlWe1piii?nwPqv?g7MvT@6Z$gIU8Wg^&IA0)hqx4JxqUG!_sQ1G"
+    "XC<jgJPk0M0IWhYANT6BdDC3z$Ik4FnV~4s4)Io1F@DjE_mLeAUfI<A=d3fKmJ9hw*oM0HpvPRIrIfr4)m}7^4EijM@XEPH3xQ3`W$}acGN<M+=N"
+    "XF9ctmD4kLd6&R%u;1pQk#ppx}r{D%LAh3$n+Dp(2(SdQGl?bRCN_WnI3T$JRLZ|RC_%JKD^ULJJm<@x)kHS~wBcRsBmlG4Xuv#4zrw33Acr6eu3"
+    "~vVE9SFvVQTZ@FoKXN{fCB?46{iorMh~xiSOE-zZXOKG3lyBM3K7r=DkshRexpchA+=&A74FlZ38_hMOw*YINfS0mh%e=nwo>hIIVWdQ4tdxh?oD"
+    "n=h|$qj(6Q%!1aj5cQXq+0bU^iTmo7XVw-8q!bym+8p!Wn`OllW8oP26Ir6Vemw)k3P(yLf`4=Q@Du^ARs8t#(NRy1-yKl!MkrjYIcy=xiIrK@{F"
+    "^&Nv<bODuDDh^)s^63pJWkQJ!K9qnOdMYRr-76%)frFOj)Vouh1xMO7@-&{5wJR4X>9%*KR8QueQYIP_C}K^A`AVdulhS#jw4;<tRUDNhCA}=t5l"
+    "VgBqa|xv($kss%-qLEd#Pu0mK*tAA7`{xQ|YlzN_zcyw|k0{<IEVx?VNo(UYnM--qE?I(_0Hab>5lc&5g^iy%%zIg(+Xzi>0!1L*}h7v>^AbTl1M"
+    "|r9VlK_pwq^>O5_ocOdet2A=g%9$&gwQsz~1eang{avfxnrP7pFNNbdQavr4VrG_+)-hip`c>91$DtRxEsq)U*Nb&YtSE^WUiRNiqcHJ<Olxk&3>"
+    "Ah$OK@G_Ur<<Ozw+_3?kYp|xqdjHI(5o8o@{C*Wz+c`za;FW=Gxg3?o;%lUHR+tJtjSnD!QkcDr~4i)S;Sd3A<v<)=yzVIPh`GZ^C?OvG_Ir@Gxy"
+    "saN$A}Uk}URVfpopDIh9LK?{p0snxj&f$$<*G`)RsX3iGMmRlK+!!Kw9znD43TXqujSNlZ5NDsOF?KY`xfM@OI(H`aukDpUKatLxsqv(#GNz6Z+Y"
+    "I0*@Pl&`OSu4s(IOlT*QS=Kh0xY9;9U+zq|2ctc`QEwmR)@-oVccwO6E#B6p_S~%dQaU=@X3GMIC*UF#f#5#9ETqmQxl?^uV0nO3Xm)7Q<D|M>$p"
+    "UKHJ?c;QMIXkM+G=eSQm-BFBJ#d^$LP}52$hihaLyb+atF`(NF818Im)51XGeTUA)*(}WarqfqIg$=hp9{{B^&9|X-F|rQbC$7b)MQ%Xug+HW-dX"
+    "PLKntHVh4unti7^HmXJ|5VA-Ll%((@U*d(n=2BPXCM>56sr_R};rWF01B%d^UdrM!n$Ie5mS~npM?;t?+N^0-wEU|b;O-3(Ul&*)mbd}j|YBcQ^b"
+    "WnGxprfIRTBh!hh1gxHI>>z1v#;n<s!Cf^W7oZhSs53^-iFWB7d6LqT~-C1%@OsPqR6C;&bp_~lpnKR7G%7)l=byY**cM@qclxRU3+SYAI{P(OWi"
+    "k5dipQy!Ak;VH;f&@<R2tK;Ou|3eP2oP%o7jY6(MUgRr^_8YVu2S`h06B^zcc{xujO_v7zN^lB&eUZ_(P)kmPnVq}lKFq3YE*;k>D%wr&<p)r2kH"
+    "J5zYRteU*5hM%pDcFWVGL7mN|`Fy6=lI6sC9Q>uLcJ;V@%A3%XHENt8GMjR3!Vi1Ij?pqo);ly?2I`p9NY;`nGhQ^&Lr&?m1W`{GQ_YC^^jNCdX("
+    "}tHx=FGWvX*MR?PF`Ct<iU{S>raz1Kop0sp+ypw$&~vL)7ZSvg3*!D4S5<gn*I`8lx90tuirJ6kqjD(CIvBuA)}dU2GMiulh7q%WbE$aQR$OHrhg"
+    "G*M(i7GmLWNTV>DM)>O6Tts#rm)GJ3oTel6tvN@u&OG|as%YC%;Hd4EvrW-OIp*ilGGM&TeCv5c{)Hh8$J#<dfBgNcWDJzbi6_*zg&myoV@7f&6+"
+    "S1)Q<$AZi)2^~zsklB1wK~z93O(tB^%nz$gt&c81wC}KU)izYM{`+%61mJNDO7btIYQ5I?(^tTkgFAeDtVaCDMZT9Mita4OFmrty;3vI%^DXKVfT"
+    "W{JV;uD(5*5*qE|=7!cWPEh%K6uCwCS3)mCX;I#hvZ^Xz`-u=%cpI}SzrW>fBY)LgB<z6GJHB8y^HA5~)q@?wOt#I@FuPkeN<UNgHIoN+a}NfwNA"
+    "W!hKk0&`VEQ!GI--=rw_lqjH_y{=~mX=~kRL-TsSda2bp5xtS;6bbQ$fIP0}kHeTxHM}HpdreNflX_1*rx<VNXwVMrHrbYqE9Ho1{WUK5&iA-$%F"
+    "mRV@|XteDnm=NPcGQGujv(kqS`7l<Z!*pst&#ar$mtM-SKD9U!(g1jNK_lPSR^(6~no6yauJOe9(@vd1r~%3ODTzs#>Q#mgCv%u8yxYRnAE%<f?F"
+    "d7x9oQwd_S|=t}MOR96N_Y@O7*Rdf5*$3q<Cac|xiEtjOLapTTt(c*56xgWk$S)G(26nps%WXYRdfl%2elqj?`Ll#BsID)%+7+U9?rf0Tmh7tuTA"
+    "U}cZ#Z^en)Kh+3l1ZMg7tQI{v~`Bi5z325cN9^g=5eHi;whvYiO!0ylQ9IZ@4irwGKtTUvc?)ZphPZ&q@}2H=oPl%Rn}WiJ$v)$<Wm#t4a_CDDI~"
+    "pZl5mAU5*mCm<&s~ufXoOh5|Xx5!Bd6cDd-Zq`bQKgCAbz-LQ>aEiWE6fY@}#Gq>yqCGK7>R8B-_+mlwK4YLejYctSB;Q&IRx3x(o=9(wYEw3TXN"
+    "Y9b+Am-14nSSlse9^r|k(5U%PNEs!Cq)0C_%gLw9RqCjQB+zXy*w-YaIBp?5?v(_h$z@%s&yd}eSLxiMV%y76+-7m6q(GU)_scs%hpA6fyt?zH^^"
+    "=c`U5xiq&tA%RDSDdDcwKs#n~HqDmhb77Iz_IO$eHJ5SA-6pL|5o6DHJDPDinbfD3nG>WJvI;IL{Y&IKBr3DKpg9ErO>PLXPCprJ;Nk^;`jRw9=E"
+    "5xn9X<3T7bm@H_KE1~cCip+rWt+&htMSH*4U#^5QO?c7U-)|7Tmfy!%#;p63#Uf+IQ8`*vnJc*}U^jtS(&yQf=p6GGcTiGJ@N_~kFS3^SV5XX{-L"
+    "QJWPlR_^Dc6c<&GM-)rTPR&xtuv&D;-nxS5u>1|kgs!7l@#iCU+lS_&U0xzQV+d2j!Y;OI!_O|mT(33oQLA*Dnk;y>s&_)X;KJD<Zvx;k<xLbBMI"
+    "N~!bmifk1K8MBaPa1E+L_-GOO-J5{t8wqrJhiq4d6q6BQ}<5M-tYp_m~B9ngcf^c*BpO2snwOWA8W71U%Uf!rsB64n`sR$yDWl!=yDW-`V~x<3VP"
+    "%`04<+!N}8L8$SD>4(tfX=42fx@6&s;!o1M=b<PdEgf0m7VW$A)D<*>bSZn6agOq>sf|+4`_Lus?ap=6K4)h(kW(L)UD}dhJhRPe8G?TL>#_Gr`8"
+    "F%(U4o3d`<eMPWuep0eV)-cD^Y3|<rHe_WnJQEJT!y}TSSDaLLz_+RTO?xnO>O694JjZUF{b+^hu#24NT3pqTNu=qBK>=G>+F6q!Ps_>MMf#X1PU"
+    "5<U&ZERoAx*T80KXHB<LNp@bgNl|aI`1W!siSrF);DtRp)l0Q9_P!n3Rddps9q&Zb^%9R%v=*7u7Xg-Oq^VG05dnz;DqE1;oK=!&)C8oksIO}cPm"
+    ")Zsy3LweEBIb!js;U(ELu}C;qDZP2##wsuJ>VX>_*|I+$vfIfiAD(WKJ~^&2N(15q`=AJnsRZFICxdjqm)hObCRwXie78UOV-y{Ye{|O^)bpD<kg"
+    "G?wX5qrPR_PU2c6oJhRK=(D?2l0UD&LfLA#GW5wo=5sP9HXE$zH&rFIFgJvF<Ui#J!#l>1n<>}(2^TxC2dwK(Yt-K)H7j<d%~+2Pc2e66{L^>kg8"
+    "vbb+JlkT!%Lmu~?WlP<gkO+GS<3<TPLzX&$?-5wnq}BUS)nQkQs*%s~@mwp15h}^OkTDz>Q(gq@&3Y&HMv3U4Mx%*CyO=8>Xxc|=);Us^TX#fPTO"
+    "F%|+%k9uLPq65gr+XA)v~!;O#JlSRJt$Yb@>V^U6qs766>yFG)-o$*~K`uYn6gHVksyEB=R+-EzQ>WoJ-oQbmZNc)MVLuCK#++^t4t?*0n+loKN+"
+    ")U+KB@aDkA~DY2vrE188uV^I)!xW{l&GAOY|+V(<QQHi1sE1g!gnCCfO!ez$kT58*xw^#b;XVR$so-`(@Hb?C9to3pbEE-qE`#H6Y)eoxN`(m}RO"
+    "IS`xed-LS3oQH`8|q_?T*XFS%H1YDcPXz<9kaL93U_0yRkn$Oth9Zwh`q|Amx-8h)~H+=VRWLFY^IJ6X9Vvk-h6r1WQiiwZMqj8>a;6R*V3digXC"
+    "@{rRJTe7H5>K*-vfo1VdO&+e3ZTsy7!T>Zqa3Av;cPLFq^=Q1+=Z-f3+w-Mr=AQOGXS-Hq!f?u9Y)UEP7lpxDW{Q~uP()jh56dR{I2VN=sgwT&@j"
+    "mtl{nm=TY$kK>FkFXuMRJ$JeN*70b|s;_;-+Ez8P1;s~w#Z7Bq=1(v6ZhKmz<H-?Y^gCyRa#Hnf2=<n0LHCuK`|0uG=$>1+Md|OUUMpQbY`1r29>"
+    "1dv5f$B%H}N=FRplXNrE`kdiK{>?Z<;!dU23kPR##7O^$a6lhqlV8b62&OV<@O(X+jc-b;jfDk(<Uza_9_ruc*kYkwQg7E7+#c&i=$5X0SWfVUFF"
+    "~25vqL#bkE(MX}uvWK(rYVtZ{!T>B||tN2r7nW?jM3^14#0}LuuC=(0@KZDPqT)-y1)iU{MFo6OzKC?^?pUF?7LWSOe0fpKJKee;LXmr+s3ym`Pq"
+    "cBF{XVzkc&+HT!qk>t33X7l3KMJf41?zS5DRdf#0tKVc=m$#Wk5Z{~m0k_lFewHEESdoaD$6DxYpk}Ie3rom<EKFa9hilW4gQgQ78M+h0fo;v{Lv"
+    "-}*Cw6O`RR1yr!@L36rdIx#>XlJ=zNAjT^OG-`A4JL;A0KrQ}`)R3Q#IApaY%4XYw<RLg&+2ECW`>8OEowp;0<x@F~=wG7khSehe-!jL!llI3MSy"
+    ")1g7_ogV{xe0J1P3&V`b0SY{BhtlA&4u51Bvo^pQjY(`^4oEPdkcGpi!2%j)7@x;aC!oR`z=Q-(e$Ir(bE9JXt2sYofB^+6W`&PIr|^dvP%!>gVK"
+    "87UsLaWyP>fHZ@P`4$e<sYqPd65y!>1VV__PT;KDBo~HUa1VF#b^vup6ub1zQvvB%jJBAq^;eUh-4uoLP;^0xncz0*_B0z~N_BK7&q8sK6M&;a?6"
+    "6z<|NoJbpIR!p{PqK!Ho{M&plIqn24}9l!!-8}OiF#vhkmC!aehJbVLd!hr@9CUn3J*5NY;o6o%kC>U(m4cK5<K7M>Mpe|!#fEA20fD4VffK45&V"
+    "|?bIaKV7Ru}V1<D6e3^?a=v*wYYrhDZr+}fzzQ_Wl-zk=NT1_Z48)vdIt(LwgD3geKbBcN-fqalx_yIaQP`PfLSYd^6_btpUTIm)Ipye7<6j$#!o"
+    "Q{RI_RruqiMG(5a^b1`TKP8C2Mm1C%j2jKPn=hQfj}plnVB3jZ*;um><;VAX&DYzFiNoQly0U{Gicu*RcW<1>wp!KSb}RA~GwfNZr{t3dBmev;2*"
+    "zya?CI=r&x;KxSYV8iJA_1FJ8h5r=_|4$14SB1a+`s=U1{`%{$zy5zQC=9638|=crW*t^A8U<*uXE(qGZ2IVQXyCn+N-2X+F{1;045%=`2CH{y&^"
+    "o<${?)-4KnILYVHg+{C>_pXRSa6EQDK$_3>*B+LW2dPwE>;Qk6EVyg${#K4$}=5ZB^<V{L$gifdy1LV8Dh6y}>FA==>}`i$8|(GYg%cQ^8?0etP2"
+    "{tMf;}VH!00>>T4i7glM20fPk?U}FKjQD<2cCe(%TnT$fkIutM%{MfSIVRZ^%M(r>doj(kNzF=S#_TZ;Mn^2iR2j1wkGHCdyfKfOYltrndEn3AGP"
+    "#K3(VSw?or}cxC&ICq>&S!6+QWp-#V6+4EY$(uRc;PUiEMTt!Sb<wBt*!>Q^6BG@V+IxDr>+hKCjZ)tap-1s0DVA#S{;niYUfZ|g$At>wNs!`X3!"
+    "RkS|;!?-~fS9=s?gZOellJ=X8G7;AcSPC)!vJbbh*l@rlMCgMi&(FsNMTKMt1x6*w5sfy)AVgU0|W1!M6sD*rMtes){K0iyzDU;_rwfW?KeYMFH4"
+    "JSb3sd5ZxCbZfu>W*JZ_uxsy?&Z*qSXYy&xR$(qG6c|t_*kA!?Lj}g*Q>n0EuSTW8Ih~&c*Wj{%-oSdVU=zIV3I;d@=rlSTsG9}@+x#r(&>(32!Z"
+    "d#7pz^7k|6I5O8jXfIKO4BPFrWgXP+$O!pKd_mW3&o|&*G0c`B{wy6J{x8Lhn>y&C>WW{xiWlpU%LYp9TbM8WV^zfDT*?=mnxKU{OjhgHIF+usS~"
+    "*7C(2`3TT%BoB_t?P70q+z*{gGKs<gr)PREl3z!WW9T)?~25(^eF$YH3v_hpcIEB9W$KoG@&%yXq{?iYv$)~Vcw?Q}H&?<ESWsCx&!))__0liy=!"
+    "D3>3MlFScEm$yML51Ge959SY!>m68jyFDq$)WFBXsk*(xA3V(dGIj6iXrm$C$DHOIclJkF2Z^)mEh<~Tw)i5X$?Vwl)8+W7-zX7(M$>)%rb?fgE%"
+    "R7sdOlh614~g<CKDy`omQaS{FG;sYJ|_3sKZn8Llk#?WKW0kdj`L3DJ=3h~kbIT9S}_AyS!A*fOqZnwFNWeIbcCs(UFyTGMi%>Ctd#-Y2uQe5b;C"
+    "K1wO<*G^+lq?F3Ox7M=F@4AnAOvx&BcDWoGh$pY9RqPaIud=4~R>Ocm6dZU*<)FpV(8!{JsqEEh!YZ3^XkZ{{)TdA7#$I&%a0No5F{sMh32*3X^)"
+    "3}0E<^Gq_F4T@2&rWn4W;(os}{U#jq9^5t<B5&wiYYTp?P6H0ycy`MRtl9bl*?#@`**()Og&O9fiid`*~du3qRIg*{%B99m%sVQ$dlQN<l`pF<hz"
+    "CS<hV_9oO5ChgUc-K>qZuv?Zu=TwG-ava6RXYbdNLUusUNyh^^Sv!!*8%L?XbEu2!+6gIpL&eY7}aD^8rDeI%0c${0OK+P)Xhfel-nX)XRM5dT<x"
+    "7KC)0pT-G%2uOLD6dBF7D++xuEVAvoWgAs^}{GmD~Xj#5w}nayRZryDn(L=N~bXCgMEyqfL0huR?=$|s;fu`hdLRq)2U^9A)mH4UGOerzYf~rufO"
+    "@q%NVte6fo_aUD!gfK;g1GueD3#zI{~aPr}yeH>z;mL}<Grg95KDiKV?O^Nfn(c^%dvp8Q}HUX$D2eIs7o^~t0mbU|}?DS`znq~vK8D}^<>C*VpB"
+    ")n67Nc}GPymuKu%@zG}55q;DZfXs4E2eKNQ7qmFR<8eJuv)!WtllNeDVj<X&l7i|FF*&#913Z&Y*<KS<J_3#8`D1|3hK4_MJMg+H81Q-mt5MPf7="
+    "5T4pKPrHW<bS3g$h@p05cr04Wd$Atpi0Qgn<z71O+ZE%_6KY)IoRDHMKywksxiCL}2M^suB`v3Q!`ATgg%t@4;STW6|`0*C#M)J|#$%ix5)6eXN="
+    "FsH8bHo;27RQ=hE9Ir=z;uBNywy{)a~UQi(%?LGR_PmOyJLRZQ{RSMhWQVWx02)&z95``;HdJ)>g(JQBWN<FA=N{@0jM<D@yXtpkNM~Y~TJGFgw&"
+    "yHx8Ueo8OsOf^~A(w=8LefPQE%BC=uBW}9FiA#t1VWMvnoxwqXsgGR9tEYTG?BTarPfELLj9(LDCoG%1-r?6H?1bAt+6DzS_l<kl0rWzg;FXyLa&"
+    "KXR+L-uBu8qyucro>cY5}$QeHHWv>kn#*7b3G7L77UB}jgyr!=W6q%Ie<1B!{qlcIW;t%!weff<MZqb(D;I0KtPhL{(mp08n6XQfvrOtdb&4@rAk"
+    "C9UR$L#(U1qph<K@8EX>DH%u3)tI-gxS<X@LWMgOCeE#zk{s33(UY@4fTx-y5R54=Xf)8OJLJ(4x|KK}y{de!lOv_4fefb7QmqVaSsm)rJ$6HuNJ"
+    "lXxLs48+9z#1bx71MTilw6;B$!vaWQU>h<g&dbt}F$iS)ODI$)u1=LRvCORX?FT4W$fik(qYt6YTJpOF5BN*VS7v<<7cTmoh_z<JzhbO65vZbVGx"
+    "C<?2WpN8&6Eq$5n=L)9czNnWyTRQwbO6p6R7A4GEKD>`|)`d#XL5=?~Fv%;7sV2;rlR7tL~p+R=2y7jy!W?9oT-)X8Kayd_GkAvt(j+;;-lfsHla"
+    "q@*Dx{AkJX!abKPCngTyC9+<f+B{Nd>>Wv5`c7jm)<~fDMLk$>h38m5A|4Bju$r+WDlmwb$@wTyLKI^k&mGh64sX%rggfM(gJ&uP&(@ZQutAD{Kf"
+    "&Lmfu`Lw@Z3fMU_QQMPM%!k9pG+8?*%UVv;TgFr}a}tLq7P%CbyXXb(H$Bk{?_EmUO|<TO?BaV=74d3JpYGIVbVsoN3({yHJSb?~u!<N~tI?*4#x"
+    "eCP$xyE+8-qI>uZyT`!$8A+YmGFaf31H4<soqjp+qQ}I*gcz94p3UvB_KOFX>^ZBhG}jbJVyKST;gidhq8ypqk$meEdJ2=2sYpe{MtOM%N%cL2c-"
+    "163y}rN@I=YggJhhwd+$~<exuw^UR3$}6<BpIVh^+xaQ(Jn1ccqJtq+`-mjjlrV76+tM4~-mBm$pc0&7rQ3O|7{1iawREqezs_TB(hcA*qA>-94l"
+    "VH`CehUMhD8c1nrd^2l?$Egcysk3h0FC1pxo8tum0$Pc8Hq4&~V-DNKhl!`6aP6@O_a=pfpgwmnDmW?W&e!^gH<v?!!v|q|RkDP<f21VDBWLi?_h"
+    "bEscRVjN^x2;c-9>lsrN}(fN<rF$QkLT^so(7ghrcf?HZPG<U3hlUO=Y20xKPnKq>iQ!srM!}8%VR!e4b5!tX^hy4#);&~-qjVzk5VTLWsj#VLzb"
+    "tKDw0l~El|3GcnTYPgzIHfC8cmsmu=;-E17QBb0yv)x3-jP<qeM#E~yYrD2~v6oAWYx@j9U`q*z4f0a~G}2m<a|3XW@S>FLTvR6v?={Kb&+<qDHh"
+    "dJ=e;ludcH-z6b31?mqC>D<Uk&Z`yL3tQ53Md3&a;&j(1pFpndMKPze^$9f-OQ{J`K1^bU%8{P56KTBuWRligdukCX>g+eskgH{auGEVJYP!wj1="
+    "6n55^X6X1&-7?J0!U>E<%qHRi*KyRA{!)BXnFTCzL&;8B)`m3RY-N5bwO<^JETuHRGl_Cy$V_L8*cxq^GzgqzI&IU2RC|YEf7vQXuL1L8duVPr4y"
+    "y7cSvaWIV(PInjh>lS0waoBmwkD4$TqMkxtb%9XlLAQwZ=uFuqva=%B((1o~trQ+=(ZAq>%0v*m(-uL98CwXRs#Jh?5drvPON|~;TVW&oOnW$G1y"
+    "_UIjpGlA>=OC}~UOKMK>BiG@f#PZDx@9CGvzx^z%6iM9AC)yWX?w49@O3zz)s(N1+X%^^Jwp)(ko=UQ7R9BI;C7vbZ`0CQm}&9^(rci6nF@=HS5y"
+    "9qZRZKzR=!XRf1xt<MuUUwX-E&QJ=s%&PH0IF*ro;IWml?nkV}sFikD`RNtnSq=`gf+iHw&LrcV^X6Y@loOZNsx9}tPIG;PhoJ69v&>T?2GQPo0E"
+    "*CiJh&^kt}xA)UkDx*9DJ#k;;cuIv7x-Xw3-Vu_Hq?aboo0~1+PsdE&k=^MbO-}B+GZV_OJRt6sv`xU(?a1|-WL`B+S7D6Q0cmDRYe?!+(+Y{Idn"
+    "CD;^5rpEIZ}2Mxm$6m_L{cK6;E6bhCnDH{qFZjG<CDg-k7rPlU`kKY1RIi?()T3wr;s}**s^e3KYl}98MwyG|+Jeokz07eGHAzBNC}-<y^v?biwA"
+    "n8g(mj6xoH-kZ6jdH&(k{j*AW{mFiqw9r+!m$S_9e$r*Y1Lvu>!sBTE*Q=Pq&LWgdhczY&iuRP)N6&vD8XV(dF=nr}7b9QP`M|TE$@s1#ruWd)Fn"
+    "lro7$H8|#Q9w%4m)^j}5n5MU?#J>D?GjfgwwA}sJtf!mE#0Pb&1PF#v&@j5^rU?5a`&<@Uvb17N?C-RSVt~DQlK{#m!#6}@iCT0yqRM?xxqGAcYE"
+    "hNI?E%9$Iz<QR8<1a<Ml3J6HwjH+1b|C#^qy8PO{pfE-#g)nz!l<$-L*<=KdC+J<@!%bnlk~Qfx1Jg%oe&4o{pcc~b4w7evXaj57BsIK(L{6)C;k"
+    "5#&2r7H3+fKqAS&9};^#ADSe4iysSov0`KN%7yUZHn~9_yiC%OIOBns@43sQMLipIaIoo;E9E;K7i?rD!e*87pg>W~>#{QZ#(5l1&SaWnPjVXugz"
+    "P>$9a3-i>76QhL_2eb;`Zo174Dg{ncrTq%pIZ3r8VC=aZX>oDg<#~%{M(=In{T*mo-8Xb8((!MD(-UbRyc;dS)eMAzm$ZGoIJi-{AFi)~gz(cU!H"
+    "_+6<Gbls)geY=hC=2CE17+p(%Q57r}h3*KhA^Z@HIny#JQODU_9daw3alc(&?y&$n2`E^U);vj2-B(u=qfk&a|i(?YFPGMZHBRXa3Y-Z3M8FIR10"
+    "?NbBN(4G@2jjJq8LMpP=tMrQY38xx%w_vz%El>)EUnnS65;V;YAZvLI=p?YAzRktmhtp@$&D^4^y)FcM3>&~d#m;os5?E8Je4+tq*U(mNQD%uzYJ"
+    "x!eO;gZG<rb~6QPtc&rG?}#wD>KWuPbNxrLr9rFm|eD~D1<CuNd#?Xj)h$rJ|HIVXANQu`aNpj08TI>yNAqd=T2g<P<~I;ju=_w2Wf85@L7*<Q;-"
+    ")|H%oPII&m2aiH<U@dTEd7joOAqh=-RjzgJkksGS7V0;MGCK&Yb1E*xu2R=X)lOe7M!gEgj5iKl%~bt%T^}j!dLi_wONuTxD02bTfWdH@@yDX|28"
+    "CIuRA#GS8#XL{cEN!Htj@=b#%J)40~4$R2Nruwe)ge5Wzn$?4Hk0%n`Vp+Tv$}AP_V(G+A>%+po0Oe3`&Di2UzE0#vi+MIt>h_L94BI%I^Ge!M6b"
+    "mN-uSRLG8>29SYP*@0&uKU^K>VU<(Eq^ir42+3Q-s<i`e;3cc4tDOhJfu~{08!D)+6-Gv6DZ@@aeFrXXM%7kSd>ol-#FtCL&fCgqj!JxKD?R{d+n"
+    "9KN>Q5ZmPm1;1k4Kr3T3d{kOkMYwCqe0mfSPK|d3O0b*>!3HfVH*k)tEJN)6lg$U6eiSdd<<C7_*CQ5S+L<?l>&oPDjzG&F08TGT(Dc4QGx69O1;"
+    "oFwL;_4F+Rp@1*}7Z3H6L+W7m#BSyaG`F*dZzq*qF1cj~E)R%r|dKNT93F#v-Cqp%K?h7GzwY1GZN29wpwpmHW)1`7-dWlc^URt$#m>Bg+Ut_B6H"
+    "@MC~A8imQvFbZwVg#pDVon=r@F9kEOGs|R}4cfH9U@}`VXkb98rQ2%8I$)~-!?4oe)Pi+NE2m<Hl{uJw?9FFRqhiLypcdHl4W%(B<p8y}{y*%&jj"
+    "|;wla|{jA%O%Ec<=ve&z!4v?f!l`)bJQ;*fj<gKw}xk#HPVqzy@nhYt>rCAo$8lp+TWGFh+xl4GbEEUIu^Zd`w_Kt5#tJFdL22z=Bd(HlZ>njetU"
+    "@cfKl&3Dnh$wxD)CYM~9lJir_p9fkuj09(daX)M^QP+34*yKo%FEG>u$F}T4v0UKWwf>j#qO$pdgh_==!v$R1e1@JK`ZV;9*FVToj3F?f?WUk6bB"
+    "UsR45>VHuvqnIlqpY$5d`6okB1ZEOLATk~AUpyVWM$MkOIv1jwN^5~$cWhr)YTgV%b3+iG-_1(Tw`L;dN5&)APB%&Fa}WQz3`VsflA|t7ofNU77$"
+    "Rt27y6ez=j1(DnAw#h64+XN&y;RG$4Q;G$H^Sb<zST1EYmkAc8@`DuWm>Ai$su90(`E8_*gPuvkD190JxHP{3xd&WHEz9ZGbZKmPdRk3atS<Bvc7"
+    "_&0_BMV$Yff$?uD{|glU_~X9><KGznIpg0r69*~=7#M%47y%TF;I~S+(T(BIpcE<}2E%4+d^8GwDGdyV0#v{{weXu6e{m|c7+@G*&Df0rI8H$4N8"
+    "`h&P{5!&KB-i`S_6k>7$0VV^#G?(*`r|w3^3fl3m+A5gMt~D7YYs-Uk!)K4{w!^(&>CvVDJ~~6&z?7##fy{gG#j|3s?n%4n_qUF!^f0!f-0IMFrf"
+    "T)W$~v3_3p=6z5~t<_;KObc5OfGkz3X;NHDbfD(LEFbYg+0|%lRg920vodPTzFax7lP&>{?>3lgjU#%3YK*6Yd6+UL;hm`}X8U+XLhQW{BZBPq+0"
+    "L=^-z^2d`1twpW&M@c0_$t-Gz`*(8w2D#qas#8|9R|=V9p|G!sfeKS<5Iv3Z@{Ag0fY^pVTg}bfsXT$&R29Q6bCm0vXrt68aQ}^0B7?{L6vL<IL6"
+    "r&z5-#2&X*k;VBo@m0(1&cfP(X3H~|<8a2wDl(15~MZ%`Vj7~Aj)mFx6E1$KeTFO?2dz6!rNzm?W7Dm3G(6+X-yMx{dVRrn}?F*+0=fC@B>j|znX"
+    "G=4L~3e~6v7zQ*T=>`L+d{v;(D8%GP556iCz8=LKaK4)JOXIf+%N(NsJ20RC1B2j~$(I3>uL^X)8GIQZ!4EHd4gL~90+j-I;g`j41B&sZpu=wyI}"
+    "{w)RDL-WpaKgA3SZ90;D<Y34Ju${8EpW;S9EB6Y<@8gg!5s*t^Ae{G{E`A_^lWi;CvaCO6eG16=)d$!T{@3J_^6p04w~Z;J`5G)Iw<nm&%6~g3<~"
+    "d=+>z?;0!(*hmR=Gp@4(HoB5;AF`VjkRg8EQ<D>F$D}1;?2pUizA!*>-#N!|YEM6p!N<%yZ93H`)P=NRJJoJ#@z*C9}5A<{n{&=*Ke0AN<UIKCHU"
+    "~!KQ2UxqKOC$@>7PksVDMTYPS0bn?s$xHC1(bc(H^mS%&=(7lq)8yAHV#DUQS*XOIj%SI-41$ZAlX?O6hx3`5y(4NV)EWZz-4lI_p}N#-<x>9Is%"
+    "6)U9m~n>%D!p$fpnje^)BCZxByHdH2&opqv9GT&NGRIk1E{F3M4VwDM{h%4CxP=5P}zB&c;3`bgk{Upo&Jz<&JD66CF2F2D~Z35Xc^RP)u5fX1uI"
+    "24;PB>ji|ksDQ}&OpghS^PnECA&OOW^){VL<=J|rKDr@MD#Vjm+VBvCt&WT@U5R_k$(5|}>S5lF?3LuGaS%zmP#g|B?w*iZR^!%XBvdFmdb}=LZ$"
+    "n8FM^g(KC$+?@2`c*rr{&UKR++kTj(AZ9Lc=*sZdHM77x6evfDi^!DaOg;ukwV;0+94%fk1W?4>43E7Ib^25jTyAR+!Q*Ho*|O<3J&X(0UwN7h02"
+    "~;K&ab5W!_R*(;EP0kU}KBB=ojc=W&}I2s&BDj1nOA%ZLeQK$w^ck=88s7y2hPzKMzd43Sas+Wz>8xZI8j)Xv9>k5nwJf!6h?2)|6T;~>UKZekBO"
+    "PaL~gF5Uw=kk)lMz+~hgu0mCNDhw)h)2@2M!`{*TFcqA$CpxCtQOFs#q@UR)N@HV{kDgcAl@k4S8sp)06MqfhkJm-Y?}uhf<({{hsOaD@z}2drM?"
+    "GkBari<d!OhWHk0$P4aB>E+uTcx6l^pCX_0_I9=)nJDTvbx4|nk>B!*BaTtFn<<ADRY_`29_R$9@!dcdI+>Q1-}T!IP+fi{Q-C@{>aAb2d`(P+%E"
+    "c&)I@K?gQbf(s$U<B0WG@$TlTs@@H&QP)lg9`MxWBDi!ud}j*wfz4rZmJ+luaV~FN<MKG%_lo>(ab}oYCWIk`cuG~Xd!E<yrVRNJq&})Rq@SVlj+"
+    "ksc4!o)m>H;A_sx-N=KnfutB!m>Twa#lwW5#0@Q30#h8k-?Qv})yOJ{^<bf>IiCIxY!YQ@lBjz_`*%bgOwHyv8_s_l4ljcZq}GF|w&)9M;?~37#G"
+    "4RT@h=PT{D;u|nT^tG#TxAkaNm)a>YN#j01Rs{r{_AMJ82C`TWud34s<acN-}U4r?Bks@<vZnR0B4hB5Hn9@5Sh}o}fUN-`C_mvBR*N36|2<Zhfl"
+    "d=dMV2>klmv$TCazsm51=u7fChU&570Nz{Rxf7IpeAdUBIwi+{+!Y#SViaUWZ*{BOPTg~b7#k4mx&k&WLfUCS>D<z)9ST(&74Uch#|0g5cL*_X^&"
+    "AmUmdU#iVO&d`SxOkLlnd?QTgcpuzd@!gt{$gCx(!KNo8}TGj3ynaAC6;%95s>pv!YLK&NILTfpiHIIO7|xQr(sy4nXic%CN|PM74IcClCWkfXkj"
+    "&@R?amC8Ih&b&7U(zuJ}Y~JHdzk(D>qJtJXaRtPiX*^s~5(0&M)g|Ev)6o!Wort>|ih;CFAdu=4>I{UGPj|1GSvOCoCTz6C<*2|C;%UNuI7^+c4G"
+    "g044zS-2m=^@>lbs){P9PU=#i0V47f2xJ<&oT0{BnT}$wa~|o<IWXTT}(c5l}!@xJ>i}f;X3G3IwkG0zviBsufA>_e=<+F#-i3x(<_*_caql)_}l"
+    "?!=u~={UPprAaP&R*ZIf}4U>+xPvhyl%T>Swt$cwNpdrw!<dFsftuutgwa(JJnLgfnTDWda2v#8&NDnqR>JOt>W1Pi@9U8%%>H&hnIT*I#7INnh0"
+    "&2g8l?-c7^Kq;x#|ZSyxime_9rWfj7&`K5@DO%3AcXaUAs$`HR{<95k&myvlLNwdpgvOk&=k;&!;|y1*$)I19HA46Ed)C6!sgn!?34<oLB31T;#T"
+    "Q0$al8!I=af9I;@Pg>XYWY@+F;%GN5;t9`ERiOVtrV&la1v-<nUFBN>{LQW`oW`wq}OvUv=oA?D@Bw94d2Y8zokS~_}tOYGDtLKyatnRM&Zl}r`w"
+    "du3VyqUe&^&m;ue664ZM&5ob8Fufwpo1iw2v?oT&Zl{sb9Z0~`?XG^(<Wnxmm4&(21zm;dDC0fT(bhg<<wZvy>FK7$Jojo*>FhGEY9=n)6*{ojRh"
+    ";!G=;W?kuB4X=DCLHA_3&}MC~~PvHp^B`G_}jyXN{)Q{T_+9I9gZQh?0719;^(N1;S<(Dpld*B?5WAjZx{~hm?xU#D{9-K{tUS`g>=y-2&{sFm&Z"
+    "z{b~49lYn+}-zi<&G&Gm2tD)y)qHuvp==hnSiIP(prBA9^P^C8sf$j;RR|^M3H=$N-J{zFB=!y#}=wU*#S*g;?tE|jWFg33naE`du>w>qe!bs3tG"
+    "E+bX0Ziu64YLb#&^s><q@yv|s2Iq=UT?)--rHv5%{rgy84O0QBC+q-eZlp)VUR_&spRN=%FtPN)t1bo*x|IHEz9gvTDvN1iKf$@;!z((y@%SEBVs"
+    "H99XINdn59bfKKf+rX=k3Rb?unF6IHFBR_A*hio~s;(&Su$C>q28-Yy3!SE{e+LBTI}qvt&3$Ux{(gjnq3C1PLdquyYtJfUvP_qKFVph-vwL|*6B"
+    "t_rG%Pz6mkuFh8hDt-D@B_zbT9R$s2m(GWZ;ALgrs0dP&N?aU=`_RsG9S(K`g@y`GwRh0qJaU7?HMb6Rs|kV(#Uun}KgKzbpu-f}9H|Skh*Z9VE="
+    "p4L$2J*f_+Dk^l<L?zUB(*|QG~fs)VnylQ-&cg+QW(CuaP{7_FQeOI)Zi_qKqOuWK&*SJFAsz96N}SgE>hRgbTy0OX5)HF}?G|ye7`IOKlI%VHo#"
+    "<i`{BZU<`I}c`siO&+MI{Q@0pwIAG$K!MkZ_lyc;6!~v<U#TDBtb*#I$c1X6Fv8O1B8W*0yS_lN(f#C7CLeV&K99~yWVgVOq%|-ChT0lF%lPIq;j"
+    "!jX;m*qqGVxK@%%_ie9Om%6wZ?mn?EMBLUq+n<z-nphC4HK)DwYi67MGr~uwzc1Ou7cHVm)T-0T|JA?lG<yHBVE1S->yThW9w~R^T%BV8d5<I?s{"
+    "UbMPUuU!<Sus@!aTJY`yZ1ik>3H9St-b(>OVGwU-L-<k8iIE_aQ3bZ$Sv^r8=@@a!x}oVg$G))};u92LDaHQvm14tv~L*&}K|Z=66&TTff6^sOT>"
+    "k6PZLTzfCJ%4i&+edr^0jhOr}ztDDEM2Ks4Oh<{LwSE=J2_AO!oX5+xOsYjo`v8e#DIx81ueAM&4;>+qu8+f2D04HHhCmA%A2(0Wyw4x3xX!WN&}"
+    "2~9oniY-;`&?B&KW)e;_X!j_$3bU<SV0Zug2Ug9(l<9@QjeXYV@^V@xJF|k?*uc!fQdhZ=G&-Qb_x_?zw*Nkd0U>_snN!YG>wqTY0vejEr1{>h^J"
+    "z_1r7v&3uZ(Vb5^wy0}|$^LVWH-g;ZFcUitu2tH!pTv96a4&g_PHsP{@xm9i6d)oBd?zrhU=B~w<S}TCfh7rf!wxd~2zuMCe>lybDjQKccq1{iky"
+    "XV__oNZ9ykZa`h%#;1GPh^mHd+sqBV+((`M`WI@a^vnfxA)BB+*@byqRxGnQ0YF;L>h|Qv|FziR;ZDu)-mRWygD!GJhI_l2=0UXcC&yyWS%}N?;`"
+    "T8#yPw~M1shE&pU%5I0@|`Tvtun%G3!YNbaKR0Xi~WJkNUEEcfj6<lI2ecsxmOYfTtB>%G!SKQB_xJ4inED;a)=&v@-!?W5QzeGYQw_4%f6l{1I;"
+    "_H4H~#stNP)#f$nre@C3Ti@#{IE|QbR}4SnWHP4*tUa+E(aWyY_qvs6uJB#wK6gJGWgjc%g$>Hv+KOwloN}g>o_#mCgPvm!ucHKB20gdtE1<Xd@J"
+    "43tT~{zh7S4G=uGf%`pk0VftGvCmJDN6;L%Btd3M51xQu2NFqoxF$19bzN!#iNS%Ra1>11k%`hstBDz4|R>a&;P|UB;0*HrBIo1<Wz@*qUQE(V3U"
+    "~d{aVa>?_95$-IO2a#`HFoO)<Hk_ae8$-a?g4+zO?w6YmjkVEveJ@=g1=WB1x5i8p%8Eww#EhE;7skmEXzOC7uxNT_p8F6>4T*K9~9im0Z*5;hm-"
+    "+5bYsSnjQPSnsUvotPo_R@ZD-JSbBSci}E7#W-`x>^^!T(DUMpTnTTdk;8^8U>>EJdJL=mNPfB1J1ej8Zg%JCEnSuI9c!l&uBbgRIbiJbJf24-D_"
+    "wz&VJ&J`}E_9<r?EyCRpWq-fQ<p9z7j&^WInYnzmk5)4l#q;iTSD-;(y?zJtHgg(TnS=}7~^W~J;34!5#9U)@-?VPc)mSHeiXI&{1a##)n)Iw}wW"
+    "9Vm35@=*<6z~!Ux7x81@EaPK9ILt<3kw7J&dxMR44ts#(vjIj@=WKNMG4>9a&PU&sQGi)SGp4sn3z#D-EaR67ZSQ6j2wGC<&>?{e0lUy`Gxjz}J}"
+    "e*x(CIK&x7?h(d~~1?g|-GbyAwb{hu$Me8b;+~^3i~R5{^3q^T5Lh$S|A6!M9Ba>TF@9!hjeR1_8r^K5EYFL8+6Ev7yffz6T>9y$(tck$hDMK7x;"
+    "0qc<unaEJy*3}^+cmw;JeQ8qYVt5TESR$~nCMF+Ev)A*P`p-?(B7(kn?6$9fhJ`C_?i_Q$I8v|w*F3|B^*+8Lj3I5Vy&;n}3b8a%&xjJ~Gjxy?mT"
+    "tK-=2NDYyxi<%JFlytYcAywE7*6+@fsKM=1&Bh292F)$hkF65;1#UkFsas?&FFmtjjxVH1M}rLFbu;QHfG?M6)GQv+DC0}qrz@P?KhaC#&FLL({o"
+    "wN7FjcV`!>9kai9$w(8j3wZ0F)qS8gh0Vf#SMO>RoI=9IzPdsCuVr9;%{kh9G)V8Dc!kdQ{d5Yz*E1D82)3NT=&!G>6Y4);AebZ|HiRzl%U*wh07"
+    "l|jAy1LLbEP+?bJlvQDHD+tKSfk}X9lSbhqC`RLl(qOlflL?H<M}g!kVHbGVz$!$4d>F=8qd-|;99Sg<DiC!%m=lh1VJZw^ol3>HFoUlKi-F|xtP"
+    "*sJgSCLO_;~ORT*iUMxkW&CzLJImy%UsPeOilP>=K(6K?%!k5j{Re45Bj3#_%2nZpT}$EOT1Kwe(m4t!^L8fLe1ihS`Q)iP3T=B@IfWj54T>nbR1"
+    "2J*bnfZu~HQ*);w`HNFO8@+14<qi>uE2PgzT4qpyzehL0kfeE9ug3q8rpM@4ss1=*TokHsb;82Oim(vE+3)V}W(E8|9?@$2q0V}|<itkZJnXnBEn"
+    "iIo-)+n9--;Dp_j6eP_W&H8KL*btoU&asPe}?l<3jevn{{Z7}mH!s!H{-X?FOB~hoqtvNe~R(1jDKbPE8~wp{tv7CS7!VlVEk_v{PD*h|6PU3m+@"
+    "g37{3_cV0?IWerx=2Ffe{Ipi%(q{4fK9!iVuyfQdW*At+R+Mg<yFeltD_m{qgJFNX0Sj31@)i}7XriweevHJ~_V7+_G1592rEt2Ds)r2+#mehGe5"
+    "{$l*itARlUgTjYnd>LN_tTqQ4e<^?!1BQX|QH{S91G-m!8DRV<z~YDTTQTR~RVcerfDRN)g~CTIbTIx&g~nGcd<9>PzZe)_#z*C!75-*?7{7IXnf"
+    "zu3bPOuL6~KVXKP&uqRQ^Th%lLN>DEw$tzRUpUtKiTIU$fK-R9glZRIEaSRtWG0w8lR<R2+;_0R!h_7kUjSfB_pEyfs(`9g6Xn+9`#vQuwG)_%Or"
+    "xIu!#d-~rAr1+0MaVTP#G!q<XojlVe+YT>H@&TpN6=KSUqs_|Rp%lIb_g})hJgMU-_#eqf#;~yD@@nKLfsF>q4ekp~I2F8!dF9ix#`Og@$@#O`ah"
+    "Jir`H@>Vv!T1=JUwi|FYK6ZT|Hy#?lnPXSGyc-}Fg~1rPz#s=g^z|+KCJM=O5qoCeko=c;QVNS0cIE&?oQ#WR0k?w1_h}6t?^6Yhw~TXzoqg~`I}"
+    ")-zznE-RsMk)|HPs2FAO*SK?MwG7|<|+uVMu-YB37G3=Alh0yt2xTKMW-Dg5G4`QaD_RO4gdgCAA_gSd8rHs&LljaFGUxdXr4Dm=WYt#g6!&Ykz5"
+    "vYDe!+9JloD7)BJ+(%hmz^KH7^|*yoM%E4;O#8jri<3#5R6bN$*Is|9vNngqhRA-4+}n$jDu<6UP=t^!Q|7Z6d0&7%?^W>*^^Rw~Q!A|`4r-Ph#t"
+    "d^E#W0lAm+^FRGH(wqS-HCe8LF&fnS1t@ra1Aql~&i$+sr)Z^=fT!?sRs&bZxy83|Cg<5qMwfyK#tPOWihAAEmHtZ#bJFw&G5v9z(ojzs0)brs_R"
+    "uy>pct=nC%KiKlFCU9{O}lgzlOygHCNRF>EiR=VKrx3%E`XI>>5=*EkC@^nkuUg>?5EH_-bS$gE=to3&6mT$DAwsIoRg_uRdc8F|c&E?tqjB0nDv"
+    "HEQ4Wt^)iw>j(FCGXw)n7MrTNNVYG46iTuT`yE<lgI75IFpCwGWy|?)GE6q$p+foH-cGfwNoqBxl=Ih!rY-}4AY`Gr*Jq6CX*8620<R3V)$Ny@yP"
+    "UBW?i%{)VVVJH8pRu=6kbq>YaV#FWB=+TLWpHIM>Rs`5L+6rfKOOA$za1taD^<%kvGrTz*azcMx5}?+8|Aa=b~j#q-<VVcn8D%S-0t)m(eueo}i<"
+    "D^HQO=ka;Yv?KOfMCrH3(>%9x-foIBbQ>!;3x)E`UKZ4*p^Yxs@znEI;nwYE$>DMsqXE-)c?N@t5N}#-t+$>jtt@rNVD=4_M`^3QJI7@EBZ?sES}"
+    ">8-Q`c~y-&8Lh$bd}F<R)YsE^B((Jj;5W(GfZ5$JAyE=AH(6YZE%W)u_*7t_{-@dwI|4ySr#aYpoCBz#3<cBy6<+g;c#d+U!)-;EfkuIVR?+gDeY"
+    "^SpLx6yN@@u<~D2|zq^$BT$HI8k$d))r?=x}toAl#M5n#kEmW+ZH-g28vFoT_K*x<}oRfL-veL(9SaLMx!TTbEa;as;?vXe4U103XyKBG}XX&9EO"
+    "Bbgr_a=2=uLqG84Y+0tyE}IYXb!<lv4>;$<N9H5T6xa$8MMo818;E_lYVy*vqU8>x6h-k6M-tWN$agQytUHmd1dt~b}7NY)N^lR`REq(Nu76_ZcI"
+    "uJ?p>?EYH!{U%@#sS)rl(CFkXMD`m7tpQaY#1qtq@q73Cf8avQquDSM)VZ{)eTxowj$&yiQs-o1xvV`zJO&($Qau4kmH+q<jy?Jo$;KCGUjyJLn&"
+    "nF_W2q}@_><Spm&tJhV|tL^5E8&C0;ZFOI5OT&)Hoi9Y6t4Q-+sn6@#%RM(6YxFnosL392-aX|aE0XGXestgIbH^_4_(9Tr{)CSAS1Xz;oGq7zB-"
+    "2|$j~F5Cy*=*pXLIZB@pP_~?6vD%D^e>WmZB}c^W4<Xe8;a#%jSr3d#g6v&>0$P(e7R^*_nA}?76SDR(o;hT=Cx9r|a%6pORv`-m<=*bjIy(v~xV"
+    "ly?qUGO&>*bZoM_vR^O@9_Dk)ulyBW0`-RVSqV`bBo<};;aNV_fi>fQS_uQePac8J2#M{2!idR<jcIVWQ-w8`8&AT5x_sOyM%$#o=?Y@^nEwpds8"
+    ">+cR+dbMUJ?=R(o<@CT<h}bv=04-Tx#yW$QAY8%cUebk-FcNuIa4<?ly2vYv#-7RbTsGdD38jFds5mK=T(;8DgA6GmBC!4;`rP967(wYB|W`4^pQ"
+    "J8k3M$+)r;v!^Omu<tgFdU>-)Mg`#4;+rsMf;p2NMl64hFZw%>E^^Ei+B#`6{m+qzmS+Pe2;KjjRaV@J{7Icu*gwQ*<k_udNa)AyF-n$x8h&s0O_"
+    "oa|EDp%HpFIrC{OO>OP9*7duO<MY%q@>z+c)?%qM;!&ei-=(x#CR3}gl$ty=n!P?axos}1<_guCH@3E3+1c~uVqBWH&0ezVPcGRl-UnsZ(sivxc{"
+    "R7x`j`(=Dz!wy=)JtX@!n1OJhaa+ZAtE{`@B07(K+JXts|uA4;gx$g}gNrOM<#&dU+_LGfA*MPaAkbbB!|g%i?-0?XhSOu_shRal6kxbakemeJd&"
+    "+`>tY&R+#OzqB&cAw``Z8lT<XjJS|_`(N4>{u4-qKCAaxR-12tN*J>&{N${H5y^T>?dwG16C7s)cBF}v74e~bE8T;OQx_Y;!%oas^zV+@!zLm$d6"
+    "=AkLrGPz)Zb`dn-LcCwO_iLpUbK$K*gKK068n^N_w?!EtD;q$y`^5X&^ob~pXH|;OwiHV?Cj#M<&43eZ+7<fl3b3>8%k---cp)lX3xBe)SR0s?e<"
+    "<dlD$;Qj%i;7Iz8X?+)_xj>bz8()yvhnGD)6lL#d&)^~POKO_5Va#}B&F&_{ZI*|qxiBRNg-ar8>`yE{j6s?>b773ZE=aHJSr+D|Ha(ktzHvwKeq"
+    "t<$TD^mOIYt14<!d*yE8f?`XPBTWhQaH$Qwv6j?cZmV<Y9i4fuPsQz$UT)VL@3v?urERI7{q9XkWA%5Xmi~(F8CMdid2i~S^`uafo^(Qc&-u1ee("
+    "o6CT=_!hw0YKyr$@hBd8XQ)aU=4rQBK^h>2bI$>8z=^ifBHykLRgp-{xIQ(%Y$&j`@ppjVF!nDV?+4+^!<Yq?`3>kL<_Sy)WWr>nIhe)yf%D;q$a"
+    "1+Z=D?Y9%CArh04R)|eR{XRV`Rb;VYen;vmAJ+|r^U44m`@^@NPcV9?qJ~BdYZH897<*7UMZmyM59G!9E=uPR45%N6e<jmHj>-{K>a=PMbL^~sNP"
+    "O9nTO4YTN?&wFvSn?%x-jtp+m$c5)IxflM=9TvB-u6wO$63v<tPZ@jEitz}BagZ@FX6u5Dy&=koRk(?yIO=Ds~(<fVrulEQrvGJx4g#nX16GMaVK"
+    "V<Q)HX#GzR94UcKF?{cdsY)lF@mWjxJ0pFc*%o9(^BMDOI%$9}t~6eaGAb7^SoqjeugSC<zq**T}{)YVpao;#Y)qii~Q`}sa++#VMV+r2AG_0knC"
+    "UvU{P${lX6baKaDW^L&IYY$FzEJ2R!3LcMr@o>NY|FwFV)zz$CNKvDKFo0+#mc`q9C2NIr$LaTKTUXOs`>u2i&Cz|;v~~Lt)-<lR>M&xtYcB1n+G"
+    "gsi4M8??F&Aic&AN=DJ))J~=*DVPpyjJ)%^d~J2x{GJtkK$QJ{mnNYtyjhQb)7IF1E|_d4|z)A@yMrgC>DtR|h2)I(kKF-C0u8D_H4I>OLsGQq+~"
+    "vI!|xq?1QmnW={G#M<(yVv=E}kBMSAgw6mXLug)vpmXh+sdTcLeXjL^np4y04>=r*>ZnNXVYp5Rejb31y$~>p6m1pfySu+`E9_72mM@BHy9^zd3X"
+    "&hl%HJi82%G`6-p>pM!K3<+AvTAhFrqp%Yl+~U^uUVF9{+hDNLcS|2JS9tc<~*nLmSZ;A9gC(RZz|nFsQER^%hS4=&stx*=-&6X(pu5WRLwUOd!4"
+    "qe9M`?Gzc!}lk@ekZz4x})?7eD_Yjf-)$<?RYnddggx>)A5zNXdZ?oC=M+ehESO0*ue*KXZ!(K)d~H`<GJbZ?#+zC8EkjdPURFQUJDGR-nI*|q!e"
+    "k^(X1I)wH-T^q%DdzGiDCiyzHQinEOT1h{dlJd?Tx<|XqohM@5H~i@Ibx)c0q>$Fjp3-!GeU8}D2&pfnX2>O9S>Kc7Po9z4%UhxBFH0)Lb7`D0)2"
+    "})&pCZ;#ESZkFo;2EvkTjKZ`M7bEC{Ju13e3<-HO&**Mt$XM;*AU0PN-~J%XOb*(%pVwm?9_p<UsDF^VE(CQKwjOIGLM8<8*7VJ0;r`LK+QQc*JX"
+    ">Ig-3Z<<az12;$z`5U5JJ3r#6qi6?$l6+_ADHzjU%;d)mbu^h2OThNR+>Tpv?u5-#t;_`@n1dm4U^;j2sYpr*VpSK-@T=8-Z-b(q7M6%Wzu#@R;<"
+    "%1e)z)?vC$LE90`{-~hG|iJ3Otq~>NGs14FC{&Sm`@6|Cgjtv>%LG3fqG_YkuKK<5>m9(@jTB@=Ho>s%M~}o8%Sh*iYd-*+?fmFuD#aNx7HY9z2~"
+    "~*;pLH>eYrK-2zf}$c~D$0TVuBCGjMJp<Dnek>3#T1lAe%#9~TNnaP#<)IKU2Xl^x_Ha^DD)jKSW0O59EE*HUY5+vn^>mOMEgr8d>6rQ~GvcO{hc"
+    "J?pZ}bz;fW*m)^5nIBk5f~4L%)I!asgid*toy+#4=OlPL>yC<(I(8hAc{4!>Wi$uDJ1dFnS5gwH%H&NlSUTr*loKL_Zs)u%dQ|1Td~BBbYY0;wg~"
+    "CVM&nL;fPoA&d8DlAq<0bv%UUA-36=-YKI~4OAv7Y-nUKCkk#qvm&ul?E#ZP|!$d7N1NJ=UJIyL31z#pd15{qAa&5;<n?<x>0Qojx1sI;|eEMrsy"
+    "_!`X1f$q+BC)yk<i2g;iP^+v<&S^>JVvDlJ2Xjfj}-O%a#QdRGMbv?^Vyt%rr0_H&%3aG}L1CRc2gA&#E7OaM6iqIKxo2V_+ICa8~4!w&TMq@tO<"
+    "Gma}tGL>#WWNlP*`9NrI11Lza`NS&x$?Xn3zQ!3_NVst0dAo5LwolPDamjt>qI+Jsgncu<&1goS7`N#mc!!-T0F{p^Agpe-5?dhFY)w&9yddhorm"
+    "90<V#7BLy#$j#8yft9R=GDOD|u>Q-*j~fn6z5EN6=ses>qwKq&=ziEH~UKS_zoqpU=$qT+-of;k2x0k|1-$eRswA@9%{p@c!k(iTK)AZ3BEuZbEc"
+    "GYSmQ0xuXBkgtdkakNu*lPN`NtRy{kTrE?oMKF)ObZ7ZkN(IWM{cbRBzN_?DDCES*A}!9nTA`HW3!Q^fN~AaT(iiBPwpb0;0D-Jjz(EK$1f4GqeN"
+    "dr53!BVJNPIa~VGRf_5EBYtDhwb8-zr}O7*rZ&20R$R1ZS?pmxM-zi%lFVG;G&hX{E7z85GVtEGS@5He>;+6(+g)C~!ss27_*V>va~O4eZh|dWX%"
+    "IKEa`KS?>ayFAI9Dg;k4fzlGh27kn73TN>cA0zQ~P!h&w|5_~IG_U2<1m{8k1#b{8fX+eQoEf*ZjxzNGus(f^8m^yQpmb*@B!)wweY%ZlZ?6Cn&d"
+    "=~a%bPQWg;Y;xYOg_wNYZPw@8)ofiVw2Wz4S4hi)Xv2A;(~~J`(!n|6OC}nuHby6cM!ySz}4)JGq@G(zS%Ed4x_;`%EHRpW{eJ^1A9UM#$AvszBm"
+    "=5@=?Ip6^5~6ELP{`1<atVfr0l9<mO92fp$hBzExV~%i&}3Q7R1Xt>omRRp=8Mcr{p<8jX*}N9okc*vAYj%+XnZQR#fN1=wyB;0_E5*3aTwZB)L@"
+    "N~N`E^<tM1ZDplS)+==k?qWWM*SEOqRvd;#XQ`~QR^<gZ9kp6xd%KK<t9SJFx|`Q%i$YxQiv=_vZ!s6-TE4&+2u5Q(co5EU5R3){Jxk$Bh5Nu3+h"
+    "4;s3gKWN#&O7-Kuiz>95D7A2?a=AhXxH|@?{3oDHqme9}t`kg3bUzrSq)=8gL+THaIB70?ZnhkE8+u0fNgHFXCHJ7Z_g#AD6!9f`rvTFdBA1V8cL"
+    "A_#vU%8nBFZD0niDvuT(ef(G|agM>5T!385Ghi{eD4!<kK3tY;mRg=CMz4mOJ&6su0I;|9@v0#=~`kmCX=Jo50!5+z7t#-U<+osQJu!pZQaJY?b("
+    "@$0wkY!$@LFETy7z9ud&;S{9ez;VA^#-)TJ$&=-e7T4YP5~z09vB$LHoj@`4}&%#!HwFWL#?y}mwF7i6l(^9Z}nankjvmgf0qT;ta34Mn?P1#Lc)"
+    "Yzy5lf`VJ`}!^3ja4_(cH<6n-ic{<j)`RQUf);s22F&s6>$gD=K^n{NEZ_^A#4YVomw%10|yes}nod~E1-^3mb(tHPHGg}*BN*A@QG;EyVW|DnwI"
+    "p;GymIv)+_G=5=?k3xqIhEZrx_)__y@*Cq<1{hzApA0bm1>=WW20t{u4Jy!q!r!RW&Tk5TVtng-tNbwdqrx{cz8Qb3KmiKB>-=Q=RRMzvRDPQL(D"
+    ")OB4#pSb9}MH00gHdm_@AZnQ{{)oKi7;e#-APj_nPtFpzt66@n2^A$AA3CfBeUv6&in18U}{(w+cU03O^O&TjyKhqw>Z0q4Ec%()ebT&JUf+x3Ve"
+    "xWQ|{xS}=ZSSmQU9FNJRvD10-(DD=j^X8d!NZw2FzjKZ%9-wMAozLWw~eqnqu!1&jUe~a-e11jGPFlhV>#!tpK<5$Li1LLFcVf;T=`Kj;^28C}Gj"
+    "Bm}Td^7%{L4|@9er1EoKU98Ue5=6XTjh5JjBgE$Z)W^pK;d_l!e1E}KXv}37{91M<%{vJ6n--Pj`0r#;|Jqg<-_=9{8ad<0EGgDzcOf0_$X8`j1S"
+    "{C4U8{^e<=J=jX&!h0}QCN(qMvt8DAPk#rV?s!Hgd&6#hNN9~u9G@r%N@!cVR6gHicnd^4Z{9V#Ej?+TU5x6U`?SH=$oE5=_H{@&&vtn*O{KNx?<"
+    "_^I)CHh*UPWI!o=nDNChFn%|nL*dUR1&qH{_^BCxU;`%G-rYuZ67DR_;8xbWMIz_B`vUI<4QPV`ylC$MjX{_nDznqfFCU2}ol6?^CLKtq4NTWIt#"
+    "ivPy^}(vjWT&cv^pEhk-a)*N%d@X^#ao}>9)`4UYO&h(xFr)YOZ=`EqH&Io5W*MNLV>btN4Q>i}r$ES+$hWY;I0HRwurBHfn90TfC35O5KyP#w?9"
+    "CnbUgDVf9q9Xw*z<wT6{ZW|r&&xX!ZfJhNFgQAZig3iAru?N0|(N`+?Z&Ac3Ibqz*xi;Zr~$^m8@-r3t{Z@^leYIj%mn8SKyF02}xS@v0WX9XM1#"
+    "5$`1gA3g^%cu|V^4hJvusW4FYwKp^m{V<hY+JRqS&VD74(oa9tPO)cdhuf2Y%|I%m0FB1y_9QXc5btJu+>+orP9g(+Mus$&FBJOgssuDLz|VxDN$"
+    "L}&Tgx+p)=~9yh@|fZhf83z<^z8y_-Ry&Ph*dnZPv4E~PbK<O1sI6k4MLe!+}W;n?;wNNNEpt#<_~)5b#LwFRxnd3H-J<?ZH%HR#!n&rw|uEthTI"
+    "eZU0Pu0xt?Bdqq_FXgOT$_3hBy+$$fgeL0AQxYl|)6VOpjnS*;;gvCan=jdQ__23Rd40}l)Ls0|x7!-~)p;fpiqYEb``)(aY^_u|^if;sRAyo3t!"
+    "`^>STVO&>ksa-z1nykAFD@gbMR`7Q_9;+s-N<9XL5Z`&aCGe9Dl32-H3b`Ru{CZ>rs1iJe#nLIm#%9Q|K@1v+4!TyM4U7jeK;Ab0H6{`97W3i86W"
+    "}$Vqr-%#kJ6^mb?p73O)j_3Wg1^pjwP(cZW--`l+;N-msndha}Xp{6X1NEq3a5l{GI-*+!qa!vgi&8uv-WpppC#9F)QlC|yHz~(wu%k#6w;V}L63"
+    "kGJhjH<F`;n^Jo_R3pSCaX}!wqEQ6w7KuvWhJFj+it`vD%M6L4pAuEkkfl*S-Nc3Q(u8@>rk5nn#k@bFDbopnd@z#T`^mtW6AE+QW#M7vxIi22<0"
+    "g+`Ph?fmDYJAlu`@LsHNTJya629Y_JWUBxB9YZpPzf-ra!<L8;v;P6!PK(@0=pWln}sE`85ie746iqxSL!*H(<edEDAHM?05d)5jREw$t`JNg1|}"
+    "-R2ryV`S;Q^h0lzway$C<Bc_sonr=L^l6mIYBUd~m3yG(-G|c#XHZ7z>)rZ_c9$Q!el%~$izne8uFUMAr-)tei75U?lkCEjOPXUxyPT9rbCtK_)q"
+    "A(9ay?g3aOB4aE<btCzHi^SsiUX!0!4ez^_<Yu_NO4S<=yESx{=RA_aKFcrM!xVQqi7Rp4HJym-G%huDF5JVw~ZnNILn-Q?aWnjo`f|zfbWZZ@zb"
+    "xNFn#9Xd&r^=i906nek%ydWs$)WlHGj%R6_<LwZjk&ze)>>1a#2ua2Hv;o7;hMtVHSM=JgB;z;IUadn@1>gwEcb8K(nas4UY4oQAyeahF~*2?3lJ"
+    "pSUnxqX#K<Wn4fr{_&?!4~0ruCsi!mwA1)6r|tVmF{?SKN-iBNAf##r4@0t{3$);x_+-B^WA>dmHg_wjJRD_;mftQuXS@h-H?X#{H?8g@|oklw?`"
+    "gHao)LCihDJbFI=is5q&k?l=+QUGo+%UKrW%v1Cb#);?-=$<@ZV9xig-0rFlJI$dNoV*S=ED(w`n@$4gB=QfKX}mseZTMe}Xvcny7A`N^l0u4j}M"
+    "DP<l%=Y^Cns(Un_k$N7|I7+>6J?X4?XS(90LLsFq@^B?>pXaX38j5jZJ>4c<myYY)81LTa(rf9dOi4{odMT-fKk0>Z6;CgBJ}IRLmm)&pVqC8`^("
+    "8%(@{neW%;UMT#4VCsSE;pAnVxy&zI<n<D{kh!D|h#kp?o)_8`~ARrJ6_aqU-9(_ipjz@uVT8uP4v@{H80?+mtl@O5rcw^>cShDG!gfM|hFu3vce"
+    ">&;2yX{mrL9Y09gJ`E-4S6jDCv-H>@b%C3)0$rX~P>UuGh%9KJO)g!&xwxoEuqU)V_y1K8a?x&P=rK*ps)McsY_SBnF(T&^}$rMvhPkNc5r{d{S<"
+    "V(4vB9~5zcz2voq{oxO_SK8Eo>H0GiE=&3BmBv#q$|a{HFG>kRZ_l?g4ENCCr5HUZ9Pd_Ay*C}C9X$$3E^9j((`ynq@;MMhh9d_{X`~t6e6y)G?2"
+    "EWqo<Vo=2jjl&Uz_o=jr*=xfv;Cndz^-5utXppIcSEFC@!%LPM`g+T(bCIdAI5?Om~}rbfE6wiLQj&wDeUo|H%@+%x0t6n-LJ?5CRVh4S9CbDnN^"
+    "z89&K`jOt*;nIr?j}J*L^OCxr?_PiD>*U+Xx&CsdtK_X28tM1C;ZN^*zK7gG+x_T1DarTVdRcOJJ@@N7-*kVg%5IM5(!^V2`0oCm@64QXc}loNXz"
+    "RXwmRE1Tr<W313O#vw9&6@)mhv#vUMQ74k1w^TvL|1j$I}$q-*yx4J#E55FBGc%j+;*py}XiN=Jt^C-4$;4xxa;`8nd1oMUgGzmHVW}Q6hh$dgh6"
+    "zP$+VHn&O6(HBre>&Z8oQR!ArH;Z)uEQks%)NnW0Z6r(90Q&Qa5Q#xFivI?b?J)UHlJUyOXym_ii8J=6|p3kG~d~dwDWy2%(d+Qa&4tL*APs?*wo"
+    "s^$fb4fEo<K=nb(tGE<wZaus^2f~#g*@(#jF>CmQ+rR{wca9L4u9`SJ0$fjUP>X-c?wDQX{TH#m6B&nHPWB-#8D_D^~@(_lU}CBkxOJsHudBZ$`k"
+    "6LP)g;kL@5~=_D=OU_r!K(mpzT=8SzGJj~y%X<a}qM@t*dJJo%1v<V|||@REK~isc#mJt;DmTy;md@9jeu?<n3K>ixAkU#2(i+RyRGP=xLqB9&4G"
+    "&mtnFhLBRdtGp{^I;N=?5>o2wg{4B$O|Mc@Dk6(QkCcui^bz5%NG--zk)9va^(2LKB-d5B`bfE|ej*j2lu}Y2QS^acDkK&C@bn~?o}{8L5l`}xl3"
+    "efUOOq1GR~G4ddy=lpql?qzuIMW6`gqe(<XSIGdhKO`U!|x^{v;vkNlglWY=4rIl5pvD7w+f1cb}vbii^Lkfv5M}Px&HJI?s`MN^)_u-;TxYM?G>"
+    "!b6>F(FjC?9Xc||_hbu!0>5i1D+6*G~Q0OV5_>%T@^zmqV=;IMbC%bHHJuQ8pFDVy#>Pr#ggi=z^2xVqLQtAeIBK3j3ose8{6i344B9$&_X}ex36"
+    "scrOOLs}!mM1@ErgAJb>8-098j_aYmP#m7Ql!4@GL=1_`_|G~lA5$7J$XK9<x;FB9knO9w2E{zLN6tqshmACM-H8nFONT$&e5$0Ke{_kSIv!jzm#"
+    "zVLY@{o;jwj|$W(hu!&Ndxb0YJm9-()!l(L9?TYleENYN}Ssfjkz?qJ_k^cl7kzVa^Bt?l!^m1M^2Tg5}quS)OJmrGo&>zQ}PJ(0@y+S1|dc`rKa"
+    "lni-<qnpR2?bmhimw4V2B~Khz##3;#+qv9Y^=?D(T6$T8nb&~C#A#*0VvO|yQ}dVSa(WH-&Sm+?E?<dE9qw(m7s>2(IIOLt0$P!ffT)9{g#b~rxL"
+    "*j)p3e;uJLSN^RQ5#B@Uwj5zRvPdpp@qazl_SVSx4eUiODR{Gu%4mo)nah_nmO(Ve~hbwb;~!C`Ze<RGO<}m%2@?msXXxY<QMyE4k|N;&x_7DX67"
+    "Dq_!<|^dR@#EWEY{%kCw>3Pj2mANgp<I5WH!Hf6QB4@`*Rz6zTac<ZyYH*e*E+g-gU=Pb3eF6-dO>yp)7uSJQCj$dZ(%<E{flMeThv^7ZifL*E?t"
+    ")5%ElpxM>dD0SHbc6}LTInh~B_U8zhKqb%o=PNAohhq6J!Mn4B)FL=p+v%3DkTh1C_$CH?2%HVZwS0G`l2{<lsm_&8~1V`SboRCutph7qpv>hTa("
+    "=h_cBIp(@di_WA_AdVhy6wV2u8FU_dRsLWNTq&23auhs)Bsxu9~N)i`kJ8V?>__Z%D!tD8UEi}u@tetB=B#^~s()P-*qT#GX*8ErNy9=Zk$<hw#p"
+    "eUvqCOi8;2O(FH!7dy7JXDpWbjh<>cIS@=qxVoeqq*kUkX-!RC%_CCMP{xs?Jx=yoBDF=<f<m6Wgr4!jMm`7*{VKq*yj>TZIeP(dHCUxWvl@cuNL"
+    "qv=iD#uYR(~%+TLUyJZ<B{Gnq6g7mVs9ZPURJ1*W235U<Et5y1OTcQXK-ERS~t}>;?30b~^|>_NIDCiKsA!2tHyYlsKq29`!<HY6vKBLJo~W<$_h"
+    "sd;3bdR>?k0)cJI;)r5X}A3>S4(hbyF>+4~=KE)hF?s!SgTh3a3>}*>4rKs}qlI#PE7|j9S$eu)HK&hSn-ozerb*;m^xG(u2ocH!x>((*n8Aae-b"
+    "1x@Gs>e&tC9eqezQ!8!bg}n(kViff4I;U9Wk}ot-n})Zv5HwKRtHKDoyDqf=&<1OQ6SmC=EGpw5hWfo_~@iNA6vG^0Sy7}rBR56!(eSKz+eh49}Q"
+    "^ob<DAxqfBhUs;ev`nBF#)l&WTkk8RZ-)tNr_U^S+{dJNp?&^pl?OkZWq!z*pfxytq)jaDajoYB~ATWxy`ci2G1z#O=6X%Coic~IeD{H{*uP&);K"
+    "-6vlv8*daY4h-WT46wzwL+dbs!bbrnu%H4412b9!Ha{2`jo%oxQ979MtvAE?#h^4W7~IAWMmN4ptnr)5$Ky)@5-5BTV0;Yd1+4O=u#8i%jj2_>%y"
+    "#)<jmO8LPndjLV0>6%^X-=0d};iqCqHfDOT`*sFsOW~7+;KHya|Cu!T4wln0y3-3L7hM=%W<2LE*zXjW2gE!1#@UbYX*`-J!7!_YMa?d{m%}K;Rs"
+    "!`FKLXE8LAuAo=hVT#yo2vzO#Jrvm*{6JJ!~!Gw~4_Tt;5^F!r}0fokw%HK1<z=rXg$(KR}j`3yk8)x%J#>eDi14bFpjo(zj;P6pEd>9xXR-vM5d"
+    "@BZrFOvlZR)E5{Zv0@y_|^(P7+(yjLIFn;Fl-<h9k^Iy6q+><up~@Ky})RcUbzA%i$L@(@rG!R4hSf1AsP@xw_pY;r5fA<osW_oDvW|EEPmLq_+6"
+    "hML#shG_Dl+22I>`L0v>Rof$?F@2HzGTFc@%*4_h4y3{Zsu7ie(#!TBist^pf*F~C^oVSEvbk3t1HOyEG}OXKm)xXy2kkAi>(0|Yo=b`2IkY<@TR"
+    "2!VqPs12-BFyQj|VhK2yK?mcb^OKMo|6mg^Flse0KIR28tYC)mVKDe;P%9YAO6_16lREjBG-H8{0+nGDI+VsoDR*MPrW=3cz~M{dhi+i}Ffe|#1T"
+    "w7fty<wrXJF9Sd>CIEKNWtc&M(#kCJcU6pn>txfeI9UC>1J9ep4G?jNdd2SWtk;7lTgYo3RVOFn-baW?=lL@E?EA_%Ad5sPL2V?-+dP#-ADgH93t"
+    "RoS%B*uMQs-`hvloRDO5)xKt>xcICrh@hkBqAo*7Kf2v^oU#R@W=D*7+d^0vb^~zs~k0@|?gI|b`&IR$|K*Hin@`LlkHoh6(jGqcWZT^)7ogWP2r"
+    "_RTq1I9mL)W>g(KN);8z7>8j{!NDQXU5+!{%G)%_;<_&35P#3D&HJ1{)xeK{%0}%tnts)3X{K4_%|5;ll(8rRg$j"
+)
+DIGIT_LABELS = (
+    "0123456789012345678901234567890955650989841773510022782012633733466649150952820017632174631391768431405369617544"
+    "7282257954884908980123456789012345678901234567890955650989841773510022782012633733466649150952820017632173139176"
+    "8431405369617544728225548849089801234567890123456789012345678909556509898417735100227820126337334666491509528200"
+    "1763217463139176843140536961754472822579548849089301234567890123456789012345678909556509898417735100227820126337"
+    "3346664915095282001763217463139176843140536961754472822579548849089801234567890123456789012345678909556509898417"
+    "7351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567890123456789012345"
+    "6789095565098984177351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567"
+    "8901234567890123456789095565098984177351002278201263373346664915095282001763217463139176843140536961754472822579"
+    "5488490898123456789012345678901234567890955650989841773512782012633733466649150952820017632146313917684314053696"
+    "1754472822579544908980123456789012345678901234567890955650989841773510078201263373346664915095282001763217463139"
+    "1768431405369617544728225795488490898012345678901234567890123456789095565098984177351002278201263373346664915095"
+    "2820017632174631391768431405369617544728225795488490898012345678901234567890123456789095565098984177351002278201"
+    "2633733466649150952820017632174631391768431405369617544728225795488490801234567890123456789012345678909556509898"
+    "4177351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567890123456901234"
+    "5678909556509898417735100227820126337334666491509528017632174631391768431405369617544722579544908980123456789012"
+    "3456789012345678909556509898417735100227820126337334666491509528200176321746313917684314053696175447282257954884"
+    "90898"
+)
+
+
+# ---- discompute_lite/tasks/digits.py ----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.digits")
+"""Recognise handwritten digits by their nearest neighbours, fast and without any library.
+
+Knows:   the 1,797 images of the UCI digits, and squared distances of one image to all others at once.
+Refuses: to keep state between calls but the images, which are read once.
+Read next: tasks/builtin.py (`digits`, which spreads this over devices).
+
+The distances. Put one pixel of all images side by side into one long integer, 16 bits an image. Multiplying that
+integer by a pixel of the query multiplies all images at once, and adding 64 such products gives 1,797 dot products:
+
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b       at most 64 * 16^2 = 16,384: a lane of 16 bits cannot overflow
+
+So the inner loop is 64 multiplications of long integers in C instead of 115,008 of short ones in Python:
+twenty times faster than `sum(map(mul, a, b))` for every pair.
+"""
+
+
+#: Pixels of an image, 8 by 8, each 0 to 16.
+DIGIT_PIXELS = 64
+#: Beyond every distance; the first marks images that a sample leaves out, the second those already counted.
+_LEFT_OUT, _FARTHEST = 0x8000, 0xFFFF
+
+
+class DigitLanes(NamedTuple):
+    """Hold all images as long integers with one lane of 16 bits an image, the first image lowest."""
+
+    #: One integer a pixel.
+    columns: List[int]
+    #: Each image's squared length.
+    norms: int
+    #: A one in each lane.
+    ones: int
+
+
+@lru_cache(maxsize=1)
+def load_digits() -> Tuple[List[bytes], bytes]:
+    """Return (images, labels): 64 bytes of 0 to 16 an image, row by row, and one byte of 0 to 9 an image."""
+    columns = zlib.decompress(base64.b85decode(DIGIT_IMAGES))
+    labels = bytes(map(int, DIGIT_LABELS))
+    count = len(labels)
+    images = [columns[index::count] for index in range(count)]
+    return images, labels
+
+
+def classify_digits(start: int, stop: int, *, neighbours: int, limit: int = 0, samples: int = 0) -> List[List[int]]:
+    """Return what its nearest neighbours say of each of the images start to stop, as rows of 1 + `samples` labels.
+
+    The first label of a row comes from all of the first `limit` images (0: all there are) but the image itself,
+    the further ones from random halves of them, the same halves on every device. Of equal distances the lower index
+    is nearer; of labels with as many votes the one with the nearest image wins. Raises `TaskRejected` where the
+    numbers do not fit.
+    """
+    images, labels = load_digits()
+    count = min(limit, len(images)) if limit > 0 else len(images)
+    if not 0 <= start <= stop <= count:
+        raise TaskRejected(f"the range {start} to {stop} is not within the {count} images")
+    if not 1 <= neighbours <= count // 4:
+        raise TaskRejected(f"k must be from 1 to {count // 4} for {count} images, not {neighbours}")
+    lanes = digit_lanes(count)
+    halves = [0] + [left_out_lanes(count, sample) for sample in range(samples)]
+    rows = []
+    for index in range(start, stop):
+        distances = _packed_distances(images[index], lanes)
+        rows.append([_vote(distances | half, count, index, labels, neighbours) for half in halves])
+    return rows
+
+
+@lru_cache(maxsize=2)
+def digit_lanes(count: int) -> DigitLanes:
+    """Return the first `count` images in lanes."""
+    images = load_digits()[0][:count]
+    columns = [_lanes(image[pixel] for image in images) for pixel in range(DIGIT_PIXELS)]
+    return DigitLanes(columns, _lanes(sum(map(mul, image, image)) for image in images), _lanes([1] * count))
+
+
+def _lanes(numbers: Iterable[int]) -> int:
+    values = array("H", numbers)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return int.from_bytes(values.tobytes(), "little")
+
+
+@lru_cache(maxsize=64)
+def left_out_lanes(count: int, sample: int) -> int:
+    """Return lanes with the bit `_LEFT_OUT` for a random half of the images; the same on every machine."""
+    state, chosen = 2 * sample + 1, []
+    for _ in range(count):
+        # A linear congruential generator (Knuth's MMIX constants); its high bits are the random ones.
+        state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        chosen.append(_LEFT_OUT * (state >> 63))
+    return _lanes(chosen)
+
+
+def _packed_distances(image: bytes, lanes: DigitLanes) -> int:
+    """Return the squared distances of `image` to each of the images, in lanes."""
+    dots = sum(map(mul, image, lanes.columns))
+    return lanes.norms + sum(map(mul, image, image)) * lanes.ones - 2 * dots
+
+
+def _vote(packed: int, count: int, index: int, labels: bytes, neighbours: int) -> int:
+    distances = array("H", packed.to_bytes(2 * count, "little"))
+    if sys.byteorder == "big":
+        distances.byteswap()
+    distances[index] = _FARTHEST
+    votes = [0] * 10
+    ranking = []
+    for _ in range(neighbours):
+        nearest = distances.index(min(distances))
+        distances[nearest] = _FARTHEST
+        votes[labels[nearest]] += 1
+        ranking.append(labels[nearest])
+    # max() keeps the first of equals, and the ranking begins with the nearest.
+    return max(ranking, key=votes.__getitem__)
+
+
+# ---- discompute_lite/tasks/builtin.py ---------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.builtin")
+"""Offer task types that need no code to be sent: echo, primes, matmul, digits.
+
+Knows:   real work in pure Python, of a size that the submitter chooses.
+Refuses: libraries, chance that differs between devices, and sizes that would exhaust a phone.
+Read next: tasks/types.py (what a task type is); it is the example to copy for a new one.
+"""
+
+
+#: Subtasks where the submitter names no number.
+USUAL_PARTS = 16
+#: Highest bound for primes: its small divisors are still found in a moment.
+PRIMES_BOUND = 10 ** 12
+#: Numbers that are sieved at once: one byte each.
+SIEVE_SPAN = 1 << 20
+#: Rows of the largest matrix: three of its size fill some 100 MB.
+MATRIX_ROWS = 2000
+
+
+class EchoTask(TaskType):
+    """Return the given parts as they are: for trying out a cluster and for measuring it."""
+
+    name = "echo"
+    parameters = {"parts": TaskParameter("list", [], "values, one a subtask")}
+
+    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
+        """Return the parts."""
+        return params["parts"]
+
+    def run(self, part: Any) -> Any:
+        """Return the part."""
+        return part
+
+
+class PrimesTask(TaskType):
+    """Count the primes below a bound; the result is their number."""
+
+    name = "primes"
+    parameters = {"bound": TaskParameter("int", 10_000_000, f"count the primes below this, at most {PRIMES_BOUND}")}
+
+    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
+        """Return ranges {start, stop}."""
+        bound = params["bound"]
+        if bound > PRIMES_BOUND:
+            raise TaskRejected(f"bound is at most {PRIMES_BOUND}")
+        return even_ranges(max(bound, 0), target or USUAL_PARTS)
+
+    def run(self, part: Any) -> int:
+        """Count the primes of one range."""
+        start, stop = whole_param(part, "start"), whole_param(part, "stop")
+        if not 0 <= start <= stop <= PRIMES_BOUND:
+            raise TaskRejected(f"the range {start} to {stop} is not within 0 to {PRIMES_BOUND}")
+        divisors = small_primes(int(stop ** 0.5) + 1)
+        return sum(
+            _count_primes(low, min(low + SIEVE_SPAN, stop), divisors) for low in range(start, stop, SIEVE_SPAN))
+
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> int:
+        """Add them up."""
+        return sum(parts)
+
+
+class MatmulTask(TaskType):
+    """Multiply two square matrices of small whole numbers; the result is the product's trace, sum and checksum."""
+
+    name = "matmul"
+    parameters = {
+        "n": TaskParameter("int", 240, f"rows and columns, at most {MATRIX_ROWS}"),
+        "seed": TaskParameter("int", 1, "which matrices"),
+    }
+
+    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
+        """Return blocks of rows {start, stop, n, seed}."""
+        if not 1 <= params["n"] <= MATRIX_ROWS:
+            raise TaskRejected(f"n is from 1 to {MATRIX_ROWS}")
+        return [{**block, **params} for block in even_ranges(params["n"], target or USUAL_PARTS)]
+
+    def run(self, part: Any) -> List[List[int]]:
+        """Return the product's rows start to stop."""
+        start, stop, n, seed = (whole_param(part, name) for name in ("start", "stop", "n", "seed"))
+        if not 0 <= start <= stop <= n <= MATRIX_ROWS:
+            raise TaskRejected(f"the rows {start} to {stop} are not within a matrix of {n}")
+        columns = [[_matrix_item(seed + 1, row, column) for row in range(n)] for column in range(n)]
+        rows = ([_matrix_item(seed, row, column) for column in range(n)] for row in range(start, stop))
+        return [[sum(map(mul, row, column)) for column in columns] for row in rows]
+
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, int]:
+        """Put the rows together again, and sum them up in three numbers."""
+        rows = [row for block in parts for row in block]
+        checksum = 0
+        for row in rows:
+            for item in row:
+                checksum = (checksum * 31 + item) % (2 ** 61 - 1)
+        trace = sum(row[index] for index, row in enumerate(rows))
+        return {"n": len(rows), "trace": trace, "sum": sum(map(sum, rows)), "checksum": checksum}
+
+
+class DigitsTask(TaskType):
+    """Classify the 1,797 UCI handwritten digits, each by its k nearest among all others (leave one out).
+
+    The result: how many are right, which were taken for which (row: the truth), and how far the accuracy
+    varies when only a random half of the images may be neighbours.
+    """
+
+    name = "digits"
+    parameters = {
+        "k": TaskParameter("int", 3, "neighbours that vote"),
+        "limit": TaskParameter("int", 0, "use only the first so many images, 0 for all"),
+        "samples": TaskParameter("int", 12, "random halves to try, at most 64"),
+    }
+
+    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
+        """Return ranges of images {start, stop, k, limit, samples}."""
+        total = len(load_digits()[1])
+        count = min(params["limit"], total) if params["limit"] > 0 else total
+        return [{**span, **params} for span in even_ranges(count, target or USUAL_PARTS)]
+
+    def run(self, part: Any) -> Dict[str, Any]:
+        """Return the labels found with all neighbours, and how many are right with each half of them."""
+        start, stop, k, limit, samples = (
+            whole_param(part, name) for name in ("start", "stop", "k", "limit", "samples"))
+        if not 0 <= samples <= 64:
+            raise TaskRejected("samples is from 0 to 64")
+        truth = load_digits()[1][start:stop] if 0 <= start <= stop else b""
+        rows = classify_digits(start, stop, neighbours=k, limit=limit, samples=samples)
+        right = [sum(row[sample + 1] == label for row, label in zip(rows, truth)) for sample in range(samples)]
+        return {"labels": [row[0] for row in rows], "right": right}
+
+    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, Any]:
+        """Compare the labels with the truth."""
+        found: List[int] = []
+        right = [0] * params["samples"]
+        for part in parts:
+            found += part["labels"]
+            right = [sum(pair) for pair in zip(right, part["right"])]
+        confusion = [[0] * 10 for _ in range(10)]
+        for label, guess in zip(load_digits()[1], found):
+            confusion[label][guess] += 1
+        correct, total = sum(confusion[digit][digit] for digit in range(10)), len(found)
+        return {
+            "accuracy": correct / total if total else 0.0, "correct": correct, "total": total, "confusion": confusion,
+            "accuracy_by_half": [count / total for count in right] if total else [],
+        }
+
+
+TASK_TYPES.add(EchoTask.name, EchoTask())
+TASK_TYPES.add(PrimesTask.name, PrimesTask())
+TASK_TYPES.add(MatmulTask.name, MatmulTask())
+TASK_TYPES.add(DigitsTask.name, DigitsTask())
+
+
+def even_ranges(count: int, pieces: int) -> List[Dict[str, int]]:
+    """Cut 0 to `count` into at most `pieces` ranges {start, stop} of nearly equal length, none empty."""
+    pieces = max(1, min(pieces, count))
+    edges = [count * piece // pieces for piece in range(pieces + 1)]
+    return [{"start": start, "stop": stop} for start, stop in zip(edges, edges[1:]) if stop > start]
+
+
+def whole_param(part: Any, name: str) -> int:
+    """Return a whole number out of a part; parts come from other devices, so they are checked."""
+    value = part.get(name) if type(part) is dict else None
+    if type(value) is not int:
+        raise TaskRejected(f"the part has no whole number {name!r}")
+    return value
+
+
+def small_primes(bound: int) -> List[int]:
+    """Return the primes up to `bound` (sieve of Eratosthenes)."""
+    sieve = bytearray([1]) * (bound + 1)
+    sieve[:2] = bytes(min(2, bound + 1))
+    for number in range(2, int(bound ** 0.5) + 1):
+        if sieve[number]:
+            sieve[number * number::number] = bytes(len(range(number * number, bound + 1, number)))
+    return [number for number in range(bound + 1) if sieve[number]]
+
+
+def _count_primes(low: int, high: int, divisors: List[int]) -> int:
+    """Count the primes from `low` to below `high`; `divisors` are the primes up to the root of `high`."""
+    sieve = bytearray([1]) * (high - low)
+    for number in range(low, min(2, high)):
+        sieve[number - low] = 0
+    for prime in divisors:
+        if prime * prime >= high:
+            break
+        first = max(prime * prime, -(-low // prime) * prime) - low
+        sieve[first::prime] = bytes(len(range(first, high - low, prime)))
+    return sum(sieve)
+
+
+def _matrix_item(seed: int, row: int, column: int) -> int:
+    """Return a number of 0 to 255 that depends on nothing but its place (multiplicative hashing)."""
+    return ((seed * 1000003 + row) * 1000003 + column) * 2654435761 % 2 ** 32 >> 24
+
+
+# ---- discompute_lite/tasks/vector_folder.py ---------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.vector_folder")
+"""Tell work that runs here where the vectors of its device lie: files that it reads and leaves.
+
+Knows:   the folder, for the work that is under way in this thread.
+Refuses: to open anything (ml/workbench.py does).
+Read next: ml/workbench.py, roles/vectors.py (whose files they are).
+"""
+
+
+_FOLDER: ContextVar[str] = ContextVar("discompute_vector_folder", default="")
+
+
+@contextmanager
+def vectors_lying_in(folder: str) -> Iterator[None]:
+    """Let what this thread runs meanwhile find vectors in this folder."""
+    token = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(token)
+
+
+def vector_folder() -> str:
+    """Return where vectors lie, "" where there is no such place."""
+    return _FOLDER.get()
+
+
+# ---- discompute_lite/tasks/work.py ------------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.work")
+"""Run one phase of a task, whatever its code does, and say how it went.
+
+Knows:   the three phases, what the code prints, how long it takes, and how an error of a person's code is told.
+Refuses: to choose where this runs (host/executors.py does) and to limit what the code may do.
+Read next: tasks/types.py (the phases), host/child.py (a process around this).
+
+    phase   data                                    outcome's data
+    split   task_data                               the subtasks' data, a line each: `split_parts`
+    run     subtask_data                            result_data
+    merge   task_data and results: `merge_data`     result_data
+
+The one module of this room that may read the clock and touch the interpreter's streams: a person's code runs here.
+(tasks/uploaded_modules.py, where such code runs too, may use a lock.)
+"""
+
+
+#: What stands between a script's mark and the number of one of its streams, in the id of their task.
+STREAM_MARK = "~"
+#: Whose fault a failure is: the task's own (final) or this device's (another may do better).
+BLAME_TASK, BLAME_DEVICE, BLAME_REFUSED = "task", "device", "refused"
+#: What holds where nobody says otherwise.
+WORK_LIMITS = Limits()
+#: Task types that come with this package; naming them here is what fills the catalog.
+BUNDLED_TASKS = (DigitsTask, JobTask, CallsTask)
+
+
+@dataclass(frozen=True)
+class WorkRequest:
+    """Ask for one phase of one task."""
+
+    #: "split", "run" or "merge".
+    phase: str
+    task_type: str
+    data: bytes
+    #: ``<task>/<index>.<number>`` of an attempt, or the task's id alone.
+    attempt_id: str = ""
+    #: Seconds after which an executor that can kills it; 0 for no limit.
+    wall_s: float = 0.0
+    #: Bytes of memory that its process may hold, where that is less than the device's own limit; 0 for that one alone.
+    memory_bytes: int = 0
+    #: How many subtasks `split` should make; 0 for its own choice.
+    target: int = 0
+    #: What the blobs that its data name are read from: (hash, bytes or the path of a file; in a child what reads it).
+    blobs: Tuple[Tuple[str, Any], ...] = ()
+    #: The folder in which the vectors of trainings lie; "" where there is none, or none is needed.
+    vectors: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Return whose code this is: a task's, or that of all streams of one script; a process serves one only."""
+        return self.attempt_id.partition("/")[0].partition(STREAM_MARK)[0]
+
+
+@dataclass(frozen=True)
+class WorkOutcome:
+    """Say how a request went."""
+
+    ok: bool
+    data: bytes = b""
+    #: One line that says what went wrong, then the traceback of the person's own code.
+    error: str = ""
+    #: Name of the exception's class; "Stopped" and "Died" are the executors' own.
+    error_type: str = ""
+    #: What was printed.
+    output: str = ""
+    seconds: float = 0.0
+    #: "" where nobody is to blame, "refused" where the device could not begin it just now, else "task" or "device".
+    blame: str = ""
+
+
+def run_work(
+    request: WorkRequest, limits: Limits = WORK_LIMITS, on_print: Optional[Callable[[bytes], None]] = None,
+    allow_pickle: bool = False,
+) -> WorkOutcome:
+    """Run one phase in this thread; never raises, whatever the task's code raises, `SystemExit` included.
+
+    `on_print` is told at once what is printed, for whom the outcome comes too late. `allow_pickle` is this device's own
+    setting: whether values may come and go as pickles.
+    """
+    began = time.perf_counter()
+    printed = CappedOutput(limits.output_bytes, on_print)
+    ok, data, error, error_type, blame = True, b"", "", "", ""
+    with _Capturing(printed):
+        try:
+            task_type = TASK_TYPES.get(request.task_type)
+            if task_type is None:
+                raise _UnknownTaskType(f"this device does not offer the task type {request.task_type[:60]!r}")
+            data = _run_phase(task_type, request, limits, allow_pickle)
+        except BaseException as problem:
+            # A person's code: anything may come out of it, and sys.exit() in it must not end the node.
+            ok, error_type = False, type(problem).__name__
+            blame = BLAME_DEVICE if isinstance(problem, _UNFIT_HERE) else BLAME_TASK
+            error = _error_text(problem, limits)
+    return WorkOutcome(ok, data, error, error_type, printed.text(), time.perf_counter() - began, blame)
+
+
+def split_parts(outcome: WorkOutcome) -> List[bytes]:
+    """Return the subtasks' data out of the outcome of a split."""
+    return separate_data(outcome.data)
+
+
+def merge_data(task_data: bytes, results: Iterable[bytes]) -> bytes:
+    """Return the data of a merge request."""
+    return join_data([task_data, *results])
+
+
+class _UnknownTaskType(TaskRejected):
+    """Another device may offer it."""
+
+
+#: What another device may do better.
+_UNFIT_HERE = (_UnknownTaskType, FunctionUnfit, PickleUnfit)
+
+
+def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_pickle: bool) -> bytes:
+    if request.phase == "split":
+        parts: List[bytes] = []
+        for part in task_type.split_data(bytes(request.data), max(0, request.target), request.owner):
+            if len(parts) == limits.subtasks:
+                # Said here, because a generator may have no end.
+                raise TaskRejected(f"split makes more than {limits.subtasks} parts; make them larger")
+            parts.append(part)
+        return join_data(parts)
+    if request.phase == "run":
+        if request.blobs:
+            with vectors_lying_in(request.vectors):
+                return task_type.run_with_blobs(bytes(request.data), request.owner, dict(request.blobs), allow_pickle)
+        return task_type.run_data(bytes(request.data), request.owner, allow_pickle)
+    if request.phase == "merge":
+        task_data, *results = separate_data(request.data) or [b""]
+        return task_type.merge_data(task_data, results, request.owner)
+    raise TaskRejected(f"there is no phase {request.phase[:60]!r}")
+
+
+# ---- errors -----------------------------------------------------------------------------------------
+
+
+def _error_text(problem: BaseException, limits: Limits) -> str:
+    """Return what a person needs to mend their code: a short line, then the traceback; never raises."""
+    most = limits.error_text_bytes
+    if isinstance(problem, TaskRejected):
+        return _shortened(problem.message, most)
+    try:
+        story = traceback.TracebackException(type(problem), problem, problem.__traceback__)
+        said = [line for line in "".join(story.format_exception_only()).splitlines() if line[:1] not in ("", " ")]
+        # The module of a job has a made-up name; its classes are known without it.
+        module = f"{type(problem).__module__}."
+        text = _shortened((said or [type(problem).__name__])[0].replace(module, ""), most)
+        if _keep_own_frames(story, set()):
+            # Long texts in it are shortened one by one, so that its lines of code stay.
+            lines = [_shortened(each.replace(module, ""), most, "\n[...]\n") for each in story.format()]
+            text = _shortened(f"{text}\n{''.join(lines).rstrip()}", limits.error_trace_bytes, "\n[...]\n")
+        return text
+    except BaseException as odd:
+        # Formatting calls the exception's own __str__, which is a person's code too.
+        return _shortened(f"{type(problem).__name__} (its text cannot be made: {type(odd).__name__})", most)
+
+
+def _keep_own_frames(story: Any, seen: Set[int]) -> bool:
+    """Keep only the frames of jobs in a traceback and in those it was caused by; return whether there are any."""
+    if story is None or id(story) in seen:
+        return False
+    seen.add(id(story))
+    own = [frame for frame in story.stack if is_job_filename(frame.filename)]
+    story.stack = traceback.StackSummary.from_list(own)
+    causes = (story.__cause__, story.__context__, *(getattr(story, "exceptions", None) or ()))
+    return any([bool(own), *[_keep_own_frames(cause, seen) for cause in causes]])
+
+
+def _shortened(text: str, limit: int, mark: str = " [...] ") -> str:
+    """Return a text of at most `limit` bytes of UTF-8, with `mark` where its middle was."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= limit:
+        return data.decode("utf-8")
+    head = max(0, limit - len(mark)) // 3
+    tail = max(0, limit - len(mark) - head)
+    return data[:head].decode("utf-8", "ignore") + mark + data[len(data) - tail:].decode("utf-8", "ignore")
+
+
+# ---- what is printed --------------------------------------------------------------------------------
+
+
+class CappedOutput(io.BufferedIOBase):
+    """Keep the first bytes written and count the rest."""
+
+    def __init__(self, limit: int, on_print: Optional[Callable[[bytes], None]] = None) -> None:
+        super().__init__()
+        self._limit = limit
+        self._on_print = on_print
+        self._kept = bytearray()
+        self._dropped = 0
+
+    def writable(self) -> bool:
+        """Return True: that is all it is for."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Keep what fits."""
+        view = memoryview(data).cast("B")
+        fitting = min(len(view), self._limit - len(self._kept))
+        self._kept += view[:fitting]
+        self._dropped += len(view) - fitting
+        if self._on_print is not None:
+            self._on_print(bytes(view))
+        return len(view)
+
+    @property
+    def written_bytes(self) -> int:
+        """Return how many bytes have been written, kept or not."""
+        return len(self._kept) + self._dropped
+
+    def text(self, start: int = 0) -> str:
+        """Return what was written from byte `start` on, with a last line that says how much is missing."""
+        text = self._kept[start:].decode("utf-8", "replace")
+        if self._dropped:
+            text += f"\n[{self._dropped} more bytes were printed; {self._limit} are kept]\n"
+        return text
+
+
+class OutputTap(io.TextIOBase):
+    """Stand in sys.stdout for threads whose output is caught; other threads' goes where it went before.
+
+    It stays in place from one request to the next, because code such as logging keeps the stream that it finds.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, original: Any) -> None:
+        super().__init__()
+        self.original = original
+        #: Those who need it; the last one to leave takes it out.
+        self.users = 0
+        self._thread = threading.local()
+
+    def write(self, text: str) -> int:
+        """Write to what catches this thread's output, else to the original."""
+        caught = getattr(self._thread, "printed", None)
+        if caught is None:
+            self.original.write(text)
+        else:
+            caught.write(text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the original; some consoles have nothing but `write`."""
+        flush = getattr(self.original, "flush", None)
+        if flush is not None:
+            flush()
+
+    def close(self) -> None:
+        """Stay open: it is not the code's to close, and the original belongs to somebody else."""
+
+    @property
+    def buffer(self) -> Any:
+        """Return where bytes go."""
+        return getattr(self._thread, "printed", None) or self.original.buffer
+
+    def catch(self, printed: Optional[CappedOutput]) -> Optional[CappedOutput]:
+        """Catch from now on what this thread prints, with None no more; return what caught it before."""
+        before: Optional[CappedOutput] = getattr(self._thread, "printed", None)
+        self._thread.printed = printed
+        return before
+
+
+def install_taps() -> None:
+    """Put taps into sys.stdout and sys.stderr; whoever runs work in threads of this process holds them."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, OutputTap):
+            stream = OutputTap(stream)
+            setattr(sys, name, stream)
+        stream.users += 1
+
+
+def remove_taps() -> None:
+    """Undo one `install_taps`; what others have put there meanwhile stays."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, OutputTap):
+            stream.users -= 1
+            if stream.users == 0:
+                setattr(sys, name, stream.original)
+
+
+class _Capturing:
+    """Catch what this thread prints meanwhile; `with`, in fewer steps than a generator takes."""
+
+    def __init__(self, printed: CappedOutput) -> None:
+        self._printed = printed
+
+    def __enter__(self) -> None:
+        install_taps()
+        out: Any = sys.stdout
+        err: Any = sys.stderr
+        self._taps = out, err
+        self._before = [tap.catch(self._printed) for tap in self._taps]
+
+    def __exit__(self, *_problem: Any) -> None:
+        for tap, before in zip(self._taps, self._before):
+            tap.catch(before)
+        # The code may have put something else there.
+        sys.stdout, sys.stderr = self._taps
+        remove_taps()
+
+
 # ---- discompute_lite/model/device.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.model.device")
@@ -13578,6 +14814,17 @@ PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\
 KEPT_STORY_LINES = 200
 
 
+def problem_in(task: ComputeTask) -> str:
+    """Say what is wrong with a task as it was submitted, wherever that is; "" where nothing is."""
+    if task.task_type not in TASK_TYPES:
+        return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
+    if len(task.task_id) > 64 or "/" in task.task_id or STREAM_MARK in task.task_id:
+        return f"a task_id has at most 64 characters, no slash and no {STREAM_MARK}"
+    if is_private(task) and not named_devices(task.required_capabilities):
+        return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
+    return ""
+
+
 class CoordinatedTask:
     """Hold one task from submission until it is forgotten."""
 
@@ -13776,6 +15023,11 @@ COPY_MARK = "copy-"
 def journal_name(task_id: str) -> str:
     """Return the name of a task's journal: ids come from outside, and not every one could be a file's name."""
     return hashlib.sha256(task_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def unkept_sentence(problem: str) -> str:
+    """Say why a task is refused; `problem` says what is wrong with the disk, and what to do."""
+    return f"it cannot be kept here. {problem[:1].upper()}{problem[1:]}"
 
 
 class Durability:
@@ -15665,7 +16917,9 @@ OOM_FIRST = b"1000"
 #: How much less than the owner's programs a task's process gets of a busy processor: the tenth part, as nice(2) has it.
 NICENESS = 10
 #: unshare(2): a user namespace, in which everybody may have a network namespace, in which there is nothing.
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWNS = 0x10000000, 0x40000000, 0x00020000
+#: mount(2): what is mounted here is seen here only; another name for a folder; a small disk in memory.
+_MS_PRIVATE, _MS_BIND, _SMALL_DISK = 0x4000 | 0x40000, 0x1000, b"size=64k,nr_inodes=16,mode=700"
 
 
 @dataclass(frozen=True)
@@ -15724,8 +16978,8 @@ class ChildLimits:
 
 def take_child_limits(limits: ChildLimits) -> None:
     """Take them from this process, for good; before it has a second thread. What cannot be had is left out."""
-    if not limits.network:
-        leave_network()
+    if not limits.network and leave_network():
+        hide_other_folders(os.getcwd())
     try:
         import resource  # Absent on Windows.
     except ImportError:
@@ -15779,6 +17033,32 @@ def leave_network() -> bool:
         except OSError:
             pass  # It runs as nobody then, and still without a network.
     return True
+
+
+def hide_other_folders(folder: str) -> bool:
+    """Let this process see nothing of what lies beside its own folder; return whether that is so.
+
+    It costs tasks nothing that leaving the network has not cost already: both need a user namespace. One thread only.
+    """
+    parent = os.path.dirname(folder)
+    try:
+        import ctypes
+
+        mount = ctypes.CDLL(None).mount
+        if not _unshare(_CLONE_NEWNS) or mount(b"none", b"/", None, _MS_PRIVATE, None):
+            return False
+        own = os.open(folder, os.O_RDONLY)
+        try:
+            if mount(b"none", os.fsencode(parent), b"tmpfs", 0, _SMALL_DISK):
+                return False
+            os.mkdir(folder, 0o700)
+            is_own = not mount(b"/proc/self/fd/%d" % own, os.fsencode(folder), None, _MS_BIND, None)
+        finally:
+            os.close(own)
+        os.chdir(folder)
+        return is_own
+    except (ImportError, AttributeError, OSError):
+        return False
 
 
 def network_check_main() -> None:
@@ -18011,1130 +19291,6 @@ def device_name(probe: Probe, hardware: Hardware) -> str:
     return hardware.model or hardware.capabilities.chip or hardware.type
 
 
-# ---- discompute_lite/tasks/digits_data.py -----------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.tasks.digits_data")
-"""Hold the UCI handwritten digits as text: 1,797 images of 8 by 8 pixels, and the digit each one shows.
-
-Knows:   the test set of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak (1998), UCI Machine
-         Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0, in scikit-learn's order. Unchanged
-         but for the packing: pixel by pixel over all images (that compresses best), zlib, base 85.
-Refuses: to be edited; tools/digits.py writes it.
-Read next: tasks/digits.py (reads it).
-"""
-
-
-DIGIT_IMAGES = (
-    "cmeFe2@)(uavjJQxkkqN?tj{;`U@K9Zc-wRBa@lnj=%lwZ-4vS-~RS7u<?`NmvJxw2!0U!i2#`RNg%+)4@2<7!iQksW8u#R{$fll{B*GJlVIS7eK"
-    "7EwTzm+AS_3lh(*PEJ8Tb<XFaS*aVPIe`{O1IJBKV7e9|i_61b;U0X9GV7{xI-0CxC@t1b-#?CnER~{I?AN13w4=f#83S;J-rfUo`O#1Aij;P4K@"
-    "YfZ$)rz?a}p1b-p`CjMav27Z_V!4Gp_;5Wf<g0BfoKp^;wv9SQbFM@w105$*t1b-0xwgABoW8g~w0VaNvi3te)4Z$xH|6~G!KTH4vUjje?0U-Di{"
-    "K>#?f}aE!_=5<36M+c6MDQW_MF5E4w}IaTz{CWG;6w0(;D;gDfB+&B6A;0N3}8S2EI=>-4E)0w0zfbYKZxMByD$L3$B;1=MDZsJz{F1*KMB4B7=Y"
-    "k^kKjx2A@~sd#{_>6K=8xFZ%Z)nB^dY;{9y{P0l@%7@Ff5i1{S_#<KGzgX+j17!9SV!_Y{8^W8q^Cd<<X={3{s{{Iu}zT>OIwK12WrJ_bG({)ylZ"
-    "8(6@=m*5{32L27f$G~qB0to(L0~dk&T(BPkVrN1XA+Tp76MgbN2k>5F2rw500JBpBuyK$Qi49wr$ix5=^)T_!0*S-}MnmRUkbXFr8!@-sfhIV{-h"
-    "m_<bDn|YDA?G0kh}LdX8>1>IJmL554;uKR)7o~a2coV0q88lYlLF~aA5Vuo_Gn|9=$v<2kyY!3&(Kgk+Wb2jWyOrs`y&tjd>>ayK8OSBllqJ-gDg"
-    "rpMH0mj3Em$_T0XDUQDQAjv25a2NN;J+()LU1~BgJyaJOofh~9sR}nJgF1ZFBviHQBI5K3eT`F#G-3`b&6JvOcdDp#|6Kexwz_8|hCb=dA*KvS@x"
-    "3I8~z~sRJh62N<!^fOB8)NLP=MIr44-;q4nb?r6b0EhWx<<aCV`2b%P4OXnj)x1IQ`W=}Q|7~Y7jMWu5IbuO4D7W4nHx(72CxjU0~6aTCNTHH#N9"
-    "q|uomt;3npV@FFi=X#Kg$e8wU#?q9W@Y852{+xw0HX9)JUkH`khg?AQQ~Uu?{U0~uxjhB$zWr@CNR3m6mYu1=)vxzFl=-U}H*M?f)T<T)|sm;)=P"
-    "zkNoup>GAW?JA%G*>~KebG;nnys<GHChK6}F5EmABGJI6EXy+jav;DO)(0i?-bp@$oO_RF;>~F`pP9rt_X_5P(fZz;>O*zOg$%*op&GT*OsC9t;M"
-    "kaBVd4pn)d=`{z)^dB*CF6<xX#@Ny3h4-^x}?LF=rlZ+5L9t!G+~sID6bTfb;y|i9gE_0p<mEgq4rI4A#>jmeXay5Q3dKLZ%Nu`|WG0f-V`OnhW)"
-    "?kJ_8?i<sN=!W4}W`QGKId-5i3JR4BWH+LT~JY6sG^^V>5{DrTX5-AU`b?@A8?1{}p0ouUM*?FS~&+)8Y0;3S<mB4u*_EKOa&Uoj&Lq&~w=LF_?4"
-    ">HW|F@r;IY{L(7MOTiy7Xo=j0UM!X;$RP~`*7w^2j*3OZ)jmG$gl;|8G^MZ81Ny}2N*a<M2FXdjwdyMDO#Ab8=#|MIz2GffZ^Wu9<+ghM+_k08v_"
-    "#?SWn@=d>GP_-NO<xaQ1kzu$MSeFl0<wz#hY<!8U-K*aJ8asFA?i(N}<kdp_L&3<$_RSh(<nZyX$;0bBrAaRsxn_SG48I<5>6U2*W_x-O_f#|pj2"
-    "5>s}syL+v>;=ab5qAIqt@9DQG`;7Il_JsL0oqhejb#Q$NU~68Hv2hjq8TL3QfLUfOwhX$ljtt9KEf!kw5Ur_tD+dFb>RHLXwd~R!9=W7@&rm6dbt"
-    "ieA)eCfHq7Wrz-EyB%m>$l_9zkkvIL(|-jS(5Al(9Sm<YagBLvizTW*}pd%&a7n%<fcBNwjsbqlJ~-O`NLHU^g=>3M>*Nf~(aoWkkAnqdCzTUHwq"
-    "ptcda~h9)f%>|{n%FP7g(XSk|5vm<WMyDXFK$pnK%vLchOO-q^d9=?jmbVgaV+atR?(~V5K8A<xv-5zInzHU^E^f;B8bai#c_FU@bRh99q*%4bbT"
-    "6cfM%eHna%i7VgIHD@^R&)DHKaJNgyXTzEdp+ueuhcPiTFh2cSZ|9=@5)zIz5OMP>HeZC-K&|=M$K?L_Fh?AvguVPZ)CjCbHkptcF@_UJ+jViX6N"
-    "bS-G0m2886*4BaD5S_A+|Tt{S;$3}l*5WtT*FNV5~Pl@e%nPzteX%@>wrd&JYM%9DM{u88r0j0(4#!9GJD8*#m&RvCG)<MElclGVZ;?GicNiwst$"
-    "Gm6UQ*y&xFPPH`aq^&5M#wM$i&Br!o@k8~d-AHD3b-Zi_i;@+5r0409?6?(5>Sky(Y4N<)D|2n;3ahTv=E!7L1v#Rtx;w(7s?u+>$wwCBFgm)3S3"
-    "bL=_!zY7jBZ<}vNL<TbP1isu#WQ>B!j_cm7a`XXlFFbI!{NlBUx%MBD>lTBddG1b&;n0C>Fn}Zg#Y?$zpZ)E4IGu^6<=7#%r=@q-|#xNpE{Wi`e~"
-    "Yvo*RN3oKzK>00J-URQNxRmH2CWOS@<GJ?gfE-%WfTx4v1X_BuQJuag&>hT0M$Y50Dyul`uj7b)g&5+=rv$LEWj3fzCnyJO&N2Ns%I?2i+yGUV?Y"
-    ")VzEXa*n2>`5hymn@QL0rHUS;D^ktCYjFBy}e&el93)^Xqx2<K6HmwRYr%u*AeuM&J0Adbv31vnWRPYq$n%$F&$Z*Gj9@1WP}AOqAjoFdmS`prB<"
-    "q6#!F)*yFeATdE~k5U{e^^R(Eu*SDM)*lS#5Wn%cz=Kd(mdC21X{q%)P#O1@WJZPA+<%w&<TSl2tvUK9hJv}|RbYF0%ghec&Z@s$^gwJW^hMm$z|"
-    "x@CF=2U)@nr**J8I!SA2GZ~gKGX^70WspOxnQ1HvV;bG+Wv3%k(IwUF&gI-4TD7h#wbUdtI+_X3tR}1Dr5CGcj+Yg-^rf2@+XkE7!6Mnk%uUwzL-"
-    "u24lU*aL>)Pvn`vkc<cU<jaRodEC<gHwGNMUQ9l|>_?yDbvw`{Wrcuj9R)ei`t%H)p&%eWn&8nrsW!UB<{hh|SPUqi65#R$FnHspSkll98+#LPn>"
-    ")?q;#=k*u`5P0~GP^FuY)X{R%~n=jc-V}k9xWVm@;@^&>@!C<~%@>cULHh1pGDAf#3TQ61Jdt`W7+4Eq<@yu7@QIDo;MvcIU%&4cGd`X(sI5Qrjd"
-    "{A$BjHH*p#dE^SS#;JOCEZ${ubq{xIlL#E-G%Cv{0Qk#HY<w^GP{c|&5rGz%BsXA8J$M<shua8m0g1wW7T2K&PC?y(yHuaFfIB8Z)Mb|I8|BE+U%"
-    "a}jBIuf@>T~A;dND;%Og_R%-8H7n`AqM46+6A8%%9F^Rk4IS<^dq6iVH-N#7pLJk`w)rStCB9o-%geAHy_Y=Rx##~zc#FeTVltoCLyUdPy3g`J%w"
-    "J25Ryd-*o0Wvyhh<B{2YyV_GdGu4XSlwy+ERqT$8D;6E5^%7#0pj*PaOVavPM3;A4>nb*J8Ta8nPckgcSfkuu&|@MVC%RIYQo*j#5xs4J!Q|Gfsm"
-    "XksWgW4yC`NzUYzj56C0R{5?~uv!Mv>ucn!h~VRV0)2<9R)(Mm?+y?X*}iXf=vQBi)1Sz7Z^~S)Hwqoa`5{QGM84^nMv^e%MTwMHF8ryU0=tCO?|"
-    "&CNsU0U-i1%oJDq4bg)S_gUO1{M@E5c(imN|Zj#+aCM)xKlFjUtpt6{(<(nUyt$s;o9!7TZ!z)>2R<rn(_0^1%uga55Ms*!lrO`7OjOOUdrWd_D$"
-    "z*kRWU;3r7Bl&zL&0YG*f)e(HzQhiMrB_zV(L4CHBG0`Nt%e(d#61m=eEO@63odLwP`%Lbw{YTF>F)Wqp5sd<m>jf%frlkQIVIARo0VPjOXO846^"
-    "kx$O`YbJKf{5niLJkyHsP4kC*p3tZ$pQ_U7B!%%*j!)Mk-{vOPPvTREt$p$s0*5LZ?oBGV&wdU=g#l5Hh8e4>FzGFfL!zu<MMrJksuMQ1npjG0NN"
-    "6~isaN}d{0-5paqv#-hy0YHH#o>1)J5;g8DV1hc%0Pm6=Ja|*WxNE12taI+d$GHKFJPl;cg`EpaV{cQF1fa1XwgO1ms?`GQ1&HZJBc@>vNXi98=0"
-    "eRg6C$|qM#`B0$aeQB3u6KW93a=8z(SOO0~jdapfOuflqu>eN&va9JbbJ>U1SOlhAIRF=Ej1dVb+>!p}`oj^Nm&4!hpv}%#FdCw*<rK2M~a=wsOB"
-    "=`?Z|w4&;!;9D%PeBvcy6;esNGRfAITK$HaTQ@H?gy$eYQ>cpN9r59vQ!Ob470w691AQwFVnFqTmx8V@HT)?q2pqMP(KmY|n6nnujk<^)UUD(oN1"
-    "K7wlQV+&K9G+SbK~El8&Q$JldjM$xSpr+~fOD$DaE_tjI0?g;NSy$o7v~_3LKPaimZ6A`Tp&*)4Z3pm(ovV-;MuabgSY1rZAY(~MdA#uKHg;0W!*"
-    "{RaRZ(H1i%gD%zkTcaiS0$c!5^p<Ef;=p+TVc(@9T4F*!Hy0|Z22>crT@-l+-!x4*Mp8@$l>_8PsoaRHbpFvn4H3;?#ymIuKG7AzMR<SoAgf-%R6"
-    "7z$m)x+n^7P<kI9y8w)lI0qAu4TN9<atA^t)Ei6gk^>}V02F-5rV0cY6Fo%HxIiF)F(=+cM9+aCF(E((KzuA81h7@kcz7U6MdsK-5Cb9(O5lT>gk"
-    "YY%vu{HXnEOGk!ydjwh(W;47&#V30zLwp0Ionh=D~;n8gmXc<b)3h21erGfqTx7e0`}yW*7oYIV%X}O7vJkGR)6R6Ty~FvNvSh0p`6Ybsvertz*K"
-    "+n{z;q3BX=gz_=iW7`b?=VfyAmS`T7Q$V3QH6Vgj3!2}K;YT(IG^a(=5PM<mAO4M$<A~N={ITK^b(8j|6U>F05Ylb81;t7_=qg)6zxaXR0*dl-ic"
-    "dUjWK#ynu0<Mh_ErGLi57K6q2*8367{c}NHK;NQ0SF%!qJYh@JMl0Z$b|uR07P#*u7byK2^#}=FoBfFXcQ=di;~eqlgLTy1sI|svVk)MfW2XfuSA"
-    "PXxd$78uZ>k$craj|BWqwMFc43*fKUmO!nQ`s#zTT2CLnhxIM<k)(5X1U<HwW(=ms`msS@}YA`b{)EL=h34xO%BCuQ9{f}=-q=7ka)$Z_NV>$pJh"
-    "Qv(o8415hN00SQ`_*nSb_!@FBA^1V?)5g~V1YZI`1V0RXOneReGzR`eaWL_<0W5q?02@DuVc>_Gjv@GE<7?uV4QzZ}d<bv^djk*vq5v*_6Z|s@es"
-    "}-`UjhyYCIEpz02mx!YXB1;#7_?&3qJ^c68tdm%K#wwX-q9(!mtE5m<XJS9~1#V02CS@`-<bICJJ8<zYxDn2NHsh!bjkTd+^f*Ad3bx0C|DJUkqU"
-    "2hlP!SuZsX6DOgwoAM0S^7s1D+;D?Qmfq$6ztBD^5J_M+Pi3tn<3tx^4$4`XgV+e?XxniL30B_2>__&x5VBq1W62nw{$;QAUfC-a>k1hBp$R_MU0"
-    "6~od_yZb0Gz32xep~qAIs(543=jZ<Uu@#v5Ip>q<6~muV=M&b#RMjPnOOL3;<v)r!fzJ%Q2avtCV*hz<KiD2KOKDK0Rmqa>i`e{6TpMwr$XQ-$HK"
-    ">%IQS`m383)PYW#MAg&z(+h>r<e{37@uei?<2fu96l178B*;HQNa0OBygzyh%9;!lQ*vG9}PW8jC0f8i4!a{w0~t8sw=K=3ti@za3eO8`tP0Wbl<"
-    "PXoC4D-rys1b-0xu<@~gfsYM902~;85^w;5ug1qYP(T2j4PfGf0t|d4ez^-+7yvFlh5%T=T=+P^#fKgMfeqkdVom^C@P`Xv0&x6Bv?vA~f*&USt%"
-    "HewG4Y?<0s%0v1sM36_-#&nC<I>vt-bNXz?W=5@UIkK3m6dmvxN`AhX^3}gW&&dhJR)FUvd1;8TjquH^X1e1Hsq8FNxm<e%tsM_;&)p#@E3Akb(a"
-    "{Ec_Put1<8&5d4#ee<1({3O^0}BKTq8|180O&%&Px{woZBqWEtT{Ic;MnD}=tepCGIKOy){@E<t%Kcq46e**y^_}l-j1b_S6|8oTYqXhrs1pn5+z"
-    "<+MwZ~qTbd<_5#j)@PMnD|)OiiM4f55d4c$i#%;>tNlr@h~So4j=%=!oYz5m=j+Em=ItJ7CwgHYXbpH05Y(Eu>@Oi@xyw!f}h6Tn9vPe;NSpz;Y;"
-    "wwa(oB?S@=5m8o*rmVF3v2xi&ro5CG?312O=eH~=>AHUu96IZzqc10M??HZd;n5CeAclVMI>3P7+9J{Io8gy7<1VL(Iy>}jTeV+(*GXJX?A8GvE{"
-    "69NSU5CH1}W6Q<I*ucO(m_D!|0}y;&U~B*j3&5H9IM9WKfdDWM27m=XRk5%JFz_*^;Fk%=f?xszYhVG`f;9md5PZo7=9$0+Cf2~hmk1{Ac-RmC>j"
-    "Dr!7QPlRArJrySPxHtweT_VLreg3K(H1R*Z_1x@zcNp78br10Nt1a5NyYr_=mj~zVzZFW#VIF0&^L@Hh_bD4p7(vKrjFmD6lY48w$b4K5+c71P>D"
-    "!kPTS?<`oRV#lUX^fY`tR1X%c*_(AX?3qM={Td)prAp^h!umA|QU?{MFbAh<{SO@0<f_Y`&V=e^l1_W665C8*mF!mV`d?@~EDxd%az`S_CT)>%AH"
-    "}EbLz!8iC10cXT7?1^wu>p*WkAb5=Vr~IYy43M8@v+t#3IPxo15gb75CAOjF$Vx&z?(AgH3sHJB(9(iFdwd9Ltp{JTzlx<co=5*kPG;*E9Xr(+;A"
-    "^`S{T=T2{3W)n1CP+2Y>=l!@=AOz~OAiN(eB30bm3Kb6o%v3sMJw0~n(6fv*W*?J*%(7zYyrz_f+mhNxgJTnxbi6n9_(7{EYc0|sCnOa=DEJOBo;"
-    "0RiR}*v8ice4&83q2u6d<Ld|jzkmxAwr~f&2Cy$ud_sWz@Ud|Rz7{?<E(BkNbpc)Y5J2$5!2>X`Fz|J-fC<QZ_<HyVaeO2efCrt89|TzVO#_CHBX"
-    "Imw_-z1NF*gDqbNIyqrUDRr+yg-IlL#QVat?k|$5r6s4*YVl)__jOz{kOd;A{XB7at1?zyxrI0kZKW07haaYTuxvQ;2--NCy=bJfyIh6$`5lVfVr"
-    "w3~*h%PwtCJ@B;)Jd3U4Ud<dcrVS>kd6A1e2!|CkDeRY!->fi!h83np<WHHbOJf+P=2K#2IK+6bjas?B#GA+lrh6anQYJ0e8gfA#@L=gblRsj+iy"
-    "!^ns(zZKOSci6!iRPhpFwyZ??kp=FHZN;NB@4#pYZjQz<E8O-*kCqUWd(wbdeLYe-W-ls%-hPK%xY${lqWfEyGKtt_+EC;rZALIg9ffgOOnQqByg"
-    "K=<z>I_e$?V=%8HFd7a7TDxrc;d5G1HI;);>NEssDnIT%b7QB8IaFU^-I(`3+kW#6vRxhyK#-c_gPemS$&YnH9P+F6XS<*HS?y_&Nk*Sq98mbSd-"
-    "c|&XMit>EOUaP3=itd2CZsaVmVM?w_5<I(*ngs9Yd7*sFN#Ph{CHFJ(Hup>=jhwz7WT)b?S%!N_KQfpNv&X}2Bmo)9c^94J9h}T7-Lrf6+bkz}t0"
-    "udL8!8UxdgjJ%R%e!Yy=M9)?L~L5jBRH;zb7}X87%K~?HD4;@$6i!m4ap=T$EEz<s;KMk_c2E=M|=t#Zvgq>dH<;cxAEZ*<XOIE=?=OVOZKAA`&I"
-    "dYBsxX_^HH>I|Fw&9>6*;jz?i6vq&T74px*aYcrZ2hrQ`R)@03o!D^Bc%8Hy?K`z-va?wb3zbm(6w-rCEUv6*VQa{<~&F!+4efu1?Xm)0?*|+OTG"
-    "|5rDS*~=j!3aianAYY;khi;U5cjy-CcBG8aQV{?%(EsRKib(nW7E>Hd{-{c+HIp4w^tRhEa|~XPF69aI#xSMEV;HOY!o9Ai8?`Nk;l9`O~54KMK%"
-    "w?Sxgf5Y&ocx+3`puNJ*J3&DkKhCugI4(SYtCH6JB7N;@uT71r58E`~Y--6z94JDV2H3<9Q2RCb+Nz1zB-b<WcjD`**2v>hkvI!=R)w_*`9x=tL;"
-    "n(t<i5nam*tmyC=qK!P;)2TI1xw9zAH;o*TEu0s(9&wKLBIfBqt7owxba2PpgM*8SiaEd>6y1fTOmW5K2!2)Y(02|N3w*Dux8*3mWCsHgw^_~3Hj"
-    "*Xw_A#ZC)y$xhYhBz3@RFTmlgtyX6Jn=%Ur?w}s<gQhK$E3Gg1*Qsw)0%_7P(8Sqm5jyhdj-sG1-+XIj(KqX1mj<8G6cIl8-Ny<cP_Z<mw%yu4@+"
-    "5R4Q|^3a`J&tRmUurWSkjikDSRFuKWT!j~n<B0Do*l^6GG4Jne|<YR00-bzw?dZlKQoRvz@@cg}IKk=+0x!J14k1QoSnpLEo?lyaz=FE<(w6j>*c"
-    "UDv|`#inPS03547yEI%3V-V{vpY$u*HQ9T#zW9wsxlaTNyaWOTCw`<m(RPnb~iPoo&J*SEVB6FSyde*t7sn0vOF&z>10$#dt5%|Ys)4XTQe%@?VU"
-    "|$)?rR&k+*_fuUPD+8QY_aNjJ9_{?u4r$`_Wbmz&<MtjF1rL-Q%myZO3U<%^MSCtp)(r<g2eDi_aa-s5}>(u>JdJ~EX(xAU^>kXr6fW3PzHX%R&>"
-    "%`;y+lacAmo7$T}Z9XQu%EOw?BH5W~Y<6V!Ge)~7yMvWvH=9W&o2q1zkIBxqYO<SA9ei2sQQpaF>SlB@wd%0iS5}uYsZBmsWNVr?x8EWetjL?i7i"
-    "vmIvDi#@lTD*0Pg1GQ?Bwb2j>=}S`!(;aNPgryjOM#k<KCK_c`RZXpZU=`OP6Y|eb%(@C^LHOh;myi&8^Jr((lmsJcDVB&K}I$P3q*{zGGJB37W3"
-    "-!*jZqzPXHk7+IIWy!42*gLc_<^PcNn+4o&9>eFD?k|-+QQ+?f}8@a_&yq(2uBzw`cjf;z|_b`&Ly4|Ha+?wyPqj!3R(e4pXduos8BzX^m*%9j%U"
-    "k>aYT)MK&-hFA-k9+A=Z?cPQkGIsFhi`EOFYlmra+CHhH>pfMi+yXos?L7T#*4NQO|5L^u0@SO_%d>H=E-K#dDv}RJ;<Yj{lXZb?nbgbGIuM>+i%"
-    "@lyLfvkv&@TRJ}%PvG7nvOvAxN|)~;haLpQChGdeF%YnxT9+WNAnxvf^zRbfR|d1b`grMuI*S7wS<I@2RpbyS~y&h&nKi?vs+?ld+nZd!+SRBQPT"
-    "G9L9RtH~-hi*;C)$|l*J(Lt8QuH;H}DrwYvp9hn-n>=I(gIVscvzRP4Uy+?n7THN=RdBXfWsofF3cp20CqoWDs+w)7-Sud>Q8YhJMzaoi_z~1##d"
-    "$o`AVc}lWbEF2Mbe6VJiAAdwjPSCNQM_#O_s4+sjH~GFSRO+q?V^84>z58kG<ekl3r?8o#gdwcHe^+RDKvg()019B`X<uqu8Z+v&v(xWQ098TGNA"
-    "WjIK=unQStjF_Mo;U94i8LajQT)C^_uBR1J1={xBn-F@i0z4?KnS9>Qtnvd+z#X$zyvz;FNh)zCdam3K2&F&jJWEu0~A=a)Py3gKNYcn)9!^l{b<"
-    "e=|}wfB(4j&-@qil$YpgCGZ6j}~{WHPlJBQ?}SkkIsiyu02S%j_4@TxtQ^?8Dv(RWJNrFbQi6PtnLa;N4@58TE6h2HpAMJ^q|r@NFyUgHA$tFQJt"
-    "@jJ!*9(na7ji$2W%Y?lri^HapX2zdhCWG1Gla-+FtlcXgR&GDfOYI4t(wahBNRoxJJqK8^DXc9z~3t}{6V`qb!aZc?h(wI%Ne%xXQdsp9Ivj|YAF"
-    "7{x@~o7Z(jr|Bj$HOa8n>!iZl%$@*LzVPlKiy<VdwOP&pC#e~<d}N&wjH15xu5o1AdyC}K`Kli~Q&HAN_PCkkdQ_ZSeZtwVlx&_@+;FYRt(F+4$Z"
-    "E0{tLsE@)g?2?+b39$w_=kqJ(Vk?H8q%`Q54!!q1nY^PguPRvKJ!Fhw5HuyvN}N?m^RbwAj;4-9RoqXDf}nW{zXXJGal1XXo4fG~ohUsT##TEjp1"
-    ")b6wWGDtYLPV+S{Pu$S(&(>?e0owkP?)vr=@(Us|bqwf%#vT1P^>$+CClH78+l2?5$%0c)ARrlyvl^T4v#=U21TsF_d9j2u9(se6oXUEkWq9^X1g"
-    "13Wq&*fT9o7@b4=PmW+9!@{&*03|^_Zd6&ur_-g3tAn0$J3(rB57~<vGnQto%i~zIMEiDT)JXgncws?mfz0fcDnOL_PTG;QqI;;dYP4aS;Squ+fL"
-    "K<QqN6N&tW>P$l~)AYoE@WZnxU^UE&r?dOd1m%QGcUOTca!Z_9?dcd0I;W~I^cX|en5@MZ}^>rG&<V9?jS&f*nYya(Rq{caBJ+1qC-pDs9G^^Lmo"
-    "J=gTB$+B^pe93ePWwA`G>shAdeGmKDY-1?vy?$Ovo;JRRn=aai_vTWzGmC3i^RdU?mbXqu2ipa7+wD3AbuKL?bB>;DvbU~8b(5-~nx-o>Y8V#p+k"
-    "*t0V{y#I4|`is#Y=)@lU&UYzicw!a59K2f*jq_8tag|_l^kV=~oK{k1T?+Pz@3xcXW<Ai^xU<5k*$E7U|hd1V02HeCN(!a6J+YuK|ASm=tczP2AB"
-    "P0I!qA?a0D3GB!~o;Hk<(TpZ6yrz`H-+<KtFSOA+mOk2wej{rA11^}6*>gvFoTp%b-K2l1^Wf9n5#@quB=f!@pLi<?Snz*Ry>%$Q6WKshMdCmDYh"
-    "Q*5q@rbpv$7Wq}VR1*`EAEOGrB*k^BMDF!MMpvo-Xv;{eF45&WAbiX#dU8kg2O?t42)TwbS19F(rn9)<b7Q)XbkF8ARC6cYAnN+wGi~G0Fn3D0xS"
-    "+dD5*UVcPQZGi-SahuRIqCCX<Ed^X%oFQ0@md2~(_D%;a8U7n2-d$3?`EjN8Dnn@nH}>i=U8POvRej;so9_weW&Kl2|g_rA;&szODHW`SURGs?cD"
-    "UZ0nY1*$#SVtMx0ugZ(;mNARj8io{oWV=^dneo~{b7YM{FtTK{qs`oQX9>>EbY0zjrq0ullt)N6l|T)(+(#OEDOBEW<nhd;9;6$GfwWG~lZv7!O@"
-    "3bH%3Ux5F*P|>*++Y@i1PAXX)v-JiP!b^yeg3KfN}3h3Lw4Q$wi0B(>_MDr4|IOkyn1vny}I9d#Ryr`=y*XG^Cyofabn<IAlLntwO%D60`!)Di>%"
-    "w-{7NM>YbxyoQ8OSJ#>*>2HY_ikO8vp?#d2v@5(1+17#m`Jqj8(qKZJ2wg8L4N$x!wb@W^}R}Vd<_^{VTJ62qIJ?+sRJT2d%kikJDMFyMQ=hST2D"
-    "s$UrJvN|y-m5Bw`}Q42Oje#d_P}nQF6LE^oiF>%wrwH3C%{;>&fIt9d-a*lXrTI543Y~6`GstSO$+(RuoU~K=2D8_+`DRd1lo6McN#BuR}A8gJhz"
-    "~$@Utc5eK&cTk~xq)-t)Th>?u?V@Vq}0r#xeLA~<fQr8eRU?jz4T4<pFTB?gOkm7<t&bGA7Kqve}&>7Ay$Fcw=7E%)PV>5LsL)|F^TaCK8c<%k}g"
-    "fmE>L^U(APFVQ{9TU<n`bL_H2pczvPwxYhe>AOlB%c@cOODEUzf>cv{^l3g8>m>&Pm&-dY4uZqwn7@K`#D4a;dE(4LZ-&mRDq^5`!MGU8aaSL-Cs"
-    "(n1bjmq`cQ^&4UB%b#WpyvJzg``+Y{ivbT~ywsA`|yG<?#_A{9PnZtNb|7oMC|D&H=VzSi=h)0|pL6Y=$}DR)R0*%Q#RRhXKVJABDk3<HHJHfpvc"
-    "K3X?$rgF(gk8gz`0f>jDXM)t7IZ<VjXZv_fp6AUQb=^I!9p1`K?VbB_XbbctDuMN?Q@uk6_0NsXnVB=VU8Mp(U{L%sAqk;2b;9$T2oR7|L4vgn;I"
-    "P`#uvr*^AL;(SG(hPd79SkrfmoGWLJbsH|R5}LYL;Q%&F9C$BfdDVb#Rj4gd<8UjaDt!)AI1e6!N;ful!EhH<>O@G$KZ$ahw)YTFsOy!N`V1XU@!"
-    "+T+<}TCeo?&+xUqS5Fcy~`EGc~RQ6r!L6DxdN@Y)Rm9~2N@orwk2_(;YL-ed6bQ20C`3qFhrg%1O4@L_y7*{Kelk764ZP^tXT;w#F61r)wIk1yjl"
-    "p9Tz!k9w$dV?Z;4FCzovhx4Pt1PTQxKp_qv&Tj(-FaW~|Dl{5@ESL}kU(e~4uZHD>01wKnl)~3A+TbHFDt~X<A_@=#18g@+038fBFbC&j8gRg<&R"
-    "4-;f%8==AG?C_hk-)}CSOiRVPFdeP6dluumFs&QW%F{!rh7D4m7?BKb$Wc{C4=tVwgiM7*H{Osel6p7!ii?!}tg=z>D#VSuOly#)skjP2or5hw-&"
-    "=zKrQ$eBEK@d~H6$sQ9204X6ev_+|2&S8y6I3Lgb<EIJbcoR7JH$%0tG9yE3hzyM<b0}$YRiATklrSRnj#@`fhz81!Z^HKP10FLo@3<@8Gj}!dT8"
-    "w6j&_^nnx91O!BZy&&c!B;;p`8$U3vH4m?U`%lSPUnx)C}zfAeiVLj{;SG=X7ImH<&VlAjen~aeyRL6`NR05@nQTU9VmPm|B?#77=Il8t!DhQ7XJ"
-    "<B%lIWQ!1yOP|2@t>$N0|}{~6<dT<32bj6Y`OkHQ~~|Ip^2X8Z??AI4w)*Es)&ES!G@12F#bmwySyU;YBd|7)Bd#$W#OM*-)nI3I%wVSqajv_|ou"
-    "@uN`&Uj>{m14^flFdBVSV8Y`^<%c^zqFdvm0}YJISA_*Z;g^Vx!{Vb5hba6pX$+uNI)50>9BTn3_;9{Dzf~{{0;tRpgAaEag<ToW7=;}aD5FxthE"
-    "u7;X1CyUKD<Dkm9Z+X6tEAlifokKJ4Pi6U|<6nI3585X8?OxF1%T9n778N4j9mkLgAw@`I-bHibZS9F)I~solcy<At;U&n0V^}y$rC@_;7mlR)Sh"
-    "6UK#EL*y^2N7~v2W#UTuX;mqLy#NaNX!mcr!N9%OHyklJ(s<Fy}>=d`?)L8v+qC<HHs4xc<Y(QsPD^P*Qoe<Tb)QVwv!LjgS>rf#GVzL1TI=#hY@"
-    "KHB-8_WR%3KcWH8Wf+aIauQ>oUdsGufzDN21eKeF}j;OqfoGF>=+D~h2nf&2pobDqt+mR4Vdw<2fr9t5cG{v3ja>!BMRVf`RKUAVK}g8=0KE2@e1"
-    "9n&L|5gv?#SliHKH=uf}2Ec<{r$;IzRgg{Tlz{>J&J13TaWMrTK<VXW3hgA+cmu%Jxu9+*?QIZkxShDrm&>Tc9ylnK1r%5`8gO7sT3RE!aX({bov"
-    "1NV9{FvnvUT=VKsSU}jWHiFmPs4S;Y4y7E7R_1nA^SSup<FxK<t0aG8#)`PT5rwbIS34Lu-~|HlBPow|3>rb;!<_+Rcmo#P>Ch>_>2(?fm_Rpcv;"
-    "aDlAIJEm66~Ok!fytJ030h+CL9CX*f#5rvT^WOVHhP^y+(C9Q6{zuBU-89R%j0HMp$v5l+pK~^26L1Ok=PI+h7JC1uIU$3m(u|eAOu1m<_K`jAnd"
-    "PF!zdc!J>?DA)vlSB{+OIhmTDMDwPG!N8tq@9Wdwd(Hn&?E8@2T949B~6k2qM0&DQ$1)B3=0TheyWl`L5zACd(-6{N07(|pXdIUIs48F|4VE_R*6"
-    "R6Hd6oM?n>|UnCWxcXuC>HU=II2>Ww6doG3Y`WOEd&+z&3sx{N<`jmmw{_w+*o6GdX;#s;!2IO{m92rsrfY2vs{LRwyZF7ha?)2+v<_&tG~Uv(U9"
-    "d!I9E&JEB2KMrPR-onu)`gDy>eK5_uKKjN4MFGRl%%DXSqR_lUhRpXsVB*Aefk>z=N&TkdVqg|sI*MPH?0Cf%dgr1jRRDNY-e_MT(6M`}AMai4_N"
-    "uCXmLBrRo1&z>G3-FuZUm$cv2ST%I+J9@g3Uar^s)mAEBJ?d(&<XL&=Q^uNkxB5LtcWInCZFTE;rO{j?wQlBJ3VZX7d)`$`A?Y1?rX***mQPnP-f"
-    "Z`rD`vefr_Mcn_B_s9HQyMF%sI5W>7+hRJL*%h_6~C1&ee(A9fkJ0Q%_sQdTHm3Ep!Ar*%jH#8TXXT)IL2ocj@?vdrZ3XN-wq7z0u2l?d^FPFFj8"
-    "m9-g^!uBEeczr3<|v&he^s%?+F>RVFjJ8IEM>pA=5o_lxZ)60$VB({WcB=QM3Z;`3D^wCpVazlH)F%hXd`Fff638lnC>sW#_FNLh!_n=9wZh_7Lv"
-    "9lZ<WxrEO9p-z=D-Ft)-n}`f=jv=}XFlE38{{yJdiTtx2agiUYf0{R_Ivj<f9z8h4Y5)VoJHQZm38I2eO*cSt+n^vbG3Xr@;9?eI;TI&ex>>Pl+;"
-    "t_D(`67G@|yr_Z}<tjH26*uIuGJYwMl7<-~o@*u9?pRElb@n|Cg4z4h*sn(|a}+dR5n-c3sCG@B{3B+x!CoqcqbueDnZNL@|$VWJ(r=DPQ39O>F&"
-    "Kj#(1I8=)oXC~)JoIG;12OX<u-M5u@&MkGS0$s@&E9^8e&E6!tj^56jtKLboA*3~VXy+=6HOo6|43uw9nclG$31b#qb;XV6S2Nnk=o)kMvR3wbyY"
-    "@KqZtbO```*&(_vvN6yUJ_IeOI2F?<w=0ok`AoKKtEI;}r_zP2H!v?{2s2>LoqrI(}R?Q@8B%l6|jq&uc|zKkdEW+2bg;`XLV^pEPSKb}E}xLhnl"
-    "IlCIk0<M}fhVys>p2Dy4mxwH<blv$ywgH%e(>s-mBJ~&%_oxQj6N=>Ai^F$m?=SbYE+vbuOPpOY5rPc-Rkme$r=2C^pI4Rzdt{6>EMKIwKyo2)e7"
-    "cW^y2jTQN?IDffM<3~V@0D0*J!`qee)E7#?CaU5<{B~YJ23WZ(+{gJol^_7>)x`axH`3rLXxb*6St<&6VfYVJuOC5Z(~{G?)&uGJzX^y^2VI=R`f"
-    "E)YZF9P^_9m)*xbG8fZ6jlf}^Ro@q=fs`Pz0r&Kw$fI+M*TB$62NV88xKO;tS|EG2mt<A_>s0p{|RZvgXADusx$1_NW#x4@+EYBXX8tq^ru?c1~_"
-    "4fj4a$LPp-4bexIyVR`WDqRDNsMuI*tIPt((d~QRP#x1}E5lWbx~50CO4l&3o28X1E89i|5w$d5JLkLT0<Q%{eb=Ftx;KzNUe~p?pDnFW&PHEM<5"
-    "^XU3MIRRuQox2Mqz`TRT~qm`*16p<1#Rr;k4qi3D)R7y`sLM%0M_r%sB*NpH?(+9wVXmD9(owM+I&<M{Y@li5%IWwIf{Coi)a^WtMENdbLmk49_g"
-    "p-LM`zQi?H#F@0TcUR5$(epP~66(>s0C#z!`wO~vpv|Gxx`uf~=F|pH%{P3{bn25Rp)s_V>mIAt@(2O>;#MgcEuBy9izM*Ggfk+ia$c8WU+H7j|Q"
-    "P$%v$TrIhsqZnjs%59RBUKGA1!O};g;M*l0E@b^_AN!T=Bik$K5unY-@yiD27=P0g`DhlChyXRHCH=%4WH5D_Omc^Otqd~V4BRff_@R4SttXqnZ2"
-    "D-?iSe8a+;agm{)6kZ@)T#bqXTg)Mj`27Nb@a#LBE9W;HCv#BD6~jm{2@SQuE5Asdu?1dB=YPMotH=n}Lh9H@;%7;sMJnJV242NMGxxzRxE_KKup"
-    "k5rAEj0U)|@_OeneVNI{u*^durtRVV)yt$&*521H_X@C+o62iNp%R$sDc^jpSm#upIQZg;hY9rz-8-3OikZ*I!i4@_JMk(S6nuDi-m=`Ay`p9VYi"
-    "40!UKVq`^vXy#ZxLbHN~11o;eFPGpba-vqMTV)cTwe02b#8Q)Olwcv%7iq2@{^oIz!a$deT&<SE<Qr8yZhnIvTykKJyZ-C~I&RQ&lUR7*Fa;kt^#"
-    "Bp+0u2*WVlB<*8fuHc8j+8gZ?79)`;8d#b)lM^+Vew2qiE&9YFpIrrl1*~<`k)u?ylx9e;Nan5Sn<jvefRE<?!@nmX<{f?B6E}Eil;TjQWN|~)^P"
-    "c&}JGFa%mVtp-{u6GKETbes>X}jn-gcoyI>O2jp8jxa%dEO|Rwyzjm>1hpBscw>06~I)rz^m;mEA8DxZwt0ok=`{|RY*mkHT>{ZZhum=g{(>MjV7"
-    "`6Jmqk<D9Mn<mRKo0X{wZ^kPPRUgrvAfpe?mfbF`BndTEl(nIq7-d_9`;VGd|=LzratkWliHFPBk5E<%HM)t#;Md<=VHmxcQh#@Zo)!S#X{#?+hI"
-    "z->wiqqnNeG>53;g6fRBnrIrbBH^N5o;Ytg=t^axExJHMR{NBmtgxSQhio7?gJ-A0C1$9auVS;sn&=dY=5p4gwR>YgG{$HQf6Q)C<3?}nybSDdi^"
-    "p(4y|>#f%k37AJx`xRov|0Arkr?GG-*io)Y@i_*4)RdCgp=w8&V2*&K-I9sQmDIs9WF&+O@qxL5lM#kW(;hAu}0A;#g`gId>c_Lmnoh8fsSrnC%k"
-    "gy`ft%>bgkj#90fy1%8KU6$)!Pu2UM)QrieWcJ}PO8G|F^^2%_uxlPoN@<^nmfENut@U<4F-ifvJ#+FRSD!vLWUTLh=38@uI?^a8rU~wB7maD1vq"
-    "=<V<mjkt)pw?%JuZF$a812^8Ale!fai~6v&C^q(9S?%ohV+2hh34Wg52jrSMpg`WEB%lt?ka+%N)9_$T6`5%H}<NK*N!B(V(QSXB_Qjl0ayD@wjg"
-    "UU!X7#T);6S9!R|2K9>8|0fl+2l*By!AXjSo^&9&<=+&BW~Mg>jwmYgMZ4H`N&I83V#hxhUj1C(~STx+qN_C{8%ZZywlSyiBp5)&x)mQTC2UW6Iz"
-    "G*|f2U8|ZKLohi9&|ohKQs=xVikD_wuANIE{H;N+#rEUaB+t2k-}1&Ypr-4+1@z;Kk3PACO6?(YT~HjM<vJCJeTmC8H7;a4cdp8K4!y4F@px>CPs"
-    "A218nr!Rndu~KX(NA7Wm<`~)HNjo8gHYnBn?hq)g;$d6S$p7Y<nH(na<74lZHeg1*po^p-PU#;ZefMd+Wl~DtZZ+#(G=8P-7Cni{;3Dqk_LRM$=$"
-    "dt%<?x8ugKSY>Bs}Wlw6VY+IT}j)Rgl{YeKYnp6s_jNODUZoYZQgtPsfatFNE_9o!6xAwlOW3GGi-K+D+DIGric5;zhH<gHeKzpffc1iqFxk$hpl"
-    "F)1C%qBgRCw9O)N{s|Y>gs4fA5!um<*i8Xp_dW+Avv04FMPbs6*(-oF3AgNDTQ3(@kq3Z+DJM?rYVmyMi8KrIcpg7qj6U?I76O%nC_iUyPIeOQ`Y"
-    "(npL0~>BP&x3)!q7`kC~9uMB^3uP6ihmkS&{$8}sY?-20xm!&y^0r37W9B-Vh?hrv-w=f0`Rc<DYANn=tP3yAl|dm!Ek2ikqGeIKz7qisM#joghS"
-    "IYLr<?@8jkGf-+#R~m1pm~B<^9X)rNbkBL@YlaluGZxV9(|AA^ycO*sF&Xg0VTs9B8~Lnpv5hXV8(Z?bS7vU#d1C}j-Bo-Pc<n6O5U}4od`NreQf"
-    "U|6nL|rD$(e8O1bR+V<cWQrIE>h|frijy?!#pA9xwNLC%BV)k920rD_`Qy;T>#@!(uy(r;&W@)?Sv=l}xPyrz~L3o7zy3kZ_^HWN2llcvBQ`pA05"
-    "K7vrGam;yPvx<Q#6^4$qOjXiZ}-atK{_?UWoyWgb1UGosMP&NmqU>)Y0et9Gxmvaz@g&isbp0#$$815;0fAcBFqg~i{-?rz3`^NRDFy<NW@^N-M@"
-    "^ky6oY_YnAH3`>J8-jbAFb&;IwL$PU2~4kTF=X2B6tv$J{CimJ-v0`+K1lZ)SP?00y))uy$w4x#K%y}sB_*!+;My@zjV$$DLy=d5c6oBddPm<$Tn"
-    "05s|RJ12o8-4^|A%6RmIJ{-#fs#I%On~>pdL<Zc5@qQa;dr_`SOKDX&;dnS8h^ON^8EjmK)vWRxz%WZ{pCU;sLAEw11l?|II}E1c95&Ech*hym}u"
-    "cleObSt;d4=LT&cfyZmxfWCzU-Si|JsWG0UWW22|3Ku>4eBM{^MBJ>pLr1--<68GcW&s_WXF&FM#mC9Kw{!cW?49AtV})_zod)O{nWVN&9&mYf)g"
-    "ITL&&T9}7&<1}A*0?r`xNIRkKT^qpnThB2~giVF}S+AGg61611HIVr-S%<DtW1Uj4LP43Fn=qvPrkcp(DnodX@?dVe^Eplml?Xf(d2w<<Nl@biO7"
-    "Ag;FTs)|QU|3^(KN9SjH<(7^!1_+k7JMqm!OS-|3l;RWZT7?sLLSm!IE;*9RlD?h@(q475XPN5wfr~##7OejpC^P})(;8-gI2pEh81Ro~=haEA3j"
-    "}bkFLjVyljLz4F%141R_!z-2!AApZfC}Jz892}ug<ej0hv4h=Qu(pLg0B<N8XrdR@fzU3>KI>-zZnKW1M$%dKMKwt#sfAEG{+e1Hr<0C$D#qoM+<"
-    "&TD8`3Vpzy;hR2Y1eRxmyWKMaCj3LnNt0dM@~+v!jX(5RykKKP|%<wx_~`0>h!$wvgE61qk!4FW5CIlpWOz!^dCk$iPJ&W8bqvfvz?k4F!yDy+Kr"
-    ";V}6vCck;*E1>aF4Eh3s&W~34a_9k0uY3fv^I`nffuQgs9x$N7s1!aXG@}8BuL1}hJoqR92!dZKUk(qDK>)$vqru{bLxLJV8YzBpQn;Cifq<X@0%"
-    "`z$feOKou%3YNOXI`91SB5;;jQvZLQFn-I@5swrwAG!MyGD`5zT<kM-8wB1#e)$^csba;lSZX9sE}%Iv*Q|29yZE_<IJ`aT+*nb-uRqRfYw|Z{gs"
-    "8gBN~yl)^_b=fn6Yr8J;X_%P#R6mULjaemo+RE#fkAovj&;FXWFDuo}l6yrxLt?{FP@l|SP(+!9SIE})W^IIVtI<<}fO5rQaIS~9Z8W41#1vF>JZ"
-    "r#BGD#gJnOam$ehsRf`(7_ytikb081-$Z0<qw0vDFxj45qN{(tK+od{4ku42G#fqzTEjJ5v3%p6(9hk05u>k(A;pq2tFK`d<0Mm&fjzkeiR%l(Q4"
-    "=aL&pCp#y`dQpJe=Jod1^dA2R;M75=@-zZLw`g8zW?i}6+Xe~R<ZGXAJg_?yZfCHN!wqw$CF?+pF{=N~fuF#cZQ|F*(k{zn-98jOFa@-NEx%U}NT"
-    "mwz$FU;gs%MCU6oGp7$eq64)!3}(a4f$%8Q6&)(nAov<!i#`Tmj1fTXBp7V40yr2S;{;y?IMAtpcj%>H1W*C<Vc?68j;%`L!z$o5g0ET&zZe0OC<"
-    "SPxQu)OLa3})`rBL`$N&$)ml|~RAcnmrXCwc&_cAP;>_Ar`NJ{%7q%AoOMIE)}msU;}EFV%qt)CQ{tl;ZRVN`XR9&HHFnMgXM)qkz`{qE#&1DuWW"
-    "$sujbdbRtFrBN`ZP;8C3Dt;T>dS~Z8lN1^oEDD)D6mpaTGiW`kqych&Q0KF6#!LnH^w83kw4d^X)tD`%e%E!P@Oow2!2GQDRF~Vz)0Z|9EKA?3N0"
-    "gZ0N2<n_rOJ{-?tPbcN7y+~}h%oay471@73kag_wp!`6b-+5U0;M|Ue9eki^HY3+HRmg+e3Zb;Bzh01fVJRj5vP^t9(e0OqcUs))f=N0pj$BL&<j"
-    "x<uK`rdfkG+#(!6^Ii&B75A^3>km)5`nj0!a>6uwHW1U{%hp;e;+R>LUu8cvvbWwcrcABI5yM!?|9Yp)KiGk_6L!T7D317lE%V_}UC@5Q6nUNLim"
-    "IScpz#%RzCXx?B{>Y?;v(4pF(cc2;u1_Ky_5v2iT;?Bq5BbYFuhhyf@q80->WlWe1piii?nwPqv?g7MvT@6Z$gIU8Wg^&IA0)hqx4JxqUG!_sQ1G"
-    "XC<jgJPk0M0IWhYANT6BdDC3z$Ik4FnV~4s4)Io1F@DjE_mLeAUfI<A=d3fKmJ9hw*oM0HpvPRIrIfr4)m}7^4EijM@XEPH3xQ3`W$}acGN<M+=N"
-    "XF9ctmD4kLd6&R%u;1pQk#ppx}r{D%LAh3$n+Dp(2(SdQGl?bRCN_WnI3T$JRLZ|RC_%JKD^ULJJm<@x)kHS~wBcRsBmlG4Xuv#4zrw33Acr6eu3"
-    "~vVE9SFvVQTZ@FoKXN{fCB?46{iorMh~xiSOE-zZXOKG3lyBM3K7r=DkshRexpchA+=&A74FlZ38_hMOw*YINfS0mh%e=nwo>hIIVWdQ4tdxh?oD"
-    "n=h|$qj(6Q%!1aj5cQXq+0bU^iTmo7XVw-8q!bym+8p!Wn`OllW8oP26Ir6Vemw)k3P(yLf`4=Q@Du^ARs8t#(NRy1-yKl!MkrjYIcy=xiIrK@{F"
-    "^&Nv<bODuDDh^)s^63pJWkQJ!K9qnOdMYRr-76%)frFOj)Vouh1xMO7@-&{5wJR4X>9%*KR8QueQYIP_C}K^A`AVdulhS#jw4;<tRUDNhCA}=t5l"
-    "VgBqa|xv($kss%-qLEd#Pu0mK*tAA7`{xQ|YlzN_zcyw|k0{<IEVx?VNo(UYnM--qE?I(_0Hab>5lc&5g^iy%%zIg(+Xzi>0!1L*}h7v>^AbTl1M"
-    "|r9VlK_pwq^>O5_ocOdet2A=g%9$&gwQsz~1eang{avfxnrP7pFNNbdQavr4VrG_+)-hip`c>91$DtRxEsq)U*Nb&YtSE^WUiRNiqcHJ<Olxk&3>"
-    "Ah$OK@G_Ur<<Ozw+_3?kYp|xqdjHI(5o8o@{C*Wz+c`za;FW=Gxg3?o;%lUHR+tJtjSnD!QkcDr~4i)S;Sd3A<v<)=yzVIPh`GZ^C?OvG_Ir@Gxy"
-    "saN$A}Uk}URVfpopDIh9LK?{p0snxj&f$$<*G`)RsX3iGMmRlK+!!Kw9znD43TXqujSNlZ5NDsOF?KY`xfM@OI(H`aukDpUKatLxsqv(#GNz6Z+Y"
-    "I0*@Pl&`OSu4s(IOlT*QS=Kh0xY9;9U+zq|2ctc`QEwmR)@-oVccwO6E#B6p_S~%dQaU=@X3GMIC*UF#f#5#9ETqmQxl?^uV0nO3Xm)7Q<D|M>$p"
-    "UKHJ?c;QMIXkM+G=eSQm-BFBJ#d^$LP}52$hihaLyb+atF`(NF818Im)51XGeTUA)*(}WarqfqIg$=hp9{{B^&9|X-F|rQbC$7b)MQ%Xug+HW-dX"
-    "PLKntHVh4unti7^HmXJ|5VA-Ll%((@U*d(n=2BPXCM>56sr_R};rWF01B%d^UdrM!n$Ie5mS~npM?;t?+N^0-wEU|b;O-3(Ul&*)mbd}j|YBcQ^b"
-    "WnGxprfIRTBh!hh1gxHI>>z1v#;n<s!Cf^W7oZhSs53^-iFWB7d6LqT~-C1%@OsPqR6C;&bp_~lpnKR7G%7)l=byY**cM@qclxRU3+SYAI{P(OWi"
-    "k5dipQy!Ak;VH;f&@<R2tK;Ou|3eP2oP%o7jY6(MUgRr^_8YVu2S`h06B^zcc{xujO_v7zN^lB&eUZ_(P)kmPnVq}lKFq3YE*;k>D%wr&<p)r2kH"
-    "J5zYRteU*5hM%pDcFWVGL7mN|`Fy6=lI6sC9Q>uLcJ;V@%A3%XHENt8GMjR3!Vi1Ij?pqo);ly?2I`p9NY;`nGhQ^&Lr&?m1W`{GQ_YC^^jNCdX("
-    "}tHx=FGWvX*MR?PF`Ct<iU{S>raz1Kop0sp+ypw$&~vL)7ZSvg3*!D4S5<gn*I`8lx90tuirJ6kqjD(CIvBuA)}dU2GMiulh7q%WbE$aQR$OHrhg"
-    "G*M(i7GmLWNTV>DM)>O6Tts#rm)GJ3oTel6tvN@u&OG|as%YC%;Hd4EvrW-OIp*ilGGM&TeCv5c{)Hh8$J#<dfBgNcWDJzbi6_*zg&myoV@7f&6+"
-    "S1)Q<$AZi)2^~zsklB1wK~z93O(tB^%nz$gt&c81wC}KU)izYM{`+%61mJNDO7btIYQ5I?(^tTkgFAeDtVaCDMZT9Mita4OFmrty;3vI%^DXKVfT"
-    "W{JV;uD(5*5*qE|=7!cWPEh%K6uCwCS3)mCX;I#hvZ^Xz`-u=%cpI}SzrW>fBY)LgB<z6GJHB8y^HA5~)q@?wOt#I@FuPkeN<UNgHIoN+a}NfwNA"
-    "W!hKk0&`VEQ!GI--=rw_lqjH_y{=~mX=~kRL-TsSda2bp5xtS;6bbQ$fIP0}kHeTxHM}HpdreNflX_1*rx<VNXwVMrHrbYqE9Ho1{WUK5&iA-$%F"
-    "mRV@|XteDnm=NPcGQGujv(kqS`7l<Z!*pst&#ar$mtM-SKD9U!(g1jNK_lPSR^(6~no6yauJOe9(@vd1r~%3ODTzs#>Q#mgCv%u8yxYRnAE%<f?F"
-    "d7x9oQwd_S|=t}MOR96N_Y@O7*Rdf5*$3q<Cac|xiEtjOLapTTt(c*56xgWk$S)G(26nps%WXYRdfl%2elqj?`Ll#BsID)%+7+U9?rf0Tmh7tuTA"
-    "U}cZ#Z^en)Kh+3l1ZMg7tQI{v~`Bi5z325cN9^g=5eHi;whvYiO!0ylQ9IZ@4irwGKtTUvc?)ZphPZ&q@}2H=oPl%Rn}WiJ$v)$<Wm#t4a_CDDI~"
-    "pZl5mAU5*mCm<&s~ufXoOh5|Xx5!Bd6cDd-Zq`bQKgCAbz-LQ>aEiWE6fY@}#Gq>yqCGK7>R8B-_+mlwK4YLejYctSB;Q&IRx3x(o=9(wYEw3TXN"
-    "Y9b+Am-14nSSlse9^r|k(5U%PNEs!Cq)0C_%gLw9RqCjQB+zXy*w-YaIBp?5?v(_h$z@%s&yd}eSLxiMV%y76+-7m6q(GU)_scs%hpA6fyt?zH^^"
-    "=c`U5xiq&tA%RDSDdDcwKs#n~HqDmhb77Iz_IO$eHJ5SA-6pL|5o6DHJDPDinbfD3nG>WJvI;IL{Y&IKBr3DKpg9ErO>PLXPCprJ;Nk^;`jRw9=E"
-    "5xn9X<3T7bm@H_KE1~cCip+rWt+&htMSH*4U#^5QO?c7U-)|7Tmfy!%#;p63#Uf+IQ8`*vnJc*}U^jtS(&yQf=p6GGcTiGJ@N_~kFS3^SV5XX{-L"
-    "QJWPlR_^Dc6c<&GM-)rTPR&xtuv&D;-nxS5u>1|kgs!7l@#iCU+lS_&U0xzQV+d2j!Y;OI!_O|mT(33oQLA*Dnk;y>s&_)X;KJD<Zvx;k<xLbBMI"
-    "N~!bmifk1K8MBaPa1E+L_-GOO-J5{t8wqrJhiq4d6q6BQ}<5M-tYp_m~B9ngcf^c*BpO2snwOWA8W71U%Uf!rsB64n`sR$yDWl!=yDW-`V~x<3VP"
-    "%`04<+!N}8L8$SD>4(tfX=42fx@6&s;!o1M=b<PdEgf0m7VW$A)D<*>bSZn6agOq>sf|+4`_Lus?ap=6K4)h(kW(L)UD}dhJhRPe8G?TL>#_Gr`8"
-    "F%(U4o3d`<eMPWuep0eV)-cD^Y3|<rHe_WnJQEJT!y}TSSDaLLz_+RTO?xnO>O694JjZUF{b+^hu#24NT3pqTNu=qBK>=G>+F6q!Ps_>MMf#X1PU"
-    "5<U&ZERoAx*T80KXHB<LNp@bgNl|aI`1W!siSrF);DtRp)l0Q9_P!n3Rddps9q&Zb^%9R%v=*7u7Xg-Oq^VG05dnz;DqE1;oK=!&)C8oksIO}cPm"
-    ")Zsy3LweEBIb!js;U(ELu}C;qDZP2##wsuJ>VX>_*|I+$vfIfiAD(WKJ~^&2N(15q`=AJnsRZFICxdjqm)hObCRwXie78UOV-y{Ye{|O^)bpD<kg"
-    "G?wX5qrPR_PU2c6oJhRK=(D?2l0UD&LfLA#GW5wo=5sP9HXE$zH&rFIFgJvF<Ui#J!#l>1n<>}(2^TxC2dwK(Yt-K)H7j<d%~+2Pc2e66{L^>kg8"
-    "vbb+JlkT!%Lmu~?WlP<gkO+GS<3<TPLzX&$?-5wnq}BUS)nQkQs*%s~@mwp15h}^OkTDz>Q(gq@&3Y&HMv3U4Mx%*CyO=8>Xxc|=);Us^TX#fPTO"
-    "F%|+%k9uLPq65gr+XA)v~!;O#JlSRJt$Yb@>V^U6qs766>yFG)-o$*~K`uYn6gHVksyEB=R+-EzQ>WoJ-oQbmZNc)MVLuCK#++^t4t?*0n+loKN+"
-    ")U+KB@aDkA~DY2vrE188uV^I)!xW{l&GAOY|+V(<QQHi1sE1g!gnCCfO!ez$kT58*xw^#b;XVR$so-`(@Hb?C9to3pbEE-qE`#H6Y)eoxN`(m}RO"
-    "IS`xed-LS3oQH`8|q_?T*XFS%H1YDcPXz<9kaL93U_0yRkn$Oth9Zwh`q|Amx-8h)~H+=VRWLFY^IJ6X9Vvk-h6r1WQiiwZMqj8>a;6R*V3digXC"
-    "@{rRJTe7H5>K*-vfo1VdO&+e3ZTsy7!T>Zqa3Av;cPLFq^=Q1+=Z-f3+w-Mr=AQOGXS-Hq!f?u9Y)UEP7lpxDW{Q~uP()jh56dR{I2VN=sgwT&@j"
-    "mtl{nm=TY$kK>FkFXuMRJ$JeN*70b|s;_;-+Ez8P1;s~w#Z7Bq=1(v6ZhKmz<H-?Y^gCyRa#Hnf2=<n0LHCuK`|0uG=$>1+Md|OUUMpQbY`1r29>"
-    "1dv5f$B%H}N=FRplXNrE`kdiK{>?Z<;!dU23kPR##7O^$a6lhqlV8b62&OV<@O(X+jc-b;jfDk(<Uza_9_ruc*kYkwQg7E7+#c&i=$5X0SWfVUFF"
-    "~25vqL#bkE(MX}uvWK(rYVtZ{!T>B||tN2r7nW?jM3^14#0}LuuC=(0@KZDPqT)-y1)iU{MFo6OzKC?^?pUF?7LWSOe0fpKJKee;LXmr+s3ym`Pq"
-    "cBF{XVzkc&+HT!qk>t33X7l3KMJf41?zS5DRdf#0tKVc=m$#Wk5Z{~m0k_lFewHEESdoaD$6DxYpk}Ie3rom<EKFa9hilW4gQgQ78M+h0fo;v{Lv"
-    "-}*Cw6O`RR1yr!@L36rdIx#>XlJ=zNAjT^OG-`A4JL;A0KrQ}`)R3Q#IApaY%4XYw<RLg&+2ECW`>8OEowp;0<x@F~=wG7khSehe-!jL!llI3MSy"
-    ")1g7_ogV{xe0J1P3&V`b0SY{BhtlA&4u51Bvo^pQjY(`^4oEPdkcGpi!2%j)7@x;aC!oR`z=Q-(e$Ir(bE9JXt2sYofB^+6W`&PIr|^dvP%!>gVK"
-    "87UsLaWyP>fHZ@P`4$e<sYqPd65y!>1VV__PT;KDBo~HUa1VF#b^vup6ub1zQvvB%jJBAq^;eUh-4uoLP;^0xncz0*_B0z~N_BK7&q8sK6M&;a?6"
-    "6z<|NoJbpIR!p{PqK!Ho{M&plIqn24}9l!!-8}OiF#vhkmC!aehJbVLd!hr@9CUn3J*5NY;o6o%kC>U(m4cK5<K7M>Mpe|!#fEA20fD4VffK45&V"
-    "|?bIaKV7Ru}V1<D6e3^?a=v*wYYrhDZr+}fzzQ_Wl-zk=NT1_Z48)vdIt(LwgD3geKbBcN-fqalx_yIaQP`PfLSYd^6_btpUTIm)Ipye7<6j$#!o"
-    "Q{RI_RruqiMG(5a^b1`TKP8C2Mm1C%j2jKPn=hQfj}plnVB3jZ*;um><;VAX&DYzFiNoQly0U{Gicu*RcW<1>wp!KSb}RA~GwfNZr{t3dBmev;2*"
-    "zya?CI=r&x;KxSYV8iJA_1FJ8h5r=_|4$14SB1a+`s=U1{`%{$zy5zQC=9638|=crW*t^A8U<*uXE(qGZ2IVQXyCn+N-2X+F{1;045%=`2CH{y&^"
-    "o<${?)-4KnILYVHg+{C>_pXRSa6EQDK$_3>*B+LW2dPwE>;Qk6EVyg${#K4$}=5ZB^<V{L$gifdy1LV8Dh6y}>FA==>}`i$8|(GYg%cQ^8?0etP2"
-    "{tMf;}VH!00>>T4i7glM20fPk?U}FKjQD<2cCe(%TnT$fkIutM%{MfSIVRZ^%M(r>doj(kNzF=S#_TZ;Mn^2iR2j1wkGHCdyfKfOYltrndEn3AGP"
-    "#K3(VSw?or}cxC&ICq>&S!6+QWp-#V6+4EY$(uRc;PUiEMTt!Sb<wBt*!>Q^6BG@V+IxDr>+hKCjZ)tap-1s0DVA#S{;niYUfZ|g$At>wNs!`X3!"
-    "RkS|;!?-~fS9=s?gZOellJ=X8G7;AcSPC)!vJbbh*l@rlMCgMi&(FsNMTKMt1x6*w5sfy)AVgU0|W1!M6sD*rMtes){K0iyzDU;_rwfW?KeYMFH4"
-    "JSb3sd5ZxCbZfu>W*JZ_uxsy?&Z*qSXYy&xR$(qG6c|t_*kA!?Lj}g*Q>n0EuSTW8Ih~&c*Wj{%-oSdVU=zIV3I;d@=rlSTsG9}@+x#r(&>(32!Z"
-    "d#7pz^7k|6I5O8jXfIKO4BPFrWgXP+$O!pKd_mW3&o|&*G0c`B{wy6J{x8Lhn>y&C>WW{xiWlpU%LYp9TbM8WV^zfDT*?=mnxKU{OjhgHIF+usS~"
-    "*7C(2`3TT%BoB_t?P70q+z*{gGKs<gr)PREl3z!WW9T)?~25(^eF$YH3v_hpcIEB9W$KoG@&%yXq{?iYv$)~Vcw?Q}H&?<ESWsCx&!))__0liy=!"
-    "D3>3MlFScEm$yML51Ge959SY!>m68jyFDq$)WFBXsk*(xA3V(dGIj6iXrm$C$DHOIclJkF2Z^)mEh<~Tw)i5X$?Vwl)8+W7-zX7(M$>)%rb?fgE%"
-    "R7sdOlh614~g<CKDy`omQaS{FG;sYJ|_3sKZn8Llk#?WKW0kdj`L3DJ=3h~kbIT9S}_AyS!A*fOqZnwFNWeIbcCs(UFyTGMi%>Ctd#-Y2uQe5b;C"
-    "K1wO<*G^+lq?F3Ox7M=F@4AnAOvx&BcDWoGh$pY9RqPaIud=4~R>Ocm6dZU*<)FpV(8!{JsqEEh!YZ3^XkZ{{)TdA7#$I&%a0No5F{sMh32*3X^)"
-    "3}0E<^Gq_F4T@2&rWn4W;(os}{U#jq9^5t<B5&wiYYTp?P6H0ycy`MRtl9bl*?#@`**()Og&O9fiid`*~du3qRIg*{%B99m%sVQ$dlQN<l`pF<hz"
-    "CS<hV_9oO5ChgUc-K>qZuv?Zu=TwG-ava6RXYbdNLUusUNyh^^Sv!!*8%L?XbEu2!+6gIpL&eY7}aD^8rDeI%0c${0OK+P)Xhfel-nX)XRM5dT<x"
-    "7KC)0pT-G%2uOLD6dBF7D++xuEVAvoWgAs^}{GmD~Xj#5w}nayRZryDn(L=N~bXCgMEyqfL0huR?=$|s;fu`hdLRq)2U^9A)mH4UGOerzYf~rufO"
-    "@q%NVte6fo_aUD!gfK;g1GueD3#zI{~aPr}yeH>z;mL}<Grg95KDiKV?O^Nfn(c^%dvp8Q}HUX$D2eIs7o^~t0mbU|}?DS`znq~vK8D}^<>C*VpB"
-    ")n67Nc}GPymuKu%@zG}55q;DZfXs4E2eKNQ7qmFR<8eJuv)!WtllNeDVj<X&l7i|FF*&#913Z&Y*<KS<J_3#8`D1|3hK4_MJMg+H81Q-mt5MPf7="
-    "5T4pKPrHW<bS3g$h@p05cr04Wd$Atpi0Qgn<z71O+ZE%_6KY)IoRDHMKywksxiCL}2M^suB`v3Q!`ATgg%t@4;STW6|`0*C#M)J|#$%ix5)6eXN="
-    "FsH8bHo;27RQ=hE9Ir=z;uBNywy{)a~UQi(%?LGR_PmOyJLRZQ{RSMhWQVWx02)&z95``;HdJ)>g(JQBWN<FA=N{@0jM<D@yXtpkNM~Y~TJGFgw&"
-    "yHx8Ueo8OsOf^~A(w=8LefPQE%BC=uBW}9FiA#t1VWMvnoxwqXsgGR9tEYTG?BTarPfELLj9(LDCoG%1-r?6H?1bAt+6DzS_l<kl0rWzg;FXyLa&"
-    "KXR+L-uBu8qyucro>cY5}$QeHHWv>kn#*7b3G7L77UB}jgyr!=W6q%Ie<1B!{qlcIW;t%!weff<MZqb(D;I0KtPhL{(mp08n6XQfvrOtdb&4@rAk"
-    "C9UR$L#(U1qph<K@8EX>DH%u3)tI-gxS<X@LWMgOCeE#zk{s33(UY@4fTx-y5R54=Xf)8OJLJ(4x|KK}y{de!lOv_4fefb7QmqVaSsm)rJ$6HuNJ"
-    "lXxLs48+9z#1bx71MTilw6;B$!vaWQU>h<g&dbt}F$iS)ODI$)u1=LRvCORX?FT4W$fik(qYt6YTJpOF5BN*VS7v<<7cTmoh_z<JzhbO65vZbVGx"
-    "C<?2WpN8&6Eq$5n=L)9czNnWyTRQwbO6p6R7A4GEKD>`|)`d#XL5=?~Fv%;7sV2;rlR7tL~p+R=2y7jy!W?9oT-)X8Kayd_GkAvt(j+;;-lfsHla"
-    "q@*Dx{AkJX!abKPCngTyC9+<f+B{Nd>>Wv5`c7jm)<~fDMLk$>h38m5A|4Bju$r+WDlmwb$@wTyLKI^k&mGh64sX%rggfM(gJ&uP&(@ZQutAD{Kf"
-    "&Lmfu`Lw@Z3fMU_QQMPM%!k9pG+8?*%UVv;TgFr}a}tLq7P%CbyXXb(H$Bk{?_EmUO|<TO?BaV=74d3JpYGIVbVsoN3({yHJSb?~u!<N~tI?*4#x"
-    "eCP$xyE+8-qI>uZyT`!$8A+YmGFaf31H4<soqjp+qQ}I*gcz94p3UvB_KOFX>^ZBhG}jbJVyKST;gidhq8ypqk$meEdJ2=2sYpe{MtOM%N%cL2c-"
-    "163y}rN@I=YggJhhwd+$~<exuw^UR3$}6<BpIVh^+xaQ(Jn1ccqJtq+`-mjjlrV76+tM4~-mBm$pc0&7rQ3O|7{1iawREqezs_TB(hcA*qA>-94l"
-    "VH`CehUMhD8c1nrd^2l?$Egcysk3h0FC1pxo8tum0$Pc8Hq4&~V-DNKhl!`6aP6@O_a=pfpgwmnDmW?W&e!^gH<v?!!v|q|RkDP<f21VDBWLi?_h"
-    "bEscRVjN^x2;c-9>lsrN}(fN<rF$QkLT^so(7ghrcf?HZPG<U3hlUO=Y20xKPnKq>iQ!srM!}8%VR!e4b5!tX^hy4#);&~-qjVzk5VTLWsj#VLzb"
-    "tKDw0l~El|3GcnTYPgzIHfC8cmsmu=;-E17QBb0yv)x3-jP<qeM#E~yYrD2~v6oAWYx@j9U`q*z4f0a~G}2m<a|3XW@S>FLTvR6v?={Kb&+<qDHh"
-    "dJ=e;ludcH-z6b31?mqC>D<Uk&Z`yL3tQ53Md3&a;&j(1pFpndMKPze^$9f-OQ{J`K1^bU%8{P56KTBuWRligdukCX>g+eskgH{auGEVJYP!wj1="
-    "6n55^X6X1&-7?J0!U>E<%qHRi*KyRA{!)BXnFTCzL&;8B)`m3RY-N5bwO<^JETuHRGl_Cy$V_L8*cxq^GzgqzI&IU2RC|YEf7vQXuL1L8duVPr4y"
-    "y7cSvaWIV(PInjh>lS0waoBmwkD4$TqMkxtb%9XlLAQwZ=uFuqva=%B((1o~trQ+=(ZAq>%0v*m(-uL98CwXRs#Jh?5drvPON|~;TVW&oOnW$G1y"
-    "_UIjpGlA>=OC}~UOKMK>BiG@f#PZDx@9CGvzx^z%6iM9AC)yWX?w49@O3zz)s(N1+X%^^Jwp)(ko=UQ7R9BI;C7vbZ`0CQm}&9^(rci6nF@=HS5y"
-    "9qZRZKzR=!XRf1xt<MuUUwX-E&QJ=s%&PH0IF*ro;IWml?nkV}sFikD`RNtnSq=`gf+iHw&LrcV^X6Y@loOZNsx9}tPIG;PhoJ69v&>T?2GQPo0E"
-    "*CiJh&^kt}xA)UkDx*9DJ#k;;cuIv7x-Xw3-Vu_Hq?aboo0~1+PsdE&k=^MbO-}B+GZV_OJRt6sv`xU(?a1|-WL`B+S7D6Q0cmDRYe?!+(+Y{Idn"
-    "CD;^5rpEIZ}2Mxm$6m_L{cK6;E6bhCnDH{qFZjG<CDg-k7rPlU`kKY1RIi?()T3wr;s}**s^e3KYl}98MwyG|+Jeokz07eGHAzBNC}-<y^v?biwA"
-    "n8g(mj6xoH-kZ6jdH&(k{j*AW{mFiqw9r+!m$S_9e$r*Y1Lvu>!sBTE*Q=Pq&LWgdhczY&iuRP)N6&vD8XV(dF=nr}7b9QP`M|TE$@s1#ruWd)Fn"
-    "lro7$H8|#Q9w%4m)^j}5n5MU?#J>D?GjfgwwA}sJtf!mE#0Pb&1PF#v&@j5^rU?5a`&<@Uvb17N?C-RSVt~DQlK{#m!#6}@iCT0yqRM?xxqGAcYE"
-    "hNI?E%9$Iz<QR8<1a<Ml3J6HwjH+1b|C#^qy8PO{pfE-#g)nz!l<$-L*<=KdC+J<@!%bnlk~Qfx1Jg%oe&4o{pcc~b4w7evXaj57BsIK(L{6)C;k"
-    "5#&2r7H3+fKqAS&9};^#ADSe4iysSov0`KN%7yUZHn~9_yiC%OIOBns@43sQMLipIaIoo;E9E;K7i?rD!e*87pg>W~>#{QZ#(5l1&SaWnPjVXugz"
-    "P>$9a3-i>76QhL_2eb;`Zo174Dg{ncrTq%pIZ3r8VC=aZX>oDg<#~%{M(=In{T*mo-8Xb8((!MD(-UbRyc;dS)eMAzm$ZGoIJi-{AFi)~gz(cU!H"
-    "_+6<Gbls)geY=hC=2CE17+p(%Q57r}h3*KhA^Z@HIny#JQODU_9daw3alc(&?y&$n2`E^U);vj2-B(u=qfk&a|i(?YFPGMZHBRXa3Y-Z3M8FIR10"
-    "?NbBN(4G@2jjJq8LMpP=tMrQY38xx%w_vz%El>)EUnnS65;V;YAZvLI=p?YAzRktmhtp@$&D^4^y)FcM3>&~d#m;os5?E8Je4+tq*U(mNQD%uzYJ"
-    "x!eO;gZG<rb~6QPtc&rG?}#wD>KWuPbNxrLr9rFm|eD~D1<CuNd#?Xj)h$rJ|HIVXANQu`aNpj08TI>yNAqd=T2g<P<~I;ju=_w2Wf85@L7*<Q;-"
-    ")|H%oPII&m2aiH<U@dTEd7joOAqh=-RjzgJkksGS7V0;MGCK&Yb1E*xu2R=X)lOe7M!gEgj5iKl%~bt%T^}j!dLi_wONuTxD02bTfWdH@@yDX|28"
-    "CIuRA#GS8#XL{cEN!Htj@=b#%J)40~4$R2Nruwe)ge5Wzn$?4Hk0%n`Vp+Tv$}AP_V(G+A>%+po0Oe3`&Di2UzE0#vi+MIt>h_L94BI%I^Ge!M6b"
-    "mN-uSRLG8>29SYP*@0&uKU^K>VU<(Eq^ir42+3Q-s<i`e;3cc4tDOhJfu~{08!D)+6-Gv6DZ@@aeFrXXM%7kSd>ol-#FtCL&fCgqj!JxKD?R{d+n"
-    "9KN>Q5ZmPm1;1k4Kr3T3d{kOkMYwCqe0mfSPK|d3O0b*>!3HfVH*k)tEJN)6lg$U6eiSdd<<C7_*CQ5S+L<?l>&oPDjzG&F08TGT(Dc4QGx69O1;"
-    "oFwL;_4F+Rp@1*}7Z3H6L+W7m#BSyaG`F*dZzq*qF1cj~E)R%r|dKNT93F#v-Cqp%K?h7GzwY1GZN29wpwpmHW)1`7-dWlc^URt$#m>Bg+Ut_B6H"
-    "@MC~A8imQvFbZwVg#pDVon=r@F9kEOGs|R}4cfH9U@}`VXkb98rQ2%8I$)~-!?4oe)Pi+NE2m<Hl{uJw?9FFRqhiLypcdHl4W%(B<p8y}{y*%&jj"
-    "|;wla|{jA%O%Ec<=ve&z!4v?f!l`)bJQ;*fj<gKw}xk#HPVqzy@nhYt>rCAo$8lp+TWGFh+xl4GbEEUIu^Zd`w_Kt5#tJFdL22z=Bd(HlZ>njetU"
-    "@cfKl&3Dnh$wxD)CYM~9lJir_p9fkuj09(daX)M^QP+34*yKo%FEG>u$F}T4v0UKWwf>j#qO$pdgh_==!v$R1e1@JK`ZV;9*FVToj3F?f?WUk6bB"
-    "UsR45>VHuvqnIlqpY$5d`6okB1ZEOLATk~AUpyVWM$MkOIv1jwN^5~$cWhr)YTgV%b3+iG-_1(Tw`L;dN5&)APB%&Fa}WQz3`VsflA|t7ofNU77$"
-    "Rt27y6ez=j1(DnAw#h64+XN&y;RG$4Q;G$H^Sb<zST1EYmkAc8@`DuWm>Ai$su90(`E8_*gPuvkD190JxHP{3xd&WHEz9ZGbZKmPdRk3atS<Bvc7"
-    "_&0_BMV$Yff$?uD{|glU_~X9><KGznIpg0r69*~=7#M%47y%TF;I~S+(T(BIpcE<}2E%4+d^8GwDGdyV0#v{{weXu6e{m|c7+@G*&Df0rI8H$4N8"
-    "`h&P{5!&KB-i`S_6k>7$0VV^#G?(*`r|w3^3fl3m+A5gMt~D7YYs-Uk!)K4{w!^(&>CvVDJ~~6&z?7##fy{gG#j|3s?n%4n_qUF!^f0!f-0IMFrf"
-    "T)W$~v3_3p=6z5~t<_;KObc5OfGkz3X;NHDbfD(LEFbYg+0|%lRg920vodPTzFax7lP&>{?>3lgjU#%3YK*6Yd6+UL;hm`}X8U+XLhQW{BZBPq+0"
-    "L=^-z^2d`1twpW&M@c0_$t-Gz`*(8w2D#qas#8|9R|=V9p|G!sfeKS<5Iv3Z@{Ag0fY^pVTg}bfsXT$&R29Q6bCm0vXrt68aQ}^0B7?{L6vL<IL6"
-    "r&z5-#2&X*k;VBo@m0(1&cfP(X3H~|<8a2wDl(15~MZ%`Vj7~Aj)mFx6E1$KeTFO?2dz6!rNzm?W7Dm3G(6+X-yMx{dVRrn}?F*+0=fC@B>j|znX"
-    "G=4L~3e~6v7zQ*T=>`L+d{v;(D8%GP556iCz8=LKaK4)JOXIf+%N(NsJ20RC1B2j~$(I3>uL^X)8GIQZ!4EHd4gL~90+j-I;g`j41B&sZpu=wyI}"
-    "{w)RDL-WpaKgA3SZ90;D<Y34Ju${8EpW;S9EB6Y<@8gg!5s*t^Ae{G{E`A_^lWi;CvaCO6eG16=)d$!T{@3J_^6p04w~Z;J`5G)Iw<nm&%6~g3<~"
-    "d=+>z?;0!(*hmR=Gp@4(HoB5;AF`VjkRg8EQ<D>F$D}1;?2pUizA!*>-#N!|YEM6p!N<%yZ93H`)P=NRJJoJ#@z*C9}5A<{n{&=*Ke0AN<UIKCHU"
-    "~!KQ2UxqKOC$@>7PksVDMTYPS0bn?s$xHC1(bc(H^mS%&=(7lq)8yAHV#DUQS*XOIj%SI-41$ZAlX?O6hx3`5y(4NV)EWZz-4lI_p}N#-<x>9Is%"
-    "6)U9m~n>%D!p$fpnje^)BCZxByHdH2&opqv9GT&NGRIk1E{F3M4VwDM{h%4CxP=5P}zB&c;3`bgk{Upo&Jz<&JD66CF2F2D~Z35Xc^RP)u5fX1uI"
-    "24;PB>ji|ksDQ}&OpghS^PnECA&OOW^){VL<=J|rKDr@MD#Vjm+VBvCt&WT@U5R_k$(5|}>S5lF?3LuGaS%zmP#g|B?w*iZR^!%XBvdFmdb}=LZ$"
-    "n8FM^g(KC$+?@2`c*rr{&UKR++kTj(AZ9Lc=*sZdHM77x6evfDi^!DaOg;ukwV;0+94%fk1W?4>43E7Ib^25jTyAR+!Q*Ho*|O<3J&X(0UwN7h02"
-    "~;K&ab5W!_R*(;EP0kU}KBB=ojc=W&}I2s&BDj1nOA%ZLeQK$w^ck=88s7y2hPzKMzd43Sas+Wz>8xZI8j)Xv9>k5nwJf!6h?2)|6T;~>UKZekBO"
-    "PaL~gF5Uw=kk)lMz+~hgu0mCNDhw)h)2@2M!`{*TFcqA$CpxCtQOFs#q@UR)N@HV{kDgcAl@k4S8sp)06MqfhkJm-Y?}uhf<({{hsOaD@z}2drM?"
-    "GkBari<d!OhWHk0$P4aB>E+uTcx6l^pCX_0_I9=)nJDTvbx4|nk>B!*BaTtFn<<ADRY_`29_R$9@!dcdI+>Q1-}T!IP+fi{Q-C@{>aAb2d`(P+%E"
-    "c&)I@K?gQbf(s$U<B0WG@$TlTs@@H&QP)lg9`MxWBDi!ud}j*wfz4rZmJ+luaV~FN<MKG%_lo>(ab}oYCWIk`cuG~Xd!E<yrVRNJq&})Rq@SVlj+"
-    "ksc4!o)m>H;A_sx-N=KnfutB!m>Twa#lwW5#0@Q30#h8k-?Qv})yOJ{^<bf>IiCIxY!YQ@lBjz_`*%bgOwHyv8_s_l4ljcZq}GF|w&)9M;?~37#G"
-    "4RT@h=PT{D;u|nT^tG#TxAkaNm)a>YN#j01Rs{r{_AMJ82C`TWud34s<acN-}U4r?Bks@<vZnR0B4hB5Hn9@5Sh}o}fUN-`C_mvBR*N36|2<Zhfl"
-    "d=dMV2>klmv$TCazsm51=u7fChU&570Nz{Rxf7IpeAdUBIwi+{+!Y#SViaUWZ*{BOPTg~b7#k4mx&k&WLfUCS>D<z)9ST(&74Uch#|0g5cL*_X^&"
-    "AmUmdU#iVO&d`SxOkLlnd?QTgcpuzd@!gt{$gCx(!KNo8}TGj3ynaAC6;%95s>pv!YLK&NILTfpiHIIO7|xQr(sy4nXic%CN|PM74IcClCWkfXkj"
-    "&@R?amC8Ih&b&7U(zuJ}Y~JHdzk(D>qJtJXaRtPiX*^s~5(0&M)g|Ev)6o!Wort>|ih;CFAdu=4>I{UGPj|1GSvOCoCTz6C<*2|C;%UNuI7^+c4G"
-    "g044zS-2m=^@>lbs){P9PU=#i0V47f2xJ<&oT0{BnT}$wa~|o<IWXTT}(c5l}!@xJ>i}f;X3G3IwkG0zviBsufA>_e=<+F#-i3x(<_*_caql)_}l"
-    "?!=u~={UPprAaP&R*ZIf}4U>+xPvhyl%T>Swt$cwNpdrw!<dFsftuutgwa(JJnLgfnTDWda2v#8&NDnqR>JOt>W1Pi@9U8%%>H&hnIT*I#7INnh0"
-    "&2g8l?-c7^Kq;x#|ZSyxime_9rWfj7&`K5@DO%3AcXaUAs$`HR{<95k&myvlLNwdpgvOk&=k;&!;|y1*$)I19HA46Ed)C6!sgn!?34<oLB31T;#T"
-    "Q0$al8!I=af9I;@Pg>XYWY@+F;%GN5;t9`ERiOVtrV&la1v-<nUFBN>{LQW`oW`wq}OvUv=oA?D@Bw94d2Y8zokS~_}tOYGDtLKyatnRM&Zl}r`w"
-    "du3VyqUe&^&m;ue664ZM&5ob8Fufwpo1iw2v?oT&Zl{sb9Z0~`?XG^(<Wnxmm4&(21zm;dDC0fT(bhg<<wZvy>FK7$Jojo*>FhGEY9=n)6*{ojRh"
-    ";!G=;W?kuB4X=DCLHA_3&}MC~~PvHp^B`G_}jyXN{)Q{T_+9I9gZQh?0719;^(N1;S<(Dpld*B?5WAjZx{~hm?xU#D{9-K{tUS`g>=y-2&{sFm&Z"
-    "z{b~49lYn+}-zi<&G&Gm2tD)y)qHuvp==hnSiIP(prBA9^P^C8sf$j;RR|^M3H=$N-J{zFB=!y#}=wU*#S*g;?tE|jWFg33naE`du>w>qe!bs3tG"
-    "E+bX0Ziu64YLb#&^s><q@yv|s2Iq=UT?)--rHv5%{rgy84O0QBC+q-eZlp)VUR_&spRN=%FtPN)t1bo*x|IHEz9gvTDvN1iKf$@;!z((y@%SEBVs"
-    "H99XINdn59bfKKf+rX=k3Rb?unF6IHFBR_A*hio~s;(&Su$C>q28-Yy3!SE{e+LBTI}qvt&3$Ux{(gjnq3C1PLdquyYtJfUvP_qKFVph-vwL|*6B"
-    "t_rG%Pz6mkuFh8hDt-D@B_zbT9R$s2m(GWZ;ALgrs0dP&N?aU=`_RsG9S(K`g@y`GwRh0qJaU7?HMb6Rs|kV(#Uun}KgKzbpu-f}9H|Skh*Z9VE="
-    "p4L$2J*f_+Dk^l<L?zUB(*|QG~fs)VnylQ-&cg+QW(CuaP{7_FQeOI)Zi_qKqOuWK&*SJFAsz96N}SgE>hRgbTy0OX5)HF}?G|ye7`IOKlI%VHo#"
-    "<i`{BZU<`I}c`siO&+MI{Q@0pwIAG$K!MkZ_lyc;6!~v<U#TDBtb*#I$c1X6Fv8O1B8W*0yS_lN(f#C7CLeV&K99~yWVgVOq%|-ChT0lF%lPIq;j"
-    "!jX;m*qqGVxK@%%_ie9Om%6wZ?mn?EMBLUq+n<z-nphC4HK)DwYi67MGr~uwzc1Ou7cHVm)T-0T|JA?lG<yHBVE1S->yThW9w~R^T%BV8d5<I?s{"
-    "UbMPUuU!<Sus@!aTJY`yZ1ik>3H9St-b(>OVGwU-L-<k8iIE_aQ3bZ$Sv^r8=@@a!x}oVg$G))};u92LDaHQvm14tv~L*&}K|Z=66&TTff6^sOT>"
-    "k6PZLTzfCJ%4i&+edr^0jhOr}ztDDEM2Ks4Oh<{LwSE=J2_AO!oX5+xOsYjo`v8e#DIx81ueAM&4;>+qu8+f2D04HHhCmA%A2(0Wyw4x3xX!WN&}"
-    "2~9oniY-;`&?B&KW)e;_X!j_$3bU<SV0Zug2Ug9(l<9@QjeXYV@^V@xJF|k?*uc!fQdhZ=G&-Qb_x_?zw*Nkd0U>_snN!YG>wqTY0vejEr1{>h^J"
-    "z_1r7v&3uZ(Vb5^wy0}|$^LVWH-g;ZFcUitu2tH!pTv96a4&g_PHsP{@xm9i6d)oBd?zrhU=B~w<S}TCfh7rf!wxd~2zuMCe>lybDjQKccq1{iky"
-    "XV__oNZ9ykZa`h%#;1GPh^mHd+sqBV+((`M`WI@a^vnfxA)BB+*@byqRxGnQ0YF;L>h|Qv|FziR;ZDu)-mRWygD!GJhI_l2=0UXcC&yyWS%}N?;`"
-    "T8#yPw~M1shE&pU%5I0@|`Tvtun%G3!YNbaKR0Xi~WJkNUEEcfj6<lI2ecsxmOYfTtB>%G!SKQB_xJ4inED;a)=&v@-!?W5QzeGYQw_4%f6l{1I;"
-    "_H4H~#stNP)#f$nre@C3Ti@#{IE|QbR}4SnWHP4*tUa+E(aWyY_qvs6uJB#wK6gJGWgjc%g$>Hv+KOwloN}g>o_#mCgPvm!ucHKB20gdtE1<Xd@J"
-    "43tT~{zh7S4G=uGf%`pk0VftGvCmJDN6;L%Btd3M51xQu2NFqoxF$19bzN!#iNS%Ra1>11k%`hstBDz4|R>a&;P|UB;0*HrBIo1<Wz@*qUQE(V3U"
-    "~d{aVa>?_95$-IO2a#`HFoO)<Hk_ae8$-a?g4+zO?w6YmjkVEveJ@=g1=WB1x5i8p%8Eww#EhE;7skmEXzOC7uxNT_p8F6>4T*K9~9im0Z*5;hm-"
-    "+5bYsSnjQPSnsUvotPo_R@ZD-JSbBSci}E7#W-`x>^^!T(DUMpTnTTdk;8^8U>>EJdJL=mNPfB1J1ej8Zg%JCEnSuI9c!l&uBbgRIbiJbJf24-D_"
-    "wz&VJ&J`}E_9<r?EyCRpWq-fQ<p9z7j&^WInYnzmk5)4l#q;iTSD-;(y?zJtHgg(TnS=}7~^W~J;34!5#9U)@-?VPc)mSHeiXI&{1a##)n)Iw}wW"
-    "9Vm35@=*<6z~!Ux7x81@EaPK9ILt<3kw7J&dxMR44ts#(vjIj@=WKNMG4>9a&PU&sQGi)SGp4sn3z#D-EaR67ZSQ6j2wGC<&>?{e0lUy`Gxjz}J}"
-    "e*x(CIK&x7?h(d~~1?g|-GbyAwb{hu$Me8b;+~^3i~R5{^3q^T5Lh$S|A6!M9Ba>TF@9!hjeR1_8r^K5EYFL8+6Ev7yffz6T>9y$(tck$hDMK7x;"
-    "0qc<unaEJy*3}^+cmw;JeQ8qYVt5TESR$~nCMF+Ev)A*P`p-?(B7(kn?6$9fhJ`C_?i_Q$I8v|w*F3|B^*+8Lj3I5Vy&;n}3b8a%&xjJ~Gjxy?mT"
-    "tK-=2NDYyxi<%JFlytYcAywE7*6+@fsKM=1&Bh292F)$hkF65;1#UkFsas?&FFmtjjxVH1M}rLFbu;QHfG?M6)GQv+DC0}qrz@P?KhaC#&FLL({o"
-    "wN7FjcV`!>9kai9$w(8j3wZ0F)qS8gh0Vf#SMO>RoI=9IzPdsCuVr9;%{kh9G)V8Dc!kdQ{d5Yz*E1D82)3NT=&!G>6Y4);AebZ|HiRzl%U*wh07"
-    "l|jAy1LLbEP+?bJlvQDHD+tKSfk}X9lSbhqC`RLl(qOlflL?H<M}g!kVHbGVz$!$4d>F=8qd-|;99Sg<DiC!%m=lh1VJZw^ol3>HFoUlKi-F|xtP"
-    "*sJgSCLO_;~ORT*iUMxkW&CzLJImy%UsPeOilP>=K(6K?%!k5j{Re45Bj3#_%2nZpT}$EOT1Kwe(m4t!^L8fLe1ihS`Q)iP3T=B@IfWj54T>nbR1"
-    "2J*bnfZu~HQ*);w`HNFO8@+14<qi>uE2PgzT4qpyzehL0kfeE9ug3q8rpM@4ss1=*TokHsb;82Oim(vE+3)V}W(E8|9?@$2q0V}|<itkZJnXnBEn"
-    "iIo-)+n9--;Dp_j6eP_W&H8KL*btoU&asPe}?l<3jevn{{Z7}mH!s!H{-X?FOB~hoqtvNe~R(1jDKbPE8~wp{tv7CS7!VlVEk_v{PD*h|6PU3m+@"
-    "g37{3_cV0?IWerx=2Ffe{Ipi%(q{4fK9!iVuyfQdW*At+R+Mg<yFeltD_m{qgJFNX0Sj31@)i}7XriweevHJ~_V7+_G1592rEt2Ds)r2+#mehGe5"
-    "{$l*itARlUgTjYnd>LN_tTqQ4e<^?!1BQX|QH{S91G-m!8DRV<z~YDTTQTR~RVcerfDRN)g~CTIbTIx&g~nGcd<9>PzZe)_#z*C!75-*?7{7IXnf"
-    "zu3bPOuL6~KVXKP&uqRQ^Th%lLN>DEw$tzRUpUtKiTIU$fK-R9glZRIEaSRtWG0w8lR<R2+;_0R!h_7kUjSfB_pEyfs(`9g6Xn+9`#vQuwG)_%Or"
-    "xIu!#d-~rAr1+0MaVTP#G!q<XojlVe+YT>H@&TpN6=KSUqs_|Rp%lIb_g})hJgMU-_#eqf#;~yD@@nKLfsF>q4ekp~I2F8!dF9ix#`Og@$@#O`ah"
-    "Jir`H@>Vv!T1=JUwi|FYK6ZT|Hy#?lnPXSGyc-}Fg~1rPz#s=g^z|+KCJM=O5qoCeko=c;QVNS0cIE&?oQ#WR0k?w1_h}6t?^6Yhw~TXzoqg~`I}"
-    ")-zznE-RsMk)|HPs2FAO*SK?MwG7|<|+uVMu-YB37G3=Alh0yt2xTKMW-Dg5G4`QaD_RO4gdgCAA_gSd8rHs&LljaFGUxdXr4Dm=WYt#g6!&Ykz5"
-    "vYDe!+9JloD7)BJ+(%hmz^KH7^|*yoM%E4;O#8jri<3#5R6bN$*Is|9vNngqhRA-4+}n$jDu<6UP=t^!Q|7Z6d0&7%?^W>*^^Rw~Q!A|`4r-Ph#t"
-    "d^E#W0lAm+^FRGH(wqS-HCe8LF&fnS1t@ra1Aql~&i$+sr)Z^=fT!?sRs&bZxy83|Cg<5qMwfyK#tPOWihAAEmHtZ#bJFw&G5v9z(ojzs0)brs_R"
-    "uy>pct=nC%KiKlFCU9{O}lgzlOygHCNRF>EiR=VKrx3%E`XI>>5=*EkC@^nkuUg>?5EH_-bS$gE=to3&6mT$DAwsIoRg_uRdc8F|c&E?tqjB0nDv"
-    "HEQ4Wt^)iw>j(FCGXw)n7MrTNNVYG46iTuT`yE<lgI75IFpCwGWy|?)GE6q$p+foH-cGfwNoqBxl=Ih!rY-}4AY`Gr*Jq6CX*8620<R3V)$Ny@yP"
-    "UBW?i%{)VVVJH8pRu=6kbq>YaV#FWB=+TLWpHIM>Rs`5L+6rfKOOA$za1taD^<%kvGrTz*azcMx5}?+8|Aa=b~j#q-<VVcn8D%S-0t)m(eueo}i<"
-    "D^HQO=ka;Yv?KOfMCrH3(>%9x-foIBbQ>!;3x)E`UKZ4*p^Yxs@znEI;nwYE$>DMsqXE-)c?N@t5N}#-t+$>jtt@rNVD=4_M`^3QJI7@EBZ?sES}"
-    ">8-Q`c~y-&8Lh$bd}F<R)YsE^B((Jj;5W(GfZ5$JAyE=AH(6YZE%W)u_*7t_{-@dwI|4ySr#aYpoCBz#3<cBy6<+g;c#d+U!)-;EfkuIVR?+gDeY"
-    "^SpLx6yN@@u<~D2|zq^$BT$HI8k$d))r?=x}toAl#M5n#kEmW+ZH-g28vFoT_K*x<}oRfL-veL(9SaLMx!TTbEa;as;?vXe4U103XyKBG}XX&9EO"
-    "Bbgr_a=2=uLqG84Y+0tyE}IYXb!<lv4>;$<N9H5T6xa$8MMo818;E_lYVy*vqU8>x6h-k6M-tWN$agQytUHmd1dt~b}7NY)N^lR`REq(Nu76_ZcI"
-    "uJ?p>?EYH!{U%@#sS)rl(CFkXMD`m7tpQaY#1qtq@q73Cf8avQquDSM)VZ{)eTxowj$&yiQs-o1xvV`zJO&($Qau4kmH+q<jy?Jo$;KCGUjyJLn&"
-    "nF_W2q}@_><Spm&tJhV|tL^5E8&C0;ZFOI5OT&)Hoi9Y6t4Q-+sn6@#%RM(6YxFnosL392-aX|aE0XGXestgIbH^_4_(9Tr{)CSAS1Xz;oGq7zB-"
-    "2|$j~F5Cy*=*pXLIZB@pP_~?6vD%D^e>WmZB}c^W4<Xe8;a#%jSr3d#g6v&>0$P(e7R^*_nA}?76SDR(o;hT=Cx9r|a%6pORv`-m<=*bjIy(v~xV"
-    "ly?qUGO&>*bZoM_vR^O@9_Dk)ulyBW0`-RVSqV`bBo<};;aNV_fi>fQS_uQePac8J2#M{2!idR<jcIVWQ-w8`8&AT5x_sOyM%$#o=?Y@^nEwpds8"
-    ">+cR+dbMUJ?=R(o<@CT<h}bv=04-Tx#yW$QAY8%cUebk-FcNuIa4<?ly2vYv#-7RbTsGdD38jFds5mK=T(;8DgA6GmBC!4;`rP967(wYB|W`4^pQ"
-    "J8k3M$+)r;v!^Omu<tgFdU>-)Mg`#4;+rsMf;p2NMl64hFZw%>E^^Ei+B#`6{m+qzmS+Pe2;KjjRaV@J{7Icu*gwQ*<k_udNa)AyF-n$x8h&s0O_"
-    "oa|EDp%HpFIrC{OO>OP9*7duO<MY%q@>z+c)?%qM;!&ei-=(x#CR3}gl$ty=n!P?axos}1<_guCH@3E3+1c~uVqBWH&0ezVPcGRl-UnsZ(sivxc{"
-    "R7x`j`(=Dz!wy=)JtX@!n1OJhaa+ZAtE{`@B07(K+JXts|uA4;gx$g}gNrOM<#&dU+_LGfA*MPaAkbbB!|g%i?-0?XhSOu_shRal6kxbakemeJd&"
-    "+`>tY&R+#OzqB&cAw``Z8lT<XjJS|_`(N4>{u4-qKCAaxR-12tN*J>&{N${H5y^T>?dwG16C7s)cBF}v74e~bE8T;OQx_Y;!%oas^zV+@!zLm$d6"
-    "=AkLrGPz)Zb`dn-LcCwO_iLpUbK$K*gKK068n^N_w?!EtD;q$y`^5X&^ob~pXH|;OwiHV?Cj#M<&43eZ+7<fl3b3>8%k---cp)lX3xBe)SR0s?e<"
-    "<dlD$;Qj%i;7Iz8X?+)_xj>bz8()yvhnGD)6lL#d&)^~POKO_5Va#}B&F&_{ZI*|qxiBRNg-ar8>`yE{j6s?>b773ZE=aHJSr+D|Ha(ktzHvwKeq"
-    "t<$TD^mOIYt14<!d*yE8f?`XPBTWhQaH$Qwv6j?cZmV<Y9i4fuPsQz$UT)VL@3v?urERI7{q9XkWA%5Xmi~(F8CMdid2i~S^`uafo^(Qc&-u1ee("
-    "o6CT=_!hw0YKyr$@hBd8XQ)aU=4rQBK^h>2bI$>8z=^ifBHykLRgp-{xIQ(%Y$&j`@ppjVF!nDV?+4+^!<Yq?`3>kL<_Sy)WWr>nIhe)yf%D;q$a"
-    "1+Z=D?Y9%CArh04R)|eR{XRV`Rb;VYen;vmAJ+|r^U44m`@^@NPcV9?qJ~BdYZH897<*7UMZmyM59G!9E=uPR45%N6e<jmHj>-{K>a=PMbL^~sNP"
-    "O9nTO4YTN?&wFvSn?%x-jtp+m$c5)IxflM=9TvB-u6wO$63v<tPZ@jEitz}BagZ@FX6u5Dy&=koRk(?yIO=Ds~(<fVrulEQrvGJx4g#nX16GMaVK"
-    "V<Q)HX#GzR94UcKF?{cdsY)lF@mWjxJ0pFc*%o9(^BMDOI%$9}t~6eaGAb7^SoqjeugSC<zq**T}{)YVpao;#Y)qii~Q`}sa++#VMV+r2AG_0knC"
-    "UvU{P${lX6baKaDW^L&IYY$FzEJ2R!3LcMr@o>NY|FwFV)zz$CNKvDKFo0+#mc`q9C2NIr$LaTKTUXOs`>u2i&Cz|;v~~Lt)-<lR>M&xtYcB1n+G"
-    "gsi4M8??F&Aic&AN=DJ))J~=*DVPpyjJ)%^d~J2x{GJtkK$QJ{mnNYtyjhQb)7IF1E|_d4|z)A@yMrgC>DtR|h2)I(kKF-C0u8D_H4I>OLsGQq+~"
-    "vI!|xq?1QmnW={G#M<(yVv=E}kBMSAgw6mXLug)vpmXh+sdTcLeXjL^np4y04>=r*>ZnNXVYp5Rejb31y$~>p6m1pfySu+`E9_72mM@BHy9^zd3X"
-    "&hl%HJi82%G`6-p>pM!K3<+AvTAhFrqp%Yl+~U^uUVF9{+hDNLcS|2JS9tc<~*nLmSZ;A9gC(RZz|nFsQER^%hS4=&stx*=-&6X(pu5WRLwUOd!4"
-    "qe9M`?Gzc!}lk@ekZz4x})?7eD_Yjf-)$<?RYnddggx>)A5zNXdZ?oC=M+ehESO0*ue*KXZ!(K)d~H`<GJbZ?#+zC8EkjdPURFQUJDGR-nI*|q!e"
-    "k^(X1I)wH-T^q%DdzGiDCiyzHQinEOT1h{dlJd?Tx<|XqohM@5H~i@Ibx)c0q>$Fjp3-!GeU8}D2&pfnX2>O9S>Kc7Po9z4%UhxBFH0)Lb7`D0)2"
-    "})&pCZ;#ESZkFo;2EvkTjKZ`M7bEC{Ju13e3<-HO&**Mt$XM;*AU0PN-~J%XOb*(%pVwm?9_p<UsDF^VE(CQKwjOIGLM8<8*7VJ0;r`LK+QQc*JX"
-    ">Ig-3Z<<az12;$z`5U5JJ3r#6qi6?$l6+_ADHzjU%;d)mbu^h2OThNR+>Tpv?u5-#t;_`@n1dm4U^;j2sYpr*VpSK-@T=8-Z-b(q7M6%Wzu#@R;<"
-    "%1e)z)?vC$LE90`{-~hG|iJ3Otq~>NGs14FC{&Sm`@6|Cgjtv>%LG3fqG_YkuKK<5>m9(@jTB@=Ho>s%M~}o8%Sh*iYd-*+?fmFuD#aNx7HY9z2~"
-    "~*;pLH>eYrK-2zf}$c~D$0TVuBCGjMJp<Dnek>3#T1lAe%#9~TNnaP#<)IKU2Xl^x_Ha^DD)jKSW0O59EE*HUY5+vn^>mOMEgr8d>6rQ~GvcO{hc"
-    "J?pZ}bz;fW*m)^5nIBk5f~4L%)I!asgid*toy+#4=OlPL>yC<(I(8hAc{4!>Wi$uDJ1dFnS5gwH%H&NlSUTr*loKL_Zs)u%dQ|1Td~BBbYY0;wg~"
-    "CVM&nL;fPoA&d8DlAq<0bv%UUA-36=-YKI~4OAv7Y-nUKCkk#qvm&ul?E#ZP|!$d7N1NJ=UJIyL31z#pd15{qAa&5;<n?<x>0Qojx1sI;|eEMrsy"
-    "_!`X1f$q+BC)yk<i2g;iP^+v<&S^>JVvDlJ2Xjfj}-O%a#QdRGMbv?^Vyt%rr0_H&%3aG}L1CRc2gA&#E7OaM6iqIKxo2V_+ICa8~4!w&TMq@tO<"
-    "Gma}tGL>#WWNlP*`9NrI11Lza`NS&x$?Xn3zQ!3_NVst0dAo5LwolPDamjt>qI+Jsgncu<&1goS7`N#mc!!-T0F{p^Agpe-5?dhFY)w&9yddhorm"
-    "90<V#7BLy#$j#8yft9R=GDOD|u>Q-*j~fn6z5EN6=ses>qwKq&=ziEH~UKS_zoqpU=$qT+-of;k2x0k|1-$eRswA@9%{p@c!k(iTK)AZ3BEuZbEc"
-    "GYSmQ0xuXBkgtdkakNu*lPN`NtRy{kTrE?oMKF)ObZ7ZkN(IWM{cbRBzN_?DDCES*A}!9nTA`HW3!Q^fN~AaT(iiBPwpb0;0D-Jjz(EK$1f4GqeN"
-    "dr53!BVJNPIa~VGRf_5EBYtDhwb8-zr}O7*rZ&20R$R1ZS?pmxM-zi%lFVG;G&hX{E7z85GVtEGS@5He>;+6(+g)C~!ss27_*V>va~O4eZh|dWX%"
-    "IKEa`KS?>ayFAI9Dg;k4fzlGh27kn73TN>cA0zQ~P!h&w|5_~IG_U2<1m{8k1#b{8fX+eQoEf*ZjxzNGus(f^8m^yQpmb*@B!)wweY%ZlZ?6Cn&d"
-    "=~a%bPQWg;Y;xYOg_wNYZPw@8)ofiVw2Wz4S4hi)Xv2A;(~~J`(!n|6OC}nuHby6cM!ySz}4)JGq@G(zS%Ed4x_;`%EHRpW{eJ^1A9UM#$AvszBm"
-    "=5@=?Ip6^5~6ELP{`1<atVfr0l9<mO92fp$hBzExV~%i&}3Q7R1Xt>omRRp=8Mcr{p<8jX*}N9okc*vAYj%+XnZQR#fN1=wyB;0_E5*3aTwZB)L@"
-    "N~N`E^<tM1ZDplS)+==k?qWWM*SEOqRvd;#XQ`~QR^<gZ9kp6xd%KK<t9SJFx|`Q%i$YxQiv=_vZ!s6-TE4&+2u5Q(co5EU5R3){Jxk$Bh5Nu3+h"
-    "4;s3gKWN#&O7-Kuiz>95D7A2?a=AhXxH|@?{3oDHqme9}t`kg3bUzrSq)=8gL+THaIB70?ZnhkE8+u0fNgHFXCHJ7Z_g#AD6!9f`rvTFdBA1V8cL"
-    "A_#vU%8nBFZD0niDvuT(ef(G|agM>5T!385Ghi{eD4!<kK3tY;mRg=CMz4mOJ&6su0I;|9@v0#=~`kmCX=Jo50!5+z7t#-U<+osQJu!pZQaJY?b("
-    "@$0wkY!$@LFETy7z9ud&;S{9ez;VA^#-)TJ$&=-e7T4YP5~z09vB$LHoj@`4}&%#!HwFWL#?y}mwF7i6l(^9Z}nankjvmgf0qT;ta34Mn?P1#Lc)"
-    "Yzy5lf`VJ`}!^3ja4_(cH<6n-ic{<j)`RQUf);s22F&s6>$gD=K^n{NEZ_^A#4YVomw%10|yes}nod~E1-^3mb(tHPHGg}*BN*A@QG;EyVW|DnwI"
-    "p;GymIv)+_G=5=?k3xqIhEZrx_)__y@*Cq<1{hzApA0bm1>=WW20t{u4Jy!q!r!RW&Tk5TVtng-tNbwdqrx{cz8Qb3KmiKB>-=Q=RRMzvRDPQL(D"
-    ")OB4#pSb9}MH00gHdm_@AZnQ{{)oKi7;e#-APj_nPtFpzt66@n2^A$AA3CfBeUv6&in18U}{(w+cU03O^O&TjyKhqw>Z0q4Ec%()ebT&JUf+x3Ve"
-    "xWQ|{xS}=ZSSmQU9FNJRvD10-(DD=j^X8d!NZw2FzjKZ%9-wMAozLWw~eqnqu!1&jUe~a-e11jGPFlhV>#!tpK<5$Li1LLFcVf;T=`Kj;^28C}Gj"
-    "Bm}Td^7%{L4|@9er1EoKU98Ue5=6XTjh5JjBgE$Z)W^pK;d_l!e1E}KXv}37{91M<%{vJ6n--Pj`0r#;|Jqg<-_=9{8ad<0EGgDzcOf0_$X8`j1S"
-    "{C4U8{^e<=J=jX&!h0}QCN(qMvt8DAPk#rV?s!Hgd&6#hNN9~u9G@r%N@!cVR6gHicnd^4Z{9V#Ej?+TU5x6U`?SH=$oE5=_H{@&&vtn*O{KNx?<"
-    "_^I)CHh*UPWI!o=nDNChFn%|nL*dUR1&qH{_^BCxU;`%G-rYuZ67DR_;8xbWMIz_B`vUI<4QPV`ylC$MjX{_nDznqfFCU2}ol6?^CLKtq4NTWIt#"
-    "ivPy^}(vjWT&cv^pEhk-a)*N%d@X^#ao}>9)`4UYO&h(xFr)YOZ=`EqH&Io5W*MNLV>btN4Q>i}r$ES+$hWY;I0HRwurBHfn90TfC35O5KyP#w?9"
-    "CnbUgDVf9q9Xw*z<wT6{ZW|r&&xX!ZfJhNFgQAZig3iAru?N0|(N`+?Z&Ac3Ibqz*xi;Zr~$^m8@-r3t{Z@^leYIj%mn8SKyF02}xS@v0WX9XM1#"
-    "5$`1gA3g^%cu|V^4hJvusW4FYwKp^m{V<hY+JRqS&VD74(oa9tPO)cdhuf2Y%|I%m0FB1y_9QXc5btJu+>+orP9g(+Mus$&FBJOgssuDLz|VxDN$"
-    "L}&Tgx+p)=~9yh@|fZhf83z<^z8y_-Ry&Ph*dnZPv4E~PbK<O1sI6k4MLe!+}W;n?;wNNNEpt#<_~)5b#LwFRxnd3H-J<?ZH%HR#!n&rw|uEthTI"
-    "eZU0Pu0xt?Bdqq_FXgOT$_3hBy+$$fgeL0AQxYl|)6VOpjnS*;;gvCan=jdQ__23Rd40}l)Ls0|x7!-~)p;fpiqYEb``)(aY^_u|^if;sRAyo3t!"
-    "`^>STVO&>ksa-z1nykAFD@gbMR`7Q_9;+s-N<9XL5Z`&aCGe9Dl32-H3b`Ru{CZ>rs1iJe#nLIm#%9Q|K@1v+4!TyM4U7jeK;Ab0H6{`97W3i86W"
-    "}$Vqr-%#kJ6^mb?p73O)j_3Wg1^pjwP(cZW--`l+;N-msndha}Xp{6X1NEq3a5l{GI-*+!qa!vgi&8uv-WpppC#9F)QlC|yHz~(wu%k#6w;V}L63"
-    "kGJhjH<F`;n^Jo_R3pSCaX}!wqEQ6w7KuvWhJFj+it`vD%M6L4pAuEkkfl*S-Nc3Q(u8@>rk5nn#k@bFDbopnd@z#T`^mtW6AE+QW#M7vxIi22<0"
-    "g+`Ph?fmDYJAlu`@LsHNTJya629Y_JWUBxB9YZpPzf-ra!<L8;v;P6!PK(@0=pWln}sE`85ie746iqxSL!*H(<edEDAHM?05d)5jREw$t`JNg1|}"
-    "-R2ryV`S;Q^h0lzway$C<Bc_sonr=L^l6mIYBUd~m3yG(-G|c#XHZ7z>)rZ_c9$Q!el%~$izne8uFUMAr-)tei75U?lkCEjOPXUxyPT9rbCtK_)q"
-    "A(9ay?g3aOB4aE<btCzHi^SsiUX!0!4ez^_<Yu_NO4S<=yESx{=RA_aKFcrM!xVQqi7Rp4HJym-G%huDF5JVw~ZnNILn-Q?aWnjo`f|zfbWZZ@zb"
-    "xNFn#9Xd&r^=i906nek%ydWs$)WlHGj%R6_<LwZjk&ze)>>1a#2ua2Hv;o7;hMtVHSM=JgB;z;IUadn@1>gwEcb8K(nas4UY4oQAyeahF~*2?3lJ"
-    "pSUnxqX#K<Wn4fr{_&?!4~0ruCsi!mwA1)6r|tVmF{?SKN-iBNAf##r4@0t{3$);x_+-B^WA>dmHg_wjJRD_;mftQuXS@h-H?X#{H?8g@|oklw?`"
-    "gHao)LCihDJbFI=is5q&k?l=+QUGo+%UKrW%v1Cb#);?-=$<@ZV9xig-0rFlJI$dNoV*S=ED(w`n@$4gB=QfKX}mseZTMe}Xvcny7A`N^l0u4j}M"
-    "DP<l%=Y^Cns(Un_k$N7|I7+>6J?X4?XS(90LLsFq@^B?>pXaX38j5jZJ>4c<myYY)81LTa(rf9dOi4{odMT-fKk0>Z6;CgBJ}IRLmm)&pVqC8`^("
-    "8%(@{neW%;UMT#4VCsSE;pAnVxy&zI<n<D{kh!D|h#kp?o)_8`~ARrJ6_aqU-9(_ipjz@uVT8uP4v@{H80?+mtl@O5rcw^>cShDG!gfM|hFu3vce"
-    ">&;2yX{mrL9Y09gJ`E-4S6jDCv-H>@b%C3)0$rX~P>UuGh%9KJO)g!&xwxoEuqU)V_y1K8a?x&P=rK*ps)McsY_SBnF(T&^}$rMvhPkNc5r{d{S<"
-    "V(4vB9~5zcz2voq{oxO_SK8Eo>H0GiE=&3BmBv#q$|a{HFG>kRZ_l?g4ENCCr5HUZ9Pd_Ay*C}C9X$$3E^9j((`ynq@;MMhh9d_{X`~t6e6y)G?2"
-    "EWqo<Vo=2jjl&Uz_o=jr*=xfv;Cndz^-5utXppIcSEFC@!%LPM`g+T(bCIdAI5?Om~}rbfE6wiLQj&wDeUo|H%@+%x0t6n-LJ?5CRVh4S9CbDnN^"
-    "z89&K`jOt*;nIr?j}J*L^OCxr?_PiD>*U+Xx&CsdtK_X28tM1C;ZN^*zK7gG+x_T1DarTVdRcOJJ@@N7-*kVg%5IM5(!^V2`0oCm@64QXc}loNXz"
-    "RXwmRE1Tr<W313O#vw9&6@)mhv#vUMQ74k1w^TvL|1j$I}$q-*yx4J#E55FBGc%j+;*py}XiN=Jt^C-4$;4xxa;`8nd1oMUgGzmHVW}Q6hh$dgh6"
-    "zP$+VHn&O6(HBre>&Z8oQR!ArH;Z)uEQks%)NnW0Z6r(90Q&Qa5Q#xFivI?b?J)UHlJUyOXym_ii8J=6|p3kG~d~dwDWy2%(d+Qa&4tL*APs?*wo"
-    "s^$fb4fEo<K=nb(tGE<wZaus^2f~#g*@(#jF>CmQ+rR{wca9L4u9`SJ0$fjUP>X-c?wDQX{TH#m6B&nHPWB-#8D_D^~@(_lU}CBkxOJsHudBZ$`k"
-    "6LP)g;kL@5~=_D=OU_r!K(mpzT=8SzGJj~y%X<a}qM@t*dJJo%1v<V|||@REK~isc#mJt;DmTy;md@9jeu?<n3K>ixAkU#2(i+RyRGP=xLqB9&4G"
-    "&mtnFhLBRdtGp{^I;N=?5>o2wg{4B$O|Mc@Dk6(QkCcui^bz5%NG--zk)9va^(2LKB-d5B`bfE|ej*j2lu}Y2QS^acDkK&C@bn~?o}{8L5l`}xl3"
-    "efUOOq1GR~G4ddy=lpql?qzuIMW6`gqe(<XSIGdhKO`U!|x^{v;vkNlglWY=4rIl5pvD7w+f1cb}vbii^Lkfv5M}Px&HJI?s`MN^)_u-;TxYM?G>"
-    "!b6>F(FjC?9Xc||_hbu!0>5i1D+6*G~Q0OV5_>%T@^zmqV=;IMbC%bHHJuQ8pFDVy#>Pr#ggi=z^2xVqLQtAeIBK3j3ose8{6i344B9$&_X}ex36"
-    "scrOOLs}!mM1@ErgAJb>8-098j_aYmP#m7Ql!4@GL=1_`_|G~lA5$7J$XK9<x;FB9knO9w2E{zLN6tqshmACM-H8nFONT$&e5$0Ke{_kSIv!jzm#"
-    "zVLY@{o;jwj|$W(hu!&Ndxb0YJm9-()!l(L9?TYleENYN}Ssfjkz?qJ_k^cl7kzVa^Bt?l!^m1M^2Tg5}quS)OJmrGo&>zQ}PJ(0@y+S1|dc`rKa"
-    "lni-<qnpR2?bmhimw4V2B~Khz##3;#+qv9Y^=?D(T6$T8nb&~C#A#*0VvO|yQ}dVSa(WH-&Sm+?E?<dE9qw(m7s>2(IIOLt0$P!ffT)9{g#b~rxL"
-    "*j)p3e;uJLSN^RQ5#B@Uwj5zRvPdpp@qazl_SVSx4eUiODR{Gu%4mo)nah_nmO(Ve~hbwb;~!C`Ze<RGO<}m%2@?msXXxY<QMyE4k|N;&x_7DX67"
-    "Dq_!<|^dR@#EWEY{%kCw>3Pj2mANgp<I5WH!Hf6QB4@`*Rz6zTac<ZyYH*e*E+g-gU=Pb3eF6-dO>yp)7uSJQCj$dZ(%<E{flMeThv^7ZifL*E?t"
-    ")5%ElpxM>dD0SHbc6}LTInh~B_U8zhKqb%o=PNAohhq6J!Mn4B)FL=p+v%3DkTh1C_$CH?2%HVZwS0G`l2{<lsm_&8~1V`SboRCutph7qpv>hTa("
-    "=h_cBIp(@di_WA_AdVhy6wV2u8FU_dRsLWNTq&23auhs)Bsxu9~N)i`kJ8V?>__Z%D!tD8UEi}u@tetB=B#^~s()P-*qT#GX*8ErNy9=Zk$<hw#p"
-    "eUvqCOi8;2O(FH!7dy7JXDpWbjh<>cIS@=qxVoeqq*kUkX-!RC%_CCMP{xs?Jx=yoBDF=<f<m6Wgr4!jMm`7*{VKq*yj>TZIeP(dHCUxWvl@cuNL"
-    "qv=iD#uYR(~%+TLUyJZ<B{Gnq6g7mVs9ZPURJ1*W235U<Et5y1OTcQXK-ERS~t}>;?30b~^|>_NIDCiKsA!2tHyYlsKq29`!<HY6vKBLJo~W<$_h"
-    "sd;3bdR>?k0)cJI;)r5X}A3>S4(hbyF>+4~=KE)hF?s!SgTh3a3>}*>4rKs}qlI#PE7|j9S$eu)HK&hSn-ozerb*;m^xG(u2ocH!x>((*n8Aae-b"
-    "1x@Gs>e&tC9eqezQ!8!bg}n(kViff4I;U9Wk}ot-n})Zv5HwKRtHKDoyDqf=&<1OQ6SmC=EGpw5hWfo_~@iNA6vG^0Sy7}rBR56!(eSKz+eh49}Q"
-    "^ob<DAxqfBhUs;ev`nBF#)l&WTkk8RZ-)tNr_U^S+{dJNp?&^pl?OkZWq!z*pfxytq)jaDajoYB~ATWxy`ci2G1z#O=6X%Coic~IeD{H{*uP&);K"
-    "-6vlv8*daY4h-WT46wzwL+dbs!bbrnu%H4412b9!Ha{2`jo%oxQ979MtvAE?#h^4W7~IAWMmN4ptnr)5$Ky)@5-5BTV0;Yd1+4O=u#8i%jj2_>%y"
-    "#)<jmO8LPndjLV0>6%^X-=0d};iqCqHfDOT`*sFsOW~7+;KHya|Cu!T4wln0y3-3L7hM=%W<2LE*zXjW2gE!1#@UbYX*`-J!7!_YMa?d{m%}K;Rs"
-    "!`FKLXE8LAuAo=hVT#yo2vzO#Jrvm*{6JJ!~!Gw~4_Tt;5^F!r}0fokw%HK1<z=rXg$(KR}j`3yk8)x%J#>eDi14bFpjo(zj;P6pEd>9xXR-vM5d"
-    "@BZrFOvlZR)E5{Zv0@y_|^(P7+(yjLIFn;Fl-<h9k^Iy6q+><up~@Ky})RcUbzA%i$L@(@rG!R4hSf1AsP@xw_pY;r5fA<osW_oDvW|EEPmLq_+6"
-    "hML#shG_Dl+22I>`L0v>Rof$?F@2HzGTFc@%*4_h4y3{Zsu7ie(#!TBist^pf*F~C^oVSEvbk3t1HOyEG}OXKm)xXy2kkAi>(0|Yo=b`2IkY<@TR"
-    "2!VqPs12-BFyQj|VhK2yK?mcb^OKMo|6mg^Flse0KIR28tYC)mVKDe;P%9YAO6_16lREjBG-H8{0+nGDI+VsoDR*MPrW=3cz~M{dhi+i}Ffe|#1T"
-    "w7fty<wrXJF9Sd>CIEKNWtc&M(#kCJcU6pn>txfeI9UC>1J9ep4G?jNdd2SWtk;7lTgYo3RVOFn-baW?=lL@E?EA_%Ad5sPL2V?-+dP#-ADgH93t"
-    "RoS%B*uMQs-`hvloRDO5)xKt>xcICrh@hkBqAo*7Kf2v^oU#R@W=D*7+d^0vb^~zs~k0@|?gI|b`&IR$|K*Hin@`LlkHoh6(jGqcWZT^)7ogWP2r"
-    "_RTq1I9mL)W>g(KN);8z7>8j{!NDQXU5+!{%G)%_;<_&35P#3D&HJ1{)xeK{%0}%tnts)3X{K4_%|5;ll(8rRg$j"
-)
-DIGIT_LABELS = (
-    "0123456789012345678901234567890955650989841773510022782012633733466649150952820017632174631391768431405369617544"
-    "7282257954884908980123456789012345678901234567890955650989841773510022782012633733466649150952820017632173139176"
-    "8431405369617544728225548849089801234567890123456789012345678909556509898417735100227820126337334666491509528200"
-    "1763217463139176843140536961754472822579548849089301234567890123456789012345678909556509898417735100227820126337"
-    "3346664915095282001763217463139176843140536961754472822579548849089801234567890123456789012345678909556509898417"
-    "7351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567890123456789012345"
-    "6789095565098984177351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567"
-    "8901234567890123456789095565098984177351002278201263373346664915095282001763217463139176843140536961754472822579"
-    "5488490898123456789012345678901234567890955650989841773512782012633733466649150952820017632146313917684314053696"
-    "1754472822579544908980123456789012345678901234567890955650989841773510078201263373346664915095282001763217463139"
-    "1768431405369617544728225795488490898012345678901234567890123456789095565098984177351002278201263373346664915095"
-    "2820017632174631391768431405369617544728225795488490898012345678901234567890123456789095565098984177351002278201"
-    "2633733466649150952820017632174631391768431405369617544728225795488490801234567890123456789012345678909556509898"
-    "4177351002278201263373346664915095282001763217463139176843140536961754472822579548849089801234567890123456901234"
-    "5678909556509898417735100227820126337334666491509528017632174631391768431405369617544722579544908980123456789012"
-    "3456789012345678909556509898417735100227820126337334666491509528200176321746313917684314053696175447282257954884"
-    "90898"
-)
-
-
-# ---- discompute_lite/tasks/digits.py ----------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.tasks.digits")
-"""Recognise handwritten digits by their nearest neighbours, fast and without any library.
-
-Knows:   the 1,797 images of the UCI digits, and squared distances of one image to all others at once.
-Refuses: to keep state between calls but the images, which are read once.
-Read next: tasks/builtin.py (`digits`, which spreads this over devices).
-
-The distances. Put one pixel of all images side by side into one long integer, 16 bits an image. Multiplying that
-integer by a pixel of the query multiplies all images at once, and adding 64 such products gives 1,797 dot products:
-
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b       at most 64 * 16^2 = 16,384: a lane of 16 bits cannot overflow
-
-So the inner loop is 64 multiplications of long integers in C instead of 115,008 of short ones in Python:
-twenty times faster than `sum(map(mul, a, b))` for every pair.
-"""
-
-
-#: Pixels of an image, 8 by 8, each 0 to 16.
-DIGIT_PIXELS = 64
-#: Beyond every distance; the first marks images that a sample leaves out, the second those already counted.
-_LEFT_OUT, _FARTHEST = 0x8000, 0xFFFF
-
-
-class DigitLanes(NamedTuple):
-    """Hold all images as long integers with one lane of 16 bits an image, the first image lowest."""
-
-    #: One integer a pixel.
-    columns: List[int]
-    #: Each image's squared length.
-    norms: int
-    #: A one in each lane.
-    ones: int
-
-
-@lru_cache(maxsize=1)
-def load_digits() -> Tuple[List[bytes], bytes]:
-    """Return (images, labels): 64 bytes of 0 to 16 an image, row by row, and one byte of 0 to 9 an image."""
-    columns = zlib.decompress(base64.b85decode(DIGIT_IMAGES))
-    labels = bytes(map(int, DIGIT_LABELS))
-    count = len(labels)
-    images = [columns[index::count] for index in range(count)]
-    return images, labels
-
-
-def classify_digits(start: int, stop: int, *, neighbours: int, limit: int = 0, samples: int = 0) -> List[List[int]]:
-    """Return what its nearest neighbours say of each of the images start to stop, as rows of 1 + `samples` labels.
-
-    The first label of a row comes from all of the first `limit` images (0: all there are) but the image itself,
-    the further ones from random halves of them, the same halves on every device. Of equal distances the lower index
-    is nearer; of labels with as many votes the one with the nearest image wins. Raises `TaskRejected` where the
-    numbers do not fit.
-    """
-    images, labels = load_digits()
-    count = min(limit, len(images)) if limit > 0 else len(images)
-    if not 0 <= start <= stop <= count:
-        raise TaskRejected(f"the range {start} to {stop} is not within the {count} images")
-    if not 1 <= neighbours <= count // 4:
-        raise TaskRejected(f"k must be from 1 to {count // 4} for {count} images, not {neighbours}")
-    lanes = digit_lanes(count)
-    halves = [0] + [left_out_lanes(count, sample) for sample in range(samples)]
-    rows = []
-    for index in range(start, stop):
-        distances = _packed_distances(images[index], lanes)
-        rows.append([_vote(distances | half, count, index, labels, neighbours) for half in halves])
-    return rows
-
-
-@lru_cache(maxsize=2)
-def digit_lanes(count: int) -> DigitLanes:
-    """Return the first `count` images in lanes."""
-    images = load_digits()[0][:count]
-    columns = [_lanes(image[pixel] for image in images) for pixel in range(DIGIT_PIXELS)]
-    return DigitLanes(columns, _lanes(sum(map(mul, image, image)) for image in images), _lanes([1] * count))
-
-
-def _lanes(numbers: Iterable[int]) -> int:
-    values = array("H", numbers)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return int.from_bytes(values.tobytes(), "little")
-
-
-@lru_cache(maxsize=64)
-def left_out_lanes(count: int, sample: int) -> int:
-    """Return lanes with the bit `_LEFT_OUT` for a random half of the images; the same on every machine."""
-    state, chosen = 2 * sample + 1, []
-    for _ in range(count):
-        # A linear congruential generator (Knuth's MMIX constants); its high bits are the random ones.
-        state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
-        chosen.append(_LEFT_OUT * (state >> 63))
-    return _lanes(chosen)
-
-
-def _packed_distances(image: bytes, lanes: DigitLanes) -> int:
-    """Return the squared distances of `image` to each of the images, in lanes."""
-    dots = sum(map(mul, image, lanes.columns))
-    return lanes.norms + sum(map(mul, image, image)) * lanes.ones - 2 * dots
-
-
-def _vote(packed: int, count: int, index: int, labels: bytes, neighbours: int) -> int:
-    distances = array("H", packed.to_bytes(2 * count, "little"))
-    if sys.byteorder == "big":
-        distances.byteswap()
-    distances[index] = _FARTHEST
-    votes = [0] * 10
-    ranking = []
-    for _ in range(neighbours):
-        nearest = distances.index(min(distances))
-        distances[nearest] = _FARTHEST
-        votes[labels[nearest]] += 1
-        ranking.append(labels[nearest])
-    # max() keeps the first of equals, and the ranking begins with the nearest.
-    return max(ranking, key=votes.__getitem__)
-
-
-# ---- discompute_lite/tasks/builtin.py ---------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.tasks.builtin")
-"""Offer task types that need no code to be sent: echo, primes, matmul, digits.
-
-Knows:   real work in pure Python, of a size that the submitter chooses.
-Refuses: libraries, chance that differs between devices, and sizes that would exhaust a phone.
-Read next: tasks/types.py (what a task type is); it is the example to copy for a new one.
-"""
-
-
-#: Subtasks where the submitter names no number.
-USUAL_PARTS = 16
-#: Highest bound for primes: its small divisors are still found in a moment.
-PRIMES_BOUND = 10 ** 12
-#: Numbers that are sieved at once: one byte each.
-SIEVE_SPAN = 1 << 20
-#: Rows of the largest matrix: three of its size fill some 100 MB.
-MATRIX_ROWS = 2000
-
-
-class EchoTask(TaskType):
-    """Return the given parts as they are: for trying out a cluster and for measuring it."""
-
-    name = "echo"
-    parameters = {"parts": TaskParameter("list", [], "values, one a subtask")}
-
-    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
-        """Return the parts."""
-        return params["parts"]
-
-    def run(self, part: Any) -> Any:
-        """Return the part."""
-        return part
-
-
-class PrimesTask(TaskType):
-    """Count the primes below a bound; the result is their number."""
-
-    name = "primes"
-    parameters = {"bound": TaskParameter("int", 10_000_000, f"count the primes below this, at most {PRIMES_BOUND}")}
-
-    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
-        """Return ranges {start, stop}."""
-        bound = params["bound"]
-        if bound > PRIMES_BOUND:
-            raise TaskRejected(f"bound is at most {PRIMES_BOUND}")
-        return even_ranges(max(bound, 0), target or USUAL_PARTS)
-
-    def run(self, part: Any) -> int:
-        """Count the primes of one range."""
-        start, stop = whole_param(part, "start"), whole_param(part, "stop")
-        if not 0 <= start <= stop <= PRIMES_BOUND:
-            raise TaskRejected(f"the range {start} to {stop} is not within 0 to {PRIMES_BOUND}")
-        divisors = small_primes(int(stop ** 0.5) + 1)
-        return sum(
-            _count_primes(low, min(low + SIEVE_SPAN, stop), divisors) for low in range(start, stop, SIEVE_SPAN))
-
-    def merge(self, parts: List[Any], params: Dict[str, Any]) -> int:
-        """Add them up."""
-        return sum(parts)
-
-
-class MatmulTask(TaskType):
-    """Multiply two square matrices of small whole numbers; the result is the product's trace, sum and checksum."""
-
-    name = "matmul"
-    parameters = {
-        "n": TaskParameter("int", 240, f"rows and columns, at most {MATRIX_ROWS}"),
-        "seed": TaskParameter("int", 1, "which matrices"),
-    }
-
-    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
-        """Return blocks of rows {start, stop, n, seed}."""
-        if not 1 <= params["n"] <= MATRIX_ROWS:
-            raise TaskRejected(f"n is from 1 to {MATRIX_ROWS}")
-        return [{**block, **params} for block in even_ranges(params["n"], target or USUAL_PARTS)]
-
-    def run(self, part: Any) -> List[List[int]]:
-        """Return the product's rows start to stop."""
-        start, stop, n, seed = (whole_param(part, name) for name in ("start", "stop", "n", "seed"))
-        if not 0 <= start <= stop <= n <= MATRIX_ROWS:
-            raise TaskRejected(f"the rows {start} to {stop} are not within a matrix of {n}")
-        columns = [[_matrix_item(seed + 1, row, column) for row in range(n)] for column in range(n)]
-        rows = ([_matrix_item(seed, row, column) for column in range(n)] for row in range(start, stop))
-        return [[sum(map(mul, row, column)) for column in columns] for row in rows]
-
-    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, int]:
-        """Put the rows together again, and sum them up in three numbers."""
-        rows = [row for block in parts for row in block]
-        checksum = 0
-        for row in rows:
-            for item in row:
-                checksum = (checksum * 31 + item) % (2 ** 61 - 1)
-        trace = sum(row[index] for index, row in enumerate(rows))
-        return {"n": len(rows), "trace": trace, "sum": sum(map(sum, rows)), "checksum": checksum}
-
-
-class DigitsTask(TaskType):
-    """Classify the 1,797 UCI handwritten digits, each by its k nearest among all others (leave one out).
-
-    The result: how many are right, which were taken for which (row: the truth), and how far the accuracy
-    varies when only a random half of the images may be neighbours.
-    """
-
-    name = "digits"
-    parameters = {
-        "k": TaskParameter("int", 3, "neighbours that vote"),
-        "limit": TaskParameter("int", 0, "use only the first so many images, 0 for all"),
-        "samples": TaskParameter("int", 12, "random halves to try, at most 64"),
-    }
-
-    def split(self, params: Dict[str, Any], target: int) -> List[Any]:
-        """Return ranges of images {start, stop, k, limit, samples}."""
-        total = len(load_digits()[1])
-        count = min(params["limit"], total) if params["limit"] > 0 else total
-        return [{**span, **params} for span in even_ranges(count, target or USUAL_PARTS)]
-
-    def run(self, part: Any) -> Dict[str, Any]:
-        """Return the labels found with all neighbours, and how many are right with each half of them."""
-        start, stop, k, limit, samples = (
-            whole_param(part, name) for name in ("start", "stop", "k", "limit", "samples"))
-        if not 0 <= samples <= 64:
-            raise TaskRejected("samples is from 0 to 64")
-        truth = load_digits()[1][start:stop] if 0 <= start <= stop else b""
-        rows = classify_digits(start, stop, neighbours=k, limit=limit, samples=samples)
-        right = [sum(row[sample + 1] == label for row, label in zip(rows, truth)) for sample in range(samples)]
-        return {"labels": [row[0] for row in rows], "right": right}
-
-    def merge(self, parts: List[Any], params: Dict[str, Any]) -> Dict[str, Any]:
-        """Compare the labels with the truth."""
-        found: List[int] = []
-        right = [0] * params["samples"]
-        for part in parts:
-            found += part["labels"]
-            right = [sum(pair) for pair in zip(right, part["right"])]
-        confusion = [[0] * 10 for _ in range(10)]
-        for label, guess in zip(load_digits()[1], found):
-            confusion[label][guess] += 1
-        correct, total = sum(confusion[digit][digit] for digit in range(10)), len(found)
-        return {
-            "accuracy": correct / total if total else 0.0, "correct": correct, "total": total, "confusion": confusion,
-            "accuracy_by_half": [count / total for count in right] if total else [],
-        }
-
-
-TASK_TYPES.add(EchoTask.name, EchoTask())
-TASK_TYPES.add(PrimesTask.name, PrimesTask())
-TASK_TYPES.add(MatmulTask.name, MatmulTask())
-TASK_TYPES.add(DigitsTask.name, DigitsTask())
-
-
-def even_ranges(count: int, pieces: int) -> List[Dict[str, int]]:
-    """Cut 0 to `count` into at most `pieces` ranges {start, stop} of nearly equal length, none empty."""
-    pieces = max(1, min(pieces, count))
-    edges = [count * piece // pieces for piece in range(pieces + 1)]
-    return [{"start": start, "stop": stop} for start, stop in zip(edges, edges[1:]) if stop > start]
-
-
-def whole_param(part: Any, name: str) -> int:
-    """Return a whole number out of a part; parts come from other devices, so they are checked."""
-    value = part.get(name) if type(part) is dict else None
-    if type(value) is not int:
-        raise TaskRejected(f"the part has no whole number {name!r}")
-    return value
-
-
-def small_primes(bound: int) -> List[int]:
-    """Return the primes up to `bound` (sieve of Eratosthenes)."""
-    sieve = bytearray([1]) * (bound + 1)
-    sieve[:2] = bytes(min(2, bound + 1))
-    for number in range(2, int(bound ** 0.5) + 1):
-        if sieve[number]:
-            sieve[number * number::number] = bytes(len(range(number * number, bound + 1, number)))
-    return [number for number in range(bound + 1) if sieve[number]]
-
-
-def _count_primes(low: int, high: int, divisors: List[int]) -> int:
-    """Count the primes from `low` to below `high`; `divisors` are the primes up to the root of `high`."""
-    sieve = bytearray([1]) * (high - low)
-    for number in range(low, min(2, high)):
-        sieve[number - low] = 0
-    for prime in divisors:
-        if prime * prime >= high:
-            break
-        first = max(prime * prime, -(-low // prime) * prime) - low
-        sieve[first::prime] = bytes(len(range(first, high - low, prime)))
-    return sum(sieve)
-
-
-def _matrix_item(seed: int, row: int, column: int) -> int:
-    """Return a number of 0 to 255 that depends on nothing but its place (multiplicative hashing)."""
-    return ((seed * 1000003 + row) * 1000003 + column) * 2654435761 % 2 ** 32 >> 24
-
-
-# ---- discompute_lite/tasks/vector_folder.py ---------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.tasks.vector_folder")
-"""Tell work that runs here where the vectors of its device lie: files that it reads and leaves.
-
-Knows:   the folder, for the work that is under way in this thread.
-Refuses: to open anything (ml/workbench.py does).
-Read next: ml/workbench.py, roles/vectors.py (whose files they are).
-"""
-
-
-_FOLDER: ContextVar[str] = ContextVar("discompute_vector_folder", default="")
-
-
-@contextmanager
-def vectors_lying_in(folder: str) -> Iterator[None]:
-    """Let what this thread runs meanwhile find vectors in this folder."""
-    token = _FOLDER.set(folder)
-    try:
-        yield
-    finally:
-        _FOLDER.reset(token)
-
-
-def vector_folder() -> str:
-    """Return where vectors lie, "" where there is no such place."""
-    return _FOLDER.get()
-
-
-# ---- discompute_lite/tasks/work.py ------------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.tasks.work")
-"""Run one phase of a task, whatever its code does, and say how it went.
-
-Knows:   the three phases, what the code prints, how long it takes, and how an error of a person's code is told.
-Refuses: to choose where this runs (host/executors.py does) and to limit what the code may do.
-Read next: tasks/types.py (the phases), host/child.py (a process around this).
-
-    phase   data                                    outcome's data
-    split   task_data                               the subtasks' data, a line each: `split_parts`
-    run     subtask_data                            result_data
-    merge   task_data and results: `merge_data`     result_data
-
-The one module of this room that may read the clock and touch the interpreter's streams: a person's code runs here.
-(tasks/uploaded_modules.py, where such code runs too, may use a lock.)
-"""
-
-
-#: What stands between a script's mark and the number of one of its streams, in the id of their task.
-STREAM_MARK = "~"
-#: Whose fault a failure is: the task's own (final) or this device's (another may do better).
-BLAME_TASK, BLAME_DEVICE = "task", "device"
-#: What holds where nobody says otherwise.
-WORK_LIMITS = Limits()
-#: Task types that come with this package; naming them here is what fills the catalog.
-BUNDLED_TASKS = (DigitsTask, JobTask, CallsTask)
-
-
-@dataclass(frozen=True)
-class WorkRequest:
-    """Ask for one phase of one task."""
-
-    #: "split", "run" or "merge".
-    phase: str
-    task_type: str
-    data: bytes
-    #: ``<task>/<index>.<number>`` of an attempt, or the task's id alone.
-    attempt_id: str = ""
-    #: Seconds after which an executor that can kills it; 0 for no limit.
-    wall_s: float = 0.0
-    #: Bytes of memory that its process may hold, where that is less than the device's own limit; 0 for that one alone.
-    memory_bytes: int = 0
-    #: How many subtasks `split` should make; 0 for its own choice.
-    target: int = 0
-    #: What the blobs that its data name are read from: (hash, bytes or the path of a file; in a child what reads it).
-    blobs: Tuple[Tuple[str, Any], ...] = ()
-    #: The folder in which the vectors of trainings lie; "" where there is none, or none is needed.
-    vectors: str = ""
-
-    @property
-    def owner(self) -> str:
-        """Return whose code this is: a task's, or that of all streams of one script; a process serves one only."""
-        return self.attempt_id.partition("/")[0].partition(STREAM_MARK)[0]
-
-
-@dataclass(frozen=True)
-class WorkOutcome:
-    """Say how a request went."""
-
-    ok: bool
-    data: bytes = b""
-    #: One line that says what went wrong, then the traceback of the person's own code.
-    error: str = ""
-    #: Name of the exception's class; "Stopped" and "Died" are the executors' own.
-    error_type: str = ""
-    #: What was printed.
-    output: str = ""
-    seconds: float = 0.0
-    #: "" where nobody is to blame, else "task" or "device".
-    blame: str = ""
-
-
-def run_work(
-    request: WorkRequest, limits: Limits = WORK_LIMITS, on_print: Optional[Callable[[bytes], None]] = None,
-    allow_pickle: bool = False,
-) -> WorkOutcome:
-    """Run one phase in this thread; never raises, whatever the task's code raises, `SystemExit` included.
-
-    `on_print` is told at once what is printed, for whom the outcome comes too late. `allow_pickle` is this device's own
-    setting: whether values may come and go as pickles.
-    """
-    began = time.perf_counter()
-    printed = CappedOutput(limits.output_bytes, on_print)
-    ok, data, error, error_type, blame = True, b"", "", "", ""
-    with _Capturing(printed):
-        try:
-            task_type = TASK_TYPES.get(request.task_type)
-            if task_type is None:
-                raise _UnknownTaskType(f"this device does not offer the task type {request.task_type[:60]!r}")
-            data = _run_phase(task_type, request, limits, allow_pickle)
-        except BaseException as problem:
-            # A person's code: anything may come out of it, and sys.exit() in it must not end the node.
-            ok, error_type = False, type(problem).__name__
-            blame = BLAME_DEVICE if isinstance(problem, _UNFIT_HERE) else BLAME_TASK
-            error = _error_text(problem, limits)
-    return WorkOutcome(ok, data, error, error_type, printed.text(), time.perf_counter() - began, blame)
-
-
-def split_parts(outcome: WorkOutcome) -> List[bytes]:
-    """Return the subtasks' data out of the outcome of a split."""
-    return separate_data(outcome.data)
-
-
-def merge_data(task_data: bytes, results: Iterable[bytes]) -> bytes:
-    """Return the data of a merge request."""
-    return join_data([task_data, *results])
-
-
-class _UnknownTaskType(TaskRejected):
-    """Another device may offer it."""
-
-
-#: What another device may do better.
-_UNFIT_HERE = (_UnknownTaskType, FunctionUnfit, PickleUnfit)
-
-
-def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_pickle: bool) -> bytes:
-    if request.phase == "split":
-        parts: List[bytes] = []
-        for part in task_type.split_data(bytes(request.data), max(0, request.target), request.owner):
-            if len(parts) == limits.subtasks:
-                # Said here, because a generator may have no end.
-                raise TaskRejected(f"split makes more than {limits.subtasks} parts; make them larger")
-            parts.append(part)
-        return join_data(parts)
-    if request.phase == "run":
-        if request.blobs:
-            with vectors_lying_in(request.vectors):
-                return task_type.run_with_blobs(bytes(request.data), request.owner, dict(request.blobs), allow_pickle)
-        return task_type.run_data(bytes(request.data), request.owner, allow_pickle)
-    if request.phase == "merge":
-        task_data, *results = separate_data(request.data) or [b""]
-        return task_type.merge_data(task_data, results, request.owner)
-    raise TaskRejected(f"there is no phase {request.phase[:60]!r}")
-
-
-# ---- errors -----------------------------------------------------------------------------------------
-
-
-def _error_text(problem: BaseException, limits: Limits) -> str:
-    """Return what a person needs to mend their code: a short line, then the traceback; never raises."""
-    most = limits.error_text_bytes
-    if isinstance(problem, TaskRejected):
-        return _shortened(problem.message, most)
-    try:
-        story = traceback.TracebackException(type(problem), problem, problem.__traceback__)
-        said = [line for line in "".join(story.format_exception_only()).splitlines() if line[:1] not in ("", " ")]
-        # The module of a job has a made-up name; its classes are known without it.
-        module = f"{type(problem).__module__}."
-        text = _shortened((said or [type(problem).__name__])[0].replace(module, ""), most)
-        if _keep_own_frames(story, set()):
-            # Long texts in it are shortened one by one, so that its lines of code stay.
-            lines = [_shortened(each.replace(module, ""), most, "\n[...]\n") for each in story.format()]
-            text = _shortened(f"{text}\n{''.join(lines).rstrip()}", limits.error_trace_bytes, "\n[...]\n")
-        return text
-    except BaseException as odd:
-        # Formatting calls the exception's own __str__, which is a person's code too.
-        return _shortened(f"{type(problem).__name__} (its text cannot be made: {type(odd).__name__})", most)
-
-
-def _keep_own_frames(story: Any, seen: Set[int]) -> bool:
-    """Keep only the frames of jobs in a traceback and in those it was caused by; return whether there are any."""
-    if story is None or id(story) in seen:
-        return False
-    seen.add(id(story))
-    own = [frame for frame in story.stack if is_job_filename(frame.filename)]
-    story.stack = traceback.StackSummary.from_list(own)
-    causes = (story.__cause__, story.__context__, *(getattr(story, "exceptions", None) or ()))
-    return any([bool(own), *[_keep_own_frames(cause, seen) for cause in causes]])
-
-
-def _shortened(text: str, limit: int, mark: str = " [...] ") -> str:
-    """Return a text of at most `limit` bytes of UTF-8, with `mark` where its middle was."""
-    data = text.encode("utf-8", "backslashreplace")
-    if len(data) <= limit:
-        return data.decode("utf-8")
-    head = max(0, limit - len(mark)) // 3
-    tail = max(0, limit - len(mark) - head)
-    return data[:head].decode("utf-8", "ignore") + mark + data[len(data) - tail:].decode("utf-8", "ignore")
-
-
-# ---- what is printed --------------------------------------------------------------------------------
-
-
-class CappedOutput(io.BufferedIOBase):
-    """Keep the first bytes written and count the rest."""
-
-    def __init__(self, limit: int, on_print: Optional[Callable[[bytes], None]] = None) -> None:
-        super().__init__()
-        self._limit = limit
-        self._on_print = on_print
-        self._kept = bytearray()
-        self._dropped = 0
-
-    def writable(self) -> bool:
-        """Return True: that is all it is for."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Keep what fits."""
-        view = memoryview(data).cast("B")
-        fitting = min(len(view), self._limit - len(self._kept))
-        self._kept += view[:fitting]
-        self._dropped += len(view) - fitting
-        if self._on_print is not None:
-            self._on_print(bytes(view))
-        return len(view)
-
-    @property
-    def written_bytes(self) -> int:
-        """Return how many bytes have been written, kept or not."""
-        return len(self._kept) + self._dropped
-
-    def text(self, start: int = 0) -> str:
-        """Return what was written from byte `start` on, with a last line that says how much is missing."""
-        text = self._kept[start:].decode("utf-8", "replace")
-        if self._dropped:
-            text += f"\n[{self._dropped} more bytes were printed; {self._limit} are kept]\n"
-        return text
-
-
-class OutputTap(io.TextIOBase):
-    """Stand in sys.stdout for threads whose output is caught; other threads' goes where it went before.
-
-    It stays in place from one request to the next, because code such as logging keeps the stream that it finds.
-    """
-
-    encoding = "utf-8"
-
-    def __init__(self, original: Any) -> None:
-        super().__init__()
-        self.original = original
-        #: Those who need it; the last one to leave takes it out.
-        self.users = 0
-        self._thread = threading.local()
-
-    def write(self, text: str) -> int:
-        """Write to what catches this thread's output, else to the original."""
-        caught = getattr(self._thread, "printed", None)
-        if caught is None:
-            self.original.write(text)
-        else:
-            caught.write(text.encode("utf-8", "backslashreplace"))
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the original; some consoles have nothing but `write`."""
-        flush = getattr(self.original, "flush", None)
-        if flush is not None:
-            flush()
-
-    def close(self) -> None:
-        """Stay open: it is not the code's to close, and the original belongs to somebody else."""
-
-    @property
-    def buffer(self) -> Any:
-        """Return where bytes go."""
-        return getattr(self._thread, "printed", None) or self.original.buffer
-
-    def catch(self, printed: Optional[CappedOutput]) -> Optional[CappedOutput]:
-        """Catch from now on what this thread prints, with None no more; return what caught it before."""
-        before: Optional[CappedOutput] = getattr(self._thread, "printed", None)
-        self._thread.printed = printed
-        return before
-
-
-def install_taps() -> None:
-    """Put taps into sys.stdout and sys.stderr; whoever runs work in threads of this process holds them."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if not isinstance(stream, OutputTap):
-            stream = OutputTap(stream)
-            setattr(sys, name, stream)
-        stream.users += 1
-
-
-def remove_taps() -> None:
-    """Undo one `install_taps`; what others have put there meanwhile stays."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, OutputTap):
-            stream.users -= 1
-            if stream.users == 0:
-                setattr(sys, name, stream.original)
-
-
-class _Capturing:
-    """Catch what this thread prints meanwhile; `with`, in fewer steps than a generator takes."""
-
-    def __init__(self, printed: CappedOutput) -> None:
-        self._printed = printed
-
-    def __enter__(self) -> None:
-        install_taps()
-        out: Any = sys.stdout
-        err: Any = sys.stderr
-        self._taps = out, err
-        self._before = [tap.catch(self._printed) for tap in self._taps]
-
-    def __exit__(self, *_problem: Any) -> None:
-        for tap, before in zip(self._taps, self._before):
-            tap.catch(before)
-        # The code may have put something else there.
-        sys.stdout, sys.stderr = self._taps
-        remove_taps()
-
-
 # ---- discompute_lite/host/black_box.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.black_box")
@@ -19611,7 +19767,10 @@ class ChildProcess:
     """Hold one running child; one thread exchanges, any thread may kill."""
 
     def __init__(self, command: List[str], environ: Mapping[str, str], folder: str) -> None:
-        """Start it in `folder`, which it makes and removes; raise OSError where that cannot be."""
+        """Start it in `folder`, which it makes and removes.
+
+        Raise StateError where the disk takes no such folder, OSError where the system starts no process.
+        """
         import subprocess  # Absent in some app Pythons.
 
         self.folder = folder
@@ -19621,15 +19780,17 @@ class ChildProcess:
         self._is_killed = False
         #: It has started well: what it said before that is no reason for its end.
         self.has_answered = False
-        os.makedirs(folder, mode=0o700)
         try:
-            with open(os.path.join(folder, ".start"), "wb") as complaints:
+            with contextlib.ExitStack() as stack:
+                with scratch_errors():
+                    os.makedirs(folder, mode=0o700)
+                    complaints = stack.enter_context(open(os.path.join(folder, ".start"), "wb"))
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, cwd=folder,
                     env=child_environ(environ, folder), start_new_session=True,
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
-        except OSError:
+        except (OSError, StateError):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -20559,6 +20720,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
         try:
             child = self._child_for(slot, future.request)
+        except StateError as error:
+            # Nobody's fault, and over when there is room again.
+            raise ChildDied(error.message, "NoRoom", BLAME_REFUSED) from None
         except OSError as error:
             raise ChildDied(f"a process could not be started: {error.strerror or error}") from None
         if future.stop_reason:
@@ -20693,7 +20857,8 @@ def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_of
     facts["output"] = f"{limits.output_bytes // KIB} KiB of what a subtask prints, the rest is dropped"
     for name in ("memory", "priority", "processor", "processes", "own folder", "network"):
         facts.setdefault(name, NOT_LIMITED)
-    facts["files"] = f"{NOT_LIMITED}: tasks may read and change what you may"
+    others = "but not another task's folder" if is_offline else "another task's folder too while it runs"
+    facts["files"] = f"{NOT_LIMITED}: tasks may read and change what you may, {others}"
     return facts
 
 
@@ -20809,24 +20974,14 @@ class BlobFiles:
         def private(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        def write() -> None:
-            with open(self.source(sha256), "ab", opener=private) as file:
-                file.write(data)
-
-        _told(write)
+        with scratch_errors(), open(self.source(sha256), "ab", opener=private) as file:
+            file.write(data)
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
         """Return a range; raise StateError where somebody has removed the file."""
-        found: bytes = b""
-
-        def read() -> None:
-            nonlocal found
-            with open(self.source(sha256), "rb") as file:
-                file.seek(offset)
-                found = file.read(size)
-
-        _told(read)
-        return found
+        with scratch_errors(), open(self.source(sha256), "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
     def source(self, sha256: str) -> str:
         """Return the path of a blob's file."""
@@ -20838,14 +20993,6 @@ class BlobFiles:
             remove_file(self.source(sha256))
         except OSError:
             pass  # Windows: a child reads it just now. It goes with the folder.
-
-
-def _told(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
 
 
 # ---- discompute_lite/host/checkpoints.py ------------------------------------------------------------
@@ -22239,7 +22386,7 @@ class VectorFiles:
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
         path = os.path.join(self.folder, name)
-        try:
+        with scratch_errors():
             with suppress(FileNotFoundError):
                 os.remove(path)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -22252,9 +22399,6 @@ class VectorFiles:
                 return memoryview(mmap.mmap(descriptor, size))
             finally:
                 os.close(descriptor)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
 
     def find(self, name: str) -> Optional[Any]:
         """Return the memory of a vector, None where there is none of this name."""
@@ -22304,7 +22448,7 @@ class LocalTrust:
 
     def __init__(
         self, files: TrustFiles, key: PrivateKey, key_file: str, enter: Callable[[str, str, str, Refusal], None],
-        leave: Callable[[], None], random_bytes: Callable[[int], bytes],
+        leave: Callable[[], None], why_no_tls: Callable[[], str],
     ) -> None:
         """`enter(certificate file, key file, PEM of the root, refusal)` has TLS spoken from now on."""
         self.files = files
@@ -22312,7 +22456,8 @@ class LocalTrust:
         self._key_file = key_file
         self._enter = enter
         self.leave = leave
-        self.random_bytes = random_bytes
+        self.why_no_tls = why_no_tls
+        self.random_bytes = secrets.token_bytes
 
     def load(self) -> Optional[PairingGrant]:
         """Return what was kept."""
@@ -23329,7 +23474,7 @@ class MemberParts:
             tell("warning", alone)
         key = state.load_or_make_key(secrets.token_bytes)
         self.trust = LocalTrust(
-            TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, secrets.token_bytes
+            TrustFiles(state.path, limits), key, state.key_file, self._enter, door.leave, why_no_tls
         )
         self.pairing_door = SocketPairingDoor(
             loop, limits, settings.bind, loopback_only=stays_on_loopback(settings.bind), takes=door.takes)
@@ -31042,7 +31187,10 @@ class Attempts:
         self._owners[action.task_id].failed(action)
 
     def _end_cancelled(self, action: EndCancelled) -> None:
-        self._owners[action.task_id].cancelled(action.reason)
+        owner = self._owners.get(action.task_id)
+        # A task that could not be kept is over already, and what ran of it is stopped with this.
+        if owner is not None:
+            owner.cancelled(action.reason)
 
     def _tell(self, action: TellStory) -> None:
         owner = self._owners.get(action.task_id)
@@ -33112,6 +33260,12 @@ class Membership:
         #: How many statements came that were another cluster's, or found no room.
         self.ignored = 0
 
+    def copy(self) -> Membership:
+        """Return another that believes the same."""
+        twin = copy(self)
+        twin._holding = dict(self._holding)
+        return twin
+
     def merge(self, statements: Iterable[Statement]) -> List[str]:
         """Take statements; return the ids of the devices about which something else holds now, sorted."""
         before = dict(self._holding)
@@ -33196,7 +33350,8 @@ Knows:   how a cluster begins, how a device is let in, changed and removed, and 
 Refuses: sockets, files and questions: `keep` is told what has to be on the disk, a person has said yes before.
 Read next: core/membership.py (what holds), wire/pairing_grant.py (what a member has), roles/node.py.
 
-Every change is kept before it is told to anybody, so that no device can know more than the one that decided.
+Every change is kept before it is told to anybody, so that no device can know more than the one that decided. What
+others have decided holds at once, whatever the disk here says: whoever was removed is not served until there is room.
 
 A beacon key begins with a number of four bytes, and of two keys the larger holds, so that two admins agree on one
 whoever speaks first. The number is never below that of the removals: an admin that knows of more makes a new key.
@@ -33275,6 +33430,8 @@ class OwnCluster:
         self.membership.merge(grant.statements)
         #: Statements that were no good: another cluster's, forged, of newer versions.
         self.refused = 0
+        #: Why what others said is not on the disk yet, "" where it is.
+        self.unkept = ""
 
     @property
     def grant(self) -> PairingGrant:
@@ -33367,8 +33524,7 @@ class OwnCluster:
         holds = self._member(of_device)
         self._check_other_admin(of_device, "")
         number = max(_key_number(self._grant.beacon_key), len(self.membership.removed())) + 1
-        self._grant = replace(self._grant, beacon_key=_beacon_key(number, random_bytes))
-        return self._state(replace(holds, what="revoke", by=self.me, at=at))
+        return self._state(replace(holds, what="revoke", by=self.me, at=at), _beacon_key(number, random_bytes))
 
     def _member(self, of_device: str) -> Statement:
         holds = self.membership.statement_about(of_device)
@@ -33402,11 +33558,19 @@ class OwnCluster:
         assert self._grant.ca_key is not None, "only admins sign"
         return self._grant.ca_key
 
-    def _state(self, statement: Statement) -> Statement:
+    def _state(self, statement: Statement, beacon_key: bytes = b"") -> Statement:
+        """Let a statement hold from now on; where it cannot be kept it does not, and nobody hears of it."""
         signed = sign_as_line(self._key(), replace(statement, seq=self.membership.next_seq()), self._limits)
+        before = self._grant, self.membership
+        self._grant = replace(self._grant, beacon_key=beacon_key or self._grant.beacon_key)
+        self.membership = self.membership.copy()
         self.membership.merge([signed])
         self._drop_key()
-        self._keep(self.grant)
+        try:
+            self._keep(self.grant)
+        except StateError:
+            self._grant, self.membership = before
+            raise
         return signed
 
     def _drop_key(self) -> None:
@@ -33437,7 +33601,7 @@ class OwnCluster:
             if self.is_admin and _key_number(self._grant.beacon_key) < removals:
                 # Whoever was removed elsewhere may know the key that we have.
                 self._grant = replace(self._grant, beacon_key=_beacon_key(removals, random_bytes))
-            self._keep(self.grant)
+            self.try_to_keep()
         return changed
 
     def take_beacon_key(self, beacon_key: bytes) -> None:
@@ -33446,7 +33610,15 @@ class OwnCluster:
             raise InvalidParams(f"a beacon key has {BEACON_KEY_BYTES} bytes")
         if bytes(beacon_key) > self._grant.beacon_key:
             self._grant = replace(self._grant, beacon_key=bytes(beacon_key))
+            self.try_to_keep()
+
+    def try_to_keep(self) -> None:
+        """Put what holds on the disk, if that can be; what others say holds in any case, removals above all."""
+        try:
             self._keep(self.grant)
+            self.unkept = ""
+        except StateError as error:
+            self.unkept = error.message
 
 
 # ---- discompute_lite/roles/pairing.py ---------------------------------------------------------------
@@ -33458,6 +33630,10 @@ Knows:   when the pairing port opens and closes, who is asked, what is kept befo
 Refuses: TLS and sockets (a `PairingDoor` has them), screens (`tell` and `ask` do), what statements say.
 Read next: wire/pairing.py (the messages), roles/own_cluster.py (what letting in means).
 """
+
+
+#: What a joiner is told whom the host would let in, and cannot.
+_CANNOT_LET_IN = "The other device cannot let anybody in just now. Mend what it says on its screen, then try again."
 
 
 class PairingRun:
@@ -33634,9 +33810,9 @@ class Inviter:
                 else:
                     host.refuse(now)
             except (CallError, StateError) as error:
-                # The joiner is told that it does not work here; the reason is for the person here.
+                # The reason is for the person here.
                 self._tell("pairing", error.message)
-                host.refuse(now)
+                host.refuse(now, Forbidden(_CANNOT_LET_IN, {"rule": "state"}))
             run.go_on()
             self._close_if_over()
 
@@ -34270,6 +34446,10 @@ class FrontDesk:
         if not self._node.settings.tls:
             raise Forbidden("This device was started with tls false, which is for one that stays alone. Start it"
                             " without that, then pair it.", {"rule": "tls"})
+        # Before anything is kept: half a membership would stand in the way of the next Python.
+        problem = self._node.world.trust.why_no_tls()
+        if problem:
+            raise Forbidden(problem, {"rule": "tls"})
 
     def join(self, words: JoinWords, done: Callable[[str], Any]) -> Later:
         """Join the cluster of whoever gave us these words, which have an address; answer with `done(cluster)`."""
@@ -34367,6 +34547,7 @@ class FrontDesk:
     def restore(self, data: bytes) -> str:
         """Become an admin of the cluster in a backup; return what it is called."""
         self.check_is_alone()
+        self._check_speaks_tls()
         node, trust = self._node, self._node.world.trust
         described = Statement("", 0, "add", "", "admin", "", int(node.wall()), node.name, node.hardware.type)
         try:
@@ -34425,6 +34606,8 @@ heard first: it brings the statement about itself, and is a member or a stranger
 SYNC_S = 10.0
 #: Statements about itself that a device may bring which nobody knows here: it has one, and each costs 5 ms to check.
 STATEMENTS_HEARD = 1
+#: Seconds until what could not be kept is tried again, as journals are.
+KEEP_AGAIN_S = 2.0
 
 
 class Belonging:
@@ -34439,6 +34622,9 @@ class Belonging:
         #: pseudonym -> member, and the version and beacon key that they were made for.
         self._pseudonyms: Dict[bytes, Statement] = {}
         self._pseudonyms_of = (-1, b"")
+        #: Why what was heard is not on the disk, as people were told, "" where it is; and when that is tried again.
+        self._told_unkept = ""
+        self._alarm = Alarm(node.clock, lambda late_s: self._keep_again())
         #: Where the owner lets devices in, and has this one let in.
         self.desk = FrontDesk(node)
 
@@ -34480,16 +34666,19 @@ class Belonging:
                 self._node.discovery.retire(link)
 
     def leave(self) -> None:
-        """Be alone from now on: nothing of the cluster is kept."""
+        """Be alone from now on: nothing of the cluster is kept. Raise StateError where it cannot be removed."""
         trust = self._node.world.trust
         if trust is not None and self.cluster is not None:
-            self.desk.stop()
             trust.forget()
-            trust.leave()
-            self.cluster = None
-            self._changed()
-            for link in self._links():
-                self._node.discovery.retire(link)
+            self._be_alone()
+
+    def _be_alone(self) -> None:
+        self.desk.stop()
+        self._node.world.trust.leave()
+        self.cluster = None
+        self._changed()
+        for link in self._links():
+            self._node.discovery.retire(link)
 
     # ---- who is who -----------------------------------------------------------------------------------
 
@@ -34597,7 +34786,11 @@ class Belonging:
         if membership.is_revoked(self._node.id):
             self._node.tell("warning", "this device was removed from its cluster and is alone again; it keeps its"
                             " identity, which that cluster never takes back")
-            self.leave()
+            try:
+                self.leave()
+            except StateError as error:
+                self._node.tell("warning", f"what it knows of that cluster cannot be removed: {error.message}")
+                self._be_alone()
             return
         for link in self._links():
             if link.verified_id and membership.is_revoked(link.verified_id):
@@ -34655,6 +34848,20 @@ class Belonging:
             changed = self.cluster.merge_lines(lines, self._node.world.trust.random_bytes)
             note_news(self._node, changed)
             self.tell_all(changed)
+        self._see_that_it_is_kept()
+
+    def _see_that_it_is_kept(self) -> None:
+        """Say once that what was heard is not on the disk, and try until it is; a restart before that asks again."""
+        unkept = self.cluster.unkept if self.cluster is not None else ""
+        if unkept and not self._told_unkept:
+            self._node.tell("warning", f"what others say of the cluster holds, but cannot be kept: {unkept}")
+        self._told_unkept = unkept
+        self._alarm.set(self._node.clock.now() + KEEP_AGAIN_S if unkept else None)
+
+    def _keep_again(self) -> None:
+        if self.cluster is not None:
+            self.cluster.try_to_keep()
+        self._see_that_it_is_kept()
 
     def _lines(self) -> bytes:
         assert self.cluster is not None
@@ -34677,62 +34884,6 @@ class Belonging:
     def _changed(self) -> None:
         self.version += 1
         self._node.worker.rules_changed()
-
-
-# ---- discompute_lite/core/ownership.py --------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.core.ownership")
-"""Decide which node answers for a task, and which other one keeps a copy in case that node is gone.
-
-Knows:   terms: whoever takes a task over answers for it in the next one.
-Refuses: to count votes: two owners at once are harmless, since results are kept by subtask, so two devices are enough.
-Read next: roles/copies.py (who obeys), core/journal.py (what is copied).
-"""
-
-
-#: Characters of a device's id; a requirement of this length names a device, and its task goes nowhere else.
-DEVICE_ID_CHARS = 52
-
-
-class Claim(NamedTuple):
-    """Say who answers for a task, in which of its terms."""
-
-    term: int
-    owner_id: str
-
-
-class KeeperCandidate(NamedTuple):
-    """Describe a device that could keep a copy: one that may be given work."""
-
-    device_id: str
-    is_phone: bool = False
-
-
-def outranks(claim: Claim, other: Claim) -> bool:
-    """Whether the first of two owners stays one: that of the later term; of one term, the smaller id."""
-    return (-claim.term, claim.owner_id) < (-other.term, other.owner_id)
-
-
-def named_devices(requires: Sequence[str]) -> List[str]:
-    """Return the devices that a task's requirements name by their whole ids."""
-    return [name for name in requires if len(name) == DEVICE_ID_CHARS]
-
-
-def choose_keeper(
-    candidates: Sequence[KeeperCandidate], claim: Claim, first_owner_id: str, requires: Sequence[str]
-) -> Optional[str]:
-    """Return the device that is to keep the copy of a task, None where none may.
-
-    Best is where it was submitted: its result is asked for there. A phone comes last. What is bound to devices by its
-    requirements is private to them and to where it was submitted: its copy goes to one of these or nowhere.
-    """
-    named = named_devices(requires)
-    allowed = [
-        each for each in candidates
-        if each.device_id != claim.owner_id and (not named or each.device_id in (*named, first_owner_id))
-    ]
-    allowed.sort(key=lambda each: (each.device_id != first_owner_id, each.is_phone, each.device_id))
-    return allowed[0].device_id if allowed else None
 
 
 # ---- discompute_lite/roles/keeping_methods.py -------------------------------------------------------
@@ -35107,6 +35258,8 @@ Read next: core/scheduler.py, roles/worker.py.
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
+#: Seconds after which a merge is tried again that this device could not begin.
+MERGE_AGAIN_S = 2.0
 
 
 class Coordinator:
@@ -35322,20 +35475,14 @@ class Coordinator:
             raise Unavailable("this node is shutting down; submit to another one", {"retry_after": 5.0})
         if self._node.twin.reason:
             raise Unavailable(self._node.twin.reason)
-        if task.task_type not in TASK_TYPES:
-            return f"there is no task type {task.task_type!r}; choose one of {', '.join(TASK_TYPES.names())}"
-        if len(task.task_id) > 64 or "/" in task.task_id or STREAM_MARK in task.task_id:
-            return f"a task_id has at most 64 characters, no slash and no {STREAM_MARK}"
         if task.task_id and self._attempts.scheduler.task(task.task_id) is not None:
             # Its attempts' ids are used up: an outcome of then must not be taken for one of now.
             return "a task of this id has ended here and its result is not kept any more; submit it under another id"
-        if is_private(task) and not named_devices(task.required_capabilities):
-            return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
         if self.durability.problem:
-            return f"it cannot be kept: {self.durability.problem}"
+            return unkept_sentence(self.durability.problem)
         if sum(1 for record in self._records.values() if not record.is_over) >= limits.tasks:
             raise Unavailable(f"{limits.tasks} tasks are under way here; wait for one to end", {"retry_after": 5.0})
-        return ""
+        return problem_in(task)
 
     def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
@@ -35354,8 +35501,6 @@ class Coordinator:
             self._begin(record)
             # Nobody is told that it is accepted before it is kept.
             self.durability.when_kept(lambda problem: self._accepted(record, problem))
-            return
-        self._answer_submissions(record)
 
     def _begin(self, record: CoordinatedTask) -> None:
         """Have the subtasks run that have no result yet; with the last one comes the merge."""
@@ -35375,7 +35520,8 @@ class Coordinator:
     def _accepted(self, record: CoordinatedTask, problem: str) -> None:
         if problem and not record.is_over:
             record.is_refused = True
-            self.end(record, TaskState.FAILED, f"it cannot be kept: {problem}")
+            self.end(record, TaskState.FAILED, unkept_sentence(problem))
+            self._attempts.apply(CancelAsked(record.task.task_id, "since it cannot be kept"))
             self.durability.forget(record.task.task_id)
         self._answer_submissions(record)
 
@@ -35386,7 +35532,9 @@ class Coordinator:
             later.resolve(record.submitted())
 
     def merge(self, record: CoordinatedTask) -> None:
-        """Merge a task whose subtasks are all done."""
+        """Merge a task whose subtasks are all done; one that is over by now is left alone."""
+        if record.is_over or self._is_stopping:
+            return
         results = [subtask.result_data for subtask in record.subtasks]
         request = WorkRequest(
             phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
@@ -35396,6 +35544,11 @@ class Coordinator:
 
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
+            return
+        if outcome.blame == BLAME_REFUSED:
+            # All its work is done: that is not given up for what may be over in a moment.
+            self.tell(record, f"its results wait to be merged: {outcome.error}")
+            self._node.clock.call_later(MERGE_AGAIN_S, self.merge, record)
             return
         record.keep_printed("merge", self._node.id, outcome.output)
         if outcome.ok:
@@ -39904,7 +40057,8 @@ class LocalNode:
         limits = ChildLimits.of_device(
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
-        return ProcessExecutor(slots, command, os.environ, self._scratch, loop=self.loop, limits=self.limits)
+        folder = os.path.join(self._scratch, "tasks")
+        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits)
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
@@ -50420,7 +50574,7 @@ _end_sections({
     "discompute_lite.model.limits": "KIB MIB GIB CONFIG_BYTES SOURCE_BYTES Limits".split(),
     "discompute_lite.host.files": "STATE_FILE_BYTES SAFE_OPEN_FLAGS write_atomically sync_file write_whole "
         "_replace_file sync_folder remove_file read_small_file _check_secret make_private_folder my_uid "
-        "state_errors reason_of StateError MIB".split(),
+        "state_errors scratch_errors reason_of StateError MIB".split(),
     "discompute_lite.host.journals": "RETRY_S LAST_WRITE_S JOURNAL_END DAMAGED_END JOURNAL_READ_BYTES OnWritten "
         "JournalStep JournalFolder _gather _read_whole StateError SAFE_OPEN_FLAGS remove_file state_errors "
         "sync_file sync_folder write_atomically write_whole".split(),
@@ -50503,8 +50657,8 @@ _end_sections({
         "der_oid der_sequence der_split der_value ecdsa_sign ecdsa_verify signature_der CurvePoint PrivateKey "
         "decode_point device_id encode_point key_name spki_der".split(),
     "discompute_lite.net.tls": "ALPN_RPC ALPN_HTTP TLS_CIPHERS NO_CHECK_TIME _IGNORE_CUTS TlsIdentity "
-        "bare_tls_context make_tls_context TlsPipe certified_device DiscomputeError ProtocolError StateError "
-        "Unauthenticated Limits Buffer".split(),
+        "bare_tls_context _no_tls why_no_tls make_tls_context TlsPipe certified_device DiscomputeError "
+        "ProtocolError StateError Unauthenticated Limits Buffer".split(),
     "discompute_lite.net.tls_channel": "CIPHERTEXT_BYTES PLAINTEXT_BYTES TlsBroken TlsChannel DiscomputeError "
         "ProtocolError KIB Buffer TlsPipe".split(),
     "discompute_lite.net.tls_door": "FAILURES_S FAILING_HOSTS OnRefused Admit TlsDoor DiscomputeError Limits "
@@ -50616,12 +50770,12 @@ _end_sections({
         "_ROW_MAKERS TaskRejected at_path CutText code_in_cut compile_cut empty_object decode_value".split(),
     "discompute_lite.tasks.job_arguments": "JobParameter JobSignature _KINDS _BOOLEANS _WANTED read_signature "
         "_kind_of_parameter match_words _named_word _following_word _place _typed TaskRejected".split(),
-    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _MODULE_PREFIX _READY JobOutline parse_job _read_purity "
-        "job_arguments job_task_data source_hash checked_hash parse_source _bound_names load_job_module _run_module "
-        "_forget_old_modules is_job_filename _file_label _classes_of _function_of _SOURCE JobTask CallTask "
-        "code_of_plain _keyword_arguments TaskRejected SOURCE_BYTES JobSignature match_words read_signature "
-        "ClassBook TASK_TYPES TaskParameter TaskType read_params decode_value dump_value load_value "
-        "parse_plain".split(),
+    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _CODING _MODULE_PREFIX _READY JobOutline parse_job _read_purity "
+        "job_arguments job_task_data source_hash checked_hash parse_source _check_coding _bound_names "
+        "load_job_module _run_module _forget_old_modules is_job_filename _file_label _classes_of _function_of "
+        "_SOURCE JobTask CallTask code_of_plain _keyword_arguments TaskRejected SOURCE_BYTES JobSignature "
+        "match_words read_signature ClassBook TASK_TYPES TaskParameter TaskType read_params decode_value dump_value "
+        "load_value parse_plain".split(),
     "discompute_lite.tasks.uploaded_modules": "_ROW_KINDS UploadedModules _absolute TEXT_FLAGS".split(),
     "discompute_lite.tasks.packed_function": "FUNCTIONS_KEPT _FUNCTION_PREFIX _SPACE_NAME _LOADED _FILES _SPACES "
         "_PLAN_KEYS PackedFunction load_function loaded_modules _roots_of _names_of_roots _built _is_of_user "
@@ -50638,6 +50792,20 @@ _end_sections({
         "PICKLES_ALLOWED PICKLES_UNWANTED ClassBook PickleRule dump_number_list load_number_list PackedFunction "
         "load_function loaded_modules describe_exception rebuild_exception first_text join_texts json_of TASK_TYPES "
         "TaskType separate_data dump_with_pieces load_value scalar_text".split(),
+    "discompute_lite.core.ownership": "DEVICE_ID_CHARS Claim KeeperCandidate outranks named_devices "
+        "choose_keeper".split(),
+    "discompute_lite.tasks.digits_data": "DIGIT_IMAGES DIGIT_LABELS".split(),
+    "discompute_lite.tasks.digits": "DIGIT_PIXELS _LEFT_OUT _FARTHEST DigitLanes load_digits classify_digits "
+        "digit_lanes _lanes left_out_lanes _packed_distances _vote TaskRejected DIGIT_IMAGES DIGIT_LABELS".split(),
+    "discompute_lite.tasks.builtin": "USUAL_PARTS PRIMES_BOUND SIEVE_SPAN MATRIX_ROWS EchoTask PrimesTask "
+        "MatmulTask DigitsTask even_ranges whole_param small_primes _count_primes _matrix_item TaskRejected "
+        "classify_digits load_digits TASK_TYPES TaskParameter TaskType".split(),
+    "discompute_lite.tasks.vector_folder": "_FOLDER vectors_lying_in vector_folder".split(),
+    "discompute_lite.tasks.work": "STREAM_MARK BLAME_TASK BLAME_DEVICE BLAME_REFUSED WORK_LIMITS BUNDLED_TASKS "
+        "WorkRequest WorkOutcome run_work split_parts merge_data _UnknownTaskType _UNFIT_HERE _run_phase "
+        "_error_text _keep_own_frames _shortened CappedOutput OutputTap install_taps remove_taps _Capturing "
+        "TaskRejected Limits DigitsTask CallsTask FunctionUnfit JobTask is_job_filename PickleUnfit "
+        "vectors_lying_in TASK_TYPES TaskType join_data separate_data".split(),
     "discompute_lite.model.device": "PHONE_TYPES DEVICE_TYPES DeviceStatus DeviceCapabilities ComputeMetrics Device "
         "Hardware work_memory short_id".split(),
     "discompute_lite.roles.bounds": "ID_CHARS NAME_CHARS TEXT_CHARS OUTPUT_CHARS bounded_capabilities "
@@ -50650,12 +50818,13 @@ _end_sections({
         "reader_of schema_of ComputeMetrics Device DeviceCapabilities DeviceStatus InvalidParams ComputeTask "
         "SubTask task_type_schemas devices_that_fit LinkPort".split(),
     "discompute_lite.roles.coordinated": "LISTED_SUBTASKS PARTS_TOLD OUTPUT_TOLD_CHARS KEPT_PRINTED_CHARS "
-        "PRINTED_TOO_MUCH KEPT_STORY_LINES CoordinatedTask FINAL_STATES ComputeTask SubTask SubTaskStatus TaskState "
-        "bounded_output GetTaskResultAnswer GetTaskStatusAnswer PrintedText SubmitTaskAnswer Later".split(),
-    "discompute_lite.roles.durability": "COPY_MARK journal_name Durability keep_damaged restored_task retell "
-        "_close_again entries_of _result_of JournalReading JournalWriter OwnerNamed ResultKept TaskAccepted "
-        "TaskClosed TaskDivided read_journal from_json to_json StateError SubTask SubTaskStatus TaskState "
-        "CoordinatedTask PrintedText JournalsPort".split(),
+        "PRINTED_TOO_MUCH KEPT_STORY_LINES problem_in CoordinatedTask named_devices FINAL_STATES ComputeTask "
+        "SubTask SubTaskStatus TaskState is_private TASK_TYPES STREAM_MARK bounded_output GetTaskResultAnswer "
+        "GetTaskStatusAnswer PrintedText SubmitTaskAnswer Later".split(),
+    "discompute_lite.roles.durability": "COPY_MARK journal_name unkept_sentence Durability keep_damaged "
+        "restored_task retell _close_again entries_of _result_of JournalReading JournalWriter OwnerNamed ResultKept "
+        "TaskAccepted TaskClosed TaskDivided read_journal from_json to_json StateError SubTask SubTaskStatus "
+        "TaskState CoordinatedTask PrintedText JournalsPort".split(),
     "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit _with_set_sorted "
         "KeptCalls KeptStream CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit "
         "UnitOutcome keep_damaged JournalsPort".split(),
@@ -50686,8 +50855,8 @@ _end_sections({
         "open_calls make_calls cancel_calls close_calls keep_blob spread_blob release_blob devices_that_fit method "
         "DeviceOffer LinkPort".split(),
     "discompute_lite.host.child_limits": "PROCESS_HEADROOM OOM_FIRST NICENESS _CLONE_NEWUSER _CLONE_NEWNET "
-        "ChildLimits take_child_limits step_back lower_limit leave_network network_check_main _unshare "
-        "_running_in_all MIB Limits".split(),
+        "_CLONE_NEWNS _MS_PRIVATE _MS_BIND _SMALL_DISK ChildLimits take_child_limits step_back lower_limit "
+        "leave_network hide_other_folders network_check_main _unshare _running_in_all MIB Limits".split(),
     "discompute_lite.host.process_tree": "TREE_MOST _PROC_PIDTASKINFO _TASKINFO_BYTES _QUERY_LIMITED tree_processes "
         "resident_bytes _measure _linux_tree _linux_resident _linux_proportional _macos_group _macos_resident "
         "_windows_resident".split(),
@@ -50723,18 +50892,6 @@ _end_sections({
     "discompute_lite.host.detect": "Detector DETECTORS _NO_HOSTNAMES detect_hardware has_processes has_tls app_name "
         "device_name Catalog Hardware detect_ios detect_macos detect_linux detect_android detect_other "
         "detect_windows Probe can_relaunch".split(),
-    "discompute_lite.tasks.digits_data": "DIGIT_IMAGES DIGIT_LABELS".split(),
-    "discompute_lite.tasks.digits": "DIGIT_PIXELS _LEFT_OUT _FARTHEST DigitLanes load_digits classify_digits "
-        "digit_lanes _lanes left_out_lanes _packed_distances _vote TaskRejected DIGIT_IMAGES DIGIT_LABELS".split(),
-    "discompute_lite.tasks.builtin": "USUAL_PARTS PRIMES_BOUND SIEVE_SPAN MATRIX_ROWS EchoTask PrimesTask "
-        "MatmulTask DigitsTask even_ranges whole_param small_primes _count_primes _matrix_item TaskRejected "
-        "classify_digits load_digits TASK_TYPES TaskParameter TaskType".split(),
-    "discompute_lite.tasks.vector_folder": "_FOLDER vectors_lying_in vector_folder".split(),
-    "discompute_lite.tasks.work": "STREAM_MARK BLAME_TASK BLAME_DEVICE WORK_LIMITS BUNDLED_TASKS WorkRequest "
-        "WorkOutcome run_work split_parts merge_data _UnknownTaskType _UNFIT_HERE _run_phase _error_text "
-        "_keep_own_frames _shortened CappedOutput OutputTap install_taps remove_taps _Capturing TaskRejected Limits "
-        "DigitsTask CallsTask FunctionUnfit JobTask is_job_filename PickleUnfit vectors_lying_in TASK_TYPES "
-        "TaskType join_data separate_data".split(),
     "discompute_lite.host.black_box": "BLACK_BOX_FILE BLACK_BOX_BYTES _COUNT_BYTES _NOTHING BlackBox open_black_box "
         "read_black_box".split(),
     "discompute_lite.host.child": "FRAME_PREFIX PARENT_EVERY_S FRAME_LIMIT pack_request unpack_request _read_blob "
@@ -50745,20 +50902,22 @@ _end_sections({
     "discompute_lite.host.exchange": "FRAME_PIECE_BYTES FRAME_FIRST_BYTES OUTCOME_BYTES FRAME_READ_BYTES Exchange "
         "WORK_LIMITS WorkOutcome WorkRequest FRAME_PREFIX pack_request unpack_outcome".split(),
     "discompute_lite.host.child_process": "KEPT_VARIABLES THREAD_COUNTS PIPE_BYTES F_SETPIPE_SZ ALIVE_EVERY_S "
-        "REAP_S REAP_GROUP_S ChildDied ChildOverdue child_environ ChildProcess _widen describe_exit BLAME_DEVICE "
-        "BLAME_TASK WorkOutcome WorkRequest read_black_box read_end Exchange tree_processes".split(),
+        "REAP_S REAP_GROUP_S ChildDied ChildOverdue child_environ ChildProcess _widen describe_exit StateError "
+        "BLAME_DEVICE BLAME_TASK WorkOutcome WorkRequest read_black_box read_end Exchange scratch_errors "
+        "tree_processes".split(),
     "discompute_lite.host.executors": "stopped_outcome WorkFuture WorkSlot SlotKind SlotExecutor ThreadExecutor "
         "ExternalExecutor load_executor _broken_outcome SettingsError Limits BLAME_DEVICE WORK_LIMITS WorkOutcome "
         "WorkRequest install_taps remove_taps run_work".split(),
     "discompute_lite.host.loop_lane": "LANE_S LANE_BYTES LanePort LoopLane WorkOutcome Exchange".split(),
     "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S MEMORY_EVERY _FOLDER_PREFIX ProcessSlot "
-        "ProcessExecutor Limits BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied ChildOverdue ChildProcess "
-        "Exchange SlotExecutor WorkFuture WorkSlot stopped_outcome LANE_S LanePort LoopLane resident_bytes".split(),
+        "ProcessExecutor StateError Limits BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied "
+        "ChildOverdue ChildProcess Exchange SlotExecutor WorkFuture WorkSlot stopped_outcome LANE_S LanePort "
+        "LoopLane resident_bytes".split(),
     "discompute_lite.host.active_limits": "NOT_LIMITED NETWORK_CHECK NETWORK_CHECK_S runs_in_processes "
         "is_kept_offline limits_for_tasks limits_of_children _has_rlimits PHONE_TYPES Hardware KIB Settings "
         "size_text NICENESS ChildLimits has_processes Probe WALL_S resident_bytes tree_processes".split(),
     "discompute_lite.host.app_registry": "REGISTRY TURN_S Turn take_turn".split(),
-    "discompute_lite.host.blob_files": "BlobFiles _told StateError remove_file".split(),
+    "discompute_lite.host.blob_files": "BlobFiles remove_file scratch_errors".split(),
     "discompute_lite.host.checkpoints": "CHECKPOINT_FILE METRICS_FILE CheckpointFolder _whole_file _metrics_line "
         "state_errors write_atomically".split(),
     "discompute_lite.host.collection": "collection_put_off collection_of_new".split(),
@@ -50787,7 +50946,7 @@ _end_sections({
         "PHONE_TYPES Hardware InternalError Settings is_kept_offline limits_for_tasks runs_in_processes "
         "detect_hardware device_name has_processes has_tls PACED_PROCESSES_MAX Probe SpeedReport measure_speed "
         "StateFolder default_state_folders".split(),
-    "discompute_lite.host.vector_files": "VectorFiles StateError remove_file".split(),
+    "discompute_lite.host.vector_files": "VectorFiles remove_file scratch_errors".split(),
     "discompute_lite.host.trust": "Refusal _CA_FILE _CERTIFICATE_FILE _CA_KEY_FILE _BEACON_KEY_FILE "
         "_STATEMENTS_FILE _CA_KEY_NAME _BEACON_KEY_NAME LocalTrust TrustFiles has_membership write_backup_file "
         "read_backup_file _der_in _sum_of _statements_text read_ca_certificate read_device_certificate CurvePoint "
@@ -50811,7 +50970,7 @@ _end_sections({
         "open_listening_socket Loop Timer TlsPipe bare_tls_context TlsChannel".split(),
     "discompute_lite.member_parts": "MemberParts why_alone AuditBook AuditFact AuditLog resume_audit_log "
         "RefusalTally AuditFile StateFolder LocalTrust TrustFiles has_membership StateError Limits Settings "
-        "stays_on_loopback Loop Neighbourhood SocketPairingDoor TlsIdentity TlsDoor".split(),
+        "stays_on_loopback Loop Neighbourhood SocketPairingDoor TlsIdentity why_no_tls TlsDoor".split(),
     "discompute_lite.net.datagrams": "Heard READ_DATAGRAM_BYTES INTERFACES_EVERY_S REBUILD_FIRST_S REBUILD_LAST_S "
         "DESTINATION_RETRY_FIRST_S DESTINATION_RETRY_LAST_S DEAD_SOCKET COMPLAIN_EVERY_S TransportOptions "
         "Destinations DatagramSocket Limits address_text error_name Loop".split(),
@@ -50979,14 +51138,15 @@ _end_sections({
     "discompute_lite.roles.own_cluster": "RandomBytes _KEY_NUMBER_BYTES _RESTORED_STEP _LAST_SECOND "
         "_REMOVED_SENTENCE found_cluster restored_seat _beacon_key _key_number OwnCluster Sender Membership "
         "SERIAL_BYTES ca_certificate cluster_id device_certificate read_ca_certificate CurvePoint PrivateKey "
-        "device_id generate_key short_id DiscomputeError Forbidden InvalidParams NotFound ProtocolError "
+        "device_id generate_key short_id DiscomputeError Forbidden InvalidParams NotFound ProtocolError StateError "
         "Unauthenticated Limits ROLES SENDS_WORDS Statement BEACON_KEY_BYTES PairingGrant read_statement_line "
         "sign_as_line".split(),
-    "discompute_lite.roles.pairing": "PairingRun InvitationTerms Inviter Joining SERIAL_BYTES pairing_certificate "
-        "PrivateKey generate_key PHONE_TYPES short_id CallError CallTimeout DiscomputeError LinkError StateError "
-        "Unavailable Limits PAIRING_REST_S Invitation JoinWords draw_code draw_token PairingAsked PairingBroken "
-        "PairingEvent PairingGranted PairingHost PairingJoiner PairingWaits PairingSession PairingStored "
-        "PairingGrant Alarm OwnCluster RandomBytes Clock PairingDoor PairingLine PairingListener".split(),
+    "discompute_lite.roles.pairing": "_CANNOT_LET_IN PairingRun InvitationTerms Inviter Joining SERIAL_BYTES "
+        "pairing_certificate PrivateKey generate_key PHONE_TYPES short_id CallError CallTimeout DiscomputeError "
+        "Forbidden LinkError StateError Unavailable Limits PAIRING_REST_S Invitation JoinWords draw_code draw_token "
+        "PairingAsked PairingBroken PairingEvent PairingGranted PairingHost PairingJoiner PairingWaits "
+        "PairingSession PairingStored PairingGrant Alarm OwnCluster RandomBytes Clock PairingDoor PairingLine "
+        "PairingListener".split(),
     "discompute_lite.roles.owner_methods": "HOST_WAIT_S MOST_JOINS LONGEST_INVITATION_S PairingPlace DeskEvent "
         "OpenInvitation WatchInviteAnswer DoneAnswer JoinAnswer FindHostsAnswer MemberEntry ListMembersAnswer "
         "BackUpAnswer ReadAuditAnswer PolicyAnswer invite watch_invite answer_invite stop_invite find_hosts join "
@@ -50998,11 +51158,9 @@ _end_sections({
         "Statement JoinWords join_link spaced_code PairingAsked PairingGrant read_backup read_backup_addresses "
         "write_backup Alarm host_part ID_CHARS NAME_CHARS DeskEvent OpenInvitation PairingPlace OwnCluster "
         "found_cluster restored_seat InvitationTerms Inviter Joining Later".split(),
-    "discompute_lite.roles.belonging": "SYNC_S STATEMENTS_HEARD Belonging Sender SENTENCE_UNHEARD Caller from_json "
-        "short_id DiscomputeError SettingsError StateError Unauthenticated ROLES Statement PairingGrant "
-        "beacon_pseudonym note_news SyncClusterAnswer FrontDesk OwnCluster Later LinkPort".split(),
-    "discompute_lite.core.ownership": "DEVICE_ID_CHARS Claim KeeperCandidate outranks named_devices "
-        "choose_keeper".split(),
+    "discompute_lite.roles.belonging": "SYNC_S STATEMENTS_HEARD KEEP_AGAIN_S Belonging Sender SENTENCE_UNHEARD "
+        "Caller from_json short_id DiscomputeError SettingsError StateError Unauthenticated ROLES Statement "
+        "PairingGrant beacon_pseudonym Alarm note_news SyncClusterAnswer FrontDesk OwnCluster Later LinkPort".split(),
     "discompute_lite.roles.keeping_methods": "AcknowledgeResultAnswer KeepTaskAnswer keep_task acknowledge_result "
         "Claim method LinkPort".split(),
     "discompute_lite.roles.copies": "SentCopy HeldCopy Copies JournalWriter read_journal Claim KeeperCandidate "
@@ -51010,10 +51168,10 @@ _end_sections({
         "journal_name restored_task retell KeepTaskAnswer".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
-    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY Coordinator CancelAsked TaskSubmitted Tick named_devices "
-        "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState is_private wishes_of "
-        "TASK_TYPES STREAM_MARK WorkOutcome WorkRequest merge_data split_parts Alarm Attempts CoordinatedTask "
-        "Copies Durability JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "
+    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY MERGE_AGAIN_S Coordinator CancelAsked TaskSubmitted Tick "
+        "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState wishes_of BLAME_REFUSED "
+        "WorkOutcome WorkRequest merge_data split_parts Alarm Attempts CoordinatedTask problem_in Copies Durability "
+        "unkept_sentence JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "
         "GetTaskStatusAnswer ListTasksAnswer SubmitTaskAnswer Later".split(),
     "discompute_lite.roles.device_events": "device_event TellChanged TellDead TellDuplicateIdentity TellJoined "
         "TellLeft TellRestarted TellSuspect DeviceRegistry short_id".split(),

@@ -73,7 +73,8 @@ class TlsDoor:
         if self._server_context is None:
             return None
         is_full = sum(knocking.values()) >= limits.handshakes or knocking.get(host, 0) >= limits.handshakes_per_address
-        if is_full or self._failures_of(host)[1] >= limits.failed_handshakes:
+        # Whoever calls from this machine itself has no need of a handshake to use its processor.
+        if is_full or (host not in OWNER_HOSTS and self._failures_of(host)[1] >= limits.failed_handshakes):
             self.refused += 1
             self.on_refused("crowd", host, {})
             return None
@@ -81,7 +82,10 @@ class TlsDoor:
         return TlsPipe(self._server_context, limits, is_server=True, deadline=self._deadline())
 
     def knock_over(self, host: str, pipe: TlsPipe) -> None:
-        """Take a handshake that has ended out of the count; one that failed counts against its host for a minute."""
+        """Take a handshake that has ended out of the count.
+
+        One that failed counts against its host for a minute, of which the log tells once.
+        """
         self._knocking[host] -= 1
         if not self._knocking[host]:
             del self._knocking[host]
@@ -99,9 +103,7 @@ class TlsDoor:
     def _failures_of(self, host: str) -> Tuple[float, int]:
         now = self._loop.now()
         since, count = self._failures.get(host, (now, 0))
-        # Whoever calls from this machine itself has no need of a handshake to use its processor.
-        is_counted = now < since + FAILURES_S and host not in OWNER_HOSTS
-        return (since, count) if is_counted else (now, 0)
+        return (since, count) if now < since + FAILURES_S else (now, 0)
 
     def calling_pipe(self) -> TlsPipe:
         """Return a pipe for a call to another member; only where `is_member`."""

@@ -485,6 +485,20 @@ def test_row_03_whoever_fails_again_and_again_is_not_listened_to_for_a_minute(cl
     assert len(door._failures) <= 1024
 
 
+def test_row_03_who_fails_on_this_machine_is_listened_to_and_the_log_tells_of_it_once_a_minute(cluster, caplog):
+    caplog.set_level("INFO", "discompute")
+    clock = Hand()
+    door = TlsDoor(clock, Limits(failed_handshakes=3), dict)
+    door.enter(cluster.device(1)[1], lambda device: None)
+    for _ in range(2):
+        for _ in range(20):
+            pipe = door.answering_pipe("127.0.0.1")
+            pipe.receive_data(b"nonsense")
+            door.knock_over("127.0.0.1", pipe)
+        clock.time += 61.0
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["127.0.0.1"] * 2
+
+
 def test_another_membership_brings_other_contexts(door, cluster, make_cluster):
     door.enter(cluster.device(1)[1], lambda device: None)
     before, member = door.answering_pipe("a"), pipe_of(cluster.device(2)[1], False)

@@ -285,7 +285,7 @@ NO_PYTHON = [
     ("def work(part):\n    return '\0'", "NUL"),
     ("def work(part): return " + "(" * 5000 + ")" * 5000, "nested"),
     ("# " + "x" * 10_000_000 + "\ndef work(part): pass", "longer than"),
-    ("# coding: utf-7\ndef work(part: pass", "line 2"),
+    ("# coding: utf-7\ndef work(part): pass", "line 1"),
 ]
 
 
