@@ -35743,8 +35743,12 @@ class Greeter:
         self._discovery = discovery
         #: Dials, and calls on new links, that have not ended.
         self.open_questions = 0
-        #: Addresses being dialled without knowing whose they are.
-        self._seeds_dialled: Set[str] = set()
+        #: Addresses being dialled without knowing whose they are, with whoever is to be told how that ends.
+        self._seeds_dialled: Dict[str, List[Callable[[Optional[DiscomputeError]], None]]] = {}
+        #: Links on which our Hello waits for its answer: whoever has read it believes that we are there.
+        self._unanswered: Set[LinkPort] = set()
+        #: Addresses of the settings of which people were told that nobody answers there.
+        self._missed: Set[str] = set()
         #: Addresses that its owner typed while the node runs, in order.
         self._typed: Dict[str, None] = {}
         #: address -> who answered there last: a name, or an address without a port, is no link's own address.
@@ -35756,9 +35760,8 @@ class Greeter:
             return
         nobody = not self._discovery.links
         for address in self.seeds(nobody):
-            if address not in self._seeds_dialled and not self._linked_at(address):
-                self._seeds_dialled.add(address)
-                self._dial(address, "", self._seed_ended(address))
+            if not self._linked_at(address):
+                self._try(address, partial(self._seed_ended, address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
 
     def meet(self, addresses: Sequence[str], show: Callable[[List[MetAddress]], Any]) -> Later:
@@ -35767,7 +35770,6 @@ class Greeter:
         waiting = {address for address, outcome in outcomes.items() if not outcome.device_id}
 
         def tried(address: str, error: Optional[DiscomputeError]) -> None:
-            self._seeds_dialled.discard(address)
             device_id = "" if error is not None else self._answered_by.get(address, "")
             outcomes[address] = MetAddress(address, device_id, error.message if error is not None else "")
             waiting.discard(address)
@@ -35777,8 +35779,7 @@ class Greeter:
         for address in sorted(waiting):
             if len(self._typed) < TYPED_ADDRESSES:
                 self._typed[address] = None
-            self._seeds_dialled.add(address)
-            self._dial(address, "", partial(tried, address))
+            self._try(address, partial(tried, address))
         if not waiting:
             later.resolve(show(list(outcomes.values())))
         return later
@@ -35790,9 +35791,8 @@ class Greeter:
             for device in self._discovery.registry.devices() if device.device_id not in self._discovery.links
         ][: self._node.settings_limits.idle_links]
         for address in dict.fromkeys([*self.seeds(True), *(each for addresses in known for each in addresses)]):
-            if address not in self._seeds_dialled and not self._linked_at(address):
-                self._seeds_dialled.add(address)
-                self._dial(address, "", self._seed_ended(address))
+            if not self._linked_at(address):
+                self._try(address, partial(self._seed_ended, address))
 
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
@@ -35817,8 +35817,29 @@ class Greeter:
         else:
             self._dial(address, "", done)
 
-    def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
-        return lambda error: self._seeds_dialled.discard(address)
+    def _try(self, address: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
+        """Say Hello to whoever is at an address; of one that is being called already only wait how that ends."""
+        if address in self._seeds_dialled:
+            self._seeds_dialled[address].append(done)
+        else:
+            self._seeds_dialled[address] = [done]
+            self._dial(address, "", partial(self._tried, address))
+
+    def _tried(self, address: str, error: Optional[DiscomputeError]) -> None:
+        for done in self._seeds_dialled.pop(address):
+            done(error)
+
+    def _seed_ended(self, address: str, error: Optional[DiscomputeError]) -> None:
+        is_news = address in self._node.settings.peers and address not in self._missed
+        if error is not None and is_news and not self._answered_by.get(address) and not self._discovery.is_stopping:
+            self._missed.add(address)
+            self._node.tell("note", f"nobody answers at {address} yet, it is called again and again: {error.message}")
+
+    def say_goodbye(self) -> None:
+        """Take leave of those who may have read our Hello, and have not answered it yet."""
+        for link in list(self._unanswered):
+            link.notify("Goodbye", {"is_leaving": True})
+            link.finish()
 
     def _linked_at(self, address: str) -> str:
         """Return who answered at this address, by whatever name, and is linked or ourselves; "" for nobody."""
@@ -35861,6 +35882,7 @@ class Greeter:
                     link.close("stopping")
                 ended(error)
                 return
+            self._unanswered.add(link)
             hello = DialledHello(link, address, device_id, self._node.clock.now(), ended)
             link.call(
                 "Hello", to_json(self._node.greeting(link)),
@@ -35871,6 +35893,7 @@ class Greeter:
 
     def _hello_answered(self, hello: DialledHello, result: Any, error: Optional[DiscomputeError]) -> None:
         link = hello.link
+        self._unanswered.discard(link)
         try:
             if error is not None:
                 raise error
@@ -36606,6 +36629,7 @@ class Discovery:
         self.is_stopping = True
         self._announcer.stop()
         self._remember()
+        self._greeter.say_goodbye()
         for links in list(self.links.values()):
             for link in list(links):
                 link.notify("Goodbye", {"is_leaving": True})
@@ -45612,7 +45636,8 @@ STOP_OWN_S = 5.0
 class Reach:
     """Hold a client of this machine's node, and the node itself where it had to be started; a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        """`say` is told in a sentence of each address that was typed, and where nobody answers."""
         self.local: Optional[LocalNode] = None
         self._thread: Any = None
         running = find_running_node(settings)
@@ -45626,10 +45651,7 @@ class Reach:
             port, token = running
             self._address, self._token = f"127.0.0.1:{port}", token
             self.client = Client(self._address, token=token)
-            typed = peers_typed(settings)
-            if typed and self.local is None:
-                # A node that runs has read its settings long ago.
-                self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S)
+            self._call_typed(peers_typed(settings), say)
         except BaseException:
             self._stop_own()
             raise
@@ -45675,6 +45697,15 @@ class Reach:
             if is_over or is_enough(devices):
                 return devices
             time.sleep(POLL_S)
+
+    def _call_typed(self, typed: Sequence[str], say: Callable[[str], None]) -> None:
+        """Have the node call the addresses that were typed: one that runs has read its settings long ago."""
+        if not typed:
+            return
+        ends = "start a node there" if self.local is not None else "it is called again and again"
+        for met in self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S).get("met", []):
+            if not met.get("device_id"):
+                say(f"nobody answers at {printable(met['address'])}, {ends}: {printable(met.get('message', ''))}")
 
     def _is_settled(self) -> bool:
         """Whether everybody whom a node started here can meet has answered or refused: known on loopback only."""
@@ -45754,7 +45785,7 @@ _STATES = {"here": "connected", "paired": "paired, not yet seen"}
 def invite_command(context: Context) -> int:
     """Let a device join: show a code of eight digits, or a link, and ask before it is let in."""
     wanted, console = context.arguments, context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         opened = reach.call("Invite", {
             "with_token": wanted.token, "asks_nobody": wanted.yes, "with_key": wanted.admin, "joins": wanted.count,
             "open_s": 60.0 * (wanted.minutes or 0),
@@ -45843,7 +45874,7 @@ def join_command(context: Context) -> int:
         if not words:
             raise SettingsError("CODE-OR-LINK is missing; write what `invite` printed on the other device")
     read_join_words(words)
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         # Whoever has a link is let in without a question, and whoever is a member already is refused without one.
         if not words.startswith("discompute:") and not reach.call("ListMembers", {})["cluster"]:
             console.note("if the code is right, the other device may ask now whether to let this one in: say yes there")
@@ -45866,7 +45897,7 @@ def _restore(context: Context) -> int:
     if context.arguments.words:
         raise SettingsError("a backup needs no CODE-OR-LINK; write join --restore FILE alone")
     backup = load_backup(path)
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         cluster = reach.call("RestoreCluster", {"backup": backup})["cluster"]
         # Whoever is here learns of it now; the others when they meet this device, or one that has.
         reach.look_around(None)
@@ -45913,7 +45944,7 @@ def _choose_host(console: Console, places: List[Dict[str, Any]]) -> Dict[str, An
 def devices_command(context: Context) -> int:
     """List the cluster's devices with their roles, or change one; back up or leave the cluster."""
     wanted, console = context.arguments, context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         if wanted.backup:
             _back_up(console, reach, wanted.backup, is_told=not wanted.leave)
             if not wanted.leave:
@@ -45990,7 +46021,7 @@ def _assignments(texts: List[str], names: Any) -> List[Tuple[str, str]]:
          JSON_FLAG)
 def revoke_command(context: Context) -> int:
     """Remove a device from the cluster, for ever; on an admin device."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         member = _member(reach, context.arguments.device)
         if member["state"] == "removed":
             raise Forbidden(f"{member['name']} was removed already; there is nothing to do")
@@ -46022,7 +46053,7 @@ def policy_command(context: Context) -> int:
             changes[name] = _RULES[name](text)
         except ValueError:
             raise SettingsError(f"{name} cannot be {text!r}; write a number") from None
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         answer = reach.call("GetPolicy", {})
         policy = answer["policy"]
         if changes and wanted.sender:
@@ -46063,7 +46094,7 @@ def _rule_text(value: Any) -> str:
 def audit_command(context: Context) -> int:
     """Show who was let in, changed or removed here, and whose work ran; or verify that log."""
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         answer = reach.call("ReadAudit", {})
     data = bytes_in(answer["lines"])
     if context.arguments.verify:
@@ -47299,7 +47330,7 @@ def info_command(context: Context) -> int:
 )
 def list_command(context: Context) -> int:
     """List the devices on the network, this one first."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         devices = reach.look_around(context.arguments.wait)
         while True:
             _show_devices(context.console, devices, watched=context.arguments.watch)
@@ -47331,7 +47362,7 @@ def send_command(context: Context) -> int:
     if not wanted.strip():
         raise SettingsError("DEVICE is empty; give an id, its beginning, a name, or host:port")
     params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8", "replace")}
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         params["from_device_id"] = reach.devices()[0].id
         try:
             device = _find_device(reach, wanted)
@@ -47427,7 +47458,7 @@ START, JOIN = 'main(["start"])', 'main(["join","{link}"]);'
 def share_command(context: Context) -> int:
     """Lend this program to a phone as one file; print the one line to paste there."""
     console, wanted = context.console, context.arguments
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         # Made here: it takes a second, for which the node would hear nobody.
         offer = reach.call("Share", {"program": program_as_file(), "open_s": 60.0 * (wanted.minutes or 0)})
         try:
@@ -47598,7 +47629,7 @@ def submit_command(context: Context) -> int:
         task["lite"]["pure"] = False
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
         is_member = bool(reach.call("ListMembers", {})["cluster"])
@@ -47637,7 +47668,7 @@ def _resume(context: Context) -> int:
     arguments = context.arguments
     if arguments.file or arguments.detach:
         raise SettingsError("--resume stands alone: the task has its file and arguments already; leave out the rest")
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, arguments.resume).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -47808,7 +47839,7 @@ def find_task(reach: Reach, wanted: str) -> ComputeTask:
 @command("result", TASK, JSON_FLAG)
 def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -47817,7 +47848,7 @@ def result_command(context: Context) -> int:
 @command("cancel", TASK, JSON_FLAG)
 def cancel_command(context: Context) -> int:
     """Cancel a task, down to its running processes."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
     if context.console.is_json:
@@ -47861,7 +47892,7 @@ def status_command(context: Context) -> int:
     if context.arguments.task is None:
         return tasks_command(context)
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
 
         def show() -> bool:
@@ -47879,7 +47910,7 @@ def status_command(context: Context) -> int:
 def tasks_command(context: Context) -> int:
     """List the tasks of this machine's node, the newest first."""
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
 
         def show() -> bool:
             _show_tasks(console, reach.call("ListTasks", {}), watched=context.arguments.watch)
@@ -47980,7 +48011,7 @@ def why_command(context: Context) -> int:
     wanted, slash, number = context.arguments.task.partition("/")
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, wanted).task_id
         answer = reach.call("ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:
@@ -47997,7 +48028,7 @@ def why_command(context: Context) -> int:
 def logs_command(context: Context) -> int:
     """Print what a task's functions printed so far, each line with its device."""
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         if context.arguments.follow:
             for page in _pages_of_printed(reach, task_id, is_following=True):
@@ -51356,7 +51387,7 @@ _end_sections({
         "error_words split_address".split(),
     "discompute_lite.faces.reach": "LOOK_AROUND_S ANSWERED_HERE_S POLL_S CALL_TYPED_S STOP_OWN_S Reach "
         "choose_device from_json Device DeviceStatus NotFound Settings peers_typed Client EventClient LocalNode "
-        "find_running_node is_this_machine_only".split(),
+        "find_running_node is_this_machine_only printable".split(),
     "discompute_lite.faces.cluster_commands": "CLUSTER_COMMANDS WATCH_INVITE_S JOINING_S STORED_S _RULES _FIELDS "
         "_STATES invite_command _show_invitation _attend _ask _answer join_command _restore _choose_host "
         "devices_command _back_up _show_members _member _assignments revoke_command policy_command _rule_text "

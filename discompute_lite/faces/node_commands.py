@@ -164,7 +164,7 @@ def info_command(context: Context) -> int:
 )
 def list_command(context: Context) -> int:
     """List the devices on the network, this one first."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         devices = reach.look_around(context.arguments.wait)
         while True:
             _show_devices(context.console, devices, watched=context.arguments.watch)
@@ -196,7 +196,7 @@ def send_command(context: Context) -> int:
     if not wanted.strip():
         raise SettingsError("DEVICE is empty; give an id, its beginning, a name, or host:port")
     params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8", "replace")}
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         params["from_device_id"] = reach.devices()[0].id
         try:
             device = _find_device(reach, wanted)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Callable, List, Optional, Type
+from typing import Any, Callable, List, Optional, Sequence, Type
 
 from ..model.codec import from_json
 from ..model.device import Device, DeviceStatus
@@ -19,6 +19,7 @@ from ..model.settings import Settings, peers_typed
 from ..net.client import Client
 from ..net.event_client import EventClient
 from ..run import LocalNode, find_running_node, is_this_machine_only
+from .console import printable
 
 #: Seconds that a node started for one command looks for others before its first answer.
 LOOK_AROUND_S = 1.5
@@ -34,7 +35,8 @@ STOP_OWN_S = 5.0
 class Reach:
     """Hold a client of this machine's node, and the node itself where it had to be started; a context manager."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        """`say` is told in a sentence of each address that was typed, and where nobody answers."""
         self.local: Optional[LocalNode] = None
         self._thread: Any = None
         running = find_running_node(settings)
@@ -48,10 +50,7 @@ class Reach:
             port, token = running
             self._address, self._token = f"127.0.0.1:{port}", token
             self.client = Client(self._address, token=token)
-            typed = peers_typed(settings)
-            if typed and self.local is None:
-                # A node that runs has read its settings long ago.
-                self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S)
+            self._call_typed(peers_typed(settings), say)
         except BaseException:
             self._stop_own()
             raise
@@ -97,6 +96,15 @@ class Reach:
             if is_over or is_enough(devices):
                 return devices
             time.sleep(POLL_S)
+
+    def _call_typed(self, typed: Sequence[str], say: Callable[[str], None]) -> None:
+        """Have the node call the addresses that were typed: one that runs has read its settings long ago."""
+        if not typed:
+            return
+        ends = "start a node there" if self.local is not None else "it is called again and again"
+        for met in self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S).get("met", []):
+            if not met.get("device_id"):
+                say(f"nobody answers at {printable(met['address'])}, {ends}: {printable(met.get('message', ''))}")
 
     def _is_settled(self) -> bool:
         """Whether everybody whom a node started here can meet has answered or refused: known on loopback only."""

@@ -41,7 +41,7 @@ def status_command(context: Context) -> int:
     if context.arguments.task is None:
         return tasks_command(context)
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
 
         def show() -> bool:
@@ -59,7 +59,7 @@ def status_command(context: Context) -> int:
 def tasks_command(context: Context) -> int:
     """List the tasks of this machine's node, the newest first."""
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
 
         def show() -> bool:
             _show_tasks(console, reach.call("ListTasks", {}), watched=context.arguments.watch)

@@ -35,7 +35,7 @@ def why_command(context: Context) -> int:
     wanted, slash, number = context.arguments.task.partition("/")
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, wanted).task_id
         answer = reach.call("ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:
@@ -52,7 +52,7 @@ def why_command(context: Context) -> int:
 def logs_command(context: Context) -> int:
     """Print what a task's functions printed so far, each line with its device."""
     console = context.console
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         if context.arguments.follow:
             for page in _pages_of_printed(reach, task_id, is_following=True):

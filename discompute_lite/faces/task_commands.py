@@ -74,7 +74,7 @@ def submit_command(context: Context) -> int:
         task["lite"]["pure"] = False
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
         is_member = bool(reach.call("ListMembers", {})["cluster"])
@@ -113,7 +113,7 @@ def _resume(context: Context) -> int:
     arguments = context.arguments
     if arguments.file or arguments.detach:
         raise SettingsError("--resume stands alone: the task has its file and arguments already; leave out the rest")
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, arguments.resume).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -284,7 +284,7 @@ def find_task(reach: Reach, wanted: str) -> ComputeTask:
 @command("result", TASK, JSON_FLAG)
 def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -293,7 +293,7 @@ def result_command(context: Context) -> int:
 @command("cancel", TASK, JSON_FLAG)
 def cancel_command(context: Context) -> int:
     """Cancel a task, down to its running processes."""
-    with Reach(context.settings) as reach:
+    with Reach(context.settings, context.console.note) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
     if context.console.is_json:

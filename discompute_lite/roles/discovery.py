@@ -88,6 +88,7 @@ class Discovery:
         self.is_stopping = True
         self._announcer.stop()
         self._remember()
+        self._greeter.say_goodbye()
         for links in list(self.links.values()):
             for link in list(links):
                 link.notify("Goodbye", {"is_leaving": True})

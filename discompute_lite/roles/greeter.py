@@ -53,8 +53,12 @@ class Greeter:
         self._discovery = discovery
         #: Dials, and calls on new links, that have not ended.
         self.open_questions = 0
-        #: Addresses being dialled without knowing whose they are.
-        self._seeds_dialled: Set[str] = set()
+        #: Addresses being dialled without knowing whose they are, with whoever is to be told how that ends.
+        self._seeds_dialled: Dict[str, List[Callable[[Optional[DiscomputeError]], None]]] = {}
+        #: Links on which our Hello waits for its answer: whoever has read it believes that we are there.
+        self._unanswered: Set[LinkPort] = set()
+        #: Addresses of the settings of which people were told that nobody answers there.
+        self._missed: Set[str] = set()
         #: Addresses that its owner typed while the node runs, in order.
         self._typed: Dict[str, None] = {}
         #: address -> who answered there last: a name, or an address without a port, is no link's own address.
@@ -66,9 +70,8 @@ class Greeter:
             return
         nobody = not self._discovery.links
         for address in self.seeds(nobody):
-            if address not in self._seeds_dialled and not self._linked_at(address):
-                self._seeds_dialled.add(address)
-                self._dial(address, "", self._seed_ended(address))
+            if not self._linked_at(address):
+                self._try(address, partial(self._seed_ended, address))
         self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
 
     def meet(self, addresses: Sequence[str], show: Callable[[List[MetAddress]], Any]) -> Later:
@@ -77,7 +80,6 @@ class Greeter:
         waiting = {address for address, outcome in outcomes.items() if not outcome.device_id}
 
         def tried(address: str, error: Optional[DiscomputeError]) -> None:
-            self._seeds_dialled.discard(address)
             device_id = "" if error is not None else self._answered_by.get(address, "")
             outcomes[address] = MetAddress(address, device_id, error.message if error is not None else "")
             waiting.discard(address)
@@ -87,8 +89,7 @@ class Greeter:
         for address in sorted(waiting):
             if len(self._typed) < TYPED_ADDRESSES:
                 self._typed[address] = None
-            self._seeds_dialled.add(address)
-            self._dial(address, "", partial(tried, address))
+            self._try(address, partial(tried, address))
         if not waiting:
             later.resolve(show(list(outcomes.values())))
         return later
@@ -100,9 +101,8 @@ class Greeter:
             for device in self._discovery.registry.devices() if device.device_id not in self._discovery.links
         ][: self._node.settings_limits.idle_links]
         for address in dict.fromkeys([*self.seeds(True), *(each for addresses in known for each in addresses)]):
-            if address not in self._seeds_dialled and not self._linked_at(address):
-                self._seeds_dialled.add(address)
-                self._dial(address, "", self._seed_ended(address))
+            if not self._linked_at(address):
+                self._try(address, partial(self._seed_ended, address))
 
     def seeds(self, nobody_known: bool) -> List[str]:
         """Return addresses to say Hello to: the user's, the remembered, and on loopback the neighbours'."""
@@ -127,8 +127,29 @@ class Greeter:
         else:
             self._dial(address, "", done)
 
-    def _seed_ended(self, address: str) -> Callable[[Optional[DiscomputeError]], None]:
-        return lambda error: self._seeds_dialled.discard(address)
+    def _try(self, address: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
+        """Say Hello to whoever is at an address; of one that is being called already only wait how that ends."""
+        if address in self._seeds_dialled:
+            self._seeds_dialled[address].append(done)
+        else:
+            self._seeds_dialled[address] = [done]
+            self._dial(address, "", partial(self._tried, address))
+
+    def _tried(self, address: str, error: Optional[DiscomputeError]) -> None:
+        for done in self._seeds_dialled.pop(address):
+            done(error)
+
+    def _seed_ended(self, address: str, error: Optional[DiscomputeError]) -> None:
+        is_news = address in self._node.settings.peers and address not in self._missed
+        if error is not None and is_news and not self._answered_by.get(address) and not self._discovery.is_stopping:
+            self._missed.add(address)
+            self._node.tell("note", f"nobody answers at {address} yet, it is called again and again: {error.message}")
+
+    def say_goodbye(self) -> None:
+        """Take leave of those who may have read our Hello, and have not answered it yet."""
+        for link in list(self._unanswered):
+            link.notify("Goodbye", {"is_leaving": True})
+            link.finish()
 
     def _linked_at(self, address: str) -> str:
         """Return who answered at this address, by whatever name, and is linked or ourselves; "" for nobody."""
@@ -171,6 +192,7 @@ class Greeter:
                     link.close("stopping")
                 ended(error)
                 return
+            self._unanswered.add(link)
             hello = DialledHello(link, address, device_id, self._node.clock.now(), ended)
             link.call(
                 "Hello", to_json(self._node.greeting(link)),
@@ -181,6 +203,7 @@ class Greeter:
 
     def _hello_answered(self, hello: DialledHello, result: Any, error: Optional[DiscomputeError]) -> None:
         link = hello.link
+        self._unanswered.discard(link)
         try:
             if error is not None:
                 raise error

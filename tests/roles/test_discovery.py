@@ -240,6 +240,18 @@ def test_a_goodbye_is_a_device_that_left_and_no_loss(world):
     assert not [address for address in first.dialler.dialled[2:] if address == second.address]
 
 
+def test_who_leaves_before_its_hello_was_answered_has_left_too(world):
+    """Whoever read the Hello has a link by it; without a goodbye its end would look like a crash."""
+    world.has_broadcast = False
+    first, second = world.host("a").start(), world.host("b", peers=("127.0.0.1:8080",)).start()
+    second.node.discovery._greeter._hello_answered = lambda hello, result, error: None
+    world.settle()
+    assert first.kinds_told() == ["joined"] and second.kinds_told() == []
+    second.stop()
+    world.advance(20)
+    assert first.kinds_told() == ["joined", "left"]
+
+
 def test_a_killed_process_is_dead_at_once(world):
     first, second, third = world.nodes("abc")
     second.kill()

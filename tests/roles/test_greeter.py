@@ -152,6 +152,17 @@ def test_a_seed_whose_node_is_linked_is_not_dialled_again(world, seed):
     assert len(node.dialler.dialled) <= 2
 
 
+def test_that_nobody_answers_at_an_address_of_the_settings_is_said_once(world):
+    world.has_broadcast = False
+    node, other = world.host("a", peers=("127.0.0.1:8081",)).start(), world.host("b")
+    world.advance(60)
+    assert node.texts_told("note") == [
+        "nobody answers at 127.0.0.1:8081 yet, it is called again and again: nothing listens on 127.0.0.1:8081"]
+    other.start()
+    world.advance(6)
+    assert node.is_linked_with(other) and len(node.texts_told("note")) == 1
+
+
 def test_a_seed_that_is_ourselves_is_recognised(world):
     world.has_broadcast = False
     node = world.host("a", peers=("127.0.0.1:8080",)).start()
@@ -201,6 +212,16 @@ def test_typed_addresses_are_called_at_once_and_each_is_answered_for(world):
     there, nobody, own = answer["met"]
     assert there["device_id"] == other.id and node.is_linked_with(other)
     assert "nothing listens" in nobody["message"] and "this device itself" in own["message"]
+
+
+def test_an_address_that_is_being_called_is_not_called_twice_for_who_types_it(world):
+    world.has_broadcast = False
+    other = world.host("b").start()
+    node = world.host("a", peers=(other.address,)).start()
+    replies = world.owner(node).begin("Meet", {"addresses": [other.address]})
+    world.advance(1)
+    (answer, _), = replies
+    assert answer["met"][0]["device_id"] == other.id and node.dialler.dialled == [other.address]
 
 
 def test_a_typed_address_is_called_until_somebody_answers(world):

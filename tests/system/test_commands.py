@@ -506,6 +506,14 @@ def test_an_address_that_is_typed_is_called_by_the_node_that_runs(field):
     done = field.type(*words, DISCOMPUTE_STATE_DIR=str(one.state))
     assert [device["id"] for device in done.document["devices"]] == [one.id, two.id]
     assert two.sees(one)
+    said = " ".join(done.err.split())
+    assert "nobody answers at 127.0.0.1:1, it is called again and again: nothing listens" in said, said
+    assert str(two.port) not in said
+
+
+def test_an_address_at_which_nobody_answers_is_named_where_no_node_runs(field):
+    done = field.type("list", "--peer", "127.0.0.1:1")
+    assert "nobody answers at 127.0.0.1:1, start a node there: nothing listens" in " ".join(done.err.split())
 
 
 def test_a_node_says_where_it_can_be_called(field):

@@ -83,8 +83,8 @@ def test_two_devices_meet_by_multicast_dns_alone_and_say_goodbye(place):
     assert ids["Bob"][:8] in ann.expect(event="joined")["text"]
     assert ids["Ann"][:8] in bob.expect(event="joined")["text"]
     bob.end()
-    # Whoever ends before there is a link may be found gone before its goodbye is read.
-    assert ids["Bob"][:8] in ann.expect("left", "lost")["text"]
+    gone = ann.expect("left", "lost")
+    assert gone["event"] == "left" and ids["Bob"][:8] in gone["text"]
 
 
 def test_two_devices_of_one_name_both_are_found(place):
