@@ -18,11 +18,11 @@ from ..core.journal import (
     JournalReading, JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
 )
 from ..model.codec import from_json, to_json
-from ..model.errors import StateError
+from ..model.errors import DiscomputeError, StateError
 from ..model.task import SubTask, SubTaskStatus, TaskState
 from .coordinated import CoordinatedTask
 from .methods import PrintedText
-from .ports import JournalsPort
+from .ports import JournalsPort, Later
 
 #: What the names of the journals begin with that are copies of other nodes' tasks.
 COPY_MARK = "copy-"
@@ -66,6 +66,27 @@ class Durability:
     def when_kept(self, callback: Callable[[str], None]) -> None:
         """Call back with "" when everything so far is kept, or with the reason why it cannot be yet."""
         self._port.when_written(callback)
+
+    def once_kept(self, answer: Any) -> Later:
+        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept.
+
+        While nothing can be kept it comes at once: people shall see how far their task is on a full disk too.
+        """
+        later = Later()
+
+        def known(result: Any, error: Optional[DiscomputeError]) -> None:
+            if error is not None:
+                later.fail(error)
+            elif self.problem:
+                later.resolve(result)
+            else:
+                self.when_kept(lambda _problem: later.resolve(result))
+
+        if isinstance(answer, Later):
+            answer.then(known)
+        else:
+            known(answer, None)
+        return later
 
     def stop(self) -> None:
         """Write nothing more: what ends with the node goes on with the next one."""

@@ -324,7 +324,7 @@ def get_task_status(
     node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = ""
 ) -> GetTaskStatusAnswer:
     """Say how far a task is, where its subtasks are and what happened to it."""
-    return node.coordinator.status(task_id)
+    return node.coordinator.durability.once_kept(node.coordinator.status(task_id))
 
 
 @method("GetTaskResult", level="owner")
@@ -337,7 +337,8 @@ def get_task_result(
     Waits up to `wait_s` seconds (at most 60) for something new. The result is kept until it is acknowledged, for
     `limits.result_kept_s`, or until `limits.finished_tasks` later ones have finished.
     """
-    return node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
+    answer = node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
+    return node.coordinator.durability.once_kept(answer)
 
 
 @method("CancelTask", level="work")

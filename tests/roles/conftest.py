@@ -875,14 +875,18 @@ class SlowJournals(MemoryJournals):
 
     def __init__(self):
         super().__init__()
-        self.waiting = []
+        self.waiting, self.written = [], 0
 
     def when_written(self, callback):
-        self.waiting.append(callback)
+        if self.written == self.steps:
+            callback("")
+        else:
+            self.waiting.append(callback)
 
     def sync(self, problem=""):
         waiting, self.waiting = self.waiting, []
         self.problem = problem
+        self.written = self.written if problem else self.steps
         for callback in waiting:
             callback(problem)
 

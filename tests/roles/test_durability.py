@@ -130,6 +130,7 @@ def test_a_node_that_is_stopped_says_that_its_tasks_go_on_and_they_do(world, slo
     world.settle()
     assert f"once it runs again: submit --resume {task_id}" in waiting[0][1].message
     owner = restart(world, slow)
+    slow.journals.sync()
     assert value(world, owner, task_id) == [0, 1, 2]
 
 
@@ -167,6 +168,26 @@ def test_an_outcome_is_acknowledged_when_it_is_kept(world, slow_journals):
     first.journals.sync()
     world.advance(20.0)
     assert not any(attempt in second.node.worker._attempts.values() for attempt in kept)
+
+
+def test_nobody_is_told_of_a_finished_piece_before_it_is_kept(world, slow):
+    client = world.owner(slow)
+    client.begin("SubmitTask", world.echo([1, 2, 3], task_id="t1"))
+    slow.journals.sync()
+    slow.executor.release(1)
+    world.settle()
+    status, result = (client.begin(name, {"task_id": "t1"}) for name in ("GetTaskStatus", "GetTaskResult"))
+    awaited = client.begin("GetTaskResult", {"task_id": "t1", "from_index": 1, "wait_s": 30})
+    assert status == result == []
+    slow.journals.sync()
+    world.settle()
+    assert status[0][0]["lite"]["counts"]["COMPLETED"] == 1 and len(result[0][0]["parts"]) == 1
+    slow.executor.release(1)
+    world.settle()
+    assert awaited == []
+    slow.journals.sync()
+    world.settle()
+    assert [part["subtask_index"] for part in awaited[0][0]["parts"]] == [1]
 
 
 def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
