@@ -46,7 +46,7 @@ def test_the_demo_needs_no_broadcast_and_shows_what_happens(field, root):
     folder = field.folder / "deaf"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(NO_BROADCAST, encoding="utf-8")
-    done = field.run("demo", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
+    done = field.run("demo", "--limit", "900", limit_s=60.0, PYTHONPATH=f"{folder}{os.pathsep}{root}")
     assert (done.code, done.err) == (0, "")
     for text in ("node-1 is ", "all known to one another", "every link between them is encrypted",
                  "node-3 killed with", "Who did what:", "on node-3 was lost", "The answer equals that of one process."):

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple
 import pytest
 
 #: Doctors at a time: they mostly wait, and have seconds for what takes milliseconds.
-DOCTORS = 4
+DOCTORS = 8
 #: Keep a port until standard input ends: `tcp 8080` or `udp 5005`.
 HOLDER = """
 import socket, sys
