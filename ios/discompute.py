@@ -14715,7 +14715,7 @@ def get_task_status(
     node: Any, link: LinkPort, task_id: str = "", requesting_device_id: str = ""
 ) -> GetTaskStatusAnswer:
     """Say how far a task is, where its subtasks are and what happened to it."""
-    return node.coordinator.status(task_id)
+    return node.coordinator.durability.once_kept(node.coordinator.status(task_id))
 
 
 @method("GetTaskResult", level="owner")
@@ -14728,7 +14728,8 @@ def get_task_result(
     Waits up to `wait_s` seconds (at most 60) for something new. The result is kept until it is acknowledged, for
     `limits.result_kept_s`, or until `limits.finished_tasks` later ones have finished.
     """
-    return node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
+    answer = node.coordinator.result(task_id, from_index, from_printed, min(60.0, max(0.0, wait_s)))
+    return node.coordinator.durability.once_kept(answer)
 
 
 @method("CancelTask", level="work")
@@ -15058,6 +15059,27 @@ class Durability:
     def when_kept(self, callback: Callable[[str], None]) -> None:
         """Call back with "" when everything so far is kept, or with the reason why it cannot be yet."""
         self._port.when_written(callback)
+
+    def once_kept(self, answer: Any) -> Later:
+        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept.
+
+        While nothing can be kept it comes at once: people shall see how far their task is on a full disk too.
+        """
+        later = Later()
+
+        def known(result: Any, error: Optional[DiscomputeError]) -> None:
+            if error is not None:
+                later.fail(error)
+            elif self.problem:
+                later.resolve(result)
+            else:
+                self.when_kept(lambda _problem: later.resolve(result))
+
+        if isinstance(answer, Later):
+            answer.then(known)
+        else:
+            known(answer, None)
+        return later
 
     def stop(self) -> None:
         """Write nothing more: what ends with the node goes on with the next one."""
@@ -50854,8 +50876,8 @@ _end_sections({
         "GetTaskStatusAnswer PrintedText SubmitTaskAnswer Later".split(),
     "discompute_lite.roles.durability": "COPY_MARK journal_name unkept_sentence Durability keep_damaged "
         "restored_task retell _close_again entries_of _result_of JournalReading JournalWriter OwnerNamed ResultKept "
-        "TaskAccepted TaskClosed TaskDivided read_journal from_json to_json StateError SubTask SubTaskStatus "
-        "TaskState CoordinatedTask PrintedText JournalsPort".split(),
+        "TaskAccepted TaskClosed TaskDivided read_journal from_json to_json DiscomputeError StateError SubTask "
+        "SubTaskStatus TaskState CoordinatedTask PrintedText JournalsPort Later".split(),
     "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit _with_set_sorted "
         "KeptCalls KeptStream CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit "
         "UnitOutcome keep_damaged JournalsPort".split(),

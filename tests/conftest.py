@@ -163,6 +163,10 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("DISCOMPUTE_PORT", "0")
         patch.setenv("DISCOMPUTE_DISCOVERY_PORT", str(20_000 + os.getpid() % 10_000))
         patch.setenv("PYTHONPATH", str(ROOT))
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            # Hundreds of nodes would each compile the program anew, which takes longer than all else they do here.
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         yield
 
 

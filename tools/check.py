@@ -46,8 +46,9 @@ FAST_EXAMPLES = "10"
 PARTS = 6
 #: Rooms that are runs of their own: house parses all, fuzz takes a minute on the Python that runs everything.
 APART = ("house", "fuzz")
-#: Runs at once. Half the cores of a larger machine: what tests start has to run, too.
-AT_ONCE = max(2, min(8, (os.cpu_count() or 2) // 2))
+#: Runs at once. Half the cores of a larger machine: what tests start has to run, too. Three on the smallest: a third of
+#: the time a run waits for processes and silences, and leaves its core to the others.
+AT_ONCE = max(3, min(8, (os.cpu_count() or 2) // 2))
 #: Times the deadlines of a quick machine: a slow one shall not fail, and where all goes well nothing waits so long.
 TEST_SCALE = "3"
 #: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
@@ -170,12 +171,16 @@ def environment_for(python: Python, requirements: List[str]) -> str:
     return str(inner)
 
 
-def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
-    """Return the Python that runs everything: this one if recent enough, else the newest with all wheels."""
+def by_preference(pythons: List[Python]) -> List[Python]:
+    """Return those that could run everything, the likeliest first: this one if recent enough, else the newest."""
     recent = [python for python in pythons if python.version >= FULL_FROM] or pythons
-    order = sorted(recent, key=lambda python: python.version != sys.version_info[:2])
+    return sorted(recent, key=lambda python: python.version != sys.version_info[:2])
+
+
+def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
+    """Return the Python that runs everything, the first with all wheels, and its interpreter; raise CannotCheck."""
     reasons = []
-    for python in order:
+    for python in by_preference(pythons):
         try:
             return python, environment_for(python, full_requirements())
         except CannotCheck as error:
@@ -295,10 +300,14 @@ def check(*, fast: bool, long: bool) -> int:
     pythons = find_pythons(others=not fast)
     if not pythons:
         raise CannotCheck("no Python 3.9 or newer is found on this machine; install one")
-    python, inner = full_environment(pythons)
-    say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
+
+    def prepare() -> Tuple[Python, str]:
+        python, inner = full_environment(pythons)
+        say(Outcome("environment", True, time.monotonic() - begun, f"{python} at {python.path}"))
+        return python, inner
+
     if fast:
-        return check_fast(python, inner)
+        return check_fast(*prepare())
     depth = {"DISCOMPUTE_TEST_LONG" if long else "DISCOMPUTE_TEST_FULL": "1"}
 
     def run_part(files: List[str]) -> Outcome:
@@ -308,11 +317,20 @@ def check(*, fast: bool, long: bool) -> int:
         return outcome
 
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        stages = run_tools(inner, pool)
-        # The longest first.
-        others = sorted((each for each in pythons if each.version != python.version), key=lambda each: each.version)
-        stages += [pool.submit(run_portable, each, BETWEEN_TESTS if number else PORTABLE_TESTS)
-                   for number, each in enumerate(others)]
+        # The longest first, and beside what takes a minute on a fresh machine: to fetch all libraries for one Python.
+        likely, others = by_preference(pythons)[0], sorted(pythons, key=lambda each: each.version)
+        others.remove(likely)
+        stages = [pool.submit(run_portable, each, BETWEEN_TESTS if number else PORTABLE_TESTS)
+                  for number, each in enumerate(others)]
+        try:
+            python, inner = prepare()
+        except CannotCheck:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_commands()
+            raise
+        if python.version != likely.version:
+            stages.append(pool.submit(run_portable, likely))
+        stages += run_tools(inner, pool)
         parts = [pool.submit(run_part, files) for files in pure_runs(ROOT / "tests")]
         # Last, when nothing else runs: these tests wait for processes more than they compute.
         parts += [pool.submit(run_part, files) for files in divide([ROOT / "tests" / "system"])]
