@@ -11061,18 +11061,24 @@ def _as_base64(value: Any) -> str:
 # ---- discompute_lite/tasks/number_lists.py ----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.tasks.number_lists")
-"""Write and read lists of numbers in one go: the same text as tasks/values.py makes, in half the time.
+"""Write and read lists of numbers in one go: the same texts as tasks/values.py makes, in half the time.
 
-Knows:   the one text of an object whose only member is a list of numbers, which is what long maps are made of.
+Knows:   the texts of an object whose only member is a list of numbers, which is what long maps are made of: a short
+         list's bytes are in it, in base64, and those of a long one beside it (tasks/raw_pieces.py).
 Refuses: everything else, by returning None: tasks/values.py writes and reads it, and says what is wrong with it.
 Read next: tasks/values.py, tasks/calls.py (whose units and outcomes these are).
 
     {"items":{"$t":"numbers","v":["i",4,{"$t":"bytes","v":"AAAAAAEAAAA…"}]}}
+    SOH [57,65536] LF {"items":{"$t":"numbers","v":["i",4,{"$t":"raw","v":0}]}} <65536 bytes>
 """
 
 
 _LIST_HEAD = re.compile(rb'\{"([a-z]+)":\{"\$t":"numbers","v":\["([a-zA-Z])",([1-8]),\{"\$t":"bytes","v":"')
 _LIST_TAIL = b'"}]}}'
+_LONG_LIST = re.compile(
+    VALUE_MARK + rb'\[([0-9]{2,3}),([0-9]{1,12})\]\n'
+    rb'(\{"([a-z]+)":\{"\$t":"numbers","v":\["([a-zA-Z])",([1-8]),\{"\$t":"raw","v":0\}\]\}\})'
+)
 
 
 def dump_number_list(name: str, items: List[Any]) -> Optional[bytes]:
@@ -11081,21 +11087,39 @@ def dump_number_list(name: str, items: List[Any]) -> Optional[bytes]:
     if content is None:
         return None
     code, size, data = content
-    text = VALUE_KINDS["bytes"].pack(data)
-    return f'{{"{name}":{{"$t":"numbers","v":["{code}",{size},{{"$t":"bytes","v":"{text}"}}]}}}}'.encode("ascii")
+    pieces = RawPieces()
+    if len(data) >= PIECE_LEAST:
+        held = f'{{"$t":"raw","v":{pieces.number_of(data)}}}'
+    else:
+        held = f'{{"$t":"bytes","v":"{VALUE_KINDS["bytes"].pack(data)}"}}'
+    return pieces.framed(f'{{"{name}":{{"$t":"numbers","v":["{code}",{size},{held}]}}}}'.encode("ascii"))
 
 
 def load_number_list(name: str, text: bytes) -> Optional[List[Any]]:
     """Return the items of such a text; None where it is any other, or has something wrong."""
+    try:
+        content = _long_content(name, text) if text[:1] == VALUE_MARK else _short_content(name, text)
+        return None if content is None else unpack_numbers(content)
+    except ValueError:
+        return None
+
+
+def _short_content(name: str, text: bytes) -> Optional[List[Any]]:
     head = _LIST_HEAD.match(text)
     if head is None or head[1] != name.encode("ascii") or not text.endswith(_LIST_TAIL):
         return None
-    try:
-        data = VALUE_KINDS["bytes"].unpack(str(memoryview(text)[head.end():-len(_LIST_TAIL)], "ascii"))
-        items: List[Any] = VALUE_KINDS["numbers"].unpack([head[2].decode("ascii"), int(head[3]), data])
-    except ValueError:
+    data = VALUE_KINDS["bytes"].unpack(str(memoryview(text)[head.end():-len(_LIST_TAIL)], "ascii"))
+    return [head[2].decode("ascii"), int(head[3]), data]
+
+
+def _long_content(name: str, text: bytes) -> Optional[List[Any]]:
+    head = _LONG_LIST.match(text)
+    if head is None or head[4] != name.encode("ascii"):
         return None
-    return items
+    if (int(head[1]), int(head[2])) != (len(head[3]), len(text) - head.end()):
+        return None
+    # A view: what is read makes one list of it, and no copy.
+    return [head[5].decode("ascii"), int(head[6]), memoryview(text)[head.end():]]
 
 
 # ---- discompute_lite/tasks/function_text.py ---------------------------------------------------------
@@ -19449,9 +19473,9 @@ def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
     return _packed(header, outcome.data)
 
 
-def unpack_outcome(body: bytes) -> WorkOutcome:
-    """Read an outcome from a frame's body; raise ValueError or TypeError where it is none."""
-    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(body)
+def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcome:
+    """Read an outcome from a frame's body, which begins at `start`; raise ValueError or TypeError where it is none."""
+    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
     return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
 
 
@@ -19463,9 +19487,10 @@ def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
     return length.to_bytes(FRAME_PREFIX, "big") + line, data
 
 
-def _unpacked_frame(body: bytes) -> Tuple[Any, bytes]:
-    line, _, data = body.partition(b"\n")
-    return json.loads(line), data
+def _unpacked_frame(frame: Union[bytes, bytearray], start: int = 0) -> Tuple[Any, bytes]:
+    end = frame.index(b"\n", start)
+    # The data may be large: one copy, and not one for each slice.
+    return json.loads(frame[start:end]), bytes(memoryview(frame)[end + 1:])
 
 
 def write_all(fd: int, *buffers: bytes) -> None:
@@ -19717,7 +19742,8 @@ class Exchange:
 
     def read(self, fd: int) -> Optional[WorkOutcome]:
         """Read once; return the outcome when it is complete. Raises EOFError at the pipe's end, ValueError for junk."""
-        chunk = os.read(fd, FRAME_READ_BYTES if self.left_bytes > FRAME_FIRST_BYTES else FRAME_FIRST_BYTES)
+        # One byte more than is due: a frame that is followed by anything is none.
+        chunk = os.read(fd, min(max(self.left_bytes + 1, FRAME_FIRST_BYTES), FRAME_READ_BYTES))
         if not chunk:
             raise EOFError
         received = self._received
@@ -19731,7 +19757,7 @@ class Exchange:
         if len(received) > self._wanted:
             raise ValueError("more than one frame")
         try:
-            return unpack_outcome(bytes(memoryview(received)[FRAME_PREFIX:]))
+            return unpack_outcome(received, FRAME_PREFIX)
         except TypeError:
             raise ValueError("no outcome") from None
 
@@ -20520,11 +20546,11 @@ class LoopLane:
         if exchange.has_left:
             return
         try:
-            outcome = exchange.read(slot.child.outcome_fd)
-            if outcome is None and exchange.left_bytes <= LANE_BYTES:
-                return
+            # The rest is mostly there by now: to come back for it would be another turn of the loop.
+            while outcome is None and exchange.left_bytes <= LANE_BYTES:
+                outcome = exchange.read(slot.child.outcome_fd)
         except BlockingIOError:
-            return  # The loop was told before another thread read.
+            return  # Not yet; or the loop was told before another thread read.
         except (OSError, EOFError, ValueError) as problem:
             exchange.problem = problem
         self._end(slot, exchange, outcome)
@@ -50813,8 +50839,9 @@ _end_sections({
     "discompute_lite.core.journal": "_MARK_BYTES TaskAccepted TaskDivided ResultKept OwnerNamed TaskClosed "
         "CallBegun CallKept _ENTRY_KINDS _ENTRY_NAMES JournalReading JournalWriter read_journal _number_of "
         "_entry_of _as_base64 from_json to_json InvalidParams ComputeTask SubTask".split(),
-    "discompute_lite.tasks.number_lists": "_LIST_HEAD _LIST_TAIL dump_number_list load_number_list pack_numbers "
-        "VALUE_KINDS NUMBERS_LEAST".split(),
+    "discompute_lite.tasks.number_lists": "_LIST_HEAD _LIST_TAIL _LONG_LIST dump_number_list load_number_list "
+        "_short_content _long_content PIECE_LEAST VALUE_MARK RawPieces pack_numbers unpack_numbers VALUE_KINDS "
+        "NUMBERS_LEAST".split(),
     "discompute_lite.tasks.function_text": "MAKE_NAME TEXT_FLAGS OLDEST_PYTHON FILES_KEPT _CODE_PARTS "
         "_GLOBAL_OPERATIONS _OPTIMIZED _DEFS CutText SourceFile parsed_file SourceShelf short_file_name first_line "
         "codes_within is_same_code _is_same_const compile_cut code_in_cut names_in_code annotation_names "

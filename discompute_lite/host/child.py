@@ -28,7 +28,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Callable, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, List, Optional, Tuple, Union
 
 from ..model.errors import TaskRejected
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
@@ -72,9 +72,9 @@ def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
     return _packed(header, outcome.data)
 
 
-def unpack_outcome(body: bytes) -> WorkOutcome:
-    """Read an outcome from a frame's body; raise ValueError or TypeError where it is none."""
-    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(body)
+def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcome:
+    """Read an outcome from a frame's body, which begins at `start`; raise ValueError or TypeError where it is none."""
+    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
     return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
 
 
@@ -86,9 +86,10 @@ def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
     return length.to_bytes(FRAME_PREFIX, "big") + line, data
 
 
-def _unpacked_frame(body: bytes) -> Tuple[Any, bytes]:
-    line, _, data = body.partition(b"\n")
-    return json.loads(line), data
+def _unpacked_frame(frame: Union[bytes, bytearray], start: int = 0) -> Tuple[Any, bytes]:
+    end = frame.index(b"\n", start)
+    # The data may be large: one copy, and not one for each slice.
+    return json.loads(frame[start:end]), bytes(memoryview(frame)[end + 1:])
 
 
 def write_all(fd: int, *buffers: bytes) -> None:

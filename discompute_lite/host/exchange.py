@@ -80,7 +80,8 @@ class Exchange:
 
     def read(self, fd: int) -> Optional[WorkOutcome]:
         """Read once; return the outcome when it is complete. Raises EOFError at the pipe's end, ValueError for junk."""
-        chunk = os.read(fd, FRAME_READ_BYTES if self.left_bytes > FRAME_FIRST_BYTES else FRAME_FIRST_BYTES)
+        # One byte more than is due: a frame that is followed by anything is none.
+        chunk = os.read(fd, min(max(self.left_bytes + 1, FRAME_FIRST_BYTES), FRAME_READ_BYTES))
         if not chunk:
             raise EOFError
         received = self._received
@@ -94,6 +95,6 @@ class Exchange:
         if len(received) > self._wanted:
             raise ValueError("more than one frame")
         try:
-            return unpack_outcome(bytes(memoryview(received)[FRAME_PREFIX:]))
+            return unpack_outcome(received, FRAME_PREFIX)
         except TypeError:
             raise ValueError("no outcome") from None

@@ -145,11 +145,11 @@ class LoopLane:
         if exchange.has_left:
             return
         try:
-            outcome = exchange.read(slot.child.outcome_fd)
-            if outcome is None and exchange.left_bytes <= LANE_BYTES:
-                return
+            # The rest is mostly there by now: to come back for it would be another turn of the loop.
+            while outcome is None and exchange.left_bytes <= LANE_BYTES:
+                outcome = exchange.read(slot.child.outcome_fd)
         except BlockingIOError:
-            return  # The loop was told before another thread read.
+            return  # Not yet; or the loop was told before another thread read.
         except (OSError, EOFError, ValueError) as problem:
             exchange.problem = problem
         self._end(slot, exchange, outcome)
