@@ -28,6 +28,7 @@ from bench_beside import bench_beside  # noqa: E402
 from bench_discovery import bench_discovery  # noqa: E402
 from bench_hetero import bench_hetero  # noqa: E402
 from bench_ml import bench_ml  # noqa: E402
+from bench_phone import bench_phone  # noqa: E402
 from bench_security import bench_security  # noqa: E402
 from bench_start import bench_start  # noqa: E402
 from bench_tasks import bench_tasks  # noqa: E402
@@ -343,7 +344,7 @@ def row(what: str, value: float, wanted: str, is_met: bool, detail: str) -> Dict
 BENCHES: Dict[str, Callable[..., List[Dict[str, Any]]]] = {
     "ml": bench_ml,
     "rpc": bench_rpc, "security": bench_security, "start": bench_start, "tasks": bench_tasks, "hetero": bench_hetero,
-    "beside": bench_beside, "discovery": bench_discovery,
+    "beside": bench_beside, "discovery": bench_discovery, "phone": bench_phone,
 }
 
 

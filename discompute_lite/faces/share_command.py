@@ -24,7 +24,7 @@ SHARE_LOOK_S = 5.0
 FETCH = (
     'import hashlib,urllib.request as u;d=u.urlopen("http://{address}{path}").read();'
     'assert hashlib.sha256(d).hexdigest()=="{sha256}";open("discompute.py","wb").write(d);'
-    'exec(d,{{"__name__":"discompute","__file__":"discompute.py"}});from discompute_lite.faces.cli import main;'
+    'exec(d,{{"__name__":"discompute","__file__":"discompute.py"}});del d;from discompute_lite.faces.cli import main;'
 )
 START, JOIN = 'main(["start"])', 'main(["join","{link}"]);'
 

@@ -29,6 +29,9 @@ EMPTIED_TABLES = {"host.chips": ("PC_GPUS",)}
 #: Characters of a line of packed text.
 PACKED_COLUMNS = 116
 
+#: (line from 1, column in characters), as tokens say it.
+Position = Tuple[int, int]
+
 SMALL_FILE = '''#!/usr/bin/env python3
 """discompute-lite {version} in one small file, for phones: turn the devices you own into one computer for Python work.
 
@@ -56,12 +59,11 @@ class PackedTexts:
         self._names = set(self._read())
 
     def _read(self):
-        text = zlib.decompress(self._packed).decode("utf-8")
-        index, _, rest = text.partition("\\n")
-        start = 0
-        for entry in index.split():
+        texts = zlib.decompress(self._packed)
+        start = texts.index(b"\\n") + 1
+        for entry in texts[:start].decode("ascii").split():
             name, _, size = entry.partition(":")
-            self._texts[name] = rest[start:start + int(size)]
+            self._texts[name] = texts[start:start + int(size)]
             start += int(size)
         return self._texts
 
@@ -87,7 +89,7 @@ class PackedTexts:
         waiting, self._texts = self._texts, {{}}
         text = self._read().get(self.path_of(name)[0])
         self._texts = waiting
-        return text
+        return text and text.decode("utf-8")
 
     def get_code(self, name):
         key, origin = self.path_of(name)
@@ -121,9 +123,10 @@ if __name__ == "__main__":
 
 def small_file(sources: Mapping[str, str]) -> bytes:
     """Return the small file of modules, their texts given by name: "discompute_lite.model.errors"."""
-    texts = {name: lean_text(_emptied(name, source)) for name, source in sorted(sources.items())}
+    texts = {name: lean_text(_emptied(name, source)).encode("utf-8") for name, source in sorted(sources.items())}
     index = " ".join(f"{name}:{len(text)}" for name, text in texts.items())
-    packed = base64.b85encode(zlib.compress("".join((index, "\n", *texts.values())).encode("utf-8"), 9)).decode("ascii")
+    whole = b"".join((index.encode("ascii"), b"\n", *texts.values()))
+    packed = base64.b85encode(zlib.compress(whole, 9)).decode("ascii")
     lines = (packed[start:start + PACKED_COLUMNS] for start in range(0, len(packed), PACKED_COLUMNS))
     return SMALL_FILE.format(version=VERSION, packed="\n".join(lines)).encode("utf-8")
 
@@ -148,12 +151,15 @@ def package_sources(folder: str) -> Dict[str, str]:
 
 
 def lean_text(source: str) -> str:
-    """Return the text of a module without comments, and without docstrings but those of what is decorated."""
-    dropped = set(_docstring_lines(ast.parse(source)))
+    """Return the text of a module without comments, without docstrings and types but those of what is decorated."""
+    tree = ast.parse(source)
+    dropped, types = set(_docstring_lines(tree)), _type_spans(tree, source)
     pieces: List[str] = []
     depth, row, column = 0, 0, 0
     for token in _whole_tokens(source):
-        if token.type in (tokenize.INDENT, tokenize.DEDENT):
+        if any(start <= token.start < end for start, end in types.get(token.start[0], ())):
+            row, column = token.end  # A type never begins a line.
+        elif token.type in (tokenize.INDENT, tokenize.DEDENT):
             depth += 1 if token.type == tokenize.INDENT else -1
         elif token.start[0] not in dropped and token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE,
                                                                   tokenize.ENDMARKER):
@@ -198,6 +204,37 @@ def _docstring_lines(tree: ast.Module) -> Iterator[int]:
             isinstance(node, ast.ClassDef) and node.bases)
         if is_text and not is_shown:
             yield from range(first.lineno, (first.end_lineno or first.lineno) + 1)
+
+
+def _type_spans(tree: ast.Module, source: str) -> Dict[int, List[Tuple[Position, Position]]]:
+    """Return where types of parameters, results and local names stand that nobody reads at run time, by line."""
+    lines = source.splitlines()
+    spans: List[Tuple[Position, Position]] = []
+
+    def at(line: int, column: int) -> Position:
+        # The tree counts bytes, tokens count characters.
+        return line, len(lines[line - 1].encode("utf-8")[:column].decode("utf-8"))
+
+    def end_of(node: ast.AST) -> Position:
+        return at(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef) or function.decorator_list:
+            continue
+        taken = function.args
+        for item in (*taken.posonlyargs, *taken.args, taken.vararg, *taken.kwonlyargs, taken.kwarg):
+            if item is not None and item.annotation is not None:
+                spans.append((at(item.lineno, item.col_offset + len(item.arg.encode("utf-8"))), end_of(item)))
+        if function.returns is not None:
+            line, column = at(function.returns.lineno, function.returns.col_offset)
+            spans.append(((line, lines[line - 1].rindex("->", 0, column)), end_of(function.returns)))
+        spans += [(end_of(node.target), end_of(node.annotation)) for node in ast.walk(function)
+                  if isinstance(node, ast.AnnAssign) and node.value is not None]
+    found: Dict[int, List[Tuple[Position, Position]]] = {}
+    for start, end in spans:
+        for line in range(start[0], end[0] + 1):
+            found.setdefault(line, []).append((start, end))
+    return found
 
 
 def _emptied(name: str, source: str) -> str:

@@ -119,6 +119,38 @@ class Bare:
     compile(text, "lean", "exec")
 
 
+def test_types_that_nobody_reads_go_and_those_of_what_is_decorated_stay():
+    source = '''
+def plain(a: int, *rest: "str", c: Dict[str,
+        int] = {1: 2}, **more: Any) -> Tuple[int,
+    str]:
+    é: List[int] = ["é"]; x: int = a
+    rest[0].word: Dict[str, int] = lambda y: {y: 1}
+    return é, x, a, c[1:2] if more else c
+
+
+@command("x")
+def shown(a: int) -> str:
+    return "# no comment"
+
+
+class Bare(NamedTuple):
+    x: int = 3
+
+    def method(self, a: Callable[[int], str] = str) -> Bare:
+        return a(self.x)
+'''
+    text = lean_text(source)
+    compile(text, "lean", "exec")
+    for word in ("Dict", "-> Tuple", "Any", "Callable", "List", "-> Bare", "a: int,"):
+        assert word not in text, word
+    assert "def shown(a: int) -> str:" in text and "x: int = 3" in text
+    kept = text.partition("@command")[0].replace("rest[0].word", "word")
+    space = {}
+    exec(kept, space)
+    assert space["plain"](4) == (["é"], 4, 4, {1: 2})
+
+
 def test_formatted_texts_stay_as_they_are():
     source = 'x = 1\ny = (f"{{{x!r:>{4}}}} {"a"} "\n     f"b # {x}")  # ends\n'
     if sys.version_info < (3, 12):

@@ -25,7 +25,8 @@ def answers(port: int) -> bool:
 @pytest.mark.slow
 def test_after_a_sleep_without_sockets_it_listens_again_at_the_same_port(open_app):
     """Sockets die in three ways; the three apps sleep at once."""
-    apps = {how: open_app("pythonista") for how in ("silent", "noisy", "closed")}
+    profiles = {"silent": "pythonista", "noisy": "strict", "closed": "a-shell"}
+    apps = {how: open_app(profile) for how, profile in profiles.items()}
     ports = {}
     for how, app in apps.items():
         facts = app.start_node("node")
