@@ -42,6 +42,9 @@ def check_books(books: Ledger) -> None:
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
         assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
     assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
+    parties = {key: task for party in books.parties.tasks.values() for key, task in party.items()}
+    assert parties == {key: task for key, task in books.tasks.items() if task.party}
+    assert all(books.parties.tasks.values())
     assert len(books.finished) <= FINISHED_STORIES
     for task in books.finished.values():
         assert not task.live and not task.devices

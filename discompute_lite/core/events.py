@@ -201,8 +201,7 @@ class TaskSubmitted:
     priority: int = 5  #: 1 to 10, higher first.
     requires: Tuple[str, ...] = ()  #: What a device must offer: names out of `DeviceReady.offers`.
     max_devices: int = 0  #: At most so many devices at once; 0 for no limit.
-    #: Running a subtask twice does no harm: then a second attempt may run beside a slow or silent one.
-    pure: bool = False
+    pure: bool = False  #: Running a subtask twice does no harm: a second attempt may run beside a slow or silent one.
     #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
     function: str = ""
     deadline_s: float = 0.0  #: Seconds from now in which it must end, else it fails; 0 for no limit.
@@ -211,6 +210,7 @@ class TaskSubmitted:
     is_open: bool = False
     done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
     size_bytes: int = 0  #: What one of its subtasks weighs on the way to a device, about.
+    party: str = ""  #: Whose share of the devices it uses, along with other tasks of that party; "" for one of its own.
 
 
 @dataclass(frozen=True)

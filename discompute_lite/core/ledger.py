@@ -14,6 +14,7 @@ from ..model.deadlines import Deadlines
 from ..model.task import TaskState
 from .events import SubtasksAdded, TaskSubmitted
 from .paces import PaceBook
+from .parties import Parties
 from .pools import DevicePool
 from .records import (
     FAULTS_KEPT, AttemptRecord, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
@@ -49,6 +50,7 @@ class Ledger:
         #: device id: what failed already is not tried there, while others could take it; at most FAULTS_KEPT.
         self.suspects: Dict[str, None] = {}
         self.paces = PaceBook()
+        self.parties = Parties()
         #: What the task that was last served had been served before: new tasks begin there, and not at nothing.
         self.served = 0.0
         self._submitted = 0
@@ -64,7 +66,8 @@ class Ledger:
         task.requires = tuple(sorted(set(event.requires)))
         task.max_devices = max(0, event.max_devices)
         task.pure, task.function, task.retries = event.pure, event.function, event.retries
-        task.size_bytes = max(0, event.size_bytes)
+        task.size_bytes, task.party = max(0, event.size_bytes), event.party
+        self.parties.enter(task)
         self._submitted += 1
         self.tasks[task.task_id] = task
         pool = self.pools.get(task.pool_key)
@@ -97,6 +100,7 @@ class Ledger:
         task.pending.clear()
         task.returned.clear()
         task.over.clear()
+        self.parties.leave(task)
         pool = self.pools[task.pool_key]
         pool.forget(task)
         del self.tasks[task.task_id]

@@ -191,6 +191,8 @@ class ScheduledTask:
         #: What is learnt of its function, shared by the tasks that name the same one.
         self.pace = FunctionPace()
         self.retries = 0
+        #: Whose share of the devices it uses; "" for one of its own.
+        self.party = ""
         #: What a subtask weighs on its way, about; and of an open task the calls that wait, here and at whoever adds.
         self.size_bytes, self.backlog = 0, 0
         #: Its story has told that it is kept from far devices.

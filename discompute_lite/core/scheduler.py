@@ -339,7 +339,7 @@ class Scheduler:
         subtask, device = chosen
         self._books.served = max(self._books.served, task.served)
         self._books.take_pending(subtask)
-        pool.serve(task, task.turn_s)
+        pool.serve(task, task.turn_s * self._books.parties.sharers_of(task))
         attempt = self._books.open_attempt(subtask, device, now)
         if subtask.attempts > 1 or task.told_waiting:
             task.told_waiting = False

@@ -350,7 +350,10 @@ class Streams:
         self._stopped = ""
 
     def open(self, line: bytes, *, script: str = "", **named: Any) -> CallStream:
-        """Begin a stream of calls of the function that `line` holds; a process serves the streams of one `script`."""
+        """Begin a stream of calls of the function that `line` holds.
+
+        A process serves the streams of one `script`, and they share that script's part of the devices.
+        """
         options = StreamOptions(**named)
         self._opened += 1
         task_id = f"calls-{self._node.boot}{script}{STREAM_MARK}{self._opened}"
@@ -362,7 +365,7 @@ class Streams:
         self.attempts.own(task_id, stream)
         self.attempts.apply(TaskSubmitted(
             task_id, 0, options.priority, options.requires, options.max_devices, options.pure, options.function,
-            is_open=True,
+            is_open=True, party=f"calls{script}",
         ))
         return stream
 

@@ -17,6 +17,7 @@ DEVICES = st.sampled_from(["a", "b", "c"])
 ASKED = [
     {}, {"pure": True, "function": "f"}, {"function": "f", "retries": 1}, {"max_devices": 1}, {"deadline_s": 40.0},
     {"pure": True}, {"function": "f", "max_devices": 2},
+    {"party": "p"}, {"party": "p", "function": "f"},
 ]
 
 

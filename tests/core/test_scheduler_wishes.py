@@ -58,6 +58,30 @@ def test_a_newcomer_has_saved_nothing_up(world):
     assert abs(counted["old"] - counted["new"]) <= 2
 
 
+def test_tasks_of_one_party_share_one_part_of_the_time(world):
+    world.devices("a", lease_s=1e6)
+    for name in ("first", "second", "third"):
+        world.submit(name, subtasks=400, party="many")
+    world.submit("one", subtasks=400, party="few")
+    world.submit("nobody's", subtasks=400)
+    counted = shares(world, 300, dict.fromkeys(("first", "second", "third", "one", "nobody's"), 1.0))
+    assert counted["one"] == pytest.approx(100, rel=0.1) and counted["nobody's"] == pytest.approx(100, rel=0.1)
+    assert {round(counted[name], -1) for name in ("first", "second", "third")} <= {30, 40}
+
+
+def test_who_has_nothing_to_do_takes_nothing_from_its_party(world):
+    world.devices("a", lease_s=1e6)
+    for name in ("idle", "at work"):
+        world.submit(name, subtasks=0 if name == "idle" else 400, party="many", is_open=True)
+    world.submit("alone", subtasks=400)
+    counted = shares(world, 100, {"at work": 1.0, "alone": 1.0})
+    assert abs(counted["at work"] - counted["alone"]) <= 4
+    # What ends leaves no trace.
+    for name in ("idle", "at work"):
+        world(CancelAsked(name, "over"))
+    assert world.scheduler._books.parties.tasks == {}
+
+
 # ---- learnt speeds and windows ---------------------------------------------------------------------
 
 

@@ -151,6 +151,23 @@ def test_options_of_a_stream_are_those_that_the_script_gave(world):
     assert (task.priority, task.max_devices, task.pure, task.function) == (9, 3, True, "f")
 
 
+def test_scripts_share_the_devices_however_many_functions_each_of_them_calls(world, holding):
+    """One of them calls four functions, the other one: they get the same time."""
+    busy, calm = FakeScript(world, holding), FakeScript(world, holding)
+    for script, streams in ((busy, 4), (calm, 1)):
+        for number in range(streams):
+            script.add(script.open(function=f"{number}", wall_s=60.0), *map(call, range(400)))
+    begun = []
+    for _ in range(150):
+        future = holding.executor.held.pop(0)
+        begun.append(future.request.attempt_id)
+        world.advance(1.0)
+        future.settle(WorkOutcome(True, b'{"value":{"v":0}}', seconds=1.0))
+        world.settle()
+    counts = {mark: sum(f"-{mark}~" in attempt for attempt in begun) for mark in (1, 2)}
+    assert sum(counts.values()) == 150 and 60 <= counts[2] <= 90, counts
+
+
 def test_many_calls_travel_in_several_messages(world, script):
     units = script.add(script.open(), *map(call, range(SENT_UNITS + 10)))
     assert len(script.values(units)) == SENT_UNITS + 10
