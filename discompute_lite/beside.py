@@ -13,6 +13,7 @@ one itself, which takes up the identity that is free now. In neither case is a c
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Union
@@ -40,6 +41,9 @@ BEAT_S, SILENT_S = 2.0, 10.0
 SCRIPT_HELLO_S = 5.0
 #: Connections in a row that ended before any outcome came, after which a node is given up though it is there.
 VAIN_CONNECTIONS = 3
+
+#: Seconds between two looks whether a script still has this machine's place.
+PLACE_LOOK_S = 0.1
 
 #: What is answered later to a question on the node's thread, and what is asked: faces reach these by this module.
 PromisedAnswer = Later
@@ -377,3 +381,19 @@ def node_for_script(
     if running is None:
         return OwnNode(own, tell)
     return BesideNode(own, tell, is_elsewhere=is_elsewhere, peers=peers_typed(own))
+
+
+def wait_for_place(settings: Settings, say: Callable[[int], None]) -> None:
+    """Wait while a script or a command has this machine's place by a node of its own, unless it is in this process.
+
+    `say(pid)` is called once for each such process. Beside it a node would be another device, and in no cluster.
+    """
+    state, said = open_state_folder(settings, Probe()), 0
+    while True:
+        pid = state.passing_node()
+        if pid in (0, os.getpid()):
+            return
+        if pid != said:
+            said = pid
+            say(pid)
+        time.sleep(PLACE_LOOK_S)

@@ -178,6 +178,8 @@ class LocalNode:
         self._speed: Optional[SpeedKeeper] = None
         self._turn = Turn(self.stop, self.close)
         self._is_meeting = self._is_stopping = self._is_closed = False
+        #: It is there for a script or a command, and ends with it.
+        self._is_passing = True
 
     @property
     def addresses(self) -> List[str]:
@@ -200,6 +202,7 @@ class LocalNode:
             self._tell("note", "the node that ran here before has ended; this one goes on as the same device")
         try:
             self.state.lock()
+            self._is_passing = not takes_over
             self._own.open(self.settings.port, self.settings.source_of("port") == "default",
                            lambda text: self._tell("note", text))
             identity = self._identity()
@@ -325,7 +328,7 @@ class LocalNode:
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
-            self.state.write_node_json(os.getpid(), self.control_port, boot)
+            self.state.write_node_json(os.getpid(), self.control_port, boot, is_passing=self._is_passing)
         except StateError as error:
             self.node.tell("warning", str(error))
         for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):

@@ -2157,12 +2157,13 @@ class StateFolder:
 
     # ---- the node that runs -----------------------------------------------------------------------
 
-    def write_node_json(self, pid: int, port: int, boot: str) -> None:
-        """Say where the node that holds the lock can be reached."""
-        self._write(_NODE_FILE, encode_json({"pid": pid, "port": port, "boot": boot}))
+    def write_node_json(self, pid: int, port: int, boot: str, *, is_passing: bool = False) -> None:
+        """Say where the node that holds the lock can be reached, and whether it ends with its script or command."""
+        passing = {"passing": True} if is_passing else {}
+        self._write(_NODE_FILE, encode_json({"pid": pid, "port": port, "boot": boot, **passing}))
 
     def read_node_json(self) -> Optional[Dict[str, Any]]:
-        """Return {"pid", "port", "boot"} as last written, None when there is none or it is damaged."""
+        """Return {"pid", "port", "boot", "passing"} as last written, None when there is none or it is damaged."""
         try:
             facts = parse_strict(self._read(_NODE_FILE) or b"")
         except (StateError, ParseError):
@@ -2170,7 +2171,8 @@ class StateFolder:
         wanted = (("pid", int), ("port", int), ("boot", str))
         if not isinstance(facts, dict) or any(type(facts.get(name)) is not kind for name, kind in wanted):
             return None
-        return {name: facts[name] for name, _ in wanted} if 0 < facts["port"] < 65536 else None
+        known = {name: facts[name] for name, _ in wanted}
+        return {**known, "passing": facts.get("passing") is True} if 0 < facts["port"] < 65536 else None
 
     def remove_node_json(self) -> None:
         """Say that no node can be reached."""
@@ -2179,18 +2181,28 @@ class StateFolder:
             with state_errors(self._where(_NODE_FILE)):
                 remove_file(self._where(_NODE_FILE))
 
+    def passing_node(self) -> int:
+        """Return the process of a script or command whose own node has this folder as long as that runs; else 0."""
+        facts = self._running_facts()
+        return int(facts["pid"]) if facts is not None and facts["passing"] else 0
+
+    def _running_facts(self) -> Optional[Dict[str, Any]]:
+        """Return what a living process that holds the lock wrote into node.json itself."""
+        facts = self.read_node_json()
+        lock_path = self._where(_LOCK_FILE)
+        if facts is None or not self.path or not is_folder_locked(lock_path):
+            return None
+        # A node that has just taken the lock of a killed one has not yet cleared away what that one wrote.
+        return facts if pid_in(lock_path) == facts["pid"] and is_process_alive(facts["pid"]) else None
+
     def running_node(self) -> Optional[Tuple[int, str]]:
         """Return (port, token) of the node that runs from this folder, or None.
 
         The token is given only when a living process holds the lock and wrote node.json itself: whoever
         listens on the port of a node that crashed must not be sent it.
         """
-        facts = self.read_node_json()
-        lock_path = self._where(_LOCK_FILE)
-        if facts is None or not self.path or not is_folder_locked(lock_path):
-            return None
-        # A node that has just taken the lock of a killed one has not yet cleared away what that one wrote.
-        if pid_in(lock_path) != facts["pid"] or not is_process_alive(facts["pid"]):
+        facts = self._running_facts()
+        if facts is None:
             return None
         token = self._read_token()
         return None if token is None else (facts["port"], token)
@@ -15669,8 +15681,7 @@ class TaskSubmitted:
     priority: int = 5  #: 1 to 10, higher first.
     requires: Tuple[str, ...] = ()  #: What a device must offer: names out of `DeviceReady.offers`.
     max_devices: int = 0  #: At most so many devices at once; 0 for no limit.
-    #: Running a subtask twice does no harm: then a second attempt may run beside a slow or silent one.
-    pure: bool = False
+    pure: bool = False  #: Running a subtask twice does no harm: a second attempt may run beside a slow or silent one.
     #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
     function: str = ""
     deadline_s: float = 0.0  #: Seconds from now in which it must end, else it fails; 0 for no limit.
@@ -15679,6 +15690,7 @@ class TaskSubmitted:
     is_open: bool = False
     done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
     size_bytes: int = 0  #: What one of its subtasks weighs on the way to a device, about.
+    party: str = ""  #: Whose share of the devices it uses, along with other tasks of that party; "" for one of its own.
 
 
 @dataclass(frozen=True)
@@ -27797,6 +27809,8 @@ class ScheduledTask:
         #: What is learnt of its function, shared by the tasks that name the same one.
         self.pace = FunctionPace()
         self.retries = 0
+        #: Whose share of the devices it uses; "" for one of its own.
+        self.party = ""
         #: What a subtask weighs on its way, about; and of an open task the calls that wait, here and at whoever adds.
         self.size_bytes, self.backlog = 0, 0
         #: Its story has told that it is kept from far devices.
@@ -27944,6 +27958,49 @@ class AttemptRecord:
     def story(self) -> str:
         """Return one line for errors and logs."""
         return f"attempt {self.attempt_id} on {short_id(self.device_id)}, {self.state.value}"
+
+
+# ---- discompute_lite/core/parties.py ----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.core.parties")
+"""Know which tasks share one part of the devices: those of a script, say, however many functions it calls.
+
+Knows:   the unfinished tasks of each party.
+Refuses: to say whose turn it is; core/pools.py does.
+Read next: core/scheduler.py (where slot seconds are booked), roles/streams.py (whose tasks have a party).
+"""
+
+
+#: Tasks of one party that are looked at to tell how many share its part: a script has a handful at work.
+PARTY_LOOKED_AT = 64
+
+
+class Parties:
+    """Hold the tasks of parties; a task without one has a part of its own."""
+
+    def __init__(self) -> None:
+        #: party -> task id -> task: no empty ones.
+        self.tasks: Dict[str, Dict[str, ScheduledTask]] = {}
+
+    def enter(self, task: ScheduledTask) -> None:
+        """Take in a new task."""
+        if task.party:
+            self.tasks.setdefault(task.party, {})[task.task_id] = task
+
+    def leave(self, task: ScheduledTask) -> None:
+        """Forget a task that has ended."""
+        party = self.tasks.get(task.party, {})
+        party.pop(task.task_id, None)
+        if not party:
+            self.tasks.pop(task.party, None)
+
+    def sharers_of(self, task: ScheduledTask) -> int:
+        """Return how many tasks with something to do share this one's part, itself included.
+
+        What a task is given is booked so many times on it: so its party gets no more than one task alone would.
+        """
+        others = islice(self.tasks.get(task.party, {}).values(), PARTY_LOOKED_AT)
+        return 1 + sum(1 for each in others if each is not task and (each.live or each.waiting))
 
 
 # ---- discompute_lite/core/leading.py ----------------------------------------------------------------
@@ -28628,6 +28685,7 @@ class Ledger:
         #: device id: what failed already is not tried there, while others could take it; at most FAULTS_KEPT.
         self.suspects: Dict[str, None] = {}
         self.paces = PaceBook()
+        self.parties = Parties()
         #: What the task that was last served had been served before: new tasks begin there, and not at nothing.
         self.served = 0.0
         self._submitted = 0
@@ -28643,7 +28701,8 @@ class Ledger:
         task.requires = tuple(sorted(set(event.requires)))
         task.max_devices = max(0, event.max_devices)
         task.pure, task.function, task.retries = event.pure, event.function, event.retries
-        task.size_bytes = max(0, event.size_bytes)
+        task.size_bytes, task.party = max(0, event.size_bytes), event.party
+        self.parties.enter(task)
         self._submitted += 1
         self.tasks[task.task_id] = task
         pool = self.pools.get(task.pool_key)
@@ -28676,6 +28735,7 @@ class Ledger:
         task.pending.clear()
         task.returned.clear()
         task.over.clear()
+        self.parties.leave(task)
         pool = self.pools[task.pool_key]
         pool.forget(task)
         del self.tasks[task.task_id]
@@ -28996,6 +29056,9 @@ def check_books(books: Ledger) -> None:
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
         assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
     assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
+    parties = {key: task for party in books.parties.tasks.values() for key, task in party.items()}
+    assert parties == {key: task for key, task in books.tasks.items() if task.party}
+    assert all(books.parties.tasks.values())
     assert len(books.finished) <= FINISHED_STORIES
     for task in books.finished.values():
         assert not task.live and not task.devices
@@ -29962,7 +30025,7 @@ class Scheduler:
         subtask, device = chosen
         self._books.served = max(self._books.served, task.served)
         self._books.take_pending(subtask)
-        pool.serve(task, task.turn_s)
+        pool.serve(task, task.turn_s * self._books.parties.sharers_of(task))
         attempt = self._books.open_attempt(subtask, device, now)
         if subtask.attempts > 1 or task.told_waiting:
             task.told_waiting = False
@@ -38726,7 +38789,10 @@ class Streams:
         self._stopped = ""
 
     def open(self, line: bytes, *, script: str = "", **named: Any) -> CallStream:
-        """Begin a stream of calls of the function that `line` holds; a process serves the streams of one `script`."""
+        """Begin a stream of calls of the function that `line` holds.
+
+        A process serves the streams of one `script`, and they share that script's part of the devices.
+        """
         options = StreamOptions(**named)
         self._opened += 1
         task_id = f"calls-{self._node.boot}{script}{STREAM_MARK}{self._opened}"
@@ -38738,7 +38804,7 @@ class Streams:
         self.attempts.own(task_id, stream)
         self.attempts.apply(TaskSubmitted(
             task_id, 0, options.priority, options.requires, options.max_devices, options.pure, options.function,
-            is_open=True,
+            is_open=True, party=f"calls{script}",
         ))
         return stream
 
@@ -40024,6 +40090,8 @@ class LocalNode:
         self._speed: Optional[SpeedKeeper] = None
         self._turn = Turn(self.stop, self.close)
         self._is_meeting = self._is_stopping = self._is_closed = False
+        #: It is there for a script or a command, and ends with it.
+        self._is_passing = True
 
     @property
     def addresses(self) -> List[str]:
@@ -40046,6 +40114,7 @@ class LocalNode:
             self._tell("note", "the node that ran here before has ended; this one goes on as the same device")
         try:
             self.state.lock()
+            self._is_passing = not takes_over
             self._own.open(self.settings.port, self.settings.source_of("port") == "default",
                            lambda text: self._tell("note", text))
             identity = self._identity()
@@ -40171,7 +40240,7 @@ class LocalNode:
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
-            self.state.write_node_json(os.getpid(), self.control_port, boot)
+            self.state.write_node_json(os.getpid(), self.control_port, boot, is_passing=self._is_passing)
         except StateError as error:
             self.node.tell("warning", str(error))
         for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):
@@ -40257,6 +40326,9 @@ BEAT_S, SILENT_S = 2.0, 10.0
 SCRIPT_HELLO_S = 5.0
 #: Connections in a row that ended before any outcome came, after which a node is given up though it is there.
 VAIN_CONNECTIONS = 3
+
+#: Seconds between two looks whether a script still has this machine's place.
+PLACE_LOOK_S = 0.1
 
 #: What is answered later to a question on the node's thread, and what is asked: faces reach these by this module.
 PromisedAnswer = Later
@@ -40594,6 +40666,22 @@ def node_for_script(
     if running is None:
         return OwnNode(own, tell)
     return BesideNode(own, tell, is_elsewhere=is_elsewhere, peers=peers_typed(own))
+
+
+def wait_for_place(settings: Settings, say: Callable[[int], None]) -> None:
+    """Wait while a script or a command has this machine's place by a node of its own, unless it is in this process.
+
+    `say(pid)` is called once for each such process. Beside it a node would be another device, and in no cluster.
+    """
+    state, said = open_state_folder(settings, Probe()), 0
+    while True:
+        pid = state.passing_node()
+        if pid in (0, os.getpid()):
+            return
+        if pid != said:
+            said = pid
+            say(pid)
+        time.sleep(PLACE_LOOK_S)
 
 
 # ---- discompute_lite/model/checkup.py ---------------------------------------------------------------
@@ -47316,6 +47404,9 @@ def _run_node(context: Context) -> None:
         elif not console.is_quiet or kind in ("warning", "message"):
             console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
 
+    wait_for_place(context.settings, lambda pid: console.note(
+        f"a script or command, process {pid}, is this device as long as it runs, and lends its node to all commands;"
+        " this one takes its place when it ends (for a device of its own: --state-dir FOLDER)"))
     # What happens before the node is ready is told after its own lines.
     early: List[Any] = []
     ready = False
@@ -51167,13 +51258,14 @@ _end_sections({
     "discompute_lite.core.records": "PoolKey TaskRank FAULTS_KEPT TOLD_LINES LEAST_WORK OVER_KEPT AttemptState "
         "ATTEMPT_MOVES SubtaskState Harm TaskFault DeviceRecord ScheduledTask SubtaskRecord AttemptRecord short_id "
         "TaskState FunctionPace places_in_advance placement_cost".split(),
+    "discompute_lite.core.parties": "PARTY_LOOKED_AT Parties ScheduledTask".split(),
     "discompute_lite.core.leading": "HEADS AttemptHeap LeadingAttempts AttemptRecord ScheduledTask".split(),
     "discompute_lite.core.worth": "UNMEASURED_BYTES_S FIRST_GUESS_S Keeping way_s there_s alone_s Weigher "
         "FunctionPace DeviceRecord ScheduledTask".split(),
     "discompute_lite.core.pools": "RETURNED_LOOKED_AT DeviceHeap DevicePool LeadingAttempts FunctionPace "
         "is_suitable DeviceRecord PoolKey ScheduledTask SubtaskRecord TaskRank Keeping Weigher".split(),
     "discompute_lite.core.ledger": "FINISHED_STORIES Ledger Deadlines TaskState SubtasksAdded TaskSubmitted "
-        "PaceBook DevicePool FAULTS_KEPT AttemptRecord DeviceRecord PoolKey ScheduledTask SubtaskRecord "
+        "PaceBook Parties DevicePool FAULTS_KEPT AttemptRecord DeviceRecord PoolKey ScheduledTask SubtaskRecord "
         "SubtaskState".split(),
     "discompute_lite.core.audit": "check_books _check_device _check_running _check_task _check_subtasks TaskState "
         "FINISHED_STORIES Ledger FAULTS_KEPT OVER_KEPT AttemptState DeviceRecord PoolKey ScheduledTask "
@@ -51377,11 +51469,11 @@ _end_sections({
         "PHONE_TYPES Hardware StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION loopback_neighbours "
         "TransportOptions Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS MemoryBlobs Identity "
         "Node ClockAndWorld MemoryVectors".split(),
-    "discompute_lite.beside": "LOOK_S LOOK_PAUSE_S BEAT_S SILENT_S SCRIPT_HELLO_S VAIN_CONNECTIONS PromisedAnswer "
-        "ListedOffer OwnNode BesideNode _keep_calls _slots_in node_for_script Probe StateFolder from_json "
-        "DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError Settings peers_typed "
-        "with_peers Dialler Loop FarBlobs FarStreams LinkCarrier OwnCarrier KeptCalls DeviceOffer all_offers Later "
-        "GetOffersAnswer LocalNode Tell open_state_folder".split(),
+    "discompute_lite.beside": "LOOK_S LOOK_PAUSE_S BEAT_S SILENT_S SCRIPT_HELLO_S VAIN_CONNECTIONS PLACE_LOOK_S "
+        "PromisedAnswer ListedOffer OwnNode BesideNode _keep_calls _slots_in node_for_script wait_for_place Probe "
+        "StateFolder from_json DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError "
+        "Settings peers_typed with_peers Dialler Loop FarBlobs FarStreams LinkCarrier OwnCarrier KeptCalls "
+        "DeviceOffer all_offers Later GetOffersAnswer LocalNode Tell open_state_folder".split(),
     "discompute_lite.model.checkup": "Severity Finding MachineFacts Trial PeerFact BeaconFact NetworkFacts "
         "NodeFacts Interface".split(),
     "discompute_lite.core.network_diagnosis": "AT_ONCE_S CLOCK_OFF_S _TUNNELS _IOS_APPS _IOS_APPS_CURE "
@@ -51502,8 +51594,8 @@ _end_sections({
         "MapWishes Meter script_module Trickle".split(),
     "discompute_lite.faces.node_commands": "NODE_COMMANDS NARROWEST_TABLE WATCH_S SEND_LOOK_S SEND_LOOK_AGAIN_S "
         "LONGEST_RUN_MIN EVENT_STYLES start_command _run_node _say_ready _ready_facts _state_text info_command "
-        "list_command _show_devices send_command _find_device config_command version_command to_json Device "
-        "DeviceStatus short_id NotFound SettingsError Unavailable settings_rows VERSION call_once "
+        "list_command _show_devices send_command _find_device config_command version_command wait_for_place to_json "
+        "Device DeviceStatus short_id NotFound SettingsError Unavailable settings_rows VERSION call_once "
         "looks_like_address LocalNode describe_this_device is_this_machine_only settings_of_this_device JSON_FLAG "
         "Context argument command number_between wait_seconds Console printable program_name clock_time "
         "hardware_lines listing version_text Reach choose_device".split(),

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from ..beside import wait_for_place
 from ..model.codec import to_json
 from ..model.device import Device, DeviceStatus, short_id
 from ..model.errors import NotFound, SettingsError, Unavailable
@@ -65,6 +66,9 @@ def _run_node(context: Context) -> None:
         elif not console.is_quiet or kind in ("warning", "message"):
             console.print(f"{clock_time()}  {printable(text)}", EVENT_STYLES.get(kind, ""))
 
+    wait_for_place(context.settings, lambda pid: console.note(
+        f"a script or command, process {pid}, is this device as long as it runs, and lends its node to all commands;"
+        " this one takes its place when it ends (for a device of its own: --state-dir FOLDER)"))
     # What happens before the node is ready is told after its own lines.
     early: List[Any] = []
     ready = False

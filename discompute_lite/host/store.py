@@ -224,12 +224,13 @@ class StateFolder:
 
     # ---- the node that runs -----------------------------------------------------------------------
 
-    def write_node_json(self, pid: int, port: int, boot: str) -> None:
-        """Say where the node that holds the lock can be reached."""
-        self._write(_NODE_FILE, encode_json({"pid": pid, "port": port, "boot": boot}))
+    def write_node_json(self, pid: int, port: int, boot: str, *, is_passing: bool = False) -> None:
+        """Say where the node that holds the lock can be reached, and whether it ends with its script or command."""
+        passing = {"passing": True} if is_passing else {}
+        self._write(_NODE_FILE, encode_json({"pid": pid, "port": port, "boot": boot, **passing}))
 
     def read_node_json(self) -> Optional[Dict[str, Any]]:
-        """Return {"pid", "port", "boot"} as last written, None when there is none or it is damaged."""
+        """Return {"pid", "port", "boot", "passing"} as last written, None when there is none or it is damaged."""
         try:
             facts = parse_strict(self._read(_NODE_FILE) or b"")
         except (StateError, ParseError):
@@ -237,7 +238,8 @@ class StateFolder:
         wanted = (("pid", int), ("port", int), ("boot", str))
         if not isinstance(facts, dict) or any(type(facts.get(name)) is not kind for name, kind in wanted):
             return None
-        return {name: facts[name] for name, _ in wanted} if 0 < facts["port"] < 65536 else None
+        known = {name: facts[name] for name, _ in wanted}
+        return {**known, "passing": facts.get("passing") is True} if 0 < facts["port"] < 65536 else None
 
     def remove_node_json(self) -> None:
         """Say that no node can be reached."""
@@ -246,18 +248,28 @@ class StateFolder:
             with state_errors(self._where(_NODE_FILE)):
                 remove_file(self._where(_NODE_FILE))
 
+    def passing_node(self) -> int:
+        """Return the process of a script or command whose own node has this folder as long as that runs; else 0."""
+        facts = self._running_facts()
+        return int(facts["pid"]) if facts is not None and facts["passing"] else 0
+
+    def _running_facts(self) -> Optional[Dict[str, Any]]:
+        """Return what a living process that holds the lock wrote into node.json itself."""
+        facts = self.read_node_json()
+        lock_path = self._where(_LOCK_FILE)
+        if facts is None or not self.path or not is_folder_locked(lock_path):
+            return None
+        # A node that has just taken the lock of a killed one has not yet cleared away what that one wrote.
+        return facts if pid_in(lock_path) == facts["pid"] and is_process_alive(facts["pid"]) else None
+
     def running_node(self) -> Optional[Tuple[int, str]]:
         """Return (port, token) of the node that runs from this folder, or None.
 
         The token is given only when a living process holds the lock and wrote node.json itself: whoever
         listens on the port of a node that crashed must not be sent it.
         """
-        facts = self.read_node_json()
-        lock_path = self._where(_LOCK_FILE)
-        if facts is None or not self.path or not is_folder_locked(lock_path):
-            return None
-        # A node that has just taken the lock of a killed one has not yet cleared away what that one wrote.
-        if pid_in(lock_path) != facts["pid"] or not is_process_alive(facts["pid"]):
+        facts = self._running_facts()
+        if facts is None:
             return None
         token = self._read_token()
         return None if token is None else (facts["port"], token)

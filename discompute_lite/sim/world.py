@@ -35,7 +35,7 @@ HOPELESS = 1000.0
 #: subtasks, and in larger worlds after size / SPARSE_CHECKS events.
 SMALL_WORLD, SPARSE_CHECKS = 2000, 20
 #: Fields that are left out of the digest where they say nothing.
-LATER_FIELDS = frozenset(["is_open", "done", "size_bytes", "backlog", "round_trip_s", "bytes_s", "is_late"])
+LATER_FIELDS = frozenset(["is_open", "done", "size_bytes", "backlog", "round_trip_s", "bytes_s", "is_late", "party"])
 
 
 @dataclass

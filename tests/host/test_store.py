@@ -187,7 +187,8 @@ def test_where_nothing_can_be_written_memory_serves(tmp_path):
         folder.write_json("peers.json", [1])
         assert folder.read_json("peers.json", []) == [1]
         folder.write_node_json(1, 2, BOOT)
-        assert folder.read_node_json() == {"pid": 1, "port": 2, "boot": BOOT} and folder.running_node() is None
+        assert folder.read_node_json() == {
+            "pid": 1, "port": 2, "boot": BOOT, "passing": False} and folder.running_node() is None
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -436,9 +437,19 @@ def test_a_token_that_others_could_read_is_refused(folder, path):
 def test_a_running_node_is_found_with_its_token(folder, run_elsewhere):
     token = folder.control_token()
     folder.write_node_json(os.getpid(), 8081, BOOT)
-    assert folder.read_node_json() == {"pid": os.getpid(), "port": 8081, "boot": BOOT}
+    assert folder.read_node_json() == {"pid": os.getpid(), "port": 8081, "boot": BOOT, "passing": False}
     assert folder.running_node() == (8081, token)
     assert run_elsewhere("print(*folder.running_node())") == f"8081 {token}"
+
+
+def test_a_node_that_ends_with_its_script_is_told_from_one_that_stays(folder, path, run_elsewhere):
+    assert folder.passing_node() == 0
+    folder.write_node_json(os.getpid(), 8081, BOOT, is_passing=True)
+    assert folder.passing_node() == os.getpid() == int(run_elsewhere("print(folder.passing_node())"))
+    folder.write_node_json(os.getpid(), 8081, BOOT)
+    assert folder.passing_node() == 0
+    folder.write_node_json(os.getpid() + 1, 8081, BOOT, is_passing=True)
+    assert folder.passing_node() == 0, "whoever wrote that does not hold the folder"
 
 
 def test_a_stopped_node_is_not_found(folder, path):

@@ -633,6 +633,23 @@ def test_a_script_goes_back_to_a_node_that_is_started_anew(environment, field, m
     assert caplog.text == "", "nobody had to start a node of its own"
 
 
+def test_a_node_that_is_started_beside_a_script_takes_its_place_when_that_ends(environment, field, monkeypatch):
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(field.folder / "node")).items():
+        monkeypatch.setenv(name, value)
+    started = []
+    starting = threading.Thread(target=lambda: started.append(field.start("node")))
+    with Cluster() as cluster:
+        own_id = cluster.devices()[0].id
+        starting.start()
+        said, complaints = f"process {os.getpid()}, is this device", field.folder / "node.err"
+        wait_for(lambda: complaints.exists() and said in complaints.read_text(), 60.0)
+        listed = field.type("list", "--json", DISCOMPUTE_STATE_DIR=str(field.folder / "node")).document
+        assert [device["id"] for device in listed["devices"]] == [own_id] and not started
+        assert cluster.submit(square, 3).result() == 9
+    starting.join()
+    assert started[0].id == own_id and not (field.folder / "node" / "2").exists()
+
+
 def test_what_a_script_has_under_way_ends_with_it(environment, field, tmp_path, is_alive):
     first, second = field.start_members(2, "--slots", "1")
     path = tmp_path / "script.py"
