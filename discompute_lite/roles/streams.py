@@ -302,7 +302,10 @@ class CallStream:
         """Return how many calls a chunk for this device may hold."""
         if not self.work_s or self._options.wall_s:
             return 1
-        call_s = self._call_s.get(device_id) or self.work_s / (self._streams.score_of(device_id) or 1.0)
+        score = self._streams.score_of(device_id)
+        if device_id not in self._call_s and not score:
+            return 1  # It may be a phone a tenth as fast, which is to be through with each chunk in two seconds.
+        call_s = self._call_s.get(device_id) or self.work_s / score
         # As many times the share of a slot of middling speed as this one is faster.
         part = CHUNK_SHARE * len(self._call_s) / (call_s * self._rates * max(1, self._streams.total_slots()))
         share = max(int(self.waiting_calls * part) + 1, int(CHUNK_LEAST_S / call_s))

@@ -203,6 +203,33 @@ def test_each_device_gets_as_much_as_suits_it(world, pair):
     assert set(sizes(fast)) == {500} and set(sizes(slow)) == {50}
 
 
+@pytest.mark.parametrize("score", [0.0, 0.05, 0.1, 0.3, 1.0])
+def test_a_slow_phone_is_through_with_each_chunk_in_two_seconds(world, score):
+    """It comes when the calls are known to be short here; `score` is what is known of it by then, 0.0 for nothing."""
+    computer = world.member("a", slots=1).start()
+    computer.executor.holds = {"run"}
+    computer.node.set_measured({"score": 1.0})
+    caller, here_s = Caller(world, computer), 0.005
+    caller.add(6000)
+    for _ in range(12):
+        end_all(world, computer, call_s=here_s)
+    assert max(sizes(computer)) == CHUNK_S / here_s
+    phone = world.member("b", slots=1).start()
+    phone.executor.holds = {"run"}
+    if score:
+        phone.node.set_measured({"score": score})
+    there_s, took = here_s / (score or 0.1), []
+    for _ in range(400):
+        world.advance(0.01)
+        took += [there_s * size for size in sizes(phone)]
+        end_all(world, phone, call_s=there_s)
+        if len(took) > 5:
+            break
+        if not phone.executor.held:
+            world.advance(0.1)
+    assert took and max(took) <= 2.0
+
+
 def test_much_data_is_sent_in_pieces(world, host, caller):
     caller.add(1)
     end_all(world, host, call_s=1e-6)
