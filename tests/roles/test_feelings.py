@@ -238,3 +238,44 @@ def test_what_does_not_end_in_time_is_given_back_by_whoever_leaves(world):
     phone.node.feelings.leave(lambda: ends.append(world.clock.time) or phone.node.stop())
     world.advance(LEAVE_WITHIN_S + 0.2)
     assert len(ends) == 1 and replies[0][0]["completed_subtask"]["lite"]["released"] is True
+
+
+# ---- sleeping --------------------------------------------------------------------------------------
+
+
+def asleep_for(world, computer, phone, seconds, **lite):
+    """Let a phone sleep in the middle of a piece and finish it when it wakes up; return the task's status."""
+    owner, task_id = submitted(world, computer, 3, **lite)
+    assert len(phone.executor.held) == 1
+    phone.freeze()
+    computer.executor.holds = set()
+    computer.executor.release()
+    world.advance(seconds)
+    phone.executor.held[0].settle(WorkOutcome(True, phone.executor.held[0].request.data, seconds=1.0))
+    phone.executor.held.clear()
+    phone.thaw()
+    world.advance(20.0)
+    answer = owner.call("GetTaskResult", {"task_id": task_id})
+    assert (answer["state"], world.value(answer["result_data"])) == ("COMPLETED", list(range(3)))
+    status = owner.call("GetTaskStatus", {"task_id": task_id})["lite"]
+    assert status["counts"] == {"COMPLETED": 3} and sum(status["devices"].values()) == 3, "each piece has one result"
+    assert computer.is_linked_with(phone) and computer.sees(phone).status.value == "AVAILABLE"
+    return status
+
+
+def test_what_a_phone_ends_after_a_sleep_shorter_than_its_lease_is_taken_where_it_is_still_wanted(world, pair):
+    computer, phone = pair
+    status = asleep_for(world, computer, phone, 20.0, pure=False)
+    assert phone.id in status["devices"] and not any("attempt 2" in line for line in status["story"])
+
+
+def test_what_was_done_elsewhere_meanwhile_is_not_taken_twice(world, pair):
+    computer, phone = pair
+    status = asleep_for(world, computer, phone, 20.0, pure=True)
+    assert set(status["devices"]) == {computer.id}
+
+
+def test_a_lease_ends_after_thirty_seconds_of_sleep_and_its_work_is_done_elsewhere(world, pair):
+    computer, phone = pair
+    status = asleep_for(world, computer, phone, 45.0, pure=False)
+    assert set(status["devices"]) == {computer.id} and any("attempt 2" in line for line in status["story"])
