@@ -18252,7 +18252,7 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
         speed = _speed_of_bin(row.chip, _one_or_smallest(row.gpu_cores), sources, notes)
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
-    cores = probe.sysctl_number("hw.ncpu") or probe.cpu_count()
+    cores = probe.sysctl_number("hw.ncpu") or _app_cores(probe, row, sources)
     memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
     capabilities = DeviceCapabilities(
         cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(chip), gpu_type=chip,
@@ -18441,6 +18441,15 @@ def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str])
         return min(row.memory_gb) * 1024 if row and row.memory_gb else 0
     sizes = [size * 1024 for size in (row.memory_gb if row else ()) if 0 <= size * GIGABYTE - told < told * 0.1]
     return min(sizes) if sizes else told >> 20
+
+
+def _app_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
+    """Return the cores where sysctl is refused: as Python counts them, else the fewest that the model is sold with."""
+    counted = probe.cpu_count()
+    if counted > 1 or row is None or not row.performance_cores:
+        return counted
+    sources["cpu_cores"] = "table of models"
+    return min(row.performance_cores) + min(row.efficiency_cores, default=0)
 
 
 def _one_or_smallest(counts: Tuple[int, ...]) -> int:
@@ -38741,7 +38750,10 @@ class CallStream:
         """Return how many calls a chunk for this device may hold."""
         if not self.work_s or self._options.wall_s:
             return 1
-        call_s = self._call_s.get(device_id) or self.work_s / (self._streams.score_of(device_id) or 1.0)
+        score = self._streams.score_of(device_id)
+        if device_id not in self._call_s and not score:
+            return 1  # It may be a phone a tenth as fast, which is to be through with each chunk in two seconds.
+        call_s = self._call_s.get(device_id) or self.work_s / score
         # As many times the share of a slot of middling speed as this one is faster.
         part = CHUNK_SHARE * len(self._call_s) / (call_s * self._rates * max(1, self._streams.total_slots()))
         share = max(int(self.waiting_calls * part) + 1, int(CHUNK_LEAST_S / call_s))
@@ -51078,9 +51090,9 @@ _end_sections({
     "discompute_lite.host.detect_apple": "GIGABYTE IPAD_OF_EVERY_MAC _IPAD_OF_EVERY_MAC_BYTES _MAC_TYPES "
         "_GPU_CORES_LINE detect_macos detect_ios apple_os_version _chip_of_mac _plain_chip _gpu_of_mac "
         "_gpu_cores_of_mac _gpu_of_system_profiler _core_types _speed_of_bin _mac_notes _mac_type _mac_name "
-        "_is_mac_with_ios_app _ios_app_on_mac _app_memory_mb _memory_mb _one_or_smallest _family_word _ios_type "
-        "_ios_name DeviceCapabilities Hardware work_memory NO_SPEED AppleModel NominalSpeed apple_gpu_bins "
-        "find_apple_model find_apple_speed IOS_MACHINES Probe".split(),
+        "_is_mac_with_ios_app _ios_app_on_mac _app_memory_mb _memory_mb _app_cores _one_or_smallest _family_word "
+        "_ios_type _ios_name DeviceCapabilities Hardware work_memory NO_SPEED AppleModel NominalSpeed "
+        "apple_gpu_bins find_apple_model find_apple_speed IOS_MACHINES Probe".split(),
     "discompute_lite.host.cgroup": "Limit UNLIMITED_BYTES _V2 GroupLimits group_limits group_memory_used "
         "group_cpu_seconds _group_paths _group_mounts _way_up _found _v2_cpus _bytes_of _integer Probe".split(),
     "discompute_lite.host.detect_linux": "_CPU_FOLDER _NVIDIA_FOLDER _GPU_VENDORS _ARM_PARTS _NO_PRODUCT FoundGpu "

@@ -76,7 +76,7 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
         speed = _speed_of_bin(row.chip, _one_or_smallest(row.gpu_cores), sources, notes)
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
-    cores = probe.sysctl_number("hw.ncpu") or probe.cpu_count()
+    cores = probe.sysctl_number("hw.ncpu") or _app_cores(probe, row, sources)
     memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
     capabilities = DeviceCapabilities(
         cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(chip), gpu_type=chip,
@@ -265,6 +265,15 @@ def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str])
         return min(row.memory_gb) * 1024 if row and row.memory_gb else 0
     sizes = [size * 1024 for size in (row.memory_gb if row else ()) if 0 <= size * GIGABYTE - told < told * 0.1]
     return min(sizes) if sizes else told >> 20
+
+
+def _app_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
+    """Return the cores where sysctl is refused: as Python counts them, else the fewest that the model is sold with."""
+    counted = probe.cpu_count()
+    if counted > 1 or row is None or not row.performance_cores:
+        return counted
+    sources["cpu_cores"] = "table of models"
+    return min(row.performance_cores) + min(row.efficiency_cores, default=0)
 
 
 def _one_or_smallest(counts: Tuple[int, ...]) -> int:

@@ -180,6 +180,8 @@ def test_nonsense_from_a_command_is_not_known(told: str) -> None:
 # ---- every row of the table ---------------------------------------------------------------------------
 
 ROWS = [(identifier, *row[1:]) for row in APPLE_MODELS for identifier in row[0].split()]
+#: Those on which Python runs in an app.
+APP_ROWS = [row for row in ROWS if row[0].startswith(("iP", "Reality", "AppleTV"))]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
@@ -207,6 +209,22 @@ def test_every_apple_model_gives_its_name_chip_memory_cores_and_figure(row: Any)
     fp32, fp16 = figures[0] if figures else (0.0, 0.0)
     assert_tflops(hardware, fp32, fp16)
     assert fp32 or chip in ("Intel", "A20 Pro", ""), "the table has a figure for every other chip"
+
+
+@pytest.mark.parametrize("row", APP_ROWS, ids=[row[0] for row in APP_ROWS])
+def test_the_identifier_alone_gives_the_least_that_is_sold_under_it(row: Any) -> None:
+    """As in an app where sysctl is refused and Python counts no cores."""
+    identifier, name, chip, memory_gb, fast, slow, gpu_cores = row
+    hardware = detect_hardware(recorded.RecordedProbe(
+        {"platform": "ios", "uname": ["Darwin", "localhost", "25.0.0", "", identifier]}))
+    assert (hardware.model, hardware.capabilities.chip) == (name, f"Apple {chip}")
+    assert hardware.capabilities.memory_mb == min(map(int, memory_gb.split())) * 1024
+    assert hardware.work_memory_mb == hardware.capabilities.memory_mb // 4
+    # Of the newest the table has no cores yet: then one counts, as Python does.
+    cores = sum(min(map(int, kind.split()), default=0) for kind in (fast, slow)) or 1
+    assert hardware.capabilities.cpu_cores == cores
+    gpu, bins = min(map(int, gpu_cores.split()), default=0), {row[1]: row[4] for row in APPLE_CHIPS if row[0] == chip}
+    assert hardware.capabilities.fp32_tflops == pytest.approx(bins.get(gpu, 0.0))
 
 
 # ---- iPhones and iPads --------------------------------------------------------------------------------
