@@ -1,9 +1,10 @@
-"""Meet by multicast DNS alone, in a network of namespaces, and with python-zeroconf in both directions."""
+"""Meet by multicast DNS alone, in a network of namespaces; and with python-zeroconf and Avahi, in both directions."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -44,6 +45,49 @@ if len(sys.argv) > 2:
     zeroconf.unregister_service(info)
 zeroconf.close()
 """
+#: Run Avahi with a D-Bus of its own, both unseen by the rest of the machine; print what `avahi-browse` sees, until
+#: standard input ends. What follows the folder is offered by `avahi-publish`.
+AVAHI = """
+import json, os, subprocess, sys, threading
+folder, *offer = sys.argv[1:]
+bus = os.path.join(folder, "bus")
+with open(bus + ".conf", "w") as file:
+    file.write(f"<busconfig><type>system</type><listen>unix:path={bus}</listen><auth>EXTERNAL</auth>"
+               "<policy context='default'><allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/>"
+               "<allow own='*'/><allow user='*'/></policy></busconfig>")
+with open(folder + "/avahi.conf", "w") as file:
+    file.write("[server]\\nhost-name=avahi-host\\nuse-ipv4=yes\\nuse-ipv6=yes\\n")
+os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=" + bus
+# A host of the testbed has its own mounts, so this hides nothing but from here.
+subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+os.mkdir("/run/avahi-daemon")
+def start(*words, **options):
+    running.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, text=True, **options))
+    return running[-1]
+running = []
+start("dbus-daemon", "--config-file", bus + ".conf", "--nofork", "--nopidfile", "--print-address",
+      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.readline()
+daemon = start("avahi-daemon", "-f", folder + "/avahi.conf", "--no-drop-root", "--no-chroot", "--no-rlimits",
+               stderr=subprocess.PIPE)
+for line in daemon.stderr:
+    if "startup complete" in line:
+        break
+if offer:
+    start("avahi-publish", "-s", *offer, stderr=subprocess.DEVNULL)
+browse = start("avahi-browse", "--parsable", "--resolve", "_discompute._tcp", stdout=subprocess.PIPE)
+def end():
+    sys.stdin.read()
+    for process in reversed(running):
+        process.kill()
+ending = threading.Thread(target=end)
+ending.start()
+for line in browse.stdout:
+    what, interface, protocol, name, *more = line.rstrip().split(";")
+    seen = {"name": name, "protocol": protocol}
+    if what == "=":
+        seen.update(event="found", address=more[3], port=int(more[4]), txt=more[5])
+    print(json.dumps({"event": {"-": "lost", "+": "named"}.get(what), **seen}), flush=True)
+"""
 BEACON: Dict[str, Any] = {
     "type": "discovery", "node_id": "k3fq9zt2" * 6 + "k3fq", "grpc_port": 8123,
     "device_capabilities": {"model": "M", "chip": "C", "memory": 1, "flops": {"fp32": 1, "fp16": 1, "int8": 1},
@@ -63,6 +107,8 @@ def place(testbed: Any, host_program: Any, tmp_path: Path) -> Iterator[Callable[
         def start(number: int, kind: str, *words: str) -> Any:
             if kind == "zeroconf":
                 command = [sys.executable, "-c", ZEROCONF, bed.address(number), *words]
+            elif kind == "avahi":
+                command = [sys.executable, "-c", AVAHI, str(tmp_path), *words]
             else:
                 state = str(tmp_path / f"state-{number}")
                 command = [sys.executable, "-m", "discompute_lite", "start", "--json", "--discovery", "mdns",
@@ -116,3 +162,42 @@ def test_a_node_sees_what_zeroconf_announces(place):
     other.expect(event="registered")
     joined = node.expect(event="joined")
     assert "Old Mac" in joined["text"] and "10.99.0.2:8123" in joined["text"]
+
+
+@pytest.fixture
+def avahi(place: Callable[..., Any]) -> Callable[..., Any]:
+    """Return avahi(host, *offer), which starts it there; skip where it is not installed."""
+    for program in ("avahi-daemon", "avahi-browse", "avahi-publish", "dbus-daemon", "mount"):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program} here (apt-get install avahi-daemon avahi-utils dbus)")
+    return lambda number, *offer: place(number, "avahi", *offer)
+
+
+def test_avahi_sees_nodes_beside_itself_and_elsewhere_and_their_end(place, avahi):
+    """The node on its own host shares port 5353 with it."""
+    near, other = place(1, "node", "Near"), avahi(1)
+    ids = {"Near": near.expect(event="ready")["device"]["id"]}
+    far = place(2, "node", "Far")
+    ids["Far"] = far.expect(event="ready")["device"]["id"]
+    for _ in ("Near", "Far"):
+        found = other.expect(event="found", protocol="IPv4")
+        assert (found["address"], found["port"]) == ("10.99.0.1" if found["name"] == "Near" else "10.99.0.2", 8080)
+        assert f'"id={ids.pop(found["name"])}"' in found["txt"]
+    assert near.expect(event="joined") and far.expect(event="joined"), "with Avahi beside them they meet as ever"
+    far.end()
+    assert other.expect(event="lost")["name"] == "Far"
+    near.end()
+    assert other.expect(event="lost")["name"] == "Near"
+
+
+def test_nodes_beside_avahi_and_elsewhere_see_what_it_publishes(place, avahi):
+    data = json.dumps(BEACON, separators=(",", ":"))
+    pieces = [f"b{number}={data[at:at + 200]}" for number, at in enumerate(range(0, len(data), 200))]
+    avahi(1, "Old Mac", "_discompute._tcp", "8123", "txtvers=1", *pieces)
+    for number, name in ((1, "Near"), (2, "Far")):
+        node = place(number, "node", name)
+        node.expect(event="ready")
+        texts = [node.expect(event="joined")["text"]]
+        if "Old Mac" not in texts[0]:
+            texts.append(node.expect(event="joined")["text"])
+        assert "Old Mac" in texts[-1] and "10.99.0.1:8123" in texts[-1]
