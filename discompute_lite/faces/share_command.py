@@ -69,6 +69,7 @@ def _show_offer(console: Console, offer: Dict[str, Any], link: str) -> None:
         return
     console.print("On the phone, in Pythonista or Pyto: make an empty script, paste this line, run it.", "strong")
     console.result(line)
+    console.show_qr(line)
     console.print("In a-Shell, or in any terminal:", "strong")
     console.result(f"python3 -c '{line}'")
     console.print(f"Or with a browser: {page}")

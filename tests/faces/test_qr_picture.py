@@ -9,6 +9,7 @@ import pytest
 from discompute_lite.faces.cluster_commands import _show_invitation
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.qr_picture import qr_lines
+from discompute_lite.faces.share_command import _show_offer, share_line
 from discompute_lite.wire.qr import qr_code
 
 TEXT = "discompute://join/1/0123456789ABCDEFGHJKMNPQRS@192.168.1.20:49200"
@@ -55,7 +56,7 @@ def test_it_fits_or_is_not_drawn(columns, rows, quiet):
 
 
 def test_what_no_code_holds_is_not_drawn():
-    assert qr_lines("x" * 300, 200, 200, is_coloured=False) == []
+    assert qr_lines("x" * 600, 200, 200, is_coloured=False) == []
 
 
 def test_a_terminal_gets_it_in_black_and_white(terminal):
@@ -82,3 +83,13 @@ def test_an_invitation_shows_what_join_takes(terminal, link, words):
               "address": "10.0.0.1:49200"}
     _show_invitation(Console(out=terminal, err=io.StringIO()), opened)
     assert "\n".join(qr_lines(words, 80, 40, is_coloured=True)) in terminal.getvalue()
+
+
+@pytest.mark.parametrize("columns, is_drawn", [("100", True), ("80", False)])
+def test_a_large_terminal_shows_the_line_for_phones(terminal, monkeypatch, columns, is_drawn):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("discompute_lite.faces.console.height_of", lambda stream: 60)
+    offer = {"addresses": ["192.168.1.20:8080"], "path": "/discompute.py", "sha256": "ab" * 32, "open_s": 600.0}
+    _show_offer(Console(out=terminal, err=io.StringIO()), offer, TEXT)
+    picture = qr_lines(share_line("192.168.1.20:8080", offer, TEXT), 100, 60, is_coloured=True)
+    assert picture and ("\n".join(picture) in terminal.getvalue()) == is_drawn
