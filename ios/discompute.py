@@ -44359,7 +44359,7 @@ class Outlet:
 __name__ = _begin_section("discompute_lite.wire.qr")
 """Make QR codes of short texts, so that a phone's camera reads what nobody wants to type.
 
-Knows:   model 2 in byte mode (ISO/IEC 18004): versions 1 to 10, levels L and M, Reed-Solomon, masks.
+Knows:   model 2 in byte mode (ISO/IEC 18004): versions 1 to 15, levels L and M, Reed-Solomon, masks.
 Refuses: what is longer than 271 bytes, and to draw (faces/qr_picture.py does).
 Read next: faces/qr_picture.py.
 
@@ -44385,13 +44385,16 @@ class QrBlocks(NamedTuple):
 
 
 #: Codewords of each version, from 1 on; correction codewords a block and blocks, for L and for M. (Tables 1 and 9)
-_CODEWORDS = (26, 44, 70, 100, 134, 172, 196, 242, 292, 346)
+_CODEWORDS = (26, 44, 70, 100, 134, 172, 196, 242, 292, 346, 404, 466, 532, 581, 655)
 _LEVELS = {
-    "L": (0b01, (7, 10, 15, 20, 26, 18, 20, 24, 30, 18), (1, 1, 1, 1, 1, 2, 2, 2, 2, 4)),
-    "M": (0b00, (10, 16, 26, 18, 24, 16, 18, 22, 22, 26), (1, 1, 1, 2, 2, 4, 4, 4, 5, 5)),
+    "L": (0b01, (7, 10, 15, 20, 26, 18, 20, 24, 30, 18, 20, 24, 26, 30, 22),
+          (1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 4, 4, 6)),
+    "M": (0b00, (10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24),
+          (1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10)),
 }
 #: Centres of alignment patterns, in rows and in columns, from version 1 on. (Annex E)
-_ALIGNMENT = ((), (6, 18), (6, 22), (6, 26), (6, 30), (6, 34), (6, 22, 38), (6, 24, 42), (6, 26, 46), (6, 28, 50))
+_ALIGNMENT = ((), (6, 18), (6, 22), (6, 26), (6, 30), (6, 34), (6, 22, 38), (6, 24, 42), (6, 26, 46), (6, 28, 50),
+              (6, 30, 54), (6, 32, 58), (6, 34, 62), (6, 26, 46, 66), (6, 26, 48, 70))
 _BYTE_MODE = 0b0100
 #: Fills what is left of the data, one after the other.
 _PADDING = (0xEC, 0x11)
@@ -45457,6 +45460,69 @@ def run_name(durable: Union[bool, str]) -> str:
 
 def _log(kind: str, text: str, **_: Any) -> None:
     logging.getLogger("discompute").log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
+
+
+# ---- discompute_lite/faces/awake.py -----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.faces.awake")
+"""Keep an app of a phone running while a node runs in it, as far as the app lets a script, and take that back.
+
+Knows:   Pythonista's display, which sleeps and takes the app along; Pyto's background tasks.
+Refuses: a-Shell, which keeps the display on by itself while a command runs; and to be needed: what an app does not
+         offer, or refuses, is left out.
+Read next: faces/node_commands.py and faces/pythonista.py (who asks).
+"""
+
+
+#: Takes back what kept an app awake.
+Undo = Callable[[], Any]
+
+
+@contextmanager
+def staying_awake() -> Iterator[None]:
+    """Keep this app awake for as long as this lasts."""
+    undone: List[Undo] = []
+    for begin in (_display_on, _background_task):
+        try:
+            undo = begin()
+        except Exception as problem:
+            # An app's own bridge: anything may come out of it, and a node is worth more than an awake display.
+            logging.getLogger("discompute").warning("the app cannot be kept awake (%s); keep it open", problem)
+            continue
+        if undo is not None:
+            undone.append(undo)
+    try:
+        yield
+    finally:
+        for undo in undone:
+            undo()
+
+
+def _display_on() -> Optional[Undo]:
+    """Keep Pythonista's display on; None in another app.
+
+    Only on the app's main thread: called from a script's thread this has crashed Pythonista 3.3.
+    """
+    try:
+        from console import set_idle_timer_disabled
+        from objc_util import on_main_thread
+    except ImportError:
+        return None
+    on_main_thread(set_idle_timer_disabled)(True)
+    return lambda: on_main_thread(set_idle_timer_disabled)(False)
+
+
+def _background_task() -> Optional[Undo]:
+    """Have Pyto play silence, which lets it run on when it leaves the screen; None in another app."""
+    try:
+        # Other people have modules called background; none of them has this one too.
+        import pyto  # noqa: F401
+        from background import BackgroundTask
+    except ImportError:
+        return None
+    task = BackgroundTask()
+    task.start()
+    return lambda: task.stop()
 
 
 # ---- discompute_lite/faces/command.py ---------------------------------------------------------------
@@ -47399,7 +47465,8 @@ def start_command(context: Context) -> int:
     # The loop's thread tells of events: a reader that does not read must not hold it up.
     end_console = context.console.stop_waiting()
     try:
-        _run_node(context)
+        with staying_awake():
+            _run_node(context)
         if not context.console.is_json:
             context.console.note("stopped")
     finally:
@@ -47678,6 +47745,7 @@ def _show_offer(console: Console, offer: Dict[str, Any], link: str) -> None:
         return
     console.print("On the phone, in Pythonista or Pyto: make an empty script, paste this line, run it.", "strong")
     console.result(line)
+    console.show_qr(line)
     console.print("In a-Shell, or in any terminal:", "strong")
     console.result(f"python3 -c '{line}'")
     console.print(f"Or with a browser: {page}")
@@ -49075,27 +49143,11 @@ def screen_main(environ: Any) -> bool:
     except DiscomputeError as error:
         Console().error(error.message)
         return True
-    keep_awake(True)
     try:
-        screen = NodeScreen(ui, console, phone)
-        screen.show()
+        with staying_awake():
+            NodeScreen(ui, console, phone).show()
     finally:
-        keep_awake(False)
         phone.stop()
-    return True
-
-
-def keep_awake(is_wanted: bool) -> bool:
-    """Let the display sleep or not; return whether the app could be asked.
-
-    Only on the app's main thread: called from a script's thread this has crashed Pythonista 3.3.
-    """
-    try:
-        from console import set_idle_timer_disabled
-        from objc_util import on_main_thread
-    except ImportError:
-        return False
-    on_main_thread(set_idle_timer_disabled)(is_wanted)
     return True
 
 
@@ -51566,6 +51618,7 @@ _end_sections({
         "VectorPorts ClusterBlobs FunctionCalls direct_way PLAIN_OPTIONS CallOptions Dispatch StreamKey "
         "ClusterFuture failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered FunctionPacker "
         "read_uploads".split(),
+    "discompute_lite.faces.awake": "Undo staying_awake _display_on _background_task".split(),
     "discompute_lite.faces.command": "COMMANDS CommandArgument LONGEST_WAIT_S Command Context argument whole_number "
         "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "
         "Settings Console".split(),
@@ -51608,9 +51661,9 @@ _end_sections({
         "LONGEST_RUN_MIN EVENT_STYLES start_command _run_node _say_ready _ready_facts _state_text info_command "
         "list_command _show_devices send_command _find_device config_command version_command wait_for_place to_json "
         "Device DeviceStatus short_id NotFound SettingsError Unavailable settings_rows VERSION call_once "
-        "looks_like_address LocalNode describe_this_device is_this_machine_only settings_of_this_device JSON_FLAG "
-        "Context argument command number_between wait_seconds Console printable program_name clock_time "
-        "hardware_lines listing version_text Reach choose_device".split(),
+        "looks_like_address LocalNode describe_this_device is_this_machine_only settings_of_this_device "
+        "staying_awake JSON_FLAG Context argument command number_between wait_seconds Console printable "
+        "program_name clock_time hardware_lines listing version_text Reach choose_device".split(),
     "discompute_lite.faces.share_command": "SHARE_COMMANDS SHARE_LOOK_S FETCH START JOIN share_command share_line "
         "_show_offer _wait_for_end _end_offer DiscomputeError program_as_file JSON_FLAG Context argument command "
         "whole_number Console Reach".split(),
@@ -51645,8 +51698,8 @@ _end_sections({
     "discompute_lite.faces.phone_screen": "NEWS_KEPT JOINING_FROM_SCREEN_S ACCEPT_AGAIN ACCEPT_NOTHING DeviceRow "
         "TaskRow ScreenFacts PhoneNode _device_row _task_row screen_lines _battery_text _section short_id Settings "
         "Client LocalNode APP_WIDTH printable clock_time".split(),
-    "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW screen_main keep_awake NodeScreen DiscomputeError "
-        "read_settings Console PhoneNode ScreenFacts screen_lines".split(),
+    "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW screen_main NodeScreen DiscomputeError read_settings "
+        "staying_awake Console PhoneNode ScreenFacts screen_lines".split(),
     "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR Crew proportional_counts divided_shards".split(),
     "discompute_lite.ml.strategies": "STRATEGIES Share Strategy Synchronous FedAvg DiLoCo BoundedStaleness "
         "mean_metrics Catalog each_leaf mean_tree".split(),

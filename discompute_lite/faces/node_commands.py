@@ -19,6 +19,7 @@ from ..model.settings import settings_rows
 from ..model.version import VERSION
 from ..net.client import call_once, looks_like_address
 from ..run import LocalNode, describe_this_device, is_this_machine_only, settings_of_this_device
+from .awake import staying_awake
 from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds
 from .console import Console, printable, program_name
 from .listing import clock_time, hardware_lines, listing
@@ -49,7 +50,8 @@ def start_command(context: Context) -> int:
     # The loop's thread tells of events: a reader that does not read must not hold it up.
     end_console = context.console.stop_waiting()
     try:
-        _run_node(context)
+        with staying_awake():
+            _run_node(context)
         if not context.console.is_json:
             context.console.note("stopped")
     finally:

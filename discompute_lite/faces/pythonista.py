@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 
 from ..model.errors import DiscomputeError
 from ..run import read_settings
+from .awake import staying_awake
 from .console import Console
 from .phone_screen import PhoneNode, ScreenFacts, screen_lines
 
@@ -33,27 +34,11 @@ def screen_main(environ: Any) -> bool:
     except DiscomputeError as error:
         Console().error(error.message)
         return True
-    keep_awake(True)
     try:
-        screen = NodeScreen(ui, console, phone)
-        screen.show()
+        with staying_awake():
+            NodeScreen(ui, console, phone).show()
     finally:
-        keep_awake(False)
         phone.stop()
-    return True
-
-
-def keep_awake(is_wanted: bool) -> bool:
-    """Let the display sleep or not; return whether the app could be asked.
-
-    Only on the app's main thread: called from a script's thread this has crashed Pythonista 3.3.
-    """
-    try:
-        from console import set_idle_timer_disabled
-        from objc_util import on_main_thread
-    except ImportError:
-        return False
-    on_main_thread(set_idle_timer_disabled)(is_wanted)
     return True
 
 

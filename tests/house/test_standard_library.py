@@ -27,7 +27,8 @@ EVERYWHERE = frozenset("""
 """.split())
 #: What is used where it happens to be there, and the rooms that may try, inside a function.
 OPTIONAL = {"numpy": ("host", "ml"), "joblib": ("faces",), "objc_util": ("host", "faces"),
-            "rubicon": ("host",), "mainthread": ("host",), "console": ("faces",), "ui": ("faces",)}
+            "rubicon": ("host",), "mainthread": ("host",), "console": ("faces",), "ui": ("faces",), "pyto": ("faces",),
+            "background": ("faces",)}
 #: Importing one of these costs more than all of ours together; `version` is to answer within 0.15 s.
 SLOW = ("asyncio", "email", "http", "multiprocessing", "pydoc", "sqlite3", "unittest", "urllib.request", "xml")
 #: What later Pythons added to modules that 3.9 has: using it fails on a phone that we promise to run on.

@@ -189,7 +189,19 @@ class Host:
             sys.stdin = os.fdopen(typed, encoding="utf-8")
         else:
             sys.stdin = NoKeyboard()  # type: ignore[assignment]
+        #: "start" and "stop" of Pyto's background tasks, in order.
+        self._background: List[str] = []
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def background_task(self) -> Any:
+        """Be Pyto's `background.BackgroundTask`, and remember what a script does with it."""
+        task = type("BackgroundTask", (), {})()
+        task.start, task.stop = (lambda what=what: self._background.append(what) for what in ("start", "stop"))
+        return task
+
+    def kept_awake(self) -> List[Any]:
+        """Return what scripts did to keep the app running, in order."""
+        return [*self.screen.awake, *self._background]
 
     def run(
         self, name: str, text: str, argv: List[str], file: str = "", environ: Optional[Dict[str, str]] = None
@@ -389,6 +401,8 @@ def main() -> None:
     be_strict(profile, home)
     if "ui" in profile.offers:
         sys.modules.update(host.screen.modules())
+    if "background" in profile.offers:
+        sys.modules["background"].BackgroundTask = host.background_task  # type: ignore[attr-defined]
     if "pyto" in profile.offers:
         sys.modules.update(host.screen.sensors.pyto_modules())
     for line in commands:

@@ -74,6 +74,21 @@ def test_it_leaves_by_itself_after_the_minutes_that_it_was_given(open_app):
     assert "its time is over" in " ".join(app.printed("node").split())
 
 
+
+
+@pytest.mark.parametrize("by", ["KeyboardInterrupt", "SystemExit"])
+@pytest.mark.parametrize("profile, awake, asleep", [
+    ("pythonista", [True], [True, False]), ("pyto", ["start"], ["start", "stop"]), ("a-shell", [], []),
+])
+def test_the_app_is_kept_awake_while_a_node_runs_and_no_longer(open_app, profile, awake, asleep, by):
+    app = open_app(profile)
+    app.start_node("node")
+    assert app.do("kept_awake") == awake
+    app.do("stop", name="node", by=by)
+    app.end_of("node")
+    assert app.do("kept_awake") == asleep
+
+
 JOB = """
 def split():
     return list(range(8))
