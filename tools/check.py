@@ -38,9 +38,9 @@ PORTABLE_NEEDS = ("pytest", "hypothesis")
 PORTABLE_TESTS = "not against and (not system or smoke)"
 #: What those between the oldest and the one that runs everything run: these two show what takes long.
 BETWEEN_TESTS = f"{PORTABLE_TESTS} and not slow"
-#: What `--fast` runs, on one Python: no real processes, apps or simulated fleets, and few examples of each property.
+#: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
-FAST_LEAVES_OUT = ("system", "phone", "sim")
+FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")
 FAST_EXAMPLES = "10"
 #: Runs into which the tests of one Python are divided: sizes say little about times, so that many even it out.
 PARTS = 6

@@ -182,7 +182,7 @@ def test_no_way_to_run_is_one_sentence(check, monkeypatch, capsys):
     assert capsys.readouterr().err == "check: no Python 3.9 or newer is found on this machine; install one\n"
 
 
-@pytest.mark.parametrize("fast, left_out", [(False, ["system"]), (True, ["system", "phone", "sim"])])
+@pytest.mark.parametrize("fast, left_out", [(False, ["system"]), (True, ["system", "phone", "sim", "tools"])])
 def test_every_pure_test_is_in_one_run(root, check, fast, left_out):
     runs = check.pure_runs(root / "tests", fast=fast)
     files = [path for run in runs for path in run]

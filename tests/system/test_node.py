@@ -117,10 +117,20 @@ def test_a_node_bound_to_one_address_is_still_commanded_over_127_0_0_1(field):
     assert node.wait_end() == 0
 
 
+def taken_at(host, *, free_at):
+    """Return a listening socket on a port that nobody uses at the other address."""
+    while True:
+        taken = socket.create_server((host, 0))
+        with socket.socket() as probe:
+            try:
+                probe.bind((free_at, taken.getsockname()[1]))
+                return taken
+            except OSError:
+                taken.close()
+
+
 def test_where_that_port_of_127_0_0_1_is_taken_commands_use_another(field):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with taken_at("127.0.0.1", free_at="127.0.0.2") as taken:
         port = taken.getsockname()[1]
         node = field.start("bound", "--bind", "127.0.0.2", port=str(port))
         assert node.port == port
