@@ -154,6 +154,11 @@ def test_units_of_all_kinds_keep_their_order(given_units):
     assert [each.values for each in read_outcomes(outcome.data, ())] == expected
 
 
+@given(st.integers() | st.booleans(), st.integers() | st.booleans(), st.integers().filter(bool))
+def test_the_unit_of_a_range_is_the_text_that_a_range_has_everywhere(start, stop, step):
+    assert items_unit(range(start, stop, step)) == dump_value({"items": range(start, stop, step)})
+
+
 def gather(*args, **kwargs):
     return args, kwargs
 
