@@ -118,6 +118,13 @@ def step_back() -> None:
         os.nice(NICENESS)
     except (AttributeError, OSError):
         pass  # Windows.
+    try:
+        # Woken by a request, it waits until the node has written the next one, too; where the owner has chosen an order
+        # for the node, that is the child's as well.
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except (AttributeError, OSError):
+        pass  # No Linux, or a sandbox that keeps this to itself.
 
 
 def lower_limit(resource: Any, name: str, most: int) -> None:

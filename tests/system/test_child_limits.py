@@ -280,6 +280,12 @@ return os.nice(0), [os.getpriority(os.PRIO_PROCESS, pid) for pid in mine]
     assert limits_of_children(ChildLimits(), is_offline=False)["priority"].startswith("nice 10")
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="os.sched_getscheduler")
+def test_a_task_that_is_woken_takes_no_processor_from_the_node(limited):
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert limited.to().value("return os.sched_getscheduler(0)") == os.SCHED_BATCH
+
+
 def test_a_task_may_wait_for_all_its_children(limited):
     body = """
 if not os.fork(): os._exit(0)
