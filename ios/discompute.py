@@ -12871,6 +12871,11 @@ def call_unit(args: Sequence[Any], kwargs: Dict[str, Any], classes: Optional[Cla
 
 def items_unit(items: Sequence[Any], classes: Optional[ClassBook] = None) -> bytes:
     """Return the unit of a call for each item of a list or a range."""
+    if type(items) is range:
+        # Most are plain, and a map has many units.
+        bounds = list(map(scalar_text, (items.start, items.stop, items.step)))
+        if None not in bounds:
+            return f'{{"items":{{"$t":"range","v":[{",".join(bounds)}]}}}}'.encode("ascii")  # type: ignore[arg-type]
     numbers = dump_number_list("items", items) if type(items) is list else None
     return numbers or _dump_named({"items": items}, {"['items']": "items"}, "the call", classes)
 
@@ -12994,7 +12999,7 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: C
     values: List[Any] = []
     done: Dict[str, Any] = {"values": values}
     try:
-        made.make(function, values.append)
+        made.make(function, values)
         if made.is_single:
             done = {"value": values[0]}
     except BaseException as problem:
@@ -13032,16 +13037,16 @@ class UnitCalls(NamedTuple):
         """Whether it is the unit of a single call."""
         return self.items is None and self.rows is None
 
-    def make(self, function: Callable[..., Any], add: Callable[[Any], None]) -> None:
-        """Make the calls, in order, and add what each returns."""
+    def make(self, function: Callable[..., Any], values: List[Any]) -> None:
+        """Make the calls, in order, and append what each returns."""
         if self.items is not None:
             for item in self.items:
-                add(function(item))
+                values.append(function(item))
         elif self.rows is not None:
             for row in self.rows:
-                add(function(*row))
+                values.append(function(*row))
         else:
-            add(function(*self.args, **self.kwargs))
+            values.append(function(*self.args, **self.kwargs))
 
 
 def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:
@@ -17063,6 +17068,13 @@ def step_back() -> None:
         os.nice(NICENESS)
     except (AttributeError, OSError):
         pass  # Windows.
+    try:
+        # Woken by a request, it waits until the node has written the next one, too; where the owner has chosen an order
+        # for the node, that is the child's as well.
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except (AttributeError, OSError):
+        pass  # No Linux, or a sandbox that keeps this to itself.
 
 
 def lower_limit(resource: Any, name: str, most: int) -> None:
