@@ -48965,6 +48965,8 @@ Read next: faces/pythonista.py, roles/owner_methods.py (what is called).
 NEWS_KEPT = 12
 #: Seconds of joining: a person over there has to look up.
 JOINING_FROM_SCREEN_S = 330.0
+#: Seconds of calling an address: a dial and Hello, each of which may take its time.
+MEETING_FROM_SCREEN_S = 20.0
 #: What `accept` becomes when the switch is put on again and nobody knows what it was: each sender is asked about.
 ACCEPT_AGAIN, ACCEPT_NOTHING = "ask", "nobody"
 
@@ -49060,6 +49062,14 @@ class PhoneNode:
             return str(answer["message"])
         return f"This device belongs to cluster {answer['cluster']} now."
 
+    def meet(self, address: str) -> str:
+        """Call a device at an address that a person typed, now and until it answers; return what came of it."""
+        met, = self._call("Meet", {"addresses": [address]}, MEETING_FROM_SCREEN_S)["met"]
+        if not met["device_id"]:
+            return f"Nobody answers there yet, it is called again and again: {met['message']}"
+        names = {device["id"]: device["name"] for device in self._call("GetDevices")["devices"]}
+        return f"{printable(names.get(met['device_id'], short_id(met['device_id'])))} answers there."
+
     def next_question(self) -> Optional[Tuple[str, str]]:
         """Return (sender, question) of a device whose work waits for this person's word; None where there is none."""
         try:
@@ -49105,7 +49115,7 @@ def _task_row(task: Dict[str, Any]) -> TaskRow:
 
 def screen_lines(facts: ScreenFacts) -> List[str]:
     """Return the lines of the screen, none wider than a phone that is held upright."""
-    state = f"cluster {facts.cluster}" if facts.cluster else "alone: join a cluster, or let a device join"
+    state = f"cluster {facts.cluster}" if facts.cluster else "alone: call a device, join or let in"
     lines = [facts.name, facts.address, state, _battery_text(facts)]
     lines += [facts.reason] if facts.reason else []
     lines += _section("Devices", [
@@ -49176,7 +49186,8 @@ class NodeScreen:
         self._text = ui.TextView(editable=False, font=("Menlo", 13))
         self._join = ui.Button(title="Join…", action=lambda sender: self._ask_and_join())
         self._invite = ui.Button(title="Let in…", action=lambda sender: self._work(self._invited))
-        for widget in (self._switch, self._label, self._text, self._join, self._invite):
+        self._call = ui.Button(title="Call…", action=lambda sender: self._ask_and_call())
+        for widget in (self._switch, self._label, self._text, self._call, self._join, self._invite):
             self._view.add_subview(widget)
         self._lay_out()
 
@@ -49193,8 +49204,9 @@ class NodeScreen:
         width, height = self._view.width, self._view.height
         self._switch.frame = (MARGIN, MARGIN, 60, ROW)
         self._label.frame = (MARGIN + 70, MARGIN, width - 70 - 2 * MARGIN, ROW)
-        self._join.frame = (MARGIN, MARGIN + ROW, width / 2 - MARGIN, ROW)
-        self._invite.frame = (width / 2, MARGIN + ROW, width / 2 - MARGIN, ROW)
+        third = (width - 2 * MARGIN) / 3
+        for place, button in enumerate((self._call, self._join, self._invite)):
+            button.frame = (MARGIN + place * third, MARGIN + ROW, third, ROW)
         top = 2 * MARGIN + 2 * ROW
         self._text.frame = (MARGIN, top, width - 2 * MARGIN, height - top - MARGIN)
         self._text.flex, self._label.flex = "WH", "W"
@@ -49247,6 +49259,16 @@ class NodeScreen:
             except KeyboardInterrupt:
                 return  # That is how the app says *cancel*.
             self._tell(self._phone.join(words.strip()))
+
+        self._work(ask)
+
+    def _ask_and_call(self) -> None:
+        def ask() -> None:
+            try:
+                address = self._console.input_alert("Call a device", "The address that it shows at its start")
+            except KeyboardInterrupt:
+                return
+            self._tell(self._phone.meet(address.strip()))
 
         self._work(ask)
 
@@ -51707,9 +51729,9 @@ _end_sections({
     "discompute_lite.faces.configured_calls": "unwrapped_call call_configured _pattern".split(),
     "discompute_lite.faces.joblib_backend": "register_joblib _make_backend_class JoblibCalls _settle_batch Cluster "
         "unwrapped_call".split(),
-    "discompute_lite.faces.phone_screen": "NEWS_KEPT JOINING_FROM_SCREEN_S ACCEPT_AGAIN ACCEPT_NOTHING DeviceRow "
-        "TaskRow ScreenFacts PhoneNode _device_row _task_row screen_lines _battery_text _section short_id Settings "
-        "Client LocalNode APP_WIDTH printable clock_time".split(),
+    "discompute_lite.faces.phone_screen": "NEWS_KEPT JOINING_FROM_SCREEN_S MEETING_FROM_SCREEN_S ACCEPT_AGAIN "
+        "ACCEPT_NOTHING DeviceRow TaskRow ScreenFacts PhoneNode _device_row _task_row screen_lines _battery_text "
+        "_section short_id Settings Client LocalNode APP_WIDTH printable clock_time".split(),
     "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW screen_main NodeScreen DiscomputeError read_settings "
         "staying_awake Console PhoneNode ScreenFacts screen_lines".split(),
     "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR Crew proportional_counts divided_shards".split(),

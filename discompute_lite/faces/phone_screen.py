@@ -23,6 +23,8 @@ from .listing import clock_time
 NEWS_KEPT = 12
 #: Seconds of joining: a person over there has to look up.
 JOINING_FROM_SCREEN_S = 330.0
+#: Seconds of calling an address: a dial and Hello, each of which may take its time.
+MEETING_FROM_SCREEN_S = 20.0
 #: What `accept` becomes when the switch is put on again and nobody knows what it was: each sender is asked about.
 ACCEPT_AGAIN, ACCEPT_NOTHING = "ask", "nobody"
 
@@ -118,6 +120,14 @@ class PhoneNode:
             return str(answer["message"])
         return f"This device belongs to cluster {answer['cluster']} now."
 
+    def meet(self, address: str) -> str:
+        """Call a device at an address that a person typed, now and until it answers; return what came of it."""
+        met, = self._call("Meet", {"addresses": [address]}, MEETING_FROM_SCREEN_S)["met"]
+        if not met["device_id"]:
+            return f"Nobody answers there yet, it is called again and again: {met['message']}"
+        names = {device["id"]: device["name"] for device in self._call("GetDevices")["devices"]}
+        return f"{printable(names.get(met['device_id'], short_id(met['device_id'])))} answers there."
+
     def next_question(self) -> Optional[Tuple[str, str]]:
         """Return (sender, question) of a device whose work waits for this person's word; None where there is none."""
         try:
@@ -163,7 +173,7 @@ def _task_row(task: Dict[str, Any]) -> TaskRow:
 
 def screen_lines(facts: ScreenFacts) -> List[str]:
     """Return the lines of the screen, none wider than a phone that is held upright."""
-    state = f"cluster {facts.cluster}" if facts.cluster else "alone: join a cluster, or let a device join"
+    state = f"cluster {facts.cluster}" if facts.cluster else "alone: call a device, join or let in"
     lines = [facts.name, facts.address, state, _battery_text(facts)]
     lines += [facts.reason] if facts.reason else []
     lines += _section("Devices", [

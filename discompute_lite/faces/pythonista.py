@@ -55,7 +55,8 @@ class NodeScreen:
         self._text = ui.TextView(editable=False, font=("Menlo", 13))
         self._join = ui.Button(title="Join…", action=lambda sender: self._ask_and_join())
         self._invite = ui.Button(title="Let in…", action=lambda sender: self._work(self._invited))
-        for widget in (self._switch, self._label, self._text, self._join, self._invite):
+        self._call = ui.Button(title="Call…", action=lambda sender: self._ask_and_call())
+        for widget in (self._switch, self._label, self._text, self._call, self._join, self._invite):
             self._view.add_subview(widget)
         self._lay_out()
 
@@ -72,8 +73,9 @@ class NodeScreen:
         width, height = self._view.width, self._view.height
         self._switch.frame = (MARGIN, MARGIN, 60, ROW)
         self._label.frame = (MARGIN + 70, MARGIN, width - 70 - 2 * MARGIN, ROW)
-        self._join.frame = (MARGIN, MARGIN + ROW, width / 2 - MARGIN, ROW)
-        self._invite.frame = (width / 2, MARGIN + ROW, width / 2 - MARGIN, ROW)
+        third = (width - 2 * MARGIN) / 3
+        for place, button in enumerate((self._call, self._join, self._invite)):
+            button.frame = (MARGIN + place * third, MARGIN + ROW, third, ROW)
         top = 2 * MARGIN + 2 * ROW
         self._text.frame = (MARGIN, top, width - 2 * MARGIN, height - top - MARGIN)
         self._text.flex, self._label.flex = "WH", "W"
@@ -126,6 +128,16 @@ class NodeScreen:
             except KeyboardInterrupt:
                 return  # That is how the app says *cancel*.
             self._tell(self._phone.join(words.strip()))
+
+        self._work(ask)
+
+    def _ask_and_call(self) -> None:
+        def ask() -> None:
+            try:
+                address = self._console.input_alert("Call a device", "The address that it shows at its start")
+            except KeyboardInterrupt:
+                return
+            self._tell(self._phone.meet(address.strip()))
 
         self._work(ask)
 

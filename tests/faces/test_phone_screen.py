@@ -11,7 +11,7 @@ QUIET = ScreenFacts("iPhone 14", "192.168.1.7:8080", "", -1.0, False, "", True, 
 
 def test_a_lone_phone_says_what_to_do():
     assert screen_lines(QUIET) == [
-        "iPhone 14", "192.168.1.7:8080", "alone: join a cluster, or let a device", "    join", "battery: not known",
+        "iPhone 14", "192.168.1.7:8080", "alone: call a device, join or let in", "battery: not known",
         "", "Devices", "  no other device yet", "", "Tasks", "  none", "", "News", "  nothing yet",
     ]
 

@@ -46,6 +46,18 @@ def test_the_switch_takes_no_work_and_takes_it_again(open_app, root):
     app.wait_for(lambda: app.do("shown")["switch"] is True, "it accepts work again")
 
 
+def test_it_calls_a_device_at_an_address_that_is_typed(open_app, root):
+    caller, called = open_app("pythonista"), open_app("pythonista")
+    open_screen(caller, root)
+    address = open_screen(called, root).splitlines()[1]
+    caller.do("touch", title="Call…", typed="127.0.0.1:1")
+    assert "Nobody answers there yet" in caller.wait_for(lambda: caller.do("shown")["alerts"], "the answer")[0]
+    caller.do("touch", title="Call…", typed=f" {address} ")
+    assert "answers there." in caller.wait_for(lambda: caller.do("shown")["alerts"][1:], "the answer")[0]
+    for app in (caller, called):
+        app.wait_for(lambda app=app: "no other device" not in app.do("shown")["text"], "both know each other")
+
+
 def test_it_lets_a_device_in_by_a_code_and_joins_by_one(open_app, root):
     host, joiner = open_app("pythonista"), open_app("pythonista")
     open_screen(host, root)
