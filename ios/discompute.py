@@ -19141,10 +19141,10 @@ _load("""
 
 if __name__ == "__main__":
     from discompute_lite.faces.cli import main
-    from discompute_lite.faces.pythonista import screen_main
+    from discompute_lite.faces.pythonista import screen_main, typed_words
 
-    if len(sys.argv) > 1 or not screen_main(os.environ):
-        sys.exit(main(sys.argv[1:] or ["start"]))
+    if typed_words(sys.argv) or not screen_main(os.environ):
+        sys.exit(main(typed_words(sys.argv) or ["start"]))
 '''
 
 
@@ -49152,6 +49152,15 @@ PICTURE_S = 2.0
 MARGIN, ROW = 12, 44
 
 
+def typed_words(argv: Sequence[str]) -> List[str]:
+    """Return the words that a person typed behind the program's name.
+
+    Pythonista's menu appends the path of the file that is open in its editor, which is no command.
+    """
+    words = list(argv[1:])
+    return [] if len(words) == 1 and os.path.isabs(words[0]) else words
+
+
 def screen_main(environ: Any) -> bool:
     """Run a node with a screen until it is closed; return False where this app has none."""
     try:
@@ -51732,8 +51741,8 @@ _end_sections({
     "discompute_lite.faces.phone_screen": "NEWS_KEPT JOINING_FROM_SCREEN_S MEETING_FROM_SCREEN_S ACCEPT_AGAIN "
         "ACCEPT_NOTHING DeviceRow TaskRow ScreenFacts PhoneNode _device_row _task_row screen_lines _battery_text "
         "_section short_id Settings Client LocalNode APP_WIDTH printable clock_time".split(),
-    "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW screen_main NodeScreen DiscomputeError read_settings "
-        "staying_awake Console PhoneNode ScreenFacts screen_lines".split(),
+    "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW typed_words screen_main NodeScreen DiscomputeError "
+        "read_settings staying_awake Console PhoneNode ScreenFacts screen_lines".split(),
     "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR Crew proportional_counts divided_shards".split(),
     "discompute_lite.ml.strategies": "STRATEGIES Share Strategy Synchronous FedAvg DiLoCo BoundedStaleness "
         "mean_metrics Catalog each_leaf mean_tree".split(),
@@ -51764,5 +51773,5 @@ _end_sections({
 })
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 or not screen_main(os.environ):
-        sys.exit(main(sys.argv[1:] or ["start"]))
+    if typed_words(sys.argv) or not screen_main(os.environ):
+        sys.exit(main(typed_words(sys.argv) or ["start"]))

@@ -95,8 +95,8 @@ __name__ = _FILE_NAME
 _end_sections({defined}, {doors})
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 or not screen_main(os.environ):
-        sys.exit(main(sys.argv[1:] or ["start"]))
+    if typed_words(sys.argv) or not screen_main(os.environ):
+        sys.exit(main(typed_words(sys.argv) or ["start"]))
 '''
 
 

@@ -7,8 +7,9 @@ Read next: faces/phone_screen.py, ios/main.py (who starts this).
 
 from __future__ import annotations
 
+import os
 import threading
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional, Sequence
 
 from ..model.errors import DiscomputeError
 from ..run import read_settings
@@ -19,6 +20,15 @@ from .phone_screen import PhoneNode, ScreenFacts, screen_lines
 #: Seconds between two pictures.
 PICTURE_S = 2.0
 MARGIN, ROW = 12, 44
+
+
+def typed_words(argv: Sequence[str]) -> List[str]:
+    """Return the words that a person typed behind the program's name.
+
+    Pythonista's menu appends the path of the file that is open in its editor, which is no command.
+    """
+    words = list(argv[1:])
+    return [] if len(words) == 1 and os.path.isabs(words[0]) else words
 
 
 def screen_main(environ: Any) -> bool:

@@ -114,10 +114,10 @@ _load("""
 
 if __name__ == "__main__":
     from discompute_lite.faces.cli import main
-    from discompute_lite.faces.pythonista import screen_main
+    from discompute_lite.faces.pythonista import screen_main, typed_words
 
-    if len(sys.argv) > 1 or not screen_main(os.environ):
-        sys.exit(main(sys.argv[1:] or ["start"]))
+    if typed_words(sys.argv) or not screen_main(os.environ):
+        sys.exit(main(typed_words(sys.argv) or ["start"]))
 '''
 
 

@@ -17,7 +17,8 @@ SOURCES = {
     "discompute_lite.__main__": 'from .faces.cli import main\n',
     "discompute_lite.faces.__init__": "",
     "discompute_lite.faces.cli": 'from ..model.words import WORD\n\ndef main(words):\n    print(WORD, *words)\n',
-    "discompute_lite.faces.pythonista": "def screen_main(environ):\n    return False\n",
+    "discompute_lite.faces.pythonista": (
+        "def screen_main(environ):\n    return False\n\ndef typed_words(argv):\n    return argv[1:]\n"),
     "discompute_lite.model.__init__": "",
     "discompute_lite.model.words": '# Read by people.\nWORD = "grüße"\n',
     "discompute_lite.model.wrong": "def fail():\n    raise ValueError('wrong')\n",

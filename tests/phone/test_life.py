@@ -89,6 +89,18 @@ def test_the_app_is_kept_awake_while_a_node_runs_and_no_longer(open_app, profile
     assert app.do("kept_awake") == asleep
 
 
+@pytest.mark.parametrize("words, starts", [([], True), (["/private/var/edited.py"], True), (["version"], False)])
+def test_the_file_starts_a_node_whatever_the_apps_menu_appends(open_app, small_file, words, starts):
+    app = open_app("pyto")
+    app.do("run", name="node", text=small_file.read_text(encoding="utf-8"), argv=["discompute.py", *words],
+           environ={"DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_PORT": "0"})
+    if starts:
+        app.screen_when_ready("node")
+    else:
+        assert app.end_of("node") == "SystemExit: 0"
+        assert "discompute-lite" in app.printed("node")
+
+
 JOB = """
 def split():
     return list(range(8))

@@ -75,6 +75,7 @@ def test_a_whole_life(open_app, desktop, pieces, profile):
     out, _ = submit.communicate(timeout=app.patience(120.0))
     assert json.loads(out)["result"] == [[number, app.process.pid] for number in range(8)]
     assert "Traceback" not in app.do("all_printed")
+    assert app.look()["descriptors"] < 100
     # Stopped, and started again from the file that the line has left.
     app.do("stop", name="line")
     app.end_of("line")
