@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_runs import (
@@ -147,9 +147,12 @@ def portable_requirements() -> List[str]:
     return [item for item in read_extras()["test"] if re.split(r"[^\w-]", item)[0] in PORTABLE_NEEDS]
 
 
-def environment_for(python: Python, requirements: List[str]) -> str:
-    """Return the interpreter of a ready environment, making it where it is missing; raise CannotCheck."""
-    key = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:10]
+def environment_for(python: Python, requirements: List[str], wishes: Sequence[str] = ()) -> str:
+    """Return the interpreter of a ready environment, making it where it is missing; raise CannotCheck.
+
+    What cannot be had of the `wishes` is named, and its tests skip.
+    """
+    key = hashlib.sha256("\n".join([*requirements, *wishes]).encode()).hexdigest()[:10]
     # One a Python and a list of requirements.
     folder = ENVIRONMENTS / f"{name_version(python.version)}-{key}"
     inner = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -167,6 +170,11 @@ def environment_for(python: Python, requirements: List[str]) -> str:
         raise CannotCheck(
             f"pip could not install the test requirements for {python} ({last_line(output)}); check the network"
         )
+    if wishes:
+        # The scanner comes as source, of plain Python; what it stands on has wheels.
+        code, output = run_command([*install, "--no-binary", "sslyze", *wishes], limit_s=INSTALL_LIMIT_S)
+        if code != 0:
+            print(f"{python} goes without {', '.join(wishes)}: {last_line(output)}", flush=True)
     (folder / "ready").touch()
     return str(inner)
 
@@ -182,7 +190,7 @@ def full_environment(pythons: List[Python]) -> Tuple[Python, str]:
     reasons = []
     for python in by_preference(pythons):
         try:
-            return python, environment_for(python, full_requirements())
+            return python, environment_for(python, full_requirements(), read_extras()["scan"])
         except CannotCheck as error:
             reasons.append(str(error))
     if run_command([sys.executable, "-c", "import pytest, hypothesis"], limit_s=60)[0] == 0:
