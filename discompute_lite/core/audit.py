@@ -7,7 +7,7 @@ Read next: core/ledger.py.
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Hashable, KeysView, Set
 
 from ..model.task import TaskState
 from .ledger import FINISHED_STORIES, Ledger
@@ -18,30 +18,33 @@ from .records import (
 
 def check_books(books: Ledger) -> None:
     """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
-    deadlines = len(books.attempts) + len(books.suspects)
+    deadlines, keys = len(books.attempts) + len(books.suspects), books.deadlines.keys()
     live = running = 0
     for key in books.suspects:
-        assert key in books.devices and ("suspect", key) in books.deadlines
-    for task in books.tasks.values():
-        deadlines += _check_task(books, task)
+        assert key in books.devices and ("suspect", key) in keys
+    tasks_of: Dict[PoolKey, Set[str]] = {}
+    for key, task in books.tasks.items():
+        deadlines += _check_task(keys, task)
         live += len(task.live)
+        tasks_of.setdefault(task.pool_key, set()).add(key)
     for device in books.devices.values():
-        deadlines += _check_device(books, device)
+        deadlines += _check_device(books, keys, device)
         running += len(device.running)
     for pool in books.pools.values():
-        deadlines += (("look", pool.key) in books.deadlines) + (("weigh", pool.key) in books.deadlines)
-        assert set(pool.tasks) == {key for key, task in books.tasks.items() if task.pool_key == pool.key}
+        deadlines += (("look", pool.key) in keys) + (("weigh", pool.key) in keys)
+        assert pool.tasks.keys() == tasks_of[pool.key]
         pool.check(books.devices)
     # So no key is there for anything else, such as a subtask that does not rest.
-    assert deadlines == len(books.deadlines)
+    assert deadlines == len(keys)
     for key, device in books.quarantined.items():
         assert books.devices[key] is device and device.resting
     assert live == len(books.attempts) == running
     for key, attempt in books.attempts.items():
-        assert attempt.state is AttemptState.LEASED and ("lease", key) in books.deadlines, attempt.story()
+        subtask = attempt.subtask
+        assert attempt.state is AttemptState.LEASED and ("lease", key) in keys, attempt.story()
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
-        assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
-    assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
+        assert subtask.live[key] is attempt and subtask.task.live[key] is attempt
+    assert books.pools.keys() == tasks_of.keys()
     parties = {key: task for party in books.parties.tasks.values() for key, task in party.items()}
     assert parties == {key: task for key, task in books.tasks.items() if task.party}
     assert all(books.parties.tasks.values())
@@ -50,10 +53,10 @@ def check_books(books: Ledger) -> None:
         assert not task.live and not task.devices
 
 
-def _check_device(books: Ledger, device: DeviceRecord) -> int:
+def _check_device(books: Ledger, keys: KeysView[Hashable], device: DeviceRecord) -> int:
     """Check one device; return how many deadlines it has beside those of its attempts."""
-    key, deadlines = device.device_id, books.deadlines
-    rests, is_silent, is_quiet = ("rest", key) in deadlines, ("silent", key) in deadlines, ("quiet", key) in deadlines
+    key = device.device_id
+    rests, is_silent, is_quiet = ("rest", key) in keys, ("silent", key) in keys, ("quiet", key) in keys
     assert rests == device.resting and is_silent == device.silent
     if device.running:
         _check_running(books, device)
@@ -71,10 +74,11 @@ def _check_running(books: Ledger, device: DeviceRecord) -> None:
         key = subtask.task.pool_key
         kinds[key] = kinds.get(key, 0) + 1
         unsized += not subtask.is_sized
-        if attempt_id in device.waiting:
+        waits = attempt_id in device.waiting
+        if waits:
             waiting += 1
             waiting_calls += subtask.calls
-        assert (attempt.began_at is None) == (attempt_id in device.waiting)
+        assert (attempt.began_at is None) == waits
         leading = books.pools[key].leading
         assert (attempt_id in leading.quiet) == (device.quiet and attempt_id in leading.alone)
     assert waiting == len(device.waiting), "what waits there counts as running"
@@ -82,23 +86,24 @@ def _check_running(books: Ledger, device: DeviceRecord) -> None:
     assert not waiting or len(device.running) - waiting >= device.slots
 
 
-def _check_task(books: Ledger, task: ScheduledTask) -> int:
+def _check_task(keys: KeysView[Hashable], task: ScheduledTask) -> int:
     """Check one unfinished task; return how many deadlines it has: its own, of resting subtasks, of avoided devices."""
     assert task.state is TaskState.RUNNING and (task.subtasks or not task.is_sealed)
     assert task.is_open or (task.is_sealed and not task.failed and not task.cancelled)
     assert task.done + task.failed + task.cancelled + len(task.subtasks) == task.total
     assert len(task.over) == min(task.total - len(task.subtasks), OVER_KEPT)
-    assert list(task.pending) == sorted(task.pending)
+    pending = list(task.pending)
+    assert pending == sorted(pending)
     assert sum(task.devices.values()) == len(task.live)
     assert not task.max_devices or len(task.devices) <= task.max_devices
-    deadlines = len(task.avoids) + (("deadline", task.task_id) in books.deadlines)
-    assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
+    deadlines = len(task.avoids) + (("deadline", task.task_id) in keys)
+    assert len(task.faults) <= FAULTS_KEPT
     for device_id in task.avoids:
-        assert ("avoid", task.task_id, device_id) in books.deadlines
-    return deadlines + _check_subtasks(books, task)
+        assert device_id in task.faults and ("avoid", task.task_id, device_id) in keys
+    return deadlines + _check_subtasks(keys, task)
 
 
-def _check_subtasks(books: Ledger, task: ScheduledTask) -> int:
+def _check_subtasks(keys: KeysView[Hashable], task: ScheduledTask) -> int:
     """Check the subtasks of a task that are not over; return how many rest, since each of these has a deadline."""
     total, pending, resting = task.total, 0, 0
     for index, subtask in task.subtasks.items():
@@ -113,6 +118,6 @@ def _check_subtasks(books: Ledger, task: ScheduledTask) -> int:
             assert index in (task.returned if subtask.tried else task.pending)
         else:
             resting += 1
-            assert state is SubtaskState.RESTING and ("retry", task.task_id, index) in books.deadlines
+            assert state is SubtaskState.RESTING and ("retry", task.task_id, index) in keys
     assert pending == len(task.pending) + len(task.returned)
     return resting

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from itertools import islice
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 from .records import AttemptRecord, ScheduledTask
 
@@ -102,10 +102,13 @@ class LeadingAttempts:
 
     def check(self, tasks: Iterable[ScheduledTask]) -> None:
         """Assert the invariants written beside the fields."""
-        subtasks = {id(each.subtask): each.subtask for task in tasks if task.pure for each in task.live.values()}
-        lives = [list(subtask.live) for subtask in subtasks.values()]
-        assert set(self.alone) == {live[-1] for live in lives if len(live) == 1}
-        assert set(self.ahead) == {live[-1] for live in lives if len(live) > 1}
-        assert set(self.quiet) <= set(self.alone)
+        alone: Set[str] = set()
+        ahead: Set[str] = set()
+        for task in tasks:
+            for each in task.live.values() if task.pure else ():
+                live = each.subtask.live
+                (alone if len(live) == 1 else ahead).add(next(reversed(live)))
+        assert self.alone.keys() == alone and self.ahead.keys() == ahead
+        assert set(self.quiet) <= alone
         assert set(self.alone) == {entry[1] for entry in self._by_end.entries if self._by_end.is_living(entry)}
         assert set(self.ahead) == {entry[1] for entry in self._by_speed.entries if self._by_speed.is_living(entry)}

@@ -58,6 +58,10 @@ class DeviceHeap:
             heapq.heappush(self.entries, entry)
         return device
 
+    def living(self) -> List[str]:
+        """Return the devices of all living entries, sorted."""
+        return sorted([entry[3] for entry in self.entries if self.is_living(entry)])
+
     def is_living(self, entry: Tuple[float, int, int, str]) -> bool:
         """Return whether an entry says what is so."""
         device = self._members.get(entry[3])
@@ -361,26 +365,32 @@ class DevicePool:
         named = sum(device_id in self.members and device_id not in self.paused for device_id in besides)
         return len(self.paused) + named < len(self.members)
 
+    def _check_tasks(self) -> None:
+        impure, limited, unsealed, marks = self.impure, self.limited, self.unsealed, 0
+        for key, task in self.tasks.items():
+            assert not task.queued or task.rank() in self._queue
+            is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
+            assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
+            marks += (not task.pure) + is_limited + is_unsealed
+            assert task.queued or is_limited or not task.waiting or key in self.aside
+        # So none of these has a task that is not of this kind.
+        assert marks == len(impure) + len(limited) + len(unsealed)
+
     def check(self, devices: Dict[str, DeviceRecord]) -> None:
         """Assert the invariants written beside the fields."""
-        suitable = {key for key, device in devices.items() if is_suitable(self.requires, device.offers, device.slots)}
-        assert set(self.members) == suitable
-        roomy = sorted(key for key, device in self.members.items() if self.room(device))
-        assert roomy == sorted(entry[3] for entry in self.roomy.entries if self.roomy.is_living(entry))
+        members, names = self.members, self.requires
+        assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
+        # Who is paused has no room and begins nothing.
+        awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
+        assert set(self.paused) == members.keys() - {device.device_id for device in awake}
+        kind, pace, may_wait = self.key, self.pace, not self.impure
+        assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == self.roomy.living()
         if self._is_idle_kept:
-            idle = sorted(key for key, device in self.members.items() if device.free)
-            assert idle == sorted(entry[3] for entry in self.idle.entries if self.idle.is_living(entry))
-        queued = {task.rank() for task in self.tasks.values() if task.queued}
-        assert queued <= set(self._queue)
+            assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == self.idle.living()
         assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
-        assert set(self.paused) == {key for key, device in self.members.items() if device.is_paused}
-        assert set(self.impure) == {key for key, task in self.tasks.items() if not task.pure}
-        assert set(self.limited) == {key for key, task in self.tasks.items() if task.max_devices}
-        assert set(self.unsealed) == {key for key, task in self.tasks.items() if task.pure and not task.is_sealed}
-        for task in self.tasks.values():
-            assert task.queued or task.max_devices or not task.waiting or task.task_id in self.aside
+        self._check_tasks()
         for key, task in self.aside.items():
             assert self.tasks[key] is task and task.waiting and not task.queued
             assert self._look_for(task)[0] is None, "there is a device for it"
-        assert set(self.kept) <= set(self.aside)
+        assert self.kept.keys() <= self.aside.keys()
         self.leading.check(self.tasks.values())

@@ -8,7 +8,7 @@ Read next: net/loop.py (turns deadlines into timers), core/scheduler.py (leases)
 from __future__ import annotations
 
 import heapq
-from typing import Any, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Dict, Hashable, KeysView, List, Optional, Tuple
 
 
 class Deadlines:
@@ -60,6 +60,10 @@ class Deadlines:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._alive
+
+    def keys(self) -> KeysView[Hashable]:
+        """Return all keys, as they are from now on: for whoever asks for many, which by name costs a call each."""
+        return self._alive.keys()
 
     def __len__(self) -> int:
         return len(self._alive)

@@ -149,9 +149,7 @@ class World:
 
     def _feed(self, event: Any) -> None:
         actions = self.scheduler.apply(event, self.now)
-        self._note(event)
-        for action in actions:
-            self._note(action)
+        self._note([event, *actions])
         self.watch.after(event, actions, self.now)
         self.report.events += 1
         self._check()
@@ -180,10 +178,13 @@ class World:
             if task_id not in self._to_add:
                 self._feed(TaskSealed(task_id))
 
-    def _note(self, what: Any) -> None:
-        # Without what came later and was not asked for, so that digests can be compared with older ones.
-        values = tuple(value for name, value in what.__dict__.items() if value or name not in LATER_FIELDS)
-        self._digest.update(f"{self.now!r} {type(what).__name__} {values!r}\n".encode())
+    def _note(self, told: List[Any]) -> None:
+        now, lines = repr(self.now), []
+        for what in told:
+            # Without what came later and was not asked for, so that digests can be compared with older ones.
+            values = tuple([value for name, value in what.__dict__.items() if value or name not in LATER_FIELDS])
+            lines.append(f"{now} {type(what).__name__} {values!r}\n")
+        self._digest.update("".join(lines).encode())
 
     def _check(self) -> None:
         if self.report.events % self._check_every == 0:
