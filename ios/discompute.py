@@ -95,7 +95,8 @@ from types import (
 )
 from typing import (
     Any, BinaryIO, Callable, Collection, Container, Deque, Dict, FrozenSet, Generator, Generic, Hashable, Iterable,
-    Iterator, List, Mapping, NamedTuple, NoReturn, Optional, Protocol, Sequence, Set, Tuple, Type, TypeVar, Union,
+    Iterator, KeysView, List, Mapping, NamedTuple, NoReturn, Optional, Protocol, Sequence, Set, Tuple, Type, TypeVar,
+    Union,
 )
 from urllib.parse import quote
 
@@ -3651,6 +3652,10 @@ class Deadlines:
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._alive
+
+    def keys(self) -> KeysView[Hashable]:
+        """Return all keys, as they are from now on: for whoever asks for many, which by name costs a call each."""
+        return self._alive.keys()
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -28123,11 +28128,14 @@ class LeadingAttempts:
 
     def check(self, tasks: Iterable[ScheduledTask]) -> None:
         """Assert the invariants written beside the fields."""
-        subtasks = {id(each.subtask): each.subtask for task in tasks if task.pure for each in task.live.values()}
-        lives = [list(subtask.live) for subtask in subtasks.values()]
-        assert set(self.alone) == {live[-1] for live in lives if len(live) == 1}
-        assert set(self.ahead) == {live[-1] for live in lives if len(live) > 1}
-        assert set(self.quiet) <= set(self.alone)
+        alone: Set[str] = set()
+        ahead: Set[str] = set()
+        for task in tasks:
+            for each in task.live.values() if task.pure else ():
+                live = each.subtask.live
+                (alone if len(live) == 1 else ahead).add(next(reversed(live)))
+        assert self.alone.keys() == alone and self.ahead.keys() == ahead
+        assert set(self.quiet) <= alone
         assert set(self.alone) == {entry[1] for entry in self._by_end.entries if self._by_end.is_living(entry)}
         assert set(self.ahead) == {entry[1] for entry in self._by_speed.entries if self._by_speed.is_living(entry)}
 
@@ -28336,6 +28344,10 @@ class DeviceHeap:
         for entry in skipped:
             heapq.heappush(self.entries, entry)
         return device
+
+    def living(self) -> List[str]:
+        """Return the devices of all living entries, sorted."""
+        return sorted([entry[3] for entry in self.entries if self.is_living(entry)])
 
     def is_living(self, entry: Tuple[float, int, int, str]) -> bool:
         """Return whether an entry says what is so."""
@@ -28640,28 +28652,34 @@ class DevicePool:
         named = sum(device_id in self.members and device_id not in self.paused for device_id in besides)
         return len(self.paused) + named < len(self.members)
 
+    def _check_tasks(self) -> None:
+        impure, limited, unsealed, marks = self.impure, self.limited, self.unsealed, 0
+        for key, task in self.tasks.items():
+            assert not task.queued or task.rank() in self._queue
+            is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
+            assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
+            marks += (not task.pure) + is_limited + is_unsealed
+            assert task.queued or is_limited or not task.waiting or key in self.aside
+        # So none of these has a task that is not of this kind.
+        assert marks == len(impure) + len(limited) + len(unsealed)
+
     def check(self, devices: Dict[str, DeviceRecord]) -> None:
         """Assert the invariants written beside the fields."""
-        suitable = {key for key, device in devices.items() if is_suitable(self.requires, device.offers, device.slots)}
-        assert set(self.members) == suitable
-        roomy = sorted(key for key, device in self.members.items() if self.room(device))
-        assert roomy == sorted(entry[3] for entry in self.roomy.entries if self.roomy.is_living(entry))
+        members, names = self.members, self.requires
+        assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
+        # Who is paused has no room and begins nothing.
+        awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
+        assert set(self.paused) == members.keys() - {device.device_id for device in awake}
+        kind, pace, may_wait = self.key, self.pace, not self.impure
+        assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == self.roomy.living()
         if self._is_idle_kept:
-            idle = sorted(key for key, device in self.members.items() if device.free)
-            assert idle == sorted(entry[3] for entry in self.idle.entries if self.idle.is_living(entry))
-        queued = {task.rank() for task in self.tasks.values() if task.queued}
-        assert queued <= set(self._queue)
+            assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == self.idle.living()
         assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
-        assert set(self.paused) == {key for key, device in self.members.items() if device.is_paused}
-        assert set(self.impure) == {key for key, task in self.tasks.items() if not task.pure}
-        assert set(self.limited) == {key for key, task in self.tasks.items() if task.max_devices}
-        assert set(self.unsealed) == {key for key, task in self.tasks.items() if task.pure and not task.is_sealed}
-        for task in self.tasks.values():
-            assert task.queued or task.max_devices or not task.waiting or task.task_id in self.aside
+        self._check_tasks()
         for key, task in self.aside.items():
             assert self.tasks[key] is task and task.waiting and not task.queued
             assert self._look_for(task)[0] is None, "there is a device for it"
-        assert set(self.kept) <= set(self.aside)
+        assert self.kept.keys() <= self.aside.keys()
         self.leading.check(self.tasks.values())
 
 
@@ -29053,30 +29071,33 @@ Read next: core/ledger.py.
 
 def check_books(books: Ledger) -> None:
     """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
-    deadlines = len(books.attempts) + len(books.suspects)
+    deadlines, keys = len(books.attempts) + len(books.suspects), books.deadlines.keys()
     live = running = 0
     for key in books.suspects:
-        assert key in books.devices and ("suspect", key) in books.deadlines
-    for task in books.tasks.values():
-        deadlines += _check_task(books, task)
+        assert key in books.devices and ("suspect", key) in keys
+    tasks_of: Dict[PoolKey, Set[str]] = {}
+    for key, task in books.tasks.items():
+        deadlines += _check_task(keys, task)
         live += len(task.live)
+        tasks_of.setdefault(task.pool_key, set()).add(key)
     for device in books.devices.values():
-        deadlines += _check_device(books, device)
+        deadlines += _check_device(books, keys, device)
         running += len(device.running)
     for pool in books.pools.values():
-        deadlines += (("look", pool.key) in books.deadlines) + (("weigh", pool.key) in books.deadlines)
-        assert set(pool.tasks) == {key for key, task in books.tasks.items() if task.pool_key == pool.key}
+        deadlines += (("look", pool.key) in keys) + (("weigh", pool.key) in keys)
+        assert pool.tasks.keys() == tasks_of[pool.key]
         pool.check(books.devices)
     # So no key is there for anything else, such as a subtask that does not rest.
-    assert deadlines == len(books.deadlines)
+    assert deadlines == len(keys)
     for key, device in books.quarantined.items():
         assert books.devices[key] is device and device.resting
     assert live == len(books.attempts) == running
     for key, attempt in books.attempts.items():
-        assert attempt.state is AttemptState.LEASED and ("lease", key) in books.deadlines, attempt.story()
+        subtask = attempt.subtask
+        assert attempt.state is AttemptState.LEASED and ("lease", key) in keys, attempt.story()
         assert books.devices[attempt.device_id].running[key] is attempt, attempt.story()
-        assert attempt.subtask.live[key] is attempt and attempt.subtask.task.live[key] is attempt
-    assert set(books.pools) == {task.pool_key for task in books.tasks.values()}
+        assert subtask.live[key] is attempt and subtask.task.live[key] is attempt
+    assert books.pools.keys() == tasks_of.keys()
     parties = {key: task for party in books.parties.tasks.values() for key, task in party.items()}
     assert parties == {key: task for key, task in books.tasks.items() if task.party}
     assert all(books.parties.tasks.values())
@@ -29085,10 +29106,10 @@ def check_books(books: Ledger) -> None:
         assert not task.live and not task.devices
 
 
-def _check_device(books: Ledger, device: DeviceRecord) -> int:
+def _check_device(books: Ledger, keys: KeysView[Hashable], device: DeviceRecord) -> int:
     """Check one device; return how many deadlines it has beside those of its attempts."""
-    key, deadlines = device.device_id, books.deadlines
-    rests, is_silent, is_quiet = ("rest", key) in deadlines, ("silent", key) in deadlines, ("quiet", key) in deadlines
+    key = device.device_id
+    rests, is_silent, is_quiet = ("rest", key) in keys, ("silent", key) in keys, ("quiet", key) in keys
     assert rests == device.resting and is_silent == device.silent
     if device.running:
         _check_running(books, device)
@@ -29106,10 +29127,11 @@ def _check_running(books: Ledger, device: DeviceRecord) -> None:
         key = subtask.task.pool_key
         kinds[key] = kinds.get(key, 0) + 1
         unsized += not subtask.is_sized
-        if attempt_id in device.waiting:
+        waits = attempt_id in device.waiting
+        if waits:
             waiting += 1
             waiting_calls += subtask.calls
-        assert (attempt.began_at is None) == (attempt_id in device.waiting)
+        assert (attempt.began_at is None) == waits
         leading = books.pools[key].leading
         assert (attempt_id in leading.quiet) == (device.quiet and attempt_id in leading.alone)
     assert waiting == len(device.waiting), "what waits there counts as running"
@@ -29117,23 +29139,24 @@ def _check_running(books: Ledger, device: DeviceRecord) -> None:
     assert not waiting or len(device.running) - waiting >= device.slots
 
 
-def _check_task(books: Ledger, task: ScheduledTask) -> int:
+def _check_task(keys: KeysView[Hashable], task: ScheduledTask) -> int:
     """Check one unfinished task; return how many deadlines it has: its own, of resting subtasks, of avoided devices."""
     assert task.state is TaskState.RUNNING and (task.subtasks or not task.is_sealed)
     assert task.is_open or (task.is_sealed and not task.failed and not task.cancelled)
     assert task.done + task.failed + task.cancelled + len(task.subtasks) == task.total
     assert len(task.over) == min(task.total - len(task.subtasks), OVER_KEPT)
-    assert list(task.pending) == sorted(task.pending)
+    pending = list(task.pending)
+    assert pending == sorted(pending)
     assert sum(task.devices.values()) == len(task.live)
     assert not task.max_devices or len(task.devices) <= task.max_devices
-    deadlines = len(task.avoids) + (("deadline", task.task_id) in books.deadlines)
-    assert set(task.avoids) <= set(task.faults) and len(task.faults) <= FAULTS_KEPT
+    deadlines = len(task.avoids) + (("deadline", task.task_id) in keys)
+    assert len(task.faults) <= FAULTS_KEPT
     for device_id in task.avoids:
-        assert ("avoid", task.task_id, device_id) in books.deadlines
-    return deadlines + _check_subtasks(books, task)
+        assert device_id in task.faults and ("avoid", task.task_id, device_id) in keys
+    return deadlines + _check_subtasks(keys, task)
 
 
-def _check_subtasks(books: Ledger, task: ScheduledTask) -> int:
+def _check_subtasks(keys: KeysView[Hashable], task: ScheduledTask) -> int:
     """Check the subtasks of a task that are not over; return how many rest, since each of these has a deadline."""
     total, pending, resting = task.total, 0, 0
     for index, subtask in task.subtasks.items():
@@ -29148,7 +29171,7 @@ def _check_subtasks(books: Ledger, task: ScheduledTask) -> int:
             assert index in (task.returned if subtask.tried else task.pending)
         else:
             resting += 1
-            assert state is SubtaskState.RESTING and ("retry", task.task_id, index) in books.deadlines
+            assert state is SubtaskState.RESTING and ("retry", task.task_id, index) in keys
     assert pending == len(task.pending) + len(task.returned)
     return resting
 
@@ -34961,10 +34984,13 @@ class Belonging:
                 self._node.tell("warning", f"what it knows of that cluster cannot be removed: {error.message}")
                 self._be_alone()
             return
+        for device_id in changed:
+            holds = membership.statement_about(device_id)
+            if holds is not None and holds.is_revocation:
+                name = holds.name or short_id(device_id)
+                self._node.tell("removed", f"{name} was removed from the cluster", device_id=device_id)
         for link in self._links():
             if link.verified_id and membership.is_revoked(link.verified_id):
-                self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster",
-                                device_id=link.verified_id)
                 # So that it knows as well; from here on nothing that it asks for is done.
                 self._compare(link, with_statements=True)
                 link.finish()
@@ -34973,6 +34999,10 @@ class Belonging:
         for device_id in changed:
             if membership.is_revoked(device_id):
                 self._node.attempts.device_lost(device_id, "it was removed from the cluster", is_clean=True)
+        # With another role of our own we may send work to all others, or to none any more.
+        is_own = self._node.id in changed
+        everybody = [each.device.id for each in self._node.discovery.registry.devices()] if is_own else []
+        for device_id in dict.fromkeys([*changed, *everybody]):
             self._node.device_changed(device_id)
 
     def compared(self, link: LinkPort, digest: str, statements: bytes, beacon_key: bytes) -> SyncClusterAnswer:

@@ -220,10 +220,13 @@ class Belonging:
                 self._node.tell("warning", f"what it knows of that cluster cannot be removed: {error.message}")
                 self._be_alone()
             return
+        for device_id in changed:
+            holds = membership.statement_about(device_id)
+            if holds is not None and holds.is_revocation:
+                name = holds.name or short_id(device_id)
+                self._node.tell("removed", f"{name} was removed from the cluster", device_id=device_id)
         for link in self._links():
             if link.verified_id and membership.is_revoked(link.verified_id):
-                self._node.tell("removed", f"{short_id(link.verified_id)} was removed from the cluster",
-                                device_id=link.verified_id)
                 # So that it knows as well; from here on nothing that it asks for is done.
                 self._compare(link, with_statements=True)
                 link.finish()
@@ -232,6 +235,10 @@ class Belonging:
         for device_id in changed:
             if membership.is_revoked(device_id):
                 self._node.attempts.device_lost(device_id, "it was removed from the cluster", is_clean=True)
+        # With another role of our own we may send work to all others, or to none any more.
+        is_own = self._node.id in changed
+        everybody = [each.device.id for each in self._node.discovery.registry.devices()] if is_own else []
+        for device_id in dict.fromkeys([*changed, *everybody]):
             self._node.device_changed(device_id)
 
     def compared(self, link: LinkPort, digest: str, statements: bytes, beacon_key: bytes) -> SyncClusterAnswer:

@@ -238,6 +238,26 @@ def test_a_removed_device_is_closed_everywhere_within_seconds_and_is_alone_again
     assert b.node.belonging.beacon_key() == a.node.belonging.beacon_key()
 
 
+def test_everybody_is_told_once_and_by_name_who_was_removed(town, world):
+    a, b, c = town.cluster("abc")
+    town.settle()
+    world.owner(a).call("Revoke", {"device_id": c.id})
+    town.settle(2.0)
+    assert a.texts_told("removed") == b.texts_told("removed") == ["device c was removed from the cluster"]
+
+
+def test_who_becomes_a_worker_has_its_work_at_home_and_who_becomes_a_member_again_has_it_everywhere(town, world):
+    a, b = town.cluster("ab")
+    town.settle()
+    b.executor.holds = a.executor.holds = {"run"}
+    for role, is_spread in (("worker", False), ("member", True)):
+        world.owner(a).call("ChangeMember", {"device_id": b.id, "what": "role", "value": role})
+        town.settle(1.0)
+        world.owner(b).call("SubmitTask", world.echo(range(40)))
+        town.settle(1.0)
+        assert b.node.attempts.has_work_with(a.id) is is_spread, role
+
+
 FULL_DISK = "the disk is full; free some space, then try again: /x/statements"
 
 
