@@ -31,6 +31,37 @@ def test_an_idle_faster_device_runs_the_last_subtask_as_well_and_the_first_resul
     assert world.succeed("t/1.1") == [] and world.scheduler.late == 1
 
 
+def test_what_waits_at_a_slow_device_is_taken_by_a_faster_one_that_is_idle_and_is_not_begun_there(world):
+    world.devices("slow", speed=1.0, window=8)
+    world.submit("known", subtasks=6, pure=True, function="f")
+    for _ in range(6):
+        world.wait(0.02, renew=("slow",))
+        world.succeed(on(world, "slow"))
+    world.submit(subtasks=6, pure=True, function="f")
+    waiting = [key for key in world.running if key != "t/0.1"]
+    assert len(waiting) > 2 and {*world.running.values()} == {"slow"}, "a tenth of a second of work waits there"
+    taken = started(world.devices("fast", speed=20.0, window=8) + world.wait(0.01, renew=("slow", "fast")))
+    assert taken and {device for _, device in taken} == {"fast"}
+    beside = [name for name, _ in taken if name.endswith(".2")]
+    while not beside:
+        taken = started(world.succeed(on(world, "fast")) + world.wait(0.001, renew=("slow", "fast")))
+        beside = [name for name, _ in taken if name.endswith(".2")]
+    first = beside[0][:-1] + "1"
+    assert "which still waits there" in world.scheduler.story("t")[-1]
+    actions = world.succeed(beside[0])
+    assert StopAttempt(first, "slow", "another attempt was faster") in actions and first in waiting
+
+
+def test_of_what_is_not_pure_nothing_waits_at_any_device_so_that_nothing_must_be_taken_back(world):
+    world.devices("slow", speed=1.0, window=8)
+    world.submit("known", subtasks=6, function="f")
+    for _ in range(6):
+        world.wait(0.02, renew=("slow",))
+        world.succeed(on(world, "slow"))
+    assert started(world.submit(subtasks=6, function="f")) == [("t/0.1", "slow")]
+    assert started(world.devices("fast", speed=20.0, window=8)) == [("t/1.1", "fast")]
+
+
 def test_work_that_is_not_pure_runs_once(world):
     world.devices("slow", speed=1.0)
     world.submit(function="f")
