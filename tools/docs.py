@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from discompute_lite.faces.cli import command_table  # noqa: E402
 from discompute_lite.model.settings import settings_table_markdown  # noqa: E402
-from discompute_lite.roles.methods import METHODS  # noqa: E402
+from discompute_lite.roles.methods import METHODS, ping  # noqa: E402
 from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
 from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
 
@@ -36,7 +36,10 @@ def commands_markdown() -> str:
 def methods_markdown() -> str:
     """Return the table of RPC methods."""
     rows = []
-    for name, method in METHODS.items():
+    # Those of the protocol's own module first; which of the others comes next is for whoever imports them.
+    first = ping.__module__
+    modules = {name: method.function.__module__ for name, method in METHODS.items()}
+    for name, method in sorted(METHODS.items(), key=lambda item: (modules[item[0]] != first, modules[item[0]])):
         parameters = ", ".join(parameter for parameter, _ in method.parameters)
         rows.append(f"| `{name}` | {LEVELS[method.level]} | {parameters or '–'} | {method.help.splitlines()[0]} |")
     return "\n".join(["| method | who may | parameters | does |", "| --- | --- | --- | --- |", *rows]) + "\n"
