@@ -43,10 +43,11 @@ class VectorFiles:
                 os.close(descriptor)
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
+        """Return a vector as memory of the caller's own, None where there is none of this name; what nobody changes
+        is copied nowhere."""
         try:
             with open(os.path.join(self.folder, name), "rb") as file:
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         except (OSError, ValueError):
             return None  # Not there, or empty.
 

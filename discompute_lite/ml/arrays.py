@@ -134,7 +134,8 @@ class LibraryKind(LeafKind):
         return plain_numbers(leaf.tolist())
 
     def of_memory(self, like: Any, numbers: Any) -> Any:
-        """Return an array like another with the numbers of an `array.array` or a flat NumPy array."""
+        """Return an array like another with the numbers of an `array.array` or a flat NumPy array, in whose memory it
+        lies where the library can."""
         plain = numbers.tolist() if isinstance(numbers, array) else numbers
         return self._made(self._library(), like, plain)
 
@@ -149,12 +150,12 @@ def _root_of_array(values: Any) -> Any:
 
 def _with_numpy_items(numpy: Any, like: Any, numbers: List[float]) -> Any:
     # Of no dimensions it is one of NumPy's numbers, or an array of one, as that was.
-    made = numpy.array(numbers, dtype=like.dtype).reshape(like.shape)
+    made = numpy.asarray(numbers, dtype=like.dtype).reshape(like.shape)
     return made if isinstance(like, numpy.ndarray) else made[()]
 
 
 def _with_torch_items(torch: Any, like: Any, numbers: List[float]) -> Any:
-    return torch.tensor(numbers, dtype=like.dtype).reshape(like.shape)
+    return torch.as_tensor(numbers, dtype=like.dtype).reshape(like.shape)
 
 
 #: The libraries whose arrays can be leaves, by the first word of their types' module.

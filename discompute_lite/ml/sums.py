@@ -130,17 +130,32 @@ class NumpyVectorSums(VectorSums):
     def __init__(self, numpy: Any, *arguments: Any, wide: bool = False) -> None:
         self._numpy = numpy
         super().__init__(*arguments, wide=wide)
+        #: Where a product is computed that is added to something at once.
+        self._scratch = numpy.empty(self._length(0), dtype=numpy.dtype(self._code))
 
     def _view(self, memory: Any, code: str) -> Any:
         return self._numpy.frombuffer(memory, dtype=code)
 
     def _own(self, piece: int) -> Any:
         numpy, place, total = self._numpy, self._range(piece), None
-        kind = numpy.dtype(self._code)
         for weight, view in self._shares:
-            product = numpy.multiply(view[place], kind.type(weight), dtype=kind)
+            product = self._product(weight, view[place], None if total is None else self._scratch)
             total = product if total is None else numpy.add(total, product, out=total)
-        return numpy.zeros(self._length(piece), dtype=kind) if total is None else total
+        return numpy.zeros(self._length(piece), dtype=self._code) if total is None else total
+
+    def added(self, piece: int, data: Any) -> Any:
+        came = self._numbers(data, self._code, piece)
+        if len(self._shares) != 1 or not came.flags.writeable:
+            return super().added(piece, data)
+        # In the memory that was received: it is nobody's but this sum's.
+        (weight, view), = self._shares
+        return self._packed(self._numpy.add(came, self._product(weight, view[self._range(piece)], self._scratch),
+                                            out=came))
+
+    def _product(self, weight: float, numbers: Any, memory: Any) -> Any:
+        kind = self._numpy.dtype(self._code)
+        out = None if memory is None else memory[:len(numbers)]
+        return self._numpy.multiply(numbers, kind.type(weight), dtype=kind, out=out)
 
     def _sum(self, first: Any, second: Any) -> Any:
         # The second is this device's own, made a moment ago.

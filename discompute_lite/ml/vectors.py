@@ -67,7 +67,10 @@ def fill_vector(tree: Any, form: VectorForm, memory: Any) -> None:
 
 
 def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
-    """Return a tree like the template with a vector's numbers; what is not averaged is the template's."""
+    """Return a tree like the template with a vector's numbers; what is not averaged is the template's.
+
+    Arrays of libraries lie in the memory itself where NumPy is there: it is to be the tree's alone, and writable.
+    """
     view, place = _as_numbers(memory, form), 0
 
     def taken(kind: LeafKind, leaves: Sequence[Any]) -> Any:
@@ -156,8 +159,7 @@ def _numbers_of(kind: LeafKind, leaf: Any, code: str) -> Any:
 def _leaf_of(kind: LeafKind, leaf: Any, numbers: Any, code: str) -> Any:
     numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
     if numpy is not None:
-        # A copy: the vector's memory is not the tree's.
-        return kind.of_memory(leaf, numpy.frombuffer(numbers, dtype=code).copy())  # type: ignore[attr-defined]
+        return kind.of_memory(leaf, numpy.frombuffer(numbers, dtype=code))  # type: ignore[attr-defined]
     values: Any = array(code)
     values.frombytes(numbers.cast("B"))
     if isinstance(kind, LibraryKind):

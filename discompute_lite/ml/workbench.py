@@ -89,7 +89,7 @@ def carry_out_here(
     state = seat.template
     if order.source:
         with open(os.path.join(folder, order.source), "rb") as file:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         state = tree_of_vector(seat.template, form, memory)
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])

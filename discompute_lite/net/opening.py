@@ -22,7 +22,7 @@ from ..wire.rpc import RpcSession
 from ..wire.sniff import sniff
 from .addresses import host_of
 from .loop import Loop
-from .memory import allocate_attachment
+from .memory import AttachmentMemory
 from .tls import ALPN_HTTP, TlsPipe
 from .tls_channel import TlsChannel
 from .tls_door import TlsDoor
@@ -120,7 +120,7 @@ class Opening:
             limits,
             on_answer=connection.answered,
             admit=lambda method: connection.receiver.admit_call(connection, method),
-            allocate=allocate_attachment,
+            allocate=AttachmentMemory().allocate,
             repeated=connection.receiver.repeated_methods,
         )
         return connection.rpc

@@ -192,7 +192,7 @@ class Connection:
             self._received(data)
             # A short read has emptied the socket: asking again would only cost a system call.
             if (direct is None and count < READ_BYTES) or not self._wants_data():
-                return
+                break
         self._read_on()
 
     def _received(self, data: Buffer) -> None:

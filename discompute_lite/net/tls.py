@@ -155,13 +155,17 @@ class TlsPipe:
         return data or b""
 
     def read_into(self, view: memoryview) -> int:
-        """Read plaintext into `view`; return how much, 0 where there is none now."""
-        if self.state != "open" or not len(view):
-            return 0
-        count = self._attempt(self._tls.read, len(view), view)
-        if count == 0:
-            self.state = "ended"
-        return count or 0
+        """Fill `view` with plaintext as far as there is some now; return how much."""
+        read, filled, size = self._tls.read, 0, len(view)
+        while self.state == "open" and filled < size:
+            # A record at a time, of 16 KiB at most.
+            count = self._attempt(read, size - filled, view[filled:])
+            if not count:
+                if count == 0:
+                    self.state = "ended"
+                break
+            filled += count
+        return filled
 
     def write(self, plaintext: Buffer) -> None:
         """Encrypt all of it."""
@@ -175,6 +179,11 @@ class TlsPipe:
     def data_to_send(self) -> bytes:
         """Return the ciphertext that waits to be sent."""
         return self._outgoing.read()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much was received and not decrypted yet."""
+        return self._incoming.pending
 
     @property
     def has_received(self) -> bool:

@@ -20,6 +20,8 @@ from .tls import TlsPipe
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
+#: Plaintext of a whole record: a message that fills more than one is sent in such, and a rest.
+RECORD_BYTES = 16 * KIB
 #: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs.
 PLAINTEXT_BYTES = 128 * KIB
 
@@ -62,7 +64,8 @@ class TlsChannel:
         self._received(ciphertext)
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes of plaintext."""
+        """Return up to `size` bytes of plaintext: fewer where a short record stands before much else, since that is a
+        message's line and what follows its attachment, which is better received where it belongs."""
         if self._is_shut:
             return self._sock.recv(size)
         pieces: List[bytes] = []
@@ -72,6 +75,8 @@ class TlsChannel:
             if piece:
                 pieces.append(piece)
                 missing -= len(piece)
+                if len(piece) < RECORD_BYTES and self.pipe.waiting_bytes > missing:
+                    break
             elif pieces:
                 break
             elif not self._receive():
@@ -80,13 +85,10 @@ class TlsChannel:
 
     def recv_into(self, view: memoryview) -> int:
         """Fill `view` with plaintext as far as there is some; return how much."""
-        filled = 0
-        while filled < len(view):
-            count = self.pipe.read_into(view[filled:])
-            filled += count
-            if not count and (filled or not self._receive()):
-                break
-        return filled
+        while True:
+            filled = self.pipe.read_into(view)
+            if filled or not len(view) or not self._receive():
+                return filled
 
     def send(self, plaintext: Buffer) -> int:
         """Send the beginning of `plaintext`; raise BlockingIOError until its ciphertext has gone.

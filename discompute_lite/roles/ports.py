@@ -170,7 +170,7 @@ class VectorsPort(Protocol):
         """Return new memory of so many bytes under this name; raise StateError where there is no room."""
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
+        """Return a vector as memory of the caller's own, None where there is none of this name."""
 
     def remove(self, beginning: str) -> None:
         """Forget all whose names begin so."""

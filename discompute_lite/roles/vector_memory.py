@@ -24,8 +24,8 @@ class MemoryVectors:
         return memoryview(self.vectors[name])
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
-        return memoryview(self.vectors[name]) if name in self.vectors else None
+        """Return a vector as memory of the caller's own, None where there is none of this name."""
+        return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None
 
     def remove(self, beginning: str) -> None:
         """Forget all whose names begin so."""

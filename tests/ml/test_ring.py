@@ -42,8 +42,8 @@ class Table:
             sender, send = self.on_way.pop(index)
             if rng and rng.random() < repeats:
                 # Its acknowledgement was lost with the link: it comes once more.
-                self._do(send.to, self.parts[send.to].piece_came(sender, send.piece, send.hop, bytes(send.data)))
-            self._do(send.to, self.parts[send.to].piece_came(sender, send.piece, send.hop, bytes(send.data)))
+                self._do(send.to, self.parts[send.to].piece_came(sender, send.piece, send.hop, bytearray(send.data)))
+            self._do(send.to, self.parts[send.to].piece_came(sender, send.piece, send.hop, bytearray(send.data)))
             self._do(sender, self.parts[sender].acknowledged(send.to))
         return self
 

@@ -20,6 +20,7 @@ from discompute_lite.model.limits import KIB, MIB, Limits
 from discompute_lite.model.settings import Settings
 from discompute_lite.net.loop import Loop
 from discompute_lite.net.tls import ALPN_HTTP, ALPN_RPC, TlsIdentity, TlsPipe, make_tls_context, why_no_tls
+from discompute_lite.net.tls_channel import TlsChannel
 from discompute_lite.net.tls_door import TlsDoor
 
 LIMITS = Limits()
@@ -135,6 +136,33 @@ def test_much_plaintext_crosses_into_a_buffer(pair):
         received[filled:filled + count] = view[:count]
         filled += count
     assert received == data and server.read_into(view) == 0
+
+
+class OneRead:
+    """Be a socket that has so many bytes and no more."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def recv(self, size):
+        data, self.data = self.data[:size], self.data[size:]
+        if not data:
+            raise BlockingIOError
+        return data
+
+
+def test_a_line_is_read_without_what_follows_it_where_that_is_much(pair):
+    client, server = pair()
+    for data in (b"line one\n", b"line two\n", bytes(100_000)):
+        client.write(data)
+    channel = TlsChannel(OneRead(client.data_to_send()), server, lambda: None, lambda: None)
+    assert [channel.recv(64 * KIB) for _ in range(2)] == [b"line one\n", b"line two\n"]
+    view = memoryview(bytearray(200_000))
+    assert channel.has_received and channel.recv_into(view) == 100_000 and not channel.has_received
+    client.write(b"three\n")
+    client.write(b"four\n")
+    channel = TlsChannel(OneRead(client.data_to_send()), server, lambda: None, lambda: None)
+    assert channel.recv(64 * KIB) == b"three\nfour\n"
 
 
 def test_an_end_is_told_and_the_other_direction_stays(pair):

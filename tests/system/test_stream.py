@@ -26,7 +26,7 @@ from discompute_lite.model.errors import (
     Unreachable,
 )
 from discompute_lite.model.limits import MIB, Limits
-from discompute_lite.net import opening
+from discompute_lite.net import memory
 from discompute_lite.net.client import Client, call_once
 from discompute_lite.net.links import Dialler
 from discompute_lite.net.listener import FALLBACK_PORTS, Listener, open_listening_socket
@@ -403,7 +403,7 @@ def test_large_attachments_both_ways_are_held_once(start, connect, monkeypatch):
         allocated.append(size)
         return bytearray(size)
 
-    monkeypatch.setattr(opening, "allocate_attachment", allocate)
+    monkeypatch.setattr(memory, "allocate_attachment", allocate)
     sock = connect(start())
     content = os.urandom(MIB) * (LARGE // MIB)
     received = bytearray(LARGE)
