@@ -12,6 +12,7 @@ import gc
 import importlib.util
 import ipaddress
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -52,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("discompute")
     # Thousands of tests and a million nodes of syntax trees, looked through again and again, cost a tenth of the time.
     gc.set_threshold(20_000, 20, 50)
+    if not shutil.which("clang"):
+        # tinygrad has no device then; a few of its tensors it can compute in Python.
+        os.environ.setdefault("DEV", "PYTHON")
     # A shell starts what runs in the background with a deaf ear, nohup too, and whatever tests start would inherit it.
     for name, hearing in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)

@@ -1,4 +1,7 @@
-"""Tell handwritten digits apart by softmax regression with MLX, on a Mac: `train --rounds 20 train_mlx.py`."""
+"""Tell handwritten digits apart by softmax regression with MLX, on a Mac: `train --rounds 20 train_mlx.py`.
+
+MLX is made for Apple's chips. This file's test runs where MLX is installed, which it was on none of our machines yet.
+"""
 
 import mlx.core as mx
 

@@ -1,4 +1,7 @@
-"""Tell handwritten digits apart by softmax regression with tinygrad: `train --rounds 10 train_tinygrad.py`."""
+"""Tell handwritten digits apart by softmax regression with tinygrad: `train --rounds 10 train_tinygrad.py`.
+
+tinygrad compiles for a device's GPU, and where there is none with clang, which has to be installed on such a device.
+"""
 
 from tinygrad import Tensor
 
@@ -29,11 +32,11 @@ class Job:
         """Return the state after one step on some images, how many those were, and their loss."""
         rows, labels = data
         chosen = [int(rng.random() * len(labels)) for _ in range(self.batch)]
-        weights, bias = (Tensor(state[name].tolist(), requires_grad=True) for name in ("weights", "bias"))
+        weights, bias = (Tensor(state[name].tolist()) for name in ("weights", "bias"))
         scores = Tensor([rows[index] for index in chosen]) @ weights + bias
         loss = scores.sparse_categorical_crossentropy(Tensor([labels[index] for index in chosen]))
-        loss.backward()
-        moved = {"weights": weights - self.rate * weights.grad, "bias": bias - self.rate * bias.grad}
+        slopes = loss.gradient(weights, bias)
+        moved = {"weights": weights - self.rate * slopes[0], "bias": bias - self.rate * slopes[1]}
         return {name: value.detach().realize() for name, value in moved.items()}, len(chosen), {"loss": loss.item()}
 
     def evaluate(self, state):
