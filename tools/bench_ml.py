@@ -9,24 +9,19 @@ killed and another joins.
 from __future__ import annotations
 
 import os
-import selectors
-import socket
 import statistics
 import struct
-import subprocess
-import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Dict, List
 
 from bench_hetero import SPEEDS, HeteroFleet
+from bench_ring import NODES, NUMBERS, RING_BYTES, Ranks
+from bench_security import make_cluster_in
 
-NUMBERS = 10_000_000
-NODES = 4
-#: Numbers of a piece over bare sockets: larger ones, which nodes may not send, were a tenth faster.
-PIECE_NUMBERS = 131072
 #: Seconds of a step at speed 1, and what a training is to reach.
 STEP_S = 0.24
 TARGET = 0.95
@@ -72,164 +67,6 @@ class PacedDigits:
 # ---- averaging --------------------------------------------------------------------------------------
 
 
-class Ranks:
-    """Run four processes of this file that average in turns with ours; a context manager."""
-
-    def __init__(self, what: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._processes = [subprocess.Popen(
-            [sys.executable, __file__, what, str(rank), str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
-        ) for rank in range(NODES)]
-
-    def average(self) -> float:
-        """Average once; return the seconds of the slowest."""
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        return max(float(process.stdout.readline()) for process in self._processes if process.stdout is not None)
-
-    def __enter__(self) -> Ranks:
-        self.average()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.close()
-            process.stdout.close()
-
-
-def serve_rank(average: Callable[[], None]) -> None:
-    """Average whenever the parent says so, and tell the seconds."""
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        average()
-        print(time.perf_counter() - began, flush=True)
-
-
-def serve_gloo(rank: int, port: int) -> None:
-    """Be one of gloo's four."""
-    import torch
-    import torch.distributed
-
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=NODES)
-    vector = torch.ones(NUMBERS)
-
-    def average() -> None:
-        torch.distributed.all_reduce(vector)
-        vector.div_(NODES)
-
-    serve_rank(average)
-
-
-def serve_bare(rank: int, port: int) -> None:
-    """Be one of four whose pieces travel over bare sockets: our ring without nodes, calls and encryption."""
-    from discompute_lite.ml.ring import AverageOver, AveragePlan, average_of
-    from discompute_lite.ml.sums import VectorShare, vector_sums
-    from discompute_lite.ml.vectors import VectorForm
-
-    before, after = _ring_sockets(rank, port)
-    form = VectorForm("f", NUMBERS)
-    share, result = struct.pack("f", 1.0) * NUMBERS, bytearray(form.size)
-    names = tuple(map(str, range(NODES)))
-
-    def average() -> None:
-        sums = vector_sums(form, [VectorShare(1 / NODES, share)], result, PIECE_NUMBERS)
-        part = average_of(AveragePlan(names), names[rank], sums)
-        _BareRing(part, names[(rank - 1) % NODES], before, after).run(part.begin(), AverageOver)
-
-    serve_rank(average)
-
-
-class _BareRing:
-    """Move pieces and acknowledgements over two sockets: frames of piece, hop and size, then the bytes."""
-
-    HEAD = struct.Struct("<iiI")
-
-    def __init__(self, part: Any, before_name: str, before: socket.socket, after: socket.socket) -> None:
-        self._part, self._before_name = part, before_name
-        self._before, self._after = before, after
-        self._out: List[memoryview] = []
-
-    def run(self, actions: Sequence[Any], over: type) -> None:
-        """Go on until the average is over."""
-        is_over = self._take(actions, over)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._before, selectors.EVENT_READ)
-            selector.register(self._after, selectors.EVENT_READ | selectors.EVENT_WRITE)
-            while not is_over or self._out:
-                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-                selector.modify(self._after, mask)
-                for key, events in selector.select():
-                    is_over = self._serve(key.fileobj, events, over) or is_over
-
-    def _serve(self, sock: Any, events: int, over: type) -> bool:
-        is_over = False
-        if sock is self._before:
-            piece, hop, size = self.HEAD.unpack(_read(self._before, self.HEAD.size))
-            actions = self._part.piece_came(self._before_name, piece, hop, _read(self._before, size))
-            self._before.send(b".")
-            is_over = self._take(actions, over)
-        elif events & selectors.EVENT_READ:
-            for _ in self._after.recv(64):
-                is_over = self._take(self._part.acknowledged(self._to), over) or is_over
-        if events & selectors.EVENT_WRITE and self._out:
-            self._write()
-        return is_over
-
-    def _take(self, actions: Sequence[Any], over: type) -> bool:
-        for action in actions:
-            if isinstance(action, over):
-                return True
-            self._to = action.to
-            self._out.append(memoryview(self.HEAD.pack(action.piece, action.hop, len(action.data))))
-            self._out.append(memoryview(action.data).cast("B"))
-        return False
-
-    def _write(self) -> None:
-        try:
-            sent = self._after.send(self._out[0])
-        except BlockingIOError:
-            return
-        self._out[0] = self._out[0][sent:]
-        if not self._out[0]:
-            del self._out[0]
-
-
-def _read(sock: socket.socket, size: int) -> Any:
-    import numpy
-
-    # Not a bytearray: filling fresh memory with zeros first costs as much as the socket.
-    data = memoryview(numpy.empty(size, dtype="u1"))
-    view = data
-    while view:
-        view = view[sock.recv_into(view):]
-    return data
-
-
-def _ring_sockets(rank: int, port: int) -> Any:
-    """Return the sockets to the one before and to the one behind, at ports counted from one that was free."""
-    with socket.create_server(("127.0.0.1", port + rank)) as server:
-        after = None
-        while after is None:
-            try:
-                after = socket.create_connection(("127.0.0.1", port + (rank + 1) % NODES))
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-        before, _ = server.accept()
-    for sock in (before, after):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    after.setblocking(False)
-    return before, after
-
-
 class OurFour:
     """Average over three nodes and this process's own."""
 
@@ -249,7 +86,10 @@ class OurFour:
         while len(self._leader.joined) < NODES or not all(self._leader.joined.values()):
             self._came.get(timeout=20.0)()
         self._ones, self._number = struct.pack("f", 1.0) * NUMBERS, 0
-        self.sent_bytes: List[int] = []
+
+    def begin_star(self) -> None:
+        """Have all send to this process's node from now on, as where two devices cannot reach each other."""
+        self._leader.is_star = True
 
     def average(self) -> float:
         """Average once; return the seconds until all have the whole."""
@@ -274,32 +114,57 @@ def averaging_rows(rounds: int, fleet: HeteroFleet, addresses: List[str]) -> Lis
     """Return the figures of averaging."""
     from discompute_lite import Cluster
 
-    yardsticks = {"bare": Ranks("--bare")}
-    try:
-        import torch.distributed
-        if torch.distributed.is_gloo_available():
-            yardsticks["gloo"] = Ranks("--gloo")
-    except ImportError:
-        pass
-    times: Dict[str, List[float]] = {name: [] for name in (*yardsticks, "ours")}
-    with Cluster(*addresses, local=False, min_devices=len(SPEEDS), wait=20.0) as cluster:
+    times: Dict[str, List[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="discompute-bench-") as folder, ExitStack() as stack:
+        make_cluster_in(folder)
+        names = ["bare", "copy", "sealed", *(["gloo"] if has_gloo() else [])]
+        yardsticks = {name: stack.enter_context(Ranks(name, folder)) for name in names}
+        cluster = stack.enter_context(Cluster(*addresses, local=False, min_devices=len(SPEEDS), wait=20.0))
         ours = OurFour(fleet, cluster)
         ours.average()
-        for ranks in yardsticks.values():
-            ranks.average()
+        moved = []
         for _ in range(rounds):
             for name, ranks in yardsticks.items():
-                times[name].append(ranks.average())
-            times["ours"].append(ours.average())
-    for ranks in yardsticks.values():
-        ranks.__exit__()
+                times.setdefault(name, []).append(ranks.average())
+            before = loopback_bytes()
+            times.setdefault("ours", []).append(ours.average())
+            moved.append(loopback_bytes() - before)
+        ours.begin_star()
+        times["star"] = [ours.average() for _ in range(3)]
+        with Ranks("plain", folder, is_warm=True) as plain:
+            times["plain"] = [plain.average()]
     middle = {name: statistics.median(values) for name, values in times.items()}
     detail = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in middle.items())
-    rows = []
+    rows = [_row("our ring over bare sockets / the copying alone", middle["bare"] / middle["copy"], 2.0, detail),
+            _row("our nodes, encrypted / the copying through TLS alone", middle["ours"] / middle["sealed"], 1.5, ""),
+            _row("fallback: all through one node / the ring", middle["star"] / middle["ours"], 3.0, ""),
+            _row("fallback: without NumPy / with it, over bare sockets", middle["plain"] / middle["bare"], 100.0, "")]
     if "gloo" in middle:
-        rows.append(_row("our ring over bare sockets / gloo", middle["bare"] / middle["gloo"], 1.2, detail))
-        rows.append(_row("our nodes, encrypted / gloo, which is not", middle["ours"] / middle["gloo"], 1.2, detail))
+        rows[:0] = [_row("our ring over bare sockets / gloo", middle["bare"] / middle["gloo"], 1.2, ""),
+                    _row("our nodes, encrypted / gloo, which is not", middle["ours"] / middle["gloo"], 1.2, "")]
+    if any(moved):
+        least = RING_BYTES * NODES
+        rows.append(_row("bytes on the loopback interface / 2(N-1)/N for each", statistics.median(moved) / least, 1.02,
+                         f"{statistics.median(moved) / 1e6:.1f} of {least / 1e6:.1f} MB, with acknowledgements"))
     return rows
+
+
+def has_gloo() -> bool:
+    """Whether PyTorch is installed, with gloo."""
+    try:
+        import torch.distributed
+    except ImportError:
+        return False
+    return bool(torch.distributed.is_gloo_available())
+
+
+def loopback_bytes() -> int:
+    """Return how many bytes the loopback interface has carried, 0 where the system does not say."""
+    try:
+        lines = Path("/proc/net/dev").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.partition(":")[2].split()[0]) for line in lines if line.strip().startswith("lo:"))
 
 
 # ---- training ---------------------------------------------------------------------------------------
@@ -355,7 +220,3 @@ def bench_ml(rounds: int, only: str = "") -> List[Dict[str, Any]]:
 def _row(what: str, ratio: float, most: float, detail: str) -> Dict[str, Any]:
     return {"what": what, "ratio": round(ratio, 3), "wanted": f"at most {most}", "met": ratio <= most, "detail": detail}
 
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    {"--gloo": serve_gloo, "--bare": serve_bare}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
