@@ -26,6 +26,8 @@ from ..ml.vectors import VectorForm, fill_vector, tree_of_vector
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
+#: How many averages may fail one after another, each after all its tries: from then on shares come to this machine.
+FAILED_AVERAGES = 3
 #: Seconds within which a device says whether it takes part in a training.
 JOIN_S = 5.0
 #: Seconds within which a large vector must have reached a device that lacks it, by whatever link.
@@ -70,6 +72,7 @@ class AveragingLeader:
         self._number = 0
         #: Whether two devices were found that have no link between them.
         self.is_star = False
+        self._failed, self._has_given_up = 0, False
         #: Vectors that a device may forget; it is told with the next wish.
         self._garbage: Dict[str, List[str]] = {}
         # This machine takes part, whether it computes or not.
@@ -81,13 +84,14 @@ class AveragingLeader:
     def meet(self, device_id: str, ready: Callable[[], None]) -> None:
         """Ask a device to take part; `ready` is called when it has answered, whatever it said."""
         def answered(result: Any, error: Any) -> None:
-            self.joined[device_id] = error is None and bool(result.get("success"))
+            self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
 
         self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
 
     def give_up(self) -> None:
-        """Average between devices no more: this machine has no room for vectors, say."""
+        """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
+        self._has_given_up = True
         self.joined = dict.fromkeys(self.joined, False)
 
     def end(self) -> None:
@@ -141,8 +145,16 @@ class AveragingLeader:
         """Average what devices keep; `done` is called once."""
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
+    def _failed_once(self) -> None:
+        """Take note of an average that nothing helped: the next goes through this machine, and the last by it alone."""
+        self._failed += 1
+        self.is_star = True
+        if self._failed >= FAILED_AVERAGES:
+            self.give_up()
+
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
+        self._failed = 0
         memory = self._ports.find(tried.name, self.form.size)
         mean = tree_of_vector(self._template, self.form, memory)
         for device_id in tried.members:
@@ -208,6 +220,7 @@ class _AverageTry:
         if not self.shares or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
                 self._leader.give_up()
+            self._leader._failed_once()
             self._done(AverageCame(None, lost, 0.0))
             return
         # In the order of their ids, so that the same devices sum in the same order each time.

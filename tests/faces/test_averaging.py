@@ -4,7 +4,7 @@ from array import array
 
 import pytest
 
-from discompute_lite.faces.averaging import AVERAGE_TRIES, AveragingLeader, KeptShare
+from discompute_lite.faces.averaging import AVERAGE_TRIES, FAILED_AVERAGES, AveragingLeader, KeptShare
 from discompute_lite.ml.vectors import VectorForm
 
 
@@ -147,6 +147,35 @@ def test_it_ends_when_nothing_helps(devices):
         devices.asked = newest
         devices.answer("a", "AverageVectors", success=False, message="nothing moves any more")
     assert came[0].mean is None
+
+
+def test_after_several_that_failed_the_shares_come_to_this_machine(devices):
+    leader = leader_of(devices, "a", "b")
+    shapes = []
+    for _ in range(FAILED_AVERAGES):
+        assert leader.joined == {"own": True, "a": True, "b": True}
+        came = averaged(leader, devices, "a", "b")
+        for _ in range(AVERAGE_TRIES):
+            devices.asked = [call for call in devices.asked if call[1] == "AverageVectors"][-3:]
+            shapes.append(devices.asked[0][2]["shape"])
+            devices.answer("a", "AverageVectors", success=False, message="nothing moves any more")
+        assert came[0].mean is None
+    assert shapes == ["ring"] * AVERAGE_TRIES + ["star"] * AVERAGE_TRIES * (FAILED_AVERAGES - 1)
+    assert leader.joined == {"own": False, "a": False, "b": False}
+    leader.meet("c", lambda: None)
+    devices.answer("c", "JoinTraining", success=True)
+    assert not leader.joined["c"]
+
+
+def test_one_that_succeeds_forgives_those_that_failed(devices):
+    leader = leader_of(devices, "a")
+    for _ in range(2 * FAILED_AVERAGES):
+        averaged(leader, devices, "a")
+        devices.answer("a", "AverageVectors", error=ConnectionError())
+        devices.asked = []
+        averaged(leader, devices, "a")
+        all_answer(devices)
+    assert leader.joined == {"own": True, "a": True}
 
 
 def test_when_all_with_shares_are_gone_there_is_no_mean(devices):

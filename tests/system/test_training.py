@@ -133,6 +133,33 @@ def test_a_machine_that_takes_no_work_itself_takes_part_in_the_average(field):
     assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 2
 
 
+def test_devices_that_average_go_on_from_a_checkpoint_after_a_kill(field):
+    field.let_belong("command", "node-2")
+    field.start("node-2")
+    folder = str(field.folder / "run")
+    words = ["train", "--min-devices", "2", "--local-steps", "8", "--average", "ring", "--checkpoint", folder]
+    job = ["digits", "--hidden", "16"]
+    killed = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words, "--rounds", "1000", *job],
+                              env=field.for_command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        field.wait_for(lambda: len(rounds_in(folder)) > 2 or killed.poll() is not None, "the first rounds", 30.0)
+        assert killed.poll() is None
+    finally:
+        killed.kill()
+        killed.wait()
+    made = saved_in(folder)["round"]
+    done = field.run(*words, "--resume", "--rounds", str(made + 12), "--json", *job)
+    assert done.code == 0, done.err
+    rounds = json.loads(done.out)["rounds"]
+    assert [figures["round"] for figures in rounds] == list(range(1, made + 13))
+    went_on = rounds[made:]
+    assert all(figures["average_s"] > 0 for figures in went_on)
+    assert len({member.partition("/")[0] for figures in went_on for member in figures["shares"]}) == 2
+    # It goes on from where it was: nothing that had been learnt is lost.
+    assert went_on[0]["evaluated"]["loss"] < 1.5 * rounds[made - 1]["evaluated"]["loss"]
+    assert went_on[-1]["evaluated"]["loss"] < rounds[made - 1]["evaluated"]["loss"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
 @pytest.mark.parametrize("average", ["ring", "submitter"])
 def test_a_device_that_dies_is_done_without(field, average):
