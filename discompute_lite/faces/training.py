@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
@@ -18,8 +18,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Un
 from ..ml.rounds import (
     CombineShares,
     GiveOrder,
-    MemberJoined,
     MemberLeft,
+    MembersJoined,
     Order,
     OrderLost,
     RoundClosed,
@@ -181,8 +181,8 @@ class Training:
         """Return who came and who left since the last look."""
         places = self._places()
         gone = [member for member in self._rounds.crew.members if member not in places]
-        came = [member for member in places if member not in self._rounds.crew]
-        return [MemberLeft(member) for member in gone] + [MemberJoined(member, places[member]) for member in came]
+        came = {member: score for member, score in places.items() if member not in self._rounds.crew}
+        return [*map(MemberLeft, gone), *([MembersJoined(came)] if came else [])]
 
     def _next_event(self, wait_s: float) -> Any:
         try:
@@ -192,7 +192,7 @@ class Training:
         return came()
 
     def _places(self) -> Dict[str, float]:
-        """Return the places of devices that have said whether they average with others."""
+        """Return the places of devices that have said whether they average with others, at first of all or none."""
         places: Dict[str, float] = self._cluster.places()
         if self._leader is None:
             return places
@@ -200,7 +200,8 @@ class Training:
             if device_id not in self._met:
                 self._met[device_id] = False
                 self._leader.meet(device_id, partial(self._is_met, device_id))
-        return {member: score for member, score in places.items() if self._met[member.partition("/")[0]]}
+        met = {member: score for member, score in places.items() if self._met[member.partition("/")[0]]}
+        return met if len(met) == len(places) or len(self._rounds.crew) else {}
 
     def _is_met(self, device_id: str) -> None:
         self._met[device_id] = True
@@ -208,11 +209,9 @@ class Training:
 
     def _share_came(self, order: Order, future: Any) -> Any:
         self._calls.pop(order.id, None)
-        if future.cancelled():
-            return OrderLost(order.id)
         try:
             fields = future.result()
-        except TaskCancelled:
+        except (CancelledError, TaskCancelled):
             return OrderLost(order.id)
         share = Share(**fields)
         if share.tree is not None:

@@ -36,6 +36,11 @@ class Crew:
         """Return the members, in the order in which they came."""
         return list(self._scores)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether somebody's pace is known."""
+        return bool(self._measured)
+
     def add(self, member: str, score: float) -> None:
         """Take in a member; `score` compares it with the others until it has been measured."""
         self._scores[member] = max(score, 1e-9)

@@ -13,6 +13,8 @@ own for whoever is free, and every one of them is waited for.
 Where shares stay on their devices, which average them among themselves, a round is over when that is done: the
 driver does it and tells what came of it.
 
+While nobody's pace is known, the round's steps are few: the slowest device would hold up all others for long.
+
 A strategy that merges each share gives its member the next order at once; such a round is as many merges as members.
 """
 
@@ -28,6 +30,8 @@ QUORUM = 0.7
 #: How long the rest is waited for, as a part of the time until the quorum; and at least so many seconds.
 PATIENCE = 1.0
 PATIENCE_LEAST_S = 0.25
+#: The part of the strategy's steps that is made, one at least, while nobody's pace is known.
+FIRST_PART = 0.25
 
 
 class Order(NamedTuple):
@@ -43,11 +47,11 @@ class Order(NamedTuple):
     steps: int
 
 
-class MemberJoined(NamedTuple):
-    """A device, or one of its places, can take part; `score` compares it with the others."""
+class MembersJoined(NamedTuple):
+    """Devices, or places of them, can take part."""
 
-    member: str
-    score: float
+    #: By member what compares it with the others.
+    scores: Dict[str, float]
 
 
 class MemberLeft(NamedTuple):
@@ -152,7 +156,7 @@ class TrainingRounds:
         self._quorum_at: Optional[float] = None
         self._steps_wanted = 0
         self._apply: Dict[type, Callable[[Any, float], List[Any]]] = {
-            MemberJoined: self._joined, MemberLeft: self._left, ShareCame: self._share_came,
+            MembersJoined: self._joined, MemberLeft: self._left, ShareCame: self._share_came,
             OrderLost: self._order_lost, SharesCombined: self._combined,
             TimePassed: lambda event, now: self._maybe_close(now),
         }
@@ -182,17 +186,19 @@ class TrainingRounds:
 
     # ---- events ------------------------------------------------------------------------------------
 
-    def _joined(self, event: MemberJoined, now: float) -> List[Any]:
-        if event.member in self.crew or self.is_over:
+    def _joined(self, event: MembersJoined, now: float) -> List[Any]:
+        new = [member for member in event.scores if member not in self.crew]
+        if not new or self.is_over:
             return []
-        self.crew.add(event.member, event.score)
+        for member in new:
+            self.crew.add(member, event.scores[member])
         if self._began_at is None:
             return self._begin_round(now)
         if self._plan.strategy.merges_each:
-            return self._order_for(event.member)
+            return [action for member in new for action in self._order_for(member)]
         # Who comes in the middle of a round waits for the next, unless something of this one lies about.
         left_over, self._left_over = self._left_over, []
-        return [self._give(event.member, order.shards, order.steps) for order in left_over]
+        return [self._give(new[index % len(new)], order.shards, order.steps) for index, order in enumerate(left_over)]
 
     def _left(self, event: MemberLeft, now: float) -> List[Any]:
         self.crew.remove(event.member)
@@ -262,7 +268,8 @@ class TrainingRounds:
         if plan.strategy.sends_gradients:
             return shards
         members = min(len(self.crew), plan.shards)
-        return max(1, round(plan.strategy.local_steps * shards * members / plan.shards))
+        part = 1.0 if self.crew.is_measured else FIRST_PART
+        return max(1, round(part * plan.strategy.local_steps * shards * members / plan.shards))
 
     def _order_for(self, member: str) -> List[Any]:
         shards = self.crew.divide().get(member, ())

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discompute_lite.ml.rounds import (
-    CombineShares, GiveOrder, MemberJoined, MemberLeft, OrderLost, RoundClosed, ShareCame, SharesCombined, TimePassed,
+    CombineShares, GiveOrder, MemberLeft, MembersJoined, OrderLost, RoundClosed, ShareCame, SharesCombined, TimePassed,
     TrainingPlan, TrainingRounds, WithdrawOrder,
 )
 from discompute_lite.ml.strategies import BoundedStaleness, FedAvg, Share, Synchronous
@@ -40,8 +40,9 @@ class Drill:
                 self.closed.append(action)
 
     def join(self, *members):
+        """One after another, as a test needs it who is the first."""
         for member in members:
-            self.do(MemberJoined(member, 1.0))
+            self.do(MembersJoined({member: 1.0}))
 
     def answer(self, order, value=1.0, after=1.0):
         self.now += after
@@ -77,6 +78,18 @@ def test_who_comes_first_begins_and_the_others_take_part_from_the_next_round_on(
     drill.answer(drill.order_of("a"), value=2.0)
     assert drill.rounds.state == [2.0]
     assert sorted((order.member, len(order.shards)) for order in drill.out.values()) == [("a", 2), ("b", 2)]
+
+
+def test_those_who_come_together_begin_together_with_few_steps_until_their_paces_are_known():
+    drill = Drill(FedAvg(local_steps=8), shards=30)
+    drill.do(MembersJoined({"slow": 1.0, "fast": 1.0}))
+    assert [(order.member, len(order.shards), order.steps) for order in drill.out.values()] == [
+        ("slow", 15, 2), ("fast", 15, 2)]
+    drill.answer(drill.order_of("fast"), after=0.2)
+    drill.answer(drill.order_of("slow"), after=0.8)
+    # Measured 10 and 2.5 steps a second: four fifths of all steps are the fast one's.
+    assert [(order.member, len(order.shards), order.steps) for order in drill.out.values()] == [
+        ("slow", 6, 3), ("fast", 24, 13)]
 
 
 def test_a_round_ends_when_all_have_answered_and_weighs_by_samples():
@@ -230,7 +243,7 @@ def test_where_devices_average_a_round_is_over_when_they_have():
     assert drill.closed == [] and drill.out == {} and drill.rounds.next_deadline() is None
     drill.combine()
     assert drill.rounds.state == [3.0]
-    assert (drill.closed[0].seconds, drill.closed[0].samples) == (6.0, 4)
+    assert (drill.closed[0].seconds, drill.closed[0].samples) == (6.0, 1)
     assert sorted(order.member for order in drill.out.values()) == ["a", "b"]
 
 
