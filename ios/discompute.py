@@ -5399,12 +5399,15 @@ Refuses: sizes; limits are checked before (wire/framing.py).
 Read next: net/stream.py.
 
 Measured, 64 MiB received over loopback, as a ratio to a reused buffer: into a fresh bytearray 1.9,
-into a private anonymous map with huge pages 0.9.
+into a private anonymous map with huge pages 0.9. Smaller ones that come again and again, such as the pieces of an
+average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those.
 """
 
 
 #: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
 HUGE_PAGE_BYTES = 2 * 1024 * 1024
+#: Memory of this size at least is used again; each connection keeps so much of it.
+AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 4 * 1024 * 1024
 
 
 def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
@@ -5418,6 +5421,36 @@ def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
     except (OSError, ValueError):
         return bytearray(size)
     return memoryview(region)
+
+
+class AttachmentMemory:
+    """Give one connection its memory, over again when all references to it are gone."""
+
+    def __init__(self) -> None:
+        self._kept: List[bytearray] = []
+
+    def allocate(self, size: int) -> Union[bytearray, memoryview]:
+        """Return `size` bytes of writable memory, with whatever is in it."""
+        if not AGAIN_BYTES <= size < HUGE_PAGE_BYTES or not hasattr(sys, "getrefcount"):
+            return allocate_attachment(size)
+        for index in range(len(self._kept)):
+            if len(self._kept[index]) == size and _references(self._kept, index) == _ALONE:
+                self._kept.append(self._kept.pop(index))
+                return self._kept[-1]
+        memory = bytearray(size)
+        self._kept.append(memory)
+        while sum(map(len, self._kept)) > KEPT_BYTES:
+            del self._kept[0]
+        return memory
+
+
+def _references(kept: List[bytearray], index: int) -> int:
+    """Return how many references there are to one of them, those of the list and of this call among them."""
+    return sys.getrefcount(kept[index])
+
+
+#: What that is where nobody else has one, nor a view of it.
+_ALONE = _references([bytearray(1)], 0) if hasattr(sys, "getrefcount") else 0
 
 
 # ---- discompute_lite/crypto/der.py ------------------------------------------------------------------
@@ -5927,13 +5960,17 @@ class TlsPipe:
         return data or b""
 
     def read_into(self, view: memoryview) -> int:
-        """Read plaintext into `view`; return how much, 0 where there is none now."""
-        if self.state != "open" or not len(view):
-            return 0
-        count = self._attempt(self._tls.read, len(view), view)
-        if count == 0:
-            self.state = "ended"
-        return count or 0
+        """Fill `view` with plaintext as far as there is some now; return how much."""
+        read, filled, size = self._tls.read, 0, len(view)
+        while self.state == "open" and filled < size:
+            # A record at a time, of 16 KiB at most.
+            count = self._attempt(read, size - filled, view[filled:])
+            if not count:
+                if count == 0:
+                    self.state = "ended"
+                break
+            filled += count
+        return filled
 
     def write(self, plaintext: Buffer) -> None:
         """Encrypt all of it."""
@@ -5947,6 +5984,11 @@ class TlsPipe:
     def data_to_send(self) -> bytes:
         """Return the ciphertext that waits to be sent."""
         return self._outgoing.read()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much was received and not decrypted yet."""
+        return self._incoming.pending
 
     @property
     def has_received(self) -> bool:
@@ -6022,6 +6064,8 @@ read or written just now, b"" at the end, a short read when everything that has 
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
+#: Plaintext of a whole record: a message that fills more than one is sent in such, and a rest.
+RECORD_BYTES = 16 * KIB
 #: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs.
 PLAINTEXT_BYTES = 128 * KIB
 
@@ -6064,7 +6108,8 @@ class TlsChannel:
         self._received(ciphertext)
 
     def recv(self, size: int) -> bytes:
-        """Return up to `size` bytes of plaintext."""
+        """Return up to `size` bytes of plaintext: fewer where a short record stands before much else, since that is a
+        message's line and what follows its attachment, which is better received where it belongs."""
         if self._is_shut:
             return self._sock.recv(size)
         pieces: List[bytes] = []
@@ -6074,6 +6119,8 @@ class TlsChannel:
             if piece:
                 pieces.append(piece)
                 missing -= len(piece)
+                if len(piece) < RECORD_BYTES and self.pipe.waiting_bytes > missing:
+                    break
             elif pieces:
                 break
             elif not self._receive():
@@ -6082,13 +6129,10 @@ class TlsChannel:
 
     def recv_into(self, view: memoryview) -> int:
         """Fill `view` with plaintext as far as there is some; return how much."""
-        filled = 0
-        while filled < len(view):
-            count = self.pipe.read_into(view[filled:])
-            filled += count
-            if not count and (filled or not self._receive()):
-                break
-        return filled
+        while True:
+            filled = self.pipe.read_into(view)
+            if filled or not len(view) or not self._receive():
+                return filled
 
     def send(self, plaintext: Buffer) -> int:
         """Send the beginning of `plaintext`; raise BlockingIOError until its ciphertext has gone.
@@ -6398,7 +6442,7 @@ class Opening:
             limits,
             on_answer=connection.answered,
             admit=lambda method: connection.receiver.admit_call(connection, method),
-            allocate=allocate_attachment,
+            allocate=AttachmentMemory().allocate,
             repeated=connection.receiver.repeated_methods,
         )
         return connection.rpc
@@ -6693,7 +6737,7 @@ class Connection:
             self._received(data)
             # A short read has emptied the socket: asking again would only cost a system call.
             if (direct is None and count < READ_BYTES) or not self._wants_data():
-                return
+                break
         self._read_on()
 
     def _received(self, data: Buffer) -> None:
@@ -8102,8 +8146,8 @@ class MemoryVectors:
         return memoryview(self.vectors[name])
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
-        return memoryview(self.vectors[name]) if name in self.vectors else None
+        """Return a vector as memory of the caller's own, None where there is none of this name."""
+        return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None
 
     def remove(self, beginning: str) -> None:
         """Forget all whose names begin so."""
@@ -8273,7 +8317,7 @@ class VectorsPort(Protocol):
         """Return new memory of so many bytes under this name; raise StateError where there is no room."""
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
+        """Return a vector as memory of the caller's own, None where there is none of this name."""
 
     def remove(self, beginning: str) -> None:
         """Forget all whose names begin so."""
@@ -22524,10 +22568,11 @@ class VectorFiles:
                 os.close(descriptor)
 
     def find(self, name: str) -> Optional[Any]:
-        """Return the memory of a vector, None where there is none of this name."""
+        """Return a vector as memory of the caller's own, None where there is none of this name; what nobody changes
+        is copied nowhere."""
         try:
             with open(os.path.join(self.folder, name), "rb") as file:
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
         except (OSError, ValueError):
             return None  # Not there, or empty.
 
@@ -31792,7 +31837,8 @@ class LibraryKind(LeafKind):
         return plain_numbers(leaf.tolist())
 
     def of_memory(self, like: Any, numbers: Any) -> Any:
-        """Return an array like another with the numbers of an `array.array` or a flat NumPy array."""
+        """Return an array like another with the numbers of an `array.array` or a flat NumPy array, in whose memory it
+        lies where the library can."""
         plain = numbers.tolist() if isinstance(numbers, array) else numbers
         return self._made(self._library(), like, plain)
 
@@ -31807,12 +31853,12 @@ def _root_of_array(values: Any) -> Any:
 
 def _with_numpy_items(numpy: Any, like: Any, numbers: List[float]) -> Any:
     # Of no dimensions it is one of NumPy's numbers, or an array of one, as that was.
-    made = numpy.array(numbers, dtype=like.dtype).reshape(like.shape)
+    made = numpy.asarray(numbers, dtype=like.dtype).reshape(like.shape)
     return made if isinstance(like, numpy.ndarray) else made[()]
 
 
 def _with_torch_items(torch: Any, like: Any, numbers: List[float]) -> Any:
-    return torch.tensor(numbers, dtype=like.dtype).reshape(like.shape)
+    return torch.as_tensor(numbers, dtype=like.dtype).reshape(like.shape)
 
 
 #: The libraries whose arrays can be leaves, by the first word of their types' module.
@@ -32065,7 +32111,10 @@ def fill_vector(tree: Any, form: VectorForm, memory: Any) -> None:
 
 
 def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
-    """Return a tree like the template with a vector's numbers; what is not averaged is the template's."""
+    """Return a tree like the template with a vector's numbers; what is not averaged is the template's.
+
+    Arrays of libraries lie in the memory itself where NumPy is there: it is to be the tree's alone, and writable.
+    """
     view, place = _as_numbers(memory, form), 0
 
     def taken(kind: LeafKind, leaves: Sequence[Any]) -> Any:
@@ -32154,8 +32203,7 @@ def _numbers_of(kind: LeafKind, leaf: Any, code: str) -> Any:
 def _leaf_of(kind: LeafKind, leaf: Any, numbers: Any, code: str) -> Any:
     numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
     if numpy is not None:
-        # A copy: the vector's memory is not the tree's.
-        return kind.of_memory(leaf, numpy.frombuffer(numbers, dtype=code).copy())  # type: ignore[attr-defined]
+        return kind.of_memory(leaf, numpy.frombuffer(numbers, dtype=code))  # type: ignore[attr-defined]
     values: Any = array(code)
     values.frombytes(numbers.cast("B"))
     if isinstance(kind, LibraryKind):
@@ -32289,17 +32337,32 @@ class NumpyVectorSums(VectorSums):
     def __init__(self, numpy: Any, *arguments: Any, wide: bool = False) -> None:
         self._numpy = numpy
         super().__init__(*arguments, wide=wide)
+        #: Where a product is computed that is added to something at once.
+        self._scratch = numpy.empty(self._length(0), dtype=numpy.dtype(self._code))
 
     def _view(self, memory: Any, code: str) -> Any:
         return self._numpy.frombuffer(memory, dtype=code)
 
     def _own(self, piece: int) -> Any:
         numpy, place, total = self._numpy, self._range(piece), None
-        kind = numpy.dtype(self._code)
         for weight, view in self._shares:
-            product = numpy.multiply(view[place], kind.type(weight), dtype=kind)
+            product = self._product(weight, view[place], None if total is None else self._scratch)
             total = product if total is None else numpy.add(total, product, out=total)
-        return numpy.zeros(self._length(piece), dtype=kind) if total is None else total
+        return numpy.zeros(self._length(piece), dtype=self._code) if total is None else total
+
+    def added(self, piece: int, data: Any) -> Any:
+        came = self._numbers(data, self._code, piece)
+        if len(self._shares) != 1 or not came.flags.writeable:
+            return super().added(piece, data)
+        # In the memory that was received: it is nobody's but this sum's.
+        (weight, view), = self._shares
+        return self._packed(self._numpy.add(came, self._product(weight, view[self._range(piece)], self._scratch),
+                                            out=came))
+
+    def _product(self, weight: float, numbers: Any, memory: Any) -> Any:
+        kind = self._numpy.dtype(self._code)
+        out = None if memory is None else memory[:len(numbers)]
+        return self._numpy.multiply(numbers, kind.type(weight), dtype=kind, out=out)
 
     def _sum(self, first: Any, second: Any) -> Any:
         # The second is this device's own, made a moment ago.
@@ -41858,6 +41921,8 @@ chain, and its new state fetched. Where two devices have no link between them, a
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
+#: How many averages may fail one after another, each after all its tries: from then on shares come to this machine.
+FAILED_AVERAGES = 3
 #: Seconds within which a device says whether it takes part in a training.
 JOIN_S = 5.0
 #: Seconds within which a large vector must have reached a device that lacks it, by whatever link.
@@ -41902,6 +41967,7 @@ class AveragingLeader:
         self._number = 0
         #: Whether two devices were found that have no link between them.
         self.is_star = False
+        self._failed, self._has_given_up = 0, False
         #: Vectors that a device may forget; it is told with the next wish.
         self._garbage: Dict[str, List[str]] = {}
         # This machine takes part, whether it computes or not.
@@ -41913,13 +41979,14 @@ class AveragingLeader:
     def meet(self, device_id: str, ready: Callable[[], None]) -> None:
         """Ask a device to take part; `ready` is called when it has answered, whatever it said."""
         def answered(result: Any, error: Any) -> None:
-            self.joined[device_id] = error is None and bool(result.get("success"))
+            self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
 
         self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
 
     def give_up(self) -> None:
-        """Average between devices no more: this machine has no room for vectors, say."""
+        """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
+        self._has_given_up = True
         self.joined = dict.fromkeys(self.joined, False)
 
     def end(self) -> None:
@@ -41973,8 +42040,16 @@ class AveragingLeader:
         """Average what devices keep; `done` is called once."""
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
+    def _failed_once(self) -> None:
+        """Take note of an average that nothing helped: the next goes through this machine, and the last by it alone."""
+        self._failed += 1
+        self.is_star = True
+        if self._failed >= FAILED_AVERAGES:
+            self.give_up()
+
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
+        self._failed = 0
         memory = self._ports.find(tried.name, self.form.size)
         mean = tree_of_vector(self._template, self.form, memory)
         for device_id in tried.members:
@@ -42040,6 +42115,7 @@ class _AverageTry:
         if not self.shares or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
                 self._leader.give_up()
+            self._leader._failed_once()
             self._done(AverageCame(None, lost, 0.0))
             return
         # In the order of their ids, so that the same devices sum in the same order each time.
@@ -49353,6 +49429,11 @@ class Crew:
         """Return the members, in the order in which they came."""
         return list(self._scores)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether somebody's pace is known."""
+        return bool(self._measured)
+
     def add(self, member: str, score: float) -> None:
         """Take in a member; `score` compares it with the others until it has been measured."""
         self._scores[member] = max(score, 1e-9)
@@ -49575,6 +49656,8 @@ own for whoever is free, and every one of them is waited for.
 Where shares stay on their devices, which average them among themselves, a round is over when that is done: the
 driver does it and tells what came of it.
 
+While nobody's pace is known, the round's steps are few: the slowest device would hold up all others for long.
+
 A strategy that merges each share gives its member the next order at once; such a round is as many merges as members.
 """
 
@@ -49584,6 +49667,8 @@ QUORUM = 0.7
 #: How long the rest is waited for, as a part of the time until the quorum; and at least so many seconds.
 PATIENCE = 1.0
 PATIENCE_LEAST_S = 0.25
+#: The part of the strategy's steps that is made, one at least, while nobody's pace is known.
+FIRST_PART = 0.25
 
 
 class Order(NamedTuple):
@@ -49599,11 +49684,11 @@ class Order(NamedTuple):
     steps: int
 
 
-class MemberJoined(NamedTuple):
-    """A device, or one of its places, can take part; `score` compares it with the others."""
+class MembersJoined(NamedTuple):
+    """Devices, or places of them, can take part."""
 
-    member: str
-    score: float
+    #: By member what compares it with the others.
+    scores: Dict[str, float]
 
 
 class MemberLeft(NamedTuple):
@@ -49708,7 +49793,7 @@ class TrainingRounds:
         self._quorum_at: Optional[float] = None
         self._steps_wanted = 0
         self._apply: Dict[type, Callable[[Any, float], List[Any]]] = {
-            MemberJoined: self._joined, MemberLeft: self._left, ShareCame: self._share_came,
+            MembersJoined: self._joined, MemberLeft: self._left, ShareCame: self._share_came,
             OrderLost: self._order_lost, SharesCombined: self._combined,
             TimePassed: lambda event, now: self._maybe_close(now),
         }
@@ -49738,17 +49823,19 @@ class TrainingRounds:
 
     # ---- events ------------------------------------------------------------------------------------
 
-    def _joined(self, event: MemberJoined, now: float) -> List[Any]:
-        if event.member in self.crew or self.is_over:
+    def _joined(self, event: MembersJoined, now: float) -> List[Any]:
+        new = [member for member in event.scores if member not in self.crew]
+        if not new or self.is_over:
             return []
-        self.crew.add(event.member, event.score)
+        for member in new:
+            self.crew.add(member, event.scores[member])
         if self._began_at is None:
             return self._begin_round(now)
         if self._plan.strategy.merges_each:
-            return self._order_for(event.member)
+            return [action for member in new for action in self._order_for(member)]
         # Who comes in the middle of a round waits for the next, unless something of this one lies about.
         left_over, self._left_over = self._left_over, []
-        return [self._give(event.member, order.shards, order.steps) for order in left_over]
+        return [self._give(new[index % len(new)], order.shards, order.steps) for index, order in enumerate(left_over)]
 
     def _left(self, event: MemberLeft, now: float) -> List[Any]:
         self.crew.remove(event.member)
@@ -49818,7 +49905,8 @@ class TrainingRounds:
         if plan.strategy.sends_gradients:
             return shards
         members = min(len(self.crew), plan.shards)
-        return max(1, round(plan.strategy.local_steps * shards * members / plan.shards))
+        part = 1.0 if self.crew.is_measured else FIRST_PART
+        return max(1, round(part * plan.strategy.local_steps * shards * members / plan.shards))
 
     def _order_for(self, member: str) -> List[Any]:
         shards = self.crew.divide().get(member, ())
@@ -50376,7 +50464,7 @@ def carry_out_here(
     state = seat.template
     if order.source:
         with open(os.path.join(folder, order.source), "rb") as file:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         state = tree_of_vector(seat.template, form, memory)
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
@@ -50601,8 +50689,8 @@ class Training:
         """Return who came and who left since the last look."""
         places = self._places()
         gone = [member for member in self._rounds.crew.members if member not in places]
-        came = [member for member in places if member not in self._rounds.crew]
-        return [MemberLeft(member) for member in gone] + [MemberJoined(member, places[member]) for member in came]
+        came = {member: score for member, score in places.items() if member not in self._rounds.crew}
+        return [*map(MemberLeft, gone), *([MembersJoined(came)] if came else [])]
 
     def _next_event(self, wait_s: float) -> Any:
         try:
@@ -50612,7 +50700,7 @@ class Training:
         return came()
 
     def _places(self) -> Dict[str, float]:
-        """Return the places of devices that have said whether they average with others."""
+        """Return the places of devices that have said whether they average with others, at first of all or none."""
         places: Dict[str, float] = self._cluster.places()
         if self._leader is None:
             return places
@@ -50620,7 +50708,8 @@ class Training:
             if device_id not in self._met:
                 self._met[device_id] = False
                 self._leader.meet(device_id, partial(self._is_met, device_id))
-        return {member: score for member, score in places.items() if self._met[member.partition("/")[0]]}
+        met = {member: score for member, score in places.items() if self._met[member.partition("/")[0]]}
+        return met if len(met) == len(places) or len(self._rounds.crew) else {}
 
     def _is_met(self, device_id: str) -> None:
         self._met[device_id] = True
@@ -50628,11 +50717,9 @@ class Training:
 
     def _share_came(self, order: Order, future: Any) -> Any:
         self._calls.pop(order.id, None)
-        if future.cancelled():
-            return OrderLost(order.id)
         try:
             fields = future.result()
-        except TaskCancelled:
+        except (CancelledError, TaskCancelled):
             return OrderLost(order.id)
         share = Share(**fields)
         if share.tree is not None:
@@ -50985,7 +51072,8 @@ _end_sections({
     "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines".split(),
     "discompute_lite.net.farewell": "LINGER_S THROWN_AWAY_BYTES Farewell Loop".split(),
     "discompute_lite.wire.sniff": "HTTP2_PREFACE _FIRST_BYTES sniff".split(),
-    "discompute_lite.net.memory": "HUGE_PAGE_BYTES allocate_attachment".split(),
+    "discompute_lite.net.memory": "HUGE_PAGE_BYTES AGAIN_BYTES KEPT_BYTES allocate_attachment AttachmentMemory "
+        "_references _ALONE".split(),
     "discompute_lite.crypto.der": "DER_BOOLEAN DER_INTEGER DER_BITS DER_OCTETS DER_OID DER_UTF8 DER_UTC_TIME "
         "DER_SEQUENCE DER_SET DER_CONTEXT DER_CONTEXT_PLAIN der_value der_sequence der_integer der_bits der_oid "
         "der_split".split(),
@@ -51003,12 +51091,12 @@ _end_sections({
     "discompute_lite.net.tls": "ALPN_RPC ALPN_HTTP TLS_CIPHERS NO_CHECK_TIME _IGNORE_CUTS TlsIdentity "
         "bare_tls_context _no_tls why_no_tls make_tls_context TlsPipe certified_device DiscomputeError "
         "ProtocolError StateError Unauthenticated Limits Buffer".split(),
-    "discompute_lite.net.tls_channel": "CIPHERTEXT_BYTES PLAINTEXT_BYTES TlsBroken TlsChannel DiscomputeError "
-        "ProtocolError KIB Buffer TlsPipe".split(),
+    "discompute_lite.net.tls_channel": "CIPHERTEXT_BYTES RECORD_BYTES PLAINTEXT_BYTES TlsBroken TlsChannel "
+        "DiscomputeError ProtocolError KIB Buffer TlsPipe".split(),
     "discompute_lite.net.tls_door": "FAILURES_S FAILING_HOSTS OnRefused Admit TlsDoor DiscomputeError Limits "
         "OWNER_HOSTS Loop TlsIdentity TlsPipe make_tls_context".split(),
     "discompute_lite.net.opening": "TLS_REFUSAL Opening InvalidRequest Limits HttpSession RpcSession sniff host_of "
-        "Loop allocate_attachment ALPN_HTTP TlsPipe TlsChannel TlsDoor".split(),
+        "Loop AttachmentMemory ALPN_HTTP TlsPipe TlsChannel TlsDoor".split(),
     "discompute_lite.net.outbox": "JOIN_BYTES WRITE_TURN_BYTES Outbox joined_pieces KIB MIB Buffer".split(),
     "discompute_lite.net.stream": "READ_BYTES TURN_BYTES TURN_READS ANSWER_BYTES UNREAD_ANSWERS Connection "
         "DiscomputeError LinkClosed LocalProtocolError KIB MIB Limits Buffer HttpSession CallReceived "
@@ -51637,8 +51725,8 @@ _end_sections({
         "_neighbours can_work diagnose hosts_to_sweep networks_to_sweep device_id look_at_machine Probe StateFolder "
         "Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once CheckOptions "
         "check_network swept_interfaces find_running_node open_state_folder".split(),
-    "discompute_lite.faces.averaging": "AVERAGE_TRIES JOIN_S FETCH_S SOURCES_TOLD KeptShare AverageCame "
-        "AveragingLeader _AverageTry _nothing_more VectorPorts CHAIN RING STAR VectorForm fill_vector "
+    "discompute_lite.faces.averaging": "AVERAGE_TRIES FAILED_AVERAGES JOIN_S FETCH_S SOURCES_TOLD KeptShare "
+        "AverageCame AveragingLeader _AverageTry _nothing_more VectorPorts CHAIN RING STAR VectorForm fill_vector "
         "tree_of_vector".split(),
     "discompute_lite.faces.blobs": "ClusterBlobs TaskRejected Blob PICKLES_UNWANTED ClassBook PickleRule "
         "dump_with_pieces".split(),
@@ -51776,9 +51864,9 @@ _end_sections({
     "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR Crew proportional_counts divided_shards".split(),
     "discompute_lite.ml.strategies": "STRATEGIES Share Strategy Synchronous FedAvg DiLoCo BoundedStaleness "
         "mean_metrics Catalog each_leaf mean_tree".split(),
-    "discompute_lite.ml.rounds": "QUORUM PATIENCE PATIENCE_LEAST_S Order MemberJoined MemberLeft ShareCame "
-        "OrderLost TimePassed GiveOrder WithdrawOrder CombineShares SharesCombined RoundClosed TrainingPlan "
-        "TrainingRounds Crew Share Strategy mean_metrics".split(),
+    "discompute_lite.ml.rounds": "QUORUM PATIENCE PATIENCE_LEAST_S FIRST_PART Order MembersJoined MemberLeft "
+        "ShareCame OrderLost TimePassed GiveOrder WithdrawOrder CombineShares SharesCombined RoundClosed "
+        "TrainingPlan TrainingRounds Crew Share Strategy mean_metrics".split(),
     "discompute_lite.ml.matrices": "_LN2_UPPER _LN2_LOWER _EXP_TERMS _EXP_LOWEST exact_exp PlainMatrices "
         "NumpyMatrices matrices_for optional_module".split(),
     "discompute_lite.ml.networks": "_LEAST_SHARE NetworkSlope init_network network_slope network_score "
@@ -51791,7 +51879,7 @@ _end_sections({
         "fill_vector rest_of tree_of_vector with_rest".split(),
     "discompute_lite.faces.training": "LOOK_FOR_MEMBERS_S BLOB_STATE_NUMBERS SHARDS_A_PLACE SHARDS_AT_LEAST "
         "CHECKPOINT_FORMAT AVERAGE_WORDS TrainingResult train TrainingWishes Training strategy_of is_better "
-        "CombineShares GiveOrder MemberJoined MemberLeft Order OrderLost RoundClosed ShareCame SharesCombined "
+        "CombineShares GiveOrder MemberLeft MembersJoined Order OrderLost RoundClosed ShareCame SharesCombined "
         "TimePassed TrainingPlan TrainingRounds WithdrawOrder STRATEGIES Share Strategy leaf_kinds mean_tree "
         "taken_tree tree_size rest_of vector_form with_rest Seat carry_out carry_out_here SettingsError "
         "TaskCancelled TaskFailed TaskRejected TrainingFolder dump_value load_value AverageCame AveragingLeader "

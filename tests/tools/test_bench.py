@@ -11,4 +11,4 @@ BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench.py"
 
 def test_the_benches_say_which_there_are():
     done = subprocess.run([sys.executable, str(BENCH), "--help"], capture_output=True, text=True, check=True)
-    assert "{beside,discovery,hetero,ml,rpc,security,start,tasks}" in done.stdout
+    assert "{beside,discovery,hetero,ml,phone,rpc,security,start,tasks}" in done.stdout
