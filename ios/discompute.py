@@ -623,6 +623,10 @@ class Unreachable(LinkError):
     """No connection could be made."""
 
 
+class NothingListens(Unreachable):
+    """The host is there, and refuses connections to this port: whoever listened has ended."""
+
+
 class LinkClosed(LinkError):
     """The connection ended before the answer came; the call may have been carried out."""
 
@@ -7099,7 +7103,7 @@ def _unreachable(host: str, port: int, number: int) -> Unreachable:
     error = OSError(number, os.strerror(number))
     name = error_name(error)
     if name == "ECONNREFUSED":
-        return Unreachable(f"nothing listens on {host}:{port}; is the node there running?")
+        return NothingListens(f"nothing listens on {host}:{port}; is the node there running?")
     if name in ("ETIMEDOUT", "EHOSTDOWN"):
         return Unreachable(f"{host}:{port} does not answer; is the device awake and on this network?")
     return Unreachable(
@@ -15558,7 +15562,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class BeaconHeard:
-    """A beacon came in; `device` is what it says, `address` is host:port to call, from the datagram's source."""
+    """A beacon came in by the transport `via`; `device` is what it says, `address` host:port to call, by its source."""
 
     device: Device
     address: str
@@ -15566,7 +15570,6 @@ class BeaconHeard:
     seq: int
     #: The sender's own interval, seconds; decides how much silence is too much.
     every_s: float
-    #: The transport that heard it.
     via: str
 
 
@@ -15654,11 +15657,12 @@ class RoundTripMeasured:
 
 @dataclass(frozen=True)
 class AddressFailed:
-    """Dialling `address` did not reach this device: nobody there, or somebody else."""
+    """Dialling `address` did not reach this device: somebody else is there, or nobody, which `is_refused` proves."""
 
     device_id: str
     address: str
     reason: str
+    is_refused: bool = False
 
 
 # ---- the registry: what is wished -----------------------------------------------------------------
@@ -16203,7 +16207,7 @@ class Fact(Enum):
     MISSED = "missed"
     #: Silent for too long altogether.
     SILENT = "silent"
-    #: The link is lost and none of its addresses answers.
+    #: The link is lost and none of its addresses answers; or its beacons ceased and its host says that nobody listens.
     UNREACHED = "unreached"
 
 
@@ -16219,6 +16223,7 @@ LIVENESS_MOVES: Dict[Tuple[Liveness, Fact], Liveness] = {
     (Liveness.HEARD, Fact.OPENED): Liveness.ALIVE,
     (Liveness.HEARD, Fact.GOODBYE): Liveness.LEFT,
     (Liveness.HEARD, Fact.SILENT): Liveness.DEAD,
+    (Liveness.HEARD, Fact.UNREACHED): Liveness.DEAD,
     (Liveness.ALIVE, Fact.SPOKE): Liveness.ALIVE,
     (Liveness.ALIVE, Fact.OPENED): Liveness.ALIVE,
     (Liveness.ALIVE, Fact.LOST): Liveness.SUSPECT,
@@ -16258,6 +16263,9 @@ LITE_TEXT, LITE_ENTRIES = 200, 32
 DEAD_S, DEAD_PHONE_S = 15.0, 30.0
 #: A device known by beacon alone is dropped after so much silence, or four of its intervals.
 BEACON_SILENCE_S = 30.0
+#: A device known by beacon alone, of which so many intervals brought none (chance adds a little), is called: where its
+#: host says that nobody listens any more, it has ended. Phones refuse while they sleep, and come back.
+DOUBT_AFTER, DOUBT_JITTER = 3.4, 0.6
 #: A beacon interval outside these is taken for the nearest: hostile ones would keep the dead listed for ever.
 EVERY_LEAST_S, EVERY_MOST_S = 0.1, 300.0
 #: Boots remembered as over, so that a delayed beacon of one is not taken for another restart.
@@ -16310,6 +16318,8 @@ class KnownDevice:
         self.lost_at = 0.0
         #: Until then beacons of `boot` are echoes: its process has ended, a datagram was still under way.
         self.echo_until = 0.0
+        #: Since when its beacons are missed and it is called for that; None while they come.
+        self.doubted_at: Optional[float] = None
         #: A goodbye came although the link stood: until then the link's end means LEFT.
         self.leaving_until = 0.0
 
@@ -16332,6 +16342,11 @@ class KnownDevice:
     def beacon_silence_s(self) -> float:
         """Return the seconds of silence after which it is dropped while no link tells more."""
         return max(BEACON_SILENCE_S, 4.0 * self.every_s)
+
+    def doubt_after_s(self, roll: float) -> Optional[float]:
+        """Return the seconds of silence after which it is worth a call; None where that gains nothing."""
+        after_s = self.every_s * (DOUBT_AFTER + DOUBT_JITTER * roll)
+        return after_s if 0.0 < after_s < BEACON_SILENCE_S and not self.is_phone and not self.foreign else None
 
     @property
     def label(self) -> str:
@@ -26350,7 +26365,7 @@ class DialPlan:
         self._own_id = own_id
         self._table = table
         self._links_sought = limits.links_sought
-        self._roll = roll
+        self.roll = roll
         #: Ids with a dial under way: exactly the devices whose `dialling` is not empty.
         self._dialling: Dict[str, None] = {}
         #: Ids whose dial is due and waits until another one ends; none of them is dialling or planned.
@@ -26376,7 +26391,7 @@ class DialPlan:
             return
         head_start = 0.0
         if device.device_id < self._own_id and not device.is_wanted:
-            head_start = COURTESY_S * (0.75 + 0.5 * self._roll())
+            head_start = COURTESY_S * (0.75 + 0.5 * self.roll())
         when = max(now, soonest) + head_start
         if when <= now:
             self.begin(device, now, actions)
@@ -26402,7 +26417,7 @@ class DialPlan:
 
     def failed(self, device: KnownDevice, address: str, now: float) -> None:
         """Note that an address did not answer; call `seek` afterwards to go on."""
-        device.addresses.failed(address, now, self._roll())
+        device.addresses.failed(address, now, self.roll())
         if address in device.dialling:
             device.dialling.remove(address)
             if not device.dialling:
@@ -26609,6 +26624,9 @@ Read next: core/known.py (the table), core/registry.py.
 
 #: How long the dead, the left and the merely spoken of stay in the table: long enough to be seen and to come back.
 KEPT_S = 600.0
+#: Devices that are there up to which who falls silent is called: of a larger crowd everybody would call, and beacons
+#: become so seldom that a pause says little.
+CALLED_CROWD = 200
 
 
 class Vigil:
@@ -26623,6 +26641,17 @@ class Vigil:
     def told(self, device: KnownDevice, now: float) -> None:
         """Keep a device that is only spoken of for as long as it is spoken of, and a while."""
         self.deadlines.set(("forget", device.device_id), now + KEPT_S)
+
+    def misses(self, device: KnownDevice, now: float, actions: List[Any]) -> bool:
+        """Call a device whose beacons have ceased, before it is given up; return False where that has been done."""
+        ends_at = device.last_heard + device.beacon_silence_s
+        if device.state is not Liveness.HEARD or now >= ends_at:
+            return False
+        self.deadlines.set(("silent", device.device_id), ends_at)
+        if self._table.present <= CALLED_CROWD:
+            device.doubted_at = now
+            self._plan.want(device, now, actions)
+        return True
 
     def doubt(self, device: KnownDevice, when: float) -> None:
         """Let a suspect be dead at `when` unless it speaks before."""
@@ -26678,7 +26707,10 @@ class Vigil:
             self.deadlines.cancel(silent)
             self.deadlines.set(forget, now + KEPT_S)
         if device.state is Liveness.HEARD:
-            self.deadlines.set(silent, now + device.beacon_silence_s)
+            is_crowd = self._table.present > CALLED_CROWD
+            doubt_s = None if is_crowd else device.doubt_after_s(self._plan.roll())
+            device.doubted_at = None
+            self.deadlines.set(silent, now + (doubt_s or device.beacon_silence_s))
         elif device.state is Liveness.ALIVE:
             self.deadlines.cancel(silent)
         elif device.state is Liveness.SUSPECT and before is not Liveness.SUSPECT:
@@ -26834,7 +26866,7 @@ class DeviceRegistry:
             assert device is not None, "deadlines end with their device"
             if kind == "forget":
                 self._vigil.forget(device)
-            else:
+            elif not self._vigil.misses(device, now, actions):
                 lost = device.state is Liveness.SUSPECT and not device.linked
                 silent = f"silent for {now - device.last_heard:.0f} s"
                 device.reason = "its connection was lost and nothing more was heard" if lost else silent
@@ -26843,7 +26875,7 @@ class DeviceRegistry:
             if kind == "dial":
                 self._plan.begin(device, now, actions)
             for address in list(device.dialling) if kind == "patience" else ():
-                self._dial_failed(device, address, now, actions)
+                self._dial_failed(device, address, now, actions, False)
 
     def _on_beacon(self, event: BeaconHeard, now: float, actions: List[Any]) -> None:
         if event.boot == self.own_boot:
@@ -27020,7 +27052,7 @@ class DeviceRegistry:
     def _on_address_failed(self, event: AddressFailed, now: float, actions: List[Any]) -> None:
         device = self._table.get(event.device_id)
         if device is not None:
-            self._dial_failed(device, event.address, now, actions)
+            self._dial_failed(device, event.address, now, actions, event.is_refused)
 
     _TAKES: Dict[type, Callable[..., None]] = {
         Tick: _on_tick, BeaconHeard: _on_beacon, ForeignHeard: _on_foreign, GoodbyeHeard: _on_goodbye,
@@ -27036,11 +27068,14 @@ class DeviceRegistry:
         self._vigil.move(device, Fact.SPOKE if device.linked else Fact.CALLED, now, actions)
         self._plan.seek(device, now, actions)
 
-    def _dial_failed(self, device: KnownDevice, address: str, now: float, actions: List[Any]) -> None:
+    def _dial_failed(self, device: KnownDevice, address: str, now: float, actions: List[Any], is_refused: bool) -> None:
         self._plan.failed(device, address, now)
+        since, why = device.lost_at, "its connection was lost and none of its addresses answers"
         lost = device.state is Liveness.SUSPECT and not device.linked
-        if lost and device.addresses.all_failed_since(device.lost_at):
-            device.reason = "its connection was lost and none of its addresses answers"
+        if device.state is Liveness.HEARD and device.doubted_at is not None and is_refused:
+            lost, since, why = True, device.doubted_at, "it fell silent and nothing listens at its address any more"
+        if lost and device.addresses.all_failed_since(since):
+            device.reason = why
             device.echo_until = now + ECHO_S
             self._vigil.move(device, Fact.UNREACHED, now, actions)
         self._plan.seek(device, now, actions)
@@ -36118,7 +36153,8 @@ class Greeter:
 
         def dialled(error: Optional[DiscomputeError]) -> None:
             if error is not None:
-                self._discovery.apply(AddressFailed(device_id, addresses[0], error.message))
+                self._discovery.apply(AddressFailed(
+                    device_id, addresses[0], error.message, isinstance(error, NothingListens)))
                 self.dial_device(device_id, addresses[1:])
 
         self._dial(addresses[0], device_id, dialled)
@@ -50991,8 +51027,8 @@ _end_sections({
         "count_core_records _word".split(),
     "discompute_lite.model.errors": "DiscomputeError ProtocolError ParseError InvalidRequest TooLarge "
         "LocalProtocolError CallError MethodNotFound InvalidParams InternalError Unauthenticated Forbidden NotFound "
-        "Unavailable DeadlineExceeded LinkError Unreachable LinkClosed CallTimeout TaskError TaskRejected "
-        "TaskFailed TaskCancelled SettingsError StateError ERRORS_BY_CODE error_from_wire".split(),
+        "Unavailable DeadlineExceeded LinkError Unreachable NothingListens LinkClosed CallTimeout TaskError "
+        "TaskRejected TaskFailed TaskCancelled SettingsError StateError ERRORS_BY_CODE error_from_wire".split(),
     "discompute_lite.crypto.p256": "P256_P P256_N P256_B P256_X P256_Y _EC_ALGORITHM _SPKI_START _PKCS8_START "
         "_PKCS8_MIDDLE _KEY_DRAWS CurvePoint JacobianPoint _POINT_AT_INFINITY PrivateKey generate_key private_key "
         "is_on_curve point_add point_multiply point_combine encode_point decode_point _jacobian _affine "
@@ -51103,8 +51139,8 @@ _end_sections({
         "ProtocolBroken RpcSession address_text error_name is_loopback_host split_address Farewell Loop Timer "
         "Opening Outbox Receiver ReplyCallback TlsDoor".split(),
     "discompute_lite.net.links": "OnDialled OnConnected OnAttempted DIAL_S IN_PROGRESS Dialler Connector connect_to "
-        "_Attempt _unreachable DiscomputeError Unreachable Limits error_name error_words is_loopback_host "
-        "is_numeric_host split_address FirstWords Loop Timer Receiver Connection TlsDoor".split(),
+        "_Attempt _unreachable DiscomputeError NothingListens Unreachable Limits error_name error_words "
+        "is_loopback_host is_numeric_host split_address FirstWords Loop Timer Receiver Connection TlsDoor".split(),
     "discompute_lite.core.audit_log": "AUDIT_START AUDIT_FACT_CHARS AuditFact _AUDIT_WHAT _AUDIT_SEAL _AUDIT_NUMBER "
         "_AUDIT_CONTINUED AuditVerdict AuditLog resume_audit_log verify_audit_lines _audit_hash "
         "LocalProtocolError".split(),
@@ -51271,8 +51307,9 @@ _end_sections({
         "QUARANTINE_AFTER POISON_AFTER backoff_s redial_s retry_s refused_s is_poison".split(),
     "discompute_lite.core.addresses": "KnownAddress AddressBook is_address redial_s".split(),
     "discompute_lite.core.known": "Liveness Fact LIVENESS_MOVES PRESENT SIGNS_OF_LIFE LITE_KEPT LITE_TEXT "
-        "LITE_ENTRIES DEAD_S DEAD_PHONE_S BEACON_SILENCE_S EVERY_LEAST_S EVERY_MOST_S PAST_BOOTS KnownDevice "
-        "lite_kept PHONE_TYPES ComputeMetrics Device DeviceCapabilities DeviceStatus short_id AddressBook".split(),
+        "LITE_ENTRIES DEAD_S DEAD_PHONE_S BEACON_SILENCE_S DOUBT_AFTER DOUBT_JITTER EVERY_LEAST_S EVERY_MOST_S "
+        "PAST_BOOTS KnownDevice lite_kept PHONE_TYPES ComputeMetrics Device DeviceCapabilities DeviceStatus "
+        "short_id AddressBook".split(),
     "discompute_lite.roles.peer": "Peer".split(),
     "discompute_lite.roles.heartbeats": "IDLE_BEAT_S BUSY_BEAT_S BUSY_NEAR_BEAT_S UNSTRETCHED_BEATS REPEAT_S "
         "BEAT_ANSWER_S BEAT_OVERDUE_S BEACONS_MISSED QUIET_ANSWER Heartbeats HeartbeatHeard HeartbeatMissed "
@@ -51457,8 +51494,8 @@ _end_sections({
     "discompute_lite.core.own_events": "LinkWanted ClocksRead AddressesSeen KnockAnswered KnockUntold "
         "ListenerFailed ListenerRebuilt RebuildFailed SeeAddresses Knock RebuildListener LookAtDatagrams "
         "RenewDatagrams ProveLinks LeaveAddresses ShowUp TellUpkeep".split(),
-    "discompute_lite.core.vigil": "KEPT_S Vigil Deadlines DialPlan TellDead TellJoined TellLeft TellSuspect "
-        "LIVENESS_MOVES SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
+    "discompute_lite.core.vigil": "KEPT_S CALLED_CROWD Vigil Deadlines DialPlan TellDead TellJoined TellLeft "
+        "TellSuspect LIVENESS_MOVES SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
     "discompute_lite.core.registry": "SUSPECT_S ECHO_S TOLD_DEVICES DUPLICATE_EVERY_S DeviceRegistry _device_id_of "
         "Device DeviceStatus Limits is_address DialPlan AddressFailed BeaconHeard DeviceDescribed DeviceTold Dial "
         "ForeignHeard GoodbyeHeard HeartbeatHeard HeartbeatMissed LinkLost LinkOpened RoundTripMeasured TellChanged "
@@ -51612,9 +51649,9 @@ _end_sections({
     "discompute_lite.roles.meeting_methods": "MetAddress MeetAnswer meet InvalidParams peers_kind method "
         "LinkPort".split(),
     "discompute_lite.roles.greeter": "SEED_ALONE_S SEED_KNOWN_S GREETING_S TYPED_ADDRESSES USUAL_PORT DialledHello "
-        "Greeter AddressFailed RoundTripMeasured from_json to_json Device DiscomputeError ProtocolError "
-        "Unauthenticated Unavailable ID_CHARS MetAddress Greeting RegisterDeviceAnswer own_device_for Later "
-        "LinkPort".split(),
+        "Greeter AddressFailed RoundTripMeasured from_json to_json Device DiscomputeError NothingListens "
+        "ProtocolError Unauthenticated Unavailable ID_CHARS MetAddress Greeting RegisterDeviceAnswer own_device_for "
+        "Later LinkPort".split(),
     "discompute_lite.core.upkeep": "CLOCKS_EVERY_S ASLEEP_S ROUND_EVERY_S REPAIR_FIRST_S REPAIR_LAST_S "
         "KNOCK_PATIENCE_S TRIES_IN_SILENCE ListenerHealth Upkeep AddressesSeen ClocksRead Knock KnockAnswered "
         "KnockUntold LeaveAddresses ListenerFailed ListenerRebuilt LookAtDatagrams ProveLinks RebuildFailed "

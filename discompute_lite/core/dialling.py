@@ -36,7 +36,7 @@ class DialPlan:
         self._own_id = own_id
         self._table = table
         self._links_sought = limits.links_sought
-        self._roll = roll
+        self.roll = roll
         #: Ids with a dial under way: exactly the devices whose `dialling` is not empty.
         self._dialling: Dict[str, None] = {}
         #: Ids whose dial is due and waits until another one ends; none of them is dialling or planned.
@@ -62,7 +62,7 @@ class DialPlan:
             return
         head_start = 0.0
         if device.device_id < self._own_id and not device.is_wanted:
-            head_start = COURTESY_S * (0.75 + 0.5 * self._roll())
+            head_start = COURTESY_S * (0.75 + 0.5 * self.roll())
         when = max(now, soonest) + head_start
         if when <= now:
             self.begin(device, now, actions)
@@ -88,7 +88,7 @@ class DialPlan:
 
     def failed(self, device: KnownDevice, address: str, now: float) -> None:
         """Note that an address did not answer; call `seek` afterwards to go on."""
-        device.addresses.failed(address, now, self._roll())
+        device.addresses.failed(address, now, self.roll())
         if address in device.dialling:
             device.dialling.remove(address)
             if not device.dialling:

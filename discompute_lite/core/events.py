@@ -24,7 +24,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class BeaconHeard:
-    """A beacon came in; `device` is what it says, `address` is host:port to call, from the datagram's source."""
+    """A beacon came in by the transport `via`; `device` is what it says, `address` host:port to call, by its source."""
 
     device: Device
     address: str
@@ -32,7 +32,6 @@ class BeaconHeard:
     seq: int
     #: The sender's own interval, seconds; decides how much silence is too much.
     every_s: float
-    #: The transport that heard it.
     via: str
 
 
@@ -120,11 +119,12 @@ class RoundTripMeasured:
 
 @dataclass(frozen=True)
 class AddressFailed:
-    """Dialling `address` did not reach this device: nobody there, or somebody else."""
+    """Dialling `address` did not reach this device: somebody else is there, or nobody, which `is_refused` proves."""
 
     device_id: str
     address: str
     reason: str
+    is_refused: bool = False
 
 
 # ---- the registry: what is wished -----------------------------------------------------------------

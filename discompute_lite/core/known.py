@@ -55,7 +55,7 @@ class Fact(Enum):
     MISSED = "missed"
     #: Silent for too long altogether.
     SILENT = "silent"
-    #: The link is lost and none of its addresses answers.
+    #: The link is lost and none of its addresses answers; or its beacons ceased and its host says that nobody listens.
     UNREACHED = "unreached"
 
 
@@ -71,6 +71,7 @@ LIVENESS_MOVES: Dict[Tuple[Liveness, Fact], Liveness] = {
     (Liveness.HEARD, Fact.OPENED): Liveness.ALIVE,
     (Liveness.HEARD, Fact.GOODBYE): Liveness.LEFT,
     (Liveness.HEARD, Fact.SILENT): Liveness.DEAD,
+    (Liveness.HEARD, Fact.UNREACHED): Liveness.DEAD,
     (Liveness.ALIVE, Fact.SPOKE): Liveness.ALIVE,
     (Liveness.ALIVE, Fact.OPENED): Liveness.ALIVE,
     (Liveness.ALIVE, Fact.LOST): Liveness.SUSPECT,
@@ -110,6 +111,9 @@ LITE_TEXT, LITE_ENTRIES = 200, 32
 DEAD_S, DEAD_PHONE_S = 15.0, 30.0
 #: A device known by beacon alone is dropped after so much silence, or four of its intervals.
 BEACON_SILENCE_S = 30.0
+#: A device known by beacon alone, of which so many intervals brought none (chance adds a little), is called: where its
+#: host says that nobody listens any more, it has ended. Phones refuse while they sleep, and come back.
+DOUBT_AFTER, DOUBT_JITTER = 3.4, 0.6
 #: A beacon interval outside these is taken for the nearest: hostile ones would keep the dead listed for ever.
 EVERY_LEAST_S, EVERY_MOST_S = 0.1, 300.0
 #: Boots remembered as over, so that a delayed beacon of one is not taken for another restart.
@@ -162,6 +166,8 @@ class KnownDevice:
         self.lost_at = 0.0
         #: Until then beacons of `boot` are echoes: its process has ended, a datagram was still under way.
         self.echo_until = 0.0
+        #: Since when its beacons are missed and it is called for that; None while they come.
+        self.doubted_at: Optional[float] = None
         #: A goodbye came although the link stood: until then the link's end means LEFT.
         self.leaving_until = 0.0
 
@@ -184,6 +190,11 @@ class KnownDevice:
     def beacon_silence_s(self) -> float:
         """Return the seconds of silence after which it is dropped while no link tells more."""
         return max(BEACON_SILENCE_S, 4.0 * self.every_s)
+
+    def doubt_after_s(self, roll: float) -> Optional[float]:
+        """Return the seconds of silence after which it is worth a call; None where that gains nothing."""
+        after_s = self.every_s * (DOUBT_AFTER + DOUBT_JITTER * roll)
+        return after_s if 0.0 < after_s < BEACON_SILENCE_S and not self.is_phone and not self.foreign else None
 
     @property
     def label(self) -> str:

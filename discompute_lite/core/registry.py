@@ -152,7 +152,7 @@ class DeviceRegistry:
             assert device is not None, "deadlines end with their device"
             if kind == "forget":
                 self._vigil.forget(device)
-            else:
+            elif not self._vigil.misses(device, now, actions):
                 lost = device.state is Liveness.SUSPECT and not device.linked
                 silent = f"silent for {now - device.last_heard:.0f} s"
                 device.reason = "its connection was lost and nothing more was heard" if lost else silent
@@ -161,7 +161,7 @@ class DeviceRegistry:
             if kind == "dial":
                 self._plan.begin(device, now, actions)
             for address in list(device.dialling) if kind == "patience" else ():
-                self._dial_failed(device, address, now, actions)
+                self._dial_failed(device, address, now, actions, False)
 
     def _on_beacon(self, event: BeaconHeard, now: float, actions: List[Any]) -> None:
         if event.boot == self.own_boot:
@@ -338,7 +338,7 @@ class DeviceRegistry:
     def _on_address_failed(self, event: AddressFailed, now: float, actions: List[Any]) -> None:
         device = self._table.get(event.device_id)
         if device is not None:
-            self._dial_failed(device, event.address, now, actions)
+            self._dial_failed(device, event.address, now, actions, event.is_refused)
 
     _TAKES: Dict[type, Callable[..., None]] = {
         Tick: _on_tick, BeaconHeard: _on_beacon, ForeignHeard: _on_foreign, GoodbyeHeard: _on_goodbye,
@@ -354,11 +354,14 @@ class DeviceRegistry:
         self._vigil.move(device, Fact.SPOKE if device.linked else Fact.CALLED, now, actions)
         self._plan.seek(device, now, actions)
 
-    def _dial_failed(self, device: KnownDevice, address: str, now: float, actions: List[Any]) -> None:
+    def _dial_failed(self, device: KnownDevice, address: str, now: float, actions: List[Any], is_refused: bool) -> None:
         self._plan.failed(device, address, now)
+        since, why = device.lost_at, "its connection was lost and none of its addresses answers"
         lost = device.state is Liveness.SUSPECT and not device.linked
-        if lost and device.addresses.all_failed_since(device.lost_at):
-            device.reason = "its connection was lost and none of its addresses answers"
+        if device.state is Liveness.HEARD and device.doubted_at is not None and is_refused:
+            lost, since, why = True, device.doubted_at, "it fell silent and nothing listens at its address any more"
+        if lost and device.addresses.all_failed_since(since):
+            device.reason = why
             device.echo_until = now + ECHO_S
             self._vigil.move(device, Fact.UNREACHED, now, actions)
         self._plan.seek(device, now, actions)

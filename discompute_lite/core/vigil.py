@@ -17,6 +17,9 @@ from .table import DeviceTable
 
 #: How long the dead, the left and the merely spoken of stay in the table: long enough to be seen and to come back.
 KEPT_S = 600.0
+#: Devices that are there up to which who falls silent is called: of a larger crowd everybody would call, and beacons
+#: become so seldom that a pause says little.
+CALLED_CROWD = 200
 
 
 class Vigil:
@@ -31,6 +34,17 @@ class Vigil:
     def told(self, device: KnownDevice, now: float) -> None:
         """Keep a device that is only spoken of for as long as it is spoken of, and a while."""
         self.deadlines.set(("forget", device.device_id), now + KEPT_S)
+
+    def misses(self, device: KnownDevice, now: float, actions: List[Any]) -> bool:
+        """Call a device whose beacons have ceased, before it is given up; return False where that has been done."""
+        ends_at = device.last_heard + device.beacon_silence_s
+        if device.state is not Liveness.HEARD or now >= ends_at:
+            return False
+        self.deadlines.set(("silent", device.device_id), ends_at)
+        if self._table.present <= CALLED_CROWD:
+            device.doubted_at = now
+            self._plan.want(device, now, actions)
+        return True
 
     def doubt(self, device: KnownDevice, when: float) -> None:
         """Let a suspect be dead at `when` unless it speaks before."""
@@ -86,7 +100,10 @@ class Vigil:
             self.deadlines.cancel(silent)
             self.deadlines.set(forget, now + KEPT_S)
         if device.state is Liveness.HEARD:
-            self.deadlines.set(silent, now + device.beacon_silence_s)
+            is_crowd = self._table.present > CALLED_CROWD
+            doubt_s = None if is_crowd else device.doubt_after_s(self._plan.roll())
+            device.doubted_at = None
+            self.deadlines.set(silent, now + (doubt_s or device.beacon_silence_s))
         elif device.state is Liveness.ALIVE:
             self.deadlines.cancel(silent)
         elif device.state is Liveness.SUSPECT and before is not Liveness.SUSPECT:

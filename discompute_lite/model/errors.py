@@ -144,6 +144,10 @@ class Unreachable(LinkError):
     """No connection could be made."""
 
 
+class NothingListens(Unreachable):
+    """The host is there, and refuses connections to this port: whoever listened has ended."""
+
+
 class LinkClosed(LinkError):
     """The connection ended before the answer came; the call may have been carried out."""
 

@@ -13,7 +13,7 @@ import socket
 import threading
 from typing import Any, Callable, Optional
 
-from ..model.errors import DiscomputeError, Unreachable
+from ..model.errors import DiscomputeError, NothingListens, Unreachable
 from ..model.limits import Limits
 from .addresses import error_name, error_words, is_loopback_host, is_numeric_host, split_address
 from .first_words import FirstWords
@@ -165,7 +165,7 @@ def _unreachable(host: str, port: int, number: int) -> Unreachable:
     error = OSError(number, os.strerror(number))
     name = error_name(error)
     if name == "ECONNREFUSED":
-        return Unreachable(f"nothing listens on {host}:{port}; is the node there running?")
+        return NothingListens(f"nothing listens on {host}:{port}; is the node there running?")
     if name in ("ETIMEDOUT", "EHOSTDOWN"):
         return Unreachable(f"{host}:{port} does not answer; is the device awake and on this network?")
     return Unreachable(

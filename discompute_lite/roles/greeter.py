@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 from ..core.events import AddressFailed, RoundTripMeasured
 from ..model.codec import from_json, to_json
 from ..model.device import Device
-from ..model.errors import DiscomputeError, ProtocolError, Unauthenticated, Unavailable
+from ..model.errors import DiscomputeError, NothingListens, ProtocolError, Unauthenticated, Unavailable
 from .bounds import ID_CHARS
 from .meeting_methods import MetAddress
 from .methods import Greeting, RegisterDeviceAnswer
@@ -166,7 +166,8 @@ class Greeter:
 
         def dialled(error: Optional[DiscomputeError]) -> None:
             if error is not None:
-                self._discovery.apply(AddressFailed(device_id, addresses[0], error.message))
+                self._discovery.apply(AddressFailed(
+                    device_id, addresses[0], error.message, isinstance(error, NothingListens)))
                 self.dial_device(device_id, addresses[1:])
 
         self._dial(addresses[0], device_id, dialled)

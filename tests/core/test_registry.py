@@ -16,7 +16,7 @@ from discompute_lite.core.events import (
 from discompute_lite.core.known import Liveness
 from discompute_lite.core.own_events import LinkWanted
 from discompute_lite.core.registry import ECHO_S, TOLD_DEVICES, DeviceRegistry
-from discompute_lite.core.vigil import KEPT_S
+from discompute_lite.core.vigil import CALLED_CROWD, KEPT_S
 from discompute_lite.model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
 from discompute_lite.model.limits import Limits
 
@@ -247,6 +247,57 @@ def test_beacons_do_not_put_off_the_death_of_a_device_whose_link_was_lost(world)
     assert len(of(told, TellDead)) == 1
 
 
+def in_a_crowd(every=2.5, **fields):
+    """A world with as many links as it seeks, which knows one device more, by its beacons."""
+    world = World(links_sought=1)
+    world.link("linked", address="10.0.0.9:8080")
+    world.beacon(every=every, **fields)
+    return world
+
+
+def test_who_falls_silent_without_a_link_is_called_and_gone_at_once_where_nothing_listens():
+    world = in_a_crowd()
+    assert of(world.wait(8.4), Dial) == []
+    assert of(world.wait(1.7), Dial) == [Dial(AFTER, ("10.0.0.2:8080",))]
+    gone, = of(world(AddressFailed(AFTER, "10.0.0.2:8080", "nothing listens", is_refused=True)), TellDead)
+    assert gone.device_id == AFTER and "nothing listens" in gone.reason
+
+
+def test_who_falls_silent_and_cannot_be_reached_may_be_behind_a_bad_network():
+    world = in_a_crowd()
+    world.wait(10.1)
+    assert of(world(AddressFailed(AFTER, "10.0.0.2:8080", "no answer")), TellDead) == []
+    assert of(world.wait(19), TellDead) == [] and len(of(world.wait(2), TellDead)) == 1
+
+
+def test_who_is_called_for_its_silence_and_is_there_has_a_link_then():
+    world = in_a_crowd()
+    world.wait(10.1)
+    world.link()
+    assert world.state() is Liveness.ALIVE and of(world.wait(60), TellDead) == []
+
+
+def test_a_refusal_says_nothing_of_a_device_whose_beacons_come():
+    world = in_a_crowd()
+    world(LinkWanted(AFTER))
+    assert of(world(AddressFailed(AFTER, "10.0.0.2:8080", "nothing listens", is_refused=True)), TellDead) == []
+    world.wait(5)
+    world.beacon()
+    assert of(world.wait(8), TellDead) == [] and world.state() is Liveness.HEARD
+
+
+def test_in_a_large_crowd_nobody_is_called_for_his_silence():
+    world = in_a_crowd()
+    for number in range(CALLED_CROWD):
+        world.beacon(f"p{number}", every=20.0)
+    assert of(world.wait(70), Dial) == []
+
+
+@pytest.mark.parametrize("fields", [{"type": "iphone"}, {"every": 20.0}])
+def test_phones_which_sleep_and_those_of_a_large_crowd_are_not_called_for_their_silence(fields):
+    assert of(in_a_crowd(**fields).wait(70), Dial) == []
+
+
 @pytest.mark.parametrize("type_, dead_after", [("mac", 15), ("iphone", 30)])
 def test_silence_over_a_link_makes_suspect_and_then_dead(world, type_, dead_after):
     world.link()
@@ -453,7 +504,7 @@ def test_a_flood_of_made_up_devices_costs_little_and_dials_little():
 def test_links_we_open_stay_within_the_limit():
     world = World(links_sought=3)
     for number in range(10):
-        world.beacon(f"p{number}")
+        world.beacon(f"p{number}", every=20.0)
     world.link("p0")
     world.link("p1")
     world.link("p2")
@@ -464,7 +515,7 @@ def test_links_we_open_stay_within_the_limit():
 def test_a_link_that_is_wanted_is_opened_whatever_the_number_and_before_those_that_are_only_sought():
     world = World(links_sought=2)
     for number in range(6):
-        world.beacon(f"p{number}")
+        world.beacon(f"p{number}", every=20.0)
     world.link("p0")
     world.link("p1")
     assert of(world.wait(20), Dial) == []

@@ -19,7 +19,7 @@ import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.device import ComputeMetrics, DeviceCapabilities, Hardware
-from discompute_lite.model.errors import LinkClosed, StateError, Unreachable
+from discompute_lite.model.errors import LinkClosed, NothingListens, StateError, Unreachable
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
 from discompute_lite.model.statement import Statement
@@ -246,7 +246,7 @@ class FakeDialler:
         numeric = f"{world.names.get(name, name)}:{port}"
         there = world.hosts_by_address.get(numeric)
         if there is None or there.receiver is None or (host, there) in world.refused:
-            host.clock.post(on_dialled, None, Unreachable(f"nothing listens on {address}"))
+            host.clock.post(on_dialled, None, NothingListens(f"nothing listens on {address}"))
             return
         refusal = host.trust.refusal_at(host, there) if host.trust is not None and host.trust.is_member else None
         if refusal is not None:

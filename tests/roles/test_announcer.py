@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from discompute_lite.model.errors import Unreachable
 from discompute_lite.roles.announcer import Announcer
 from discompute_lite.wire.beacon import decode_beacon
 
@@ -194,11 +195,21 @@ def test_a_goodbye_of_the_boot_that_is_known_is_believed_and_of_another_one_is_n
 
 def test_a_device_known_by_beacon_alone_is_dropped_after_silence(world):
     node = world.host("a").start()
+    node.dialler.open = lambda address, port, on_dialled: node.clock.post(on_dialled, None, Unreachable("silent"))
     hear(node)
     world.advance(29)
     assert node.kinds_told() == ["joined"]
     world.advance(2)
     assert node.kinds_told() == ["joined", "lost"]
+
+
+def test_it_is_dropped_sooner_where_its_host_says_that_nothing_listens(world):
+    node = world.host("a").start()
+    hear(node)
+    world.advance(8)
+    assert node.kinds_told() == ["joined"]
+    world.advance(12)
+    assert node.kinds_told() == ["joined", "lost"] and "nothing listens" in node.texts_told("lost")[0]
 
 
 def test_an_unknown_status_is_no_reason_to_ignore_a_device(world):
