@@ -17,10 +17,13 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 #: How a value with pieces begins, and how several texts do of which one has some.
 VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
-#: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does.
+#: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does. No frame
+#: has a smaller one.
 PIECE_LEAST = 4096
 #: Characters that the list of lengths may have: more than a message full of the smallest pieces. Beyond it, no frame.
 LENGTHS_MOST = 2 * 1024 * 1024
+#: Digits that a length may have: to read very many takes minutes on Pythons that set no bound of their own.
+LENGTH_DIGITS = 15
 
 
 class RawPieces:
@@ -55,7 +58,7 @@ def split_texts(data: bytes) -> List[bytes]:
     if not data or data[:1] == VALUE_MARK:
         return [bytes(data)] if data else []
     parts = _parts(TEXTS_MARK, data)
-    return bytes(data).split(b"\n") if parts is None else [bytes(part) for part in parts]
+    return bytes(data).split(b"\n") if parts is None else list(map(bytes, parts))
 
 
 def first_text(data: bytes) -> bytes:
@@ -63,12 +66,13 @@ def first_text(data: bytes) -> bytes:
     parts = _parts(TEXTS_MARK, data)
     if parts is None:
         return bytes(data).partition(b"\n")[0]
-    return bytes(parts[0]) if parts else b""
+    return bytes(next(parts, b""))
 
 
 def parts_of_value(data: Any) -> List[Any]:
     """Return a value's JSON and its pieces, which are memoryviews."""
-    return _parts(VALUE_MARK, data) or [data]
+    parts = _parts(VALUE_MARK, data)
+    return list(parts or ()) or [data]
 
 
 def json_of(data: Any) -> Iterator[bytes]:
@@ -92,14 +96,20 @@ def _head(view: memoryview) -> bytes:
     return b""
 
 
-def _parts(mark: bytes, data: Any) -> Optional[List[memoryview]]:
-    """Return the parts of a frame that begins with `mark`, None where there is none."""
+def _read_length(text: str) -> int:
+    if len(text) > LENGTH_DIGITS:
+        raise ValueError("nothing is so long")
+    return int(text)
+
+
+def _parts(mark: bytes, data: Any) -> Optional[Iterator[memoryview]]:
+    """Return the parts of a frame that begins with `mark`, each cut when it is its turn; None where there is none."""
     if data[:1] != mark:
         return None
     view = memoryview(data)
     head = _head(view)
     try:
-        lengths = json.loads(head)
+        lengths = json.loads(head, parse_int=_read_length)
     except (ValueError, RecursionError):
         return None
     if type(lengths) is not list or not all(type(length) is int and length >= 0 for length in lengths):
@@ -107,8 +117,13 @@ def _parts(mark: bytes, data: Any) -> Optional[List[memoryview]]:
     at = 1 + len(head) + 1
     if at + sum(lengths) != len(view):
         return None
-    parts = []
+    # A piece that has nothing in it takes two bytes here, and a hundred times as many once it is cut.
+    if mark == VALUE_MARK and any(length < PIECE_LEAST for length in lengths[1:]):
+        return None
+    return _sliced(view, at, lengths)
+
+
+def _sliced(view: memoryview, at: int, lengths: List[int]) -> Iterator[memoryview]:
     for length in lengths:
-        parts.append(view[at:at + length])
+        yield view[at:at + length]
         at += length
-    return parts

@@ -1,6 +1,7 @@
 """Large pieces of memory travel beside the text, as they are, and everything comes back as it was."""
 
 import array
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -77,7 +78,8 @@ def test_numpy_arrays_and_long_lists_of_numbers_have_their_items_beside():
     VALUE_MARK + b"[]\n", VALUE_MARK + b" " * LENGTHS_MOST + b"[1]\n1", VALUE_MARK + b'[20]\n{"$t":"raw","v":"0"}',
     VALUE_MARK + b'[18]\n{"$t":"raw","v":0}', VALUE_MARK + b'[19,1]\n{"$t":"raw","v":-1}x',
     VALUE_MARK + b'[18,1]\n{"$t":"raw","v":1}x', b'{"$t":"raw","v":0}', TEXTS_MARK + b"[1]\n1",
-    b'{"$t":"bytearray","v":{"$t":"list","v":[]}}',
+    b'{"$t":"bytearray","v":{"$t":"list","v":[]}}', VALUE_MARK + b'[18,4095]\n{"$t":"raw","v":0}' + b"x" * 4095,
+    VALUE_MARK + b"[" + b"1" * 4000 + b"]\n1",
 ])
 def test_what_is_framed_wrongly_or_names_what_is_not_there_is_refused(data):
     with pytest.raises(TaskRejected):
@@ -90,6 +92,18 @@ def test_whatever_comes_is_taken_apart_and_nothing_is_lost(data):
     assert b"".join(texts).replace(b"\n", b"") in data.replace(b"\n", b"") or data[:1] == TEXTS_MARK
     assert bool(texts) == bool(data) or data == TEXTS_MARK + b"[]\n"
     list(json_of(data)), first_text(data), blobs_in(data), has_line_raised(data)
+
+
+@pytest.mark.parametrize("mark", [VALUE_MARK, TEXTS_MARK])
+def test_to_take_apart_what_has_very_many_empty_parts_costs_little_more_than_it_weighs(mark):
+    data = mark + b"[" + b",".join([b"0"] * 300_000) + b"]\n"
+    tracemalloc.start()
+    try:
+        parts_of_value(data), split_texts(data), first_text(data)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 20 * len(data)
 
 
 def test_nobody_reads_a_piece_as_text():
