@@ -39,18 +39,22 @@ def text_of_function(line: bytes) -> bytes:
 
 
 def text_of_unit(data: bytes) -> bytes:
-    """Return a unit with its sets in an order of their own: as they come, it differs from process to process."""
+    """Return a unit with its sets in an order of their own: as they come, it differs from process to process.
+
+    Pieces of memory are named by what is in them then: their numbers go by that order too.
+    """
     text, *pieces = parts_of_value(data)
     if b'set"' not in bytes(text):
         return data
-    ordered = json.dumps(json.loads(bytes(text), object_hook=_with_set_sorted)).encode("ascii")
-    return b"".join([ordered, *pieces])
 
+    def ordered(plain: Dict[str, Any]) -> Dict[str, Any]:
+        if plain.get("$t") == "raw":
+            plain["v"] = hashlib.sha256(pieces[plain["v"]]).hexdigest()
+        elif plain.get("$t") in ("set", "frozenset") and type(plain.get("v")) is list:
+            plain["v"] = sorted(plain["v"], key=json.dumps)
+        return plain
 
-def _with_set_sorted(plain: Dict[str, Any]) -> Dict[str, Any]:
-    if plain.get("$t") in ("set", "frozenset") and type(plain.get("v")) is list:
-        plain["v"] = sorted(plain["v"], key=json.dumps)
-    return plain
+    return json.dumps(json.loads(bytes(text), object_hook=ordered)).encode("ascii")
 
 
 class KeptCalls:

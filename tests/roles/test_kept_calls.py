@@ -9,6 +9,7 @@ from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.kept_calls import KeptCalls, text_of_function, text_of_unit
 from discompute_lite.tasks.calls import call_unit, function_line, has_line_raised
 from discompute_lite.tasks.functions import pack_function
+from discompute_lite.tasks.raw_pieces import parts_of_value
 from discompute_lite.tasks.values import load_value
 
 NAME = "run"
@@ -139,6 +140,16 @@ def test_a_call_with_a_large_piece_of_memory_is_known_again_and_so_is_what_it_re
     assert one.kept.found == 1 and one.made() == 0
     assert text_of_unit(data) == text_of_unit(call_unit((large, {2, 1}), {})) != text_of_unit(
         call_unit((large[::-1], {1, 2}), {}))
+
+
+def test_units_with_sets_are_told_apart_by_each_of_their_pieces_and_not_by_the_order_of_these():
+    one, other = b"a" * 5000, b"b" * 5000
+    half, rest = one + other[:1], other[1:]
+    assert text_of_unit(call_unit((one, other, {1}), {})) != text_of_unit(call_unit((half, rest, {1}), {}))
+    text, *pieces = map(bytes, parts_of_value(call_unit(({one, other},), {})))
+    units = [b"\1[%d,5000,5000]\n" % len(text) + b"".join([text, *order]) for order in (pieces, pieces[::-1])]
+    assert units[0] != units[1] and load_value(units[0]) == load_value(units[1]) == [[{one, other}], {}]
+    assert text_of_unit(units[0]) == text_of_unit(units[1])
 
 
 def test_row_37_nobody_has_a_result_before_it_is_kept(world, host, slow_journals):
