@@ -74,8 +74,12 @@ def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
 
 def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcome:
     """Read an outcome from a frame's body, which begins at `start`; raise ValueError or TypeError where it is none."""
-    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
-    return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
+    try:
+        (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
+        return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
+    except (OverflowError, RecursionError):
+        # A task's own code may write into the pipe; whoever reads is the node's loop, or a slot's only thread.
+        raise ValueError("a number without end, or depth without end") from None
 
 
 def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:

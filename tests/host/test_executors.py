@@ -56,7 +56,8 @@ def test_the_golden_frame():
 
 
 @pytest.mark.parametrize("body",
-    [b"", b"\n", b"[]\n", b"[true]\n", b"{}\n", b"5\n", b"\xff\n", b'[1,2,3,4,"x",6]\n', b"[" * 20])
+    [b"", b"\n", b"[]\n", b"[true]\n", b"{}\n", b"5\n", b"\xff\n", b'[1,2,3,4,"x",6]\n', b"[" * 20,
+     b"[" * 100_000 + b"\n", b'[1,"","","",' + b"9" * 400 + b',""]\n'])
 def test_what_is_no_outcome_is_noticed(body):
     with pytest.raises((ValueError, TypeError)):
         unpack_outcome(body)
