@@ -7759,10 +7759,13 @@ What is framed wrongly is taken for one text, which is then no JSON: so whoever 
 
 #: How a value with pieces begins, and how several texts do of which one has some.
 VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
-#: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does.
+#: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does. No frame
+#: has a smaller one.
 PIECE_LEAST = 4096
 #: Characters that the list of lengths may have: more than a message full of the smallest pieces. Beyond it, no frame.
 LENGTHS_MOST = 2 * 1024 * 1024
+#: Digits that a length may have: to read very many takes minutes on Pythons that set no bound of their own.
+LENGTH_DIGITS = 15
 
 
 class RawPieces:
@@ -7797,7 +7800,7 @@ def split_texts(data: bytes) -> List[bytes]:
     if not data or data[:1] == VALUE_MARK:
         return [bytes(data)] if data else []
     parts = _parts(TEXTS_MARK, data)
-    return bytes(data).split(b"\n") if parts is None else [bytes(part) for part in parts]
+    return bytes(data).split(b"\n") if parts is None else list(map(bytes, parts))
 
 
 def first_text(data: bytes) -> bytes:
@@ -7805,12 +7808,13 @@ def first_text(data: bytes) -> bytes:
     parts = _parts(TEXTS_MARK, data)
     if parts is None:
         return bytes(data).partition(b"\n")[0]
-    return bytes(parts[0]) if parts else b""
+    return bytes(next(parts, b""))
 
 
 def parts_of_value(data: Any) -> List[Any]:
     """Return a value's JSON and its pieces, which are memoryviews."""
-    return _parts(VALUE_MARK, data) or [data]
+    parts = _parts(VALUE_MARK, data)
+    return list(parts or ()) or [data]
 
 
 def json_of(data: Any) -> Iterator[bytes]:
@@ -7834,14 +7838,20 @@ def _head(view: memoryview) -> bytes:
     return b""
 
 
-def _parts(mark: bytes, data: Any) -> Optional[List[memoryview]]:
-    """Return the parts of a frame that begins with `mark`, None where there is none."""
+def _read_length(text: str) -> int:
+    if len(text) > LENGTH_DIGITS:
+        raise ValueError("nothing is so long")
+    return int(text)
+
+
+def _parts(mark: bytes, data: Any) -> Optional[Iterator[memoryview]]:
+    """Return the parts of a frame that begins with `mark`, each cut when it is its turn; None where there is none."""
     if data[:1] != mark:
         return None
     view = memoryview(data)
     head = _head(view)
     try:
-        lengths = json.loads(head)
+        lengths = json.loads(head, parse_int=_read_length)
     except (ValueError, RecursionError):
         return None
     if type(lengths) is not list or not all(type(length) is int and length >= 0 for length in lengths):
@@ -7849,11 +7859,16 @@ def _parts(mark: bytes, data: Any) -> Optional[List[memoryview]]:
     at = 1 + len(head) + 1
     if at + sum(lengths) != len(view):
         return None
-    parts = []
+    # A piece that has nothing in it takes two bytes here, and a hundred times as many once it is cut.
+    if mark == VALUE_MARK and any(length < PIECE_LEAST for length in lengths[1:]):
+        return None
+    return _sliced(view, at, lengths)
+
+
+def _sliced(view: memoryview, at: int, lengths: List[int]) -> Iterator[memoryview]:
     for length in lengths:
-        parts.append(view[at:at + length])
+        yield view[at:at + length]
         at += length
-    return parts
 
 
 # ---- discompute_lite/tasks/blob_values.py -----------------------------------------------------------
@@ -15363,18 +15378,22 @@ def text_of_function(line: bytes) -> bytes:
 
 
 def text_of_unit(data: bytes) -> bytes:
-    """Return a unit with its sets in an order of their own: as they come, it differs from process to process."""
+    """Return a unit with its sets in an order of their own: as they come, it differs from process to process.
+
+    Pieces of memory are named by what is in them then: their numbers go by that order too.
+    """
     text, *pieces = parts_of_value(data)
     if b'set"' not in bytes(text):
         return data
-    ordered = json.dumps(json.loads(bytes(text), object_hook=_with_set_sorted)).encode("ascii")
-    return b"".join([ordered, *pieces])
 
+    def ordered(plain: Dict[str, Any]) -> Dict[str, Any]:
+        if plain.get("$t") == "raw":
+            plain["v"] = hashlib.sha256(pieces[plain["v"]]).hexdigest()
+        elif plain.get("$t") in ("set", "frozenset") and type(plain.get("v")) is list:
+            plain["v"] = sorted(plain["v"], key=json.dumps)
+        return plain
 
-def _with_set_sorted(plain: Dict[str, Any]) -> Dict[str, Any]:
-    if plain.get("$t") in ("set", "frozenset") and type(plain.get("v")) is list:
-        plain["v"] = sorted(plain["v"], key=json.dumps)
-    return plain
+    return json.dumps(json.loads(bytes(text), object_hook=ordered)).encode("ascii")
 
 
 class KeptCalls:
@@ -19146,17 +19165,18 @@ class PackedTexts:
     """Find and load the modules whose texts stand below, each when it is first imported."""
 
     def __init__(self, packed, file):
-        self._packed, self._file, self._texts = packed, file, {{}}
-        self._names = set(self._read())
+        self._packed, self._file = packed, file
+        self._texts = self._read()
+        self._names = set(self._texts)
 
     def _read(self):
-        texts = zlib.decompress(self._packed)
+        texts, found = zlib.decompress(self._packed), {{}}
         start = texts.index(b"\\n") + 1
         for entry in texts[:start].decode("ascii").split():
             name, _, size = entry.partition(":")
-            self._texts[name] = texts[start:start + int(size)]
+            found[name] = texts[start:start + int(size)]
             start += int(size)
-        return self._texts
+        return found
 
     def path_of(self, name):
         end = ".__init__" if name + ".__init__" in self._names else ""
@@ -19177,9 +19197,7 @@ class PackedTexts:
         exec(compile(self._texts.pop(key, None) or self.get_source(module.__name__), origin, "exec"), vars(module))
 
     def get_source(self, name):
-        waiting, self._texts = self._texts, {{}}
         text = self._read().get(self.path_of(name)[0])
-        self._texts = waiting
         return text and text.decode("utf-8")
 
     def get_code(self, name):
@@ -19609,8 +19627,12 @@ def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
 
 def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcome:
     """Read an outcome from a frame's body, which begins at `start`; raise ValueError or TypeError where it is none."""
-    (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
-    return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
+    try:
+        (ok, error, error_type, output, seconds, blame), data = _unpacked_frame(frame, start)
+        return WorkOutcome(bool(ok), data, str(error), str(error_type), str(output), float(seconds), str(blame))
+    except (OverflowError, RecursionError):
+        # A task's own code may write into the pipe; whoever reads is the node's loop, or a slot's only thread.
+        raise ValueError("a number without end, or depth without end") from None
 
 
 def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
@@ -51163,8 +51185,8 @@ _end_sections({
         "check_body_shape _check_grant read_ca_certificate read_device_certificate CurvePoint PrivateKey device_id "
         "load_pkcs8_pem pem pkcs8_der LocalProtocolError ParseError ProtocolError StateError TooLarge Limits "
         "Statement base64_in base64_text read_signed_statement encode_json parse_strict".split(),
-    "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK PIECE_LEAST LENGTHS_MOST RawPieces join_texts "
-        "split_texts first_text parts_of_value json_of _frame _head _parts".split(),
+    "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK PIECE_LEAST LENGTHS_MOST LENGTH_DIGITS RawPieces "
+        "join_texts split_texts first_text parts_of_value json_of _frame _head _read_length _parts _sliced".split(),
     "discompute_lite.tasks.blob_values": "BLOBS_READ_KEPT _MARK _IN_TEXT _OWN_CLASS Blob blobs_in LentBlobs _LENT "
         "lending blob_hash blob_value forget_blob_value _values_read _no_reader json_of".split(),
     "discompute_lite.roles.blob_bytes": "MemoryBlobs forget_blob_value".split(),
@@ -51294,9 +51316,9 @@ _end_sections({
         "restored_task retell _close_again entries_of _result_of JournalReading JournalWriter OwnerNamed ResultKept "
         "TaskAccepted TaskClosed TaskDivided read_journal from_json to_json DiscomputeError StateError SubTask "
         "SubTaskStatus TaskState CoordinatedTask PrintedText JournalsPort Later".split(),
-    "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit _with_set_sorted "
-        "KeptCalls KeptStream CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit "
-        "UnitOutcome keep_damaged JournalsPort".split(),
+    "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit KeptCalls KeptStream "
+        "CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit UnitOutcome "
+        "keep_damaged JournalsPort".split(),
     "discompute_lite.core.events": "Tick BeaconHeard ForeignHeard GoodbyeHeard DeviceTold LinkOpened LinkLost "
         "DeviceDescribed HeartbeatHeard HeartbeatMissed RoundTripMeasured AddressFailed TellJoined TellRestarted "
         "TellChanged TellSuspect TellDead TellLeft TellDuplicateIdentity Dial TaskSubmitted SubtasksAdded "

@@ -55,17 +55,18 @@ class PackedTexts:
     """Find and load the modules whose texts stand below, each when it is first imported."""
 
     def __init__(self, packed, file):
-        self._packed, self._file, self._texts = packed, file, {{}}
-        self._names = set(self._read())
+        self._packed, self._file = packed, file
+        self._texts = self._read()
+        self._names = set(self._texts)
 
     def _read(self):
-        texts = zlib.decompress(self._packed)
+        texts, found = zlib.decompress(self._packed), {{}}
         start = texts.index(b"\\n") + 1
         for entry in texts[:start].decode("ascii").split():
             name, _, size = entry.partition(":")
-            self._texts[name] = texts[start:start + int(size)]
+            found[name] = texts[start:start + int(size)]
             start += int(size)
-        return self._texts
+        return found
 
     def path_of(self, name):
         end = ".__init__" if name + ".__init__" in self._names else ""
@@ -86,9 +87,7 @@ class PackedTexts:
         exec(compile(self._texts.pop(key, None) or self.get_source(module.__name__), origin, "exec"), vars(module))
 
     def get_source(self, name):
-        waiting, self._texts = self._texts, {{}}
         text = self._read().get(self.path_of(name)[0])
-        self._texts = waiting
         return text and text.decode("utf-8")
 
     def get_code(self, name):
