@@ -307,7 +307,9 @@ class Worker:
         if attempt.outcome is None:
             self._finished_at.append(self._node.clock.now())
             work = future.result()
-            self._rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
+            # A short piece that ends in another slot does not end the rest after a long one.
+            rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
+            self._rests_until = max(self._rests_until, rests_until)
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:

@@ -144,6 +144,26 @@ def test_a_hot_device_of_one_slot_rests_as_long_as_it_has_worked(world):
     assert len(host.executor.runs()) == 3
 
 
+def test_a_short_piece_does_not_end_the_rest_after_a_long_one(world):
+    host = world.host("a", slots=3)
+    host.reading = replace(host.reading, heat=2)
+    host.start()
+    host.executor.holds = {"run"}
+    owner = world.owner(host)
+    for number in range(4):
+        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {
+            "attempt": f"t/{number}.1", "task_type": "echo"}}})
+    assert len(host.executor.runs()) == 2
+    long, short = host.executor.held
+    host.executor.held.clear()
+    long.settle(WorkOutcome(True, b"5", seconds=60.0))
+    short.settle(WorkOutcome(True, b"5", seconds=0.06))
+    world.advance(9.9)
+    assert len(host.executor.runs()) == 2
+    world.advance(0.2)
+    assert len(host.executor.runs()) == 4
+
+
 def test_a_device_that_rests_counts_as_a_slower_one(world):
     first, second = world.nodes("ab", slots=1)
     second.node.set_measured({"score": 2.0})
