@@ -21,19 +21,24 @@ def staying_awake() -> Iterator[None]:
     """Keep this app awake for as long as this lasts."""
     undone: List[Undo] = []
     for begin in (_display_on, _background_task):
-        try:
-            undo = begin()
-        except Exception as problem:
-            # An app's own bridge: anything may come out of it, and a node is worth more than an awake display.
-            logging.getLogger("discompute").warning("the app cannot be kept awake (%s); keep it open", problem)
-            continue
+        undo = _asked_of_app(begin, "the app cannot be kept awake (%s); keep it open")
         if undo is not None:
             undone.append(undo)
     try:
         yield
     finally:
         for undo in undone:
-            undo()
+            _asked_of_app(undo, "the app may stay awake (%s); close it to let the device sleep")
+
+
+def _asked_of_app(action: Callable[[], Any], sentence: str) -> Any:
+    """Return what comes of an action; where it fails, None, and the log says so."""
+    try:
+        return action()
+    except Exception as problem:
+        # An app's own bridge: anything may come out of it, and a node is worth more than an awake display.
+        logging.getLogger("discompute").warning(sentence, problem)
+        return None
 
 
 def _display_on() -> Optional[Undo]:
