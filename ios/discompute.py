@@ -39695,7 +39695,9 @@ class Worker:
         if attempt.outcome is None:
             self._finished_at.append(self._node.clock.now())
             work = future.result()
-            self._rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
+            # A short piece that ends in another slot does not end the rest after a long one.
+            rests_until = self._node.clock.now() + rest_after(work.seconds, self.allowance())
+            self._rests_until = max(self._rests_until, rests_until)
             status = SubTaskStatus.COMPLETED if work.ok else SubTaskStatus.FAILED
             lite: Dict[str, Any] = {"attempt": attempt.id, "seconds": work.seconds}
             if work.output:
@@ -45659,19 +45661,24 @@ def staying_awake() -> Iterator[None]:
     """Keep this app awake for as long as this lasts."""
     undone: List[Undo] = []
     for begin in (_display_on, _background_task):
-        try:
-            undo = begin()
-        except Exception as problem:
-            # An app's own bridge: anything may come out of it, and a node is worth more than an awake display.
-            logging.getLogger("discompute").warning("the app cannot be kept awake (%s); keep it open", problem)
-            continue
+        undo = _asked_of_app(begin, "the app cannot be kept awake (%s); keep it open")
         if undo is not None:
             undone.append(undo)
     try:
         yield
     finally:
         for undo in undone:
-            undo()
+            _asked_of_app(undo, "the app may stay awake (%s); close it to let the device sleep")
+
+
+def _asked_of_app(action: Callable[[], Any], sentence: str) -> Any:
+    """Return what comes of an action; where it fails, None, and the log says so."""
+    try:
+        return action()
+    except Exception as problem:
+        # An app's own bridge: anything may come out of it, and a node is worth more than an awake display.
+        logging.getLogger("discompute").warning(sentence, problem)
+        return None
 
 
 def _display_on() -> Optional[Undo]:
@@ -51838,7 +51845,7 @@ _end_sections({
         "VectorPorts ClusterBlobs FunctionCalls direct_way PLAIN_OPTIONS CallOptions Dispatch StreamKey "
         "ClusterFuture failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered FunctionPacker "
         "read_uploads".split(),
-    "discompute_lite.faces.awake": "Undo staying_awake _display_on _background_task".split(),
+    "discompute_lite.faces.awake": "Undo staying_awake _asked_of_app _display_on _background_task".split(),
     "discompute_lite.faces.command": "COMMANDS CommandArgument LONGEST_WAIT_S Command Context argument whole_number "
         "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "
         "Settings Console".split(),

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-#: Whoever is not root makes the disk as root of a user namespace.
-AS_ROOT = [] if os.geteuid() == 0 else ["--map-root-user"]
-ENTER = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+#: Whoever is not root makes the disk as root of a user namespace. Windows, which has neither, reads this file too.
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+AS_ROOT = [] if IS_ROOT else ["--map-root-user"]
+ENTER = [] if IS_ROOT else ["--user", "--preserve-credentials"]
 MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o "$0" none "$1" && shift && exec "$@"'
 JOB = "def split(): return [1, 2, 3]\ndef work(part): return part\ndef merge(parts): return sum(parts)\n"
 
