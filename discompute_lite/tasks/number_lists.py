@@ -46,8 +46,8 @@ def load_number_list(name: str, text: bytes) -> Optional[List[Any]]:
     try:
         content = _long_content(name, text) if text[:1] == VALUE_MARK else _short_content(name, text)
         return None if content is None else unpack_numbers(content)
-    except ValueError:
-        return None
+    except (ValueError, OverflowError):
+        return None  # Numbers beyond what their kind holds among them.
 
 
 def _short_content(name: str, text: bytes) -> Optional[List[Any]]:

@@ -61,7 +61,8 @@ LONG_TEXT = dump_number_list("items", [0x0A00010A] * LONG)
     LONG_TEXT.replace(b"items", b"item"), LONG_TEXT.replace(b',4096]', b',4095]'), LONG_TEXT.replace(b"[57,", b"[58,"),
     LONG_TEXT.replace(b"[57,4096]", b"[58,4095]"), LONG_TEXT.replace(b'"i",4', b'"d",4'),
     LONG_TEXT.replace(b'"i",4', b'"q",7'), LONG_TEXT.replace(b'"raw","v":0', b'"raw","v":1'),
-    dump_number_list("items", [0] * (LONG + 1)).replace(b'"i",4', b'"q",8'),
+    dump_number_list("items", [0] * (LONG + 1)).replace(b'"i",4', b'"q",8'), LONG_TEXT.replace(b'"i",4', b'"h",4'),
+    dump_number_list("items", [-1] * MANY).replace(b'"i",4', b'"H",4'),
 ])
 def test_any_other_text_is_left_to_others(text):
     assert load_number_list("items", text) is None
