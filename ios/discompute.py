@@ -7795,12 +7795,17 @@ def join_texts(texts: Iterable[bytes]) -> bytes:
     return b"\n".join(texts)
 
 
-def split_texts(data: bytes) -> List[bytes]:
-    """Return the texts of which data are made."""
+def split_texts(data: bytes, most: Optional[int] = None) -> List[bytes]:
+    """Return the texts of which data are made; of more than `most` some more than that, which is enough to refuse them.
+
+    A text costs forty times the line break that makes it.
+    """
     if not data or data[:1] == VALUE_MARK:
         return [bytes(data)] if data else []
     parts = _parts(TEXTS_MARK, data)
-    return bytes(data).split(b"\n") if parts is None else list(map(bytes, parts))
+    if parts is None:
+        return bytes(data).split(b"\n", -1 if most is None else most)
+    return list(map(bytes, parts if most is None else islice(parts, most + 1)))
 
 
 def first_text(data: bytes) -> bytes:
@@ -10392,9 +10397,9 @@ def join_data(texts: Iterable[bytes]) -> bytes:
     return b"\n".join([bytes(text).replace(b"\n", b" ") or b" " for text in texts])
 
 
-def separate_data(data: bytes) -> List[bytes]:
-    """Return the texts that `join_data` put together, or `join_texts`."""
-    return split_texts(data)
+def separate_data(data: bytes, most: Optional[int] = None) -> List[bytes]:
+    """Return the texts that `join_data` put together, or `join_texts`; some more than `most` where there are more."""
+    return split_texts(data, most)
 
 
 _SCHEMA_NAMES = {
@@ -17066,6 +17071,7 @@ NICENESS = 10
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWNS = 0x10000000, 0x40000000, 0x00020000
 #: mount(2): what is mounted here is seen here only; another name for a folder; a small disk in memory.
 _MS_PRIVATE, _MS_BIND, _SMALL_DISK = 0x4000 | 0x40000, 0x1000, b"size=64k,nr_inodes=16,mode=700"
+_MNT_DETACH = 2
 
 
 @dataclass(frozen=True)
@@ -17197,7 +17203,8 @@ def hide_other_folders(folder: str) -> bool:
     try:
         import ctypes
 
-        mount = ctypes.CDLL(None).mount
+        library = ctypes.CDLL(None)
+        mount = library.mount
         if not _unshare(_CLONE_NEWNS) or mount(b"none", b"/", None, _MS_PRIVATE, None):
             return False
         own = os.open(folder, os.O_RDONLY)
@@ -17208,6 +17215,9 @@ def hide_other_folders(folder: str) -> bool:
             is_own = not mount(b"/proc/self/fd/%d" % own, os.fsencode(folder), None, _MS_BIND, None)
         finally:
             os.close(own)
+        if not is_own:
+            # A task is better off in its folder beside others than in the sixteen files of the empty one.
+            library.umount2(os.fsencode(parent), _MNT_DETACH)
         os.chdir(folder)
         return is_own
     except (ImportError, AttributeError, OSError):
@@ -38786,9 +38796,10 @@ class CallStream:
         if chunk is None:
             return
         self.learn(action.device_id, chunk.calls, done.lite.get("seconds"))
-        lines = separate_data(bytes(done.result_data))
+        lines = separate_data(bytes(done.result_data), len(chunk.units))
         if len(lines) != len(chunk.units):
-            error = f"{short_id(action.device_id)} returned {len(lines)} outcomes for {len(chunk.units)} calls"
+            count = "more" if len(lines) > len(chunk.units) else str(len(lines))
+            error = f"{short_id(action.device_id)} returned {count} outcomes for {len(chunk.units)} calls"
             self._give_all(chunk, UnitOutcome(error=error, blame="task", device_id=action.device_id))
         else:
             for unit, line in zip(chunk.units, lines):
@@ -51354,8 +51365,8 @@ _end_sections({
         "open_calls make_calls cancel_calls close_calls keep_blob spread_blob release_blob devices_that_fit method "
         "DeviceOffer LinkPort".split(),
     "discompute_lite.host.child_limits": "PROCESS_HEADROOM OOM_FIRST NICENESS _CLONE_NEWUSER _CLONE_NEWNET "
-        "_CLONE_NEWNS _MS_PRIVATE _MS_BIND _SMALL_DISK ChildLimits take_child_limits step_back lower_limit "
-        "leave_network hide_other_folders network_check_main _unshare _running_in_all MIB Limits".split(),
+        "_CLONE_NEWNS _MS_PRIVATE _MS_BIND _SMALL_DISK _MNT_DETACH ChildLimits take_child_limits step_back "
+        "lower_limit leave_network hide_other_folders network_check_main _unshare _running_in_all MIB Limits".split(),
     "discompute_lite.host.process_tree": "TREE_MOST _PROC_PIDTASKINFO _TASKINFO_BYTES _QUERY_LIMITED tree_processes "
         "resident_bytes _measure _linux_tree _linux_resident _linux_proportional _macos_group _macos_resident "
         "_windows_resident".split(),

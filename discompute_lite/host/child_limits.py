@@ -33,6 +33,7 @@ NICENESS = 10
 _CLONE_NEWUSER, _CLONE_NEWNET, _CLONE_NEWNS = 0x10000000, 0x40000000, 0x00020000
 #: mount(2): what is mounted here is seen here only; another name for a folder; a small disk in memory.
 _MS_PRIVATE, _MS_BIND, _SMALL_DISK = 0x4000 | 0x40000, 0x1000, b"size=64k,nr_inodes=16,mode=700"
+_MNT_DETACH = 2
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def hide_other_folders(folder: str) -> bool:
     try:
         import ctypes
 
-        mount = ctypes.CDLL(None).mount
+        library = ctypes.CDLL(None)
+        mount = library.mount
         if not _unshare(_CLONE_NEWNS) or mount(b"none", b"/", None, _MS_PRIVATE, None):
             return False
         own = os.open(folder, os.O_RDONLY)
@@ -175,6 +177,9 @@ def hide_other_folders(folder: str) -> bool:
             is_own = not mount(b"/proc/self/fd/%d" % own, os.fsencode(folder), None, _MS_BIND, None)
         finally:
             os.close(own)
+        if not is_own:
+            # A task is better off in its folder beside others than in the sixteen files of the empty one.
+            library.umount2(os.fsencode(parent), _MNT_DETACH)
         os.chdir(folder)
         return is_own
     except (ImportError, AttributeError, OSError):

@@ -175,9 +175,10 @@ class CallStream:
         if chunk is None:
             return
         self.learn(action.device_id, chunk.calls, done.lite.get("seconds"))
-        lines = separate_data(bytes(done.result_data))
+        lines = separate_data(bytes(done.result_data), len(chunk.units))
         if len(lines) != len(chunk.units):
-            error = f"{short_id(action.device_id)} returned {len(lines)} outcomes for {len(chunk.units)} calls"
+            count = "more" if len(lines) > len(chunk.units) else str(len(lines))
+            error = f"{short_id(action.device_id)} returned {count} outcomes for {len(chunk.units)} calls"
             self._give_all(chunk, UnitOutcome(error=error, blame="task", device_id=action.device_id))
         else:
             for unit, line in zip(chunk.units, lines):

@@ -13,6 +13,7 @@ What is framed wrongly is taken for one text, which is then no JSON: so whoever 
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 #: How a value with pieces begins, and how several texts do of which one has some.
@@ -53,12 +54,17 @@ def join_texts(texts: Iterable[bytes]) -> bytes:
     return b"\n".join(texts)
 
 
-def split_texts(data: bytes) -> List[bytes]:
-    """Return the texts of which data are made."""
+def split_texts(data: bytes, most: Optional[int] = None) -> List[bytes]:
+    """Return the texts of which data are made; of more than `most` some more than that, which is enough to refuse them.
+
+    A text costs forty times the line break that makes it.
+    """
     if not data or data[:1] == VALUE_MARK:
         return [bytes(data)] if data else []
     parts = _parts(TEXTS_MARK, data)
-    return bytes(data).split(b"\n") if parts is None else list(map(bytes, parts))
+    if parts is None:
+        return bytes(data).split(b"\n", -1 if most is None else most)
+    return list(map(bytes, parts if most is None else islice(parts, most + 1)))
 
 
 def first_text(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ data is all that its device needs. Several texts in one are lines, which `join_d
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ..model.catalog import Catalog
 from ..model.errors import TaskRejected
@@ -126,9 +126,9 @@ def join_data(texts: Iterable[bytes]) -> bytes:
     return b"\n".join([bytes(text).replace(b"\n", b" ") or b" " for text in texts])
 
 
-def separate_data(data: bytes) -> List[bytes]:
-    """Return the texts that `join_data` put together, or `join_texts`."""
-    return split_texts(data)
+def separate_data(data: bytes, most: Optional[int] = None) -> List[bytes]:
+    """Return the texts that `join_data` put together, or `join_texts`; some more than `most` where there are more."""
+    return split_texts(data, most)
 
 
 _SCHEMA_NAMES = {

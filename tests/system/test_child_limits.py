@@ -372,6 +372,31 @@ def test_row_44_without_the_network_a_task_sees_no_other_tasks_folder(limited):
     assert (limited.scratch / seen[0] / "own").read_text() == "mine"
 
 
+NO_BIND = """
+import ctypes, os, sys
+from discompute_lite.host import child_limits
+library = ctypes.CDLL(None)
+class WithoutBind:
+    def __init__(self, name): pass
+    unshare, umount2 = library.unshare, library.umount2
+    def mount(self, source, target, kind, flags, data):
+        return 1 if flags == 0x1000 else library.mount(source, target, kind, flags, data)
+ctypes.CDLL = WithoutBind
+os.chdir(sys.argv[1])
+print(child_limits.leave_network(), child_limits.hide_other_folders(os.getcwd()), sorted(os.listdir(".")))
+"""
+
+
+def test_row_44_where_the_wall_cannot_be_built_a_task_keeps_its_folder_as_it_is(tmp_path):
+    if subprocess.run(relaunch_command("host.child_limits:network_check_main"), check=False).returncode:
+        pytest.skip("no user namespaces here")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "part").touch()
+    done = subprocess.run([sys.executable, "-c", NO_BIND, str(tmp_path / "mine")], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.split(maxsplit=2) == ["True", "False", "['part']\n"]
+
+
 def test_without_the_network_a_tasks_own_folder_is_bounded_as_ever_and_the_node_reads_it(limited):
     body = "for number in range(10 ** 9):\n    open(str(number), 'w').close()\n    time.sleep(0.001)"
     limited.to(network=False, folder_files=100).assert_ended("more than 100 files", body)

@@ -132,3 +132,11 @@ def test_calls_take_and_return_pieces_and_so_do_exceptions_and_many_in_one_unit(
     assert isinstance(raised.raised, ValueError) and raised.raised.args == (LARGE,)
     lines = split_texts(result)
     assert [has_line_raised(line) for line in lines] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("data", [
+    b"\n" * 50, join_texts([dump_with_pieces(b"x" * PIECE_LEAST)] * 51),
+], ids=["lines", "frame"])
+def test_of_too_many_texts_only_some_are_taken_apart(data):
+    assert len(split_texts(data)) == 51 == len(split_texts(data, 51))
+    assert len(split_texts(data, 50)) == 51 and len(split_texts(data, 3)) == 4
