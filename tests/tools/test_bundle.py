@@ -108,7 +108,7 @@ def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     text = (root / "ios" / "discompute.py").read_text(encoding="utf-8")
     assert text == bundle.bundled(root), "ios/discompute.py is not fresh; run python3 tools/bundle.py"
     small = bundle.small_file(bundle.package_sources(str(root / "discompute_lite")))
-    for size, most_kb in ((len(text.encode("utf-8")), 2_450), (len(small), 580)):
+    for size, most_kb in ((len(text.encode("utf-8")), 2_550), (len(small), 580)):
         # Smaller is a success to be written down here; larger needs a reason.
         assert most_kb * 0.9 < size / 1000 <= most_kb
 
