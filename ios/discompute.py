@@ -497,7 +497,8 @@ Read next: model/limits.py (the numbers that some of these errors quote).
     |   +-- MethodNotFound, InvalidParams, InternalError
     |   +-- Unauthenticated, Forbidden, NotFound, Unavailable, DeadlineExceeded
     +-- LinkError                the network's fault
-    |   +-- Unreachable, LinkClosed, CallTimeout
+    |   +-- Unreachable          no connection; NothingListens where the host refuses it
+    |   +-- LinkClosed, CallTimeout
     +-- TaskError                the task's own fault
     |   +-- TaskRejected, TaskFailed, TaskCancelled
     +-- SettingsError            the user's configuration or command line
