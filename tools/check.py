@@ -34,10 +34,8 @@ PROMISED = tuple((3, minor) for minor in range(9, 15))
 FULL_FROM = (3, 11)
 #: Enough for the tests that run everywhere; the rest of the `test` extra serves one Python.
 PORTABLE_NEEDS = ("pytest", "hypothesis")
-#: What every Python runs: no comparisons with other libraries, and few real processes.
-PORTABLE_TESTS = "not against and (not system or smoke)"
-#: What those between the oldest and the one that runs everything run: these two show what takes long.
-BETWEEN_TESTS = f"{PORTABLE_TESTS} and not slow"
+#: What every Python runs: no comparisons with other libraries, few real processes, and nothing that takes long.
+PORTABLE_TESTS = "not against and not slow and (not system or smoke)"
 #: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")
@@ -242,13 +240,13 @@ def pure_runs(tests: Path, *, fast: bool = False) -> List[List[str]]:
     return [[str(tests / name)] for name in APART] + divide(rest)
 
 
-def run_portable(python: Python, marks: str = PORTABLE_TESTS) -> Outcome:
+def run_portable(python: Python) -> Outcome:
     """Run on one more Python what every Python runs."""
     try:
         inner = environment_for(python, portable_requirements())
     except CannotCheck as error:
         return Outcome(str(python), True, 0.0, f"not run: {error}")
-    return run_tests(str(python), inner, ["-q", "-m", marks], limit_s=STAGE_LIMIT_S)
+    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S)
 
 
 # ---- saying ---------------------------------------------------------------------------
@@ -328,8 +326,7 @@ def check(*, fast: bool, long: bool) -> int:
         # The longest first, and beside what takes a minute on a fresh machine: to fetch all libraries for one Python.
         likely, others = by_preference(pythons)[0], sorted(pythons, key=lambda each: each.version)
         others.remove(likely)
-        stages = [pool.submit(run_portable, each, BETWEEN_TESTS if number else PORTABLE_TESTS)
-                  for number, each in enumerate(others)]
+        stages = [pool.submit(run_portable, each) for each in others]
         try:
             python, inner = prepare()
         except CannotCheck:
