@@ -231,4 +231,3 @@ def bench_ml(rounds: int, only: str = "") -> List[Dict[str, Any]]:
 
 def _row(what: str, ratio: float, most: float, detail: str) -> Dict[str, Any]:
     return {"what": what, "ratio": round(ratio, 3), "wanted": f"at most {most}", "met": ratio <= most, "detail": detail}
-
