@@ -33,6 +33,13 @@ def submitted(world, host, items=4, **lite):
     return owner, owner.call("SubmitTask", world.echo(range(items), **({"lite": lite} if lite else {})))["task_id"]
 
 
+def begin_pieces(owner, count):
+    """Have a device do so many pieces of work, one call each."""
+    for number in range(count):
+        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {
+            "attempt": f"t/{number}.1", "task_type": "echo"}}})
+
+
 def notes(host):
     return [text for text in host.texts_told("note") if "work" in text]
 
@@ -124,10 +131,7 @@ def test_a_hot_device_of_one_slot_rests_as_long_as_it_has_worked(world):
     host.reading = replace(host.reading, heat=2)
     host.start()
     host.executor.holds = {"run"}
-    owner = world.owner(host)
-    for number in range(3):
-        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {
-            "attempt": f"t/{number}.1", "task_type": "echo"}}})
+    begin_pieces(world.owner(host), 3)
     assert len(host.executor.runs()) == 1, "none is handed on in advance, or it would begin at once"
     took = host.executor.held[0]
     host.executor.held.clear()
@@ -149,10 +153,7 @@ def test_a_short_piece_does_not_end_the_rest_after_a_long_one(world):
     host.reading = replace(host.reading, heat=2)
     host.start()
     host.executor.holds = {"run"}
-    owner = world.owner(host)
-    for number in range(4):
-        owner.begin("ExecuteSubtask", {"subtask": {"subtask_id": f"t/{number}", "subtask_data": b"5", "lite": {
-            "attempt": f"t/{number}.1", "task_type": "echo"}}})
+    begin_pieces(world.owner(host), 4)
     assert len(host.executor.runs()) == 2
     long, short = host.executor.held
     host.executor.held.clear()
