@@ -111,12 +111,16 @@ class Discovery:
         links = self.links.get(device_id)
         return links[0] if links else None
 
-    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
-        """Return a link to a device of the cluster by which it may be called, or None."""
+    def greeted_link_to(self, device_id: str, is_fit: Callable[[LinkPort], bool]) -> Optional[LinkPort]:
+        """Return a link to a device that is ready for calls and fit for these, or None."""
         for link in self.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+            if link.peer.is_greeted and is_fit(link):
                 return link
         return None
+
+    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link to a device of the cluster by which it may be called, or None."""
+        return self.greeted_link_to(device_id, self._node.belonging.is_trusted)
 
     def call(
         self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None

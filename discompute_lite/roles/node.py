@@ -372,10 +372,7 @@ class Node:
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
         """Return a link by which a device may be given work, or None."""
-        for link in self.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self.belonging.may_work_over(link):
-                return link
-        return None
+        return self.discovery.greeted_link_to(device_id, self.belonging.may_work_over)
 
     def score_of(self, device_id: str) -> float:
         """Return the measured score of a device, 0.0 where there is none."""
