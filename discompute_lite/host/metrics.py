@@ -221,7 +221,8 @@ class MetricsReader:
                     battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
                     is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
-                self._slow = _SlowFacts(*termux_battery(self._probe))
+                battery, heat = termux_battery(self._probe)
+                self._slow = _SlowFacts(battery, heat=heat)
         finally:
             self._slow_running = False
         if self._slow.urgent != before.urgent:
@@ -294,8 +295,8 @@ def mac_memory_usage(probe: Probe) -> float:
     return _share(total - int(page.group(1)) * sum(int(count) for count in pages.values()), total)
 
 
-def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
-    """Return battery, memory usage (not told), saving (not told) and heat by `termux-battery-status`.
+def termux_battery(probe: Probe) -> Tuple[PowerSupply, int]:
+    """Return battery and heat by `termux-battery-status`.
 
     The command is there with the Termux:API add-on only, and hangs where the add-on's app is missing.
     """
@@ -304,7 +305,7 @@ def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
     plugged = re.search(r'"plugged"\s*:\s*"PLUGGED_', told)
     degrees = re.search(r'"temperature"\s*:\s*(\d+(?:\.\d+)?)', told)
     battery = PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
-    return battery, -1.0, False, battery_heat(float(degrees.group(1))) if degrees else -1
+    return battery, battery_heat(float(degrees.group(1))) if degrees else -1
 
 
 def battery_heat(celsius: float) -> int:
