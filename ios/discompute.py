@@ -10190,17 +10190,18 @@ def decode_value(plain: Any, classes: Optional[ClassBook] = None, pieces: Sequen
 
 def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
     """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
-    try:
-        return _ENCODE_TEXT(encode_value(value, where, classes)).encode("utf-8")
-    except RecursionError:
-        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+    return _text_of(value, where, classes, None)
 
 
 def dump_with_pieces(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
     """Return the text of `value` as `dump_value` does, but large pieces of memory beside it (tasks/raw_pieces.py)."""
     pieces = RawPieces()
+    return pieces.framed(_text_of(value, where, classes, pieces))
+
+
+def _text_of(value: Any, where: str, classes: Optional[ClassBook], pieces: Optional[RawPieces]) -> bytes:
     try:
-        return pieces.framed(_ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8"))
+        return _ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8")
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
@@ -21747,7 +21748,8 @@ class MetricsReader:
                     battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
                     is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
-                self._slow = _SlowFacts(*termux_battery(self._probe))
+                battery, heat = termux_battery(self._probe)
+                self._slow = _SlowFacts(battery, heat=heat)
         finally:
             self._slow_running = False
         if self._slow.urgent != before.urgent:
@@ -21820,8 +21822,8 @@ def mac_memory_usage(probe: Probe) -> float:
     return _share(total - int(page.group(1)) * sum(int(count) for count in pages.values()), total)
 
 
-def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
-    """Return battery, memory usage (not told), saving (not told) and heat by `termux-battery-status`.
+def termux_battery(probe: Probe) -> Tuple[PowerSupply, int]:
+    """Return battery and heat by `termux-battery-status`.
 
     The command is there with the Termux:API add-on only, and hangs where the add-on's app is missing.
     """
@@ -21830,7 +21832,7 @@ def termux_battery(probe: Probe) -> Tuple[PowerSupply, float, bool, int]:
     plugged = re.search(r'"plugged"\s*:\s*"PLUGGED_', told)
     degrees = re.search(r'"temperature"\s*:\s*(\d+(?:\.\d+)?)', told)
     battery = PowerSupply(min(100, int(percent.group(1))) / 100, plugged is not None) if percent else NO_BATTERY
-    return battery, -1.0, False, battery_heat(float(degrees.group(1))) if degrees else -1
+    return battery, battery_heat(float(degrees.group(1))) if degrees else -1
 
 
 def battery_heat(celsius: float) -> int:
@@ -36983,12 +36985,16 @@ class Discovery:
         links = self.links.get(device_id)
         return links[0] if links else None
 
-    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
-        """Return a link to a device of the cluster by which it may be called, or None."""
+    def greeted_link_to(self, device_id: str, is_fit: Callable[[LinkPort], bool]) -> Optional[LinkPort]:
+        """Return a link to a device that is ready for calls and fit for these, or None."""
         for link in self.links.get(device_id, []):
-            if link.peer.is_greeted and self._node.belonging.is_trusted(link):
+            if link.peer.is_greeted and is_fit(link):
                 return link
         return None
+
+    def trusted_link_to(self, device_id: str) -> Optional[LinkPort]:
+        """Return a link to a device of the cluster by which it may be called, or None."""
+        return self.greeted_link_to(device_id, self._node.belonging.is_trusted)
 
     def call(
         self, device_id: str, method: str, params: Any, on_reply: OnReply, timeout_s: Optional[float] = None
@@ -40129,10 +40135,7 @@ class Node:
 
     def link_for_work(self, device_id: str) -> Optional[LinkPort]:
         """Return a link by which a device may be given work, or None."""
-        for link in self.discovery.links.get(device_id, []):
-            if link.peer.is_greeted and self.belonging.may_work_over(link):
-                return link
-        return None
+        return self.discovery.greeted_link_to(device_id, self.belonging.may_work_over)
 
     def score_of(self, device_id: str) -> float:
         """Return the measured score of a device, 0.0 where there is none."""
@@ -51252,7 +51255,7 @@ _end_sections({
     "discompute_lite.tasks.value_writer": "NUMBERS_LEAST ValueWriter _tagged _is_plain_text NO_PICKLES ClassBook "
         "pickle_value PIECE_LEAST RawPieces pack_numbers VALUE_KINDS CannotTravel kind_of member_key object_tag "
         "state_of BARE_TAGS PLAIN_INT_MAX PLAIN_INT_MIN SCALARS VALUE_DEPTH shared_parts".split(),
-    "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value dump_with_pieces "
+    "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value dump_with_pieces _text_of "
         "scalar_text load_value parse_plain _read_plain_int _read_plain_float _refuse_constant _ENCODE_TEXT _QUOTE "
         "_DECODE_TEXT _DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected ClassBook VALUE_MARK RawPieces "
         "parts_of_value CannotTravel PLAIN_INT_MAX PLAIN_INT_MIN VALUE_DEPTH path_to with_article ValueReader "

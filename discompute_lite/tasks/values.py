@@ -60,17 +60,18 @@ def decode_value(plain: Any, classes: Optional[ClassBook] = None, pieces: Sequen
 
 def dump_value(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
     """Return the tagged JSON text of `value`: compact UTF-8, on one line."""
-    try:
-        return _ENCODE_TEXT(encode_value(value, where, classes)).encode("utf-8")
-    except RecursionError:
-        raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
+    return _text_of(value, where, classes, None)
 
 
 def dump_with_pieces(value: Any, where: str = "the value", classes: Optional[ClassBook] = None) -> bytes:
     """Return the text of `value` as `dump_value` does, but large pieces of memory beside it (tasks/raw_pieces.py)."""
     pieces = RawPieces()
+    return pieces.framed(_text_of(value, where, classes, pieces))
+
+
+def _text_of(value: Any, where: str, classes: Optional[ClassBook], pieces: Optional[RawPieces]) -> bytes:
     try:
-        return pieces.framed(_ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8"))
+        return _ENCODE_TEXT(encode_value(value, where, classes, pieces)).encode("utf-8")
     except RecursionError:
         raise TaskRejected(f"{where} is nested too deeply to travel; return flatter data") from None
 
