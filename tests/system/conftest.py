@@ -354,7 +354,7 @@ class NodeProcess:
         self.field, self.name = field, name
         self.state = field.folder / name
         self.events: List[Dict[str, Any]] = []
-        self.was_killed = False
+        self.was_killed = self._is_asked = False
         self.id, self.port = "", 0
         self._errors = field.folder / f"{name}.err"
         self._clients: List[LineClient] = []
@@ -474,7 +474,9 @@ class NodeProcess:
         """Send the polite signal."""
         for client in self._clients:
             client.close()
-        if self.process.poll() is None:
+        # Once: at the very end of its life a second signal is no longer heard by the program, but ends its process.
+        if self.process.poll() is None and not self._is_asked:
+            self._is_asked = True
             if hasattr(signal, "SIGCONT"):
                 self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
