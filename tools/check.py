@@ -44,9 +44,8 @@ FAST_EXAMPLES = "10"
 PARTS = 6
 #: Rooms that are runs of their own: house parses all, fuzz takes a minute on the Python that runs everything.
 APART = ("house", "fuzz")
-#: Runs at once. Half the cores of a larger machine: what tests start has to run, too. Three on the smallest: a third of
-#: the time a run waits for processes and silences, and leaves its core to the others.
-AT_ONCE = max(3, min(8, (os.cpu_count() or 2) // 2))
+#: Runs at once. Half the cores of a larger machine: what tests start has to run, too.
+AT_ONCE = max(2, min(8, (os.cpu_count() or 2) // 2))
 #: Times the deadlines of a quick machine: a slow one shall not fail, and where all goes well nothing waits so long.
 TEST_SCALE = "3"
 #: Seconds after which a stage is ended: a hang must not look like a slow machine for ever.
