@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 #: The whole network stays under 100 datagrams a second; the interval stretches to keep to this much of it.
-NETWORK_DATAGRAMS_PER_S = 80.0
+NETWORK_DATAGRAMS_PER_S = 75.0
 #: The interval grows to so many times itself at once: whoever waits for the next beacon must not think of death.
 STRETCH_AT_ONCE = 2.0
 #: The longest interval: a newcomer is answered at once, so it is only for what was lost.
@@ -23,8 +23,11 @@ SLOWEST_PACE_S = 300.0
 #: they share them: each of them speaks, so that all hear of all without a question.
 ANSWERS_WANTED = 64
 #: Intervals differ by so much of themselves, so that nodes which began together do not go on together; and by more
-#: after each stretch, in which all would move as one.
-JITTER, JITTER_STRETCHED = 0.2, 0.5
+#: from so many times the least interval on: in a crowd all have stretched as one, and would go on as one.
+JITTER, JITTER_STRETCHED, STRETCHED = 0.2, 0.5, 1.5
+#: What is counted beyond the list moves what is believed by so much. One look is at one interval, in which a crowd that
+#: speaks in waves shows a crest or a trough; believed at once, each wave would make the next one.
+COUNT_WEIGHT = 0.5
 #: Nodes known at the second and third beacon from which on these ask nobody: the first was heard.
 KNOWN_ENOUGH = 8
 
@@ -59,12 +62,14 @@ class Pace:
         if self._since is not None and now > self._since:
             counted = self._heard_s / (now - self._since)
         self._heard_s, self._since = 0.0, now
-        self.crowd = 1.0 + max(float(present), counted)
+        if counted > present:
+            self.crowd = max(1.0 + present, self.crowd + COUNT_WEIGHT * (1.0 + counted - self.crowd))
+        else:
+            self.crowd = 1.0 + present
         # All destinations of all nodes together, were they all as we are.
         wanted = max(self._least_s, self.crowd * max(1, targets) / NETWORK_DATAGRAMS_PER_S)
-        before = self.every_s
         self.every_s = min(wanted, self.every_s * STRETCH_AT_ONCE, max(SLOWEST_PACE_S, self._least_s))
-        self._jitter = JITTER_STRETCHED if self.every_s > 1.5 * before else JITTER
+        self._jitter = JITTER_STRETCHED if self.every_s > STRETCHED * self._least_s else JITTER
         return self.every_s
 
     def wait_s(self) -> float:

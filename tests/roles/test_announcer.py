@@ -65,8 +65,8 @@ def test_the_interval_stretches_so_that_a_crowd_stays_under_a_hundred_datagrams_
     before = len(node.transport.sent)
     world.advance(20)
     sent = ours(node)[before:]
-    # 400 nodes, one destination, 80 datagrams a second: 5 s each.
-    assert 3 <= len(sent) <= 5 and sent[-1].every_s == pytest.approx(5.0, abs=0.2)
+    # 400 nodes, one destination, 75 datagrams a second: 5.3 s each.
+    assert 2 <= len(sent) <= 5 and sent[-1].every_s == pytest.approx(5.33, abs=0.2)
 
 
 @pytest.mark.parametrize("announce", ["off", "private"])
