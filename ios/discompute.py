@@ -21444,6 +21444,40 @@ class AppFacts(NamedTuple):
     is_background: bool = False
 
 
+class AppAnswers(NamedTuple):
+    """Hold the answers as they came, by UIKit's names in our spelling; None for each that did not come."""
+
+    battery_level: Any = None
+    battery_state: Any = None
+    thermal_state: Any = None
+    is_low_power: Any = None
+    application_state: Any = None
+    background_time: Any = None
+
+    @property
+    def charge(self) -> float:
+        """Return how full the battery is, 0 to 1; -1 where that was not told."""
+        level = self.battery_level
+        return float(level) if isinstance(level, (int, float)) and 0.0 <= level <= 1.0 else -1.0
+
+    @property
+    def heat(self) -> int:
+        """Return the step of heat, -1 where none that is known was told."""
+        return int(self.thermal_state) if self.thermal_state in (0, 1, 2, 3) else -1
+
+    @property
+    def is_background(self) -> bool:
+        """Whether the app is off the screen and about to be stopped for it."""
+        left_s = self.background_time
+        stays = isinstance(left_s, (int, float)) and left_s > STAYS_S
+        return self.application_state == APP_IN_BACKGROUND and not stays
+
+    def facts(self) -> AppFacts:
+        """Return what they mean."""
+        battery = PowerSupply(self.charge, self.battery_state in PLUGGED_STATES) if self.charge >= 0 else NO_BATTERY
+        return AppFacts(battery, self.heat, bool(self.is_low_power), self.is_background)
+
+
 class AppSensors:
     """Ask one app again and again; one thread at a time."""
 
@@ -21459,19 +21493,24 @@ class AppSensors:
 
     def ask(self) -> Optional[AppFacts]:
         """Return what the app tells now; None where it tells nothing, or is not asked."""
+        answers = self.answers()
+        return answers.facts() if answers is not None else None
+
+    def answers(self) -> Optional[AppAnswers]:
+        """Return the same as it was told."""
         bridge = None if self.why_not else self._probe.app_bridge()
         if bridge is None:
             return None
         is_first, self._has_asked = not self._has_asked, True
         if is_first:
             self._set_mark()
-        facts = ask_app(*bridge)
+        told = ask_app(*bridge)
         if is_first and self._mark:
             try:
                 os.remove(self._mark)
             except OSError:
                 pass  # It could not be made either.
-        return facts
+        return told
 
     def _set_mark(self) -> None:
         try:
@@ -21482,16 +21521,18 @@ class AppSensors:
             pass  # A folder that cannot be written to: then the app is asked each time.
 
 
-def ask_app(object_class: Any, on_main_thread: Any) -> Optional[AppFacts]:
+def ask_app(object_class: Any, on_main_thread: Any) -> Optional[AppAnswers]:
     """Return what UIKit tells on the app's main thread, where alone it may be asked; each answer may be missing."""
-    told: List[AppFacts] = []
+    told: List[AppAnswers] = []
 
     def ask() -> None:
         process = _one_of(object_class, "NSProcessInfo", "processInfo")
-        heat, is_low = _told_by(process, "thermalState"), _told_by(process, "isLowPowerModeEnabled")
-        told.append(AppFacts(
-            _battery(_one_of(object_class, "UIDevice", "currentDevice")), int(heat) if heat in (0, 1, 2, 3) else -1,
-            bool(is_low), _is_left(_one_of(object_class, "UIApplication", "sharedApplication")),
+        device = _one_of(object_class, "UIDevice", "currentDevice")
+        app = _one_of(object_class, "UIApplication", "sharedApplication")
+        level, state = _battery(device)
+        told.append(AppAnswers(
+            level, state, _told_by(process, "thermalState"), _told_by(process, "isLowPowerModeEnabled"),
+            _told_by(app, "applicationState"), _told_by(app, "backgroundTimeRemaining"),
         ))
 
     try:
@@ -21518,22 +21559,13 @@ def _told_by(owner: Any, name: str) -> Any:
         return None
 
 
-def _battery(device: Any) -> PowerSupply:
+def _battery(device: Any) -> Tuple[Any, Any]:
+    """Return batteryLevel and batteryState."""
     try:
         device.setBatteryMonitoringEnabled_(True)  # Else the level is -1.
     except (AttributeError, TypeError, ValueError, RuntimeError):
-        return NO_BATTERY
-    level, state = _told_by(device, "batteryLevel"), _told_by(device, "batteryState")
-    if not isinstance(level, (int, float)) or not 0.0 <= level <= 1.0:
-        return NO_BATTERY
-    return PowerSupply(float(level), state in PLUGGED_STATES)
-
-
-def _is_left(app: Any) -> bool:
-    if _told_by(app, "applicationState") != APP_IN_BACKGROUND:
-        return False
-    left_s = _told_by(app, "backgroundTimeRemaining")
-    return not (isinstance(left_s, (int, float)) and left_s > STAYS_S)
+        return None, None
+    return _told_by(device, "batteryLevel"), _told_by(device, "batteryState")
 
 
 # ---- discompute_lite/host/metrics.py ----------------------------------------------------------------
@@ -21560,13 +21592,15 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp",
 #: Sensors report nonsense when they sleep; a processor outside this range does not run.
 _CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
 _SENSORS_MAX = 8
-_SUPPLIES = "/sys/class/power_supply"
+POWER_SUPPLIES = "/sys/class/power_supply"
+#: Android's, in tenths of a degree.
+BATTERY_TENTHS = f"{POWER_SUPPLIES}/battery/temp"
 _LIDS = "/proc/acpi/button/lid"
 #: Celsius of a phone's battery, and the heat that this is: it is not charged above 45 degrees, suffers above 50, and
 #: ends the phone at 60 or so.
 _BATTERY_HEAT = ((50.0, 3), (45.0, 2), (40.0, 1))
 #: What the person chose in the desktop's power settings: low-power, balanced or performance.
-_PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
+PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
 _VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
 
 
@@ -21621,7 +21655,7 @@ class MetricsReader:
         self._start = start
         self._is_linux = probe.platform.startswith(("linux", "android"))
         self._limits = group_limits(probe) if self._is_linux else None
-        self._sensors = _cpu_sensor_files(probe) if self._is_linux else []
+        self._sensors = cpu_sensor_files(probe) if self._is_linux else []
         #: Replaced whole by the background thread, so a reader sees the old or the new, never half.
         self._slow = _SlowFacts()
         self._slow_due = clock()
@@ -21693,12 +21727,7 @@ class MetricsReader:
     # ---- heat and battery -----------------------------------------------------------------------------
 
     def _temperature(self) -> float:
-        values = []
-        for path in self._sensors:
-            text = (self._probe.read_text(path) or "").strip()
-            if text.isdigit():
-                values.append(int(text) / 1000)
-        return max((value for value in values if _CELSIUS_MIN <= value <= _CELSIUS_MAX), default=0.0)
+        return max((celsius_of(self._probe, path) for path in self._sensors), default=0.0)
 
     def _battery(self) -> PowerSupply:
         if self._probe.platform == "win32":
@@ -21711,15 +21740,12 @@ class MetricsReader:
 
     def _is_low_power(self) -> bool:
         if self._is_linux:
-            return (self._probe.read_text(_PLATFORM_PROFILE) or "").strip() == "low-power"
+            return (self._probe.read_text(PLATFORM_PROFILE) or "").strip() == "low-power"
         return self._probe.windows_saver() if self._probe.platform == "win32" else self._slow.is_low_power
 
     def _heat(self) -> int:
-        if self._is_linux and self._has_slow_facts:
-            tenths = (self._probe.read_text(f"{_SUPPLIES}/battery/temp") or "").strip()
-            if tenths.isdigit():
-                return battery_heat(int(tenths) / 10)
-        return self._slow.heat
+        told = supply_heat(self._probe) if self._is_linux and self._has_slow_facts else -1
+        return told if told >= 0 else self._slow.heat
 
     def _is_lid_closed(self) -> bool:
         if not self._is_linux:
@@ -21745,7 +21771,7 @@ class MetricsReader:
             elif self._probe.platform == "darwin":
                 battery = mac_battery(self._probe)
                 self._slow = _SlowFacts(
-                    battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
+                    battery, mac_memory_usage(self._probe), bool(mac_low_power(self._probe)), mac_heat(self._probe),
                     is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
                 battery, heat = termux_battery(self._probe)
@@ -21764,8 +21790,8 @@ def linux_battery(probe: Probe) -> Optional[PowerSupply]:
     levels: List[float] = []
     states: List[str] = []
     mains = False
-    for name in probe.list_dir(_SUPPLIES):
-        folder = f"{_SUPPLIES}/{name}/"
+    for name in probe.list_dir(POWER_SUPPLIES):
+        folder = f"{POWER_SUPPLIES}/{name}/"
         kind = (probe.read_text(folder + "type") or "").strip()
         if kind in ("Mains", "USB"):
             mains = mains or (probe.read_text(folder + "online") or "").strip() == "1"
@@ -21787,10 +21813,11 @@ def mac_battery(probe: Probe) -> PowerSupply:
     return PowerSupply(min(100, int(percent.group(1))) / 100, "'AC Power'" in told) if percent else NO_BATTERY
 
 
-def mac_low_power(probe: Probe) -> bool:
-    """Return whether `pmset -g` says that low-power mode is on; older systems do not have it."""
+def mac_low_power(probe: Probe) -> Optional[bool]:
+    """Return whether `pmset -g` says that low-power mode is on; None where it does not say, as on older systems."""
     told = probe.run(["/usr/bin/pmset", "-g"]) or ""
-    return re.search(r"^\s*(?:lowpowermode|powermode)\s+1\b", told, re.MULTILINE) is not None
+    modes = re.findall(r"^\s*(?:lowpowermode|powermode)\s+(\d+)\b", told, re.MULTILINE)
+    return "1" in modes if modes else None
 
 
 def mac_heat(probe: Probe) -> int:
@@ -21835,6 +21862,19 @@ def termux_battery(probe: Probe) -> Tuple[PowerSupply, int]:
     return battery, battery_heat(float(degrees.group(1))) if degrees else -1
 
 
+def supply_heat(probe: Probe) -> int:
+    """Return the heat by the file that Androids have for their battery, in tenths of a degree; -1 without it."""
+    tenths = (probe.read_text(BATTERY_TENTHS) or "").strip()
+    return battery_heat(int(tenths) / 10) if tenths.isdigit() else -1
+
+
+def celsius_of(probe: Probe, path: str) -> float:
+    """Return the degrees that a thermometer's file says, 0 where it says none that can be."""
+    text = (probe.read_text(path) or "").strip()
+    celsius = int(text) / 1000 if text.isdigit() else 0.0
+    return celsius if _CELSIUS_MIN <= celsius <= _CELSIUS_MAX else 0.0
+
+
 def battery_heat(celsius: float) -> int:
     """Return the heat of a phone whose battery has so many degrees: 0 nominal to 3 critical."""
     return next((heat for mark, heat in _BATTERY_HEAT if celsius >= mark), 0)
@@ -21858,7 +21898,7 @@ def cpu_ticks(text: str, cpus: Sequence[int]) -> Optional[Tuple[float, float]]:
     return (busy, total) if total else None
 
 
-def _cpu_sensor_files(probe: Probe) -> List[str]:
+def cpu_sensor_files(probe: Probe) -> List[str]:
     """Return the files of the processor's thermometers, in thousandths of a degree Celsius."""
     files: List[str] = []
     for device in probe.list_dir("/sys/class/hwmon"):
@@ -40917,6 +40957,20 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class SensedFact:
+    """Say one thing of battery, heat and screen, where it was read, or why it is not known."""
+
+    #: charge, plugged in, low power, heat, processor or screen.
+    what: str
+    #: 0 to 1 for a charge, 1 for yes and 0 for no, 0 to 3 for the steps of heat, degrees Celsius; -1 where not known.
+    value: float
+    #: The same in words, "" where not known.
+    told: str
+    #: Where it was read: a file, a command, a name of the system's. Where it is not known, why.
+    source: str
+
+
+@dataclass(frozen=True)
 class MachineFacts:
     """Say what this machine, its Python and its disk are like."""
 
@@ -40943,7 +40997,17 @@ class MachineFacts:
     gateway: str = ""
     #: Unix seconds.
     wall: float = 0.0
+    #: Seconds of the clock that deadlines go by.
+    monotonic: float = 0.0
     is_main_thread: bool = True
+    #: What `uname` says of the machine (on iOS the model) and of its system, each "" where it says nothing.
+    machine: str = ""
+    release: str = ""
+    #: Its version, "" where there is none.
+    numpy: str = ""
+    #: What waits for sockets: EpollSelector, KqueueSelector and so on.
+    selector: str = ""
+    sensed: Tuple[SensedFact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41364,10 +41428,157 @@ def _judge_settings(node: NodeFacts) -> Iterator[Finding]:
                       "Leave the setting discovery out to have all ways.")
 
 
+# ---- discompute_lite/host/power_check.py ------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.power_check")
+"""Say for a checkup what this device tells of battery, power saving, heat and screen, each with where that was read.
+
+Knows:   for each system where these stand, and why one may not be known there.
+Refuses: to judge, and to read otherwise than a node does: the readings are host/metrics.py's and host/app_sensors.py's.
+Read next: model/checkup.py (the facts), faces/doctor_command.py (who prints them).
+"""
+
+
+#: Seconds that an app's main thread has for an answer: a screen that is busy for longer hangs.
+ANSWER_WITHIN_S = 3.0
+#: The steps of heat as Apple names them.
+HEAT_STEPS = ("nominal", "fair", "serious", "critical")
+_TERMUX = "termux-battery-status"
+_POWER_STATUS = "GetSystemPowerStatus"
+
+
+def sensed_facts(probe: Probe, state_folder: str) -> Tuple[SensedFact, ...]:
+    """Return what is known of battery, power saving and heat, and of what is not known why; takes up to seconds."""
+    if probe.inside_ios():
+        return tuple(_of_app(probe, state_folder))
+    if probe.platform == "darwin":
+        return tuple(_of_mac(probe))
+    if probe.platform == "win32":
+        return tuple(_of_windows(probe))
+    if is_android(probe):
+        return tuple(_of_android(probe))
+    if probe.platform.startswith("linux"):
+        return tuple(_of_linux(probe))
+    why = f"this program does not know where {probe.platform} says it"
+    return tuple(_unknown(what, why) for what in ("charge", "plugged in", "low power", "heat"))
+
+
+def _of_app(probe: Probe, state_folder: str) -> Iterator[SensedFact]:
+    answers, why = app_answers(probe, AppSensors(probe, state_folder))
+    if answers is None:
+        for what in ("charge", "plugged in", "low power", "heat", "screen"):
+            yield _unknown(what, why)
+        return
+    level = "UIDevice.batteryLevel"
+    yield _charge_of(answers.charge, level, _not_said(level, answers.battery_level))
+    state = answers.battery_state
+    words = {1: (0.0, "no"), 2: (1.0, "yes, charging"), 3: (1.0, "yes, full")}
+    yield _heard("plugged in", words.get(state) if isinstance(state, int) else None, "UIDevice.batteryState", state)
+    is_low = answers.is_low_power
+    yield _heard("low power", _yes(bool(is_low)) if is_low in (0, 1) else None, "NSProcessInfo.isLowPowerModeEnabled",
+                 is_low)
+    yield _heard("heat", _step(answers.heat), "NSProcessInfo.thermalState", answers.thermal_state)
+    on_screen = {0: (1.0, "active"), 1: (1.0, "inactive"), 2: (0.0, "in the background")}.get(answers.application_state)
+    left_s = answers.background_time
+    if on_screen is not None and isinstance(left_s, (int, float)):
+        # Where an app may stay, iOS says the largest number that there is.
+        on_screen = on_screen[0], f"{on_screen[1]}, {f'{left_s:.0f} s' if left_s < 1e6 else 'no end'} of background"
+    yield _heard("screen", on_screen, "UIApplication.applicationState", answers.application_state)
+
+
+def app_answers(probe: Probe, sensors: AppSensors) -> Tuple[Optional[AppAnswers], str]:
+    """Return what an app of iOS tells, or None and why it tells nothing."""
+    if sensors.why_not:
+        return None, sensors.why_not
+    app = app_name(probe)
+    if probe.app_bridge() is None:
+        if app in ("Pythonista", "Pyto"):
+            return None, f"the bridge of {app} to the system cannot be imported"
+        return None, f"{app or 'this app'} gives scripts no bridge to the system that could be asked"
+    told: List[Optional[AppAnswers]] = []
+    # A main thread that is busy, or waits for this script, would never come round.
+    asking = threading.Thread(target=lambda: told.append(sensors.answers()), name="app-check", daemon=True)
+    asking.start()
+    asking.join(ANSWER_WITHIN_S)
+    if not told:
+        return None, f"the main thread of {app or 'the app'} did not answer within {ANSWER_WITHIN_S:.0f} s"
+    return told[0], "" if told[0] is not None else f"the main thread of {app or 'the app'} could not be had"
+
+
+def _of_mac(probe: Probe) -> Iterator[SensedFact]:
+    yield from _supply(mac_battery(probe), "pmset -g batt", "pmset -g batt shows no battery")
+    is_low = mac_low_power(probe)
+    yield _heard("low power", None if is_low is None else _yes(is_low), "pmset -g, lowpowermode", None)
+    yield _heard("heat", _step(mac_heat(probe)), "pmset -g therm", None)
+
+
+def _of_windows(probe: Probe) -> Iterator[SensedFact]:
+    yield from _supply(probe.windows_battery() or NO_BATTERY, _POWER_STATUS, f"{_POWER_STATUS} shows no battery")
+    yield SensedFact("low power", *_yes(probe.windows_saver()), _POWER_STATUS)
+    yield _unknown("heat", "Windows tells it to administrators' programs only")
+
+
+def _of_android(probe: Probe) -> Iterator[SensedFact]:
+    battery, heat = linux_battery(probe), supply_heat(probe)
+    sources = [POWER_SUPPLIES, BATTERY_TENTHS]
+    termux = termux_battery(probe) if battery is None or heat < 0 else (NO_BATTERY, -1)
+    if battery is None:
+        battery, sources[0] = termux[0], _TERMUX
+    if heat < 0:
+        heat, sources[1] = termux[1], _TERMUX
+    closed = "Android does not let this app read it in /sys"
+    why = closed + (f", and {_TERMUX} gives no answer: install the Termux:API add-on and its app"
+                    if app_name(probe) == "Termux" else "")
+    yield from _supply(battery, sources[0], why)
+    yield _unknown("low power", "Android does not tell it to scripts")
+    step = _step(heat)
+    yield SensedFact("heat", *step, sources[1]) if step is not None else _unknown("heat", why)
+
+
+def _of_linux(probe: Probe) -> Iterator[SensedFact]:
+    yield from _supply(linux_battery(probe) or NO_BATTERY, POWER_SUPPLIES, f"no battery in {POWER_SUPPLIES}")
+    profile = (probe.read_text(PLATFORM_PROFILE) or "").strip()
+    yield (SensedFact("low power", *_yes(profile == "low-power"), f"{PLATFORM_PROFILE}: {profile}") if profile else
+           _unknown("low power", f"there is no {PLATFORM_PROFILE}"))
+    degrees, source = max(((celsius_of(probe, path), path) for path in cpu_sensor_files(probe)), default=(0.0, ""))
+    yield (SensedFact("processor", degrees, f"{degrees:.0f} °C", source) if degrees else
+           _unknown("processor", "no thermometer in /sys is surely the processor's"))
+
+
+def _supply(battery: PowerSupply, source: str, why: str) -> Iterator[SensedFact]:
+    yield _charge_of(battery.level, source, why)
+    yield (SensedFact("plugged in", *_yes(battery.plugged), source) if battery.level >= 0 else
+           _unknown("plugged in", why))
+
+
+def _charge_of(level: float, source: str, why: str) -> SensedFact:
+    return SensedFact("charge", level, f"{level:.0%}", source) if level >= 0 else _unknown("charge", why)
+
+
+def _heard(what: str, answer: Optional[Tuple[float, str]], source: str, said: object) -> SensedFact:
+    return SensedFact(what, *answer, source) if answer is not None else _unknown(what, _not_said(source, said))
+
+
+def _not_said(source: str, said: object) -> str:
+    return f"{source} said {'nothing' if said is None else said}"
+
+
+def _unknown(what: str, why: str) -> SensedFact:
+    return SensedFact(what, -1.0, "", why)
+
+
+def _yes(holds: bool) -> Tuple[float, str]:
+    return (1.0, "yes") if holds else (0.0, "no")
+
+
+def _step(heat: int) -> Optional[Tuple[float, str]]:
+    return (float(heat), HEAT_STEPS[heat]) if heat >= 0 else None
+
+
 # ---- discompute_lite/host/machine_check.py ----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.machine_check")
-"""Look at this machine for a checkup: Python, disk, firewalls, router, what it runs inside of.
+"""Look at this machine for a checkup: Python, disk, firewalls, router, clocks, battery, what it runs inside of.
 
 Knows:   where each system says these things; every question goes through a `Probe`, so that tests can record answers.
 Refuses: to judge (core/diagnosis.py does), to send anything (net/network_check.py does), to raise.
@@ -41396,8 +41607,22 @@ def look_at_machine(
         state_path=path, state_problem=problem, is_state_kept=bool(path) or bool(problem),
         disk_free_mb=_disk_free_mb(path), open_files=_open_files(), inside=surroundings(probe),
         firewalls=tuple(firewalls(probe, *ports)), gateway=gateway(probe), wall=wall,
-        is_main_thread=threading.current_thread() is threading.main_thread(),
+        monotonic=time.monotonic(), is_main_thread=threading.current_thread() is threading.main_thread(),
+        machine=probe.machine(), release=" ".join(filter(None, (probe.uname()[0], probe.uname()[2]))),
+        numpy=numpy_version(probe), selector=selectors.DefaultSelector.__name__, sensed=sensed_facts(probe, path),
     )
+
+
+def numpy_version(probe: Probe) -> str:
+    """Return NumPy's version without importing it, "" where there is none."""
+    if not probe.importable("numpy"):
+        return ""
+    from importlib import metadata
+
+    try:
+        return metadata.version("numpy")
+    except metadata.PackageNotFoundError:
+        return "of a version that is not told"
 
 
 def trial_of_state(state: StateFolder) -> str:
@@ -47102,7 +47327,7 @@ def doctor_command(context: Context) -> int:
     """Check what can go wrong here and on the network, and say how to mend each; exit code 0 when a node can work."""
     console = context.console
     if not console.is_json:
-        console.note("looking at this device and its network for a few seconds")
+        console.note("looking around for a few seconds")
     # Loaded here: other commands start without it.
     checkup = import_module("discompute_lite.checkup_parts").check_up(context.settings)
     if console.is_json:
@@ -47135,7 +47360,12 @@ def report_lines(checkup: Any) -> List[str]:
     machine, network = checkup.machine, checkup.network
     facts = [
         f"version {VERSION}, {'main' if machine.is_main_thread else 'other'} thread",
+        f"machine {machine.machine or '?'}, {machine.release or 'system unknown'}",
+        f"NumPy {machine.numpy or 'is not here'}, {machine.selector}",
+        f"clocks {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(machine.wall))} UTC, {machine.monotonic:.1f} s",
+        *_sensed(machine.sensed),
         *(f"{item.name or '?'} {item.address} mask {item.netmask or '?'}" for item in network.interfaces),
+        *([] if network.interfaces else ["no interface is listed by this system"]),
         f"router {machine.gateway or 'unknown'}",
         *_trials("self", network.self_dials), *_trials("broadcast", network.broadcasts),
         *_trials("multicast", network.multicasts), *_trials("unicast", network.unicasts),
@@ -47143,6 +47373,16 @@ def report_lines(checkup: Any) -> List[str]:
         *(f"heard {beacon.name} at {beacon.address}" for beacon in network.beacons),
     ]
     return ["Report:", *(line for fact in facts for line in _folded(printable(fact), "  ", "    "))]
+
+
+def _sensed(facts: Iterable[SensedFact]) -> List[str]:
+    """Return each thing that was told with its source, and those that were not with why, once for each reason."""
+    known = [f"{fact.what} {fact.told} ({fact.source})" for fact in facts if fact.told]
+    unknown: Dict[str, List[str]] = {}
+    for fact in facts:
+        if not fact.told:
+            unknown.setdefault(fact.source, []).append(fact.what)
+    return known + [f"{', '.join(names)} unknown: {why}" for why, names in unknown.items()]
 
 
 def _trials(what: str, trials: Iterable[Trial]) -> List[str]:
@@ -51442,14 +51682,14 @@ _end_sections({
     "discompute_lite.host.collection": "collection_put_off collection_of_new".split(),
     "discompute_lite.host.config_file": "USUAL_CONFIG_FILE read_config_file SettingsError CONFIG_BYTES".split(),
     "discompute_lite.host.keyboard": "QUIT_WORDS TYPED_MOST Keyboard".split(),
-    "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppSensors "
-        "ask_app _one_of _told_by _battery _is_left NO_BATTERY PowerSupply Probe".split(),
+    "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppAnswers "
+        "AppSensors ask_app _one_of _told_by _battery NO_BATTERY PowerSupply Probe".split(),
     "discompute_lite.host.metrics": "SLOW_FACTS_EVERY_S APP_FACTS_EVERY_S _CPU_SENSORS _CELSIUS_MIN _CELSIUS_MAX "
-        "_SENSORS_MAX _SUPPLIES _LIDS _BATTERY_HEAT _PLATFORM_PROFILE _VM_STAT_LINE Reading _SlowFacts "
-        "start_in_background MetricsReader linux_battery mac_battery mac_low_power mac_heat mac_lid_closed "
-        "mac_memory_usage termux_battery battery_heat cpu_ticks _cpu_sensor_files _share ComputeMetrics AppFacts "
-        "AppSensors group_cpu_seconds group_limits group_memory_used meminfo_bytes is_android NO_BATTERY "
-        "PowerSupply Probe".split(),
+        "_SENSORS_MAX POWER_SUPPLIES BATTERY_TENTHS _LIDS _BATTERY_HEAT PLATFORM_PROFILE _VM_STAT_LINE Reading "
+        "_SlowFacts start_in_background MetricsReader linux_battery mac_battery mac_low_power mac_heat "
+        "mac_lid_closed mac_memory_usage termux_battery supply_heat celsius_of battery_heat cpu_ticks "
+        "cpu_sensor_files _share ComputeMetrics AppFacts AppSensors group_cpu_seconds group_limits "
+        "group_memory_used meminfo_bytes is_android NO_BATTERY PowerSupply Probe".split(),
     "discompute_lite.host.speed": "NanosecondClock KERNEL_VERSION REFERENCE REPETITION_NS REPETITIONS_MIN "
         "SETTLED_ROUNDS SETTLED_RATIO CONTENDED_RATIO OTHERS_RATIO SPEED_GOOD_FOR_S AVERAGED_OVER _MATMUL_NS "
         "_CHECK_STEPS _HASH_BLOCK SpeedKernel SpeedClocks SpeedReport machine_busy_ns measure_speed time_kernels "
@@ -51785,8 +52025,8 @@ _end_sections({
         "StateFolder from_json DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError "
         "Settings peers_typed with_peers Dialler Loop FarBlobs FarStreams LinkCarrier OwnCarrier KeptCalls "
         "DeviceOffer all_offers Later GetOffersAnswer LocalNode Tell open_state_folder".split(),
-    "discompute_lite.model.checkup": "Severity Finding MachineFacts Trial PeerFact BeaconFact NetworkFacts "
-        "NodeFacts Interface".split(),
+    "discompute_lite.model.checkup": "Severity Finding SensedFact MachineFacts Trial PeerFact BeaconFact "
+        "NetworkFacts NodeFacts Interface".split(),
     "discompute_lite.core.network_diagnosis": "AT_ONCE_S CLOCK_OFF_S _TUNNELS _IOS_APPS _IOS_APPS_CURE "
         "judge_network is_lan_refused _lan_refused _judge_ports _judge_identity _judge_interfaces _judge_datagrams "
         "_broadcast_refused _judge_peers _judge_silence _judge_clocks is_ios_app is_tunnel network_text "
@@ -51795,9 +52035,14 @@ _end_sections({
     "discompute_lite.core.diagnosis": "LEAST_PYTHON MODULE_USES LEAST_DISK_MB LEAST_FILES EARLIEST_WALL diagnose "
         "can_work _judge_python _judge_state _judge_settings Finding MachineFacts NetworkFacts NodeFacts Severity "
         "judge_network".split(),
+    "discompute_lite.host.power_check": "ANSWER_WITHIN_S HEAT_STEPS _TERMUX _POWER_STATUS sensed_facts _of_app "
+        "app_answers _of_mac _of_windows _of_android _of_linux _supply _charge_of _heard _not_said _unknown _yes "
+        "_step SensedFact AppAnswers AppSensors app_name is_android BATTERY_TENTHS PLATFORM_PROFILE POWER_SUPPLIES "
+        "celsius_of cpu_sensor_files linux_battery mac_battery mac_heat mac_low_power supply_heat termux_battery "
+        "NO_BATTERY PowerSupply Probe".split(),
     "discompute_lite.host.machine_check": "CHECKED_MODULES TRIAL_DOCUMENT _WINDOWS_FIREWALL _MACOS_FIREWALL "
-        "look_at_machine trial_of_state firewalls gateway surroundings _address_in _disk_free_mb _open_files "
-        "MachineFacts StateError app_name Probe StateFolder".split(),
+        "look_at_machine numpy_version trial_of_state firewalls gateway surroundings _address_in _disk_free_mb "
+        "_open_files MachineFacts StateError app_name sensed_facts Probe StateFolder".split(),
     "discompute_lite.net.client": "CLIENT_READ_BYTES Client call_once looks_like_address CallTimeout "
         "DiscomputeError LinkClosed MethodNotFound Unreachable Limits check_rpc_call is_rpc_answer rpc_error "
         "rpc_refusal MessageDecoder encode_message encode_sendable join_attachments RepeatedAnswer error_words "
@@ -51893,8 +52138,8 @@ _end_sections({
         "Client can_start_processes relaunch_command run_locally dump_value load_value JSON_FLAG Context argument "
         "command whole_number Console".split(),
     "discompute_lite.faces.doctor_command": "DOCTOR_COMMANDS DOCTOR_COLUMNS MARKS doctor_command finding_lines "
-        "report_lines _trials _folded Finding Severity Trial to_json VERSION JSON_FLAG Context command "
-        "printable".split(),
+        "report_lines _sensed _trials _folded Finding SensedFact Severity Trial to_json VERSION JSON_FLAG Context "
+        "command printable".split(),
     "discompute_lite.faces.failures": "_PLACE with_place".split(),
     "discompute_lite.faces.items": "WrongItem ItemReader read_json _refuse_no_json TaskRejected".split(),
     "discompute_lite.faces.scripts": "_SCRIPT_MODULE script_module SettingsError TaskRejected parse_source".split(),

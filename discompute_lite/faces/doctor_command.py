@@ -8,10 +8,11 @@ Read next: checkup_parts.py, core/diagnosis.py.
 from __future__ import annotations
 
 import textwrap
+import time
 from importlib import import_module
-from typing import Any, Iterable, List
+from typing import Any, Dict, Iterable, List
 
-from ..model.checkup import Finding, Severity, Trial
+from ..model.checkup import Finding, SensedFact, Severity, Trial
 from ..model.codec import to_json
 from ..model.version import VERSION
 from .command import JSON_FLAG, Context, command
@@ -33,7 +34,7 @@ def doctor_command(context: Context) -> int:
     """Check what can go wrong here and on the network, and say how to mend each; exit code 0 when a node can work."""
     console = context.console
     if not console.is_json:
-        console.note("looking at this device and its network for a few seconds")
+        console.note("looking around for a few seconds")
     # Loaded here: other commands start without it.
     checkup = import_module("discompute_lite.checkup_parts").check_up(context.settings)
     if console.is_json:
@@ -66,7 +67,12 @@ def report_lines(checkup: Any) -> List[str]:
     machine, network = checkup.machine, checkup.network
     facts = [
         f"version {VERSION}, {'main' if machine.is_main_thread else 'other'} thread",
+        f"machine {machine.machine or '?'}, {machine.release or 'system unknown'}",
+        f"NumPy {machine.numpy or 'is not here'}, {machine.selector}",
+        f"clocks {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(machine.wall))} UTC, {machine.monotonic:.1f} s",
+        *_sensed(machine.sensed),
         *(f"{item.name or '?'} {item.address} mask {item.netmask or '?'}" for item in network.interfaces),
+        *([] if network.interfaces else ["no interface is listed by this system"]),
         f"router {machine.gateway or 'unknown'}",
         *_trials("self", network.self_dials), *_trials("broadcast", network.broadcasts),
         *_trials("multicast", network.multicasts), *_trials("unicast", network.unicasts),
@@ -74,6 +80,16 @@ def report_lines(checkup: Any) -> List[str]:
         *(f"heard {beacon.name} at {beacon.address}" for beacon in network.beacons),
     ]
     return ["Report:", *(line for fact in facts for line in _folded(printable(fact), "  ", "    "))]
+
+
+def _sensed(facts: Iterable[SensedFact]) -> List[str]:
+    """Return each thing that was told with its source, and those that were not with why, once for each reason."""
+    known = [f"{fact.what} {fact.told} ({fact.source})" for fact in facts if fact.told]
+    unknown: Dict[str, List[str]] = {}
+    for fact in facts:
+        if not fact.told:
+            unknown.setdefault(fact.source, []).append(fact.what)
+    return known + [f"{', '.join(names)} unknown: {why}" for why, names in unknown.items()]
 
 
 def _trials(what: str, trials: Iterable[Trial]) -> List[str]:

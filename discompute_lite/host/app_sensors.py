@@ -10,7 +10,7 @@ Read next: host/metrics.py (who asks, in a thread that nobody waits for), core/a
 from __future__ import annotations
 
 import os
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from .probe import NO_BATTERY, PowerSupply, Probe
 
@@ -35,6 +35,40 @@ class AppFacts(NamedTuple):
     is_background: bool = False
 
 
+class AppAnswers(NamedTuple):
+    """Hold the answers as they came, by UIKit's names in our spelling; None for each that did not come."""
+
+    battery_level: Any = None
+    battery_state: Any = None
+    thermal_state: Any = None
+    is_low_power: Any = None
+    application_state: Any = None
+    background_time: Any = None
+
+    @property
+    def charge(self) -> float:
+        """Return how full the battery is, 0 to 1; -1 where that was not told."""
+        level = self.battery_level
+        return float(level) if isinstance(level, (int, float)) and 0.0 <= level <= 1.0 else -1.0
+
+    @property
+    def heat(self) -> int:
+        """Return the step of heat, -1 where none that is known was told."""
+        return int(self.thermal_state) if self.thermal_state in (0, 1, 2, 3) else -1
+
+    @property
+    def is_background(self) -> bool:
+        """Whether the app is off the screen and about to be stopped for it."""
+        left_s = self.background_time
+        stays = isinstance(left_s, (int, float)) and left_s > STAYS_S
+        return self.application_state == APP_IN_BACKGROUND and not stays
+
+    def facts(self) -> AppFacts:
+        """Return what they mean."""
+        battery = PowerSupply(self.charge, self.battery_state in PLUGGED_STATES) if self.charge >= 0 else NO_BATTERY
+        return AppFacts(battery, self.heat, bool(self.is_low_power), self.is_background)
+
+
 class AppSensors:
     """Ask one app again and again; one thread at a time."""
 
@@ -50,19 +84,24 @@ class AppSensors:
 
     def ask(self) -> Optional[AppFacts]:
         """Return what the app tells now; None where it tells nothing, or is not asked."""
+        answers = self.answers()
+        return answers.facts() if answers is not None else None
+
+    def answers(self) -> Optional[AppAnswers]:
+        """Return the same as it was told."""
         bridge = None if self.why_not else self._probe.app_bridge()
         if bridge is None:
             return None
         is_first, self._has_asked = not self._has_asked, True
         if is_first:
             self._set_mark()
-        facts = ask_app(*bridge)
+        told = ask_app(*bridge)
         if is_first and self._mark:
             try:
                 os.remove(self._mark)
             except OSError:
                 pass  # It could not be made either.
-        return facts
+        return told
 
     def _set_mark(self) -> None:
         try:
@@ -73,16 +112,18 @@ class AppSensors:
             pass  # A folder that cannot be written to: then the app is asked each time.
 
 
-def ask_app(object_class: Any, on_main_thread: Any) -> Optional[AppFacts]:
+def ask_app(object_class: Any, on_main_thread: Any) -> Optional[AppAnswers]:
     """Return what UIKit tells on the app's main thread, where alone it may be asked; each answer may be missing."""
-    told: List[AppFacts] = []
+    told: List[AppAnswers] = []
 
     def ask() -> None:
         process = _one_of(object_class, "NSProcessInfo", "processInfo")
-        heat, is_low = _told_by(process, "thermalState"), _told_by(process, "isLowPowerModeEnabled")
-        told.append(AppFacts(
-            _battery(_one_of(object_class, "UIDevice", "currentDevice")), int(heat) if heat in (0, 1, 2, 3) else -1,
-            bool(is_low), _is_left(_one_of(object_class, "UIApplication", "sharedApplication")),
+        device = _one_of(object_class, "UIDevice", "currentDevice")
+        app = _one_of(object_class, "UIApplication", "sharedApplication")
+        level, state = _battery(device)
+        told.append(AppAnswers(
+            level, state, _told_by(process, "thermalState"), _told_by(process, "isLowPowerModeEnabled"),
+            _told_by(app, "applicationState"), _told_by(app, "backgroundTimeRemaining"),
         ))
 
     try:
@@ -109,19 +150,10 @@ def _told_by(owner: Any, name: str) -> Any:
         return None
 
 
-def _battery(device: Any) -> PowerSupply:
+def _battery(device: Any) -> Tuple[Any, Any]:
+    """Return batteryLevel and batteryState."""
     try:
         device.setBatteryMonitoringEnabled_(True)  # Else the level is -1.
     except (AttributeError, TypeError, ValueError, RuntimeError):
-        return NO_BATTERY
-    level, state = _told_by(device, "batteryLevel"), _told_by(device, "batteryState")
-    if not isinstance(level, (int, float)) or not 0.0 <= level <= 1.0:
-        return NO_BATTERY
-    return PowerSupply(float(level), state in PLUGGED_STATES)
-
-
-def _is_left(app: Any) -> bool:
-    if _told_by(app, "applicationState") != APP_IN_BACKGROUND:
-        return False
-    left_s = _told_by(app, "backgroundTimeRemaining")
-    return not (isinstance(left_s, (int, float)) and left_s > STAYS_S)
+        return None, None
+    return _told_by(device, "batteryLevel"), _told_by(device, "batteryState")

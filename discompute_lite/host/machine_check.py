@@ -1,4 +1,4 @@
-"""Look at this machine for a checkup: Python, disk, firewalls, router, what it runs inside of.
+"""Look at this machine for a checkup: Python, disk, firewalls, router, clocks, battery, what it runs inside of.
 
 Knows:   where each system says these things; every question goes through a `Probe`, so that tests can record answers.
 Refuses: to judge (core/diagnosis.py does), to send anything (net/network_check.py does), to raise.
@@ -8,16 +8,19 @@ Read next: model/checkup.py (the facts).
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
 import socket
 import struct
 import sys
 import threading
+import time
 from typing import Iterator, List, Optional, Tuple
 
 from ..model.checkup import MachineFacts
 from ..model.errors import StateError
 from .detect import app_name
+from .power_check import sensed_facts
 from .probe import Probe
 from .store import StateFolder
 
@@ -42,8 +45,22 @@ def look_at_machine(
         state_path=path, state_problem=problem, is_state_kept=bool(path) or bool(problem),
         disk_free_mb=_disk_free_mb(path), open_files=_open_files(), inside=surroundings(probe),
         firewalls=tuple(firewalls(probe, *ports)), gateway=gateway(probe), wall=wall,
-        is_main_thread=threading.current_thread() is threading.main_thread(),
+        monotonic=time.monotonic(), is_main_thread=threading.current_thread() is threading.main_thread(),
+        machine=probe.machine(), release=" ".join(filter(None, (probe.uname()[0], probe.uname()[2]))),
+        numpy=numpy_version(probe), selector=selectors.DefaultSelector.__name__, sensed=sensed_facts(probe, path),
     )
+
+
+def numpy_version(probe: Probe) -> str:
+    """Return NumPy's version without importing it, "" where there is none."""
+    if not probe.importable("numpy"):
+        return ""
+    from importlib import metadata
+
+    try:
+        return metadata.version("numpy")
+    except metadata.PackageNotFoundError:
+        return "of a version that is not told"
 
 
 def trial_of_state(state: StateFolder) -> str:

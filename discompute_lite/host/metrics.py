@@ -33,13 +33,15 @@ _CPU_SENSORS = ("coretemp", "k10temp", "zenpower", "cpu", "soc", "x86_pkg_temp",
 #: Sensors report nonsense when they sleep; a processor outside this range does not run.
 _CELSIUS_MIN, _CELSIUS_MAX = 1.0, 125.0
 _SENSORS_MAX = 8
-_SUPPLIES = "/sys/class/power_supply"
+POWER_SUPPLIES = "/sys/class/power_supply"
+#: Android's, in tenths of a degree.
+BATTERY_TENTHS = f"{POWER_SUPPLIES}/battery/temp"
 _LIDS = "/proc/acpi/button/lid"
 #: Celsius of a phone's battery, and the heat that this is: it is not charged above 45 degrees, suffers above 50, and
 #: ends the phone at 60 or so.
 _BATTERY_HEAT = ((50.0, 3), (45.0, 2), (40.0, 1))
 #: What the person chose in the desktop's power settings: low-power, balanced or performance.
-_PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
+PLATFORM_PROFILE = "/sys/firmware/acpi/platform_profile"
 _VM_STAT_LINE = re.compile(r"^Pages (free|inactive):\s+(\d+)", re.MULTILINE)
 
 
@@ -94,7 +96,7 @@ class MetricsReader:
         self._start = start
         self._is_linux = probe.platform.startswith(("linux", "android"))
         self._limits = group_limits(probe) if self._is_linux else None
-        self._sensors = _cpu_sensor_files(probe) if self._is_linux else []
+        self._sensors = cpu_sensor_files(probe) if self._is_linux else []
         #: Replaced whole by the background thread, so a reader sees the old or the new, never half.
         self._slow = _SlowFacts()
         self._slow_due = clock()
@@ -166,12 +168,7 @@ class MetricsReader:
     # ---- heat and battery -----------------------------------------------------------------------------
 
     def _temperature(self) -> float:
-        values = []
-        for path in self._sensors:
-            text = (self._probe.read_text(path) or "").strip()
-            if text.isdigit():
-                values.append(int(text) / 1000)
-        return max((value for value in values if _CELSIUS_MIN <= value <= _CELSIUS_MAX), default=0.0)
+        return max((celsius_of(self._probe, path) for path in self._sensors), default=0.0)
 
     def _battery(self) -> PowerSupply:
         if self._probe.platform == "win32":
@@ -184,15 +181,12 @@ class MetricsReader:
 
     def _is_low_power(self) -> bool:
         if self._is_linux:
-            return (self._probe.read_text(_PLATFORM_PROFILE) or "").strip() == "low-power"
+            return (self._probe.read_text(PLATFORM_PROFILE) or "").strip() == "low-power"
         return self._probe.windows_saver() if self._probe.platform == "win32" else self._slow.is_low_power
 
     def _heat(self) -> int:
-        if self._is_linux and self._has_slow_facts:
-            tenths = (self._probe.read_text(f"{_SUPPLIES}/battery/temp") or "").strip()
-            if tenths.isdigit():
-                return battery_heat(int(tenths) / 10)
-        return self._slow.heat
+        told = supply_heat(self._probe) if self._is_linux and self._has_slow_facts else -1
+        return told if told >= 0 else self._slow.heat
 
     def _is_lid_closed(self) -> bool:
         if not self._is_linux:
@@ -218,7 +212,7 @@ class MetricsReader:
             elif self._probe.platform == "darwin":
                 battery = mac_battery(self._probe)
                 self._slow = _SlowFacts(
-                    battery, mac_memory_usage(self._probe), mac_low_power(self._probe), mac_heat(self._probe),
+                    battery, mac_memory_usage(self._probe), bool(mac_low_power(self._probe)), mac_heat(self._probe),
                     is_lid_closed=battery.level >= 0 and mac_lid_closed(self._probe))
             else:
                 battery, heat = termux_battery(self._probe)
@@ -237,8 +231,8 @@ def linux_battery(probe: Probe) -> Optional[PowerSupply]:
     levels: List[float] = []
     states: List[str] = []
     mains = False
-    for name in probe.list_dir(_SUPPLIES):
-        folder = f"{_SUPPLIES}/{name}/"
+    for name in probe.list_dir(POWER_SUPPLIES):
+        folder = f"{POWER_SUPPLIES}/{name}/"
         kind = (probe.read_text(folder + "type") or "").strip()
         if kind in ("Mains", "USB"):
             mains = mains or (probe.read_text(folder + "online") or "").strip() == "1"
@@ -260,10 +254,11 @@ def mac_battery(probe: Probe) -> PowerSupply:
     return PowerSupply(min(100, int(percent.group(1))) / 100, "'AC Power'" in told) if percent else NO_BATTERY
 
 
-def mac_low_power(probe: Probe) -> bool:
-    """Return whether `pmset -g` says that low-power mode is on; older systems do not have it."""
+def mac_low_power(probe: Probe) -> Optional[bool]:
+    """Return whether `pmset -g` says that low-power mode is on; None where it does not say, as on older systems."""
     told = probe.run(["/usr/bin/pmset", "-g"]) or ""
-    return re.search(r"^\s*(?:lowpowermode|powermode)\s+1\b", told, re.MULTILINE) is not None
+    modes = re.findall(r"^\s*(?:lowpowermode|powermode)\s+(\d+)\b", told, re.MULTILINE)
+    return "1" in modes if modes else None
 
 
 def mac_heat(probe: Probe) -> int:
@@ -308,6 +303,19 @@ def termux_battery(probe: Probe) -> Tuple[PowerSupply, int]:
     return battery, battery_heat(float(degrees.group(1))) if degrees else -1
 
 
+def supply_heat(probe: Probe) -> int:
+    """Return the heat by the file that Androids have for their battery, in tenths of a degree; -1 without it."""
+    tenths = (probe.read_text(BATTERY_TENTHS) or "").strip()
+    return battery_heat(int(tenths) / 10) if tenths.isdigit() else -1
+
+
+def celsius_of(probe: Probe, path: str) -> float:
+    """Return the degrees that a thermometer's file says, 0 where it says none that can be."""
+    text = (probe.read_text(path) or "").strip()
+    celsius = int(text) / 1000 if text.isdigit() else 0.0
+    return celsius if _CELSIUS_MIN <= celsius <= _CELSIUS_MAX else 0.0
+
+
 def battery_heat(celsius: float) -> int:
     """Return the heat of a phone whose battery has so many degrees: 0 nominal to 3 critical."""
     return next((heat for mark, heat in _BATTERY_HEAT if celsius >= mark), 0)
@@ -331,7 +339,7 @@ def cpu_ticks(text: str, cpus: Sequence[int]) -> Optional[Tuple[float, float]]:
     return (busy, total) if total else None
 
 
-def _cpu_sensor_files(probe: Probe) -> List[str]:
+def cpu_sensor_files(probe: Probe) -> List[str]:
     """Return the files of the processor's thermometers, in thousandths of a degree Celsius."""
     files: List[str] = []
     for device in probe.list_dir("/sys/class/hwmon"):

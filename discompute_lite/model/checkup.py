@@ -39,6 +39,20 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class SensedFact:
+    """Say one thing of battery, heat and screen, where it was read, or why it is not known."""
+
+    #: charge, plugged in, low power, heat, processor or screen.
+    what: str
+    #: 0 to 1 for a charge, 1 for yes and 0 for no, 0 to 3 for the steps of heat, degrees Celsius; -1 where not known.
+    value: float
+    #: The same in words, "" where not known.
+    told: str
+    #: Where it was read: a file, a command, a name of the system's. Where it is not known, why.
+    source: str
+
+
+@dataclass(frozen=True)
 class MachineFacts:
     """Say what this machine, its Python and its disk are like."""
 
@@ -65,7 +79,17 @@ class MachineFacts:
     gateway: str = ""
     #: Unix seconds.
     wall: float = 0.0
+    #: Seconds of the clock that deadlines go by.
+    monotonic: float = 0.0
     is_main_thread: bool = True
+    #: What `uname` says of the machine (on iOS the model) and of its system, each "" where it says nothing.
+    machine: str = ""
+    release: str = ""
+    #: Its version, "" where there is none.
+    numpy: str = ""
+    #: What waits for sockets: EpollSelector, KqueueSelector and so on.
+    selector: str = ""
+    sensed: Tuple[SensedFact, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from discompute_lite.checkup_parts import Checkup
 from discompute_lite.faces.doctor_command import DOCTOR_COLUMNS, MARKS, finding_lines, report_lines
 from discompute_lite.model.checkup import (
-    BeaconFact, Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial,
+    BeaconFact, Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, SensedFact, Severity, Trial,
 )
 from discompute_lite.model.interface import Interface
 
@@ -35,9 +35,17 @@ def test_the_report_has_everything_that_was_tried_and_fits_too():
         multicasts=(Trial("en0", "refused", "EHOSTUNREACH"),), unicasts=(Trial("10.0.0.1", "unheard"),),
         neighbours=(Trial("10.0.0.254:53", "refused"),), peers=(PeerFact(Trial("10.0.0.9:8080", "open")),),
         beacons=(BeaconFact("b" * 52, "b", "A very long name of a device in the attic", "10.0.0.9:8080"),))
-    lines = report_lines(Checkup(MachineFacts(gateway="10.0.0.254"), network, NodeFacts(), []))
+    machine = MachineFacts(
+        gateway="10.0.0.254", wall=1.7e9, monotonic=77.26, machine="iPhone14,7", release="Darwin 23.0.0",
+        numpy="1.26.4", selector="KqueueSelector", sensed=(
+            SensedFact("charge", 0.8, "80%", "UIDevice.batteryLevel"), SensedFact("heat", -1.0, "", "nobody says it"),
+            SensedFact("low power", -1.0, "", "nobody says it")))
+    lines = report_lines(Checkup(machine, network, NodeFacts(), []))
     assert max(map(len, lines)) <= DOCTOR_COLUMNS
     text = " ".join(" ".join(lines).split())
     for word in ("bridge100", "mask ?", "router 10.0.0.254", "ETIMEDOUT", "broadcast 10.0.0.255: heard", "EHOSTUNREACH",
-                 "unicast 10.0.0.1: unheard", "near 10.0.0.254:53", "peer 10.0.0.9:8080: open", "in the attic"):
+                 "machine iPhone14,7, Darwin 23.0.0", "NumPy 1.26.4, KqueueSelector",
+                 "clocks 2023-11-14 22:13:20 UTC, 77.3 s", "charge 80% (UIDevice.batteryLevel)",
+                 "heat, low power unknown: nobody says it", "unicast 10.0.0.1: unheard",
+                 "near 10.0.0.254:53", "peer 10.0.0.9:8080: open", "in the attic"):
         assert word in text

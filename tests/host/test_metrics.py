@@ -206,7 +206,7 @@ def test_a_mac_by_pmset_and_vm_stat() -> None:
 
 @pytest.mark.parametrize("told, is_low", [
     (" lowpowermode         1\n", True), (" lowpowermode         0\n", False), (" powermode            1\n", True),
-    (" hibernatemode        3\n", False), (None, False)])
+    (" hibernatemode        3\n", None), (None, None)])
 def test_a_mac_in_low_power_mode(told: Any, is_low: bool) -> None:
     probe = recording("mac_m3_max")
     probe.run = lambda command: told if command == ["/usr/bin/pmset", "-g"] else ""  # type: ignore[method-assign]
