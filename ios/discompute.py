@@ -88,6 +88,7 @@ from math import ceil, inf, isfinite, nan
 from operator import add, countOf, is_, mul
 from queue import Empty, Full, Queue, SimpleQueue
 from random import Random
+from reprlib import Repr
 from statistics import median
 from types import (
     BuiltinFunctionType, CellType, CodeType, FunctionType, GenericAlias, GetSetDescriptorType, MappingProxyType,
@@ -10479,10 +10480,16 @@ class UnitOutcome(NamedTuple):
 
     line: bytes = b""
     error: str = ""
-    #: "task", "poison", "timeout", "cancelled" or "stopped" where there is an error.
+    #: "task", "poison", "timeout", "limit", "cancelled" or "stopped" where there is an error; by the second to the
+    #: fourth of these one call of the unit took all others along.
     blame: str = ""
     device_id: str = ""
     attempts: int = 0
+
+
+def blamed_by(error_type: str, blame: str) -> str:
+    """Return the blame of an outcome whose process was ended for what it did, or `blame`."""
+    return {"TimedOut": "timeout", "OverLimit": "limit"}.get(error_type, blame)
 
 
 class CallChunk:
@@ -14100,7 +14107,7 @@ class WorkOutcome:
     data: bytes = b""
     #: One line that says what went wrong, then the traceback of the person's own code.
     error: str = ""
-    #: Name of the exception's class; "Stopped" and "Died" are the executors' own.
+    #: Name of the exception's class; "Stopped", "Died" and "NotStarted" are the executors' own.
     error_type: str = ""
     #: What was printed.
     output: str = ""
@@ -15868,10 +15875,10 @@ class AttemptSucceeded:
 class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
-    "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
-    under it (its process died, memory ran out), whoever is at fault: tried elsewhere, and held against the
-    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not take
-    it (busy, low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
+    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it,
+    whoever is at fault: tried elsewhere, and held against the subtask, the task on that device and the device, in this
+    order (core/blame.py). "died": the same, its process ended under it. "refused": the device would not take it (busy,
+    low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
     """
 
     attempt_id: str
@@ -15927,7 +15934,7 @@ class FailSubtask:
     task_id: str
     index: int
     reason: str
-    #: "poison": it took down three devices, or the same ones as often. "task": its own code raised.
+    #: "poison": it took down three devices or processes, or one with several calls in it. "task": its own code raised.
     blame: str
 
 
@@ -20148,22 +20155,23 @@ class ChildProcess:
             return self._process.poll() is not None
 
     def _death(self) -> ChildDied:
-        words, excess = self._last_words(), read_end(self.folder)
-        return ChildDied(excess, "OverLimit", BLAME_TASK) if excess else ChildDied(words)
+        died, excess = self._last_words(), read_end(self.folder)
+        return ChildDied(excess, "OverLimit", BLAME_TASK) if excess else died
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> ChildDied:
         """Return in a sentence why its pipe has ended; its group has ended too when this returns."""
         until = time.monotonic() + ALIVE_EVERY_S
         while not self._has_ended() and time.monotonic() < until:
             time.sleep(0.002)
         if not self._has_ended():
             self.kill()
-            return "the process closed its pipes; does the task's code close what it has not opened?"
+            return ChildDied("the process closed its pipes; does the task's code close what it has not opened?")
         # While its number is still its own, end what is left of its group.
         self.kill()
         with self._lock:
             status = self._process.wait(REAP_S)
-        return describe_exit(status, "" if self.has_answered else self._complaint())
+        complaint = "" if self.has_answered or status < 0 else self._complaint()
+        return ChildDied(describe_exit(status, complaint), "NotStarted" if complaint else "Died")
 
     def _complaint(self) -> str:
         try:
@@ -20188,13 +20196,12 @@ def describe_exit(status: int, complaint: str = "") -> str:
     """Say how a process ended, from `Popen.returncode` and the last line it wrote before it was ready."""
     if status >= 0:
         return f"the process could not start: {complaint}" if complaint else (
-            f"the process ended by itself with status {status}")
+            f"the process ended by itself with exit status {status}")
     try:
-        name = (signal.strsignal(-status) or "").lower()
+        name, words = signal.Signals(-status).name, (signal.strsignal(-status) or "").lower()
     except ValueError:
-        name = ""
-    hint = "; the system may have run out of memory" if status == -9 else ""
-    return f"the process was killed by signal {-status}{f' ({name})' if name else ''}{hint}"
+        return f"the process was killed by signal {-status}"
+    return f"the process was killed by signal {-status} ({name}{', ' + words if words not in ('', 'killed') else ''})"
 
 
 # ---- discompute_lite/host/executors.py --------------------------------------------------------------
@@ -20940,7 +20947,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             # Nobody's fault, and over when there is room again.
             raise ChildDied(error.message, "NoRoom", BLAME_REFUSED) from None
         except OSError as error:
-            raise ChildDied(f"a process could not be started: {error.strerror or error}") from None
+            raise ChildDied(f"a process could not be started: {error.strerror or error}", "NotStarted") from None
         if future.stop_reason:
             raise ChildDied(future.stop_reason)
         return child.exchange(future.request, wall_s)
@@ -27893,6 +27900,10 @@ class Harm(NamedTuple):
     #: Whether the device lived on and told what broke.
     lived_on: bool
     sent_at: float
+    #: What befell it, "" where that was not told.
+    reason: str = ""
+    #: Its process ended under it.
+    is_death: bool = False
 
 
 class TaskFault:
@@ -29675,6 +29686,22 @@ def why_second(attempt: AttemptRecord, is_quiet: bool, silent_s: float, now: flo
     return f"beside {first}, which {how_old}"
 
 
+def why_poison(subtask: SubtaskRecord) -> str:
+    """Say how often a subtask failed, where, and of what; of a subtask of an open task without its number."""
+    harms = list(subtask.harms.values())
+    names = list(dict.fromkeys(short_id(each.device_id) for each in harms))
+    times = {1: "once", 2: "twice"}.get(len(harms), f"{len(harms)} times")
+    reasons = [reason.partition("\n")[0] for reason in dict.fromkeys(each.reason for each in harms) if reason]
+    alone = "all " if len(harms) > len(names) == 1 else ""
+    each_time = "each time " if len(harms) > len(reasons) == 1 else ""
+    said = f"it failed {times}, {alone}on {_listed(names)}: {each_time}{', then '.join(reasons)}"
+    return said if subtask.task.is_open else f"Subtask {subtask.index} is poison: {said}."
+
+
+def _listed(names: List[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
 def number_of(attempt: AttemptRecord) -> int:
     """Return which attempt of its subtask it is, from 1."""
     return int(attempt.attempt_id.rpartition(".")[2])
@@ -30066,8 +30093,9 @@ class Scheduler:
         for attempt in list(device.running.values()):
             if attempt.attempt_id in self._books.attempts:  # Poison may have ended its task a moment ago.
                 self._books.end_attempt(attempt, "device lost", now)
-                harm = None if event.clean else Harm(device.device_id, False, attempt.sent_at)
-                self._go_on(attempt, f"was lost with its device: {event.reason}", harm, 0.0, now, actions)
+                told = f"was lost with its device: {event.reason}"
+                harm = None if event.clean else Harm(device.device_id, False, attempt.sent_at, f"it {told}")
+                self._go_on(attempt, told, harm, 0.0, now, actions)
 
     def _on_renewed(self, event: LeaseRenewed, now: float, actions: List[Any]) -> None:
         device = self._books.devices.get(event.device_id)
@@ -30134,7 +30162,7 @@ class Scheduler:
             return
         self._books.end_attempt(attempt, "blames device", now)
         hold_against_both(self._books, attempt, event.reason, now, self._random())
-        harm = Harm(device.device_id, True, attempt.sent_at)
+        harm = Harm(device.device_id, True, attempt.sent_at, event.reason, event.blame == "died")
         pause = retry_s(subtask.failures, self._random())
         self._go_on(attempt, f"failed there: {event.reason}", harm, pause, now, actions)
 
@@ -30170,7 +30198,8 @@ class Scheduler:
         self._books.end_attempt(attempt, "lease ended", now)
         actions.append(StopAttempt(attempt_id, device.device_id, "its lease ended"))
         told = f"was given up after {device.lease_s:.0f} s without a sign of life"
-        self._go_on(attempt, told, Harm(device.device_id, False, attempt.sent_at), 0.0, now, actions)
+        harm = Harm(device.device_id, False, attempt.sent_at, f"it {told}")
+        self._go_on(attempt, told, harm, 0.0, now, actions)
 
     def _on_late(self, attempt_id: str) -> None:
         """Ignore and count what is said of an attempt that is not live, and learn that it killed nobody."""
@@ -30265,11 +30294,12 @@ class Scheduler:
             subtask.harms[attempt.attempt_id] = harm
         harms = subtask.harms.values()
         if is_poison([(each.device_id, each.lived_on) for each in harms]):
-            names = ", ".join(dict.fromkeys(short_id(each.device_id) for each in harms))
-            poison = f"Subtask {subtask.index} is poison: {len(harms)} attempts failed on {names}; the last one {told}."
-            fail_for_good(self._books, subtask, poison, "poison", now, actions)
+            fail_for_good(self._books, subtask, why_poison(subtask), "poison", now, actions)
         elif subtask.live:
             return  # The other attempt goes on.
+        elif harm is not None and harm.is_death and task.is_open and subtask.calls > 1:
+            # One of them is the culprit: tried together again, it would take the others along again.
+            fail_for_good(self._books, subtask, why_poison(subtask), "poison", now, actions)
         elif pause > 0.0:
             self._books.rest_subtask(subtask, now + pause)
         else:
@@ -31484,7 +31514,8 @@ class Attempts:
         else:
             self._owners[action.task_id].attempt_failed(action, done)
             blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
-            blame = blame if blame in ("task", "refused", RELEASED) else "device"
+            if blame not in ("task", "refused", RELEASED):
+                blame = "died" if done.lite.get("error_type") == "Died" else "device"
             self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:
@@ -38677,7 +38708,7 @@ class ShortWay:
             stream.settle(unit, UnitOutcome(lines[0], "", "", own_id, trips))
             self._renew_permit()
         elif outcome.blame == BLAME_TASK:
-            blame = "timeout" if outcome.error_type == "TimedOut" else "task"
+            blame = blamed_by(outcome.error_type, "task")
             stream.settle(unit, UnitOutcome(error=outcome.error, blame=blame, attempts=trips))
         elif not unit.is_over and chunk is not None:
             # Whose fault it was, and what is to be done about it, is for the scheduler to find out.
@@ -38871,7 +38902,7 @@ class CallStream:
         if chunk is not None:
             is_for_all = action.blame == "task" and chunk.error_type == TaskRejected.__name__
             if len(chunk.units) == 1 or is_for_all:
-                blame = "timeout" if chunk.error_type == "TimedOut" else action.blame
+                blame = blamed_by(chunk.error_type, action.blame)
                 self._give_all(chunk, UnitOutcome(error=action.reason, blame=blame, attempts=chunk.attempts))
             else:
                 for unit in reversed(chunk.units):
@@ -43459,6 +43490,8 @@ class PackedLine(NamedTuple):
     spaces: Tuple[str, ...]
     #: The hashes of the blobs that it names.
     blobs: Tuple[str, ...] = ()
+    #: What people call the function.
+    name: str = ""
 
 
 class FunctionPacker:
@@ -43493,7 +43526,7 @@ class FunctionPacker:
         with _PACKING:
             packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
-        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)))
+        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)), packed.name)
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:
@@ -44177,11 +44210,37 @@ Read next: faces/api.py.
 """
 
 
-class PoisonedSubtask(TaskFailed):
-    """A call took down several devices one after the other; the message names them."""
+class CallEnded(TaskFailed):
+    """A call was ended by what it did, down to its process, and with it whatever was in its unit."""
+
+    #: What to do, where what befell it does not say so.
+    advice = ""
+
+    def __init__(self, said: str, call: str = "the call") -> None:
+        """`said` is what befell "it", which is `call`."""
+        text = f"{call}{said[2:]}" if said.startswith("it ") else said
+        super().__init__(f"{text}; {self.advice}" if self.advice else text)
+        self.said, self.call = said, call
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.said, self.call)
+
+    def named(self, call: str) -> CallEnded:
+        """Return the same of a call that people know by a name."""
+        return type(self)(self.said, call)
 
 
-class RemoteTimeout(TaskFailed, TimeoutError):
+class PoisonedSubtask(CallEnded):
+    """A call took down several devices or processes, one after the other; the message says which, how often and how."""
+
+    advice = "make that call in a plain Python to see why, then mend it or leave it out"
+
+
+class CallOverLimit(CallEnded):
+    """A call used more than its device gives to each; the message says of what, and what to do."""
+
+
+class RemoteTimeout(CallEnded, TimeoutError):
     """A call ran longer than its `timeout` option allows, and was ended."""
 
 
@@ -44280,8 +44339,10 @@ class ClusterFuture(Future):
         if self.done():
             self._sent = None
 
-    def settle(self, outcome: Any, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED) -> None:
-        """Take the outcome of the call (a `UnitOutcome`); nothing happens to a future that is done.
+    def settle(
+        self, outcome: Any, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED, name: str = ""
+    ) -> None:
+        """Take the outcome of the call of a function `name` (a `UnitOutcome`); nothing happens to what is done.
 
         The values in it are read when somebody asks, and on that thread.
         """
@@ -44294,7 +44355,8 @@ class ClusterFuture(Future):
             self._line, self._spaces, self._pickles, self._has_arrived = outcome.line, spaces, pickles, True
         try:
             if outcome.error:
-                self.set_exception(failure_of(outcome.error, outcome.blame))
+                call = f"the call of {name}" if name else "the call"
+                self.set_exception(failure_of(outcome.error, outcome.blame, call))
             elif has_raised(outcome):
                 # As an exception, for those who wait for the first one.
                 self.set_exception(UnreadFailure())
@@ -44346,12 +44408,11 @@ def one_outcome(line: bytes, spaces: Sequence[str], calls: int, pickles: PickleR
     return outcome
 
 
-def failure_of(error: str, blame: str) -> BaseException:
+def failure_of(error: str, blame: str, call: str = "the call") -> BaseException:
     """Return the exception for a unit without an outcome."""
-    if blame == "poison":
-        return PoisonedSubtask(error)
-    if blame == "timeout":
-        return RemoteTimeout(error)
+    kind = {"poison": PoisonedSubtask, "timeout": RemoteTimeout, "limit": CallOverLimit}.get(blame)
+    if kind is not None:
+        return kind(error, call)
     if blame == "cancelled":
         return CancelledError()
     return TaskCancelled(error) if blame == "stopped" else TaskFailed(error)
@@ -44382,6 +44443,10 @@ AHEAD_UNITS = 4
 #: Seconds after which items that are slow to come hold up nothing else: neither those drawn before them, which are sent
 #: as a unit, nor a result that is there. And so many are drawn between two looks at the clock.
 DRAW_S, DRAW_ITEMS = 0.05, 64
+#: A unit that was ended by one of its calls is tried again in so many parts, and these again, until that one is alone.
+PARTS = 8
+#: An item whose unit is longer, in bytes, is not kept to be named in a message.
+NAMED_BYTES = 65536
 
 
 class MapWishes(NamedTuple):
@@ -44421,6 +44486,18 @@ class MapPorts(NamedTuple):
     unit: Callable[[Sequence[Any], bool], bytes] = unit_of_rows
     #: Monotonic seconds.
     now: Callable[[], float] = time.monotonic
+    #: What people call the function.
+    name: str = "the function"
+
+
+class UnitRows(NamedTuple):
+    """Hold the rows of a unit on its way: they may have to be sent again."""
+
+    #: The number of the first, and how many there are.
+    first: int
+    size: int
+    #: None are kept of a unit of one that is large.
+    rows: Sequence[Any]
 
 
 class Appetite(NamedTuple):
@@ -44436,11 +44513,11 @@ class MapRun:
 
     def __init__(
         self, rows: Union[Iterator[Any], range], is_single: bool, ports: MapPorts, wishes: MapWishes,
-        deadline: Optional[float],
+        deadline: Optional[float], first: int = 0,
     ) -> None:
         """`is_single`: each row is the one argument, and only then may they be a range.
 
-        `deadline` is by `ports.now`, in place of `wishes.timeout`.
+        `deadline` is by `ports.now`, in place of `wishes.timeout`; `first` is the first row's number for people.
         """
         self._rows = rows
         self._is_single = is_single
@@ -44455,9 +44532,11 @@ class MapRun:
         #: unit number -> what carries it: exactly those without an outcome. And (came, error) of those with one.
         self._under_way: Dict[int, Any] = {}
         self._arrived: Dict[int, Any] = {}
-        #: unit number -> items, of units sent whose results have not been taken; all these items; and all ever drawn.
-        self._sizes: Dict[int, int] = {}
-        self._items_out = self._drawn = 0
+        #: unit number -> its rows, of units sent whose results have not been taken; and how many these are.
+        self._out: Dict[int, UnitRows] = {}
+        self._items_out = 0
+        #: The number of the next row.
+        self._drawn = first
         #: Seconds that the items took to come.
         self._drawing_s = 0.0
         self._is_drained = False
@@ -44485,7 +44564,8 @@ class MapRun:
             room = ahead - self._items_out
             if room <= 0 or (self._drawing_s >= pause_at and may_pause()):
                 return
-            count, data = self._next_data(most if self._buffersize is None else min(most, room))
+            rows, data = self._next_data(most if self._buffersize is None else min(most, room))
+            count = len(rows)
             if not count:
                 return
             number = self._sent
@@ -44498,7 +44578,8 @@ class MapRun:
                 return
             self._sent += 1
             self._items_out += count
-            self._sizes[number] = count
+            is_kept = count > 1 or len(data) <= NAMED_BYTES
+            self._out[number] = UnitRows(self._drawn - count, count, rows if is_kept else ())
             with self._changed:
                 if number not in self._arrived:
                     self._under_way[number] = carried
@@ -44512,9 +44593,15 @@ class MapRun:
     def _batches(self) -> Generator[List[Any], None, None]:
         try:
             while True:
-                outcome = self._next_outcome()
-                if outcome is None:
+                self.feed()
+                if not self._out:
+                    if self._last is not None:
+                        raise self._last
                     return
+                outcome = self._next_outcome()
+                if isinstance(outcome, MapRun):
+                    yield from outcome._batches()
+                    continue
                 if outcome.printed:
                     self._ports.show(outcome.printed)
                 yield outcome.values
@@ -44530,14 +44617,14 @@ class MapRun:
         with self._changed:
             carried, self._under_way = list(self._under_way.values()), {}
             self._arrived.clear()
-        self._sizes.clear()
+        self._out.clear()
         for each in carried:
             self._ports.cancel(each)
 
     # ---- drawing --------------------------------------------------------------------------------------
 
-    def _next_data(self, most: int) -> Tuple[int, bytes]:
-        """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
+    def _next_data(self, most: int) -> Tuple[Sequence[Any], bytes]:
+        """Return the next rows, up to `most`, and their unit; none when there are no more."""
         rows: Any = []
         if type(self._rows) is range:
             # Drawn where its items are used: here it would be made into items, and these into text.
@@ -44551,10 +44638,11 @@ class MapRun:
                 self._end_with(problem)
         self._drawn += len(rows)
         try:
-            return len(rows), self._unit_of(rows)
+            return rows, self._unit_of(rows)
         except Exception as problem:
-            rows = self._rows_that_travel(rows, problem)
-            return len(rows), self._unit_of(rows)
+            fitting = self._rows_that_travel(rows, problem)
+            self._drawn -= len(rows) - len(fitting)
+            return fitting, self._unit_of(fitting)
 
     def _draw(self, rows: List[Any], most: int) -> None:
         """Add items to `rows`: `most`, or fewer where they are slow to come or there are no more."""
@@ -44611,16 +44699,28 @@ class MapRun:
 
     # ---- taking ---------------------------------------------------------------------------------------
 
-    def _next_outcome(self) -> Optional[CallOutcome]:
-        """Wait for the next unit and return what came of it, or what kept more from being sent; None at the end."""
-        self.feed()
-        if not self._sizes:
-            return None if self._last is None else CallOutcome([], self._last, "")
+    def _next_outcome(self) -> Union[CallOutcome, MapRun]:
+        """Wait for the next unit, return what came of it: where one of its calls ended it, the same again in parts."""
         number, (came, error) = self._next_arrived()
         self._returned = number + 1
-        size = self._sizes.pop(number)
-        self._items_out -= size
-        return self._ports.read(came, size) if error is None else CallOutcome([], error, "")
+        unit = self._out.pop(number)
+        self._items_out -= unit.size
+        if error is None:
+            return self._ports.read(came, unit.size)
+        if isinstance(error, CallEnded):
+            if unit.size > 1:
+                wishes = MapWishes(chunksize=-(-unit.size // PARTS), ordered=self._is_ordered)
+                parts = MapRun(iter(unit.rows), self._is_single, self._ports, wishes, self._deadline, unit.first)
+                parts.begin()
+                return parts
+            error = error.named(self._call_of(unit))
+        return CallOutcome([], error, "")
+
+    def _call_of(self, unit: UnitRows) -> str:
+        """Return what people know the call of a single row by."""
+        row = unit.rows[0] if unit.rows else ...
+        words = _short_text(row) if self._is_single or row is ... else ", ".join(map(_short_text, row))
+        return f"{self._ports.name}({words}), item {unit.first} of its map,"
 
     def _next_arrived(self) -> Tuple[int, Any]:
         """Return the number and (came, error) of the next unit; raise TimeoutError when it is not there in time."""
@@ -44668,6 +44768,21 @@ class MapResults:
         """Do without what has not been taken."""
         self._batches.close()
         self._values = iter(())
+
+
+def _short_text(value: Any) -> str:
+    """Return a value as people would write it, cut short; whatever its own text does."""
+    if value is ...:
+        return "..."
+    try:
+        return _SHORT.repr(value)
+    except Exception:
+        # A person's code.
+        return type(value).__name__
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def write_out(text: str) -> None:
@@ -45711,14 +45826,14 @@ class Cluster(Executor):
         calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs, options.upload)
         unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel, self._dispatch.wait_here)
-        done = partial(self._settle, future, calls.packed.spaces, calls.held(unit))
+        done = partial(self._settle, future, calls.packed, calls.held(unit))
         key = StreamKey(calls.packed, options, bool(options.pure))
         future.carry(self._dispatch.send(key, unit, 1, done, True))
         return future
 
-    def _settle(self, future: ClusterFuture, spaces: Sequence[str], held: Any, outcome: Any) -> None:
+    def _settle(self, future: ClusterFuture, packed: PackedLine, held: Any, outcome: Any) -> None:
         # A method, so that whoever keeps the future alone keeps the cluster and the call's blobs too, until it is done.
-        future.settle(outcome, spaces, self._pickles_from(outcome.device_id))
+        future.settle(outcome, packed.spaces, self._pickles_from(outcome.device_id), packed.name)
 
     def _unit_came(self, done: Callable[..., None], held: Any, outcome: Any) -> None:
         done((outcome.line, self._pickles_from(outcome.device_id)),
@@ -45762,7 +45877,7 @@ class Cluster(Executor):
         show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(
             send, dispatch.cancel, lambda came, calls: one_outcome(came[0], written.packed.spaces, calls, came[1]),
-            lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many,
+            lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many, name=written.packed.name,
         )
         run = MapRun(rows, is_single, ports, wishes, deadline)
         run.begin()
@@ -51508,7 +51623,7 @@ _end_sections({
     "discompute_lite.tasks.types": "TaskParameter TaskType TASK_TYPES read_params _checked_param run_locally "
         "join_data separate_data _SCHEMA_NAMES task_type_schemas Catalog TaskRejected split_texts dump_value "
         "load_value".split(),
-    "discompute_lite.roles.call_units": "StreamOptions CallUnit UnitOutcome CallChunk ShortPermit".split(),
+    "discompute_lite.roles.call_units": "StreamOptions CallUnit UnitOutcome blamed_by CallChunk ShortPermit".split(),
     "discompute_lite.roles.far_streams": "SENT_UNITS SENT_BYTES SHORT_BYTES lines_to_send FarUnit FarStream Carrier "
         "FarStreams LinkCarrier OwnCarrier from_json DiscomputeError LinkError join_texts separate_data UnitOutcome "
         "Later LinkPort".split(),
@@ -51828,8 +51943,9 @@ _end_sections({
         "finish_if_over fail_task end_cancelled _close TaskState AcceptResult EndCancelled FailSubtask FailTask "
         "FinishTask StopAttempt TellStory Ledger AttemptRecord ScheduledTask SubtaskRecord SubtaskState".split(),
     "discompute_lite.core.reasons": "REASONS_NAMED LONGEST_NAME is_stalled why_no_device why_task _called "
-        "why_subtask _why_over why_second number_of _where _why_pending why_kept _why_paused _why_barred story_of "
-        "told_of short_id Ledger AttemptRecord ScheduledTask SubtaskRecord SubtaskState Keeping".split(),
+        "why_subtask _why_over why_second why_poison _listed number_of _where _why_pending why_kept _why_paused "
+        "_why_barred story_of told_of short_id Ledger AttemptRecord ScheduledTask SubtaskRecord SubtaskState "
+        "Keeping".split(),
     "discompute_lite.core.keeping": "WEIGH_LEAST_S note_kept tell_line Ledger DevicePool why_kept "
         "ScheduledTask".split(),
     "discompute_lite.core.speculation": "LEAST_GAIN_S EQUALLY_FAST FAR_FASTER STUCK_LEAST_S LEAST_LEFT LOOK_PART "
@@ -51839,8 +51955,8 @@ _end_sections({
         "freed_from_quarantine hold_against_both rest_refusing accept_result cancel_subtask end_cancelled "
         "fail_for_good fail_task finish_if_over tell_line AttemptFailed AttemptSucceeded CancelAsked DeviceLost "
         "DeviceReady LeaseRenewed StartAttempt StopAttempt SubtaskCancelled SubtasksAdded SubtaskSized TaskSealed "
-        "TaskSubmitted Tick note_kept Ledger DevicePool is_stalled story_of told_of why_no_device why_second "
-        "why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison refused_s retry_s "
+        "TaskSubmitted Tick note_kept Ledger DevicePool is_stalled story_of told_of why_no_device why_poison "
+        "why_second why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison refused_s retry_s "
         "second_beside_quiet second_beside_slow".split(),
     "discompute_lite.roles.alarm": "LATE_S Alarm Clock TimerPort".split(),
     "discompute_lite.core.blobs": "FANOUT RANGES_AHEAD SPARE_SOURCES RangeAsk BlobFetch BlobTakers ShelvedBlob "
@@ -51983,12 +52099,13 @@ _end_sections({
         "Sharing share stop_share _web_shared_file _web_shared_page _is_offered InvalidParams Alarm method LinkPort "
         "web_route".split(),
     "discompute_lite.roles.short_way": "SHORT_S PERMIT_S ShortWay blobs_in CallsTask calls_data separate_data "
-        "BLAME_TASK WorkOutcome WorkRequest CallChunk CallUnit ShortPermit StreamOptions UnitOutcome".split(),
+        "BLAME_TASK WorkOutcome WorkRequest CallChunk CallUnit ShortPermit StreamOptions UnitOutcome "
+        "blamed_by".split(),
     "discompute_lite.roles.streams": "CHUNK_S CHUNK_SHARE CHUNK_LEAST_S CHUNK_UNITS CHUNK_BYTES SHORTEST_CALL_S "
         "CHUNK_GROWTH CallStream Streams AcceptResult CancelAsked FailSubtask FailTask StartAttempt "
         "SubtaskCancelled SubtasksAdded SubtaskSized TaskSealed TaskSubmitted short_id TaskRejected SubTask "
         "CallsTask calls_data separate_data STREAM_MARK Attempts CallChunk CallUnit ShortPermit StreamOptions "
-        "UnitOutcome SHORT_S ShortWay".split(),
+        "UnitOutcome blamed_by SHORT_S ShortWay".split(),
     "discompute_lite.roles.twin": "TWIN_LOOK_S GONE_AFTER SAME_AGE_MS Twin LinkOpened Greeting LinkPort".split(),
     "discompute_lite.wire.server_sent": "SENT_COMMENT _SENT_LINE_END SentEvent encode_sent_event encode_sent_place "
         "SentEventReader TooLarge".split(),
@@ -52085,12 +52202,12 @@ _end_sections({
     "discompute_lite.faces.dispatch": "STREAMS_KEPT STREAMS_NAMED SLOTS_EVERY_S LIFE_EVERY_S CallOptions "
         "ClusterEnded PLAIN_OPTIONS StreamKey OpenStream SentCall Dispatch has_raised PromisedAnswer "
         "has_line_raised UploadedModule DirectCall DirectWay PackedLine".split(),
-    "discompute_lite.faces.futures": "PoisonedSubtask RemoteTimeout UnreadFailure ClusterFuture one_outcome "
-        "failure_of DiscomputeError TaskCancelled TaskFailed CallOutcome read_outcomes PICKLES_UNWANTED PickleRule "
-        "WAIT_HERE_S SentCall has_raised".split(),
+    "discompute_lite.faces.futures": "CallEnded PoisonedSubtask CallOverLimit RemoteTimeout UnreadFailure "
+        "ClusterFuture one_outcome failure_of DiscomputeError TaskCancelled TaskFailed CallOutcome read_outcomes "
+        "PICKLES_UNWANTED PickleRule WAIT_HERE_S SentCall has_raised".split(),
     "discompute_lite.faces.mapping": "UNIT_S AHEAD_S UNIT_ITEMS AHEAD_ITEMS HAND_OVER_S AHEAD_UNITS DRAW_S "
-        "DRAW_ITEMS MapWishes unit_of_rows MapPorts Appetite MapRun MapResults write_out TaskRejected CallOutcome "
-        "items_unit rows_unit".split(),
+        "DRAW_ITEMS PARTS NAMED_BYTES MapWishes unit_of_rows MapPorts UnitRows Appetite MapRun MapResults "
+        "_short_text _SHORT write_out TaskRejected CallOutcome items_unit rows_unit CallEnded".split(),
     "discompute_lite.faces.outlet": "WAITING_CHARS LAST_TURN_S SAFE_BYTES Outlet".split(),
     "discompute_lite.wire.qr": "Modules QrBlocks _CODEWORDS _LEVELS _ALIGNMENT _BYTE_MODE _PADDING "
         "_FORMAT_GENERATOR _FORMAT_MASK _VERSION_GENERATOR _FIELD _FINDER_LIKE qr_code qr_blocks qr_capacity "
@@ -52109,7 +52226,7 @@ _end_sections({
         "short_id Settings read_settings Blob PICKLES_ALLOWED PICKLES_OF_WORKERS PICKLES_UNWANTED PickleRule "
         "VectorPorts ClusterBlobs FunctionCalls direct_way PLAIN_OPTIONS CallOptions Dispatch StreamKey "
         "ClusterFuture failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered FunctionPacker "
-        "read_uploads".split(),
+        "PackedLine read_uploads".split(),
     "discompute_lite.faces.awake": "Undo staying_awake _asked_of_app _display_on _background_task".split(),
     "discompute_lite.faces.command": "COMMANDS CommandArgument LONGEST_WAIT_S Command Context argument whole_number "
         "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "

@@ -304,10 +304,10 @@ class AttemptSucceeded:
 class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
-    "task": its own code raised: final, unless the task asked for `retries`. "device": the device broke
-    under it (its process died, memory ran out), whoever is at fault: tried elsewhere, and held against the
-    subtask, the task on that device and the device, in this order (core/blame.py). "refused": the device would not take
-    it (busy, low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
+    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it,
+    whoever is at fault: tried elsewhere, and held against the subtask, the task on that device and the device, in this
+    order (core/blame.py). "died": the same, its process ended under it. "refused": the device would not take it (busy,
+    low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
     """
 
     attempt_id: str
@@ -363,7 +363,7 @@ class FailSubtask:
     task_id: str
     index: int
     reason: str
-    #: "poison": it took down three devices, or the same ones as often. "task": its own code raised.
+    #: "poison": it took down three devices or processes, or one with several calls in it. "task": its own code raised.
     blame: str
 
 

@@ -126,6 +126,22 @@ def why_second(attempt: AttemptRecord, is_quiet: bool, silent_s: float, now: flo
     return f"beside {first}, which {how_old}"
 
 
+def why_poison(subtask: SubtaskRecord) -> str:
+    """Say how often a subtask failed, where, and of what; of a subtask of an open task without its number."""
+    harms = list(subtask.harms.values())
+    names = list(dict.fromkeys(short_id(each.device_id) for each in harms))
+    times = {1: "once", 2: "twice"}.get(len(harms), f"{len(harms)} times")
+    reasons = [reason.partition("\n")[0] for reason in dict.fromkeys(each.reason for each in harms) if reason]
+    alone = "all " if len(harms) > len(names) == 1 else ""
+    each_time = "each time " if len(harms) > len(reasons) == 1 else ""
+    said = f"it failed {times}, {alone}on {_listed(names)}: {each_time}{', then '.join(reasons)}"
+    return said if subtask.task.is_open else f"Subtask {subtask.index} is poison: {said}."
+
+
+def _listed(names: List[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
 def number_of(attempt: AttemptRecord) -> int:
     """Return which attempt of its subtask it is, from 1."""
     return int(attempt.attempt_id.rpartition(".")[2])

@@ -89,6 +89,10 @@ class Harm(NamedTuple):
     #: Whether the device lived on and told what broke.
     lived_on: bool
     sent_at: float
+    #: What befell it, "" where that was not told.
+    reason: str = ""
+    #: Its process ended under it.
+    is_death: bool = False
 
 
 class TaskFault:

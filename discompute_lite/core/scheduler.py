@@ -26,7 +26,7 @@ from .events import (
 from .keeping import note_kept
 from .ledger import Ledger
 from .pools import DevicePool
-from .reasons import is_stalled, story_of, told_of, why_no_device, why_second, why_subtask, why_task
+from .reasons import is_stalled, story_of, told_of, why_no_device, why_poison, why_second, why_subtask, why_task
 from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask
 from .retry import is_poison, refused_s, retry_s
 from .speculation import second_beside_quiet, second_beside_slow
@@ -176,8 +176,9 @@ class Scheduler:
         for attempt in list(device.running.values()):
             if attempt.attempt_id in self._books.attempts:  # Poison may have ended its task a moment ago.
                 self._books.end_attempt(attempt, "device lost", now)
-                harm = None if event.clean else Harm(device.device_id, False, attempt.sent_at)
-                self._go_on(attempt, f"was lost with its device: {event.reason}", harm, 0.0, now, actions)
+                told = f"was lost with its device: {event.reason}"
+                harm = None if event.clean else Harm(device.device_id, False, attempt.sent_at, f"it {told}")
+                self._go_on(attempt, told, harm, 0.0, now, actions)
 
     def _on_renewed(self, event: LeaseRenewed, now: float, actions: List[Any]) -> None:
         device = self._books.devices.get(event.device_id)
@@ -244,7 +245,7 @@ class Scheduler:
             return
         self._books.end_attempt(attempt, "blames device", now)
         hold_against_both(self._books, attempt, event.reason, now, self._random())
-        harm = Harm(device.device_id, True, attempt.sent_at)
+        harm = Harm(device.device_id, True, attempt.sent_at, event.reason, event.blame == "died")
         pause = retry_s(subtask.failures, self._random())
         self._go_on(attempt, f"failed there: {event.reason}", harm, pause, now, actions)
 
@@ -280,7 +281,8 @@ class Scheduler:
         self._books.end_attempt(attempt, "lease ended", now)
         actions.append(StopAttempt(attempt_id, device.device_id, "its lease ended"))
         told = f"was given up after {device.lease_s:.0f} s without a sign of life"
-        self._go_on(attempt, told, Harm(device.device_id, False, attempt.sent_at), 0.0, now, actions)
+        harm = Harm(device.device_id, False, attempt.sent_at, f"it {told}")
+        self._go_on(attempt, told, harm, 0.0, now, actions)
 
     def _on_late(self, attempt_id: str) -> None:
         """Ignore and count what is said of an attempt that is not live, and learn that it killed nobody."""
@@ -375,11 +377,12 @@ class Scheduler:
             subtask.harms[attempt.attempt_id] = harm
         harms = subtask.harms.values()
         if is_poison([(each.device_id, each.lived_on) for each in harms]):
-            names = ", ".join(dict.fromkeys(short_id(each.device_id) for each in harms))
-            poison = f"Subtask {subtask.index} is poison: {len(harms)} attempts failed on {names}; the last one {told}."
-            fail_for_good(self._books, subtask, poison, "poison", now, actions)
+            fail_for_good(self._books, subtask, why_poison(subtask), "poison", now, actions)
         elif subtask.live:
             return  # The other attempt goes on.
+        elif harm is not None and harm.is_death and task.is_open and subtask.calls > 1:
+            # One of them is the culprit: tried together again, it would take the others along again.
+            fail_for_good(self._books, subtask, why_poison(subtask), "poison", now, actions)
         elif pause > 0.0:
             self._books.rest_subtask(subtask, now + pause)
         else:

@@ -38,7 +38,7 @@ from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
-from .packing import FunctionPacker
+from .packing import FunctionPacker, PackedLine
 from .uploading import read_uploads
 
 #: Seconds that a cluster waits for its node to end.
@@ -215,14 +215,14 @@ class Cluster(Executor):
         calls = FunctionCalls(self._packer, fn, self._pickles, self._blobs, options.upload)
         unit = calls.one(args, kwargs)
         future = ClusterFuture(self._delivered.put, self._dispatch.cancel, self._dispatch.wait_here)
-        done = partial(self._settle, future, calls.packed.spaces, calls.held(unit))
+        done = partial(self._settle, future, calls.packed, calls.held(unit))
         key = StreamKey(calls.packed, options, bool(options.pure))
         future.carry(self._dispatch.send(key, unit, 1, done, True))
         return future
 
-    def _settle(self, future: ClusterFuture, spaces: Sequence[str], held: Any, outcome: Any) -> None:
+    def _settle(self, future: ClusterFuture, packed: PackedLine, held: Any, outcome: Any) -> None:
         # A method, so that whoever keeps the future alone keeps the cluster and the call's blobs too, until it is done.
-        future.settle(outcome, spaces, self._pickles_from(outcome.device_id))
+        future.settle(outcome, packed.spaces, self._pickles_from(outcome.device_id), packed.name)
 
     def _unit_came(self, done: Callable[..., None], held: Any, outcome: Any) -> None:
         done((outcome.line, self._pickles_from(outcome.device_id)),
@@ -266,7 +266,7 @@ class Cluster(Executor):
         show = wishes.show or (bar.show if bar is not None else write_out)
         ports = MapPorts(
             send, dispatch.cancel, lambda came, calls: one_outcome(came[0], written.packed.spaces, calls, came[1]),
-            lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many,
+            lambda: dispatch.slots, lambda: dispatch.work_s(key()), show, written.many, name=written.packed.name,
         )
         run = MapRun(rows, is_single, ports, wishes, deadline)
         run.begin()

@@ -19,11 +19,37 @@ from .direct import WAIT_HERE_S
 from .dispatch import SentCall, has_raised
 
 
-class PoisonedSubtask(TaskFailed):
-    """A call took down several devices one after the other; the message names them."""
+class CallEnded(TaskFailed):
+    """A call was ended by what it did, down to its process, and with it whatever was in its unit."""
+
+    #: What to do, where what befell it does not say so.
+    advice = ""
+
+    def __init__(self, said: str, call: str = "the call") -> None:
+        """`said` is what befell "it", which is `call`."""
+        text = f"{call}{said[2:]}" if said.startswith("it ") else said
+        super().__init__(f"{text}; {self.advice}" if self.advice else text)
+        self.said, self.call = said, call
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.said, self.call)
+
+    def named(self, call: str) -> CallEnded:
+        """Return the same of a call that people know by a name."""
+        return type(self)(self.said, call)
 
 
-class RemoteTimeout(TaskFailed, TimeoutError):
+class PoisonedSubtask(CallEnded):
+    """A call took down several devices or processes, one after the other; the message says which, how often and how."""
+
+    advice = "make that call in a plain Python to see why, then mend it or leave it out"
+
+
+class CallOverLimit(CallEnded):
+    """A call used more than its device gives to each; the message says of what, and what to do."""
+
+
+class RemoteTimeout(CallEnded, TimeoutError):
     """A call ran longer than its `timeout` option allows, and was ended."""
 
 
@@ -122,8 +148,10 @@ class ClusterFuture(Future):
         if self.done():
             self._sent = None
 
-    def settle(self, outcome: Any, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED) -> None:
-        """Take the outcome of the call (a `UnitOutcome`); nothing happens to a future that is done.
+    def settle(
+        self, outcome: Any, spaces: Sequence[str], pickles: PickleRule = PICKLES_UNWANTED, name: str = ""
+    ) -> None:
+        """Take the outcome of the call of a function `name` (a `UnitOutcome`); nothing happens to what is done.
 
         The values in it are read when somebody asks, and on that thread.
         """
@@ -136,7 +164,8 @@ class ClusterFuture(Future):
             self._line, self._spaces, self._pickles, self._has_arrived = outcome.line, spaces, pickles, True
         try:
             if outcome.error:
-                self.set_exception(failure_of(outcome.error, outcome.blame))
+                call = f"the call of {name}" if name else "the call"
+                self.set_exception(failure_of(outcome.error, outcome.blame, call))
             elif has_raised(outcome):
                 # As an exception, for those who wait for the first one.
                 self.set_exception(UnreadFailure())
@@ -188,12 +217,11 @@ def one_outcome(line: bytes, spaces: Sequence[str], calls: int, pickles: PickleR
     return outcome
 
 
-def failure_of(error: str, blame: str) -> BaseException:
+def failure_of(error: str, blame: str, call: str = "the call") -> BaseException:
     """Return the exception for a unit without an outcome."""
-    if blame == "poison":
-        return PoisonedSubtask(error)
-    if blame == "timeout":
-        return RemoteTimeout(error)
+    kind = {"poison": PoisonedSubtask, "timeout": RemoteTimeout, "limit": CallOverLimit}.get(blame)
+    if kind is not None:
+        return kind(error, call)
     if blame == "cancelled":
         return CancelledError()
     return TaskCancelled(error) if blame == "stopped" else TaskFailed(error)

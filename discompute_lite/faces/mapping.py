@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from itertools import chain, islice
+from reprlib import Repr
 from typing import Any, Callable, Dict, Generator, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ..model.errors import TaskRejected
 from ..tasks.calls import CallOutcome, items_unit, rows_unit
+from .futures import CallEnded
 
 #: Seconds of work in one unit, of which a device gets several at a time.
 UNIT_S = 0.05
@@ -31,6 +33,10 @@ AHEAD_UNITS = 4
 #: Seconds after which items that are slow to come hold up nothing else: neither those drawn before them, which are sent
 #: as a unit, nor a result that is there. And so many are drawn between two looks at the clock.
 DRAW_S, DRAW_ITEMS = 0.05, 64
+#: A unit that was ended by one of its calls is tried again in so many parts, and these again, until that one is alone.
+PARTS = 8
+#: An item whose unit is longer, in bytes, is not kept to be named in a message.
+NAMED_BYTES = 65536
 
 
 class MapWishes(NamedTuple):
@@ -70,6 +76,18 @@ class MapPorts(NamedTuple):
     unit: Callable[[Sequence[Any], bool], bytes] = unit_of_rows
     #: Monotonic seconds.
     now: Callable[[], float] = time.monotonic
+    #: What people call the function.
+    name: str = "the function"
+
+
+class UnitRows(NamedTuple):
+    """Hold the rows of a unit on its way: they may have to be sent again."""
+
+    #: The number of the first, and how many there are.
+    first: int
+    size: int
+    #: None are kept of a unit of one that is large.
+    rows: Sequence[Any]
 
 
 class Appetite(NamedTuple):
@@ -85,11 +103,11 @@ class MapRun:
 
     def __init__(
         self, rows: Union[Iterator[Any], range], is_single: bool, ports: MapPorts, wishes: MapWishes,
-        deadline: Optional[float],
+        deadline: Optional[float], first: int = 0,
     ) -> None:
         """`is_single`: each row is the one argument, and only then may they be a range.
 
-        `deadline` is by `ports.now`, in place of `wishes.timeout`.
+        `deadline` is by `ports.now`, in place of `wishes.timeout`; `first` is the first row's number for people.
         """
         self._rows = rows
         self._is_single = is_single
@@ -104,9 +122,11 @@ class MapRun:
         #: unit number -> what carries it: exactly those without an outcome. And (came, error) of those with one.
         self._under_way: Dict[int, Any] = {}
         self._arrived: Dict[int, Any] = {}
-        #: unit number -> items, of units sent whose results have not been taken; all these items; and all ever drawn.
-        self._sizes: Dict[int, int] = {}
-        self._items_out = self._drawn = 0
+        #: unit number -> its rows, of units sent whose results have not been taken; and how many these are.
+        self._out: Dict[int, UnitRows] = {}
+        self._items_out = 0
+        #: The number of the next row.
+        self._drawn = first
         #: Seconds that the items took to come.
         self._drawing_s = 0.0
         self._is_drained = False
@@ -134,7 +154,8 @@ class MapRun:
             room = ahead - self._items_out
             if room <= 0 or (self._drawing_s >= pause_at and may_pause()):
                 return
-            count, data = self._next_data(most if self._buffersize is None else min(most, room))
+            rows, data = self._next_data(most if self._buffersize is None else min(most, room))
+            count = len(rows)
             if not count:
                 return
             number = self._sent
@@ -147,7 +168,8 @@ class MapRun:
                 return
             self._sent += 1
             self._items_out += count
-            self._sizes[number] = count
+            is_kept = count > 1 or len(data) <= NAMED_BYTES
+            self._out[number] = UnitRows(self._drawn - count, count, rows if is_kept else ())
             with self._changed:
                 if number not in self._arrived:
                     self._under_way[number] = carried
@@ -161,9 +183,15 @@ class MapRun:
     def _batches(self) -> Generator[List[Any], None, None]:
         try:
             while True:
-                outcome = self._next_outcome()
-                if outcome is None:
+                self.feed()
+                if not self._out:
+                    if self._last is not None:
+                        raise self._last
                     return
+                outcome = self._next_outcome()
+                if isinstance(outcome, MapRun):
+                    yield from outcome._batches()
+                    continue
                 if outcome.printed:
                     self._ports.show(outcome.printed)
                 yield outcome.values
@@ -179,14 +207,14 @@ class MapRun:
         with self._changed:
             carried, self._under_way = list(self._under_way.values()), {}
             self._arrived.clear()
-        self._sizes.clear()
+        self._out.clear()
         for each in carried:
             self._ports.cancel(each)
 
     # ---- drawing --------------------------------------------------------------------------------------
 
-    def _next_data(self, most: int) -> Tuple[int, bytes]:
-        """Return how many items are next, up to `most`, and their unit; 0 when there are no more."""
+    def _next_data(self, most: int) -> Tuple[Sequence[Any], bytes]:
+        """Return the next rows, up to `most`, and their unit; none when there are no more."""
         rows: Any = []
         if type(self._rows) is range:
             # Drawn where its items are used: here it would be made into items, and these into text.
@@ -200,10 +228,11 @@ class MapRun:
                 self._end_with(problem)
         self._drawn += len(rows)
         try:
-            return len(rows), self._unit_of(rows)
+            return rows, self._unit_of(rows)
         except Exception as problem:
-            rows = self._rows_that_travel(rows, problem)
-            return len(rows), self._unit_of(rows)
+            fitting = self._rows_that_travel(rows, problem)
+            self._drawn -= len(rows) - len(fitting)
+            return fitting, self._unit_of(fitting)
 
     def _draw(self, rows: List[Any], most: int) -> None:
         """Add items to `rows`: `most`, or fewer where they are slow to come or there are no more."""
@@ -260,16 +289,28 @@ class MapRun:
 
     # ---- taking ---------------------------------------------------------------------------------------
 
-    def _next_outcome(self) -> Optional[CallOutcome]:
-        """Wait for the next unit and return what came of it, or what kept more from being sent; None at the end."""
-        self.feed()
-        if not self._sizes:
-            return None if self._last is None else CallOutcome([], self._last, "")
+    def _next_outcome(self) -> Union[CallOutcome, MapRun]:
+        """Wait for the next unit, return what came of it: where one of its calls ended it, the same again in parts."""
         number, (came, error) = self._next_arrived()
         self._returned = number + 1
-        size = self._sizes.pop(number)
-        self._items_out -= size
-        return self._ports.read(came, size) if error is None else CallOutcome([], error, "")
+        unit = self._out.pop(number)
+        self._items_out -= unit.size
+        if error is None:
+            return self._ports.read(came, unit.size)
+        if isinstance(error, CallEnded):
+            if unit.size > 1:
+                wishes = MapWishes(chunksize=-(-unit.size // PARTS), ordered=self._is_ordered)
+                parts = MapRun(iter(unit.rows), self._is_single, self._ports, wishes, self._deadline, unit.first)
+                parts.begin()
+                return parts
+            error = error.named(self._call_of(unit))
+        return CallOutcome([], error, "")
+
+    def _call_of(self, unit: UnitRows) -> str:
+        """Return what people know the call of a single row by."""
+        row = unit.rows[0] if unit.rows else ...
+        words = _short_text(row) if self._is_single or row is ... else ", ".join(map(_short_text, row))
+        return f"{self._ports.name}({words}), item {unit.first} of its map,"
 
     def _next_arrived(self) -> Tuple[int, Any]:
         """Return the number and (came, error) of the next unit; raise TimeoutError when it is not there in time."""
@@ -317,6 +358,21 @@ class MapResults:
         """Do without what has not been taken."""
         self._batches.close()
         self._values = iter(())
+
+
+def _short_text(value: Any) -> str:
+    """Return a value as people would write it, cut short; whatever its own text does."""
+    if value is ...:
+        return "..."
+    try:
+        return _SHORT.repr(value)
+    except Exception:
+        # A person's code.
+        return type(value).__name__
+
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
 
 
 def write_out(text: str) -> None:

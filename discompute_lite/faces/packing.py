@@ -51,6 +51,8 @@ class PackedLine(NamedTuple):
     spaces: Tuple[str, ...]
     #: The hashes of the blobs that it names.
     blobs: Tuple[str, ...] = ()
+    #: What people call the function.
+    name: str = ""
 
 
 class FunctionPacker:
@@ -85,7 +87,7 @@ class FunctionPacker:
         with _PACKING:
             packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
-        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)))
+        return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)), packed.name)
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:

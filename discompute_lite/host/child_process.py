@@ -231,22 +231,23 @@ class ChildProcess:
             return self._process.poll() is not None
 
     def _death(self) -> ChildDied:
-        words, excess = self._last_words(), read_end(self.folder)
-        return ChildDied(excess, "OverLimit", BLAME_TASK) if excess else ChildDied(words)
+        died, excess = self._last_words(), read_end(self.folder)
+        return ChildDied(excess, "OverLimit", BLAME_TASK) if excess else died
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> ChildDied:
         """Return in a sentence why its pipe has ended; its group has ended too when this returns."""
         until = time.monotonic() + ALIVE_EVERY_S
         while not self._has_ended() and time.monotonic() < until:
             time.sleep(0.002)
         if not self._has_ended():
             self.kill()
-            return "the process closed its pipes; does the task's code close what it has not opened?"
+            return ChildDied("the process closed its pipes; does the task's code close what it has not opened?")
         # While its number is still its own, end what is left of its group.
         self.kill()
         with self._lock:
             status = self._process.wait(REAP_S)
-        return describe_exit(status, "" if self.has_answered else self._complaint())
+        complaint = "" if self.has_answered or status < 0 else self._complaint()
+        return ChildDied(describe_exit(status, complaint), "NotStarted" if complaint else "Died")
 
     def _complaint(self) -> str:
         try:
@@ -271,10 +272,9 @@ def describe_exit(status: int, complaint: str = "") -> str:
     """Say how a process ended, from `Popen.returncode` and the last line it wrote before it was ready."""
     if status >= 0:
         return f"the process could not start: {complaint}" if complaint else (
-            f"the process ended by itself with status {status}")
+            f"the process ended by itself with exit status {status}")
     try:
-        name = (signal.strsignal(-status) or "").lower()
+        name, words = signal.Signals(-status).name, (signal.strsignal(-status) or "").lower()
     except ValueError:
-        name = ""
-    hint = "; the system may have run out of memory" if status == -9 else ""
-    return f"the process was killed by signal {-status}{f' ({name})' if name else ''}{hint}"
+        return f"the process was killed by signal {-status}"
+    return f"the process was killed by signal {-status} ({name}{', ' + words if words not in ('', 'killed') else ''})"

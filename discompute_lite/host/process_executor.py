@@ -188,7 +188,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             # Nobody's fault, and over when there is room again.
             raise ChildDied(error.message, "NoRoom", BLAME_REFUSED) from None
         except OSError as error:
-            raise ChildDied(f"a process could not be started: {error.strerror or error}") from None
+            raise ChildDied(f"a process could not be started: {error.strerror or error}", "NotStarted") from None
         if future.stop_reason:
             raise ChildDied(future.stop_reason)
         return child.exchange(future.request, wall_s)

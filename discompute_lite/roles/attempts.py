@@ -228,7 +228,8 @@ class Attempts:
         else:
             self._owners[action.task_id].attempt_failed(action, done)
             blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
-            blame = blame if blame in ("task", "refused", RELEASED) else "device"
+            if blame not in ("task", "refused", RELEASED):
+                blame = "died" if done.lite.get("error_type") == "Died" else "device"
             self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:

@@ -50,10 +50,16 @@ class UnitOutcome(NamedTuple):
 
     line: bytes = b""
     error: str = ""
-    #: "task", "poison", "timeout", "cancelled" or "stopped" where there is an error.
+    #: "task", "poison", "timeout", "limit", "cancelled" or "stopped" where there is an error; by the second to the
+    #: fourth of these one call of the unit took all others along.
     blame: str = ""
     device_id: str = ""
     attempts: int = 0
+
+
+def blamed_by(error_type: str, blame: str) -> str:
+    """Return the blame of an outcome whose process was ended for what it did, or `blame`."""
+    return {"TimedOut": "timeout", "OverLimit": "limit"}.get(error_type, blame)
 
 
 class CallChunk:

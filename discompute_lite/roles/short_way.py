@@ -13,7 +13,7 @@ from ..tasks.blob_values import blobs_in
 from ..tasks.calls import CallsTask, calls_data
 from ..tasks.types import separate_data
 from ..tasks.work import BLAME_TASK, WorkOutcome, WorkRequest
-from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome
+from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome, blamed_by
 
 #: A call that takes less than this, seconds, is made here at once where a slot is free.
 SHORT_S = 0.005
@@ -90,7 +90,7 @@ class ShortWay:
             stream.settle(unit, UnitOutcome(lines[0], "", "", own_id, trips))
             self._renew_permit()
         elif outcome.blame == BLAME_TASK:
-            blame = "timeout" if outcome.error_type == "TimedOut" else "task"
+            blame = blamed_by(outcome.error_type, "task")
             stream.settle(unit, UnitOutcome(error=outcome.error, blame=blame, attempts=trips))
         elif not unit.is_over and chunk is not None:
             # Whose fault it was, and what is to be done about it, is for the scheduler to find out.

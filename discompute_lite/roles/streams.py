@@ -28,7 +28,7 @@ from ..tasks.calls import CallsTask, calls_data
 from ..tasks.types import separate_data
 from ..tasks.work import STREAM_MARK
 from .attempts import Attempts
-from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome
+from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome, blamed_by
 from .short_way import SHORT_S, ShortWay
 
 #: Seconds of work in a chunk: long beside what sending it costs, short for whoever waits for the last one.
@@ -198,7 +198,7 @@ class CallStream:
         if chunk is not None:
             is_for_all = action.blame == "task" and chunk.error_type == TaskRejected.__name__
             if len(chunk.units) == 1 or is_for_all:
-                blame = "timeout" if chunk.error_type == "TimedOut" else action.blame
+                blame = blamed_by(chunk.error_type, action.blame)
                 self._give_all(chunk, UnitOutcome(error=action.reason, blame=blame, attempts=chunk.attempts))
             else:
                 for unit in reversed(chunk.units):

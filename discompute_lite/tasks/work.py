@@ -78,7 +78,7 @@ class WorkOutcome:
     data: bytes = b""
     #: One line that says what went wrong, then the traceback of the person's own code.
     error: str = ""
-    #: Name of the exception's class; "Stopped" and "Died" are the executors' own.
+    #: Name of the exception's class; "Stopped", "Died" and "NotStarted" are the executors' own.
     error_type: str = ""
     #: What was printed.
     output: str = ""

@@ -50,7 +50,7 @@ def test_jobs_that_end_their_process_hold_nobody_up_on_a_lone_device(world):
     for number in range(6):
         took_s, reason = crash_to_the_end(world, (world.submit(f"bad{number}"), f"bad{number}")[1])
         assert took_s < 2.5
-        assert reason == "Subtask 0 is poison: 3 attempts failed on a; the last one failed there: its process died."
+        assert reason == "Subtask 0 is poison: it failed 3 times, all on a: each time its process died."
     assert started(world.submit("good")) == [("good/0.1", "a")]
 
 
@@ -258,13 +258,26 @@ def test_in_a_crowd_only_so_many_devices_are_remembered(world):
 # ---- poison ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a", "b", "c"), ("a", "b", "c", "d")])
-def test_three_failures_are_poison_on_as_many_devices_as_there_are(world, names):
+@pytest.mark.parametrize("names, where", [
+    (("a",), "all on a"), (("a", "b"), "on a and b"), (("a", "b", "c"), "on a, b and c"),
+    (("a", "b", "c", "d"), "on a, b and c"),
+])
+def test_three_failures_are_poison_on_as_many_devices_as_there_are(world, names, where):
     world.devices(*names)
     world.submit()
     took_s, reason = crash_to_the_end(world, "t")
     assert took_s < 2.5
-    assert f"3 attempts failed on {', '.join(names[:3])}; " in reason
+    assert reason == f"Subtask 0 is poison: it failed 3 times, {where}: each time its process died."
+
+
+def test_of_what_each_failure_was_is_told(world):
+    world.devices("a")
+    world.submit()
+    for reason in ("it ended", "it was killed\nby somebody"):
+        world.fail(next(iter(world.running)), reason=reason)
+        world.wait(1.5, renew=("a",))
+    (failed,) = world.lose("a")
+    assert failed.reason.endswith(": it ended, then it was killed, then it was lost with its device: gone.")
 
 
 # ---- quarantine ------------------------------------------------------------------------------------

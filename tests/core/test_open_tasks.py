@@ -131,8 +131,38 @@ def test_poison_fails_alone_and_names_the_devices(world):
     world.lose("d1")
     world.lose("d2")
     (failed,) = world.lose("d3")
-    assert isinstance(failed, FailSubtask) and failed.blame == "poison" and "d1, d2, d3" in failed.reason
+    assert isinstance(failed, FailSubtask) and failed.blame == "poison"
+    assert failed.reason == "it failed 3 times, on d1, d2 and d3: each time it was lost with its device: gone"
     assert started(world(SubtasksAdded("t", 1))) == [("t/1.1", "d4")]
+
+
+def test_what_holds_several_calls_is_not_tried_again_as_a_whole_when_its_process_ends(world):
+    world.devices("a", "b")
+    opened(world, 2)
+    world(SubtaskSized("t", 0, 4))
+    assert world.fail("t/0.1", blame="died", reason="it ended")[-1] == FailSubtask(
+        "t", 0, "it failed once, on a: it ended", "poison")
+    assert FailSubtask not in map(type, world.fail("t/1.1", blame="died")), "a single call is tried elsewhere"
+    assert world.scheduler.task("t").failed == 1
+
+
+def test_what_holds_several_calls_is_tried_elsewhere_as_it_is_where_a_device_cannot_do_it(world):
+    world.devices("a", "b")
+    opened(world, 1)
+    world(SubtaskSized("t", 0, 4))
+    assert world.fail("t/0.1", blame="device", reason="this Python is too old") == []
+    world.wait(1.0, renew=("a", "b"))
+    assert world.running == {"t/0.2": "b"}
+
+
+def test_of_two_attempts_at_several_calls_one_may_die(world):
+    world.devices("a", "b", silence_s=1.0)
+    opened(world, 1, pure=True)
+    world(SubtaskSized("t", 0, 4))
+    world.wait(2.0, renew=("b",))
+    assert world.running == {"t/0.1": "a", "t/0.2": "b"}
+    assert world.fail("t/0.1", blame="died") == [] and world.running == {"t/0.2": "b"}
+    assert FailSubtask in map(type, world.fail("t/0.2", blame="died"))
 
 
 def test_the_failure_of_one_of_two_attempts_stops_the_other(world):

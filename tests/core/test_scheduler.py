@@ -235,7 +235,7 @@ def test_a_subtask_that_takes_down_three_devices_is_poison_and_names_them(world)
     assert started(world.lose("d1")) == [("t/0.2", "d2")]
     assert started(world.lose("d2")) == [("t/0.3", "d3")]
     (failed,) = world.lose("d3")
-    assert isinstance(failed, FailTask) and failed.index == 0 and "d1, d2, d3" in failed.reason
+    assert isinstance(failed, FailTask) and failed.index == 0 and "on d1, d2 and d3: " in failed.reason
     assert world.running == {}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import pickle
 import threading
 import weakref
 
@@ -92,6 +93,14 @@ def test_a_call_without_outcome_says_why(future, blame, kind):
     with pytest.raises(kind):
         future.result()
     assert future.cancelled() == (blame == "cancelled") and future.attempts == 3 and future.logs == ""
+
+
+def test_a_call_that_ends_its_process_is_named_by_its_function(future):
+    future.settle(UnitOutcome(b"", "it failed 3 times, all on a: each time it died", "poison"), (), name="score")
+    error = future.exception()
+    assert str(error).startswith("the call of score failed 3 times, all on a: each time it died; make that call in")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is PoisonedSubtask and str(again) == str(error)
 
 
 @pytest.mark.parametrize("line", [b"", b"nonsense", b'{"values":[]}', b'{"values":[1,2]}', b'{"value":{"$t":"?"}}'])

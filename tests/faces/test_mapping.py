@@ -5,9 +5,9 @@ import itertools
 
 import pytest
 
-from discompute_lite.faces.futures import one_outcome
+from discompute_lite.faces.futures import CallOverLimit, PoisonedSubtask, RemoteTimeout, one_outcome
 from discompute_lite.faces.mapping import (
-    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, DRAW_S, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, MapWishes, write_out,
+    AHEAD_ITEMS, AHEAD_S, AHEAD_UNITS, DRAW_S, NAMED_BYTES, UNIT_ITEMS, UNIT_S, MapPorts, MapRun, MapWishes, write_out,
 )
 from discompute_lite.model.errors import TaskFailed, TaskRejected
 from discompute_lite.tasks.raised import describe_exception
@@ -234,6 +234,86 @@ def test_a_unit_without_outcome_raises_in_its_turn():
     assert next(run) == 0
     with pytest.raises(TaskFailed, match="poison"):
         next(run)
+
+
+class Deadly(Sender):
+    """Be devices on which some rows end their process, and with it the unit that they are in."""
+
+    def __init__(self, *deadly, error=PoisonedSubtask("it failed once, on a: it died"), **named):
+        super().__init__(at_once=True, **named)
+        self.deadly, self.error, self.stays_open = deadly, error, set()
+
+    def answer(self, *numbers, printed=""):
+        for number in numbers or list(self.open):
+            if number in self.stays_open:
+                continue
+            if any(row in self.deadly for row in self.units[number]):
+                self.fail(number, self.error)
+            else:
+                super().answer(number, printed=printed)
+
+
+@pytest.mark.parametrize("count, chunksize, culprit", [
+    (1, 1, 0), (100, 10, 37), (100, 100, 99), (9, 9, 0), (3000, 1000, 1999), (2, 2, 1)])
+def test_of_a_unit_that_one_item_ends_the_others_arrive_and_that_one_is_named(count, chunksize, culprit):
+    sender = Deadly(culprit)
+    run = sender.run(range(count), chunksize=chunksize)
+    results = []
+    with pytest.raises(PoisonedSubtask) as caught:
+        for result in run:
+            results.append(result)
+    assert results == list(range(culprit)) and list(run) == []
+    assert str(caught.value).startswith(f"the function({culprit}), item {culprit} of its map, failed once, on a: it d")
+    assert sum(culprit in unit for unit in sender.units) <= 5, "it may end few more"
+
+
+@pytest.mark.parametrize("error, words", [
+    (RemoteTimeout("it ran longer than its limit of 2 s"), "the function(3), item 3 of its map, ran longer than its"),
+    (CallOverLimit("it used 3 GiB"), "the function(3), item 3 of its map, used 3 GiB"),
+])
+def test_one_item_that_is_ended_for_what_it_takes_takes_no_other_along(error, words):
+    run = Deadly(3, error=error).run(range(9), chunksize=9)
+    assert [next(run) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(type(error)) as caught:
+        next(run)
+    assert str(caught.value).startswith(words)
+
+
+def test_a_unit_that_fails_for_another_reason_is_not_tried_in_parts():
+    sender = Deadly(3, error=TaskFailed("the function cannot be rebuilt"))
+    with pytest.raises(TaskFailed):
+        next(sender.run(range(9), chunksize=9))
+    assert len(sender.units) == 1
+
+
+def test_without_order_what_others_returned_comes_before_and_after_a_unit_in_parts():
+    run = Deadly(99).run(range(12), chunksize=4, ordered=False)
+    assert list(run) == list(range(12))
+    run = Deadly(5).run(range(8), chunksize=4, ordered=False)
+    assert [next(run) for _ in range(5)] == [0, 1, 2, 3, 4]
+
+
+def test_whoever_stops_amid_the_parts_of_a_unit_has_all_that_is_open_cancelled():
+    sender = Deadly(3)
+    sender.stays_open = {1, 4, 5}
+    run = sender.run(range(16), chunksize=8)
+    assert [next(run), next(run)] == [0, 1]
+    run.close()
+    assert sender.units[2:] == [[0], [1], [2], [3], [4], [5], [6], [7]][:len(sender.units) - 2]
+    assert set(sender.cancelled) == {1, 4, 5}
+
+
+@pytest.mark.parametrize("row, words", [
+    ("x" * 500, "'xxxx"), ([1] * 500, "[1, 1, 1, 1, 1, 1, ...]"), ("y" * (NAMED_BYTES + 1), "..."), (None, "None")])
+def test_a_culprit_is_named_in_few_words(row, words):
+    with pytest.raises(PoisonedSubtask) as caught:
+        next(Deadly(row).run([row]))
+    assert str(caught.value).startswith(f"the function({words}") and len(str(caught.value)) < 250
+
+
+def test_a_culprit_of_several_arguments_is_named_with_all():
+    with pytest.raises(PoisonedSubtask, match=r"^the function\(1, 'a'\), item 0 of its map, failed"):
+        next(Deadly([1, "a"]).run(zip([1], ["a"]), is_single=False))
 
 
 @pytest.mark.parametrize("line", [b'{"values":[1]}', b'{"values":[1,2,3]}', b'{"value":1}', b"nonsense", b"[]"])

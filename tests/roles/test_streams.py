@@ -302,6 +302,26 @@ def test_of_a_chunk_that_kills_its_process_only_the_culprit_fails(world, host, c
     assert "its process died" in caller.outcome(units[1]).error
 
 
+def test_a_chunk_whose_process_ends_is_taken_apart_at_once(world, host, caller):
+    units = two_in_one(world, host, caller)
+    fail(world, host, 1, error="its process died")
+    world.advance(0.01)
+    end_all(world, host)
+    end_all(world, host)
+    assert host.executor.requests[-1].data.count(b"\n") == 1, "each goes alone, and none waits for a pardon"
+    end_all(world, host)
+    assert caller.blames(units) == [""] * 3
+
+
+def test_calls_that_belong_together_and_end_their_process_are_given_back_for_their_maker_to_part(world, host, caller):
+    (unit,) = caller.add(1, calls=40)
+    fail(world, host, error="its process died")
+    assert caller.outcome(unit)[1:3] == (f"it failed once, on {host.id[:8]}: its process died", "poison")
+    (unit,) = caller.add(1, calls=40)
+    fail(world, host, error="it used 3 GiB of memory", error_type="OverLimit", blame="task")
+    assert caller.outcome(unit)[1:3] == ("it used 3 GiB of memory", "limit")
+
+
 def test_a_function_that_cannot_be_rebuilt_fails_all_calls_at_once(world, host, caller):
     units = two_in_one(world, host, caller)
     fail(world, host, 1, error="it cannot be rebuilt", blame="task", error_type="TaskRejected")
@@ -630,7 +650,7 @@ def test_a_call_that_kills_its_process_is_poison_after_three_times_the_short_way
         tries += 1
         fail(world, host)
         world.advance(10.0)
-    assert tries == 3 and caller.outcome(unit)[2] == "poison" and "3 attempts failed" in caller.outcome(unit)[1]
+    assert tries == 3 and caller.outcome(unit)[2] == "poison" and "it failed 3 times" in caller.outcome(unit)[1]
 
 
 @pytest.mark.parametrize("error_type, blame", [("TimedOut", "timeout"), ("TooLarge", "task")])

@@ -58,7 +58,7 @@ def test_row_50_three_hundred_small_storms_lose_nothing_and_do_nothing_twice():
         assert len(report.ended) == 2, seed
         if set(report.ended.values()) != {"FinishTask"}:
             # Three of so few devices were gone or silent with the same piece: then it is to blame, for all one knows.
-            assert " is poison: 3 attempts failed" in "\n".join(World(storm, keeps_story=True).run().story), seed
+            assert " is poison: it failed 3 times" in "\n".join(World(storm, keeps_story=True).run().story), seed
 
 
 def test_one_seed_is_one_world_and_another_seed_another():

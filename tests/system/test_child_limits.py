@@ -209,7 +209,7 @@ def test_row_40_what_a_task_does_to_its_output_is_no_word_of_its_process(limited
 @pytest.mark.parametrize("body, error_type, words", [
     ("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass", "TimedOut", "longer than its"),
     ("os.kill(os.getpid(), 11)", "Died", "segmentation fault"),
-    ("os._exit(0)", "Died", "ended by itself with status 0"),
+    ("os._exit(0)", "Died", "ended by itself with exit status 0"),
     ("raise SystemExit(0)", "SystemExit", "SystemExit"),
     ("raise KeyboardInterrupt", "KeyboardInterrupt", "KeyboardInterrupt"),
     ("os.closerange(3, 200)\ntime.sleep(100)", "Died", "closed its pipes"),

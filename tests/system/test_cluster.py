@@ -85,6 +85,12 @@ def die(_):
     os._exit(9)
 
 
+def dies_at_37(number):
+    if number == 37:
+        os._exit(3)
+    return number
+
+
 def count_up_in(path):
     """Say how often this was called, by a file."""
     with open(path, "a") as file:
@@ -476,6 +482,18 @@ def test_a_call_that_kills_its_process_is_told_apart_from_the_others(cluster):
     with pytest.raises(PoisonedSubtask, match=cluster.devices()[0].id[:8]):
         cluster.submit(die, 1).result()
     assert [future.result() for future in good] == [number * number for number in range(20)]
+
+
+def test_of_a_map_only_the_item_that_kills_its_process_fails_and_is_named(cluster):
+    assert list(cluster.map(dies_at_37, range(30))) == list(range(30)), "calls are known to be short"
+    results = cluster.map(dies_at_37, range(100))
+    assert [next(results) for _ in range(37)] == list(range(37))
+    with pytest.raises(PoisonedSubtask) as caught:
+        next(results)
+    assert str(caught.value) == (
+        f"dies_at_37(37), item 37 of its map, failed 3 times, all on {cluster.devices()[0].id[:8]}: each time the"
+        " process ended by itself with exit status 3; make that call in a plain Python to see why, then mend it or"
+        " leave it out")
 
 
 # ---- several at once ------------------------------------------------------------------------------

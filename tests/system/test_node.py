@@ -237,7 +237,7 @@ def test_jobs_that_end_their_own_process_hold_up_no_other(field, posix):
     assert lone.result_of(lone.submit(SQUARES), 10.0) == ("COMPLETED", 14)
     for task_id in bad:
         state, message = lone.result_of(task_id, 10.0)
-        assert state == "FAILED" and f"poison: 3 attempts failed on {lone.id[:8]}; the last one failed there" in message
+        assert state == "FAILED" and f"poison: it failed 3 times, all on {lone.id[:8]}: each time" in message
         assert "signal 11" in message
 
 
