@@ -159,6 +159,11 @@ Refuses: to raise, to wait longer than a probe may, to start a process inside an
 Read next: host/detect.py (what the answers mean), tests/host/recorded.py (the same questions to a recording).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import sys
+#> from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 #: What `uname().machine` begins with where Python runs inside an app of Apple's. It is the model identifier.
 IOS_MACHINES = ("iPhone", "iPad", "iPod", "RealityDevice", "AppleTV")
@@ -509,6 +514,10 @@ Exit codes: 0 done, 1 the job failed, 2 the command line or the configuration is
 3 no such device or task, 4 refused, 5 nobody answered, 130 interrupted.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, Optional
+
 
 class DiscomputeError(Exception):
     """Carry one plain sentence that says what happened and what to do."""
@@ -709,6 +718,14 @@ Both DER forms of a P-256 key have one length each, so they are drawn here inste
     'ltjff6ym5cjsinx27dgncbajqg4j5zfnnop6tyvcw7trvlfsptjq'
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import hashlib
+#> from dataclasses import dataclass, field
+#> from typing import Callable, Optional, Tuple, Union
+
+#> from ..model.errors import StateError
 
 #: The field, the order of the group, the curve y^2 = x^3 - 3x + b, and the point that generates it.
 P256_P = 2 ** 256 - 2 ** 224 + 2 ** 192 + 2 ** 96 - 1
@@ -930,6 +947,13 @@ What many small values cost is bounded before they are made: how many brackets a
 counted at the speed of memory, and a line of 1 MiB that is all `{"":0},` would hold the loop for a fifth of a second.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import re
+#> from typing import Any, Callable, Dict, Iterable, List, Tuple
+
+#> from ..model.errors import LocalProtocolError, ParseError
 
 #: A number that is not finite although JSON's grammar allows its text.
 _INFINITIES = (float("inf"), float("-inf"))
@@ -1116,6 +1140,9 @@ Refuses: to enforce anything; each limit names the module that does.
 Read next: model/settings.py (`limits` there changes any of these by name).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -1323,6 +1350,19 @@ Refuses: links, devices, folders in place of files, secrets that others could re
 Read next: host/store.py (what is kept).
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import os
+#> import secrets
+#> import shlex
+#> import stat
+#> import time
+#> from contextlib import contextmanager
+#> from typing import Iterator, List, Optional
+
+#> from ..model.errors import StateError
+#> from ..model.limits import MIB
 
 #: A file of a state folder, read whole; the largest is 4,096 statements of 1 KiB each. Beyond: it counts as damaged.
 STATE_FILE_BYTES = 5 * MIB
@@ -1529,6 +1569,17 @@ Everything is done by one thread in the order in which it was asked for. What is
 done together, with one sync for each file. What cannot be written is kept and tried again every `RETRY_S`.
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import stat
+#> import threading
+#> from typing import Any, Callable, Dict, List, NamedTuple, Tuple
+
+#> from ..model.errors import StateError
+#> from .files import (
+#>     SAFE_OPEN_FLAGS, remove_file, state_errors, sync_file, sync_folder, write_atomically, write_whole,
+#> )
 
 #: Seconds between two tries to write what could not be written.
 RETRY_S = 2.0
@@ -1760,6 +1811,14 @@ Refuses: to wait: a folder that is taken is taken. Every lock ends with its proc
 Read next: host/store.py (which folder a second node gets).
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import os
+#> import time
+#> from typing import Optional
+
+#> from .files import SAFE_OPEN_FLAGS, remove_file
 
 #: Pauses before the lock is tried again: a command that only asks who holds it does so for a moment.
 _LOCK_PAUSES_S = (0.0, 0.02, 0.05)
@@ -1903,6 +1962,17 @@ Refuses: to know what journals say (roles/kept_calls.py does).
 Read next: host/journals.py (how they are written), host/folder_lock.py.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import os
+#> import time
+#> from typing import Any, Callable
+
+#> from ..model.errors import StateError
+#> from .files import remove_file, state_errors
+#> from .folder_lock import FolderLock, is_folder_locked, take_folder_lock
+#> from .journals import JOURNAL_END, JournalFolder
 
 LOCK_END = ".lock"
 
@@ -1974,6 +2044,20 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
       2, 3 … 99           the same again for further nodes, each with an identity of its own
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import re
+#> import secrets
+#> from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+#> from ..crypto.p256 import PrivateKey, generate_key, load_pkcs8_pem, pem, pkcs8_der
+#> from ..model.errors import ParseError, StateError
+#> from ..wire.strict_json import encode_json, parse_strict
+#> from .files import make_private_folder, my_uid, read_small_file, reason_of, remove_file, state_errors, write_atomically
+#> from .journals import JournalFolder
+#> from .runs import RunJournal, forget_old_runs
+#> from .folder_lock import FolderLock, is_folder_locked, is_process_alive, pid_in, take_folder_lock
 
 #: Nodes of one user on one machine that find a folder; a test bench needs a dozen. Beyond: StateError.
 STATE_INSTANCES = 99
@@ -2304,6 +2388,18 @@ string or a float without a fraction; a double may be a string, "NaN" and "Infin
 may be its name or its number; bytes may be base64 of either alphabet, with or without padding, or an attachment.
 """
 
+#> from __future__ import annotations
+
+#> import binascii
+#> import dataclasses
+#> import math
+#> import re
+#> import typing
+#> from enum import Enum
+#> from functools import cache
+#> from typing import Any, Callable, Dict, List, Mapping, Tuple, Type, TypeVar, Union
+
+#> from .errors import InvalidParams
 
 T = TypeVar("T")
 Reader = Callable[[Any, str], Any]
@@ -2555,6 +2651,14 @@ What is accepted reads as PyYAML reads it, but for scalars that YAML 1.1 types a
 `1_000`, `12:30:45` and dates are text here, `010` is ten, `0o17` and `1e3` are numbers.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Any, Dict, List, NoReturn, Optional, Tuple, Union
+
+#> from .errors import SettingsError
+#> from .limits import CONFIG_BYTES
 
 YamlPath = Tuple[Union[str, int], ...]
 
@@ -2941,6 +3045,17 @@ Read next: model/settings.py (the table that uses these).
 Text is typed as a plain YAML scalar is, so `0x1F90` and `8080` mean the same in a file, a variable and a flag.
 """
 
+#> from __future__ import annotations
+
+#> import dataclasses
+#> import difflib
+#> import ipaddress
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, Dict, Iterable, List, Tuple
+
+#> from .limits import Limits
+#> from .yaml_subset import type_plain_scalar
 
 #: Where a node listens, and a peer is looked for, unless told otherwise.
 DEFAULT_NODE_PORT = 8080
@@ -3203,6 +3318,12 @@ Refuses: half surrogate pairs (SettingsError), and values that are no YAML (Type
 Read next: model/yaml_subset.py (the reader).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Any
+
+#> from .errors import SettingsError
 
 #: Beginning with a letter, ~ or / rules out numbers, dates and indicators of both YAML versions.
 _YAML_PLAIN_SAFE = re.compile(r"[A-Za-z~/](?:[\w./@+~-]|:(?=[\w/]))*", re.ASCII)
@@ -3268,6 +3389,34 @@ Read next: model/setting_kinds.py (what fits), model/limits.py (what `limits` ch
 To add a setting, add one row to `Settings`.
 """
 
+#> from __future__ import annotations
+
+#> import dataclasses
+#> import difflib
+#> import re
+#> from dataclasses import dataclass, field
+#> from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+#> from .errors import SettingsError
+#> from .limits import Limits
+#> from .setting_kinds import (
+#>     DEFAULT_DISCOVERY_PORT,
+#>     DEFAULT_NODE_PORT,
+#>     SettingKind,
+#>     alias_kind,
+#>     bind_kind,
+#>     choice_kind,
+#>     executor_kind,
+#>     limits_kind,
+#>     line_kind,
+#>     number_kind,
+#>     peers_kind,
+#>     several_kind,
+#>     switch_kind,
+#>     whole_kind,
+#> )
+#> from .yaml_subset import read_yaml
+#> from .yaml_writer import dump_scalar, dump_yaml
 
 DISCOVERY_WAYS = ("broadcast", "mdns", "peers", "exchange", "sweep")
 ACCEPT_WORDS = ("nobody", "named", "hash", "ask", "any")
@@ -3524,6 +3673,14 @@ Refuses: to look anything up.
 Read next: net/links.py (who dials them).
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import re
+#> import socket
+#> from typing import Any, List, Tuple
+
+#> from ..model.errors import LinkError
 
 #: [IPv6]:port, host:port, or either without a port. Peers send addresses too, so nothing else passes: controls,
 #: spaces, halves of surrogates and digits that only look like digits have all upset some resolver.
@@ -3607,6 +3764,11 @@ Knows:   absolute monotonic times and the values that are due then.
 Refuses: to know what time it is; `now` comes in as an argument.
 Read next: net/loop.py (turns deadlines into timers), core/scheduler.py (leases).
 """
+
+#> from __future__ import annotations
+
+#> import heapq
+#> from typing import Any, Dict, Hashable, KeysView, List, Optional, Tuple
 
 
 class Deadlines:
@@ -3692,6 +3854,11 @@ Read next: wire/rpc.py.
     refusal       {"jsonrpc": "2.0", "id": 7, "error": {"code": -32601, "message": "...", "data": {}}}
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict
+
+#> from ..model.errors import DiscomputeError, InvalidRequest, error_from_wire
 
 #: The types that JSON-RPC allows, as JSON gives them: a boolean is an int to Python and not to JSON.
 _ID_TYPES = frozenset((str, int, float, type(None)))
@@ -3759,6 +3926,15 @@ A line ends with ``\n``; ``\r\n`` is read too, and blank lines between messages 
 people type. `attachments` lists the byte lengths of what follows the line, in order.
 """
 
+#> from __future__ import annotations
+
+#> import binascii
+#> import re
+#> from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
+
+#> from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
+#> from ..model.limits import KIB, Limits
+#> from .strict_json import MessageParser, encode_line, is_crowded, make_encoder
 
 #: What carries bytes without saying who owns them.
 Buffer = Union[bytes, bytearray, memoryview]
@@ -4045,6 +4221,13 @@ is parsing. Such a line, as our own side writes it, is
     -----------------------  the same bytes as before: strict JSON, as was seen then, so the plain parser will do
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from json import JSONDecoder
+#> from typing import Any, Dict, FrozenSet
+
+#> from .strict_json import MessageParser
 
 #: How our own side begins a message that has a number: no leading zeros, and no more digits than surely fit 64 bits.
 #: The comma after it belongs to what follows, which is therefore never empty.
@@ -4142,6 +4325,20 @@ close. Both ends may call; ids belong to this connection and are never remembere
 A call may carry `"timeout": seconds`; when that has passed, -32006 is answered in place of the method.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from typing import Any, Callable, Deque, Dict, FrozenSet, List, Optional, Union
+
+#> from ..model.deadlines import Deadlines
+#> from ..model.errors import (
+#>     CallTimeout, DeadlineExceeded, DiscomputeError, InternalError, InvalidRequest, LocalProtocolError, ProtocolError,
+#>     TooLarge,
+#> )
+#> from ..model.limits import Limits
+#> from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
+#> from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, encode_sendable, join_attachments
+#> from .repeats import RepeatReader
 
 #: Kept free for each answer of a batch that must become an error.
 ERROR_ANSWER_BYTES = 512
@@ -4496,6 +4693,12 @@ Refuses: header values that would end their line: whoever chose one could write 
 Read next: wire/http.py (the conversation that answers are part of).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Iterable, List, Tuple
+
+#> from ..model.errors import LocalProtocolError
 
 _HTTP_REASONS = {
     200: "OK", 202: "Accepted", 204: "No Content", 206: "Partial Content", 302: "Found", 303: "See Other",
@@ -4567,6 +4770,10 @@ Knows:   that nothing of an answer leaves before those ahead of it; chunks as RF
 Refuses: heads and statuses (wire/http_answer.py).
 Read next: wire/http.py (whose order it is).
 """
+
+#> from __future__ import annotations
+
+#> from typing import Any, List, Optional
 
 
 class HttpReply:
@@ -4642,6 +4849,17 @@ Read next: net/stream.py (who feeds it), the access table of the security page.
 Errors have one shape: a status, and the body {"error": "one sentence"}; after one, nothing more is read.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+
+#> from ..model.errors import LocalProtocolError
+#> from ..model.limits import Limits
+#> from .http_answer import encode_http_answer, encode_http_stream_head
+#> from .http_reply import HttpReply, HttpStream
+#> from .strict_json import encode_json
 
 #: Requests of one connection that may wait for their answers; browsers send one at a time. Beyond: 503, close.
 PIPELINED_REQUESTS = 16
@@ -5002,6 +5220,13 @@ Refuses: behaviour; roles/node.py answers.
 Read next: net/stream.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, FrozenSet, Optional, Protocol
+
+#> from ..model.errors import DiscomputeError
+#> from ..wire.http import HttpRequest
+#> from ..wire.rpc import CallReceived
 
 #: on_reply(result, error): exactly one of both means something.
 ReplyCallback = Callable[[Any, Optional[DiscomputeError]], None]
@@ -5039,6 +5264,13 @@ Refuses: to believe the id that a `Hello` names: it has to be the certificate's.
 Read next: net/opening.py (the other side of this), net/links.py (who dials).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, FrozenSet, Optional
+
+#> from ..model.errors import DiscomputeError, LinkClosed, MethodNotFound, ProtocolError
+#> from ..wire.rpc import CallReceived
+#> from .receiver import Receiver
 
 #: on_ready(connection, error): exactly one of both.
 OnReady = Callable[[Any, Optional[DiscomputeError]], None]
@@ -5099,6 +5331,18 @@ Everything a node owns is touched by the thread inside `run` and by no other. `p
 door for other threads; behind it lies the only lock of the package's heart (a deque and a wake-up byte).
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import logging
+#> import selectors
+#> import socket
+#> import threading
+#> import time
+#> from collections import deque
+#> from typing import Any, Callable, Deque, Optional, Tuple, Union
+
+#> from ..model.deadlines import Deadlines
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -5324,6 +5568,12 @@ Refuses: to wait for ever, and to keep anything of what still comes.
 Read next: net/stream.py.
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> from typing import Any, Callable
+
+#> from .loop import Loop
 
 #: Seconds that the other side has to take what was sent and to stop sending.
 LINGER_S = 2.0
@@ -5378,6 +5628,9 @@ Read next: wire/rpc.py, wire/http.py.
     anything else      "unknown"
 """
 
+#> from __future__ import annotations
+
+#> from typing import Optional
 
 #: As much of the preface as tells it from an HTTP/1.1 request for `*`; the rest of it need not arrive.
 HTTP2_PREFACE = b"PRI * HTTP/2.0"
@@ -5409,6 +5662,11 @@ into a private anonymous map with huge pages 0.9. Smaller ones that come again a
 average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those.
 """
 
+#> from __future__ import annotations
+
+#> import mmap
+#> import sys
+#> from typing import List, Union
 
 #: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
 HUGE_PAGE_BYTES = 2 * 1024 * 1024
@@ -5472,6 +5730,9 @@ Read next: crypto/certificates.py (what is built out of these).
     '3009020200800603550403'
 """
 
+#> from __future__ import annotations
+
+#> from typing import List, Tuple
 
 DER_BOOLEAN, DER_INTEGER, DER_BITS, DER_OCTETS, DER_OID, DER_UTF8, DER_UTC_TIME = 1, 2, 3, 4, 6, 12, 23
 DER_SEQUENCE, DER_SET = 0x30, 0x31
@@ -5549,6 +5810,13 @@ A nonce that repeats, or is guessed, gives the key away; so it is derived from k
 chance can spoil it. Signatures travel as r and s, 32 bytes each; in certificates as DER.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import hmac
+
+#> from .der import der_integer, der_sequence
+#> from .p256 import P256_N, P256_X, P256_Y, CurvePoint, PrivateKey, is_on_curve, point_combine, point_multiply
 
 #: Bytes of a signature: r and s.
 SIGNATURE_BYTES = 64
@@ -5638,6 +5906,17 @@ are tried once, so each cluster's is its own; strict checks want both key identi
     True
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from typing import Tuple
+
+#> from .der import (
+#>     DER_BOOLEAN, DER_CONTEXT, DER_CONTEXT_PLAIN, DER_OCTETS, DER_SEQUENCE, DER_SET, DER_UTC_TIME, DER_UTF8, der_bits,
+#>     der_integer, der_oid, der_sequence, der_split, der_value,
+#> )
+#> from .ecdsa import ecdsa_sign, ecdsa_verify, signature_der
+#> from .p256 import CurvePoint, PrivateKey, decode_point, device_id, encode_point, key_name, spki_der
 
 #: Random bytes in a serial number: two certificates of one cluster never share one.
 SERIAL_BYTES = 15
@@ -5835,6 +6114,15 @@ A `TlsPipe` moves so, and never back; `receive_data(b"")` says that the stream h
 `ssl` is imported here only, and only where TLS is used: a node that is alone starts without it.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, Optional
+
+#> from ..crypto.certificates import certified_device
+#> from ..model.errors import DiscomputeError, ProtocolError, StateError, Unauthenticated
+#> from ..model.limits import Limits
+#> from ..wire.framing import Buffer
 
 #: What may be spoken inside, by its name in ALPN; a connection that names neither is refused.
 ALPN_RPC, ALPN_HTTP = "discompute/1", "http/1.1"
@@ -6067,6 +6355,15 @@ It has the methods of a socket that a connection uses, with the same promises: B
 read or written just now, b"" at the end, a short read when everything that has come is read.
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> from typing import Callable, List
+
+#> from ..model.errors import DiscomputeError, ProtocolError
+#> from ..model.limits import KIB
+#> from ..wire.framing import Buffer
+#> from .tls import TlsPipe
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
@@ -6238,6 +6535,16 @@ always was; `enter` and `leave` change that for connections made from then on. C
 membership brings others.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> from typing import Any, Callable, Dict, Optional, Tuple
+
+#> from ..model.errors import DiscomputeError
+#> from ..model.limits import Limits
+#> from .addresses import OWNER_HOSTS
+#> from .loop import Loop
+#> from .tls import TlsIdentity, TlsPipe, make_tls_context
 
 #: Seconds for which the failures of a host are counted, and the hosts that are counted at once.
 FAILURES_S, FAILING_HOSTS = 60.0, 1024
@@ -6354,6 +6661,22 @@ peeks: the bytes that were looked at are given to the session that was chosen. I
 caller has written is often lost.
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> from typing import Any, Optional
+
+#> from ..model.errors import InvalidRequest
+#> from ..model.limits import Limits
+#> from ..wire.http import HttpSession
+#> from ..wire.rpc import RpcSession
+#> from ..wire.sniff import sniff
+#> from .addresses import host_of
+#> from .loop import Loop
+#> from .memory import AttachmentMemory
+#> from .tls import ALPN_HTTP, TlsPipe
+#> from .tls_channel import TlsChannel
+#> from .tls_door import TlsDoor
 
 #: A TLS alert "handshake_failure", for a TLS client of a node that has no TLS, or no place: better than silence.
 TLS_REFUSAL = b"\x15\x03\x01\x00\x02\x02\x28"
@@ -6467,6 +6790,14 @@ Refuses: to wait, to close, to say what the bytes mean.
 Read next: net/stream.py (whose buffer this is).
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> from collections import deque
+#> from typing import Any, Deque, List, Sequence, Tuple
+
+#> from ..model.limits import KIB, MIB
+#> from ..wire.framing import Buffer
 
 #: Pieces below this size are joined before they are written: two writes cost more than one copy.
 JOIN_BYTES = 64 * KIB
@@ -6578,6 +6909,25 @@ A connection is a stack: the socket, TLS where both ends are members of a cluste
 there are is found out by its opening (net/opening.py); the session is the same with TLS and without.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import socket
+#> from contextlib import suppress
+#> from typing import Any, Optional, Sequence
+
+#> from ..model.errors import DiscomputeError, LinkClosed, LocalProtocolError
+#> from ..model.limits import KIB, MIB, Limits
+#> from ..wire.framing import Buffer
+#> from ..wire.http import HttpSession
+#> from ..wire.rpc import CallReceived, ProtocolBroken, RpcSession
+#> from .addresses import address_text, error_name, is_loopback_host, split_address
+#> from .farewell import Farewell
+#> from .loop import Loop, Timer
+#> from .opening import Opening
+#> from .outbox import Outbox
+#> from .receiver import Receiver, ReplyCallback
+#> from .tls_door import TlsDoor
 
 #: One read of a connection: large enough for many small messages.
 READ_BYTES = 64 * KIB
@@ -6961,6 +7311,22 @@ Refuses: to choose among addresses or to try again (core/registry.py does); to s
 Read next: net/stream.py.
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import os
+#> import socket
+#> import threading
+#> from typing import Any, Callable, Optional
+
+#> from ..model.errors import DiscomputeError, NothingListens, Unreachable
+#> from ..model.limits import Limits
+#> from .addresses import error_name, error_words, is_loopback_host, is_numeric_host, split_address
+#> from .first_words import FirstWords
+#> from .loop import Loop, Timer
+#> from .receiver import Receiver
+#> from .stream import Connection
+#> from .tls_door import TlsDoor
 
 OnDialled = Callable[[Optional[Connection], Optional[DiscomputeError]], None]
 #: called(socket, None) or called(None, error), exactly once, later.
@@ -7129,6 +7495,15 @@ Read next: model/statement.py (what admins may change).
 `,"hash"`. Lines are ASCII; what people named things is escaped in them.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import json
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Dict, Iterable, Mapping, Optional, Union
+
+#> from ..model.errors import LocalProtocolError
 
 AUDIT_START = "0" * 64
 #: Characters of one fact; longer texts are cut, since a log that somebody can fill is no log.
@@ -7222,6 +7597,11 @@ A statement says everything that is known about its device, whatever it was made
 device the newest can stand alone.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from dataclasses import dataclass, field
+#> from typing import Tuple
 
 #: From least to most: a worker runs others' work, a member also sends its own, an admin also changes the cluster.
 #: Unknown roles, of newer versions, give no rights at all.
@@ -7280,6 +7660,11 @@ Refuses: weak secrets it cannot tell from strong ones: eight digits go through S
 Read next: crypto/spake2.py (who uses it).
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import hmac
+
 
 def hkdf(secret: bytes, *, salt: bytes, info: bytes, size: int) -> bytes:
     """Return `size` bytes, at most 255 times 32; an empty `salt` counts as 32 zero bytes."""
@@ -7311,6 +7696,15 @@ somebody who counts. A is the joiner, B the host; w is made of the code:
     Ke, Ka = SHA-256(TT);  KcA, KcB = HKDF(Ka, "ConfirmationKeys");  cA = HMAC(KcA, TT);  cB = HMAC(KcB, TT)
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import hmac
+#> from dataclasses import dataclass, field
+#> from .hkdf import hkdf
+#> from .p256 import (
+#>     P256_N, P256_P, CurvePoint, PrivateKey, decode_point, encode_point, point_add, point_multiply,
+#> )
 
 #: M and N of RFC 9382, section 4: points whose logarithms nobody knows.
 SPAKE2_M: CurvePoint = (
@@ -7386,6 +7780,16 @@ Refuses: order, time and belief.
 Read next: wire/pairing.py.
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import binascii
+#> import hashlib
+#> from typing import Any, Dict, Mapping
+
+#> from ..crypto.p256 import CurvePoint, decode_point
+#> from ..crypto.spake2 import Spake2, Spake2Keys, password_scalar
+#> from ..model.errors import DiscomputeError, ParseError, ProtocolError, error_from_wire
 
 _PAIRING_INFO = b"discompute-pair-v1 w"
 #: Characters of the other side's error that are worth showing.
@@ -7466,6 +7870,14 @@ Read next: wire/statements.py.
 Canonical is: keys sorted, no spaces, ASCII with escapes. So the signature survives every JSON library on its way.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import json
+#> from typing import Any, Mapping
+
+#> from .ecdsa import ecdsa_sign, ecdsa_verify
+#> from .p256 import CurvePoint, PrivateKey
 
 _STATEMENT_PREFIX = b"discompute-statement-v1\x00"
 
@@ -7505,6 +7917,20 @@ Read next: crypto/statements.py (what is signed), model/statement.py (what the w
 (The line break is not part of it.)
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import binascii
+#> from dataclasses import replace
+#> from typing import Any, Dict
+
+#> from ..crypto.certificates import cluster_id
+#> from ..crypto.p256 import CurvePoint, PrivateKey
+#> from ..crypto.statements import canonical_json, is_signed_statement, sign_statement, statement_digest
+#> from ..model.errors import LocalProtocolError, ParseError, ProtocolError
+#> from ..model.limits import Limits
+#> from ..model.statement import SENDS_WORDS, STATEMENT_SEQ_MAX, WHOLE_ID, Statement
+#> from .strict_json import parse_strict
 
 STATEMENT_VERSION = 1
 #: Characters of a name or word; with JSON's escapes they may still be cut to fit the line.
@@ -7617,6 +8043,20 @@ Read next: wire/statements.py, crypto/certificates.py.
 Bytes are base64; `ca_key` is there for a second admin only.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> from dataclasses import dataclass, field
+#> from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+#> from ..crypto.certificates import read_ca_certificate, read_device_certificate
+#> from ..crypto.p256 import CurvePoint, PrivateKey, device_id, load_pkcs8_pem, pem, pkcs8_der
+#> from ..model.errors import LocalProtocolError, ParseError, ProtocolError, StateError, TooLarge
+#> from ..model.limits import Limits
+#> from ..model.statement import Statement
+#> from .pairing_messages import base64_in, base64_text
+#> from .statements import read_signed_statement
+#> from .strict_json import encode_json, parse_strict
 
 BEACON_KEY_BYTES = 32
 BACKUP_VERSION = 1
@@ -7758,6 +8198,11 @@ Read next: tasks/values.py (whose values have such pieces), tasks/calls.py (who 
 What is framed wrongly is taken for one text, which is then no JSON: so whoever reads it refuses it.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> from itertools import islice
+#> from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 #: How a value with pieces begins, and how several texts do of which one has some.
 VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
@@ -7890,6 +8335,17 @@ Read next: tasks/calls.py (who lends blobs to calls), faces/blobs.py (who makes 
     {"$t":"blob","v":"9f86d081…"}    the value whose tagged JSON text has this SHA-256
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from collections import OrderedDict
+#> from contextlib import contextmanager, suppress
+#> from contextvars import ContextVar
+#> from dataclasses import dataclass
+#> from functools import lru_cache
+#> from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+#> from .raw_pieces import json_of
 
 #: Values that a process keeps read; the one used longest ago goes first.
 BLOBS_READ_KEPT = 8
@@ -8003,6 +8459,12 @@ Refuses: to bound them (core/blobs.py does).
 Read next: roles/blobs.py (whose they are), host/blob_files.py (the same in a folder, for child processes).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict
+
+#> from ..tasks.blob_values import forget_blob_value
+
 
 class MemoryBlobs:
     """Be a `BlobBytesPort`."""
@@ -8037,6 +8499,10 @@ Knows:   the lines, as long as somebody holds this object.
 Refuses: to last; a node that is killed loses what is here, as it has said at its start.
 Read next: roles/durability.py (whose lines they are), host/journals.py (the same on a disk).
 """
+
+#> from __future__ import annotations
+
+#> from typing import Callable, Dict
 
 
 class MemoryJournals:
@@ -8089,6 +8555,10 @@ Knows:   shapes.
 Refuses: behaviour.
 Read next: roles/keeper.py (who asks), net/own_sockets.py (who answers), roles/ports.py (the other Protocols).
 """
+
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
 
 
 class TransportPort(Protocol):
@@ -8157,6 +8627,10 @@ Refuses: to bound them (roles/vectors.py does).
 Read next: roles/vectors.py (whose they are), host/vector_files.py (the same in a folder).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, Optional
+
 
 class MemoryVectors:
     """Be a `VectorsPort`."""
@@ -8191,6 +8665,19 @@ Refuses: behaviour; and sockets, threads, files, clocks in any other form than t
 Read next: roles/node.py (who uses them), run.py (who provides the real ones).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence
+
+#> from ..core.audit_log import AuditFact
+#> from ..crypto.p256 import PrivateKey
+#> from ..model.errors import DiscomputeError
+#> from ..wire.pairing_grant import PairingGrant
+#> from .blob_bytes import MemoryBlobs
+#> from .journals import MemoryJournals
+#> from .sockets_port import SocketsPort, TransportPort
+#> from .vector_memory import MemoryVectors
 
 OnReply = Callable[[Any, Optional[DiscomputeError]], None]
 
@@ -8527,6 +9014,13 @@ Refuses: to bring them to devices (roles/blobs.py does, at the node).
 Read next: roles/script_calls.py (the other end), roles/far_streams.py (the calls that name them), beside.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, Optional
+
+#> from ..model.errors import DiscomputeError, LinkError
+#> from .ports import Later, LinkPort
+
 
 class FarBlob:
     """Hold one value that was put: as much of its text as has come, and how much of that the node has."""
@@ -8655,6 +9149,9 @@ Refuses: a name twice, and changes after import (nothing offers removal).
 Read next: roles/methods.py, tasks/types.py, net/transports.py (the tables).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Callable, Dict, Generic, Iterator, Optional, Tuple, TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -8703,6 +9200,13 @@ Refuses: to read source; what is a person's own travels as text (tasks/function_
 Read next: tasks/function_writer.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> import linecache
+#> import sys
+#> from importlib.util import find_spec
+#> from types import ModuleType
+#> from typing import Any, Dict, Iterator, Optional, Tuple
 
 #: This package: every device has it, whatever its folder.
 _OWN_NAME = "discompute_lite"
@@ -8849,6 +9353,14 @@ Read next: tasks/values.py (the JSON around it).
     object        [module, class, {attribute: value}]
 """
 
+#> from __future__ import annotations
+
+#> import enum
+#> from functools import cached_property, lru_cache
+#> from types import MemberDescriptorType
+#> from typing import Any, Dict, List, Tuple
+
+#> from .function_origin import is_installed_class
 
 #: Classes of which it is remembered what they are; a worker's process must not keep more alive.
 FORMS_KEPT = 64
@@ -8986,6 +9498,14 @@ device that runs a function the former are modules that were made for it (tasks/
 function sent its classes, and where it sent none there are none.
 """
 
+#> from __future__ import annotations
+
+#> import sys
+#> from types import ModuleType
+#> from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+#> from .function_origin import at_path, is_installed_module, public_name
+#> from .value_objects import object_tag
 
 ClassName = Tuple[str, str]
 
@@ -9091,6 +9611,14 @@ Refuses: items that do not mean the same on every machine (ValueError says why),
 Read next: tasks/value_kinds.py (the rows), tasks/value_tensors.py (what is read in the same form).
 """
 
+#> from __future__ import annotations
+
+#> import struct
+#> import sys
+#> from array import array
+#> from importlib import import_module
+#> from operator import countOf
+#> from typing import Any, List, Optional, Tuple
 
 #: NumPy's own limit on dimensions is 32 or 64.
 NDARRAY_DIMENSIONS = 32
@@ -9264,6 +9792,14 @@ A tensor comes from whichever device memory it is in, and arrives in that which 
 library is missing it becomes a NumPy array, and nested lists where that is missing too.
 """
 
+#> from __future__ import annotations
+
+#> import struct
+#> import sys
+#> from importlib import import_module
+#> from typing import Any, Callable, List
+
+#> from .value_buffers import optional_module, unpack_ndarray
 
 #: Item types by the names that the libraries share, as NumPy writes them; tinygrad's own names come last.
 ITEM_TYPES = {
@@ -9386,6 +9922,21 @@ A row's content is itself made of values that travel, so `Fraction` needs two in
 Modules are imported when their kind is first met: a child process starts in a third of the time without them.
 """
 
+#> from __future__ import annotations
+
+#> import binascii
+#> import sys
+#> from importlib import import_module
+#> from math import inf, nan
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+#> from .value_buffers import (
+#>     pack_array, pack_ndarray, pack_numbers, pack_view, unpack_array, unpack_ndarray, unpack_numbers, unpack_view,
+#>     whole_numbers,
+#> )
+#> from .value_tensors import pack_mlx, pack_tinygrad, pack_torch, unpack_mlx, unpack_tinygrad, unpack_torch
+
+#> from .blob_values import Blob, blob_hash, blob_value
 
 #: Ints up to this many bits travel as decimal text. Longer ones as hexadecimal, which reads in linear time
 #: everywhere (decimal is quadratic on Python 3.9) and passes the limit of 640 digits that 3.11 and later may set.
@@ -9624,6 +10175,12 @@ Refuses: to write anything; tasks/values.py does.
 Read next: tasks/values.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, Optional, Set, Tuple
+
+#> from .value_kinds import kind_of
+#> from .value_objects import object_tag, parts_of_object, state_of
 
 #: Types that hold nothing and that JSON knows.
 SCALARS = frozenset((type(None), bool, int, float, str))
@@ -9742,6 +10299,16 @@ Read next: tasks/class_book.py (rules and names), tasks/value_writer.py and task
 The content of the tag is ["module.Class", bytes]: the name is for refusals, and is read without the pickle.
 """
 
+#> from __future__ import annotations
+
+#> import io
+#> import pickle
+#> from types import FunctionType
+#> from typing import Any, List
+
+#> from ..model.errors import TaskRejected
+#> from .class_book import ClassBook
+#> from .function_origin import is_installed_class, is_installed_namespace
 
 #: The newest that Python 3.9 reads.
 PICKLE_PROTOCOL = 5
@@ -9826,6 +10393,17 @@ Refuses: whatever is not tagged JSON, at a cost bounded by its size: `TaskReject
 Read next: tasks/value_writer.py (the way there), tasks/value_table.py (every tag).
 """
 
+#> from __future__ import annotations
+
+#> from math import isfinite
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .class_book import ClassBook
+#> from .pickles import unpickle_value
+#> from .value_kinds import VALUE_KINDS
+#> from .value_objects import OBJECT_TAGS, Attributes, empty_object, member_of, named_tuple_of
+#> from .value_parts import BARE_TAGS, SCALARS, VALUE_DEPTH, Unfinished, with_article
 
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
@@ -10014,6 +10592,18 @@ Refuses: whatever is not exactly of a known type, and is not to be pickled: `Can
 Read next: tasks/value_reader.py (the way back), tasks/value_kinds.py and tasks/value_objects.py (the forms).
 """
 
+#> from __future__ import annotations
+
+#> from math import isfinite
+#> from typing import Any, Dict, List, Optional
+
+#> from .class_book import NO_PICKLES, ClassBook
+#> from .pickles import pickle_value
+#> from .raw_pieces import PIECE_LEAST, RawPieces
+#> from .value_buffers import pack_numbers
+#> from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
+#> from .value_objects import member_key, object_tag, state_of
+#> from .value_parts import BARE_TAGS, PLAIN_INT_MAX, PLAIN_INT_MIN, SCALARS, VALUE_DEPTH, shared_parts
 
 #: A list of so many numbers travels as those of an array: a third of the time for ints, a twentieth for floats.
 NUMBERS_LEAST = 32
@@ -10159,6 +10749,19 @@ tasks/value_table.py has the whole table with one golden example a tag. Marks be
 from left to right. NumPy arrays arrive as nested lists of Python's numbers where NumPy is not installed.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> from math import isfinite
+#> from typing import Any, Optional, Sequence
+
+#> from ..model.errors import TaskRejected
+#> from .class_book import ClassBook
+#> from .raw_pieces import VALUE_MARK, RawPieces, parts_of_value
+#> from .value_kinds import CannotTravel
+#> from .value_parts import PLAIN_INT_MAX, PLAIN_INT_MIN, VALUE_DEPTH, path_to, with_article
+#> from .value_reader import ValueReader
+#> from .value_writer import ValueWriter
 
 #: Long texts are looked through for long numbers before they are parsed, short ones while they are.
 LONG_TEXT_BYTES = 2048
@@ -10293,6 +10896,15 @@ Read next: tasks/builtin.py (four small ones), tasks/jobs.py (a person's own).
 All of them are tagged JSON texts (tasks/values.py); `task_data` is an object of the type's parameters. A subtask's
 data is all that its device needs. Several texts in one are lines, which `join_data` and `separate_data` make.
 """
+
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+#> from ..model.catalog import Catalog
+#> from ..model.errors import TaskRejected
+#> from .raw_pieces import split_texts
+#> from .values import dump_value, load_value
 
 
 class TaskParameter(NamedTuple):
@@ -10439,6 +11051,10 @@ Refuses: to do anything.
 Read next: roles/streams.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+
 
 class StreamOptions(NamedTuple):
     """Say how the calls of a stream are to be run."""
@@ -10544,6 +11160,16 @@ for the next one: the node when it is there again, or one of the script's own. N
 outcome, but one that was under way is made again.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Set
+
+#> from ..model.codec import from_json
+#> from ..model.errors import DiscomputeError, LinkError
+#> from ..tasks.raw_pieces import join_texts
+#> from ..tasks.types import separate_data
+#> from .call_units import UnitOutcome
+#> from .ports import Later, LinkPort
 
 #: Units, and bytes of their data, that travel in one message.
 SENT_UNITS, SENT_BYTES = 1024, 4 * 1024 * 1024
@@ -10889,6 +11515,12 @@ Refuses: to split, place or run anything; see tasks/types.py and core/scheduler.
 Read next: model/codec.py (to and from JSON).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from enum import Enum
+#> from typing import Any, Dict, List, NamedTuple
+
 
 class SubTaskStatus(Enum):
     """Say how far a subtask is."""
@@ -10991,6 +11623,17 @@ is missing, doubled or moved shows as much as a changed one. A file that ends wi
 there of that line is no entry. Everything else that does not read is damage, and what precedes it holds.
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import json
+#> from binascii import crc32
+#> from dataclasses import dataclass, field
+#> from typing import Any, Dict, List, NamedTuple, Optional
+
+#> from ..model.codec import from_json, to_json
+#> from ..model.errors import InvalidParams
+#> from ..model.task import ComputeTask, SubTask
 
 #: Bytes around what a line says: `["`, the number, `",` and `]`.
 _MARK_BYTES = len('["00000000",')
@@ -11166,6 +11809,15 @@ Read next: tasks/values.py, tasks/calls.py (whose units and outcomes these are).
     SOH [57,65536] LF {"items":{"$t":"numbers","v":["i",4,{"$t":"raw","v":0}]}} <65536 bytes>
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Any, List, Optional
+
+#> from .raw_pieces import PIECE_LEAST, VALUE_MARK, RawPieces
+#> from .value_buffers import pack_numbers, unpack_numbers
+#> from .value_kinds import VALUE_KINDS
+#> from .value_writer import NUMBERS_LEAST
 
 _LIST_HEAD = re.compile(rb'\{"([a-z]+)":\{"\$t":"numbers","v":\["([a-zA-Z])",([1-8]),\{"\$t":"bytes","v":"')
 _LIST_TAIL = b'"}]}}'
@@ -11236,6 +11888,18 @@ A function inside others is cut out with its indentation kept, below lines that 
 Nothing of this is ever called: the reader compiles it and takes the one code object out.
 """
 
+#> from __future__ import annotations
+
+#> import __future__
+#> import ast
+#> import dis
+#> import linecache
+#> import sys
+#> from functools import lru_cache
+#> from types import CodeType, FunctionType
+#> from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+#> from ..model.errors import TaskRejected
 
 #: Name of the function that stands around a cut-out one.
 MAKE_NAME = "__discompute_make__"
@@ -11569,6 +12233,21 @@ Refuses: to check who sent it: what it runs is a person's code, and policy has s
 Read next: tasks/packed_function.py (who calls), tasks/function_writer.py (the plan).
 """
 
+#> from __future__ import annotations
+
+#> import functools
+#> import linecache
+#> import sys
+#> from importlib import import_module
+#> from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+#> from typing import Any, Callable, Dict, List, Optional, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .function_origin import at_path
+#> from .function_text import CutText, code_in_cut, compile_cut
+#> from .value_objects import empty_object
+#> from .values import decode_value
+
 
 class FunctionUnfit(TaskRejected):
     """This device cannot run the function, but another may: an older Python, or a package that is not here."""
@@ -11857,6 +12536,13 @@ Refuses: to run the job: the signature is read from its syntax tree.
 Read next: tasks/jobs.py.
 """
 
+#> from __future__ import annotations
+
+#> import ast
+#> from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+#> from ..model.errors import TaskRejected
+
 
 class JobParameter(NamedTuple):
     """Describe one parameter of a job's function."""
@@ -12023,6 +12709,23 @@ Read next: tasks/job_arguments.py (command line words), tasks/work.py (who calls
 A subtask carries {source, sha256, name} and either {part} or, of a job without `split`, {args}.
 """
 
+#> from __future__ import annotations
+
+#> import ast
+#> import codecs
+#> import hashlib
+#> import linecache
+#> import re
+#> import sys
+#> from types import ModuleType
+#> from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from ..model.limits import SOURCE_BYTES
+#> from .job_arguments import JobSignature, match_words, read_signature
+#> from .class_book import ClassBook
+#> from .types import TASK_TYPES, TaskParameter, TaskType, read_params
+#> from .values import decode_value, dump_value, load_value, parse_plain
 
 #: Modules of jobs kept loaded in one process; a process serves few jobs, and a thread executor must not grow.
 JOB_MODULES_KEPT = 16
@@ -12367,6 +13070,15 @@ Each function's own modules have a `__builtins__` of their own, whose `__import_
 statement calls. `importlib.import_module` knows nothing of it.
 """
 
+#> from __future__ import annotations
+
+#> import builtins
+#> import linecache
+#> import threading
+#> from types import ModuleType
+#> from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+
+#> from .function_text import TEXT_FLAGS
 
 _ROW_KINDS = (str, bool, str, str)
 
@@ -12471,6 +13183,23 @@ Refuses: to take functions apart (tasks/functions.py does): processes that only 
 Read next: tasks/function_reader.py (putting together), tasks/functions.py (the whole way).
 """
 
+#> from __future__ import annotations
+
+#> import builtins
+#> import hashlib
+#> import json
+#> import linecache
+#> import re
+#> import sys
+#> from dataclasses import dataclass
+#> from functools import lru_cache
+#> from types import ModuleType
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .function_reader import FunctionReader, NotReady
+#> from .jobs import is_job_filename
+#> from .uploaded_modules import UploadedModules
 
 #: Functions kept loaded in one process; a process serves few tasks, and a thread executor must not grow.
 FUNCTIONS_KEPT = 16
@@ -12668,6 +13397,17 @@ Read next: tasks/calls.py (whose outcomes hold these).
 may also be `state` (its attributes), `exceptions` (of a group) and `called` (its class says how it is copied).
 """
 
+#> from __future__ import annotations
+
+#> import builtins
+#> import sys
+#> import traceback
+#> from types import MemberDescriptorType, ModuleType
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Type
+
+#> from .jobs import is_job_filename
+#> from .packed_function import space_number, without_space_names
+#> from .values import encode_value
 
 #: Longest text of an exception, and longest traceback, in characters; the middle of the latter is left out.
 RAISED_TEXT_CHARS, TRACEBACK_CHARS = 2_000, 20_000
@@ -12915,6 +13655,22 @@ All are tagged JSON (tasks/values.py). The function's line is plain JSON, the sa
 a unit or an outcome has large pieces of memory beside it, there are lengths in place of lines (tasks/raw_pieces.py).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import sys
+#> from functools import lru_cache
+#> from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .blob_values import LentBlobs, lending
+#> from .class_book import PICKLES_ALLOWED, PICKLES_UNWANTED, ClassBook, PickleRule
+#> from .number_lists import dump_number_list, load_number_list
+#> from .packed_function import PackedFunction, load_function, loaded_modules
+#> from .raised import describe_exception, rebuild_exception
+#> from .raw_pieces import first_text, join_texts, json_of
+#> from .types import TASK_TYPES, TaskType, separate_data
+#> from .values import dump_with_pieces, load_value, scalar_text
 
 #: Functions that one process remembers by their line, so that the next subtask need not take it apart again.
 LINES_KEPT = 16
@@ -13181,6 +13937,9 @@ Refuses: to count votes: two owners at once are harmless, since results are kept
 Read next: roles/copies.py (who obeys), core/journal.py (what is copied).
 """
 
+#> from __future__ import annotations
+
+#> from typing import List, NamedTuple, Optional, Sequence
 
 #: Characters of a device's id; a requirement of this length names a device, and its task goes nowhere else.
 DEVICE_ID_CHARS = 52
@@ -13239,6 +13998,7 @@ Refuses: to be edited; tools/digits.py writes it.
 Read next: tasks/digits.py (reads it).
 """
 
+#> from __future__ import annotations
 
 DIGIT_IMAGES = (
     "cmeFe2@)(uavjJQxkkqN?tj{;`U@K9Zc-wRBa@lnj=%lwZ-4vS-~RS7u<?`NmvJxw2!0U!i2#`RNg%+)4@2<7!iQksW8u#R{$fll{B*GJlVIS7eK"
@@ -13720,6 +14480,18 @@ So the inner loop is 64 multiplications of long integers in C instead of 115,008
 twenty times faster than `sum(map(mul, a, b))` for every pair.
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import sys
+#> import zlib
+#> from array import array
+#> from functools import lru_cache
+#> from operator import mul
+#> from typing import Iterable, List, NamedTuple, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .digits_data import DIGIT_IMAGES, DIGIT_LABELS
 
 #: Pixels of an image, 8 by 8, each 0 to 16.
 DIGIT_PIXELS = 64
@@ -13829,6 +14601,14 @@ Refuses: libraries, chance that differs between devices, and sizes that would ex
 Read next: tasks/types.py (what a task type is); it is the example to copy for a new one.
 """
 
+#> from __future__ import annotations
+
+#> from operator import mul
+#> from typing import Any, Dict, List
+
+#> from ..model.errors import TaskRejected
+#> from .digits import classify_digits, load_digits
+#> from .types import TASK_TYPES, TaskParameter, TaskType
 
 #: Subtasks where the submitter names no number.
 USUAL_PARTS = 16
@@ -14024,6 +14804,11 @@ Refuses: to open anything (ml/workbench.py does).
 Read next: ml/workbench.py, roles/vectors.py (whose files they are).
 """
 
+#> from __future__ import annotations
+
+#> from contextlib import contextmanager
+#> from contextvars import ContextVar
+#> from typing import Iterator
 
 _FOLDER: ContextVar[str] = ContextVar("discompute_vector_folder", default="")
 
@@ -14061,6 +14846,25 @@ The one module of this room that may read the clock and touch the interpreter's 
 (tasks/uploaded_modules.py, where such code runs too, may use a lock.)
 """
 
+#> from __future__ import annotations
+
+#> import io
+#> import sys
+#> import threading
+#> import time
+#> import traceback
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, Iterable, List, Optional, Set, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from ..model.limits import Limits
+#> from .builtin import DigitsTask
+#> from .calls import CallsTask
+#> from .function_reader import FunctionUnfit
+#> from .jobs import JobTask, is_job_filename
+#> from .pickles import PickleUnfit
+#> from .vector_folder import vectors_lying_in
+#> from .types import TASK_TYPES, TaskType, join_data, separate_data
 
 #: What stands between a script's mark and the number of one of its streams, in the id of their task.
 STREAM_MARK = "~"
@@ -14362,6 +15166,11 @@ Refuses: to find any of it out; that is host/detect.py and host/metrics.py.
 Read next: model/codec.py (to and from JSON), core/registry.py (what is believed about devices).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from enum import Enum
+#> from typing import Any, Dict, Tuple
 
 #: `Device.type` of devices that run inside an app, on a battery, in a pocket.
 PHONE_TYPES = ("iphone", "ipad", "android")
@@ -14476,6 +15285,15 @@ Refuses: to judge what is said; what is too long is cut, and the rest of a list 
 Read next: roles/discovery.py (who takes what others say), model/limits.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import replace
+#> from typing import Iterable, List
+
+#> from ..model.codec import to_json
+#> from ..model.device import Device, DeviceCapabilities
+#> from ..model.limits import Limits
+#> from ..wire.strict_json import encode_json
 
 #: Characters of a device's id. Beyond: refused, since a cut id would be another one.
 ID_CHARS = 64
@@ -14539,6 +15357,21 @@ node belongs to no cluster, then its devices), "device" (devices of its cluster)
 "owner".
 """
 
+#> from __future__ import annotations
+
+#> import inspect
+#> import typing
+#> from dataclasses import dataclass, field, fields
+#> from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
+
+#> from ..model.catalog import Catalog
+#> from ..model.codec import reader_of, schema_of
+#> from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
+#> from ..model.errors import InvalidParams
+#> from ..model.task import ComputeTask, SubTask
+#> from ..tasks.types import task_type_schemas
+#> from .bounds import devices_that_fit
+#> from .ports import LinkPort
 
 METHODS: Catalog[Method] = Catalog("method")
 
@@ -14924,6 +15757,20 @@ Refuses: to change itself but by its coordinator.
 Read next: roles/coordinator.py.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from collections import deque
+#> from dataclasses import replace
+#> from typing import Any, Deque, Dict, List
+
+#> from ..core.ownership import named_devices
+#> from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState, is_private
+#> from ..tasks.types import TASK_TYPES
+#> from ..tasks.work import STREAM_MARK
+#> from .bounds import bounded_output
+#> from .methods import GetTaskResultAnswer, GetTaskStatusAnswer, PrintedText, SubmitTaskAnswer
+#> from .ports import Later
 
 #: Subtasks that one answer lists, some 500 bytes each: a line has 1 MiB.
 LISTED_SUBTASKS = 1024
@@ -15139,6 +15986,21 @@ One journal a task. While it runs: accepted, divided, a line for each result. On
 what went into it. Gone when whoever submitted it has acknowledged the result, or `limits.result_kept_s` later.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from dataclasses import replace
+#> from typing import Any, Callable, Dict, List, Optional, Tuple
+
+#> from ..core.journal import (
+#>     JournalReading, JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
+#> )
+#> from ..model.codec import from_json, to_json
+#> from ..model.errors import DiscomputeError, StateError
+#> from ..model.task import SubTask, SubTaskStatus, TaskState
+#> from .coordinated import CoordinatedTask
+#> from .methods import PrintedText
+#> from .ports import JournalsPort, Later
 
 #: What the names of the journals begin with that are copies of other nodes' tasks.
 COPY_MARK = "copy-"
@@ -15375,6 +16237,19 @@ A journal has two lines for a call: that it was begun, and what it returned. Nob
 the disk. The whole of it goes when the script has come to its end.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import heapq
+#> import json
+#> from typing import Any, Callable, Dict, List, Tuple
+
+#> from ..core.journal import CallBegun, CallKept, JournalWriter, read_journal
+#> from ..tasks.calls import has_line_raised
+#> from ..tasks.raw_pieces import parts_of_value
+#> from .call_units import CallUnit, UnitOutcome
+#> from .durability import keep_damaged
+#> from .ports import JournalsPort
 
 #: Bytes of what names a call.
 CALL_BYTES = 16
@@ -15582,6 +16457,13 @@ Knows:   what may happen (past tense) and what may be wished (imperative).
 Refuses: behaviour. `apply(event, now) -> [action, ...]` lives in the machines.
 Read next: core/registry.py (who is there), core/scheduler.py (who does what).
 """
+
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Optional, Tuple
+
+#> from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
 
 
 @dataclass(frozen=True)
@@ -15981,6 +16863,9 @@ Refuses: to draw lots; `roll`, a number from 0 to 1, comes in.
 Read next: core/scheduler.py and core/known.py (who wait).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Iterable, Tuple
 
 #: An address that did not answer is dialled again after 2 s, then 4 s … A minute at most: nobody
 #: waits longer than that for a device that came back.
@@ -16049,6 +16934,13 @@ Knows:   round trips, failures and the pause after each, what was heard first-ha
 Refuses: to dial (core/dialling.py says when) and to draw lots: `roll`, from 0 to 1, comes in.
 Read next: core/known.py.
 """
+
+#> from __future__ import annotations
+
+#> from math import isfinite
+#> from typing import Any, Dict, List, Optional, Tuple
+
+#> from .retry import redial_s
 
 
 class KnownAddress:
@@ -16200,6 +17092,17 @@ Knows:   a device's description, its process, its addresses, when it was last he
 Refuses: to decide anything between devices, or to wish for anything; that is core/registry.py.
 Read next: core/registry.py.
 """
+
+#> from __future__ import annotations
+
+#> import hashlib
+#> from dataclasses import replace
+#> from enum import Enum
+#> from math import isfinite
+#> from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+#> from ..model.device import PHONE_TYPES, ComputeMetrics, Device, DeviceCapabilities, DeviceStatus, short_id
+#> from .addresses import AddressBook
 
 
 class Liveness(Enum):
@@ -16517,6 +17420,10 @@ Refuses: to decide anything by it (core/policy.py, roles/node.py), and to outliv
 Read next: roles/node.py, roles/heartbeats.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Set
+
 
 class Peer:
     """Remember what is known of the other end of one connection."""
@@ -16567,6 +17474,19 @@ Refuses: to conclude anything from silence (core/registry.py does).
 Read next: roles/discovery.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, List, Optional, Union
+
+#> from ..core.events import HeartbeatHeard, HeartbeatMissed, RoundTripMeasured
+#> from ..model.codec import from_json, to_json
+#> from ..model.deadlines import Deadlines
+#> from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
+#> from ..model.errors import DiscomputeError
+#> from .bounds import bounded_capabilities, devices_that_fit
+#> from .methods import HeartbeatAnswer
+#> from .peer import Peer
+#> from .ports import LinkPort
 
 #: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
 IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25
@@ -16761,6 +17681,13 @@ Refuses: to measure (host/ does).
 Read next: roles/node.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import replace
+#> from typing import Any, Dict, Tuple
+
+#> from ..model.device import ComputeMetrics, Device, DeviceStatus
+#> from .ports import LinkPort
 
 #: What a device offers to tasks that require it, besides its chip's name.
 OFFER_GPU, OFFER_CUDA, OFFER_METAL = "gpu", "cuda", "metal"
@@ -16855,6 +17782,16 @@ Refuses: to choose among them (core/scheduler.py does).
 Read next: core/events.py (`DeviceReady`), roles/own_device.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, List, Optional
+
+#> from ..core.events import DeviceReady
+#> from ..core.known import KnownDevice
+#> from ..model.device import Device
+#> from .heartbeats import BUSY_BEAT_S, BUSY_NEAR_BEAT_S
+#> from .own_device import offers_of, score_of, slots_of
 
 #: Heartbeats without an answer in a row, while work is under way, after which pure work is tried elsewhere as well.
 BEATS_MISSED = 4
@@ -16955,6 +17892,16 @@ failed, work_s, slots} brings the outcomes of units: a line each (in `text` wher
 device id, attempts]] those without. `CallsBegan` {stream, units} says [[number, whether it is on a device]] of what is
 not over soon.
 """
+
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from typing import Any, List, Optional, Tuple
+
+#> from .bounds import devices_that_fit
+#> from .methods import method
+#> from .offers import DeviceOffer
+#> from .ports import LinkPort
 
 
 @dataclass(frozen=True)
@@ -17068,6 +18015,16 @@ A child gets its limits as one argument, JSON:
      "error_trace_bytes":8192,"subtasks":4096,"allow_pickle":false}
 """
 
+#> from __future__ import annotations
+
+#> import dataclasses
+#> import json
+#> import os
+#> import sys
+#> from dataclasses import dataclass
+#> from typing import Any, List
+
+#> from ..model.limits import MIB, Limits
 
 #: Processes and threads beyond those of the whole system that a child may see come up: a brake that keeps a fork bomb
 #: from taking the machine before it is seen, and that a user's other programs do not meet. (Root is exempt on Linux.)
@@ -17272,6 +18229,12 @@ Memory is what is resident, since libraries reserve far more than they use. Proc
 Linux is asked for each one's proportional part before anybody is blamed: it costs a millisecond, so only then.
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import struct
+#> import sys
+#> from typing import Any, List, Optional
 
 #: Processes looked at: beyond that nobody needs to know how many more there are.
 TREE_MOST = 4096
@@ -17412,6 +18375,19 @@ be forked (Windows) a thread of the child does the same, which long calls into C
 Why a child was ended stands in a file of its folder, for the node to read.
 """
 
+#> from __future__ import annotations
+
+#> import contextlib
+#> import os
+#> import signal
+#> import sys
+#> import threading
+#> import time
+#> from typing import Callable, List, NoReturn, Tuple
+
+#> from ..model.limits import KIB, MIB
+#> from .child_limits import ChildLimits
+#> from .process_tree import resident_bytes, tree_processes
 
 #: The file in a child's folder that says why it was ended, and as much of it as is read.
 END_FILE, END_FILE_BYTES = ".end", 1000
@@ -17600,6 +18576,9 @@ All TFLOPS (and INT8 TOPS) are nominal: lanes times clock, what a vendor prints,
 Confidence is "" where two good sources agree, else "medium" or "low".
 """
 
+#> from __future__ import annotations
+
+#> from typing import Tuple
 
 #: identifiers, name, chip, memory sizes in GB, performance cores, efficiency cores, GPU cores; several numbers
 #: stand for the variants that share an identifier.
@@ -18163,6 +19142,13 @@ Refuses: to inherit a figure from a neighbour: an unknown name has no row, and n
 Read next: host/chips.py (the tables), host/detect_apple.py (which asks most).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from dataclasses import dataclass
+#> from typing import List, Optional, Sequence, Tuple
+
+#> from .chips import APPLE_CHIPS, APPLE_MODELS, PC_GPUS, PHONE_SOCS
 
 _SYMBOLS = re.compile(r"\((?:R|TM|C)\)|[®™]", re.IGNORECASE)
 _MEMORY_AT_END = re.compile(r"\s*(?:\(\s*\d+ ?gb\s*\)|\b\d+ ?gb)$")
@@ -18308,6 +19294,15 @@ The order of belief: the machine's own chip string over the model's row; GPU cor
 model's row, then the CPU core counts, then the smallest bin; memory always from the machine.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import re
+#> from typing import Dict, List, Optional, Tuple
+
+#> from ..model.device import DeviceCapabilities, Hardware, work_memory
+#> from .lookup import NO_SPEED, AppleModel, NominalSpeed, apple_gpu_bins, find_apple_model, find_apple_speed
+#> from .probe import IOS_MACHINES, Probe
 
 GIGABYTE = 1 << 30
 #: Every iOS app on a Mac is told that it runs on this iPad, which has 6 GB; the smallest such Mac has 8.
@@ -18608,6 +19603,12 @@ A limit anywhere between the group and the root binds, so the whole way up is re
 is not there is passed over, and the mount point itself is the container's own group.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Dict, Iterator, List, Optional, Tuple, TypeVar
+
+#> from .probe import Probe
 
 Limit = TypeVar("Limit", int, float)
 
@@ -18748,6 +19749,17 @@ Refuses: to start a process, except nvidia-smi where the driver is loaded and na
 Read next: host/cgroup.py (the limits), host/detect_others.py (Android is a Linux of its own).
 """
 
+#> from __future__ import annotations
+
+#> import math
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Dict, List, Optional, Tuple
+
+#> from ..model.device import DeviceCapabilities, Hardware
+#> from .cgroup import GroupLimits, group_limits
+#> from .lookup import NO_SPEED, NamedChip, NominalSpeed, find_gpu, find_soc
+#> from .probe import Probe
 
 _CPU_FOLDER = "/sys/devices/system/cpu"
 _NVIDIA_FOLDER = "/proc/driver/nvidia"
@@ -19009,6 +20021,24 @@ Refuses: PowerShell, WMI and `platform.platform()`: slow, wrong about memory abo
 Read next: host/lookup.py (the tables of phones' chips and PCs' GPUs).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Dict, List, Optional
+
+#> from ..model.device import DeviceCapabilities, Hardware, work_memory
+#> from .cgroup import GroupLimits
+#> from .detect_linux import (
+#>     FoundGpu,
+#>     cpuinfo_value,
+#>     fastest_gpu,
+#>     linux_physical_cores,
+#>     named_gpu,
+#>     usable_cpus,
+#>     usable_memory_mb,
+#> )
+#> from .lookup import find_soc
+#> from .probe import Probe
 
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
 _BIOS_KEY = r"HARDWARE\DESCRIPTION\System\BIOS"
@@ -19150,6 +20180,18 @@ phone's processor before its first line runs, and the memory is not given back. 
 first imported, so a node needs as little as from a package; and the file is a quarter as large.
 """
 
+#> from __future__ import annotations
+
+#> import ast
+#> import base64
+#> import io
+#> import os
+#> import tokenize
+#> import zlib
+#> from typing import Dict, Iterator, List, Mapping, Tuple
+
+#> from ..model.errors import StateError
+#> from ..model.version import VERSION
 
 #: Rooms that are not for phones.
 LEFT_OUT_ROOMS = ("sim",)
@@ -19378,6 +20420,46 @@ def _emptied(name: str, source: str) -> str:
     return "".join(lines)
 
 
+# ---- discompute_lite/host/whole_file.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.whole_file")
+"""Find the modules' texts again in the single file to be read, so that it too can lend the small one to phones.
+
+Knows:   how that file keeps what it does not run: imports of modules, and the doors of packages, as marked comments.
+Refuses: to run or to write it (tools/bundle.py does).
+Read next: host/small_file.py (what becomes of the texts), host/relaunch.py (who asks).
+"""
+
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Dict
+
+#: Stands before a line that a module has and the file does not run.
+NOT_RUN = "#> "
+#: Runs before each module's own lines, and is none of them.
+SECTION_CALL = "__name__ = _begin_section("
+_RULE = re.compile(r"^# ---- (\w+(?:/\w+)*)\.py -+$", re.MULTILINE)
+
+
+def section_rule(path: str) -> str:
+    """Return the line that begins a module: "discompute_lite/model/errors.py"."""
+    return f"{f'# ---- {path} ':-<103}"
+
+
+def sources_in(text: str) -> Dict[str, str]:
+    """Return the modules' texts by name, none for a file that is another; blank lines may be fewer than they were."""
+    _, *parts = _RULE.split(text)
+    return {path.replace("/", "."): _as_written(part) for path, part in zip(parts[::2], parts[1::2])}
+
+
+def _as_written(section: str) -> str:
+    lines = section.partition("\n# ---- the end -")[0].splitlines()
+    kept = [line[len(NOT_RUN):] if line.startswith(NOT_RUN.rstrip()) else line for line in lines
+            if not line.startswith(SECTION_CALL)]
+    return "\n".join(kept).strip("\n") + "\n"
+
+
 # ---- discompute_lite/host/relaunch.py ---------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.relaunch")
@@ -19388,6 +20470,15 @@ Refuses: to start anything.
 Read next: host/child_process.py (who starts children).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import sys
+#> from typing import List
+
+#> from ..model.errors import StateError
+#> from .small_file import package_sources, small_file
+#> from .whole_file import sources_in
 
 PROGRAM = "discompute_lite"
 
@@ -19414,9 +20505,9 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 
 
 def read_program() -> bytes:
-    """Return this whole program as one file, the small one where it is made anew; raise StateError where it cannot be.
+    """Return this whole program as the small file, the same from wherever it runs; raise StateError where it cannot be.
 
-    Takes a second of processor in a package.
+    Takes a second of processor where it has to be made.
     """
     path = _single_file()
     if path is None:
@@ -19425,10 +20516,13 @@ def read_program() -> bytes:
         return small_file(package_sources(os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))))
     try:
         with open(str(path), "rb") as file:
-            return file.read()
+            data = file.read()
     except OSError as error:
         raise StateError(f"{path} cannot be read any more ({error.strerror}); put it back, or start it again from where"
                          " it is now") from None
+    # The one to be read holds texts, the small one is what is lent.
+    sources = sources_in(data.decode("utf-8", "replace"))
+    return small_file(sources) if sources else data
 
 
 def _single_file() -> object:
@@ -19449,6 +20543,19 @@ To add a platform: a function `(probe) -> Optional[Hardware]` that returns None 
 `DETECTORS`, and one recorded probe below tests/host/probes.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from dataclasses import replace
+#> from typing import Callable, Optional
+
+#> from ..model.catalog import Catalog
+#> from ..model.device import Hardware
+#> from .detect_apple import detect_ios, detect_macos
+#> from .detect_linux import detect_linux
+#> from .detect_others import detect_android, detect_other, detect_windows
+#> from .probe import Probe
+#> from .relaunch import can_relaunch
 
 Detector = Callable[[Probe], Optional[Hardware]]
 
@@ -19521,6 +20628,11 @@ Read next: host/child.py (who fills it), host/process_executor.py (who reads it 
     the rest  the text, round and round: byte n of it lies at n modulo the length
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import threading
+#> from typing import Optional
 
 #: The file in a child's folder, and as much of a text's end as it keeps.
 BLACK_BOX_FILE, BLACK_BOX_BYTES = ".printed", 64 * 1024
@@ -19607,6 +20719,24 @@ A frame, both ways:
 For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1", 0]``, a line feed, ``7``.
 """
 
+#> from __future__ import annotations
+
+#> import contextlib
+#> import json
+#> import os
+#> import signal
+#> import sys
+#> import threading
+#> from dataclasses import replace
+#> from functools import partial
+#> from queue import SimpleQueue
+#> from typing import Any, BinaryIO, Callable, List, Optional, Tuple, Union
+
+#> from ..model.errors import TaskRejected
+#> from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
+#> from .black_box import open_black_box
+#> from .child_guard import end_own_group, start_guard
+#> from .child_limits import ChildLimits, step_back, take_child_limits
 
 #: Bytes of a frame's length.
 FRAME_PREFIX = 4
@@ -19850,6 +20980,14 @@ Refuses: to wait, and to know why a pipe has ended (host/child_process.py finds 
 Read next: host/child_process.py (who waits with a poll), host/loop_lane.py (who waits with the loop).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import time
+#> from typing import Dict, List, Optional
+
+#> from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
+#> from .child import FRAME_PREFIX, pack_request, unpack_outcome
 
 #: Bytes that are joined rather than written one after the other.
 FRAME_PIECE_BYTES = 65536
@@ -19947,6 +21085,24 @@ Refuses: to decide when a child is started, reused or killed; host/executors.py 
 Read next: host/exchange.py (what passes the pipes), host/child.py (their other end).
 """
 
+#> from __future__ import annotations
+
+#> import contextlib
+#> import os
+#> import shutil
+#> import signal
+#> import sys
+#> import threading
+#> import time
+#> from typing import Dict, List, Mapping
+
+#> from ..model.errors import StateError
+#> from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
+#> from .black_box import read_black_box
+#> from .child_guard import read_end
+#> from .exchange import Exchange
+#> from .files import scratch_errors
+#> from .process_tree import tree_processes
 
 #: What a child keeps of the node's environment: the rest may hold secrets.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "LD_LIBRARY_PATH")
@@ -20217,6 +21373,22 @@ Read next: host/process_executor.py, tasks/work.py; roles/ports.py has what role
 Every executor has `submit(request) -> WorkFuture` and `shutdown(now)`. A future's result is always a `WorkOutcome`:
 what was stopped, killed or never begun has one too.
 """
+
+#> from __future__ import annotations
+
+#> import logging
+#> import sys
+#> import threading
+#> from collections import deque
+#> from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
+#> from queue import SimpleQueue
+#> from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
+
+#> from ..model.errors import SettingsError
+#> from ..model.limits import Limits
+#> from ..tasks.work import (
+#>     BLAME_DEVICE, WORK_LIMITS, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
+#> )
 
 
 def stopped_outcome(reason: str) -> WorkOutcome:
@@ -20600,6 +21772,13 @@ A request that does not fit into the pipe at once, an outcome that is long or la
 none: all that is left to the thread, which waits as it likes.
 """
 
+#> from __future__ import annotations
+
+#> from functools import partial
+#> from typing import Any, Callable, List, Optional, Protocol
+
+#> from ..tasks.work import WorkOutcome
+#> from .exchange import Exchange
 
 #: Seconds after which a request is the thread's: it knows when one is overdue and when a child has ended in silence,
 #: and whoever waited that long does not mind waiting for two threads more. Looked at twice in that time.
@@ -20782,6 +21961,24 @@ Refuses: to know what the work is (tasks/work.py does); to start or end a child 
 Read next: host/executors.py (slots and their threads), host/loop_lane.py (the way past the threads).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import shutil
+#> import sys
+#> import time
+#> from dataclasses import replace
+#> from queue import Empty
+#> from typing import Callable, List, Mapping, Optional
+
+#> from ..model.errors import StateError
+#> from ..model.limits import Limits
+#> from ..tasks.work import BLAME_REFUSED, BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
+#> from .child_process import ChildDied, ChildOverdue, ChildProcess
+#> from .exchange import Exchange
+#> from .executors import SlotExecutor, WorkFuture, WorkSlot, stopped_outcome
+#> from .loop_lane import LANE_S, LanePort, LoopLane
+#> from .process_tree import resident_bytes
 
 #: Seconds that a request may take where it names no limit itself.
 WALL_S = 3600.0
@@ -21037,6 +22234,21 @@ Refuses: to promise a limit that nobody enforces: that is "not limited".
 Read next: host/child_limits.py, host/child_guard.py (who enforce them).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import sys
+#> from typing import Dict, List
+
+#> from ..model.device import PHONE_TYPES, Hardware
+#> from ..model.limits import KIB
+#> from ..model.settings import Settings
+#> from .child_guard import size_text
+#> from .child_limits import NICENESS, ChildLimits
+#> from .detect import has_processes
+#> from .probe import Probe
+#> from .process_executor import WALL_S
+#> from .process_tree import resident_bytes, tree_processes
 
 NOT_LIMITED = "not limited"
 #: What tries in a process of its own whether tasks can be kept from the network, and the seconds that it may take; it
@@ -21134,6 +22346,12 @@ Read next: run.py (who asks).
 Inside an app of a phone every script runs in the app's own process. Whoever presses *run* twice wants one node.
 """
 
+#> from __future__ import annotations
+
+#> import sys
+#> import threading
+#> from types import ModuleType
+#> from typing import Any, Callable
 
 #: Where the nodes are remembered. Older and newer versions of this module must agree on it.
 REGISTRY = "_discompute_lite_nodes"
@@ -21180,6 +22398,13 @@ Knows:   files named by their hash, in the folder for scratch, which is swept at
 Refuses: to bound them (core/blobs.py does), and to sync: what is lost with the power is fetched again.
 Read next: roles/blobs.py (whose they are), tasks/blob_values.py (who reads them in a child).
 """
+
+#> from __future__ import annotations
+
+#> import os
+#> import shutil
+
+#> from .files import remove_file, scratch_errors
 
 
 class BlobFiles:
@@ -21228,6 +22453,13 @@ Refuses: to know what is in them.
 Read next: host/files.py (how a file is replaced), faces/training.py (who saves).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> from typing import Any, Dict, List, Optional
+
+#> from .files import state_errors, write_atomically
 
 CHECKPOINT_FILE = "checkpoint.json"
 METRICS_FILE = "metrics.jsonl"
@@ -21297,6 +22529,12 @@ Refuses: to keep it off for good.
 Read next: run.py (who reads them).
 """
 
+#> from __future__ import annotations
+
+#> import gc
+#> from contextlib import contextmanager
+#> from typing import Iterator
+
 
 @contextmanager
 def collection_put_off() -> Iterator[None]:
@@ -21330,6 +22568,13 @@ Refuses: to understand it (model/settings.py does).
 Read next: model/settings.py.
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> from typing import Mapping, Optional, Tuple
+
+#> from ..model.errors import SettingsError
+#> from ..model.limits import CONFIG_BYTES
 
 USUAL_CONFIG_FILE = "~/.discompute.yaml"
 
@@ -21367,6 +22612,10 @@ Refuses: to read one that can only be waited for (Pythonista's): a thread that w
 Read next: faces/node_commands.py (who asks), host/stop_signals.py (the other ways to end).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> from typing import Any, Callable
 
 #: What ends a node, and how many letters of a line are looked at: nobody types more by mistake.
 QUIT_WORDS = (b"q", b"quit", b"exit")
@@ -21429,6 +22678,12 @@ Refuses: Objective-C through ctypes, where one wrong call ends the app; and to a
 Read next: host/metrics.py (who asks, in a thread that nobody waits for), core/allowance.py (what follows).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> from typing import Any, List, NamedTuple, Optional, Tuple
+
+#> from .probe import NO_BATTERY, PowerSupply, Probe
 
 #: The file in the state folder that is there while the first question is under way.
 ASKING_FILE = "asking-the-app"
@@ -21589,6 +22844,20 @@ Read next: core/allowance.py (who decides by these figures), host/cgroup.py.
 A usage of -1 is *not known*. Temperature is that of the processor and 0 where no sensor is surely its own.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> import threading
+#> import time
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+#> from ..model.device import ComputeMetrics
+#> from .app_sensors import AppFacts, AppSensors
+#> from .cgroup import group_cpu_seconds, group_limits, group_memory_used
+#> from .detect_linux import meminfo_bytes
+#> from .detect_others import is_android
+#> from .probe import NO_BATTERY, PowerSupply, Probe
 
 #: Commands are asked no more often than this: batteries and memory do not jump.
 SLOW_FACTS_EVERY_S = 60.0
@@ -21939,6 +23208,19 @@ run at a small size and its result compared with a known one, which is a free te
 Each repetition is made to last about 10 ms; kernels take turns, so that a disturbance hits all of them alike.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import math
+#> import sys
+#> import time
+#> from dataclasses import asdict, dataclass, field, replace
+#> from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple, Union
+
+#> from ..model.codec import from_json
+#> from ..model.errors import InternalError, InvalidParams
+#> from .metrics import cpu_ticks
+#> from .probe import Probe
 
 NanosecondClock = Callable[[], int]
 
@@ -22226,6 +23508,17 @@ Refuses: to measure while work runs here, and to keep what was measured while ot
 Read next: host/speed.py and host/parallel_speed.py (what is measured), host/this_device.py (in which process).
 """
 
+#> from __future__ import annotations
+
+#> import time
+#> from dataclasses import replace
+#> from typing import Any, Callable, NamedTuple, Optional
+
+#> from ..model.device import DeviceCapabilities
+#> from ..model.errors import StateError
+#> from .metrics import start_in_background
+#> from .speed import SpeedReport
+#> from .store import StateFolder
 
 #: Seconds after the start, and between further looks at a node that is at work, until it measures itself.
 MEASURE_AFTER_S = 6.0
@@ -22343,6 +23636,12 @@ Refuses: to run anything inside a signal's own call: it may come while this very
 Read next: run.py.
 """
 
+#> from __future__ import annotations
+
+#> import signal
+#> import socket
+#> import sys
+#> from typing import Any, Callable, Dict, Optional
 
 #: Windows has no SIGHUP, which is the closed terminal.
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -22401,6 +23700,15 @@ Read next: host/speed.py (the kernels, and who asks).
 On chips whose cores differ, or with two threads a core, or under a quota, cores times speed overstates badly.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import sys
+#> import time
+#> from dataclasses import replace
+#> from typing import Any, Callable, List, Optional
+
+#> from .speed import SPEED_KERNELS, measure_speed
 
 #: More children than this show nothing new, and cost 10 MB each.
 PACED_PROCESSES_MAX = 32
@@ -22488,6 +23796,24 @@ Refuses: to change anything but the stored measurement.
 Read next: host/detect.py, host/measuring.py (when a node measures), host/active_limits.py.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> import time
+#> from dataclasses import dataclass, replace
+#> from typing import Any, Callable, Dict, List, Optional, Union
+
+#> from ..crypto.p256 import device_id
+#> from ..model.device import PHONE_TYPES, Hardware
+#> from ..model.errors import InternalError
+#> from ..model.settings import Settings
+#> from .active_limits import is_kept_offline, limits_for_tasks, runs_in_processes
+#> from .detect import detect_hardware, device_name, has_processes, has_tls
+#> from .parallel_speed import PACED_PROCESSES_MAX
+#> from .probe import Probe
+#> from .speed import SpeedReport, measure_speed
+#> from .store import StateFolder, default_state_folders
 
 #: Seconds that a measurement may take; it needs one.
 MEASUREMENT_S = 20.0
@@ -22637,6 +23963,16 @@ Refuses: to bound them (roles/vectors.py does), and to sync: what is lost with t
 Read next: roles/vectors.py (whose they are), ml/workbench.py (who reads and writes them in a worker).
 """
 
+#> from __future__ import annotations
+
+#> import mmap
+#> import os
+#> import shutil
+#> from contextlib import suppress
+#> from typing import Any, Optional
+
+#> from .files import remove_file, scratch_errors
+
 
 class VectorFiles:
     """Be a `VectorsPort`."""
@@ -22700,6 +24036,23 @@ Read next: host/files.py (how a file is replaced), wire/pairing_grant.py (what i
 Lines whose sum is right were checked when they were written, so a start does not check 5 ms of signature for each.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import os
+#> import secrets
+#> from typing import Callable, List, Optional, Tuple
+
+#> from ..crypto.certificates import read_ca_certificate, read_device_certificate
+#> from ..crypto.p256 import CurvePoint, PrivateKey, load_pkcs8_pem, pem, pkcs8_der, read_pem
+#> from ..model.errors import DiscomputeError, ProtocolError, StateError
+#> from ..model.limits import Limits
+#> from ..model.statement import Statement
+#> from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
+#> from ..wire.statements import read_statement_line
+#> from .files import (
+#>     SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, sync_file, write_atomically, write_whole,
+#> )
 
 #: refusal(device id) -> why it may not stay.
 Refusal = Callable[[str], Optional[DiscomputeError]]
@@ -22913,6 +24266,9 @@ then each count is told. One period after the other doubles from a minute to an 
 In each, so many are told apart, whoever comes first; the others are one number for each rule.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, List, NamedTuple, Optional, Tuple
 
 #: Seconds of the first period of a flood, and of the longest.
 FIRST_COUNT_S, LONGEST_COUNT_S = 60.0, 3600.0
@@ -22978,6 +24334,12 @@ Refuses: what lines say and how they are sealed (core/audit_log.py).
 Read next: member_parts.py (who writes).
 """
 
+#> from __future__ import annotations
+
+#> import os
+
+#> from ..model.limits import MIB
+#> from .files import SAFE_OPEN_FLAGS, read_small_file, remove_file, state_errors, write_whole
 
 #: A file of the log; with the one before it, which is kept too, it tells of some ten to twenty thousand events.
 AUDIT_BYTES = 4 * MIB
@@ -23053,6 +24415,19 @@ Refuses: to read a byte; each connection reads its own (net/stream.py).
 Read next: net/stream.py.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import socket
+#> from typing import Callable, Dict, List, Optional, Set, Tuple
+
+#> from ..model.errors import DiscomputeError, SettingsError
+#> from ..model.limits import Limits
+#> from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, plain_host
+#> from .loop import Loop
+#> from .receiver import Receiver
+#> from .stream import Connection
+#> from .tls_door import FAILING_HOSTS, FAILURES_S, TlsDoor
 
 #: Connections accepted before the others get their turn.
 ACCEPTS_A_TURN = 64
@@ -23283,6 +24658,10 @@ Refuses: to look it up (net/interfaces.py), and to judge it (core/sweep.py, core
 Read next: net/interfaces.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -23308,6 +24687,14 @@ Refuses: to guess: nothing assumes en0, a /24 or an address that ends in 255; to
 Read next: net/broadcast.py (which broadcasts on them).
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> import struct
+#> import sys
+#> from typing import Any, Iterator, List, Optional
+
+#> from ..model.interface import Interface
 
 IFF_UP = 0x1
 IFF_BROADCAST = 0x2
@@ -23418,6 +24805,13 @@ A university's network may have public addresses throughout: so whoever is in a 
 neighbour too. 100.64.0.0/10, where Tailscale and the like live, is no public address.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, Optional
+
+#> from ..model.interface import Interface
+#> from .addresses import plain_host
+#> from .interfaces import list_interfaces
 
 #: Seconds for which a list of interfaces is believed: a stranger who knocks costs no look at them.
 INTERFACES_S = 60.0
@@ -23474,6 +24868,23 @@ Read next: roles/pairing.py (`PairingDoor`, which this is), net/tls_channel.py.
 The port is another one each time, and is open only as long as a person asked for it.
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import socket
+#> import tempfile
+#> from collections import Counter
+#> from typing import Any, Callable, Optional, Set
+
+#> from ..crypto.p256 import PrivateKey, pem, pkcs8_der
+#> from ..model.errors import DiscomputeError, LinkClosed
+#> from ..model.limits import KIB, Limits
+#> from .addresses import address_text, host_of
+#> from .links import Connector
+#> from .listener import bind_host, open_listening_socket
+#> from .loop import Loop, Timer
+#> from .tls import TlsPipe, bare_tls_context
+#> from .tls_channel import TlsChannel
 
 #: One read; the machine above bounds what it keeps.
 _READ_BYTES = 64 * KIB
@@ -23726,6 +25137,27 @@ Refuses: to decide anything, as run.py does, of which this is a part.
 Read next: run.py, roles/belonging.py (who uses them).
 """
 
+#> from __future__ import annotations
+
+#> import secrets
+#> import time
+#> from typing import Any, Callable, Dict, Mapping
+
+#> from .core.audit_log import AuditFact, AuditLog, resume_audit_log
+#> from .core.refusals import RefusalTally
+#> from .host.audit_file import AuditFile
+#> from .host.store import StateFolder
+#> from .host.trust import LocalTrust, TrustFiles, has_membership
+#> from .model.errors import StateError
+#> from .model.limits import Limits
+#> from .model.settings import Settings
+#> from .net.listener import stays_on_loopback
+#> from .net.loop import Loop
+#> from .net.neighbourhood import Neighbourhood
+#> from .net.pairing_door import SocketPairingDoor
+#> from .net.tls import TlsIdentity, why_no_tls
+#> from .net.tls_door import TlsDoor
+
 
 class MemberParts:
     """Hold the parts of one node."""
@@ -23838,6 +25270,15 @@ Refuses: where announcements go (net/broadcast.py, net/mdns_transport.py) and wh
 Read next: net/transports.py.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import socket
+#> from typing import Any, Callable, Dict, List, Optional, Tuple
+
+#> from ..model.limits import Limits
+#> from .addresses import address_text, error_name
+#> from .loop import Loop
 
 #: (datagram, source host:port, name of the transport)
 Heard = Callable[[bytes, str, str], None]
@@ -24040,6 +25481,16 @@ A dead listener may look well from inside: it goes on waiting, while the system 
 program has our port by now would show as well: there nobody expects us.
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import os
+#> import socket
+#> from typing import Any, Callable, Optional
+
+#> from .addresses import address_text, error_words
+#> from .links import IN_PROGRESS
+#> from .loop import Loop, Timer
 
 #: called("") when the listener took the connection, (reason) when it did not, (None) where that cannot be known.
 OnKnocked = Callable[[Optional[str]], None]
@@ -24118,6 +25569,20 @@ Refuses: to decide when anything is to be repaired (core/upkeep.py does).
 Read next: net/listener.py, net/knock.py, roles/keeper.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> from functools import partial
+#> from typing import Any, Callable, Dict, List, Tuple
+
+#> from ..model.limits import Limits
+#> from .addresses import error_words
+#> from .interfaces import list_interfaces
+#> from .knock import KNOCK_S, OnKnocked, knock_at
+#> from .listener import Listener, bind_host, open_listening_socket
+#> from .loop import Loop
+#> from .receiver import Receiver
+#> from .tls_door import TlsDoor
 
 #: Seconds for which a look at the interfaces is believed, and how many of our own addresses are told to others.
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
@@ -24244,6 +25709,18 @@ Refuses: to say a word to whoever answers (roles/greeter.py does), and to choose
 Read next: net/links.py (connections that are kept).
 """
 
+#> from __future__ import annotations
+
+#> import errno
+#> import socket
+#> from typing import Callable, List, Optional
+
+#> from ..model.interface import Interface
+#> from .addresses import error_name, is_loopback_host, split_address
+#> from .interfaces import choose_interfaces, list_interfaces
+#> from .links import connect_to
+#> from .listener import stays_on_loopback
+#> from .loop import Loop
 
 #: called(outcome, name of the error or "", seconds), exactly once, later: open, refused, silent or unreachable.
 OnTried = Callable[[str, str, float], None]
@@ -24313,6 +25790,16 @@ one of the sockets that share it). A destination that fails backs off and is nev
 a socket that dies is rebuilt, slowly; a flood is left to the kernel.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> from typing import List, Optional, Tuple
+
+#> from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
+#> from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Destinations, Heard, TransportOptions
+#> from .interfaces import choose_interfaces, list_interfaces
+#> from .listener import bind_host, stays_on_loopback
+#> from .loop import Loop
 
 #: EXO of the Python era announces itself here.
 EXO_PORT = 5678
@@ -24465,6 +25952,20 @@ two others read: `timestamp` and `memory` must be integers, or a Go node cannot 
 `priority`, `interface_name`, `interface_type` and all of `flops`.
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import hashlib
+#> import hmac
+#> import math
+#> import re
+#> from dataclasses import dataclass, replace
+#> from typing import Any, Dict, Mapping, Optional
+
+#> from ..model.device import DeviceStatus
+#> from ..model.errors import LocalProtocolError, ProtocolError, TooLarge
+#> from ..model.limits import Limits
+#> from .strict_json import encode_json, parse_strict
 
 #: How a private beacon begins; those are pseudonymous, and somebody else's to read.
 PRIVATE_BEACON_START = b"DCB1"
@@ -24821,6 +26322,13 @@ Read next: wire/mdns.py.
     ('_x', '_tcp', 'local')
 """
 
+#> from __future__ import annotations
+
+#> import struct
+#> from dataclasses import dataclass
+#> from typing import Dict, List, Optional, Tuple
+
+#> from ..model.errors import ProtocolError
 
 #: A name's labels, without the dot that ends it.
 DnsName = Tuple[str, ...]
@@ -25070,6 +26578,17 @@ Read next: wire/mdns_browser.py (the other half), net/mdns_transport.py (who mov
 Give received messages to `receive`, take `next_datagram` until None, and call `handle_deadline` at `next_deadline`.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from dataclasses import dataclass, replace
+#> from typing import Any, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
+
+#> from ..model.deadlines import Deadlines
+#> from .dns import (
+#>     DNS_ANY, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord,
+#>     encode_dns, lower_name, ptr_data, srv_data,
+#> )
 
 #: Where all services of a network are listed (RFC 6763, section 9).
 SERVICE_LIST = ("_services", "_dns-sd", "_udp", "local")
@@ -25374,6 +26893,18 @@ Read next: wire/mdns_responder.py (the other half), net/mdns_transport.py.
 A service is found when all four are there, found again when one of them changes, and lost when PTR, SRV or TXT is.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from dataclasses import dataclass, replace
+#> from typing import Any, Deque, Dict, List, Optional, Tuple
+
+#> from ..model.deadlines import Deadlines
+#> from .dns import (
+#>     DNS_A, DNS_AAAA, DNS_PTR, DNS_SRV, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord, encode_dns, lower_name,
+#>     read_ptr, read_srv, read_txt,
+#> )
+#> from .mdns_responder import ANSWER_DELAY_S, MDNS_PORT, MdnsDatagram
 
 #: Seconds from one question to the next: doubled up to an hour, as new services announce themselves.
 BROWSE_FIRST_S, BROWSE_LAST_S = 1.0, 3600.0
@@ -25663,6 +27194,27 @@ The TXT record of a service holds its node's id for people, and the beacon in pi
     txtvers=1  id=k3fq9zt2…  b0={"type":"discovery","node_id":"k3fq…  b1=…
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import random
+#> import secrets
+#> import socket
+#> import struct
+#> from collections import deque
+#> from dataclasses import replace
+#> from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+
+#> from ..model.errors import ProtocolError
+#> from ..wire.beacon import Beacon, decode_beacon, encode_beacon
+#> from ..wire.dns import DNS_A, decode_dns, txt_data
+#> from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
+#> from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
+#> from .addresses import error_name, split_address
+#> from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
+#> from .interfaces import choose_interfaces, list_interfaces
+#> from .listener import stays_on_loopback
+#> from .loop import Loop, Timer
 
 MDNS_GROUP = "224.0.0.251"
 SERVICE = ("_discompute", "_tcp", "local")
@@ -25934,6 +27486,11 @@ Refuses: how any of them works.
 Read next: net/broadcast.py and net/mdns_transport.py (the ways), roles/ports.py (what a way must offer).
 """
 
+#> from __future__ import annotations
+
+#> from ..model.catalog import Catalog
+#> from .broadcast import BroadcastTransport, SeedTransport
+#> from .mdns_transport import MdnsTransport
 
 #: name -> class(loop, options).
 TRANSPORTS: Catalog = Catalog("transport")
@@ -25961,6 +27518,18 @@ Work is *named* when it is a task type that is installed here already, with data
 brings code. Each refusal names its rule, which travels as `data.rule` of −32003.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import re
+#> from dataclasses import dataclass, field, replace
+#> from typing import Any, Dict, Mapping, Tuple
+
+#> from ..model.codec import from_json, to_json
+#> from ..model.device import short_id
+#> from ..model.errors import Forbidden, InvalidParams, SettingsError
+#> from ..model.settings import ACCEPT_WORDS
+#> from ..model.statement import ROLES
 
 #: Approvals of code, and of senders, that are remembered; the oldest is asked about again.
 APPROVALS_KEPT = 1024
@@ -26192,6 +27761,13 @@ Refuses: to look at anything; callers bring what they measured.
 Read next: roles/methods.py (which method has which level), core/allowance.py (how much work is taken).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Optional
+
+#> from ..model.errors import CallError, Unauthenticated
+#> from .access import Sender, decide_operation
 
 #: What a method asks of its caller, from least to most.
 ACCESS_LEVELS = ("anyone", "certified", "alone", "device", "work", "owner")
@@ -26291,6 +27867,13 @@ Knows:   the order of joining, who was silent longest, what changed when.
 Refuses: to judge liveness; that is core/registry.py.
 Read next: core/registry.py.
 """
+
+#> from __future__ import annotations
+
+#> from collections import OrderedDict
+#> from typing import Dict, List, Optional
+
+#> from .known import KnownDevice, Liveness
 
 
 class DeviceTable:
@@ -26426,6 +28009,16 @@ Refuses: to judge liveness (core/registry.py) and to rank addresses (core/known.
 Read next: core/registry.py.
 """
 
+#> from __future__ import annotations
+
+#> from collections import OrderedDict
+#> from typing import Any, Callable, Dict, List, Tuple
+
+#> from ..model.deadlines import Deadlines
+#> from ..model.limits import Limits
+#> from .events import Dial
+#> from .known import KnownDevice, Liveness
+#> from .table import DeviceTable
 
 #: Of two nodes that hear each other the one with the smaller id dials; the other gives it this head start.
 COURTESY_S = 1.0
@@ -26570,6 +28163,11 @@ Refuses: behaviour.
 Read next: core/upkeep.py (who is to repair what), core/dialling.py (who is dialled).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Tuple
+
 
 # ---- the registry ---------------------------------------------------------------------------------
 
@@ -26703,6 +28301,15 @@ Refuses: to read events; core/registry.py turns them into facts.
 Read next: core/known.py (the table), core/registry.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, List
+
+#> from ..model.deadlines import Deadlines
+#> from .dialling import DialPlan
+#> from .events import TellDead, TellJoined, TellLeft, TellSuspect
+#> from .known import LIVENESS_MOVES, SIGNS_OF_LIFE, Fact, KnownDevice, Liveness
+#> from .table import DeviceTable
 
 #: How long the dead, the left and the merely spoken of stay in the table: long enough to be seen and to come back.
 KEPT_S = 600.0
@@ -26823,6 +28430,24 @@ First-hand word outranks second-hand word: a beacon, which anybody can forge, ch
 link is open, and hearsay is good for an address to try. Nothing here costs more than O(log devices) an event.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import replace
+#> from typing import Any, Callable, Dict, List, Optional
+
+#> from ..model.device import Device, DeviceStatus
+#> from ..model.limits import Limits
+#> from .addresses import is_address
+#> from .dialling import DialPlan
+#> from .events import (
+#>     AddressFailed, BeaconHeard, DeviceDescribed, DeviceTold, Dial, ForeignHeard, GoodbyeHeard, HeartbeatHeard,
+#>     HeartbeatMissed, LinkLost, LinkOpened, RoundTripMeasured, TellChanged, TellDead, TellDuplicateIdentity,
+#>     TellRestarted, Tick,
+#> )
+#> from .known import Fact, KnownDevice, Liveness
+#> from .own_events import LinkWanted
+#> from .table import DeviceTable
+#> from .vigil import Vigil
 
 #: Seconds of due silence over an open link after which a device gets no new work (protocol page, liveness).
 SUSPECT_S = 6.0
@@ -27210,6 +28835,9 @@ beacons heard, and divides by the seconds that this took, has counted the nodes,
 holds beyond what any table can keep, and gets better the more there are.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Callable, Optional
 
 #: The whole network stays under 100 datagrams a second; the interval stretches to keep to this much of it.
 NETWORK_DATAGRAMS_PER_S = 75.0
@@ -27303,6 +28931,13 @@ Between two beacons of a node that has no news, these digits differ, and the sea
 Whatever has the same head, middle and tail, and digits of a whole number between them, says the same.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from collections import OrderedDict
+#> from typing import Any, NamedTuple, Optional, Tuple
+
+#> from .beacon import Beacon, unsealed, verify_beacon
 
 #: Sources that are remembered; the one not heard for longest is forgotten first. Half a MiB.
 BEACON_SOURCES = 1024
@@ -27391,6 +29026,16 @@ A pseudonym lives as long as the beacon key, which changes whenever a device is 
     (48, '4443423101001f9000000000000000ff0000000000000007')
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import hmac
+#> import re
+#> import struct
+#> from dataclasses import dataclass
+#> from typing import Optional
+
+#> from .beacon import PRIVATE_BEACON_START
 
 _LAYOUT = struct.Struct("!4sBBHQQ8s")
 _VERSION, _GOODBYE, _SEAL_BYTES, _PSEUDONYM_BYTES = 1, 1, 16, 8
@@ -27453,6 +29098,23 @@ Refuses: sockets (net/transports.py), formats (wire/beacon.py), beliefs (core/re
 Read next: roles/discovery.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import replace
+#> from typing import Any, Dict, List, Optional
+
+#> from ..core.events import BeaconHeard, DeviceTold, ForeignHeard, GoodbyeHeard
+#> from ..core.pacing import Pace
+#> from ..core.policy import TokenBucket
+#> from ..model.device import Device, DeviceCapabilities, DeviceStatus
+#> from ..model.errors import ProtocolError, Unauthenticated
+#> from ..wire.beacon import (
+#>     PRIVATE_BEACON_START, Beacon, decode_beacon, encode_beacon, interface_kind, interface_priority,
+#> )
+#> from ..wire.beacon_memory import BeaconMemory
+#> from ..wire.private_beacon import PrivateBeacon, decode_private_beacon, encode_private_beacon
+#> from .ports import LinkPort
+#> from .sockets_port import TransportPort
 
 #: Seconds of the first three beacons, sent with `reply`: one may be lost, and a phone's radio wakes slowly.
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)
@@ -27651,6 +29313,9 @@ Refuses: to remember anything; these functions are pure, and the scheduler keeps
 Read next: core/scheduler.py (asks), core/pools.py (the heaps).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Container, Iterable
 
 #: Seconds of work that may wait in advance on a slot: enough for any round trip, and little to lose. One subtask may
 #: wait also where it is longer, up to the other bound.
@@ -27708,6 +29373,12 @@ Work is in seconds of the reference machine. A subtask is one call unless it was
 used, so every Python computes the same.
 """
 
+#> from __future__ import annotations
+
+#> from collections import OrderedDict
+#> from typing import Dict, Tuple
+
+#> from .placement import believed_speed
 
 #: Functions remembered after their last task, and devices of each; what was learnt about longest ago goes first.
 FUNCTIONS_LEARNT, DEVICES_LEARNT = 256, 20_000
@@ -27826,6 +29497,16 @@ Refuses: to decide; that is core/scheduler.py.
 Read next: core/scheduler.py.
 """
 
+#> from __future__ import annotations
+
+#> from collections import OrderedDict, deque
+#> from enum import Enum
+#> from typing import Deque, Dict, FrozenSet, NamedTuple, Optional, Tuple
+
+#> from ..model.device import short_id
+#> from ..model.task import TaskState
+#> from .paces import FunctionPace
+#> from .placement import places_in_advance, placement_cost
 
 #: What a task demands and runs, (requirements, function key): tasks with equal ones share a pool.
 PoolKey = Tuple[Tuple[str, ...], str]
@@ -28167,6 +29848,12 @@ Refuses: to say whose turn it is; core/pools.py does.
 Read next: core/scheduler.py (where slot seconds are booked), roles/streams.py (whose tasks have a party).
 """
 
+#> from __future__ import annotations
+
+#> from itertools import islice
+#> from typing import Dict
+
+#> from .records import ScheduledTask
 
 #: Tasks of one party that are looked at to tell how many share its part: a script has a handful at work.
 PARTY_LOOKED_AT = 64
@@ -28210,6 +29897,14 @@ Refuses: to weigh them; that is core/speculation.py.
 Read next: core/speculation.py.
 """
 
+#> from __future__ import annotations
+
+#> import heapq
+#> from collections import OrderedDict
+#> from itertools import islice
+#> from typing import Callable, Dict, Iterable, List, Optional, Set, Tuple
+
+#> from .records import AttemptRecord, ScheduledTask
 
 #: So many heads of each order are compared, three levels of a heap: nearly exact in a household, and the same work in
 #: a crowd.
@@ -28325,6 +30020,12 @@ back from a device only when the fastest one had done all that waits, that piece
 as long as that one works for this very task, so that it is known to come free for it.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Collection, Dict, NamedTuple, Optional, Tuple
+
+#> from .paces import FunctionPace
+#> from .records import DeviceRecord, ScheduledTask
 
 #: Bytes a second taken for a link that was not measured: slow on purpose, since it is measured before work needs it.
 UNMEASURED_BYTES_S = 250_000.0
@@ -28474,6 +30175,17 @@ Refuses: to start anything; that is core/scheduler.py.
 Read next: core/scheduler.py, core/leading.py (the attempts that may get a second beside them).
 """
 
+#> from __future__ import annotations
+
+#> import heapq
+#> from itertools import islice
+#> from typing import Callable, Collection, Container, Dict, List, Optional, Tuple
+
+#> from .leading import LeadingAttempts
+#> from .paces import FunctionPace
+#> from .placement import is_suitable
+#> from .records import DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, TaskRank
+#> from .worth import Keeping, Weigher
 
 #: So many of the subtasks that were tried before are looked at for one that suits a free device.
 RETURNED_LOOKED_AT = 7
@@ -28864,6 +30576,20 @@ Refuses: to decide what to run where or what a failure means; that is core/sched
 Read next: core/scheduler.py, core/audit.py (the invariants, asserted).
 """
 
+#> from __future__ import annotations
+
+#> from collections import OrderedDict
+#> from typing import Dict, Optional
+
+#> from ..model.deadlines import Deadlines
+#> from ..model.task import TaskState
+#> from .events import SubtasksAdded, TaskSubmitted
+#> from .paces import PaceBook
+#> from .parties import Parties
+#> from .pools import DevicePool
+#> from .records import (
+#>     FAULTS_KEPT, AttemptRecord, DeviceRecord, PoolKey, ScheduledTask, SubtaskRecord, SubtaskState,
+#> )
 
 #: Stories of finished tasks that are kept; the oldest goes first (the results are the coordinator's).
 FINISHED_STORIES = 64
@@ -29239,6 +30965,16 @@ Refuses: to be cheap: it costs O(everything), and is for tests and the simulator
 Read next: core/ledger.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, Hashable, KeysView, Set
+
+#> from ..model.task import TaskState
+#> from .ledger import FINISHED_STORIES, Ledger
+#> from .records import (
+#>     FAULTS_KEPT, OVER_KEPT, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskState,
+#> )
+
 
 def check_books(books: Ledger) -> None:
     """Assert every invariant written beside a field; costs O(everything), for tests and the simulator."""
@@ -29362,6 +31098,15 @@ and these only while another device could take the work. A device is at fault wh
 elsewhere, and that for several tasks in a row.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Callable, List, Tuple
+
+#> from ..model.device import short_id
+#> from .ledger import Ledger
+#> from .pools import DevicePool
+#> from .records import FAULTS_KEPT, AttemptRecord, DeviceRecord, ScheduledTask, SubtaskRecord, TaskFault
+#> from .retry import QUARANTINE_AFTER, refused_s, retry_s
 
 #: A device is suspected for as long as so many failures more would make others leave it alone.
 SUSPECTED_FOR = 2
@@ -29469,6 +31214,15 @@ Refuses: to judge whether something is over, that is core/scheduler.py; and to k
 Read next: core/scheduler.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Iterable, List
+
+#> from ..model.task import TaskState
+#> from .events import AcceptResult, EndCancelled, FailSubtask, FailTask, FinishTask, StopAttempt, TellStory
+#> from .ledger import Ledger
+#> from .records import AttemptRecord, ScheduledTask, SubtaskRecord, SubtaskState
+
 
 def tell_line(task: ScheduledTask, line: str, actions: List[Any]) -> None:
     """Add a line to a task's story."""
@@ -29574,6 +31328,15 @@ Refuses: to change anything.
 Read next: core/scheduler.py.
 """
 
+#> from __future__ import annotations
+
+#> from itertools import islice
+#> from typing import List, Optional
+
+#> from ..model.device import short_id
+#> from .ledger import Ledger
+#> from .records import AttemptRecord, ScheduledTask, SubtaskRecord, SubtaskState
+#> from .worth import Keeping
 
 #: Devices that are named, each with its reason, where nobody takes a task.
 REASONS_NAMED = 3
@@ -29797,6 +31560,15 @@ Refuses: to weigh.
 Read next: core/scheduler.py (who asks), core/worth.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, List
+
+#> from .endings import tell_line
+#> from .ledger import Ledger
+#> from .pools import DevicePool
+#> from .reasons import why_kept
+#> from .records import ScheduledTask
 
 #: While nobody knows how long a piece takes, what is kept is weighed again each time that what runs is twice as old,
 #: and not sooner than this, seconds.
@@ -29830,6 +31602,13 @@ A second attempt uses only what would stand idle, so the question is never wheth
 unknown sizes the age of an attempt is the best guess of what is left of it, once it is older than is typical.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Optional, Tuple
+
+#> from .ledger import Ledger
+#> from .pools import DevicePool
+#> from .records import AttemptRecord, DeviceRecord
 
 #: A second attempt that gains less than this, in seconds, is not worth its messages.
 LEAST_GAIN_S = 0.02
@@ -29947,6 +31726,25 @@ resting or running, so none is forgotten. Nothing here costs more than O(log dev
 or starts, times the number of different requirements in use, which is a handful, and O(1) for each subtask it adds.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, Optional
+
+#> from ..model.device import short_id
+#> from .audit import check_books
+#> from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, rest_refusing
+#> from .endings import accept_result, cancel_subtask, end_cancelled, fail_for_good, fail_task, finish_if_over, tell_line
+#> from .events import (
+#>     AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
+#>     SubtaskCancelled, SubtasksAdded, SubtaskSized, TaskSealed, TaskSubmitted, Tick,
+#> )
+#> from .keeping import note_kept
+#> from .ledger import Ledger
+#> from .pools import DevicePool
+#> from .reasons import is_stalled, story_of, told_of, why_no_device, why_poison, why_second, why_subtask, why_task
+#> from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask
+#> from .retry import is_poison, refused_s, retry_s
+#> from .speculation import second_beside_quiet, second_beside_slow
 
 #: Weight of the newest duration in the mean that fair shares are booked by.
 TURN_WEIGHT = 0.1
@@ -30322,6 +32120,11 @@ Refuses: to know what is due then; its owner looks, and sets it anew.
 Read next: model/deadlines.py (the many deadlines), roles/discovery.py (an owner).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Callable, Optional
+
+#> from .ports import Clock, TimerPort
 
 #: An alarm that is later than this was held up by a sleep of the machine, or of this process.
 LATE_S = 1.0
@@ -30376,6 +32179,9 @@ what they have of it meanwhile: so the devices make a tree, in the order in whic
      third  fourth fifth
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, Iterable, List, NamedTuple, Optional, Set
 
 #: Devices that have a blob from one other, in the first place: with two the last of 1,000 devices is ten steps away.
 FANOUT = 2
@@ -30609,6 +32415,14 @@ work to a device may still have to fetch what its own work needs from there, so 
 cluster: a name that nobody can guess is learnt from whoever sends the work.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, List, Optional
+
+#> from .methods import method
+#> from .ports import LinkPort
+
 
 @dataclass(frozen=True)
 class PutBlobAnswer:
@@ -30688,6 +32502,20 @@ Read next: core/blobs.py (the books), roles/blob_methods.py (the calls), roles/w
 Who sends a subtask says in its `lite.blobs` which it needs and whom to ask: [[sha256, size, [device, …]], …].
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import re
+#> from functools import partial
+#> from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+#> from ..core.blobs import BlobFetch, BlobShelf, BlobTakers, RangeAsk
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, InvalidParams, StateError
+#> from ..tasks.blob_values import blobs_in
+#> from .blob_methods import GetBlobAnswer, HasBlobAnswer, PutBlobAnswer
+#> from .ports import Later, LinkPort
 
 #: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
 RANGE_S = 30.0
@@ -31056,6 +32884,12 @@ Refuses: to look into either.
 Read next: roles/worker.py and roles/attempts.py (who ask, at both ends).
 """
 
+#> from __future__ import annotations
+
+#> from ..model.limits import MIB
+#> from ..model.task import SubTask
+#> from .blobs import needs_of
+
 
 def weight_of(subtask: SubTask) -> int:
     """Return the bytes of a subtask and of the values that it names."""
@@ -31084,6 +32918,11 @@ Each strain begins at one mark and ends at another: a battery that is charged fo
 a degree, does not change the verdict and change it back.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from math import ceil
+#> from typing import Callable, Dict, NamedTuple, Tuple
 
 #: The battery must be so much above the owner's mark before work is taken again.
 BATTERY_MORE = 0.05
@@ -31244,6 +33083,15 @@ Refuses: to decide anything; roles/worker.py does.
 Read next: roles/worker.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, List, Optional, Tuple
+
+#> from ..core.access import WorkRule
+#> from ..core.allowance import Allowance
+#> from ..model.task import SubTask
+#> from .methods import ExecuteSubtaskAnswer
+#> from .ports import Later
 
 #: What is said of an attempt that its device gives back: it may begin elsewhere at once, and nobody is to blame.
 RELEASED = "released"
@@ -31310,6 +33158,26 @@ Knows:   which attempt is where, which outcomes have arrived and may be forgotte
 Refuses: to choose devices (core/scheduler.py does) and to know what a task is for: its `TaskOwner` does.
 Read next: core/scheduler.py, roles/coordinator.py and roles/streams.py (the owners), roles/worker.py (the other end).
 """
+
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from dataclasses import replace
+#> from typing import Any, Callable, Deque, Dict, List, Optional, Protocol, Set, Tuple
+
+#> from ..core.events import (
+#>     AcceptResult, AttemptFailed, AttemptSucceeded, DeviceLost, DeviceReady, EndCancelled, FailSubtask, FailTask,
+#>     FinishTask, LeaseRenewed, StartAttempt, StopAttempt, TellStory, Tick,
+#> )
+#> from ..core.scheduler import Scheduler
+#> from ..model.codec import from_json, to_json
+#> from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
+#> from ..model.limits import MIB
+#> from ..model.task import SubTask
+#> from .alarm import LATE_S, Alarm
+#> from .blob_weight import too_heavy, weight_of
+#> from .methods import ExecuteSubtaskAnswer
+#> from .worker_attempt import RELEASED
 
 
 class TaskOwner(Protocol):
@@ -31597,6 +33465,12 @@ Refuses: to bound a flood (core/refusals.py does), files, and the lines of this 
 Read next: core/audit_log.py (the lines), roles/front_desk.py (the deeds).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Iterable, Optional
+
+#> from ..model.errors import CallError, DiscomputeError
+#> from .methods import METHODS
 
 #: What a statement says has happened to a device; every other one changed something about it.
 _HAPPENED = {"add": "let-in", "revoke": "removed"}
@@ -31652,6 +33526,13 @@ is added up. In a *chain* all pieces have one root, and stop there: that one goe
 devices of which not all can reach each other, the hub gets everybody's own (hop 0) and sends the whole back (hop 1).
 """
 
+#> from __future__ import annotations
+
+#> from abc import ABC, abstractmethod
+#> from collections import deque
+#> from typing import Any, Deque, Dict, List, NamedTuple, Set, Tuple
+
+#> from ..model.errors import InvalidParams
 
 RING, CHAIN, STAR = "ring", "chain", "star"
 #: Pieces that may be on their way to one device, unacknowledged: one is added up, one travels, and some wait there.
@@ -31867,6 +33748,13 @@ the root it is given; a list applies it item by item, a library's array as a who
     leaf_kind(x).each(adam, [x, m, v])
 """
 
+#> from __future__ import annotations
+
+#> import math
+#> from array import array
+#> from importlib import import_module
+#> from operator import mul
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 #: A computation on numbers or arrays alike: its first argument is the square root for them.
 Compute = Callable[..., Any]
@@ -32068,6 +33956,12 @@ Read next: ml/arrays.py (the leaves), ml/optimizers.py, ml/strategies.py (who co
 Where two trees differ, the error names the place as Python would: ``state['layers'][0]['bias']``.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, Sequence, Tuple
+
+#> from ..model.errors import TaskFailed
+#> from .arrays import Compute, LeafKind, leaf_kind
 
 #: Computes the leaves at one place: ``compute(kind, leaves)``.
 LeafCompute = Callable[[LeafKind, Sequence[Any]], Any]
@@ -32211,6 +34105,15 @@ A vector is of float32 ("f") where no leaf has more, else of float64 ("d"), in t
 that run Python today are little-endian, and one that is not takes no part in averaging between devices.
 """
 
+#> from __future__ import annotations
+
+#> from array import array
+#> from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+#> from ..model.errors import TaskFailed
+#> from ..tasks.value_buffers import optional_module
+#> from .arrays import LeafKind, LibraryKind, plain_numbers
+#> from .trees import walk_trees
 
 #: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
 _NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
@@ -32375,6 +34278,15 @@ Both ways round at the same places, so that a ring may have devices with NumPy a
 Where a sum of two float32 is computed in float64 and then rounded, as `array` does, it is the sum that float32
 arithmetic gives: 53 bits are more than 2 * 24 + 1 (Figueroa, 1995).
 """
+
+#> from __future__ import annotations
+
+#> from array import array
+#> from operator import add
+#> from typing import Any, List, NamedTuple, Sequence
+
+#> from ..tasks.value_buffers import optional_module
+#> from .vectors import VectorForm
 
 
 class VectorShare(NamedTuple):
@@ -32550,6 +34462,14 @@ Whoever leads a training may send work here, and asks for all of it; pieces come
 as the one before this one, and from nobody else.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from typing import Any, List, Optional
+
+#> from .methods import method
+#> from .ports import LinkPort
+
 
 @dataclass(frozen=True)
 class VectorAnswer:
@@ -32659,6 +34579,18 @@ Refuses: to average them (roles/averaging.py does), to know what their numbers m
 Read next: roles/vector_methods.py (the calls), roles/averaging.py, core/blobs.py (how ranges are fetched).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from functools import partial
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+#> from ..core.blobs import BlobFetch, RangeAsk
+#> from ..model.codec import from_json, to_json
+#> from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError, Unreachable
+#> from .methods import METHODS
+#> from .ports import Later, LinkPort, OnReply
+#> from .vector_methods import GetVectorAnswer, VectorAnswer
 
 #: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
 VECTOR_RANGE_S = 30.0
@@ -32901,6 +34833,21 @@ Refuses: to choose who takes part, and to try again without whoever vanished: th
 Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors lie), faces/averaging.py (the leader).
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from functools import partial
+#> from typing import Any, Deque, Dict, Optional, Sequence
+
+#> from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
+#> from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
+#> from ..ml.sums import VectorShare, vector_sums
+#> from ..ml.vectors import VectorForm
+#> from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
+#> from ..model.limits import KIB
+#> from .ports import Later, LinkPort
+#> from .vectors import Vectors
+#> from .vector_methods import AverageAnswer, AverageWish, VectorAnswer
 
 #: Bytes of a piece: a heartbeat waits behind four of them, and each costs a call.
 SUM_PIECE_BYTES = 512 * KIB
@@ -33110,6 +35057,14 @@ Refuses: to do the work: roles/belonging.py does.
 Read next: roles/methods.py (how a method is made).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any
+
+#> from .methods import method
+#> from .ports import LinkPort
+
 
 @dataclass(frozen=True)
 class SyncClusterAnswer:
@@ -33152,6 +35107,15 @@ Read next: wire/pairing.py.
     JoinWords(code='48219903', addresses=('192.168.1.20:49200',))
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import re
+#> from dataclasses import dataclass
+#> from typing import Callable, Optional, Sequence, Tuple
+
+#> from ..model.errors import CallError, SettingsError, Unauthenticated, Unavailable
+#> from ..model.limits import Limits
 
 CODE_DIGITS = 8
 #: 26 characters of base32 are 130 bits: no number of tries guesses one.
@@ -33304,6 +35268,28 @@ the joiner's point, "host" and the hash of the certificate that each side sees: 
 forwards every byte makes two different keys, although the person typed the right code.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import hmac
+#> from dataclasses import dataclass, field
+#> from typing import Any, Callable, Dict, List, Optional, Union
+
+#> from ..crypto.p256 import CurvePoint, PrivateKey, device_id, encode_point, generate_key
+#> from ..crypto.spake2 import Spake2, Spake2Keys
+#> from ..crypto.statements import canonical_json
+#> from ..model.errors import (
+#>     CallError, CallTimeout, DiscomputeError, Forbidden, InvalidRequest, LinkClosed, ParseError, TooLarge,
+#>     Unauthenticated,
+#> )
+#> from ..model.limits import Limits
+#> from .invitation import Invitation
+#> from .pairing_grant import PairingGrant, check_body_shape, read_grant, write_grant
+#> from .pairing_messages import (
+#>     base64_in, base64_text, error_message, exchange_finished, host_identity, joiner_identity, pairing_password,
+#>     point_in, told_error,
+#> )
+#> from .strict_json import encode_json, parse_strict
 
 PAIRING_VERSION = 1
 _SID_BYTES = 16
@@ -33649,6 +35635,15 @@ wins for ever; and while as many devices are revoked as statements fit, there is
 that no flood of statements can push a revocation out and let a removed device back in.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from copy import copy
+#> from typing import Dict, Iterable, List, Optional
+
+#> from ..model.limits import Limits
+#> from ..model.statement import ROLES, STATEMENT_SEQ_MAX, Statement
+
 
 class Membership:
     """Hold what one device believes about its cluster."""
@@ -33758,6 +35753,26 @@ A beacon key begins with a number of four bytes, and of two keys the larger hold
 whoever speaks first. The number is never below that of the removals: an admin that knows of more makes a new key.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import replace
+#> from datetime import datetime, timezone
+#> from typing import Callable, Iterable, List, Optional
+
+#> from ..core.access import Sender
+#> from ..core.membership import Membership
+#> from ..crypto.certificates import (
+#>     SERIAL_BYTES, ca_certificate, cluster_id, device_certificate, read_ca_certificate,
+#> )
+#> from ..crypto.p256 import CurvePoint, PrivateKey, device_id, generate_key
+#> from ..model.device import short_id
+#> from ..model.errors import (
+#>     DiscomputeError, Forbidden, InvalidParams, NotFound, ProtocolError, StateError, Unauthenticated,
+#> )
+#> from ..model.limits import Limits
+#> from ..model.statement import ROLES, SENDS_WORDS, Statement
+#> from ..wire.pairing_grant import BEACON_KEY_BYTES, PairingGrant
+#> from ..wire.statements import read_statement_line, sign_as_line
 
 RandomBytes = Callable[[int], bytes]
 #: Bytes of a beacon key's number, and by how much that of a cluster from a backup is larger: than of all keys since.
@@ -34031,6 +36046,26 @@ Knows:   when the pairing port opens and closes, who is asked, what is kept befo
 Refuses: TLS and sockets (a `PairingDoor` has them), screens (`tell` and `ask` do), what statements say.
 Read next: wire/pairing.py (the messages), roles/own_cluster.py (what letting in means).
 """
+
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, Dict, Optional, Set
+
+#> from ..crypto.certificates import SERIAL_BYTES, pairing_certificate
+#> from ..crypto.p256 import PrivateKey, generate_key
+#> from ..model.device import PHONE_TYPES, short_id
+#> from ..model.errors import CallError, CallTimeout, DiscomputeError, Forbidden, LinkError, StateError, Unavailable
+#> from ..model.limits import Limits
+#> from ..wire.invitation import PAIRING_REST_S, Invitation, JoinWords, draw_code, draw_token
+#> from ..wire.pairing import (
+#>     PairingAsked, PairingBroken, PairingEvent, PairingGranted, PairingHost, PairingJoiner, PairingWaits,
+#>     PairingSession, PairingStored,
+#> )
+#> from ..wire.pairing_grant import PairingGrant
+#> from .alarm import Alarm
+#> from .own_cluster import OwnCluster, RandomBytes
+#> from .ports import Clock, PairingDoor, PairingLine, PairingListener
 
 
 #: What a joiner is told whom the host would let in, and cannot.
@@ -34338,6 +36373,19 @@ Refuses: to do the work: roles/front_desk.py does.
 Read next: roles/methods.py (how a method is made), faces/cluster_commands.py (who calls).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from typing import Any, Dict, List, Optional
+
+#> from ..core.access import policy_to_json, read_policy
+#> from ..core.audit_log import verify_audit_lines
+#> from ..model.device import short_id
+#> from ..model.errors import InvalidParams, NotFound
+#> from ..wire.invitation import JoinWords, read_join_words
+#> from .methods import method
+#> from .pairing import InvitationTerms
+#> from .ports import LinkPort
 
 #: Seconds for which a host is looked for.
 HOST_WAIT_S = 10.0
@@ -34627,6 +36675,24 @@ Refuses: the exchange itself (roles/pairing.py), what statements mean (roles/own
 Read next: roles/owner_methods.py (the surface), roles/belonging.py (what being a member means).
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, Forbidden, InvalidParams, NotFound, ProtocolError, StateError
+#> from ..model.statement import Statement
+#> from ..wire.invitation import JoinWords, join_link, spaced_code
+#> from ..wire.pairing import PairingAsked
+#> from ..wire.pairing_grant import PairingGrant, read_backup, read_backup_addresses, write_backup
+#> from .alarm import Alarm
+#> from .audit_notes import host_part
+#> from .bounds import ID_CHARS, NAME_CHARS
+#> from .owner_methods import DeskEvent, OpenInvitation, PairingPlace
+#> from .own_cluster import OwnCluster, found_cluster, restored_seat
+#> from .pairing import InvitationTerms, Inviter, Joining
+#> from .ports import Later
 
 #: Hosts that let devices in and are remembered; whoever sends more beacons than that is not listened to.
 PAIRING_HOSTS = 32
@@ -35002,6 +37068,24 @@ A device with a certificate of the cluster of which nobody has spoken here yet, 
 heard first: it brings the statement about itself, and is a member or a stranger by that. It gets no other answer.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, Optional
+
+#> from ..core.access import Sender
+#> from ..core.policy import SENTENCE_UNHEARD, Caller
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, SettingsError, StateError, Unauthenticated
+#> from ..model.statement import ROLES, Statement
+#> from ..wire.pairing_grant import PairingGrant
+#> from ..wire.private_beacon import beacon_pseudonym
+#> from .alarm import Alarm
+#> from .audit_notes import note_news
+#> from .cluster_methods import SyncClusterAnswer
+#> from .front_desk import FrontDesk
+#> from .own_cluster import OwnCluster
+#> from .ports import Later, LinkPort
 
 #: Seconds allowed for an exchange of statements.
 SYNC_S = 10.0
@@ -35304,6 +37388,15 @@ Refuses: to do the work.
 Read next: roles/durability.py (what is kept).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any
+
+#> from ..core.ownership import Claim
+#> from .methods import method
+#> from .ports import LinkPort
+
 
 @dataclass(frozen=True)
 class AcknowledgeResultAnswer:
@@ -35355,6 +37448,19 @@ Read next: roles/durability.py (our own journals), roles/coordinator.py (who ado
 
 A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a time: whole at first, then what is new.
 """
+
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, List, Optional
+
+#> from ..core.journal import JournalWriter, read_journal
+#> from ..core.ownership import Claim, KeeperCandidate, choose_keeper, outranks
+#> from ..model.codec import from_json
+#> from ..model.device import PHONE_TYPES, short_id
+#> from ..model.errors import DiscomputeError
+#> from .coordinated import CoordinatedTask
+#> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
+#> from .keeping_methods import KeepTaskAnswer
 
 
 class SentCopy:
@@ -35584,6 +37690,15 @@ Refuses: to decide anything; it passes on what happened.
 Read next: roles/attempts.py (who tells), roles/coordinator.py (who is told).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Any
+
+#> from ..core.events import AcceptResult, FailSubtask, FailTask, StartAttempt
+#> from ..model.device import short_id
+#> from ..model.task import SubTask, TaskState
+#> from .coordinated import CoordinatedTask
 
 #: How a line of the scheduler's story begins that is about one subtask (core/reasons.py, `told_of`).
 ABOUT_SUBTASK = re.compile(r"subtask (\d{1,9}): ")
@@ -35663,6 +37778,30 @@ Refuses: to choose devices (core/scheduler.py does), to run code (workers do, th
 Read next: core/scheduler.py, roles/worker.py.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from collections import deque
+#> from dataclasses import replace
+#> from typing import Any, Deque, Dict, List, Optional
+
+#> from ..core.events import CancelAsked, TaskSubmitted, Tick
+#> from ..model.deadlines import Deadlines
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, Unavailable
+#> from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
+#> from ..tasks.work import BLAME_REFUSED, WorkOutcome, WorkRequest, merge_data, split_parts
+#> from .alarm import Alarm
+#> from .attempts import Attempts
+#> from .coordinated import CoordinatedTask, problem_in
+#> from .copies import Copies
+#> from .durability import Durability, unkept_sentence
+#> from .job_owner import JobOwner
+#> from .keeping_methods import AcknowledgeResultAnswer
+#> from .methods import (
+#>     CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
+#> )
+#> from .ports import Later
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
@@ -36042,6 +38181,16 @@ Refuses: to do anything about it (roles/node.py does).
 Read next: core/registry.py, roles/event_log.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Tuple
+
+#> from ..core.events import (
+#>     TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
+#> )
+#> from ..core.registry import DeviceRegistry
+#> from ..model.device import short_id
+
 
 def device_event(action: Any, registry: DeviceRegistry) -> Tuple[str, str]:
     """Return kind and sentence of one piece of the registry's news."""
@@ -36078,6 +38227,16 @@ Knows:   the methods, their parameters and answers; all are the owner's.
 Refuses: to do the work: roles/greeter.py does.
 Read next: roles/methods.py (how a method is made), faces/reach.py (who calls).
 """
+
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass, field
+#> from typing import Any, List, Optional
+
+#> from ..model.errors import InvalidParams
+#> from ..model.setting_kinds import peers_kind
+#> from .methods import method
+#> from .ports import LinkPort
 
 
 @dataclass(frozen=True)
@@ -36118,6 +38277,21 @@ Refuses: to choose whom to dial (core/registry.py wishes it), to connect (net/li
 Read next: roles/discovery.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from functools import partial
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+#> from ..core.events import AddressFailed, RoundTripMeasured
+#> from ..model.codec import from_json, to_json
+#> from ..model.device import Device
+#> from ..model.errors import DiscomputeError, NothingListens, ProtocolError, Unauthenticated, Unavailable
+#> from .bounds import ID_CHARS
+#> from .meeting_methods import MetAddress
+#> from .methods import Greeting, RegisterDeviceAnswer
+#> from .own_device import own_device_for
+#> from .ports import Later, LinkPort
 
 #: Seconds between two rounds of Hello to addresses that nobody answers at, while nobody is known / otherwise.
 SEED_ALONE_S, SEED_KNOWN_S = 5.0, 30.0
@@ -36389,6 +38563,14 @@ that the system refuses in its name. So nothing is believed because no error cam
 connection that this very node has made to it. And a sleep shows on the clocks only, sometimes on one of both.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+#> from .own_events import (
+#>     AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, LeaveAddresses, ListenerFailed, ListenerRebuilt,
+#>     LookAtDatagrams, ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
+#> )
 
 #: Seconds between two readings of the clocks, and two looks at the own addresses, which cost 0.1 ms; longer ones, by
 #: either clock and by so much, mean that nothing ran.
@@ -36579,6 +38761,18 @@ Refuses: to decide; and to open sockets (net/own_sockets.py and the transports d
 Read next: core/upkeep.py.
 """
 
+#> from __future__ import annotations
+
+#> from functools import partial
+#> from typing import Any, Callable, Dict, Optional
+
+#> from ..core.own_events import (
+#>     AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, LeaveAddresses, ListenerFailed, ListenerRebuilt,
+#>     LookAtDatagrams, ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
+#> )
+#> from ..core.upkeep import Upkeep
+#> from .alarm import Alarm
+
 
 class Keeper:
     """See to the sockets of one node; of one that has none to be seen to, nothing."""
@@ -36665,6 +38859,14 @@ Read next: roles/sweeper.py.
 It is the last way of meeting: on phones the system refuses broadcasts, and some access points swallow them.
 """
 
+#> from __future__ import annotations
+
+#> import ipaddress
+#> from collections import deque
+#> from enum import Enum
+#> from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+#> from ..model.interface import Interface
 
 #: Seconds after the start of the first sweep; the shorter where broadcasts are refused, as on every phone.
 SWEEP_FIRST_S, SWEEP_REFUSED_S = 5.0, 1.0
@@ -36840,6 +39042,15 @@ Refuses: to choose addresses and times (core/sweep.py), to connect (net/prober.p
 Read next: core/sweep.py.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, List, Optional, Set
+
+#> from ..core.sweep import (
+#>     FURTHER_PORTS, Sweep, SweepTimes, SweptNetwork, TryOutcome, hosts_to_sweep, networks_to_sweep,
+#> )
+#> from .greeter import USUAL_PORT
+#> from .ports import TimerPort
 
 #: The ways by which one who knows somebody hears of others.
 TELLING_WAYS = ("broadcast", "mdns", "exchange")
@@ -36982,6 +39193,29 @@ Ways of meeting, all feeding one registry: beacons over UDP; addresses that the 
 find nobody, `Hello` to whoever listens in the own network (roles/sweeper.py).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+#> from ..core.events import (
+#>     BeaconHeard, DeviceDescribed, DeviceTold, Dial, GoodbyeHeard, LinkLost, LinkOpened, Tick,
+#> )
+#> from ..core.own_events import LinkWanted
+#> from ..core.known import KnownDevice
+#> from ..core.registry import DeviceRegistry
+#> from ..model.device import Device, DeviceStatus
+#> from ..model.errors import NotFound, StateError
+#> from .alarm import LATE_S, Alarm
+#> from .announcer import Announcer
+#> from .bounds import ID_CHARS, NAME_CHARS, bounded_device
+#> from .greeter import Greeter
+#> from .heartbeats import IDLE_BEAT_S, Heartbeats
+#> from .meeting_methods import MetAddress
+#> from .keeper import Keeper
+#> from .methods import Greeting
+#> from .own_device import own_device_for
+#> from .ports import Later, LinkPort, OnReply
+#> from .sweeper import Sweeper
 
 #: Addresses remembered for the next start.
 REMEMBERED = 64
@@ -37333,6 +39567,11 @@ Read next: roles/web_events.py, the table of events in discompute_lite/README.md
 A reader that is slow costs nothing here: it asks for what follows its place, and is told how many are not kept now.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from itertools import islice
+#> from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 #: Events that come often and that programs want: they are not shown to people by `start`.
 QUIET_EVENTS = ("changed", "placed", "progress")
@@ -37406,6 +39645,13 @@ Refuses: to measure (host/metrics.py does) and to judge (core/allowance.py does)
 Read next: core/allowance.py, roles/worker.py (what runs, and is handed back).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Optional, Tuple
+
+#> from ..core.allowance import Allowance, AllowancePolicy, Feeling
+#> from ..model.device import PHONE_TYPES
+#> from .alarm import Alarm
 
 #: Seconds between two looks at load, memory and battery.
 FEEL_EVERY_S = 5.0
@@ -37527,6 +39773,12 @@ Read next: roles/offers.py (who tells the scheduler).
 Each link is measured once, when there is the first task for it: three small calls. Within one machine there is no way.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, Optional
+
+#> from ..model.errors import DiscomputeError
+#> from .ports import LinkPort
 
 #: Padding, in bytes: a second of a very slow link; and, where the first took less than `ENOUGH_S` more than a call
 #: without any, a quarter of a second of a common one.
@@ -37587,6 +39839,21 @@ Refuses: to decide (core/access.py does), and to ask: a refusal that a person he
 Read next: core/access.py.
 """
 
+#> from __future__ import annotations
+
+#> from collections import OrderedDict
+#> from dataclasses import replace
+#> from datetime import datetime
+#> from typing import Any, Optional
+
+#> from ..core.access import (
+#>     AccessDecision, OfferedWork, Sender, WorkPolicy, code_hash, decide_work, policy_to_json, read_policy,
+#> )
+#> from ..model.device import PHONE_TYPES
+#> from ..model.errors import DiscomputeError, Forbidden, StateError, TaskError
+#> from ..model.task import SubTask
+#> from ..tasks.calls import CallsTask
+#> from ..tasks.types import TASK_TYPES
 
 #: The document in the state folder.
 POLICY_FILE = "policy.json"
@@ -37692,6 +39959,17 @@ Refuses: to keep them; a text is shown when it comes.
 Read next: roles/methods.py (`SendMessage`).
 """
 
+#> from __future__ import annotations
+
+#> import binascii
+#> from typing import Any, Dict
+
+#> from ..core.policy import TokenBucket
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, InvalidParams, Unavailable
+#> from .methods import SendMessageAnswer
+#> from .ports import Later, LinkPort
 
 #: Marks a message that has been forwarded: it is not forwarded again.
 FORWARDED = "forwarded-by"
@@ -37800,6 +40078,17 @@ A script shows the control token, as commands do: it is this node's owner. What 
 connection: when that ends, all of it is cancelled, down to the processes, and what it had put is deleted.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, List, Optional, Set
+
+#> from ..model.errors import DiscomputeError, InvalidParams, InvalidRequest, LocalProtocolError
+#> from ..tasks.types import separate_data
+#> from .call_units import CallChunk, CallUnit, UnitOutcome
+#> from .far_streams import lines_to_send
+#> from .offers import ELSEWHERE, DeviceOffer, all_offers
+#> from .ports import LinkPort
+#> from .script_methods import CallsToOpen, ServeScriptAnswer
 
 #: Outcomes are sent when so many wait, or so many bytes of them, or of errors, which are part of a line of JSON.
 TOLD_UNITS, TOLD_BYTES, TOLD_TEXT_BYTES = 4096, 4 * 1024 * 1024, 256 * 1024
@@ -38138,6 +40427,10 @@ Refuses: to decide who may what, and to know any token.
 Read next: wire/http.py (the conversation), roles/web.py (who decides).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import Mapping, Optional
 
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
 _LOOPBACK_HOST = re.compile(r"(localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3})(?::(\d{1,5}))?", re.A)
@@ -38178,6 +40471,10 @@ Refuses: to measure anything for it, and to give a figure that nobody knows.
 Read next: roles/web.py (the route).
 """
 
+#> from __future__ import annotations
+
+#> from collections import Counter
+#> from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: One line: labels and value.
@@ -38269,6 +40566,23 @@ Refuses: to read the body of a request whose head is refused; pages (faces/ adds
 Read next: wire/http.py (the bytes), roles/node.py (the calls).
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, List, Optional, Tuple
+
+#> from ..core.policy import Caller, access
+#> from ..model.catalog import Catalog
+#> from ..model.codec import to_json
+#> from ..wire.framing import encode_message
+#> from ..wire.http import HttpHead, HttpRefusal, HttpRequest
+#> from ..wire.http_asker import bearer_token, check_browser_headers
+#> from ..wire.rpc import RpcSession
+#> from .audit_notes import note_refusal
+#> from .bounds import devices_that_fit
+#> from .metrics_page import METRICS_TYPE, metrics_page
+#> from .peer import Peer
 
 WebAnswer = Callable[[Any, Any, HttpRequest], None]
 
@@ -38499,6 +40813,18 @@ Refuses: any secret: who fetches the file learns the program and nothing else; w
 Read next: roles/web.py (the routes), faces/share_command.py (the line that a person types over there).
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import html
+#> from dataclasses import dataclass, field
+#> from typing import Any, List
+
+#> from ..model.errors import InvalidParams
+#> from .alarm import Alarm
+#> from .methods import method
+#> from .ports import LinkPort
+#> from .web import web_route
 
 #: Where the file and the page are.
 SHARED_FILE, SHARED_PAGE = "/discompute.py", "/join"
@@ -38632,6 +40958,15 @@ Refuses: to judge one that ends badly: it becomes one of those that wait, and th
 Read next: roles/streams.py (whose calls these are), faces/direct.py (who begins some on a thread of its own).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, Optional
+
+#> from ..tasks.blob_values import blobs_in
+#> from ..tasks.calls import CallsTask, calls_data
+#> from ..tasks.types import separate_data
+#> from ..tasks.work import BLAME_TASK, WorkOutcome, WorkRequest
+#> from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome, blamed_by
 
 #: A call that takes less than this, seconds, is made here at once where a slot is free.
 SHORT_S = 0.005
@@ -38734,6 +41069,24 @@ A unit that is known to be short goes the short way where that is open (roles/sh
 of it, unless it ends badly there and becomes one of those that wait.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from typing import Any, Callable, Deque, Dict, List, Optional, Set
+
+#> from ..core.events import (
+#>     AcceptResult, CancelAsked, FailSubtask, FailTask, StartAttempt, SubtaskCancelled, SubtasksAdded, SubtaskSized,
+#>     TaskSealed, TaskSubmitted,
+#> )
+#> from ..model.device import short_id
+#> from ..model.errors import TaskRejected
+#> from ..model.task import SubTask
+#> from ..tasks.calls import CallsTask, calls_data
+#> from ..tasks.types import separate_data
+#> from ..tasks.work import STREAM_MARK
+#> from .attempts import Attempts
+#> from .call_units import CallChunk, CallUnit, ShortPermit, StreamOptions, UnitOutcome, blamed_by
+#> from .short_way import SHORT_S, ShortWay
 
 #: Seconds of work in a chunk: long beside what sending it costs, short for whoever waits for the last one.
 CHUNK_S = 0.5
@@ -39111,6 +41464,13 @@ answers, the one that began later takes no work, and keeps away from the rest: o
 given the other's attempts, and push it from its links.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any
+
+#> from ..core.events import LinkOpened
+#> from .methods import Greeting
+#> from .ports import LinkPort
 
 #: Seconds between two looks whether the other is still there, and looks in a row without an answer that mean it is not.
 TWIN_LOOK_S, GONE_AFTER = 5.0, 3
@@ -39200,6 +41560,12 @@ Read next: roles/web_events.py (who writes them), net/event_client.py (who reads
     [SentEvent(last_id='7', kind='joined', data='{}')]
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> from typing import List, NamedTuple
+
+#> from ..model.errors import TooLarge
 
 #: A comment: it keeps a connection known to be alive, and readers pass it by.
 SENT_COMMENT = b": still here\n\n"
@@ -39286,6 +41652,14 @@ Read next: roles/event_log.py (the source), wire/server_sent.py (the bytes).
 it a reader gets what happens from now on.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> from typing import Any, Dict, List, Tuple
+
+#> from ..wire.http import HttpRequest
+#> from ..wire.server_sent import SENT_COMMENT, encode_sent_event, encode_sent_place
+#> from .event_log import NodeEvent
 
 #: Seconds of silence after which a comment is sent: most proxies and readers wait for half a minute.
 COMMENT_AFTER_S = 15.0
@@ -39453,6 +41827,13 @@ Refuses: to keep anybody waiting for a line of the log.
 Read next: roles/worker.py (whose work it is), core/audit_log.py (the lines).
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> from collections import deque
+#> from typing import Any, Deque, Dict, Tuple, Union
+
+#> from ..model.limits import MIB
 
 #: Bytes hashed in one go: under a millisecond.
 HASHED_AT_ONCE = 1 * MIB
@@ -39511,6 +41892,27 @@ An attempt id is executed once: asking again joins the running attempt or return
 an answer that was lost with its link is fetched, not computed again.
 """
 
+#> from __future__ import annotations
+
+#> from collections import deque
+#> from typing import Any, Callable, Deque, Dict, List, Optional
+
+#> from ..core.access import Sender, WorkRule
+#> from ..core.allowance import Allowance
+#> from ..core.events import TellDead, TellJoined, TellLeft, TellRestarted
+#> from ..model.deadlines import Deadlines
+#> from ..model.errors import InvalidParams, Unavailable
+#> from ..model.limits import MIB
+#> from ..model.task import SubTask, SubTaskStatus
+#> from ..tasks.work import WorkOutcome, WorkRequest
+#> from .alarm import LATE_S, Alarm
+#> from .blob_weight import too_heavy, weight_of
+#> from .blobs import BlobNeed, needs_of
+#> from .bounds import bounded_output
+#> from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
+#> from .ports import Later
+#> from .run_notes import RunNotes
+#> from .worker_attempt import RELEASED, AttemptKey, WorkerAttempt, rest_after, seconds_asked
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -39892,6 +42294,50 @@ checked, the parameters read by the method's signature; its role answers now or 
 encoded and goes out on the same connection.
 """
 
+#> from __future__ import annotations
+
+#> import hmac
+#> import logging
+#> from dataclasses import dataclass, replace
+#> from typing import Any, Dict, Optional
+
+#> from ..core.events import (
+#>     TellChanged, TellDead, TellDuplicateIdentity, TellJoined, TellLeft, TellRestarted, TellSuspect,
+#> )
+#> from ..core.policy import access
+#> from ..core.registry import DeviceRegistry
+#> from ..model.codec import to_json
+#> from ..model.device import Device, DeviceStatus, Hardware
+#> from ..model.errors import DiscomputeError, InternalError, InvalidRequest, MethodNotFound, Unauthenticated, Unavailable
+#> from ..model.limits import Limits
+#> from ..wire.rpc import CallReceived
+#> from .announcer import hides_from
+#> from .attempts import Attempts
+#> from .audit_notes import note_refusal
+#> from .averaging import Averaging
+#> from .belonging import Belonging
+#> from .blobs import Blobs
+#> from .coordinator import Coordinator
+#> from .device_events import device_event
+#> from .discovery import Discovery
+#> from .event_log import EventLog
+#> from .feelings import Feelings
+#> from .methods import METHODS, REPEATED_METHODS, Greeting
+#> from .peer import Peer
+#> from .ports import ClockAndWorld, Later, LinkPort
+#> from .link_speed import LinkSpeeds
+#> from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
+#> from .own_rules import OwnRules
+#> from .own_device import describe_own_device, own_status, score_of
+#> from .post import PostOffice
+#> from .script_calls import ScriptCalls
+#> from .sharing import Sharing
+#> from .streams import Streams
+#> from .twin import Twin
+#> from .web import admit_web_request, answer_web_request
+#> from .web_events import EventReaders
+#> from .worker import Worker
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -40241,6 +42687,62 @@ Refuses: decisions; whatever could be tested without a socket lives in a room of
 Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import os
+#> import random
+#> import secrets
+#> import shutil
+#> import tempfile
+#> import threading
+#> import time
+#> from typing import Any, Callable, List, Mapping, Optional, Tuple
+
+#> from .crypto.p256 import device_id
+#> from .host.active_limits import NETWORK_CHECK, runs_in_processes
+#> from .host.app_registry import Turn, take_turn
+#> from .host.blob_files import BlobFiles
+#> from .host.checkpoints import CheckpointFolder
+#> from .host.child_limits import ChildLimits
+#> from .host.collection import collection_of_new, collection_put_off
+#> from .host.config_file import read_config_file
+#> from .host.detect import detect_hardware, device_name, has_processes
+#> from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
+#> from .host.keyboard import Keyboard
+#> from .host.measuring import MeasuredNode, SpeedKeeper, power_of
+#> from .host.metrics import MetricsReader
+#> from .host.probe import Probe
+#> from .host.process_executor import ProcessExecutor
+#> from .host.relaunch import read_program, relaunch_words
+#> from .host.speed import SpeedReport
+#> from .host.stop_signals import StopSignals
+#> from .host.store import StateFolder, default_state_folders, instance_folders, open_state
+#> from .host.this_device import (
+#>     ThisDevice, describe_device, measured_facts, settings_here, slots_here, start_measurement, start_warnings,
+#> )
+#> from .host.vector_files import VectorFiles
+#> from .host.trust import read_backup_file, write_backup_file
+#> from .member_parts import MemberParts
+#> from .model.codec import to_json
+#> from .model.device import PHONE_TYPES, Hardware
+#> from .model.errors import StateError
+#> from .model.setting_kinds import DEFAULT_DISCOVERY_PORT
+#> from .model.settings import Settings, load_settings
+#> from .model.version import VERSION
+#> from .net.addresses import loopback_neighbours
+#> from .net.datagrams import TransportOptions
+#> from .net.links import Dialler
+#> from .net.listener import stays_on_loopback
+#> from .net.loop import Loop
+#> from .net.own_sockets import OwnSockets
+#> from .net.prober import Prober
+#> from .net.tls_door import TlsDoor
+#> from .net.transports import TRANSPORTS
+#> from .roles.blob_bytes import MemoryBlobs
+#> from .roles.node import Identity, Node
+#> from .roles.ports import ClockAndWorld
+#> from .roles.vector_memory import MemoryVectors
 
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
@@ -40585,6 +43087,28 @@ its own. When the node is gone the script looks for it for `LOOK_S`, since most 
 one itself, which takes up the identity that is free now. In neither case is a call lost.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import os
+#> import threading
+#> import time
+#> from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Union
+
+#> from .host.probe import Probe
+#> from .host.store import StateFolder
+#> from .model.codec import from_json
+#> from .model.errors import DiscomputeError, InvalidParams, LinkClosed, LinkError, MethodNotFound, StateError
+#> from .model.settings import Settings, peers_typed, with_peers
+#> from .net.links import Dialler
+#> from .net.loop import Loop
+#> from .roles.far_blobs import FarBlobs
+#> from .roles.far_streams import FarStreams, LinkCarrier, OwnCarrier
+#> from .roles.kept_calls import KeptCalls
+#> from .roles.offers import DeviceOffer, all_offers
+#> from .roles.ports import Later
+#> from .roles.script_methods import GetOffersAnswer
+#> from .run import LocalNode, Tell, open_state_folder
 
 #: Seconds for which a node that is gone is looked for, and between two looks: a service is started anew in a second.
 LOOK_S, LOOK_PAUSE_S = 2.0, 0.1
@@ -40962,6 +43486,14 @@ Refuses: to judge (core/diagnosis.py does).
 Read next: core/diagnosis.py.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from enum import Enum
+#> from typing import Tuple
+
+#> from .interface import Interface
+
 
 class Severity(Enum):
     """Say how much a finding matters."""
@@ -41122,6 +43654,14 @@ Refuses: as core/diagnosis.py, of which this is a part.
 Read next: core/diagnosis.py.
 """
 
+#> from __future__ import annotations
+
+#> import ipaddress
+#> from statistics import median
+#> from typing import Iterator, List, Sequence, Tuple
+
+#> from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial
+#> from ..model.interface import Interface
 
 #: A refusal by the system comes at once; a host that is not there takes seconds.
 AT_ONCE_S = 0.05
@@ -41384,6 +43924,12 @@ To add a cause: what it looks like among the facts, a rule here or in core/netwo
 which holds every cause to a picture of facts that has it and to a sentence with a cure.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Iterator, List
+
+#> from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, Severity
+#> from .network_diagnosis import judge_network
 
 LEAST_PYTHON = (3, 9)
 #: What each module is for, and whether nothing works without it.
@@ -41469,6 +44015,20 @@ Refuses: to judge, and to read otherwise than a node does: the readings are host
 Read next: model/checkup.py (the facts), faces/doctor_command.py (who prints them).
 """
 
+#> from __future__ import annotations
+
+#> import threading
+#> from typing import Iterator, List, Optional, Tuple
+
+#> from ..model.checkup import SensedFact
+#> from .app_sensors import AppAnswers, AppSensors
+#> from .detect import app_name
+#> from .detect_others import is_android
+#> from .metrics import (
+#>     BATTERY_TENTHS, PLATFORM_PROFILE, POWER_SUPPLIES, celsius_of, cpu_sensor_files, linux_battery, mac_battery,
+#>     mac_heat, mac_low_power, supply_heat, termux_battery,
+#> )
+#> from .probe import NO_BATTERY, PowerSupply, Probe
 
 #: Seconds that an app's main thread has for an answer: a screen that is busy for longer hangs.
 ANSWER_WITHIN_S = 3.0
@@ -41616,6 +44176,24 @@ Refuses: to judge (core/diagnosis.py does), to send anything (net/network_check.
 Read next: model/checkup.py (the facts).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import selectors
+#> import shutil
+#> import socket
+#> import struct
+#> import sys
+#> import threading
+#> import time
+#> from typing import Iterator, List, Optional, Tuple
+
+#> from ..model.checkup import MachineFacts
+#> from ..model.errors import StateError
+#> from .detect import app_name
+#> from .power_check import sensed_facts
+#> from .probe import Probe
+#> from .store import StateFolder
 
 #: Modules that are looked for: those that something needs and some Python lacks.
 CHECKED_MODULES = ("socket", "selectors", "json", "hashlib", "ssl", "ctypes", "subprocess")
@@ -41754,6 +44332,21 @@ Refuses: threads of its own, and being called by a node.
 Read next: faces/cli.py.
 """
 
+#> from __future__ import annotations
+
+#> import socket
+#> import struct
+#> import sys
+#> import time
+#> from typing import Any, Optional
+
+#> from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
+#> from ..model.limits import Limits
+#> from ..wire.envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_refusal
+#> from ..wire.framing import MessageDecoder, encode_message, encode_sendable, join_attachments
+#> from ..wire.repeats import RepeatedAnswer
+#> from .addresses import error_words, is_loopback_host, split_address
+#> from .memory import allocate_attachment
 
 #: One read: a whole answer in most cases.
 CLIENT_READ_BYTES = 64 * 1024
@@ -41906,6 +44499,30 @@ Read next: model/checkup.py (the facts), net/prober.py (calls).
 Everything is tried at once, on one loop, and what has not come back at the end counts as unheard or silent.
 """
 
+#> from __future__ import annotations
+
+#> import secrets
+#> import socket
+#> import struct
+#> import time
+#> from dataclasses import dataclass, field
+#> from typing import Any, Callable, Dict, List, Optional, Tuple
+
+#> from ..model.checkup import BeaconFact, NetworkFacts, PeerFact, Trial
+#> from ..model.errors import ProtocolError
+#> from ..model.interface import Interface
+#> from ..model.limits import Limits
+#> from ..wire.beacon import decode_beacon
+#> from ..wire.dns import DNS_PTR, DnsMessage, DnsQuestion, encode_dns
+#> from ..wire.mdns_responder import MDNS_PORT
+#> from .addresses import address_text, error_name, host_of, is_numeric_host
+#> from .broadcast import LOOPBACK_BROADCAST
+#> from .datagrams import READ_DATAGRAM_BYTES
+#> from .interfaces import choose_interfaces, list_interfaces
+#> from .listener import bind_host, listen_on, stays_on_loopback
+#> from .loop import Loop
+#> from .mdns_transport import MDNS_GROUP, SERVICE
+#> from .prober import Prober
 
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
 CHECK_S = 3.2
@@ -42151,6 +44768,26 @@ Refuses: to look or to judge itself.
 Read next: core/diagnosis.py (judges), host/machine_check.py and net/network_check.py (look), faces/doctor_command.py.
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import time
+#> from dataclasses import dataclass
+#> from typing import Any, Dict, List, Optional, Tuple
+
+#> from .core.diagnosis import can_work, diagnose
+#> from .core.sweep import hosts_to_sweep, networks_to_sweep
+#> from .crypto.p256 import device_id
+#> from .host.machine_check import look_at_machine
+#> from .host.probe import Probe
+#> from .host.store import StateFolder
+#> from .model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts
+#> from .model.errors import DiscomputeError, StateError
+#> from .model.settings import Settings
+#> from .net.client import call_once
+#> from .net.network_check import CheckOptions, check_network
+#> from .net.prober import swept_interfaces
+#> from .run import find_running_node, open_state_folder
 
 #: Neighbours of each own address that are tried: are several refused at once, the system refuses them.
 NEIGHBOURS_TRIED = 4
@@ -42254,6 +44891,14 @@ A strategy that goes on from the mean on this machine (momentum, an optimizer) h
 chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star.
 """
 
+#> from __future__ import annotations
+
+#> import secrets
+#> from functools import partial
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+#> from ..ml.ring import CHAIN, RING, STAR
+#> from ..ml.vectors import VectorForm, fill_vector, tree_of_vector
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -42527,6 +45172,19 @@ Read next: tasks/blob_values.py (what a handle is), faces/api.py (`Cluster.put`)
 Whoever waits for the outcome of a call holds the handles that the call names: so what is under way keeps its values.
 """
 
+#> from __future__ import annotations
+
+#> import hashlib
+#> import threading
+#> import weakref
+#> from functools import partial
+#> from typing import Any, Callable, Iterable, List, Sequence, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from ..tasks.blob_values import Blob
+#> from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
+#> from ..tasks.values import dump_with_pieces
+
 
 class ClusterBlobs:
     """Put values for one cluster; any thread may ask."""
@@ -42601,6 +45259,18 @@ Read next: tasks/uploaded_modules.py (the other device), tasks/function_writer.p
 What stands in an uploaded module travels by its name there, for the module is run anew on the device: it has what its
 text says, not what it was given here since.
 """
+
+#> from __future__ import annotations
+
+#> import ast
+#> import sys
+#> from types import ModuleType
+#> from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from ..model.limits import SOURCE_BYTES
+#> from .function_origin import at_path, is_library, is_own_import
+#> from .function_text import CutText, inner_imports, line_of_name, oldest_python
 
 
 class UploadedModule(NamedTuple):
@@ -42707,6 +45377,22 @@ Refuses: functions, classes and modules; tasks/function_writer.py writes those.
 Read next: tasks/function_writer.py (the operands and the rest of a plan).
 """
 
+#> from __future__ import annotations
+
+#> import enum
+#> import functools
+#> import json
+#> import logging
+#> import operator
+#> import re
+#> from collections import Counter, OrderedDict, defaultdict, deque
+#> from types import GenericAlias
+#> from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Set, Tuple
+
+#> from ..model.errors import TaskRejected
+#> from .value_kinds import kind_of
+#> from .value_objects import TRAVEL_ADVICE, state_of, why_not_rebuilt
+#> from .values import encode_value
 
 Operand = List[Any]
 
@@ -42912,6 +45598,15 @@ Refuses: to judge whether a name can travel (tasks/function_writer.py does).
 Read next: tasks/function_text.py (the text of one file).
 """
 
+#> from __future__ import annotations
+
+#> import linecache
+#> import sys
+#> from types import FunctionType, ModuleType
+#> from typing import Any, Dict, List, Optional, Tuple
+
+#> from .function_origin import at_path, is_installed_module, is_installed_namespace
+#> from .function_text import SourceFile, SourceShelf
 
 #: How the names of notebook cells and of lines typed into Python 3.13 begin, after their folder.
 _CELL_MARKS = ("<ipython-input-", "<python-input-", "/ipykernel_", "\\ipykernel_")
@@ -43038,6 +45733,28 @@ already. Only classes, and what a library's decorator made of a function, are ru
 are. Steps say in which order names are bound and statements run.
 """
 
+#> from __future__ import annotations
+
+#> import ast
+#> import enum
+#> from collections import deque
+#> from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+#> from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+#> from ..model.limits import SOURCE_BYTES
+#> from .function_objects import (
+#>     BOX_TYPES, SCALAR_TYPES, ObjectWriter, Operand, UsePlace, described_kind, is_typing,
+#> )
+#> from .function_origin import (
+#>     at_path, is_installed_module, is_installed_namespace, is_own_import, package_version, public_name,
+#> )
+#> from .function_spaces import ObjectSpace, SpaceTable, find_definition
+#> from .function_text import (
+#>     CutText, SourceShelf, annotation_names, attribute_chains, code_in_cut, compile_cut, inner_imports, line_of_name,
+#>     names_in_code, oldest_python,
+#> )
+#> from .uploads import UploadBook, UploadedModule
+#> from .value_kinds import kind_of
 
 #: Names of a module that Python itself sets; the other device's module has its own.
 _MODULE_NAMES = frozenset(("__name__", "__doc__", "__builtins__", "__package__", "__spec__", "__loader__"))
@@ -43412,6 +46129,18 @@ functions and classes as text, everything else as data (tasks/values.py), the li
 - Installed packages must be there on the other device, in whatever version it has.
 """
 
+#> from __future__ import annotations
+
+#> import inspect
+#> from types import FunctionType
+#> from typing import Any, Callable, Iterable, Optional, Sequence
+
+#> from .function_objects import UsePlace
+#> from .function_text import short_file_name
+#> from .function_writer import FunctionWriter
+#> from .packed_function import PackedFunction, hash_of_plan
+#> from .uploads import UploadedModule
+
 
 def pack_function(function: Callable[..., Any], *, source_of: Optional[Callable[[str], Optional[str]]] = None,
                   classes: Iterable[type] = (), uploads: Sequence[UploadedModule] = ()) -> PackedFunction:
@@ -43463,6 +46192,24 @@ Refuses: to trust what may change unseen: a function that uses a list, or an obj
 Read next: tasks/functions.py (packing), faces/api.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> import threading
+#> import weakref
+#> from enum import Enum
+#> from operator import is_
+#> from types import (
+#>     BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType,
+#>     MethodType, ModuleType, WrapperDescriptorType,
+#> )
+#> from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+#> from ..tasks.blob_values import blobs_in
+#> from ..tasks.calls import function_line
+#> from ..tasks.function_origin import is_installed_class, is_installed_module, is_installed_namespace
+#> from ..tasks.functions import pack_function
+#> from ..tasks.uploads import UploadedModule
 
 #: So many things may a function be made of; one of more is packed anew rather than compared.
 SEEN_MOST = 2000
@@ -43660,6 +46407,17 @@ Refuses: to send anything; see faces/api.py.
 Read next: faces/packing.py (lines), tasks/calls.py (units), tasks/class_book.py (classes).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+
+#> from ..tasks.blob_values import Blob, blobs_in
+#> from ..tasks.calls import call_unit, items_unit, rows_unit
+#> from ..tasks.class_book import PICKLES_UNWANTED, ClassBook, PickleRule
+#> from ..tasks.uploads import UploadedModule
+#> from .blobs import ClusterBlobs
+#> from .packing import FunctionPacker, PackedLine
+
 
 class FunctionCalls:
     """Write the units of one function's calls; `packed` is the line that serves all that were written so far."""
@@ -43717,6 +46475,17 @@ Refuses: to deal with what does not end well, or not soon: that is the node's, a
 Read next: faces/dispatch.py (who asks), roles/short_way.py (who permits), host/process_executor.py (that door).
 """
 
+#> from __future__ import annotations
+
+#> import threading
+#> import time
+#> from functools import partial
+#> from typing import Any, Callable, List, Optional, Protocol
+
+#> from ..tasks.blob_values import blobs_in
+#> from ..tasks.calls import CallsTask, calls_data
+#> from ..tasks.types import separate_data
+#> from ..tasks.work import WorkOutcome, WorkRequest
 
 #: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
 WAIT_HERE_S = 0.005
@@ -43818,6 +46587,20 @@ Refuses: to run a person's code on the node's thread; to lose a call: each has o
 Read next: roles/streams.py (what becomes of a call), faces/api.py (who makes calls).
 """
 
+#> from __future__ import annotations
+
+#> import contextlib
+#> import threading
+#> import time
+#> from functools import partial
+#> from queue import Empty, SimpleQueue
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+#> from ..beside import PromisedAnswer
+#> from ..tasks.calls import has_line_raised
+#> from ..tasks.uploads import UploadedModule
+#> from .direct import DirectCall, DirectWay
+#> from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
 STREAMS_KEPT = 64
@@ -44209,6 +46992,19 @@ Refuses: to know the way to the devices (faces/dispatch.py does).
 Read next: faces/api.py.
 """
 
+#> from __future__ import annotations
+
+#> import threading
+#> import time
+#> from concurrent.futures import CancelledError, Future, InvalidStateError
+#> from typing import Any, Callable, Optional, Sequence, Tuple
+
+#> from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
+#> from ..tasks.calls import CallOutcome, read_outcomes
+#> from ..tasks.class_book import PICKLES_UNWANTED, PickleRule
+#> from .direct import WAIT_HERE_S
+#> from .dispatch import SentCall, has_raised
+
 
 class CallEnded(TaskFailed):
     """A call was ended by what it did, down to its process, and with it whatever was in its unit."""
@@ -44428,6 +47224,19 @@ Refuses: to draw a million items because somebody has them: what is not near is 
 Read next: faces/api.py (who calls), faces/dispatch.py (where units go).
 """
 
+#> from __future__ import annotations
+
+#> import concurrent.futures
+#> import sys
+#> import threading
+#> import time
+#> from itertools import chain, islice
+#> from reprlib import Repr
+#> from typing import Any, Callable, Dict, Generator, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+#> from ..model.errors import TaskRejected
+#> from ..tasks.calls import CallOutcome, items_unit, rows_unit
+#> from .futures import CallEnded
 
 #: Seconds of work in one unit, of which a device gets several at a time.
 UNIT_S = 0.05
@@ -44800,6 +47609,15 @@ Refuses: to grow with a reader that does not read, and to hold up the program's 
 Read next: faces/console.py, faces/node_commands.py (whose events come from the loop's thread).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import select
+#> import sys
+#> import threading
+#> import time
+#> from collections import deque
+#> from typing import Any, Callable, Deque
 
 #: Characters that wait for a reader; what comes on top of them is left out.
 WAITING_CHARS = 256 * 1024
@@ -44908,6 +47726,11 @@ Read next: faces/qr_picture.py.
 A code is a list of rows of modules, True for dark, without the quiet zone around it.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+#> from ..model.errors import TooLarge
 
 Modules = List[List[bool]]
 
@@ -45190,6 +48013,12 @@ Refuses: to make the code (wire/qr.py does); to print (faces/console.py).
 Read next: wire/qr.py, faces/cluster_commands.py (who shows one).
 """
 
+#> from __future__ import annotations
+
+#> from typing import List
+
+#> from ..model.errors import TooLarge
+#> from ..wire.qr import qr_code
 
 #: Light modules around a code, as the standard wants them, and as few as cameras still take.
 QUIET_ZONES = (4, 2)
@@ -45234,6 +48063,16 @@ Refuses: to let text from the network command the terminal: control characters a
 Read next: faces/listing.py.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> import sys
+#> import textwrap
+#> from typing import Any, Callable, Optional, Sequence
+
+#> from .outlet import Outlet
+#> from .qr_picture import qr_lines
 
 #: Colours by what they mean.
 STYLES = {"good": "32", "bad": "31", "warn": "33", "quiet": "2", "strong": "1", "accent": "36"}
@@ -45497,6 +48336,13 @@ Refuses: to draw more often than an eye follows; to draw itself (faces/console.p
 Read next: faces/console.py, faces/api.py (`map(progress=True)`), faces/map_command.py.
 """
 
+#> from __future__ import annotations
+
+#> import sys
+#> import time
+#> from typing import Any, Callable, Iterator, Optional, Sequence
+
+#> from .console import Console
 
 #: Seconds between two pictures.
 DRAW_EVERY_S = 0.1
@@ -45595,6 +48441,15 @@ Refuses: what is neither, by name.
 Read next: tasks/uploads.py (what is checked).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import tokenize
+#> from typing import Iterator, List, Sequence, Tuple, Union
+
+#> from ..model.errors import TaskRejected
+#> from ..tasks.uploads import UploadedModule, check_uploads
+
 
 def read_uploads(paths: Union[str, Sequence[str]]) -> Tuple[UploadedModule, ...]:
     """Return the modules of files such as "helpers.py" and folders such as "pkg/"; raise `TaskRejected`."""
@@ -45651,6 +48506,37 @@ Read next: faces/dispatch.py (the way to that thread), faces/mapping.py (`map`),
             ...
 """
 
+#> from __future__ import annotations
+
+#> import atexit
+#> import concurrent.futures
+#> import logging
+#> import os
+#> import sys
+#> import threading
+#> import time
+#> import weakref
+#> from concurrent.futures import Executor
+#> from functools import partial
+#> from queue import SimpleQueue
+#> from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Union
+
+#> from ..beside import BesideNode, ListedOffer, OwnNode, node_for_script
+#> from ..model.device import Device, short_id
+#> from ..model.settings import Settings
+#> from ..run import read_settings
+#> from ..tasks.blob_values import Blob
+#> from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
+#> from .averaging import VectorPorts
+#> from .blobs import ClusterBlobs
+#> from .calling import FunctionCalls
+#> from .direct import direct_way
+#> from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
+#> from .futures import ClusterFuture, failure_of, one_outcome
+#> from .mapping import MapPorts, MapRun, MapWishes, write_out
+#> from .meter import MapBar, metered
+#> from .packing import FunctionPacker, PackedLine
+#> from .uploading import read_uploads
 
 #: Seconds that a cluster waits for its node to end.
 STOP_CLUSTER_S = 5.0
@@ -46011,6 +48897,11 @@ Refuses: a-Shell, which keeps the display on by itself while a command runs; and
 Read next: faces/node_commands.py and faces/pythonista.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> from contextlib import contextmanager
+#> from typing import Any, Callable, Iterator, List, Optional
 
 #: Takes back what kept an app awake.
 Undo = Callable[[], Any]
@@ -46078,6 +48969,16 @@ Refuses: to parse (faces/cli.py does).
 Read next: faces/cli.py.
 """
 
+#> from __future__ import annotations
+
+#> import argparse
+#> from dataclasses import dataclass
+#> from typing import Any, Callable, Tuple
+
+#> from ..model.catalog import Catalog
+#> from ..model.setting_kinds import SettingKind, number_kind, whole_kind
+#> from ..model.settings import Settings
+#> from .console import Console
 
 COMMANDS: Catalog[Command] = Catalog("command")
 #: What `command` takes for each argument: (flags, keywords) for `add_argument`.
@@ -46162,6 +49063,16 @@ Refuses: to print (faces/console.py does) and to ask anybody for anything.
 Read next: faces/node_commands.py, faces/task_commands.py.
 """
 
+#> from __future__ import annotations
+
+#> import re
+#> import time
+#> from typing import Any, Dict, List
+
+#> from ..model.codec import from_json
+#> from ..model.device import Device, DeviceCapabilities, Hardware, short_id
+#> from ..model.task import ComputeTask
+#> from .console import printable
 
 #: The last second that `time.gmtime` knows on every system.
 YEAR_9999 = 253_402_300_799
@@ -46317,6 +49228,17 @@ Refuses: threads of its own; to know what events mean.
 Read next: wire/server_sent.py (the bytes), roles/web_events.py (the other end).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import socket
+#> import time
+#> from typing import Any, Dict, List
+#> from urllib.parse import quote
+
+#> from ..model.errors import CallTimeout, LinkClosed, Unavailable, Unreachable
+#> from ..wire.server_sent import SentEvent, SentEventReader
+#> from .addresses import error_words, split_address
 
 EVENT_READ_BYTES = 64 * 1024
 #: An event has a sentence of some thousand characters and a few facts.
@@ -46415,6 +49337,21 @@ Refuses: to send the token anywhere but to a living node of the same folder, ove
 Read next: faces/node_commands.py.
 """
 
+#> from __future__ import annotations
+
+#> import time
+#> from queue import Empty, SimpleQueue
+#> from types import TracebackType
+#> from typing import Any, Callable, List, Optional, Sequence, Type
+
+#> from ..model.codec import from_json
+#> from ..model.device import Device, DeviceStatus
+#> from ..model.errors import NotFound
+#> from ..model.settings import Settings, peers_typed
+#> from ..net.client import Client
+#> from ..net.event_client import EventClient
+#> from ..run import LocalNode, find_running_node, is_this_machine_only
+#> from .console import printable
 
 #: Seconds that a node started for one command looks for others before its first answer.
 LOOK_AROUND_S = 1.5
@@ -46551,6 +49488,22 @@ Refuses: to decide who may join: a person does, or said before that nobody is to
 Read next: roles/owner_methods.py (what is called), faces/reach.py.
 """
 
+#> from __future__ import annotations
+
+#> import base64
+#> import json
+#> import sys
+#> import time
+#> from typing import Any, Callable, Dict, List, Tuple
+
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, Forbidden, NotFound, SettingsError, Unavailable
+#> from ..run import load_backup, save_backup
+#> from ..wire.invitation import read_join_words
+#> from .command import JSON_FLAG, Context, argument, command, whole_number
+#> from .console import Console, printable, program_name
+#> from .listing import audit_line
+#> from .reach import Reach
 
 #: What this module adds to the table of commands.
 CLUSTER_COMMANDS = ("invite", "join", "devices", "revoke", "policy", "audit")
@@ -46936,6 +49889,15 @@ Refuses: to import anything else of ours: a whole node takes ten times as long t
 Read next: __main__.py.
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> import sys
+#> from typing import Optional, Sequence
+
+#> from ..model.version import VERSION
+
 
 def platform_text() -> str:
     """Return system and machine; `platform.platform()` starts processes and has crashed apps on iOS."""
@@ -46979,6 +49941,20 @@ Refuses: to run anything.
 Read next: faces/cli.py (who runs), faces/command.py (the table).
 """
 
+#> from __future__ import annotations
+
+#> import argparse
+#> import difflib
+#> import re
+#> import sys
+#> import textwrap
+#> from typing import Any, List, Optional, Sequence
+
+#> from ..model.errors import SettingsError
+#> from ..model.settings import PEER_FLAG, SETTINGS
+#> from .command import COMMANDS
+#> from .console import program_name, width_of, write_text
+#> from .quick import version_text
 
 #: Words that a switch may be followed by; anything else is the next argument.
 SWITCH_WORDS = ("true", "false", "yes", "no", "on", "off")
@@ -47157,6 +50133,27 @@ Refuses: to pretend: discovery, pairing, work, loss and recovery are the real on
 Read next: tasks/builtin.py (the job), roles/coordinator.py (the recovery).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> import shutil
+#> import signal
+#> import tempfile
+#> import threading
+#> import time
+#> from contextlib import contextmanager
+#> from typing import Any, Callable, Dict, Iterator, List, Optional
+
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import SettingsError, TaskFailed, Unavailable
+#> from ..net.client import Client
+#> from ..run import can_start_processes, relaunch_command
+#> from ..tasks.types import run_locally
+#> from ..tasks.values import dump_value, load_value
+#> from .command import JSON_FLAG, Context, argument, command, whole_number
+#> from .console import Console
 
 DEMO = "demo"
 NODES = 3
@@ -47425,6 +50422,18 @@ Refuses: to look or to judge (checkup_parts.py puts those together).
 Read next: checkup_parts.py, core/diagnosis.py.
 """
 
+#> from __future__ import annotations
+
+#> import textwrap
+#> import time
+#> from importlib import import_module
+#> from typing import Any, Dict, Iterable, List
+
+#> from ..model.checkup import Finding, SensedFact, Severity, Trial
+#> from ..model.codec import to_json
+#> from ..model.version import VERSION
+#> from .command import JSON_FLAG, Context, command
+#> from .console import printable
 
 #: What this module adds to the table of commands.
 DOCTOR_COMMANDS = ("doctor",)
@@ -47518,6 +50527,9 @@ Refuses: to show a traceback by itself; it follows in further lines, for --debug
 Read next: tasks/raised.py (what travels).
 """
 
+#> from __future__ import annotations
+
+#> import re
 
 #: A line of a traceback in code that travelled: the file's name, without the start of its hash; line; function.
 _PLACE = re.compile(r'File "<([^">]*?)(?: [0-9a-f]{8})?>", line (\d+), in (\S+)')
@@ -47545,6 +50557,13 @@ Knows:   how the first line tells which of the two a file is, and how lines are 
 Refuses: to mix the two: a file of words in which some happen to be numbers would give a function now this, now that.
 Read next: faces/trickle.py (who waits for more), faces/map_command.py.
 """
+
+#> from __future__ import annotations
+
+#> import json
+#> from typing import Any, Iterator, List, Optional
+
+#> from ..model.errors import TaskRejected
 
 
 class WrongItem(TaskRejected):
@@ -47634,6 +50653,17 @@ Refuses: to leave the module behind: afterwards it is forgotten.
 Read next: faces/map_command.py, faces/train_command.py (who use it).
 """
 
+#> from __future__ import annotations
+
+#> import importlib.util
+#> import os
+#> import sys
+#> from contextlib import contextmanager
+#> from types import ModuleType
+#> from typing import Iterator
+
+#> from ..model.errors import SettingsError, TaskRejected
+#> from ..tasks.jobs import parse_source
 
 #: The person's module while the command runs; no module of theirs has this name.
 _SCRIPT_MODULE = "discompute_script"
@@ -47689,6 +50719,14 @@ ends where none is there just now. Then the next item begins another, while the 
 all of them follow each other in order. A file gives one map; somebody who types gives one for each line.
 """
 
+#> from __future__ import annotations
+
+#> import threading
+#> from collections import deque
+#> from queue import Empty, Full, Queue
+#> from typing import Any, Callable, Deque, Iterable, Iterator, Optional
+
+#> from .items import ItemReader
 
 #: One read of the file, and so many that are kept ahead of the maps.
 PIECE_BYTES, PIECES_AHEAD = 65536, 16
@@ -47863,6 +50901,25 @@ Refuses: to hold the file or the results: both go through, as fast as they are m
 Read next: faces/trickle.py, faces/api.py (`Cluster`, which does the work).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import os
+#> import sys
+#> from contextlib import closing, contextmanager
+#> from importlib import import_module
+#> from typing import Any, BinaryIO, Callable, Iterator, Optional, Tuple
+
+#> from ..model.errors import DiscomputeError, SettingsError, TaskFailed
+#> from ..tasks.values import dump_value
+#> from .command import Context, argument, command
+#> from .console import Console, printable, program_name
+#> from .failures import with_place
+#> from .items import ItemReader, WrongItem
+#> from .mapping import MapWishes
+#> from .meter import Meter
+#> from .scripts import script_module
+#> from .trickle import Trickle
 
 #: What this module adds to the table of commands.
 MAP_COMMANDS = ("map",)
@@ -47998,6 +51055,26 @@ Refuses: to know how a node works (run.py), or how devices are laid out (faces/l
 Read next: faces/reach.py, faces/listing.py.
 """
 
+#> from __future__ import annotations
+
+#> import sys
+#> import time
+#> from typing import Any, Dict, List, Optional, Tuple
+
+#> from ..beside import wait_for_place
+#> from ..model.codec import to_json
+#> from ..model.device import Device, DeviceStatus, short_id
+#> from ..model.errors import NotFound, SettingsError, Unavailable
+#> from ..model.settings import settings_rows
+#> from ..model.version import VERSION
+#> from ..net.client import call_once, looks_like_address
+#> from ..run import LocalNode, describe_this_device, is_this_machine_only, settings_of_this_device
+#> from .awake import staying_awake
+#> from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds
+#> from .console import Console, printable, program_name
+#> from .listing import clock_time, hardware_lines, listing
+#> from .quick import version_text
+#> from .reach import Reach, choose_device
 
 #: What this module adds to the table of commands.
 NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
@@ -48249,6 +51326,16 @@ Refuses: to send the link by which a device joins: it is shown here, where only 
 Read next: roles/sharing.py (what is served), tools/bundle.py (what the file is).
 """
 
+#> from __future__ import annotations
+
+#> import time
+#> from typing import Any, Dict
+
+#> from ..model.errors import DiscomputeError
+#> from ..run import program_as_file
+#> from .command import JSON_FLAG, Context, argument, command, whole_number
+#> from .console import Console
+#> from .reach import Reach
 
 #: What this module adds to the table of commands.
 SHARE_COMMANDS = ("share",)
@@ -48342,6 +51429,13 @@ Refuses: to move them: a job may have arguments of the same names.
 Read next: faces/task_commands.py, faces/train_command.py (which ask), faces/command.py (the table).
 """
 
+#> from __future__ import annotations
+
+#> import shlex
+#> from typing import Dict, List
+
+#> from ..model.settings import PEER_FLAG, SETTINGS
+#> from .command import COMMANDS
 
 #: Flags of every command that are no settings, with what follows them.
 SHARED_FLAGS = {
@@ -48395,6 +51489,27 @@ Refuses: to run anything itself; the node does.
 Read next: tasks/jobs.py, faces/reach.py, faces/status_commands.py (how far it is).
 """
 
+#> from __future__ import annotations
+
+#> import json
+#> import logging
+#> import os
+#> import pprint
+#> import secrets
+#> from typing import Any, Dict, List
+
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
+#> from ..model.task import RETRIES_MOST, ComputeTask, SubTask, TaskState
+#> from ..tasks.jobs import job_arguments, job_task_data, parse_job
+#> from ..tasks.types import TASK_TYPES
+#> from ..tasks.values import dump_value, load_value
+#> from .command import JSON_FLAG, Context, argument, command, whole_number
+#> from .console import Console, printable
+#> from .failures import with_place
+#> from .misplaced import with_advice
+#> from .reach import Reach
 
 #: What this module adds to the table of commands.
 TASK_COMMANDS = ("submit", "result", "cancel")
@@ -48684,6 +51799,20 @@ Refuses: to ask again and again: the node tells when there is something new (net
 Read next: faces/listing.py (how a task is written), faces/story_commands.py.
 """
 
+#> from __future__ import annotations
+
+#> import time
+#> from typing import Any, Callable, List
+
+#> from ..model.codec import from_json
+#> from ..model.errors import NotFound
+#> from ..model.task import FINAL_STATES, ComputeTask
+#> from ..net.event_client import EventClient
+#> from .command import JSON_FLAG, Context, argument, command
+#> from .console import Console, printable
+#> from .listing import clock_time, status_lines, task_lines
+#> from .reach import Reach
+#> from .task_commands import find_task
 
 #: What this module adds to the table of commands.
 STATUS_COMMANDS = ("status", "tasks")
@@ -48808,6 +51937,19 @@ Refuses: to find reasons (core/reasons.py does).
 Read next: faces/task_commands.py (the other commands about work).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Dict, Iterator, List
+
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import NotFound, SettingsError
+#> from ..model.task import SubTask
+#> from .command import JSON_FLAG, Context, argument, command
+#> from .console import Console, printable
+#> from .reach import Reach
+#> from .status_commands import FINAL_NAMES
+#> from .task_commands import TASK, find_task
 
 #: What this module adds to the table of commands.
 STORY_COMMANDS = ("why", "logs")
@@ -48905,6 +52047,11 @@ Refuses: to invent points: what was not measured is not drawn.
 Read next: faces/train_command.py (who shows them).
 """
 
+#> from __future__ import annotations
+
+#> import math
+#> from typing import List, Optional, Sequence, Tuple
+#> from html import escape
 
 #: Pictures are so wide and high, with so much for the words at the edges.
 SVG_WIDTH, SVG_HEIGHT, SVG_MARGIN = 640, 320, 48
@@ -48982,6 +52129,22 @@ Refuses: to train (faces/training.py does).
 Read next: faces/training.py, ml/digit_job.py (the job that is shipped).
 """
 
+#> from __future__ import annotations
+
+#> import inspect
+#> import os
+#> from contextlib import contextmanager
+#> from importlib import import_module
+#> from typing import Any, Dict, Iterator, List, Optional
+
+#> from ..ml.curves import curve_svg, curve_text
+#> from ..model.errors import SettingsError, TaskFailed, TaskRejected
+#> from ..tasks.job_arguments import JobParameter, JobSignature, match_words
+#> from .command import JSON_FLAG, Context, argument, command, wait_seconds, whole_number
+#> from .console import Console
+#> from .failures import with_place
+#> from .misplaced import with_advice
+#> from .scripts import script_module
 
 #: What this module adds to the table of commands.
 TRAIN_COMMANDS = ("train",)
@@ -49172,6 +52335,30 @@ Refuses: to know what a command does.
 Read next: faces/command_line.py, faces/command.py (the table), faces/node_commands.py, faces/task_commands.py.
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import os
+#> import signal
+#> import sys
+#> from typing import Any, Callable, Dict, Optional, Sequence
+
+#> from ..model.errors import DiscomputeError
+#> from ..model.settings import SETTINGS, unknown_environment, with_peers
+#> from ..run import read_settings
+#> from .cluster_commands import CLUSTER_COMMANDS
+#> from .command import COMMANDS, Context
+#> from .command_line import CommandLine
+#> from .console import Console
+#> from .demo import DEMO
+#> from .doctor_command import DOCTOR_COMMANDS
+#> from .map_command import MAP_COMMANDS
+#> from .node_commands import NODE_COMMANDS
+#> from .share_command import SHARE_COMMANDS
+#> from .status_commands import STATUS_COMMANDS
+#> from .story_commands import STORY_COMMANDS
+#> from .task_commands import TASK_COMMANDS
+#> from .train_command import TRAIN_COMMANDS
 
 INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
@@ -49319,6 +52506,13 @@ The wrapper is an object, and what is wrapped often a function of a person's own
 function goes alone, with what the wrapper holds beside it.
 """
 
+#> from __future__ import annotations
+
+#> import warnings
+#> from functools import partial
+#> from importlib import import_module
+#> from typing import Any, Callable, Dict, List, Sequence
+
 
 def unwrapped_call(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that does the same and can travel, for scikit-learn's wrappers; any other as it is."""
@@ -49357,6 +52551,15 @@ Refuses: to import joblib before somebody registers it; to send what a `Cluster`
          values as data, so a scikit-learn estimator, which is neither, needs `allow-pickle` at both ends.
 Read next: faces/api.py (`Cluster`), faces/configured_calls.py (what scikit-learn puts around a call).
 """
+
+#> from __future__ import annotations
+
+#> import threading
+#> from concurrent.futures import Future
+#> from typing import Any, Callable, Dict, List, Optional
+
+#> from .api import Cluster
+#> from .configured_calls import unwrapped_call
 
 
 def register_joblib() -> None:
@@ -49506,6 +52709,19 @@ Refuses: widgets (faces/pythonista.py has those), and to wait on the thread that
 Read next: faces/pythonista.py, roles/owner_methods.py (what is called).
 """
 
+#> from __future__ import annotations
+
+#> import textwrap
+#> from collections import deque
+#> from queue import Empty, SimpleQueue
+#> from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+
+#> from ..model.device import short_id
+#> from ..model.settings import Settings
+#> from ..net.client import Client
+#> from ..run import LocalNode
+#> from .console import APP_WIDTH, printable
+#> from .listing import clock_time
 
 #: What happened lately, as far back as the screen shows.
 NEWS_KEPT = 12
@@ -49692,6 +52908,17 @@ Refuses: to know what a node does (faces/phone_screen.py), and to be needed: wit
 Read next: faces/phone_screen.py, ios/main.py (who starts this).
 """
 
+#> from __future__ import annotations
+
+#> import os
+#> import threading
+#> from typing import Any, Callable, List, Optional, Sequence
+
+#> from ..model.errors import DiscomputeError
+#> from ..run import read_settings
+#> from .awake import staying_awake
+#> from .console import Console
+#> from .phone_screen import PhoneNode, ScreenFacts, screen_lines
 
 #: Seconds between two pictures.
 PICTURE_S = 2.0
@@ -49841,6 +53068,9 @@ Refuses: to move shards without need: a device has loaded those that it holds.
 Read next: ml/rounds.py (who asks).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, List, Mapping, Sequence, Tuple
 
 #: How much of a new measurement goes into a member's pace: two rounds forget half of an old one.
 PACE_BLEND = 0.5
@@ -49949,6 +53179,13 @@ round: a tree, with the number of samples that it saw. A job with an `optimizer`
 without returns new states.
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+#> from ..model.catalog import Catalog
+#> from .trees import each_leaf, mean_tree
 
 STRATEGIES: Catalog[type] = Catalog("strategy")
 
@@ -50101,6 +53338,12 @@ While nobody's pace is known, the round's steps are few: the slowest device woul
 A strategy that merges each share gives its member the next order at once; such a round is as many merges as members.
 """
 
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+#> from .crew import Crew
+#> from .strategies import Share, Strategy, mean_metrics
 
 #: The part of a round's steps that must have come before it may end without the rest.
 QUORUM = 0.7
@@ -50450,6 +53693,13 @@ A matrix is a list of rows, or a NumPy array of two dimensions. `sum` of floats 
 `math.exp` from one C library to another; neither may, where training must end in the same state on every device.
 """
 
+#> from __future__ import annotations
+
+#> import math
+#> from operator import mul
+#> from typing import Any, List, Sequence
+
+#> from ..tasks.value_buffers import optional_module
 
 #: ln 2 in two parts: the upper one has trailing zeros, so that its multiples up to 2**11 are exact (Cody and Waite).
 _LN2_UPPER = 6.93147180369123816490e-01
@@ -50591,6 +53841,14 @@ Backwards, the slope of the loss by the scores is (shares - right) / rows, and e
 weights; a hidden unit that gave zero hands on nothing. Sizes (64, 10) are softmax regression.
 """
 
+#> from __future__ import annotations
+
+#> import math
+#> from random import Random
+#> from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+#> from ..tasks.value_buffers import optional_module
+#> from .matrices import PlainMatrices, matrices_for
 
 #: The share of a class is never quite zero in a logarithm.
 _LEAST_SHARE = 1e-12
@@ -50686,6 +53944,13 @@ Read next: ml/trees.py (arithmetic on trees), ml/networks.py (gradients).
     state, memory = optimizer.apply(state, gradient, memory)
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from typing import Any, Tuple
+
+#> from .trees import each_leaf
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -50760,6 +54025,16 @@ Refuses: to draw two machines' batches differently: chance comes in as `rng`.
 Read next: ml/networks.py (the mathematics).
 """
 
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+#> from functools import lru_cache
+#> from random import Random
+#> from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+#> from ..tasks.digits import DIGIT_PIXELS, load_digits
+#> from .networks import init_network, network_score, network_slope
+#> from .optimizers import Adam
 
 #: One image in so many is held out.
 _HOLD_OUT = 5
@@ -50839,6 +54114,22 @@ A seat travels as a blob: each process of a device reads it once, so that what i
 module runs a person's code, and so it alone in this room may look at the clock.
 """
 
+#> from __future__ import annotations
+
+#> import mmap
+#> import os
+#> import time
+#> from dataclasses import dataclass, field
+#> from random import Random
+#> from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+#> from ..model.errors import TaskFailed
+#> from ..tasks.vector_folder import vector_folder
+#> from .digit_job import DigitJob
+#> from .optimizers import SGD, Adam
+#> from .strategies import Share, mean_metrics
+#> from .trees import mean_tree, taken_tree
+#> from .vectors import VectorForm, fill_vector, rest_of, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
 BROUGHT_ALONG = (Adam, DigitJob, SGD)
@@ -50986,6 +54277,39 @@ Refuses: to decide what a round is (ml/rounds.py does) and what becomes of its s
 Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
 """
 
+#> from __future__ import annotations
+
+#> import logging
+#> import sys
+#> import time
+#> from concurrent.futures import CancelledError, Future
+#> from functools import partial
+#> from queue import Empty, SimpleQueue
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+
+#> from ..ml.rounds import (
+#>     CombineShares,
+#>     GiveOrder,
+#>     MemberLeft,
+#>     MembersJoined,
+#>     Order,
+#>     OrderLost,
+#>     RoundClosed,
+#>     ShareCame,
+#>     SharesCombined,
+#>     TimePassed,
+#>     TrainingPlan,
+#>     TrainingRounds,
+#>     WithdrawOrder,
+#> )
+#> from ..ml.strategies import STRATEGIES, Share, Strategy
+#> from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
+#> from ..ml.vectors import rest_of, vector_form, with_rest
+#> from ..ml.workbench import Seat, carry_out, carry_out_here
+#> from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejected
+#> from ..run import TrainingFolder
+#> from ..tasks.values import dump_value, load_value
+#> from .averaging import AverageCame, AveragingLeader, KeptShare
 
 #: Seconds between two looks at who is there.
 LOOK_FOR_MEMBERS_S = 0.25
@@ -51357,6 +54681,9 @@ Refuses: to read or write them; see tasks/values.py.
 Read next: tasks/value_kinds.py (the rows behind most tags).
 """
 
+#> from __future__ import annotations
+
+#> from typing import Dict, Tuple
 
 #: Every tag: a golden example (a test reads and writes it) and what it stands for.
 VALUE_TAGS: Dict[str, Tuple[str, str]] = {
@@ -51421,6 +54748,130 @@ def value_table_markdown() -> str:
     rows = ["| tag | example | stands for |", "| --- | --- | --- |"]
     rows += [f"| `{tag}` | `{example}` | {meaning} |" for tag, (example, meaning) in VALUE_TAGS.items()]
     return "\n".join(rows) + "\n"
+
+
+# ---- discompute_lite/__init__.py --------------------------------------------------------------------
+
+#> """Turn the devices that people already own into one computer for Python work.
+#>
+#> Read next: README.md in this folder (the map), model/errors.py, roles/node.py.
+#> """
+#>
+#> from importlib import import_module
+#> from typing import Any
+#>
+#> from .model.version import VERSION
+#>
+#> __version__ = VERSION
+#> __all__ = ["Cluster", "ClusterFuture", "PoisonedSubtask", "__version__", "register_joblib"]
+#> #: Where the public names are, which are loaded when they are first asked for: processes that run subtasks need none.
+#> _PLACES = {"Cluster": "api", "ClusterFuture": "futures", "PoisonedSubtask": "futures",
+#>            "register_joblib": "joblib_backend"}
+#>
+#>
+#> def __getattr__(name: str) -> Any:
+#>     """Load a public name."""
+#>     if name not in _PLACES:
+#>         raise AttributeError(f"discompute_lite has no public name {name!r}")
+#>     return getattr(import_module(f"discompute_lite.faces.{_PLACES[name]}"), name)
+
+
+# ---- discompute_lite/__main__.py --------------------------------------------------------------------
+
+#> """Run the command line: ``python -m discompute_lite COMMAND``."""
+#>
+#> from __future__ import annotations
+#>
+#> import gc
+#> import sys
+#>
+#> from .faces.quick import is_quick, main_quick
+#>
+#> # Before a whole node is loaded: what needs none is answered in a tenth of the time.
+#> if is_quick(sys.argv[1:]) and main_quick() is not None:
+#>     sys.exit(0)
+#> else:
+#>     # What is loaded stays: looking through it again and again costs a start a twentieth of its time.
+#>     gc.disable()
+#>
+#> from .faces.cli import main
+#>
+#> gc.enable()
+#>
+#> if __name__ == "__main__":
+#>     sys.exit(main())
+
+
+# ---- discompute_lite/core/__init__.py ---------------------------------------------------------------
+
+#> """DECISIONS: what to believe and what to do next, as machines without sockets, clocks or chance."""
+
+
+# ---- discompute_lite/crypto/__init__.py -------------------------------------------------------------
+
+#> """ARITHMETIC: as little cryptography as the standard library's TLS needs from us."""
+
+
+# ---- discompute_lite/faces/__init__.py --------------------------------------------------------------
+
+#> """FACES: what a person or a program sees of a node."""
+
+
+# ---- discompute_lite/host/__init__.py ---------------------------------------------------------------
+
+#> """THIS MACHINE: its hardware, its processes, its files."""
+
+
+# ---- discompute_lite/ml/__init__.py -----------------------------------------------------------------
+
+#> """Train across devices: the public names of `discompute_lite.ml`.
+#>
+#> Read next: ml/rounds.py (a training's decisions), ml/strategies.py, ml/digit_job.py (an example).
+#> """
+#>
+#> from importlib import import_module
+#> from typing import Any
+#>
+#> __all__ = ["Adam", "BoundedStaleness", "DiLoCo", "DigitJob", "FedAvg", "SGD", "Synchronous", "TrainingResult",
+#>            "train"]
+#> #: Where the public names are, which are loaded when they are first asked for.
+#> _TRAINING_NAMES = {
+#>     "Adam": "ml.optimizers", "BoundedStaleness": "ml.strategies", "DiLoCo": "ml.strategies",
+#>     "DigitJob": "ml.digit_job", "FedAvg": "ml.strategies", "SGD": "ml.optimizers", "Synchronous": "ml.strategies",
+#>     "TrainingResult": "faces.training", "train": "faces.training",
+#> }
+#>
+#>
+#> def __getattr__(name: str) -> Any:
+#>     """Load a public name."""
+#>     if name not in _TRAINING_NAMES:
+#>         raise AttributeError(f"discompute_lite.ml has no public name {name!r}")
+#>     return getattr(import_module(f"discompute_lite.{_TRAINING_NAMES[name]}"), name)
+
+
+# ---- discompute_lite/model/__init__.py --------------------------------------------------------------
+
+#> """NOUNS: the words that every other room uses; imports nothing of ours."""
+
+
+# ---- discompute_lite/net/__init__.py ----------------------------------------------------------------
+
+#> """SOCKETS: the loop, the links and the ways of meeting."""
+
+
+# ---- discompute_lite/roles/__init__.py --------------------------------------------------------------
+
+#> """ROLES: what a node does, without doing any of it by hand."""
+
+
+# ---- discompute_lite/tasks/__init__.py --------------------------------------------------------------
+
+#> """WORK: what a task is made of, how it is split, run and merged."""
+
+
+# ---- discompute_lite/wire/__init__.py ---------------------------------------------------------------
+
+#> """BYTES: every format that crosses a wire, without a socket."""
 
 
 # ---- the end ----------------------------------------------------------------------------------------
@@ -51761,8 +55212,9 @@ _end_sections({
     "discompute_lite.model.version": "VERSION".split(),
     "discompute_lite.host.small_file": "LEFT_OUT_ROOMS EMPTIED_TABLES PACKED_COLUMNS Position SMALL_FILE small_file "
         "package_sources lean_text _whole_tokens _docstring_lines _type_spans _emptied StateError VERSION".split(),
+    "discompute_lite.host.whole_file": "NOT_RUN SECTION_CALL _RULE section_rule sources_in _as_written".split(),
     "discompute_lite.host.relaunch": "PROGRAM can_relaunch relaunch_words read_program _single_file StateError "
-        "package_sources small_file".split(),
+        "package_sources small_file sources_in".split(),
     "discompute_lite.host.detect": "Detector DETECTORS _NO_HOSTNAMES detect_hardware has_processes has_tls app_name "
         "device_name Catalog Hardware detect_ios detect_macos detect_linux detect_android detect_other "
         "detect_windows Probe can_relaunch".split(),

@@ -3,10 +3,11 @@
     python3 tools/bundle.py                      writes ios/discompute.py, which a test holds fresh
     python3 tools/bundle.py --lean OUTPUT.py     the small one that `share` lends: without comments, compressed
 
-The order is that of the imports. What modules import from one another is left out, because it is there already; what
-they import from the library stands once, at the top. Before each module's text `__name__` is set to its name, so that
-its functions and classes know where they are from, and values travel between a single file and a package by the same
-names. When all have run, each module is entered in `sys.modules` with what it defines.
+The order is that of the imports. What modules import from one another is there already, and what they import from the
+library stands once, at the top; so their imports are comments, from which the file knows a module's whole text when it
+lends itself (host/whole_file.py). Before each module's text `__name__` is set to its name, so that its functions and
+classes know where they are from, and values travel between a single file and a package by the same names. When all have
+run, each module is entered in `sys.modules` with what it defines.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from discompute_lite.host.small_file import LEFT_OUT_ROOMS, package_sources, small_file  # noqa: E402
+from discompute_lite.host.whole_file import NOT_RUN, SECTION_CALL, section_rule  # noqa: E402
 
 PACKAGE = "discompute_lite"
 
@@ -209,14 +211,25 @@ def imported_names(module: Module) -> List[str]:
 
 
 def body_of(module: Module) -> str:
-    """Return a module's text without its top-level imports."""
+    """Return a module's text with its top-level imports as comments."""
     lines = module.source.splitlines()
+    if any(line.startswith(NOT_RUN.rstrip()) for line in lines):
+        raise ValueError(f"{module.name}: a line begins like those that a single file does not run")
     for node in module.tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             for number in range(node.lineno - 1, (node.end_lineno or node.lineno)):
-                lines[number] = "\0"
-    text = "\n".join(line for line in lines if line != "\0")
-    return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n")
+                lines[number] = NOT_RUN + lines[number]
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n")
+
+
+def unread_sections(root: pathlib.Path) -> List[str]:
+    """Return the modules that the single file makes anew or does without, as comments."""
+    sections = []
+    for name, source in sorted(package_sources(str(root / PACKAGE)).items()):
+        if name.endswith(("__init__", "__main__")):
+            lines = "\n".join((NOT_RUN + line).rstrip() for line in source.splitlines())
+            sections.append(f"{section_rule(name.replace('.', '/') + '.py')}\n\n{lines}\n")
+    return sections
 
 
 def doors(root: pathlib.Path) -> Dict[str, List[str]]:
@@ -244,14 +257,14 @@ def bundled(root: pathlib.Path, name: str = "discompute.py") -> str:
                 raise ValueError(f"{module.name}: the name {each} is taken by {owners.get(each, 'an import')}")
             owners[each] = module.name
         defined[f"{PACKAGE}.{module.name}"] = names + imported_names(module)
-        rule = "# ---- " + f"{PACKAGE}/{module.name.replace('.', '/')}.py "
-        sections.append(f"{rule:-<103}\n\n__name__ = _begin_section(\"{PACKAGE}.{module.name}\")\n{body_of(module)}\n")
+        rule = section_rule(f"{PACKAGE}/{module.name.replace('.', '/')}.py")
+        sections.append(f"{rule}\n\n{SECTION_CALL}\"{PACKAGE}.{module.name}\")\n{body_of(module)}\n")
     version = ast.literal_eval(_version(root))
     packages = tuple(dict.fromkeys([PACKAGE, *(f"{PACKAGE}.{module.name.split('.')[0]}" for module in modules
                                                if "." in module.name)]))
     head = HEAD.format(version=version, name=name, imports="\n".join(imports), packages=packages)
     tail = TAIL.format(defined=_table(defined), doors=_table(doors(root)))
-    return head + "\n\n" + "\n\n".join(sections) + tail
+    return head + "\n\n" + "\n\n".join([*sections, *unread_sections(root)]) + tail
 
 
 def _version(root: pathlib.Path) -> str:

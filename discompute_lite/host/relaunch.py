@@ -13,6 +13,7 @@ from typing import List
 
 from ..model.errors import StateError
 from .small_file import package_sources, small_file
+from .whole_file import sources_in
 
 PROGRAM = "discompute_lite"
 
@@ -39,9 +40,9 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 
 
 def read_program() -> bytes:
-    """Return this whole program as one file, the small one where it is made anew; raise StateError where it cannot be.
+    """Return this whole program as the small file, the same from wherever it runs; raise StateError where it cannot be.
 
-    Takes a second of processor in a package.
+    Takes a second of processor where it has to be made.
     """
     path = _single_file()
     if path is None:
@@ -50,10 +51,13 @@ def read_program() -> bytes:
         return small_file(package_sources(os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))))
     try:
         with open(str(path), "rb") as file:
-            return file.read()
+            data = file.read()
     except OSError as error:
         raise StateError(f"{path} cannot be read any more ({error.strerror}); put it back, or start it again from where"
                          " it is now") from None
+    # The one to be read holds texts, the small one is what is lent.
+    sources = sources_in(data.decode("utf-8", "replace"))
+    return small_file(sources) if sources else data
 
 
 def _single_file() -> object:

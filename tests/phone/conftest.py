@@ -103,8 +103,20 @@ def small_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: py
 
 
 @pytest.fixture
-def desktop(small_file: Path, tmp_path: Path, scale: Callable[[float], float]) -> Iterator[Desktop]:
+def open_desktop(tmp_path: Path, scale: Callable[[float], float]) -> Iterator[Callable[[Path], Desktop]]:
+    """Run nodes on a computer, each from one file."""
+    desktops: List[Desktop] = []
+
+    def open_one(file: Path) -> Desktop:
+        desktops.append(Desktop(file, tmp_path / f"desktop-{len(desktops)}", scale))
+        return desktops[-1]
+
+    yield open_one
+    for desktop in desktops:
+        desktop.close()
+
+
+@pytest.fixture
+def desktop(small_file: Path, open_desktop: Callable[[Path], Desktop]) -> Desktop:
     """Run a node on a computer."""
-    desktop = Desktop(small_file, tmp_path / "desktop", scale)
-    yield desktop
-    desktop.close()
+    return open_desktop(small_file)

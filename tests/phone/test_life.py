@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from hashlib import sha256
 
 import pytest
 
@@ -74,8 +75,6 @@ def test_it_leaves_by_itself_after_the_minutes_that_it_was_given(open_app):
     assert "its time is over" in " ".join(app.printed("node").split())
 
 
-
-
 @pytest.mark.parametrize("by", ["KeyboardInterrupt", "SystemExit"])
 @pytest.mark.parametrize("profile, awake, asleep", [
     ("pythonista", [True], [True, False]), ("pyto", ["start"], ["start", "stop"]), ("a-shell", [], []),
@@ -125,6 +124,11 @@ def test_one_pasted_line_makes_a_phone_a_member_that_works(open_app, desktop, tm
     (tmp_path / "job.py").write_text(JOB)
     done = json.loads(desktop.run("submit", "--json", "--requires", phone, str(tmp_path / "job.py")))
     assert done["result"] == [number * number for number in range(8)]
+
+
+def test_the_file_to_be_read_lends_the_small_one(single_file, small_file, open_desktop):
+    with open_desktop(single_file).offer() as offer:
+        assert offer["sha256"] == sha256(small_file.read_bytes()).hexdigest()
 
 
 def test_a_line_for_another_file_runs_nothing(open_app, desktop):

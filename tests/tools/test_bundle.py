@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from discompute_lite.faces.cli import command_table
+from discompute_lite.host.small_file import lean_text
+from discompute_lite.host.whole_file import sources_in
 
 JOB = '''
 def split(bound: int = 300):
@@ -107,10 +109,19 @@ def test_every_command_has_the_same_help_as_the_package(file, run):
 def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     text = (root / "ios" / "discompute.py").read_text(encoding="utf-8")
     assert text == bundle.bundled(root), "ios/discompute.py is not fresh; run python3 tools/bundle.py"
-    small = bundle.small_file(bundle.package_sources(str(root / "discompute_lite")))
-    for size, most_kb in ((len(text.encode("utf-8")), 2_550), (len(small), 580)):
+    sources = bundle.package_sources(str(root / "discompute_lite"))
+    small = bundle.small_file(sources)
+    found = sources_in(text)
+    assert found.keys() == sources.keys()
+    assert not [name for name in sources if lean_text(found[name]) != lean_text(sources[name])], "it lends another file"
+    for size, most_kb in ((len(text.encode("utf-8")), 2_620), (len(small), 580)):
         # Smaller is a success to be written down here; larger needs a reason.
         assert most_kb * 0.9 < size / 1000 <= most_kb
+
+
+def test_a_line_that_would_be_taken_for_an_import_is_refused(bundle):
+    with pytest.raises(ValueError, match="a: a line begins like those"):
+        bundle.body_of(bundle.Module("a", "#> x\n", bundle.ast.parse("#> x\n")))
 
 
 def test_the_parts_stand_in_the_order_of_their_imports(bundle, root):
