@@ -8649,7 +8649,11 @@ class MemoryVectors:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
         return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Forget a vector, if it is here."""
+        self.vectors.pop(name, None)
+
+    def remove_all(self, beginning: str) -> None:
         """Forget all whose names begin so."""
         for name in [name for name in self.vectors if name.startswith(beginning)]:
             del self.vectors[name]
@@ -8832,7 +8836,10 @@ class VectorsPort(Protocol):
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Forget a vector, if it is here."""
+
+    def remove_all(self, beginning: str) -> None:
         """Forget all whose names begin so."""
 
 
@@ -24009,13 +24016,17 @@ class VectorFiles:
         except (OSError, ValueError):
             return None  # Not there, or empty.
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove a vector, if it is here."""
+        with suppress(OSError):  # Windows: a worker reads it just now. It goes with the folder.
+            remove_file(os.path.join(self.folder, name))
+
+    def remove_all(self, beginning: str) -> None:
         """Remove all whose names begin so."""
         with suppress(OSError):
             for name in os.listdir(self.folder):
                 if name.startswith(beginning):
-                    with suppress(OSError):  # Windows: a worker reads it just now. It goes with the folder.
-                        remove_file(os.path.join(self.folder, name))
+                    self.remove(name)
 
 
 # ---- discompute_lite/host/trust.py ------------------------------------------------------------------
@@ -34820,7 +34831,7 @@ class Vectors:
         self._training_over(training_id)
         for name in [name for name in (*self._arriving, *self._sizes) if name.startswith(training_id)]:
             self.drop(name)
-        self._port.remove(training_id)
+        self._port.remove_all(training_id)
 
 
 # ---- discompute_lite/roles/averaging.py -------------------------------------------------------------
@@ -44893,6 +44904,7 @@ chain, and its new state fetched. Where two devices have no link between them, a
 
 #> from __future__ import annotations
 
+#> import logging
 #> import secrets
 #> from functools import partial
 #> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
@@ -44965,8 +44977,11 @@ class AveragingLeader:
 
         self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str) -> None:
         """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
+        if not self._has_given_up:
+            logging.getLogger("discompute").warning(
+                "devices average among themselves no more (%s): what they make comes to this machine", reason)
         self._has_given_up = True
         self.joined = dict.fromkeys(self.joined, False)
 
@@ -45021,12 +45036,12 @@ class AveragingLeader:
         """Average what devices keep; `done` is called once."""
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
-    def _failed_once(self) -> None:
+    def _failed_once(self, reason: str) -> None:
         """Take note of an average that nothing helped: the next goes through this machine, and the last by it alone."""
         self._failed += 1
         self.is_star = True
         if self._failed >= FAILED_AVERAGES:
-            self.give_up()
+            self.give_up(reason)
 
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
@@ -45088,6 +45103,8 @@ class _AverageTry:
         self.members: List[str] = []
         self.name = ""
         self.seconds = 0.0
+        #: What the last failure was, in words.
+        self._problem = "no device is left that has a share"
         self._answered: Dict[str, bool] = {}
 
     def begin(self, lost: List[str], tries: int) -> None:
@@ -45095,8 +45112,8 @@ class _AverageTry:
         self.shares = [share for share in self.shares if share.device_id not in lost]
         if not self.shares or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
-                self._leader.give_up()
-            self._leader._failed_once()
+                self._leader.give_up(self._problem)
+            self._leader._failed_once(self._problem)
             self._done(AverageCame(None, lost, 0.0))
             return
         # In the order of their ids, so that the same devices sum in the same order each time.
@@ -45118,6 +45135,7 @@ class _AverageTry:
                 self.name = name
                 self._done(self._leader._ended(self, lost))
             return
+        self._problem = str(error if error is not None else answer.get("message", "")) or self._problem
         for other in self.members:
             self._leader._not_needed(other, [name])
             if other != device_id:
@@ -54118,6 +54136,7 @@ module runs a person's code, and so it alone in this room may look at the clock.
 
 #> import mmap
 #> import os
+#> import tempfile
 #> import time
 #> from dataclasses import dataclass, field
 #> from random import Random
@@ -54200,13 +54219,12 @@ def carry_out_here(
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields["rest"] = rest_of(tree)
-    path = os.path.join(folder, order.share)
     try:
-        # Under its name only when it is whole.
-        with open(path + ".part", "w+b") as part:
+        # Under its name only when it is whole. Two may be at the same order: each writes a file of its own.
+        with tempfile.NamedTemporaryFile("w+b", prefix=order.share + "-", dir=folder, delete=False) as part:
             part.truncate(form.size)
             fill_vector(tree, form, mmap.mmap(part.fileno(), form.size))
-        os.replace(path + ".part", path)
+        os.replace(part.name, os.path.join(folder, order.share))
     except OSError:
         return fields
     return {**fields, "tree": None}
@@ -54574,6 +54592,7 @@ class Training:
         """Have shares averaged where they lie; those that came here take part from here."""
         leader = self._leader
         assert leader is not None
+        self._average_s = 0.0
         trees = [share for _, share in action.shares if share.tree is not None]
         if len(trees) == len(action.shares):
             mean = mean_tree([share.tree for share in trees], [share.samples for share in trees])

@@ -17,6 +17,7 @@ chain, and its new state fetched. Where two devices have no link between them, a
 
 from __future__ import annotations
 
+import logging
 import secrets
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
@@ -89,8 +90,11 @@ class AveragingLeader:
 
         self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str) -> None:
         """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
+        if not self._has_given_up:
+            logging.getLogger("discompute").warning(
+                "devices average among themselves no more (%s): what they make comes to this machine", reason)
         self._has_given_up = True
         self.joined = dict.fromkeys(self.joined, False)
 
@@ -145,12 +149,12 @@ class AveragingLeader:
         """Average what devices keep; `done` is called once."""
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
-    def _failed_once(self) -> None:
+    def _failed_once(self, reason: str) -> None:
         """Take note of an average that nothing helped: the next goes through this machine, and the last by it alone."""
         self._failed += 1
         self.is_star = True
         if self._failed >= FAILED_AVERAGES:
-            self.give_up()
+            self.give_up(reason)
 
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
@@ -212,6 +216,8 @@ class _AverageTry:
         self.members: List[str] = []
         self.name = ""
         self.seconds = 0.0
+        #: What the last failure was, in words.
+        self._problem = "no device is left that has a share"
         self._answered: Dict[str, bool] = {}
 
     def begin(self, lost: List[str], tries: int) -> None:
@@ -219,8 +225,8 @@ class _AverageTry:
         self.shares = [share for share in self.shares if share.device_id not in lost]
         if not self.shares or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
-                self._leader.give_up()
-            self._leader._failed_once()
+                self._leader.give_up(self._problem)
+            self._leader._failed_once(self._problem)
             self._done(AverageCame(None, lost, 0.0))
             return
         # In the order of their ids, so that the same devices sum in the same order each time.
@@ -242,6 +248,7 @@ class _AverageTry:
                 self.name = name
                 self._done(self._leader._ended(self, lost))
             return
+        self._problem = str(error if error is not None else answer.get("message", "")) or self._problem
         for other in self.members:
             self._leader._not_needed(other, [name])
             if other != device_id:

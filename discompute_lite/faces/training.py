@@ -302,6 +302,7 @@ class Training:
         """Have shares averaged where they lie; those that came here take part from here."""
         leader = self._leader
         assert leader is not None
+        self._average_s = 0.0
         trees = [share for _, share in action.shares if share.tree is not None]
         if len(trees) == len(action.shares):
             mean = mean_tree([share.tree for share in trees], [share.samples for share in trees])

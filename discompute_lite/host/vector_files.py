@@ -51,10 +51,14 @@ class VectorFiles:
         except (OSError, ValueError):
             return None  # Not there, or empty.
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove a vector, if it is here."""
+        with suppress(OSError):  # Windows: a worker reads it just now. It goes with the folder.
+            remove_file(os.path.join(self.folder, name))
+
+    def remove_all(self, beginning: str) -> None:
         """Remove all whose names begin so."""
         with suppress(OSError):
             for name in os.listdir(self.folder):
                 if name.startswith(beginning):
-                    with suppress(OSError):  # Windows: a worker reads it just now. It goes with the folder.
-                        remove_file(os.path.join(self.folder, name))
+                    self.remove(name)

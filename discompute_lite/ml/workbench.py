@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import tempfile
 import time
 from dataclasses import dataclass, field
 from random import Random
@@ -94,13 +95,12 @@ def carry_out_here(
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields["rest"] = rest_of(tree)
-    path = os.path.join(folder, order.share)
     try:
-        # Under its name only when it is whole.
-        with open(path + ".part", "w+b") as part:
+        # Under its name only when it is whole. Two may be at the same order: each writes a file of its own.
+        with tempfile.NamedTemporaryFile("w+b", prefix=order.share + "-", dir=folder, delete=False) as part:
             part.truncate(form.size)
             fill_vector(tree, form, mmap.mmap(part.fileno(), form.size))
-        os.replace(path + ".part", path)
+        os.replace(part.name, os.path.join(folder, order.share))
     except OSError:
         return fields
     return {**fields, "tree": None}

@@ -172,7 +172,10 @@ class VectorsPort(Protocol):
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Forget a vector, if it is here."""
+
+    def remove_all(self, beginning: str) -> None:
         """Forget all whose names begin so."""
 
 

@@ -27,7 +27,11 @@ class MemoryVectors:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
         return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None
 
-    def remove(self, beginning: str) -> None:
+    def remove(self, name: str) -> None:
+        """Forget a vector, if it is here."""
+        self.vectors.pop(name, None)
+
+    def remove_all(self, beginning: str) -> None:
         """Forget all whose names begin so."""
         for name in [name for name in self.vectors if name.startswith(beginning)]:
             del self.vectors[name]

@@ -246,6 +246,6 @@ class Vectors:
         self._training_over(training_id)
         for name in [name for name in (*self._arriving, *self._sizes) if name.startswith(training_id)]:
             self.drop(name)
-        self._port.remove(training_id)
+        self._port.remove_all(training_id)
 
 

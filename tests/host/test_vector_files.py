@@ -48,11 +48,19 @@ def test_a_new_one_takes_the_place_of_an_old_one(files):
     assert bytes(old) == b"12345678"
 
 
+def test_one_is_removed_and_none_whose_name_goes_on(files):
+    for name in ("a-o1", "a-o10", "a-o12"):
+        files.make(name, 8)
+    files.remove("a-o1")
+    files.remove("a-o1")
+    assert sorted(os.listdir(files.folder)) == ["a-o10", "a-o12"]
+
+
 def test_all_of_a_training_are_removed(files):
     for name in ("a-s1", "a-o1", "b-s1"):
         files.make(name, 8)
-    files.remove("a-")
-    files.remove("c-")
+    files.remove_all("a-")
+    files.remove_all("c-")
     assert os.listdir(files.folder) == ["b-s1"]
 
 
@@ -60,7 +68,8 @@ def test_a_folder_that_is_gone_is_said(files):
     os.rmdir(files.folder)
     with pytest.raises(StateError, match="make room"):
         files.make("a-s1", 8)
-    files.remove("a-")
+    files.remove("a-s1")
+    files.remove_all("a-")
 
 
 def test_what_a_killed_node_left_is_swept(files):
