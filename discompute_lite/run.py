@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+from functools import partial
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
@@ -313,9 +314,13 @@ class LocalNode:
 
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
+
+        def say(text: str) -> None:
+            self.loop.post(self.node.tell, "warning", text)
+
         if ":" in wanted:
-            return ExternalExecutor(load_executor(wanted), self.limits, allow_pickle, lambda: load_executor(wanted),
-                                    lambda text: self.loop.post(self.node.tell, "warning", text))
+            make = partial(load_executor, wanted)
+            return ExternalExecutor(make(), self.limits, allow_pickle, make, say)
         if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.
@@ -324,7 +329,7 @@ class LocalNode:
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
         folder = os.path.join(self._scratch, "tasks")
-        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits)
+        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits, say=say)
 
     def _say_where_it_is(self, boot: str) -> None:
         try:

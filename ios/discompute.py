@@ -11134,15 +11134,15 @@ class CallChunk:
 class ShortPermit:
     """Let the threads of a script begin short calls of one function themselves, in a free and warm slot of its own."""
 
-    __slots__ = ("until", "line", "owner", "wall_s", "device_id", "took_s")
+    __slots__ = ("until", "line", "owner", "options", "device_id", "took_s")
 
-    def __init__(self, until: float, line: bytes, owner: str, wall_s: float, device_id: str) -> None:
+    def __init__(self, until: float, line: bytes, owner: str, options: StreamOptions, device_id: str) -> None:
         #: Until when, monotonic seconds.
         self.until = until
-        #: What each request begins with, whose it is, and how long it may take.
+        #: What each request begins with, whose it is, and how it is to be run.
         self.line = line
         self.owner = owner
-        self.wall_s = wall_s
+        self.options = options
         #: Where it runs: this device.
         self.device_id = device_id
         #: Seconds that calls took which ended well: for the stream to learn from; threads of the script append.
@@ -14903,6 +14903,8 @@ class WorkRequest:
     blobs: Tuple[Tuple[str, Any], ...] = ()
     #: The folder in which the vectors of trainings lie; "" where there is none, or none is needed.
     vectors: str = ""
+    #: It may be done again when it was begun already: a process that was stopped amid it is given up.
+    may_repeat: bool = False
 
     @property
     def owner(self) -> str:
@@ -20704,6 +20706,103 @@ def read_black_box(folder: str) -> str:
     return f"[{count - BLACK_BOX_BYTES} bytes were printed before what follows]\n{kept}"
 
 
+# ---- discompute_lite/host/child_news.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.child_news")
+"""Hear from the system what became of a child: that it ended, was stopped by a signal, or goes on after that.
+
+Knows:   that each of these is told to a parent once, and how systems differ in telling it.
+Refuses: to judge; host/child_process.py says what follows from an end, host/process_executor.py what from a stop.
+Read next: host/child_process.py.
+
+A process that somebody has stopped (SIGSTOP) looks from its pipe like one that computes, and it may go on at any time.
+The system knows better. A stop counts from when it is first seen here. Who stops and goes on all the time, as programs
+do that hold others to a share of the processor, is never stopped for long: each stop is news, and counts anew.
+"""
+
+#> from __future__ import annotations
+
+#> import os
+#> import signal
+#> import sys
+#> import threading
+#> import time
+#> from typing import Any, Callable, Optional
+
+
+class ChildNews:
+    """Be told of one child of this process; any thread may ask."""
+
+    def __init__(self, process: Any, lock: threading.Lock, now: Callable[[], float] = time.monotonic) -> None:
+        """`process` is a `Popen`; under `lock` its number may be given back to the system."""
+        self._process = process
+        self._lock = lock
+        self._now = now
+        #: Since when it has been stopped, as far as is known here, and by which signal.
+        self._stopped_at: Optional[float] = None
+        self._signal = 0
+
+    def has_ended(self) -> bool:
+        """Whether it has ended; where the system can tell, without giving its number back."""
+        if not hasattr(os, "waitid"):
+            with self._lock:
+                return self._has_ended_here()
+        told = os.WSTOPPED | os.WCONTINUED
+        try:
+            news = os.waitid(os.P_PID, self._process.pid, os.WEXITED | told | os.WNOWAIT | os.WNOHANG)
+            if news is None:
+                return False
+            if news.si_code not in (os.CLD_STOPPED, os.CLD_CONTINUED):
+                return True
+            # Taken, so that the next one is news again; another thread may have been faster.
+            news = os.waitid(os.P_PID, self._process.pid, told | os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if news is not None:
+            self._note(news.si_status if news.si_code == os.CLD_STOPPED else 0)
+        return False
+
+    def stopped_s(self) -> float:
+        """Return for how many seconds it has been seen stopped, 0.0 while it is not; as of the last `has_ended`."""
+        since = self._stopped_at
+        return 0.0 if since is None else max(1e-6, self._now() - since)
+
+    @property
+    def stop_signal(self) -> str:
+        """Return the signal that has stopped it, in words."""
+        return named_signal(self._signal)
+
+    def _has_ended_here(self) -> bool:
+        """Ask as every POSIX lets one ask, by which the number of a child that has ended is given back."""
+        process = self._process
+        if process.returncode is not None or sys.platform == "win32":
+            return process.poll() is not None
+        try:
+            pid, status = os.waitpid(process.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+        except ChildProcessError:
+            return process.poll() is not None
+        if not pid:
+            return False
+        if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
+            self._note(os.WSTOPSIG(status) if os.WIFSTOPPED(status) else 0)
+            return False
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return True
+
+    def _note(self, stop_signal: int) -> None:
+        """Take note that it was stopped, or with 0 that it goes on."""
+        self._stopped_at, self._signal = (self._now(), stop_signal) if stop_signal else (None, 0)
+
+
+def named_signal(number: int) -> str:
+    """Return a signal's number and name, with what it means where the name does not say so."""
+    try:
+        name, words = signal.Signals(number).name, (signal.strsignal(number) or "").lower()
+    except ValueError:
+        return f"signal {number}"
+    return f"signal {number} ({name}{'' if words in ('', 'killed') or 'signal' in words else ', ' + words})"
+
+
 # ---- discompute_lite/host/child.py ------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.child")
@@ -21101,12 +21200,13 @@ Read next: host/exchange.py (what passes the pipes), host/child.py (their other 
 #> import sys
 #> import threading
 #> import time
-#> from typing import Dict, List, Mapping
+#> from typing import Callable, Dict, List, Mapping
 
 #> from ..model.errors import StateError
 #> from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
 #> from .black_box import read_black_box
 #> from .child_guard import read_end
+#> from .child_news import ChildNews, named_signal
 #> from .exchange import Exchange
 #> from .files import scratch_errors
 #> from .process_tree import tree_processes
@@ -21121,6 +21221,8 @@ THREAD_COUNTS = (
 PIPE_BYTES, F_SETPIPE_SZ = 1 << 20, 1031
 #: Seconds between two looks whether a silent child still lives: a grandchild may hold its pipe open.
 ALIVE_EVERY_S = 1.0
+#: Seconds for which a child may be seen stopped by a signal before anything follows: a person may only look at it.
+STOP_MOST_S = 1.0
 #: Seconds that a killed child has to disappear; only one stuck in the kernel needs any.
 REAP_S = 5.0
 #: Seconds in which those of its group that were killed with it disappear as well.
@@ -21181,6 +21283,7 @@ class ChildProcess:
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._news = ChildNews(self._process, self._lock)
         #: Where requests are written, and where outcomes are read, both without blocking where that can be had.
         self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
         if sys.platform != "win32":
@@ -21200,7 +21303,11 @@ class ChildProcess:
 
     def is_alive(self) -> bool:
         """Whether it runs and nobody has killed it."""
-        return not self._is_killed and not self._has_ended()
+        return not self._is_killed and not self._news.has_ended()
+
+    def is_ready(self) -> bool:
+        """Whether it may be given a request: it lives, and nobody has stopped it meanwhile."""
+        return self.is_alive() and not self._news.stopped_s()
 
     def wait_outcome(self, seconds: float) -> bool:
         """Wait until there is something to read, its end included; return whether there is."""
@@ -21210,12 +21317,11 @@ class ChildProcess:
         poll.register(self.outcome_fd, select.POLLIN)
         return bool(poll.poll(max(0.0, 1000 * seconds)))
 
-    def exchange(self, request: WorkRequest, wall_s: float) -> WorkOutcome:
-        """Send a request and wait for its outcome; raise `ChildDied`, `ChildOverdue`, ValueError if too long."""
-        return self.finish(Exchange(request, wall_s))
+    def finish(self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None) -> WorkOutcome:
+        """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`.
 
-    def finish(self, exchange: Exchange) -> WorkOutcome:
-        """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`."""
+        `on_stop(how)` hears each second that a signal has stopped it meanwhile, and "" when it goes on; it may raise.
+        """
         clock = None
         if sys.platform == "win32":
             # Pipes cannot be waited for with a time limit there.
@@ -21223,7 +21329,7 @@ class ChildProcess:
             clock.daemon = True
             clock.start()
         try:
-            outcome = self._drive(exchange)
+            outcome = self._drive(exchange, on_stop)
         except (OSError, EOFError):
             if clock is not None and time.monotonic() >= exchange.deadline:
                 raise ChildOverdue from None  # The clock has ended it.
@@ -21279,7 +21385,7 @@ class ChildProcess:
             while os.waitpid(-self._process.pid, os.WNOHANG) != (0, 0) or time.monotonic() < until:
                 time.sleep(0.001)
 
-    def _drive(self, exchange: Exchange) -> WorkOutcome:
+    def _drive(self, exchange: Exchange, on_stop: Callable[[str], None]) -> WorkOutcome:
         if exchange.problem is not None:
             raise exchange.problem
         is_sent, outcome = False, None
@@ -21288,34 +21394,30 @@ class ChildProcess:
                 exchange.write(self.request_fd)
                 is_sent = True
             except BlockingIOError:
-                self._wait(self.request_fd, False, exchange.deadline)
+                self._wait(self.request_fd, False, exchange.deadline, on_stop)
         while outcome is None:
             if sys.platform != "win32":
-                self._wait(self.outcome_fd, True, exchange.deadline)
+                self._wait(self.outcome_fd, True, exchange.deadline, on_stop)
             outcome = exchange.read(self.outcome_fd)
         return outcome
 
-    def _wait(self, fd: int, for_reading: bool, deadline: float) -> None:
+    def _wait(self, fd: int, for_reading: bool, deadline: float, on_stop: Callable[[str], None]) -> None:
         """Wait until a pipe is ready; raise `ChildOverdue` at the deadline and `ChildDied` when nobody is there."""
         import select
 
         poll = select.poll()
         poll.register(fd, select.POLLIN if for_reading else select.POLLOUT)
-        while not poll.poll(1000 * max(0.0, min(ALIVE_EVERY_S, deadline - time.monotonic()))):
+        wait_s = 0.0
+        while not poll.poll(1000 * max(0.0, min(wait_s, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 raise ChildOverdue
-            if self._has_ended():
+            if self._news.has_ended():
                 raise self._death()
-
-    def _has_ended(self) -> bool:
-        """Whether it has ended; where the system can tell, without giving its number back."""
-        if hasattr(os, "waitid"):
-            try:
-                return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-            except ChildProcessError:
-                return True
-        with self._lock:
-            return self._process.poll() is not None
+            stopped_s = self._news.stopped_s()
+            is_long = stopped_s >= STOP_MOST_S
+            on_stop(f"process {self.pid} was stopped by {self._news.stop_signal}" if is_long else "")
+            # Of a stop it is to be known soon whether it lasts.
+            wait_s = STOP_MOST_S - stopped_s if 0 < stopped_s < STOP_MOST_S else ALIVE_EVERY_S
 
     def _death(self) -> ChildDied:
         died, excess = self._last_words(), read_end(self.folder)
@@ -21324,9 +21426,9 @@ class ChildProcess:
     def _last_words(self) -> ChildDied:
         """Return in a sentence why its pipe has ended; its group has ended too when this returns."""
         until = time.monotonic() + ALIVE_EVERY_S
-        while not self._has_ended() and time.monotonic() < until:
+        while not self._news.has_ended() and time.monotonic() < until:
             time.sleep(0.002)
-        if not self._has_ended():
+        if not self._news.has_ended():
             self.kill()
             return ChildDied("the process closed its pipes; does the task's code close what it has not opened?")
         # While its number is still its own, end what is left of its group.
@@ -21360,11 +21462,7 @@ def describe_exit(status: int, complaint: str = "") -> str:
     if status >= 0:
         return f"the process could not start: {complaint}" if complaint else (
             f"the process ended by itself with exit status {status}")
-    try:
-        name, words = signal.Signals(-status).name, (signal.strsignal(-status) or "").lower()
-    except ValueError:
-        return f"the process was killed by signal {-status}"
-    return f"the process was killed by signal {-status} ({name}{', ' + words if words not in ('', 'killed') else ''})"
+    return f"the process was killed by {named_signal(-status)}"
 
 
 # ---- discompute_lite/host/executors.py --------------------------------------------------------------
@@ -21412,6 +21510,8 @@ class WorkFuture(Future):
         #: Why it is to stop, "" while it is not.
         self.stop_reason = ""
         self.has_begun = False
+        #: Why it gets no further just now, "" while it does.
+        self.standstill = ""
         #: Called, on any thread, where it turns out that it will not end within moments; None where nobody asks.
         self.on_long: Optional[Callable[[], None]] = None
         self._executor = executor
@@ -21975,6 +22075,7 @@ Read next: host/executors.py (slots and their threads), host/loop_lane.py (the w
 #> import sys
 #> import time
 #> from dataclasses import replace
+#> from functools import partial
 #> from queue import Empty
 #> from typing import Callable, List, Mapping, Optional
 
@@ -22021,13 +22122,17 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def __init__(
         self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str, *,
-        loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS,
+        loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS, say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`."""
+        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`.
+
+        `say`, which is told what a person can do something about, is called on other threads.
+        """
         super().__init__(slots, ProcessSlot)
         self._command = command
         self._environ = dict(environ)
         self._scratch = scratch_dir
+        self._say = say
         self._limits = limits
         self._started = 0
         # Pipes cannot be watched on Windows.
@@ -22109,7 +22214,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         child = slot.child
         return (
             self._lane is not None and child is not None and child.serves(request) and not self._is_worn(slot)
-            and not 0 < request.wall_s < LANE_S and child.is_alive()
+            and not 0 < request.wall_s < LANE_S and child.is_ready()
         )
 
     def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
@@ -22128,9 +22233,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         wall_s = request.wall_s if request.wall_s > 0 else WALL_S
         try:
             if exchange is not None and slot.child is not None:
-                outcome = slot.child.finish(exchange)
+                child = slot.child
             else:
-                outcome = self._exchange(slot, future, wall_s)
+                child, exchange = self._begun_child(slot, future), Exchange(request, wall_s)
+            outcome = child.finish(exchange, partial(self._stands_still, future))
             self._served(slot)
             return outcome
         except ValueError as error:
@@ -22144,7 +22250,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             return replace(stopped_outcome(future.stop_reason), output=printed)
         return WorkOutcome(False, error=reason, error_type=kind, output=printed, blame=blame)
 
-    def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
+    def _begun_child(self, slot: ProcessSlot, future: WorkFuture) -> ChildProcess:
+        """Return the child that is to do it; raise `ChildDied` where there is none."""
         try:
             child = self._child_for(slot, future.request)
         except StateError as error:
@@ -22154,11 +22261,20 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             raise ChildDied(f"a process could not be started: {error.strerror or error}", "NotStarted") from None
         if future.stop_reason:
             raise ChildDied(future.stop_reason)
-        return child.exchange(future.request, wall_s)
+        return child
+
+    def _stands_still(self, future: WorkFuture, how: str) -> None:
+        """Have what may be done twice done by another child, and wait with the rest; `how` is "" while it goes on."""
+        if how and future.request.may_repeat:
+            raise ChildDied(f"the {how}")
+        if how and not future.standstill:
+            self._say(f"the {how} amid work that must not be done twice, and stands still; let it go on"
+                      f" (kill -CONT {how.split()[1]}), or cancel that work")
+        future.standstill = how
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child
-        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_alive()):
+        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_ready()):
             self._end_child(slot)
             child = None
         if child is None:
@@ -33182,6 +33298,7 @@ Read next: core/scheduler.py, roles/coordinator.py and roles/streams.py (the own
 #> )
 #> from ..core.scheduler import Scheduler
 #> from ..model.codec import from_json, to_json
+#> from ..model.device import short_id
 #> from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
 #> from ..model.limits import MIB
 #> from ..model.task import SubTask
@@ -33189,6 +33306,10 @@ Read next: core/scheduler.py, roles/coordinator.py and roles/streams.py (the own
 #> from .blob_weight import too_heavy, weight_of
 #> from .methods import ExecuteSubtaskAnswer
 #> from .worker_attempt import RELEASED
+
+
+#: Characters of why an attempt stands still, as its device says; and attempts that are named at once.
+STILL_CHARS, STILL_NAMED = 200, 3
 
 
 class TaskOwner(Protocol):
@@ -33232,6 +33353,8 @@ class Attempts:
         self._owners: Dict[str, TaskOwner] = {}
         #: attempt id -> (its wish, what was sent) of attempts sent out and not yet ended.
         self._sent: Dict[str, Tuple[StartAttempt, SubTask]] = {}
+        #: attempt id -> why it stands still on its device, "" where it does not: of `_sent`, what devices told.
+        self._still: Dict[str, str] = {}
         #: device id -> how many of `_sent` it has; no zeros.
         self._sent_by_device: Dict[str, int] = {}
         #: device id -> outcomes that have arrived and may be forgotten there.
@@ -33303,9 +33426,26 @@ class Attempts:
             if action.device_id == device_id:
                 self._send(action, subtask)
 
-    def lease_renewed(self, device_id: str, attempts: Tuple[str, ...]) -> None:
-        """A device reported which attempts run there."""
+    def lease_renewed(self, device_id: str, attempts: Tuple[str, ...], still: Any = None) -> None:
+        """A device reported which attempts run there, and `still` which of them stand still and why, if any."""
         self.apply(LeaseRenewed(device_id, attempts))
+        for attempt_id in attempts:
+            action, subtask = self._sent.get(attempt_id, (None, None))
+            if action is None or subtask is None or action.device_id != device_id:
+                continue
+            why = still.get(attempt_id) if isinstance(still, dict) else ""
+            why = why[:STILL_CHARS] if isinstance(why, str) else ""
+            if why and not self._still.get(attempt_id):
+                self._owners[action.task_id].told(f"subtask {action.index}: {_stands_still(action, why)}")
+            self._still[attempt_id] = why
+
+    def why_still(self, task_id: str, index: int = -1) -> str:
+        """Return which attempts of a task, or of one subtask of it, stand still on their devices, and why."""
+        found = [
+            _stands_still(action, self._still[key]) for key, (action, _) in self._sent.items()
+            if action.task_id == task_id and index in (-1, action.index) and self._still.get(key)
+        ]
+        return "".join(f"; {words}" for words in found[:STILL_NAMED])
 
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts of ours are on this device."""
@@ -33331,6 +33471,9 @@ class Attempts:
             self._unsent.add(action.attempt_id)
             return
         lite = {**subtask.lite, "attempt": action.attempt_id, "lease_s": action.lease_s, "task_type": owner.task_type()}
+        task = self.scheduler.task(action.task_id)
+        if task is not None and task.pure:
+            lite["pure"] = True
         subtask = replace(subtask, lite=lite)
         heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
         if heavy:
@@ -33433,6 +33576,7 @@ class Attempts:
 
     def _no_longer_sent(self, attempt_id: str) -> None:
         sent = self._sent.pop(attempt_id, None)
+        self._still.pop(attempt_id, None)
         if sent is not None:
             device_id = sent[0].device_id
             self._sent_by_device[device_id] -= 1
@@ -33464,6 +33608,12 @@ class Attempts:
         StartAttempt: _start, StopAttempt: _stop_attempt, AcceptResult: _accept, FailSubtask: _fail_subtask,
         FinishTask: _finish, FailTask: _fail, EndCancelled: _end_cancelled, TellStory: _tell,
     }
+
+
+def _stands_still(action: StartAttempt, why: str) -> str:
+    number = action.attempt_id.rpartition(".")[2]
+    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}), and it is not pure, so nobody else"
+            " makes it meanwhile: let that process go on, or cancel this")
 
 
 # ---- discompute_lite/roles/audit_notes.py -----------------------------------------------------------
@@ -38003,7 +38153,8 @@ class Coordinator:
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
         if index < 0 and record.completed == len(record.subtasks):
             return ExplainTaskAnswer(True, "every subtask is done; their results are being merged")
-        return ExplainTaskAnswer(True, self._attempts.scheduler.why(task_id, index if index >= 0 else None))
+        why = self._attempts.scheduler.why(task_id, index if index >= 0 else None)
+        return ExplainTaskAnswer(True, why + self._attempts.why_still(task_id, max(index, -1)))
 
     def list_tasks(self) -> ListTasksAnswer:
         """List all tasks, the newest first."""
@@ -39748,7 +39899,8 @@ class Feelings:
             return
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         node.worker.heard_from(node.id)
-        node.attempts.lease_renewed(node.id, tuple(node.worker.running_for(node.id)))
+        running = node.worker.running_for(node.id)
+        node.attempts.lease_renewed(node.id, tuple(running), running)
         self._alarm.set(node.clock.now() + FEEL_EVERY_S)
         self.load_changed()
 
@@ -41011,7 +41163,8 @@ class ShortWay:
         data = calls_data(self._line, [unit.data])
         blobs = self._streams.blobs.lend(blobs_in(data))
         task_id, wall_s = self._stream.task_id, self._options.wall_s
-        request = WorkRequest("run", CallsTask.name, data, f"{task_id}/", wall_s, blobs=blobs)
+        request = WorkRequest(
+            "run", CallsTask.name, data, f"{task_id}/", wall_s, blobs=blobs, may_repeat=self._options.pure)
         chunk = CallChunk(-1, [unit], unit.calls)
         chunk.work = self._streams.worker.run_at_once(request, self._came_to(unit))
         if chunk.work is None:
@@ -41039,7 +41192,7 @@ class ShortWay:
         for seconds in taken:
             stream.learn(own_id, 1, seconds)
         until = worker.lend_slots(PERMIT_S) if stream.call_s_here() < SHORT_S else 0.0
-        permit = ShortPermit(until, self._line, f"{stream.task_id}/", self._options.wall_s, own_id)
+        permit = ShortPermit(until, self._line, f"{stream.task_id}/", self._options, own_id)
         self.permit = permit if until else None
 
     def _came_to(self, unit: CallUnit) -> Callable[[WorkOutcome], None]:
@@ -42069,12 +42222,12 @@ class Worker:
             if attempt.outcome is None and (is_all or attempt.future is None):
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
-    def running_for(self, sender: str) -> List[str]:
-        """Return the attempts that run or wait here for one node."""
-        return [
-            attempt.id for attempt in self._attempts.values()
+    def running_for(self, sender: str) -> Dict[str, str]:
+        """Return the attempts that run or wait here for one node, each with why it stands still or ""."""
+        return {
+            attempt.id: getattr(attempt.future, "standstill", "") for attempt in self._attempts.values()
             if attempt.sender == sender and attempt.outcome is None
-        ]
+        }
 
     @property
     def running(self) -> int:
@@ -42180,6 +42333,7 @@ class Worker:
                 data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
                 blobs=self._node.blobs.lend(attempt.blobs), vectors=self._node.world.vectors.folder,
+                may_repeat=subtask.lite.get("pure") is True,
             )
             attempt.future = self._node.executor.submit(request)
             attempt.future.add_done_callback(
@@ -42614,7 +42768,9 @@ class Node:
             self.worker.heard_from(sender)
             attempts = self.worker.running_for(sender)
             if attempts:
-                notes["attempts"] = attempts
+                notes["attempts"] = list(attempts)
+                still = {attempt_id: why for attempt_id, why in attempts.items() if why}
+                notes.update({"still": still} if still else {})
         return notes
 
     def heartbeat_notes_for(self, device_id: str) -> Dict[str, Any]:
@@ -42633,7 +42789,8 @@ class Node:
         attempts = notes.get("attempts", [])
         if isinstance(attempts, list) and self.attempts.has_work_with(device_id):
             # A sign of life also where nothing is listed: what was sent may still be on its way.
-            self.attempts.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
+            listed = tuple(item for item in attempts if isinstance(item, str))
+            self.attempts.lease_renewed(device_id, listed, notes.get("still"))
 
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts run between that device and this one, in either direction, or an average of both."""
@@ -42708,6 +42865,7 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 #> import tempfile
 #> import threading
 #> import time
+#> from functools import partial
 #> from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 #> from .crypto.p256 import device_id
@@ -43006,9 +43164,13 @@ class LocalNode:
 
     def _make_executor(self) -> Any:
         wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
+
+        def say(text: str) -> None:
+            self.loop.post(self.node.tell, "warning", text)
+
         if ":" in wanted:
-            return ExternalExecutor(load_executor(wanted), self.limits, allow_pickle, lambda: load_executor(wanted),
-                                    lambda text: self.loop.post(self.node.tell, "warning", text))
+            make = partial(load_executor, wanted)
+            return ExternalExecutor(make(), self.limits, allow_pickle, make, say)
         if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.
@@ -43017,7 +43179,7 @@ class LocalNode:
             self.limits, self.hardware.capabilities.memory_mb, self.settings.task_network, allow_pickle)
         command = [*relaunch_command("host.child:child_main"), limits.argument()]
         folder = os.path.join(self._scratch, "tasks")
-        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits)
+        return ProcessExecutor(slots, command, os.environ, folder, loop=self.loop, limits=self.limits, say=say)
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
@@ -46560,7 +46722,9 @@ class DirectWay:
             return None
         data = calls_data(permit.line, [data])
         direct = DirectCall(permit)
-        request = WorkRequest("run", CallsTask.name, data, permit.owner, permit.wall_s)
+        options = permit.options
+        request = WorkRequest(
+            "run", CallsTask.name, data, permit.owner, options.wall_s, may_repeat=options.pure)
         direct.work = self._executor.begin_warm(request, partial(hand_on, direct))
         if direct.work is None:
             return None
@@ -55239,6 +55403,7 @@ _end_sections({
         "detect_windows Probe can_relaunch".split(),
     "discompute_lite.host.black_box": "BLACK_BOX_FILE BLACK_BOX_BYTES _COUNT_BYTES _NOTHING BlackBox open_black_box "
         "read_black_box".split(),
+    "discompute_lite.host.child_news": "ChildNews named_signal".split(),
     "discompute_lite.host.child": "FRAME_PREFIX PARENT_EVERY_S FRAME_LIMIT pack_request unpack_request _read_blob "
         "pack_outcome unpack_outcome _packed _unpacked_frame write_all child_main _sendable _hide_pipes "
         "_requests_from _next_request _end_with_parent DescriptorCatcher TaskRejected WORK_LIMITS CappedOutput "
@@ -55247,9 +55412,9 @@ _end_sections({
     "discompute_lite.host.exchange": "FRAME_PIECE_BYTES FRAME_FIRST_BYTES OUTCOME_BYTES FRAME_READ_BYTES Exchange "
         "WORK_LIMITS WorkOutcome WorkRequest FRAME_PREFIX pack_request unpack_outcome".split(),
     "discompute_lite.host.child_process": "KEPT_VARIABLES THREAD_COUNTS PIPE_BYTES F_SETPIPE_SZ ALIVE_EVERY_S "
-        "REAP_S REAP_GROUP_S ChildDied ChildOverdue child_environ ChildProcess _widen describe_exit StateError "
-        "BLAME_DEVICE BLAME_TASK WorkOutcome WorkRequest read_black_box read_end Exchange scratch_errors "
-        "tree_processes".split(),
+        "STOP_MOST_S REAP_S REAP_GROUP_S ChildDied ChildOverdue child_environ ChildProcess _widen describe_exit "
+        "StateError BLAME_DEVICE BLAME_TASK WorkOutcome WorkRequest read_black_box read_end ChildNews named_signal "
+        "Exchange scratch_errors tree_processes".split(),
     "discompute_lite.host.executors": "stopped_outcome WorkFuture WorkSlot SlotKind SlotExecutor ThreadExecutor "
         "ExternalExecutor load_executor _broken_outcome SettingsError Limits BLAME_DEVICE WORK_LIMITS WorkOutcome "
         "WorkRequest install_taps remove_taps run_work".split(),
@@ -55443,10 +55608,11 @@ _end_sections({
         "Allowance Strain _is_low _is_over _is_half_empty _others_use STRAINS AllowancePolicy".split(),
     "discompute_lite.roles.worker_attempt": "RELEASED REST_MOST_S AttemptKey WorkerAttempt seconds_asked rest_after "
         "WorkRule Allowance SubTask ExecuteSubtaskAnswer Later".split(),
-    "discompute_lite.roles.attempts": "TaskOwner Attempts AcceptResult AttemptFailed AttemptSucceeded DeviceLost "
-        "DeviceReady EndCancelled FailSubtask FailTask FinishTask LeaseRenewed StartAttempt StopAttempt TellStory "
-        "Tick Scheduler from_json to_json DiscomputeError Forbidden LinkError Unauthenticated Unavailable MIB "
-        "SubTask LATE_S Alarm too_heavy weight_of ExecuteSubtaskAnswer RELEASED".split(),
+    "discompute_lite.roles.attempts": "STILL_CHARS STILL_NAMED TaskOwner Attempts _stands_still AcceptResult "
+        "AttemptFailed AttemptSucceeded DeviceLost DeviceReady EndCancelled FailSubtask FailTask FinishTask "
+        "LeaseRenewed StartAttempt StopAttempt TellStory Tick Scheduler from_json to_json short_id DiscomputeError "
+        "Forbidden LinkError Unauthenticated Unavailable MIB SubTask LATE_S Alarm too_heavy weight_of "
+        "ExecuteSubtaskAnswer RELEASED".split(),
     "discompute_lite.roles.audit_notes": "_HAPPENED note_refusal note_news host_part CallError DiscomputeError "
         "METHODS".split(),
     "discompute_lite.ml.ring": "RING CHAIN STAR UNACKNOWLEDGED_PIECES AveragePlan SendPiece AverageOver "

@@ -72,7 +72,9 @@ class DirectWay:
             return None
         data = calls_data(permit.line, [data])
         direct = DirectCall(permit)
-        request = WorkRequest("run", CallsTask.name, data, permit.owner, permit.wall_s)
+        options = permit.options
+        request = WorkRequest(
+            "run", CallsTask.name, data, permit.owner, options.wall_s, may_repeat=options.pure)
         direct.work = self._executor.begin_warm(request, partial(hand_on, direct))
         if direct.work is None:
             return None

@@ -14,12 +14,13 @@ import signal
 import sys
 import threading
 import time
-from typing import Dict, List, Mapping
+from typing import Callable, Dict, List, Mapping
 
 from ..model.errors import StateError
 from ..tasks.work import BLAME_DEVICE, BLAME_TASK, WorkOutcome, WorkRequest
 from .black_box import read_black_box
 from .child_guard import read_end
+from .child_news import ChildNews, named_signal
 from .exchange import Exchange
 from .files import scratch_errors
 from .process_tree import tree_processes
@@ -34,6 +35,8 @@ THREAD_COUNTS = (
 PIPE_BYTES, F_SETPIPE_SZ = 1 << 20, 1031
 #: Seconds between two looks whether a silent child still lives: a grandchild may hold its pipe open.
 ALIVE_EVERY_S = 1.0
+#: Seconds for which a child may be seen stopped by a signal before anything follows: a person may only look at it.
+STOP_MOST_S = 1.0
 #: Seconds that a killed child has to disappear; only one stuck in the kernel needs any.
 REAP_S = 5.0
 #: Seconds in which those of its group that were killed with it disappear as well.
@@ -94,6 +97,7 @@ class ChildProcess:
             raise
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._news = ChildNews(self._process, self._lock)
         #: Where requests are written, and where outcomes are read, both without blocking where that can be had.
         self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
         if sys.platform != "win32":
@@ -113,7 +117,11 @@ class ChildProcess:
 
     def is_alive(self) -> bool:
         """Whether it runs and nobody has killed it."""
-        return not self._is_killed and not self._has_ended()
+        return not self._is_killed and not self._news.has_ended()
+
+    def is_ready(self) -> bool:
+        """Whether it may be given a request: it lives, and nobody has stopped it meanwhile."""
+        return self.is_alive() and not self._news.stopped_s()
 
     def wait_outcome(self, seconds: float) -> bool:
         """Wait until there is something to read, its end included; return whether there is."""
@@ -123,12 +131,11 @@ class ChildProcess:
         poll.register(self.outcome_fd, select.POLLIN)
         return bool(poll.poll(max(0.0, 1000 * seconds)))
 
-    def exchange(self, request: WorkRequest, wall_s: float) -> WorkOutcome:
-        """Send a request and wait for its outcome; raise `ChildDied`, `ChildOverdue`, ValueError if too long."""
-        return self.finish(Exchange(request, wall_s))
+    def finish(self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None) -> WorkOutcome:
+        """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`.
 
-    def finish(self, exchange: Exchange) -> WorkOutcome:
-        """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`."""
+        `on_stop(how)` hears each second that a signal has stopped it meanwhile, and "" when it goes on; it may raise.
+        """
         clock = None
         if sys.platform == "win32":
             # Pipes cannot be waited for with a time limit there.
@@ -136,7 +143,7 @@ class ChildProcess:
             clock.daemon = True
             clock.start()
         try:
-            outcome = self._drive(exchange)
+            outcome = self._drive(exchange, on_stop)
         except (OSError, EOFError):
             if clock is not None and time.monotonic() >= exchange.deadline:
                 raise ChildOverdue from None  # The clock has ended it.
@@ -192,7 +199,7 @@ class ChildProcess:
             while os.waitpid(-self._process.pid, os.WNOHANG) != (0, 0) or time.monotonic() < until:
                 time.sleep(0.001)
 
-    def _drive(self, exchange: Exchange) -> WorkOutcome:
+    def _drive(self, exchange: Exchange, on_stop: Callable[[str], None]) -> WorkOutcome:
         if exchange.problem is not None:
             raise exchange.problem
         is_sent, outcome = False, None
@@ -201,34 +208,30 @@ class ChildProcess:
                 exchange.write(self.request_fd)
                 is_sent = True
             except BlockingIOError:
-                self._wait(self.request_fd, False, exchange.deadline)
+                self._wait(self.request_fd, False, exchange.deadline, on_stop)
         while outcome is None:
             if sys.platform != "win32":
-                self._wait(self.outcome_fd, True, exchange.deadline)
+                self._wait(self.outcome_fd, True, exchange.deadline, on_stop)
             outcome = exchange.read(self.outcome_fd)
         return outcome
 
-    def _wait(self, fd: int, for_reading: bool, deadline: float) -> None:
+    def _wait(self, fd: int, for_reading: bool, deadline: float, on_stop: Callable[[str], None]) -> None:
         """Wait until a pipe is ready; raise `ChildOverdue` at the deadline and `ChildDied` when nobody is there."""
         import select
 
         poll = select.poll()
         poll.register(fd, select.POLLIN if for_reading else select.POLLOUT)
-        while not poll.poll(1000 * max(0.0, min(ALIVE_EVERY_S, deadline - time.monotonic()))):
+        wait_s = 0.0
+        while not poll.poll(1000 * max(0.0, min(wait_s, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 raise ChildOverdue
-            if self._has_ended():
+            if self._news.has_ended():
                 raise self._death()
-
-    def _has_ended(self) -> bool:
-        """Whether it has ended; where the system can tell, without giving its number back."""
-        if hasattr(os, "waitid"):
-            try:
-                return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-            except ChildProcessError:
-                return True
-        with self._lock:
-            return self._process.poll() is not None
+            stopped_s = self._news.stopped_s()
+            is_long = stopped_s >= STOP_MOST_S
+            on_stop(f"process {self.pid} was stopped by {self._news.stop_signal}" if is_long else "")
+            # Of a stop it is to be known soon whether it lasts.
+            wait_s = STOP_MOST_S - stopped_s if 0 < stopped_s < STOP_MOST_S else ALIVE_EVERY_S
 
     def _death(self) -> ChildDied:
         died, excess = self._last_words(), read_end(self.folder)
@@ -237,9 +240,9 @@ class ChildProcess:
     def _last_words(self) -> ChildDied:
         """Return in a sentence why its pipe has ended; its group has ended too when this returns."""
         until = time.monotonic() + ALIVE_EVERY_S
-        while not self._has_ended() and time.monotonic() < until:
+        while not self._news.has_ended() and time.monotonic() < until:
             time.sleep(0.002)
-        if not self._has_ended():
+        if not self._news.has_ended():
             self.kill()
             return ChildDied("the process closed its pipes; does the task's code close what it has not opened?")
         # While its number is still its own, end what is left of its group.
@@ -273,8 +276,4 @@ def describe_exit(status: int, complaint: str = "") -> str:
     if status >= 0:
         return f"the process could not start: {complaint}" if complaint else (
             f"the process ended by itself with exit status {status}")
-    try:
-        name, words = signal.Signals(-status).name, (signal.strsignal(-status) or "").lower()
-    except ValueError:
-        return f"the process was killed by signal {-status}"
-    return f"the process was killed by signal {-status} ({name}{', ' + words if words not in ('', 'killed') else ''})"
+    return f"the process was killed by {named_signal(-status)}"

@@ -40,6 +40,8 @@ class WorkFuture(Future):
         #: Why it is to stop, "" while it is not.
         self.stop_reason = ""
         self.has_begun = False
+        #: Why it gets no further just now, "" while it does.
+        self.standstill = ""
         #: Called, on any thread, where it turns out that it will not end within moments; None where nobody asks.
         self.on_long: Optional[Callable[[], None]] = None
         self._executor = executor

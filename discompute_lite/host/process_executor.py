@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from queue import Empty
 from typing import Callable, List, Mapping, Optional
 
@@ -58,13 +59,17 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def __init__(
         self, slots: int, command: List[str], environ: Mapping[str, str], scratch_dir: str, *,
-        loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS,
+        loop: Optional[LanePort] = None, limits: Limits = WORK_LIMITS, say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`."""
+        """`command` starts a child (it calls `child_main`); children get folders in `scratch_dir`.
+
+        `say`, which is told what a person can do something about, is called on other threads.
+        """
         super().__init__(slots, ProcessSlot)
         self._command = command
         self._environ = dict(environ)
         self._scratch = scratch_dir
+        self._say = say
         self._limits = limits
         self._started = 0
         # Pipes cannot be watched on Windows.
@@ -146,7 +151,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         child = slot.child
         return (
             self._lane is not None and child is not None and child.serves(request) and not self._is_worn(slot)
-            and not 0 < request.wall_s < LANE_S and child.is_alive()
+            and not 0 < request.wall_s < LANE_S and child.is_ready()
         )
 
     def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
@@ -165,9 +170,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         wall_s = request.wall_s if request.wall_s > 0 else WALL_S
         try:
             if exchange is not None and slot.child is not None:
-                outcome = slot.child.finish(exchange)
+                child = slot.child
             else:
-                outcome = self._exchange(slot, future, wall_s)
+                child, exchange = self._begun_child(slot, future), Exchange(request, wall_s)
+            outcome = child.finish(exchange, partial(self._stands_still, future))
             self._served(slot)
             return outcome
         except ValueError as error:
@@ -181,7 +187,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             return replace(stopped_outcome(future.stop_reason), output=printed)
         return WorkOutcome(False, error=reason, error_type=kind, output=printed, blame=blame)
 
-    def _exchange(self, slot: ProcessSlot, future: WorkFuture, wall_s: float) -> WorkOutcome:
+    def _begun_child(self, slot: ProcessSlot, future: WorkFuture) -> ChildProcess:
+        """Return the child that is to do it; raise `ChildDied` where there is none."""
         try:
             child = self._child_for(slot, future.request)
         except StateError as error:
@@ -191,11 +198,20 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             raise ChildDied(f"a process could not be started: {error.strerror or error}", "NotStarted") from None
         if future.stop_reason:
             raise ChildDied(future.stop_reason)
-        return child.exchange(future.request, wall_s)
+        return child
+
+    def _stands_still(self, future: WorkFuture, how: str) -> None:
+        """Have what may be done twice done by another child, and wait with the rest; `how` is "" while it goes on."""
+        if how and future.request.may_repeat:
+            raise ChildDied(f"the {how}")
+        if how and not future.standstill:
+            self._say(f"the {how} amid work that must not be done twice, and stands still; let it go on"
+                      f" (kill -CONT {how.split()[1]}), or cancel that work")
+        future.standstill = how
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child
-        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_alive()):
+        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_ready()):
             self._end_child(slot)
             child = None
         if child is None:

@@ -17,6 +17,7 @@ from ..core.events import (
 )
 from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
+from ..model.device import short_id
 from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
 from ..model.limits import MIB
 from ..model.task import SubTask
@@ -24,6 +25,10 @@ from .alarm import LATE_S, Alarm
 from .blob_weight import too_heavy, weight_of
 from .methods import ExecuteSubtaskAnswer
 from .worker_attempt import RELEASED
+
+
+#: Characters of why an attempt stands still, as its device says; and attempts that are named at once.
+STILL_CHARS, STILL_NAMED = 200, 3
 
 
 class TaskOwner(Protocol):
@@ -67,6 +72,8 @@ class Attempts:
         self._owners: Dict[str, TaskOwner] = {}
         #: attempt id -> (its wish, what was sent) of attempts sent out and not yet ended.
         self._sent: Dict[str, Tuple[StartAttempt, SubTask]] = {}
+        #: attempt id -> why it stands still on its device, "" where it does not: of `_sent`, what devices told.
+        self._still: Dict[str, str] = {}
         #: device id -> how many of `_sent` it has; no zeros.
         self._sent_by_device: Dict[str, int] = {}
         #: device id -> outcomes that have arrived and may be forgotten there.
@@ -138,9 +145,26 @@ class Attempts:
             if action.device_id == device_id:
                 self._send(action, subtask)
 
-    def lease_renewed(self, device_id: str, attempts: Tuple[str, ...]) -> None:
-        """A device reported which attempts run there."""
+    def lease_renewed(self, device_id: str, attempts: Tuple[str, ...], still: Any = None) -> None:
+        """A device reported which attempts run there, and `still` which of them stand still and why, if any."""
         self.apply(LeaseRenewed(device_id, attempts))
+        for attempt_id in attempts:
+            action, subtask = self._sent.get(attempt_id, (None, None))
+            if action is None or subtask is None or action.device_id != device_id:
+                continue
+            why = still.get(attempt_id) if isinstance(still, dict) else ""
+            why = why[:STILL_CHARS] if isinstance(why, str) else ""
+            if why and not self._still.get(attempt_id):
+                self._owners[action.task_id].told(f"subtask {action.index}: {_stands_still(action, why)}")
+            self._still[attempt_id] = why
+
+    def why_still(self, task_id: str, index: int = -1) -> str:
+        """Return which attempts of a task, or of one subtask of it, stand still on their devices, and why."""
+        found = [
+            _stands_still(action, self._still[key]) for key, (action, _) in self._sent.items()
+            if action.task_id == task_id and index in (-1, action.index) and self._still.get(key)
+        ]
+        return "".join(f"; {words}" for words in found[:STILL_NAMED])
 
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts of ours are on this device."""
@@ -166,6 +190,9 @@ class Attempts:
             self._unsent.add(action.attempt_id)
             return
         lite = {**subtask.lite, "attempt": action.attempt_id, "lease_s": action.lease_s, "task_type": owner.task_type()}
+        task = self.scheduler.task(action.task_id)
+        if task is not None and task.pure:
+            lite["pure"] = True
         subtask = replace(subtask, lite=lite)
         heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
         if heavy:
@@ -268,6 +295,7 @@ class Attempts:
 
     def _no_longer_sent(self, attempt_id: str) -> None:
         sent = self._sent.pop(attempt_id, None)
+        self._still.pop(attempt_id, None)
         if sent is not None:
             device_id = sent[0].device_id
             self._sent_by_device[device_id] -= 1
@@ -299,3 +327,9 @@ class Attempts:
         StartAttempt: _start, StopAttempt: _stop_attempt, AcceptResult: _accept, FailSubtask: _fail_subtask,
         FinishTask: _finish, FailTask: _fail, EndCancelled: _end_cancelled, TellStory: _tell,
     }
+
+
+def _stands_still(action: StartAttempt, why: str) -> str:
+    number = action.attempt_id.rpartition(".")[2]
+    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}), and it is not pure, so nobody else"
+            " makes it meanwhile: let that process go on, or cancel this")

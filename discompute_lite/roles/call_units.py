@@ -81,15 +81,15 @@ class CallChunk:
 class ShortPermit:
     """Let the threads of a script begin short calls of one function themselves, in a free and warm slot of its own."""
 
-    __slots__ = ("until", "line", "owner", "wall_s", "device_id", "took_s")
+    __slots__ = ("until", "line", "owner", "options", "device_id", "took_s")
 
-    def __init__(self, until: float, line: bytes, owner: str, wall_s: float, device_id: str) -> None:
+    def __init__(self, until: float, line: bytes, owner: str, options: StreamOptions, device_id: str) -> None:
         #: Until when, monotonic seconds.
         self.until = until
-        #: What each request begins with, whose it is, and how long it may take.
+        #: What each request begins with, whose it is, and how it is to be run.
         self.line = line
         self.owner = owner
-        self.wall_s = wall_s
+        self.options = options
         #: Where it runs: this device.
         self.device_id = device_id
         #: Seconds that calls took which ended well: for the stream to learn from; threads of the script append.

@@ -219,7 +219,8 @@ class Coordinator:
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
         if index < 0 and record.completed == len(record.subtasks):
             return ExplainTaskAnswer(True, "every subtask is done; their results are being merged")
-        return ExplainTaskAnswer(True, self._attempts.scheduler.why(task_id, index if index >= 0 else None))
+        why = self._attempts.scheduler.why(task_id, index if index >= 0 else None)
+        return ExplainTaskAnswer(True, why + self._attempts.why_still(task_id, max(index, -1)))
 
     def list_tasks(self) -> ListTasksAnswer:
         """List all tasks, the newest first."""

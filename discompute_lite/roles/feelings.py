@@ -97,7 +97,8 @@ class Feelings:
             return
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         node.worker.heard_from(node.id)
-        node.attempts.lease_renewed(node.id, tuple(node.worker.running_for(node.id)))
+        running = node.worker.running_for(node.id)
+        node.attempts.lease_renewed(node.id, tuple(running), running)
         self._alarm.set(node.clock.now() + FEEL_EVERY_S)
         self.load_changed()
 

@@ -318,7 +318,9 @@ class Node:
             self.worker.heard_from(sender)
             attempts = self.worker.running_for(sender)
             if attempts:
-                notes["attempts"] = attempts
+                notes["attempts"] = list(attempts)
+                still = {attempt_id: why for attempt_id, why in attempts.items() if why}
+                notes.update({"still": still} if still else {})
         return notes
 
     def heartbeat_notes_for(self, device_id: str) -> Dict[str, Any]:
@@ -337,7 +339,8 @@ class Node:
         attempts = notes.get("attempts", [])
         if isinstance(attempts, list) and self.attempts.has_work_with(device_id):
             # A sign of life also where nothing is listed: what was sent may still be on its way.
-            self.attempts.lease_renewed(device_id, tuple(item for item in attempts if isinstance(item, str)))
+            listed = tuple(item for item in attempts if isinstance(item, str))
+            self.attempts.lease_renewed(device_id, listed, notes.get("still"))
 
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts run between that device and this one, in either direction, or an average of both."""

@@ -47,7 +47,8 @@ class ShortWay:
         data = calls_data(self._line, [unit.data])
         blobs = self._streams.blobs.lend(blobs_in(data))
         task_id, wall_s = self._stream.task_id, self._options.wall_s
-        request = WorkRequest("run", CallsTask.name, data, f"{task_id}/", wall_s, blobs=blobs)
+        request = WorkRequest(
+            "run", CallsTask.name, data, f"{task_id}/", wall_s, blobs=blobs, may_repeat=self._options.pure)
         chunk = CallChunk(-1, [unit], unit.calls)
         chunk.work = self._streams.worker.run_at_once(request, self._came_to(unit))
         if chunk.work is None:
@@ -75,7 +76,7 @@ class ShortWay:
         for seconds in taken:
             stream.learn(own_id, 1, seconds)
         until = worker.lend_slots(PERMIT_S) if stream.call_s_here() < SHORT_S else 0.0
-        permit = ShortPermit(until, self._line, f"{stream.task_id}/", self._options.wall_s, own_id)
+        permit = ShortPermit(until, self._line, f"{stream.task_id}/", self._options, own_id)
         self.permit = permit if until else None
 
     def _came_to(self, unit: CallUnit) -> Callable[[WorkOutcome], None]:

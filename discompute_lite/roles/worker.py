@@ -174,12 +174,12 @@ class Worker:
             if attempt.outcome is None and (is_all or attempt.future is None):
                 self._stop_attempt(attempt, SubTaskStatus.FAILED, reason, blame=RELEASED)
 
-    def running_for(self, sender: str) -> List[str]:
-        """Return the attempts that run or wait here for one node."""
-        return [
-            attempt.id for attempt in self._attempts.values()
+    def running_for(self, sender: str) -> Dict[str, str]:
+        """Return the attempts that run or wait here for one node, each with why it stands still or ""."""
+        return {
+            attempt.id: getattr(attempt.future, "standstill", "") for attempt in self._attempts.values()
             if attempt.sender == sender and attempt.outcome is None
-        ]
+        }
 
     @property
     def running(self) -> int:
@@ -285,6 +285,7 @@ class Worker:
                 data=bytes(subtask.subtask_data),
                 attempt_id=attempt.id if is_own else f"{attempt.sender}:{attempt.id}",
                 blobs=self._node.blobs.lend(attempt.blobs), vectors=self._node.world.vectors.folder,
+                may_repeat=subtask.lite.get("pure") is True,
             )
             attempt.future = self._node.executor.submit(request)
             attempt.future.add_done_callback(

@@ -63,6 +63,8 @@ class WorkRequest:
     blobs: Tuple[Tuple[str, Any], ...] = ()
     #: The folder in which the vectors of trainings lie; "" where there is none, or none is needed.
     vectors: str = ""
+    #: It may be done again when it was begun already: a process that was stopped amid it is given up.
+    may_repeat: bool = False
 
     @property
     def owner(self) -> str:

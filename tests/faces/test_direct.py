@@ -8,7 +8,7 @@ from discompute_lite.faces.direct import WAIT_HERE_S, DirectWay, direct_way
 from discompute_lite.faces.dispatch import CallOptions, Dispatch, StreamKey
 from discompute_lite.faces.packing import PackedLine
 from discompute_lite.host.executors import WorkFuture
-from discompute_lite.roles.call_units import CallUnit, ShortPermit, UnitOutcome
+from discompute_lite.roles.call_units import CallUnit, ShortPermit, StreamOptions, UnitOutcome
 from discompute_lite.tasks.work import WorkOutcome
 
 LINE = b'{"value":7}'
@@ -75,7 +75,7 @@ class Town:
         thread = SimpleNamespace(is_alive=lambda: True)
         self.dispatch = Dispatch(lambda *posted: self.posted.append(posted), thread, streams, direct=way)
         self.warm_up()
-        self.stream.permit = self.permit = ShortPermit(10.0, b"line", "calls-1~1/", 0.0, "here")
+        self.stream.permit = self.permit = ShortPermit(10.0, b"line", "calls-1~1/", StreamOptions(), "here")
 
     def send(self, may_wait=True, data=b"[[],{}]", **options):
         key = StreamKey(PackedLine(b"line", "hash", ()), CallOptions(**options), False)

@@ -343,7 +343,7 @@ class FakeFuture:
     def __init__(self, executor, request):
         self.request, self._executor = request, executor
         self.outcome = None
-        self.stop_reason = ""
+        self.stop_reason = self.standstill = ""
         self._callbacks = []
 
     def add_done_callback(self, callback):

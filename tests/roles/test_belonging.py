@@ -782,7 +782,7 @@ def test_row_45_what_a_removed_device_sent_ends_at_once(town, world):
     held = list(b.executor.held)
     world.owner(c).call("Revoke", {"device_id": a.id})
     town.settle(1.0)
-    assert held and all(future.stop_reason for future in held) and b.node.worker.running_for(a.id) == []
+    assert held and all(future.stop_reason for future in held) and b.node.worker.running_for(a.id) == {}
     told = [facts for what, facts in b.audit.notes if what == "removed"]
     assert [(facts["device"], facts["by"]) for facts in told] == [(a.id, c.id)]
 

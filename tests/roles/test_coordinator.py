@@ -503,6 +503,39 @@ def test_a_task_and_its_pieces_are_explained_at_every_stage(world, pair):
     assert explained(owner, "nobody's")[0] is False
 
 
+@pytest.mark.parametrize("where", [0, 1], ids=["here", "elsewhere"])
+def test_a_piece_whose_process_somebody_stopped_says_so_until_it_goes_on(world, pair, where):
+    *hosts, owner = pair
+    task_id = owner.submit(world.echo(
+        range(2), lite={"pure": False}, required_capabilities=[hosts[where].id]))["task_id"]
+    held = hosts[where].executor.held
+    assert len(held) == 2 and not any(future.request.may_repeat for future in held)
+    held[1].standstill = "process 7 was stopped"
+    world.advance(6.0)
+    words = f"attempt 1 on {hosts[where].id[:8]} stands still (process 7 was stopped), and it is not pure"
+    assert words in explained(owner, task_id)[1] and words in explained(owner, task_id, 1)[1]
+    assert "stands still" not in explained(owner, task_id, 0)[1]
+    assert sum("stands still" in line for line in owner.status(task_id)["lite"]["story"]) == 1
+    held[1].standstill = ""
+    world.advance(6.0)
+    assert "stands still" not in explained(owner, task_id)[1]
+    let_go(world, *hosts)
+    assert owner.value(task_id) == [0, 1]
+
+
+def test_what_a_device_says_of_an_attempt_that_stands_still_is_bounded(world, pair):
+    first, second, owner = pair
+    task_id = owner.submit(world.echo([1], required_capabilities=[second.id]))["task_id"]
+    held = second.executor.held
+    assert [future.request.may_repeat for future in held] == [True]
+    held[0].standstill = "x" * 5000
+    world.advance(6.0)
+    assert 200 < len(explained(owner, task_id)[1]) < 700
+    held[0].standstill = ["no text"]
+    world.advance(6.0)
+    assert "stands still" not in explained(owner, task_id)[1]
+
+
 def test_a_task_that_is_being_split_says_so(world, alone):
     alone.host.executor.holds = {"split"}
     alone.client.begin("SubmitTask", world.echo([1], task_id="mine"))

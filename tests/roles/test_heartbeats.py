@@ -269,6 +269,7 @@ def test_a_node_acknowledges_the_outcomes_that_arrived_with_its_next_heartbeat(w
 
 @pytest.mark.parametrize("answer", [
     {}, {"success": False}, {"lite": {"attempts": [1, None, "nobody's"]}}, {"updated_devices": [{"id": ""}]},
+    {"lite": {"attempts": ["nobody's"], "still": {"nobody's": 5}}}, {"lite": {"attempts": ["t/0.1"], "still": 5}},
     {"lite": {"status": "PARTYING"}}, {"updated_devices": 5}, [], 7,
 ])
 def test_odd_answers_to_a_heartbeat_are_survived(peer, world, answer):

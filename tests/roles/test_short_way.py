@@ -59,7 +59,7 @@ def script(world, host):
 
 def test_after_a_short_call_the_script_may_begin_some_itself_for_a_while(world, host, script):
     permit = script.stream.permit
-    assert permit.until == host.node.clock.now() + PERMIT_S and (permit.line, permit.wall_s) == (LINE, 0.0)
+    assert permit.until == host.node.clock.now() + PERMIT_S and (permit.line, permit.options.wall_s) == (LINE, 0.0)
     assert permit.owner == f"{script.stream.task_id}/" and permit.outcome(b"line") == (b"line", "", "", host.id, 1)
     assert host.node.worker.running == 0 and not host.node.worker.is_idle
     world.advance(PERMIT_S)

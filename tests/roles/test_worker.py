@@ -136,7 +136,7 @@ def test_an_attempt_that_runs_is_not_forgotten_when_old_outcomes_of_its_id_are(w
     host.executor.holds = set()
     for number in range(KEPT_OUTCOMES):
         sender.send(f"u/{number}.1")
-    assert host.node.worker.running_for("p" * 52) == ["t/0.1"]
+    assert host.node.worker.running_for("p" * 52) == {"t/0.1": ""}
     host.executor.release()
     world.settle()
     assert done(replies)["status"] == "COMPLETED"
@@ -259,7 +259,7 @@ def test_when_a_coordinator_is_gone_its_attempts_are_stopped_and_forgotten(world
     sender.client.link.close("bye")
     world.settle()
     assert host.executor.held[0].stop_reason == "its coordinator is gone" and not host.executor.held[1].stop_reason
-    assert host.node.worker.running_for("p" * 52) == [] and kept == []
+    assert host.node.worker.running_for("p" * 52) == {} and kept == []
 
 
 def test_a_coordinator_cancels_its_own_attempts_and_a_client_any(world, host, sender):

@@ -76,6 +76,11 @@ def sleep_noting_pid(path, seconds=60.0):
     return "slept"
 
 
+def sleep_and_say_where(number):
+    time.sleep(0.05)
+    return number, os.getpid()
+
+
 def sleep_and_return(seconds, value):
     time.sleep(seconds)
     return value
@@ -494,6 +499,14 @@ def test_of_a_map_only_the_item_that_kills_its_process_fails_and_is_named(cluste
         f"dies_at_37(37), item 37 of its map, failed 3 times, all on {cluster.devices()[0].id[:8]}: each time the"
         " process ended by itself with exit status 3; make that call in a plain Python to see why, then mend it or"
         " leave it out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_map_goes_on_though_somebody_stops_a_process(cluster):
+    results = cluster.map(sleep_and_say_where, range(40))
+    first = next(results)
+    os.kill(first[1], signal.SIGSTOP)
+    assert [first[0], *(number for number, _ in results)] == list(range(40)), "complete, in order, each once"
 
 
 # ---- several at once ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -484,10 +485,56 @@ def test_large_data_passes_and_a_stopped_reader_blocks_nobody(bench):
     big = "x" * (8 << 20)
     assert bench.value(executor, "return part", part=big) == big
     pid, = executor.children()
-    os.kill(pid, signal.SIGSTOP)
-    outcome = bench.result(executor.submit(job("return part", part=big, wall_s=0.3)))
+    body = "import signal\nos.kill(os.getpid(), signal.SIGSTOP)\nreturn part"
+    outcome = bench.result(executor.submit(job(body, part=big, wall_s=0.3)))
     assert "longer than its limit" in outcome.error
     assert not is_running(pid)
+
+
+def stopped_amid(executor, bench, tmp_path, may_repeat):
+    """Begin work that ends when it finds a file, stop its process; return the future and the process's id."""
+    body = "open(part + '/at', 'w').write(str(os.getpid()))\nwhile not os.path.exists(part + '/go'): time.sleep(0.01)"
+    request = replace(job(f"{body}\nreturn os.getpid()", part=str(tmp_path)), may_repeat=may_repeat)
+    future = executor.submit(request)
+    bench.wait_for(lambda: (tmp_path / "at").exists() and (tmp_path / "at").read_text())
+    pid = int((tmp_path / "at").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    return future, pid
+
+
+@posix
+@pytest.mark.parametrize("has_waitid", [True, False])
+def test_a_process_that_is_stopped_amid_what_may_be_repeated_is_given_up(bench, tmp_path, monkeypatch, has_waitid):
+    if not has_waitid:
+        monkeypatch.delattr(os, "waitid", raising=False)
+    executor = bench.processes()
+    future, pid = stopped_amid(executor, bench, tmp_path, may_repeat=True)
+    outcome = bench.result(future)
+    assert (outcome.error_type, outcome.blame) == ("Died", "device")
+    assert outcome.error == f"the process {pid} was stopped by signal {int(signal.SIGSTOP)} (SIGSTOP)"
+    assert not is_running(pid) and bench.value(executor, "return 1") == 1
+
+
+@posix
+def test_a_process_that_is_stopped_amid_what_may_not_be_repeated_is_waited_for_and_told(bench, tmp_path):
+    told = []
+    executor = bench.processes(say=told.append)
+    future, pid = stopped_amid(executor, bench, tmp_path, may_repeat=False)
+    bench.wait_for(lambda: told)
+    assert told[0].startswith(f"the process {pid} was stopped by") and f"kill -CONT {pid}" in told[0]
+    assert "was stopped by signal" in future.standstill or bench.wait_for(lambda: future.standstill) is None
+    (tmp_path / "go").touch()
+    os.kill(pid, signal.SIGCONT)
+    assert load_value(bench.result(future).data) == pid and len(told) == 1
+
+
+@posix
+def test_an_idle_child_that_was_stopped_is_replaced_unnoticed(bench):
+    executor = bench.processes()
+    pid = bench.value(executor, "return os.getpid()")
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    assert bench.value(executor, "return os.getpid()") != pid and not is_running(pid)
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="os.waitid")
