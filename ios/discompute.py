@@ -79,13 +79,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from enum import Enum
 from functools import cache, cached_property, lru_cache, partial
+from heapq import nlargest
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, islice
 from json import JSONDecoder
 from math import ceil, inf, isfinite, nan
-from operator import add, countOf, is_, mul
+from operator import add, countOf, is_, mul, sub
 from queue import Empty, Full, Queue, SimpleQueue
 from random import Random
 from reprlib import Repr
@@ -33673,6 +33674,186 @@ def host_part(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
+# ---- discompute_lite/ml/compression.py --------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.ml.compression")
+"""Write pieces of a vector with fewer bytes: as halves, or as the few numbers that are not zero.
+
+Knows:   three forms of a piece, with NumPy and without, the same bytes from both; which numbers of a piece are largest.
+Refuses: to remember what was left out (ml/sums.py does) and to know who sends what (ml/ring.py does).
+Read next: ml/sums.py (who adds pieces up).
+
+    plain     numbers as they lie in memory, float32 or float64
+    float16   a power of two, then each number times it as IEEE half precision. It brings the largest number of the
+              piece just below 2^15, so that nothing overflows and what is 10^11 times smaller than it is still there.
+    top-k     how many numbers are not zero, their places, then themselves; plain numbers where that would be longer
+
+Sums are made of float32 or float64 whatever the form: only what travels is narrow.
+"""
+
+#> from __future__ import annotations
+
+#> import math
+#> import struct
+#> from array import array
+#> from heapq import nlargest
+#> from typing import Any, List, NamedTuple
+
+FLOAT16, TOP_K = "float16", "top-k"
+#: How vectors may be compressed, by the words that people write.
+COMPRESSION_WORDS = ("none", FLOAT16, TOP_K)
+#: Numbers of halves are multiplied until the largest is below two to this power, half of the most that they hold.
+HALF_BITS = 15
+#: The most that a number is multiplied by, as a power of two: Python's floats end at 1023.
+_SHIFT_MOST = 1000
+_SHIFT, _COUNT = struct.Struct("<i"), struct.Struct("<I")
+#: In the place of a count: all numbers follow, without places.
+_ALL = 0xFFFFFFFF
+
+
+class Compression(NamedTuple):
+    """Say how what devices average is compressed on its way."""
+
+    #: One of `COMPRESSION_WORDS`, "" for none.
+    kind: str = ""
+    #: The part of the numbers that each device sends of its own, where that is the kind.
+    top_k: float = 0.01
+    #: Whether ways are averaged, from the state that all began with: what is left out of a state would be lost, and
+    #: of a way it is small.
+    of_ways: bool = False
+
+
+class PlainPacking:
+    """Write numbers as they lie in memory."""
+
+    def __init__(self, code: str, numpy: Any) -> None:
+        """`code` is the type of the numbers, "f" or "d"; `numpy` is None where there is none."""
+        self._code, self._numpy = code, numpy
+        self._item_bytes = 4 if code == "f" else 8
+
+    def packed(self, numbers: Any) -> Any:
+        """Return numbers ready to travel."""
+        return memoryview(numbers).cast("B")
+
+    def numbers(self, data: Any, length: int) -> Any:
+        """Return so many numbers out of what came; raise ValueError where there are others."""
+        view = memoryview(data).cast("B")
+        if len(view) != length * self._item_bytes:
+            raise ValueError(f"it has {len(view)} bytes")
+        if self._numpy is not None:
+            return self._numpy.frombuffer(data, dtype=self._code)
+        return _array_of(self._code, view)
+
+
+class HalfPacking(PlainPacking):
+    """Write numbers in half precision, scaled by a power of two."""
+
+    def packed(self, numbers: Any) -> Any:
+        data, shift = bytearray(_SHIFT.size + 2 * len(numbers)), self._shift(numbers)
+        _SHIFT.pack_into(data, 0, shift)
+        if self._numpy is not None:
+            halves = self._numpy.frombuffer(data, dtype="<f2", offset=_SHIFT.size)
+            halves[:] = self._numpy.ldexp(numbers, shift)
+        else:
+            factor = math.ldexp(1.0, shift)
+            struct.pack_into(f"<{len(numbers)}e", data, _SHIFT.size, *[number * factor for number in numbers])
+        return memoryview(data)
+
+    def numbers(self, data: Any, length: int) -> Any:
+        view = memoryview(data).cast("B")
+        if len(view) != _SHIFT.size + 2 * length:
+            raise ValueError(f"it has {len(view)} bytes")
+        shift, = _SHIFT.unpack_from(view)
+        if abs(shift) > _SHIFT_MOST + 2 * HALF_BITS:
+            raise ValueError("no number is so small, or so large")
+        if self._numpy is not None:
+            halves = self._numpy.frombuffer(view, dtype="<f2", offset=_SHIFT.size)
+            return self._numpy.ldexp(halves.astype(self._code), -shift)
+        factor = math.ldexp(1.0, -shift) if shift > -_SHIFT_MOST else math.ldexp(1.0, _SHIFT_MOST)
+        return array(self._code, [half * factor for half in struct.unpack_from(f"<{length}e", view, _SHIFT.size)])
+
+    def _shift(self, numbers: Any) -> int:
+        if self._numpy is not None:
+            sizes = self._numpy.abs(numbers)
+            largest = float(sizes.max())
+            if not math.isfinite(largest):
+                largest = float(sizes.max(where=self._numpy.isfinite(sizes), initial=0.0))
+        else:
+            # Neither infinity nor what is no number.
+            largest = max((size for size in map(abs, numbers) if size < math.inf), default=0.0)
+        return min(HALF_BITS - math.frexp(largest)[1], _SHIFT_MOST) if largest else 0
+
+
+class SparsePacking(PlainPacking):
+    """Write the numbers that are not zero, with their places."""
+
+    def packed(self, numbers: Any) -> Any:
+        if self._numpy is not None:
+            places = self._numpy.flatnonzero(numbers).astype("<u4")
+        else:
+            places = array("I", [place for place, number in enumerate(numbers) if number])
+        if len(places) * (4 + self._item_bytes) >= len(numbers) * self._item_bytes:
+            return memoryview(_COUNT.pack(_ALL) + bytes(memoryview(numbers).cast("B")))
+        chosen: Any = (numbers[places] if self._numpy is not None else
+                       array(self._code, map(numbers.__getitem__, places)))
+        return memoryview(_COUNT.pack(len(places)) + places.tobytes() + chosen.tobytes())
+
+    def numbers(self, data: Any, length: int) -> Any:
+        view = memoryview(data).cast("B")
+        count = _COUNT.unpack_from(view)[0] if len(view) >= _COUNT.size else 0
+        if count == _ALL:
+            return super().numbers(view[_COUNT.size:], length)
+        middle = _COUNT.size + 4 * count
+        if len(view) != middle + count * self._item_bytes:
+            raise ValueError(f"it has {len(view)} bytes")
+        if self._numpy is not None:
+            places = self._numpy.frombuffer(view[_COUNT.size:middle], dtype="<u4")
+            values = self._numpy.frombuffer(view[middle:], dtype=self._code)
+            numbers = self._numpy.zeros(length, dtype=self._code)
+        else:
+            places, values = _array_of("I", view[_COUNT.size:middle]), _array_of(self._code, view[middle:])
+            numbers = array(self._code, bytes(self._item_bytes)) * length
+        if count and (max(places) if self._numpy is None else places.max()) >= length:
+            raise ValueError("a place is beyond its end")
+        if self._numpy is not None:
+            numbers[places] = values
+        else:
+            for place, value in zip(places, values):
+                numbers[place] = value
+        return numbers
+
+
+def packing_of(kind: str, code: str, numpy: Any) -> PlainPacking:
+    """Return how pieces are written for a kind of compression."""
+    return {FLOAT16: HalfPacking, TOP_K: SparsePacking}.get(kind, PlainPacking)(code, numpy)
+
+
+def kept_count(top_k: float, length: int) -> int:
+    """Return how many of so many numbers are sent: one at least."""
+    return min(length, max(1, round(top_k * length)))
+
+
+def largest_places(numbers: Any, count: int, numpy: Any) -> Any:
+    """Return the places of the `count` numbers that are furthest from zero; of equal ones the first.
+
+    What is no number is further away than all others: it is seen at once, and not kept in silence.
+    """
+    if numpy is None:
+        sizes: List[float] = [math.inf if number != number else abs(number) for number in numbers]
+        return nlargest(count, range(len(sizes)), key=sizes.__getitem__)
+    sizes_there = numpy.abs(numbers)
+    sizes_there[numpy.isnan(sizes_there)] = numpy.inf
+    floor = numpy.partition(sizes_there, len(numbers) - count)[len(numbers) - count]
+    above = numpy.flatnonzero(sizes_there > floor)
+    return numpy.concatenate((above, numpy.flatnonzero(sizes_there == floor)[:count - len(above)]))
+
+
+def _array_of(code: str, view: Any) -> array:
+    numbers = array(code)
+    numbers.frombytes(view)
+    return numbers
+
+
 # ---- discompute_lite/ml/ring.py ---------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.ml.ring")
@@ -33854,8 +34035,8 @@ class RingAverage(PieceAverage):
         total = sums.added(piece, data)
         if hop < self._count - 2:
             return self._send_on(piece, hop + 1, total)
-        sums.finish(piece, total)
-        return self._send_on(piece, hop + 1, sums.whole(piece)) if rest else []
+        whole = sums.finish(piece, total)
+        return self._send_on(piece, hop + 1, whole) if rest else []
 
     def _send_on(self, piece: int, hop: int, data: Any = None) -> List[Any]:
         return self._send((self._own + 1) % self._count, piece, hop, data)
@@ -33892,8 +34073,7 @@ class StarAverage(PieceAverage):
             return []
         # In the members' order, whoever was first: the sum has the same bits each time.
         del self._gathered[piece]
-        self._sums.finish(piece, self._sums.all_added(piece, [gathered[each] for each in sorted(gathered)]))
-        whole = self._sums.whole(piece)
+        whole = self._sums.finish(piece, self._sums.all_added(piece, [gathered[each] for each in sorted(gathered)]))
         return [action for each in sorted(gathered) for action in self._send(each, piece, 1, whole)]
 
 
@@ -34278,6 +34458,7 @@ that run Python today are little-endian, and one that is not takes no part in av
 #> from __future__ import annotations
 
 #> from array import array
+#> from operator import sub
 #> from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 #> from ..model.errors import TaskFailed
@@ -34287,6 +34468,8 @@ that run Python today are little-endian, and one that is not takes no part in av
 
 #: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
 _NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
+#: Numbers that are subtracted at once where NumPy is missing: so much memory is used for them.
+_AT_ONCE = 65536
 
 
 class VectorForm(NamedTuple):
@@ -34327,6 +34510,19 @@ def fill_vector(tree: Any, form: VectorForm, memory: Any) -> None:
     if place != form.numbers or sum(_length(kind.shape(leaf)) for kind, leaf in _averaged_leaves(tree)) != place:
         raise TaskFailed("a step gave back more or fewer numbers than its state has; a step must keep the shapes of "
                          "its state")
+
+
+def subtract_vector(form: VectorForm, memory: Any, other: Any) -> None:
+    """Subtract one vector from another, in place."""
+    numpy = optional_module("numpy")
+    if numpy is not None:
+        view = numpy.frombuffer(memory, dtype=form.code)
+        numpy.subtract(view, numpy.frombuffer(other, dtype=form.code), out=view)
+        return
+    plain, others = _as_numbers(memory, form), _as_numbers(other, form)
+    for start in range(0, form.numbers, _AT_ONCE):
+        place = slice(start, start + _AT_ONCE)
+        plain[place] = memoryview(array(form.code, map(sub, plain[place], others[place])))
 
 
 def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
@@ -34435,9 +34631,9 @@ def _leaf_of(kind: LeafKind, leaf: Any, numbers: Any, code: str) -> Any:
 __name__ = _begin_section("discompute_lite.ml.sums")
 """Add up vectors piece by piece, with NumPy where it is installed and with `array` where not: the same bits.
 
-Knows:   weights, pieces, and which rounding happens when.
-Refuses: to know who sent a piece and who gets the sum (ml/ring.py does).
-Read next: ml/vectors.py (what a vector is), ml/ring.py.
+Knows:   weights, pieces, which rounding happens when, and what a device did not send of its own and sends later.
+Refuses: to know who sent a piece and who gets the sum (ml/ring.py does), how pieces are written (ml/compression.py).
+Read next: ml/vectors.py (what a vector is), ml/compression.py, ml/ring.py.
 
 Both ways round at the same places, so that a ring may have devices with NumPy and without:
 
@@ -34447,6 +34643,11 @@ Both ways round at the same places, so that a ring may have devices with NumPy a
 
 Where a sum of two float32 is computed in float64 and then rounded, as `array` does, it is the sum that float32
 arithmetic gives: 53 bits are more than 2 * 24 + 1 (Figueroa, 1995).
+
+Where only the largest numbers of each piece are sent (top-k), the others are added to those of the next average (error
+feedback): nothing that a device computed is lost, it is late. So in each average, over all devices,
+
+    what was sent + what remains = what was computed + what remained of the average before
 """
 
 #> from __future__ import annotations
@@ -34456,6 +34657,7 @@ arithmetic gives: 53 bits are more than 2 * 24 + 1 (Figueroa, 1995).
 #> from typing import Any, List, NamedTuple, Sequence
 
 #> from ..tasks.value_buffers import optional_module
+#> from .compression import TOP_K, Compression, kept_count, largest_places, packing_of
 #> from .vectors import VectorForm
 
 
@@ -34466,20 +34668,49 @@ class VectorShare(NamedTuple):
     memory: Any
 
 
+class SumMemory(NamedTuple):
+    """Hold memory that a sum uses beside its shares and its result; each may be None.
+
+    What is left out of a sum has the type of its arithmetic (`remainder_form`).
+    """
+
+    #: Added to the whole, with the form of the shares.
+    start: Any = None
+    #: What this device did not send in the average before.
+    residual: Any = None
+    #: Where it keeps what it does not send in this one.
+    remainder: Any = None
+
+
+def remainder_form(form: VectorForm, *, wide: bool) -> VectorForm:
+    """Return the form of what is left out of sums of vectors of a form."""
+    return form._replace(code="d" if wide else form.code)
+
+
 class VectorSums:
     """Compute the pieces of a weighted sum for one device; this one uses `array`."""
 
+    _numpy: Any = None
+
     def __init__(
-        self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False
+        self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
+        compression: Compression = Compression(), beside: SumMemory = SumMemory(),
     ) -> None:
         """`shares` are this device's own, perhaps none; `result` is memory into which the whole is written, None where
         no whole comes here."""
         self.form = form
         self._piece = piece_numbers
-        #: How the numbers of sums that are not whole yet travel.
-        self._code = "d" if wide else form.code
+        #: The type of sums that are not whole yet.
+        self._code = remainder_form(form, wide=wide).code
         self._shares = [(self._weight(share.weight), self._view(share.memory, form.code)) for share in shares]
-        self._result: Any = None if result is None else self._view(result, form.code)
+        self._result = self._maybe_view(result, form.code)
+        self._compression = compression
+        self._partial = packing_of(compression.kind, self._code, self._numpy)
+        self._whole = packing_of(compression.kind, form.code, self._numpy)
+        self._start = self._maybe_view(beside.start, form.code)
+        self._residual = self._maybe_view(beside.residual, self._code)
+        self._remainder = self._maybe_view(beside.remainder, self._code)
+        self._has_own = bool(shares) or beside.residual is not None
 
     @property
     def pieces(self) -> int:
@@ -34487,32 +34718,32 @@ class VectorSums:
         return -(-self.form.numbers // self._piece)
 
     def own(self, piece: int) -> Any:
-        """Return the sum of this device's own shares of a piece, ready to travel."""
-        return self._packed(self._own(piece))
+        """Return the sum of this device's own shares of a piece, ready to travel; to be asked for once."""
+        return self._partial.packed(self._own(piece))
 
     def added(self, piece: int, data: Any) -> Any:
         """Return what came plus this device's own shares; raise ValueError where it is no such piece."""
-        came = self._numbers(data, self._code, piece)
-        return self._packed(self._sum(came, self._own(piece)) if self._shares else came)
+        came = self._partial.numbers(data, self._length(piece))
+        return self._partial.packed(self._sum(came, self._own(piece)) if self._has_own else came)
 
     def all_added(self, piece: int, came: Sequence[Any]) -> Any:
         """Return this device's own shares plus all that came, in that order."""
         total = self._own(piece)
         for data in came:
-            total = self._sum(self._numbers(data, self._code, piece), total)
-        return self._packed(total)
+            total = self._sum(self._partial.numbers(data, self._length(piece)), total)
+        return self._partial.packed(total)
 
-    def finish(self, piece: int, data: Any) -> None:
-        """Write a sum that is whole into the result."""
-        self._write(piece, self._numbers(data, self._code, piece))
+    def finish(self, piece: int, data: Any) -> Any:
+        """Take a sum that is whole into the result; return it ready to travel, as all others are to have it."""
+        whole = self._partial.numbers(data, self._length(piece))
+        packed = self._whole.packed(self._narrow(whole))
+        self.keep(piece, packed)
+        return packed
 
     def keep(self, piece: int, data: Any) -> None:
         """Write a piece of the result as another device has it."""
-        self._write(piece, self._numbers(data, self.form.code, piece))
-
-    def whole(self, piece: int) -> Any:
-        """Return a piece of the result, ready to travel."""
-        return self._packed(self._result[self._range(piece)])
+        numbers, place = self._whole.numbers(data, self._length(piece)), self._range(piece)
+        self._write(place, numbers if self._start is None else self._moved(self._start[place], numbers))
 
     # ---- what NumPy does otherwise -------------------------------------------------------------------
 
@@ -34523,7 +34754,7 @@ class VectorSums:
         view: Any = memoryview(memory).cast("B")
         return view.cast(code)
 
-    def _own(self, piece: int) -> Any:
+    def _weighted(self, piece: int) -> Any:
         place, total = self._range(piece), None
         for weight, view in self._shares:
             product = array(self._code, [weight * number for number in view[place]])
@@ -34533,22 +34764,38 @@ class VectorSums:
     def _sum(self, first: Any, second: Any) -> Any:
         return array(self._code, map(add, first, second))
 
-    def _packed(self, numbers: Any) -> Any:
-        return memoryview(numbers).cast("B")
+    def _moved(self, start: Any, numbers: Any) -> Any:
+        return array(self.form.code, map(add, start, numbers))
 
-    def _numbers(self, data: Any, code: str, piece: int) -> Any:
-        view = memoryview(data).cast("B")
-        if len(view) != self._length(piece) * (4 if code == "f" else 8):
-            raise ValueError(f"piece {piece} has {len(view)} bytes")
-        numbers = array(code)
-        numbers.frombytes(view)
-        return numbers
+    def _narrow(self, numbers: Any) -> Any:
+        return numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
 
-    def _write(self, piece: int, numbers: Any) -> None:
-        narrow = numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
-        self._result[self._range(piece)] = memoryview(narrow)
+    def _write(self, place: slice, numbers: Any) -> None:
+        self._result[place] = memoryview(numbers)
+
+    def _split(self, total: Any, places: Any) -> Any:
+        """Return what is sent of a sum, and what remains."""
+        sent = array(self._code, bytes(len(total) * total.itemsize))
+        for place in places:
+            sent[place], total[place] = total[place], 0.0
+        return sent, memoryview(total)
 
     # ---- places --------------------------------------------------------------------------------------
+
+    def _own(self, piece: int) -> Any:
+        place, total = self._range(piece), self._weighted(piece)
+        if self._residual is not None:
+            total = self._sum(self._residual[place], total)
+        if self._compression.kind != TOP_K or not self._has_own:
+            return total
+        count = kept_count(self._compression.top_k, self._length(piece))
+        sent, remains = self._split(total, largest_places(total, count, self._numpy))
+        if self._remainder is not None:
+            self._remainder[place] = remains
+        return sent
+
+    def _maybe_view(self, memory: Any, code: str) -> Any:
+        return None if memory is None else self._view(memory, code)
 
     def _range(self, piece: int) -> slice:
         start = piece * self._piece
@@ -34562,16 +34809,17 @@ class VectorSums:
 class NumpyVectorSums(VectorSums):
     """Compute the same with NumPy."""
 
-    def __init__(self, numpy: Any, *arguments: Any, wide: bool = False) -> None:
+    def __init__(self, numpy: Any, *arguments: Any, **options: Any) -> None:
         self._numpy = numpy
-        super().__init__(*arguments, wide=wide)
+        super().__init__(*arguments, **options)
         #: Where a product is computed that is added to something at once.
         self._scratch = numpy.empty(self._length(0), dtype=numpy.dtype(self._code))
+        self._is_one = len(self._shares) == 1 and self._residual is None and self._compression.kind != TOP_K
 
     def _view(self, memory: Any, code: str) -> Any:
         return self._numpy.frombuffer(memory, dtype=code)
 
-    def _own(self, piece: int) -> Any:
+    def _weighted(self, piece: int) -> Any:
         numpy, place, total = self._numpy, self._range(piece), None
         for weight, view in self._shares:
             product = self._product(weight, view[place], None if total is None else self._scratch)
@@ -34579,13 +34827,13 @@ class NumpyVectorSums(VectorSums):
         return numpy.zeros(self._length(piece), dtype=self._code) if total is None else total
 
     def added(self, piece: int, data: Any) -> Any:
-        came = self._numbers(data, self._code, piece)
-        if len(self._shares) != 1 or not came.flags.writeable:
+        came = self._partial.numbers(data, self._length(piece))
+        if not self._is_one or not came.flags.writeable:
             return super().added(piece, data)
         # In the memory that was received: it is nobody's but this sum's.
         (weight, view), = self._shares
-        return self._packed(self._numpy.add(came, self._product(weight, view[self._range(piece)], self._scratch),
-                                            out=came))
+        return self._partial.packed(self._numpy.add(
+            came, self._product(weight, view[self._range(piece)], self._scratch), out=came))
 
     def _product(self, weight: float, numbers: Any, memory: Any) -> Any:
         kind = self._numpy.dtype(self._code)
@@ -34596,26 +34844,30 @@ class NumpyVectorSums(VectorSums):
         # The second is this device's own, made a moment ago.
         return self._numpy.add(first, second, out=second)
 
-    def _numbers(self, data: Any, code: str, piece: int) -> Any:
-        numbers = self._numpy.frombuffer(data, dtype=code)
-        if len(numbers) != self._length(piece):
-            raise ValueError(f"piece {piece} has {len(numbers)} numbers")
-        return numbers
+    def _moved(self, start: Any, numbers: Any) -> Any:
+        return start + numbers
 
-    def _write(self, piece: int, numbers: Any) -> None:
-        self._result[self._range(piece)] = numbers
+    def _narrow(self, numbers: Any) -> Any:
+        return numbers.astype(self.form.code, copy=False)
+
+    def _write(self, place: slice, numbers: Any) -> None:
+        self._result[place] = numbers
+
+    def _split(self, total: Any, places: Any) -> Any:
+        sent = self._numpy.zeros(len(total), dtype=self._code)
+        sent[places] = total[places]
+        total[places] = 0.0
+        return sent, total
 
 
 def vector_sums(
-    form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
-    with_numpy: bool = True,
+    form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, with_numpy: bool = True,
+    **options: Any,
 ) -> VectorSums:
-    """Return what computes with NumPy where it is installed and wanted, else without."""
+    """Return what computes with NumPy where it is installed and wanted, else without; `options` are `VectorSums`'s."""
     numpy = optional_module("numpy") if with_numpy else None
     arguments: List[Any] = [form, shares, result, piece_numbers]
-    if numpy is None:
-        return VectorSums(*arguments, wide=wide)
-    return NumpyVectorSums(numpy, *arguments, wide=wide)
+    return VectorSums(*arguments, **options) if numpy is None else NumpyVectorSums(numpy, *arguments, **options)
 
 
 # ---- discompute_lite/roles/vector_methods.py --------------------------------------------------------
@@ -34690,6 +34942,14 @@ class AverageWish:
     weights: List[float] = field(default_factory=list)
     #: Vectors that are not needed any more.
     drops: List[str] = field(default_factory=list)
+    #: How pieces are compressed: "", "float16" or "top-k", and the part of its own that this device then sends.
+    compression: str = ""
+    top_k: float = 1.0
+    #: A vector here that the mean is added to; what this device did not send earlier, which is added to its shares; and
+    #: what it is to keep so from this average. "" for none.
+    start: str = ""
+    residual: str = ""
+    remainder: str = ""
 
 
 @method("JoinTraining", level="work")
@@ -35010,8 +35270,9 @@ Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors 
 #> from typing import Any, Deque, Dict, Optional, Sequence
 
 #> from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
+#> from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
 #> from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
-#> from ..ml.sums import VectorShare, vector_sums
+#> from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
 #> from ..ml.vectors import VectorForm
 #> from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
 #> from ..model.limits import KIB
@@ -35066,19 +35327,11 @@ class Averaging:
         later = Later()
         if wish.name in self._running:
             raise InvalidParams("that average is under way; give each one its own name")
-        shares = [VectorShare(weight, vectors.find(name, form.size))
-                  for name, weight in zip(wish.shares, wish.weights)]
-        if any(share.memory is None for share in shares):
-            later.resolve(AverageAnswer(False, "a share is not here", [self._node.id]))
-            return later
-        has_result = plan.shape != CHAIN or plan.members[plan.root] == self._node.id
         try:
-            result = vectors.make(wish.name, form.size) if has_result else None
+            sums = self._sums(wish, form, plan)
         except StateError as problem:
             later.resolve(AverageAnswer(False, problem.message, [self._node.id]))
             return later
-        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
-        sums = vector_sums(form, shares, result, max(1, piece), wide=wish.is_wide)
         running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
         self._running[wish.name] = running
         self._node.clock.call_later(STALL_LOOK_S, self._look, running)
@@ -35143,9 +35396,32 @@ class Averaging:
             raise InvalidParams(f"shape is {RING}, {CHAIN} or {STAR}, and root is the place of a member")
         if wish.code not in ("f", "d") or wish.numbers < 1 or len(wish.shares) != len(wish.weights):
             raise InvalidParams("code is f or d, there is a number at least, and each share has a weight")
-        if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in wish.shares):
+        named = [*wish.shares, *filter(None, (wish.start, wish.residual, wish.remainder))]
+        if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in named):
             raise InvalidParams("all vectors of an average belong to one training")
+        if wish.compression not in ("", *COMPRESSION_WORDS) or not 0.0 < wish.top_k <= 1.0:
+            raise InvalidParams(f"compression is one of {', '.join(COMPRESSION_WORDS)}, top_k above 0 and 1 at most")
         return VectorForm(wish.code, wish.numbers), AveragePlan(members, wish.shape, wish.root)
+
+    def _sums(self, wish: AverageWish, form: VectorForm, plan: AveragePlan) -> VectorSums:
+        """Return what adds up; raise StateError where something is not here, or has no room."""
+        vectors = self.vectors
+        shares = [VectorShare(weight, vectors.find(name, form.size))
+                  for name, weight in zip(wish.shares, wish.weights)]
+        has_result = plan.shape != CHAIN or plan.members[plan.root] == self._node.id
+        start = vectors.find(wish.start, form.size) if wish.start and has_result else None
+        if any(share.memory is None for share in shares) or (start is None and wish.start and has_result):
+            raise StateError("a share is not here")
+        result = vectors.make(wish.name, form.size) if has_result else None
+        left_out = remainder_form(form, wide=wish.is_wide)
+        # What was left out earlier went with whoever had it, where that device was away.
+        residual = vectors.find(wish.residual, left_out.size) if wish.residual else None
+        keeps = wish.compression == TOP_K and wish.remainder and (shares or residual is not None)
+        remainder = vectors.make(wish.remainder, left_out.size) if keeps else None
+        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
+        return vector_sums(
+            form, shares, result, max(1, piece), wide=wish.is_wide, compression=Compression(
+                wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
 
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
         for action in actions:
@@ -35213,7 +35489,8 @@ class Averaging:
         self, running: RunningAverage, reason: str, lost: Sequence[str] = (), unreached: Sequence[str] = ()
     ) -> None:
         del self._running[running.wish.name]
-        self.vectors.drop(running.wish.name)
+        for name in filter(None, (running.wish.name, running.wish.remainder)):
+            self.vectors.drop(name)
         running.later.resolve(AverageAnswer(False, reason, list(lost), list(unreached)))
 
 
@@ -45071,6 +45348,11 @@ stays there as well, until all of a round are averaged, over the devices' own li
 
 A strategy that goes on from the mean on this machine (momentum, an optimizer) has the mean come here alone, by a
 chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star.
+
+What is compressed on its way is no state, but a gradient or the way from the state that all began with, which each
+device has and adds the mean to. With top-k each device keeps what it did not send, for its next average; the leader
+says under which name, a new one each time, so that of an average that failed nothing is left and nothing is missing.
+Who leaves takes it along.
 """
 
 #> from __future__ import annotations
@@ -45080,8 +45362,9 @@ chain, and its new state fetched. Where two devices have no link between them, a
 #> from functools import partial
 #> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
+#> from ..ml.compression import TOP_K, Compression
 #> from ..ml.ring import CHAIN, RING, STAR
-#> from ..ml.vectors import VectorForm, fill_vector, tree_of_vector
+#> from ..ml.vectors import VectorForm, fill_vector, subtract_vector, tree_of_vector
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -45115,12 +45398,20 @@ class AverageCame(NamedTuple):
 class AveragingLeader:
     """Lead the averages of one training; all methods are called on one thread, replies come by `post`."""
 
-    def __init__(self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool) -> None:
+    def __init__(
+        self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool,
+        compression: Compression = Compression(),
+    ) -> None:
         """`ports` is a cluster's `VectorPorts`."""
         self.training_id = secrets.token_hex(16)
         self._ports = ports
         self._template, self.form, self._is_wide = template, form, is_wide
         self.is_mean_the_state = is_mean_the_state
+        self.compression = compression
+        #: What each device keeps of what it did not send.
+        self._residuals: Dict[str, str] = {}
+        #: Bytes that devices sent each other, in averages that succeeded and with states that were fetched.
+        self.moved_bytes = 0
         #: Devices that were asked to join: whether they take part.
         self.joined: Dict[str, bool] = {}
         #: The newest state's vector, "" while all have it in their seat; and who holds it.
@@ -45183,7 +45474,9 @@ class AveragingLeader:
                 is_there = error is None and bool(result.get("success"))
                 if is_there and name == self._state_name:
                     self._holders[device_id] = True
-                if not is_there:
+                if is_there:
+                    self.moved_bytes += self.form.size
+                else:
                     self.joined[device_id] = False
                 done(name if is_there else None)
 
@@ -45200,7 +45493,10 @@ class AveragingLeader:
     def keep_tree(self, tree: Any, samples: int, order_id: int) -> KeptShare:
         """Keep here, as a vector, what a device sent back that cannot keep it there."""
         name = self.share_name(order_id)
-        fill_vector(tree, self.form, self._ports.make(name, self.form.size))
+        memory = self._ports.make(name, self.form.size)
+        fill_vector(tree, self.form, memory)
+        if self.compression.of_ways:
+            subtract_vector(self.form, memory, self._ports.find(self._state_name, self.form.size))
         return KeptShare(self._ports.own_id, name, samples)
 
     def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
@@ -45217,10 +45513,15 @@ class AveragingLeader:
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
         self._failed = 0
+        self.moved_bytes += tried.sent_bytes
         memory = self._ports.find(tried.name, self.form.size)
         mean = tree_of_vector(self._template, self.form, memory)
         for device_id in tried.members:
             self._not_needed(device_id, [share.name for share in tried.shares if share.device_id == device_id])
+            if self.compression.kind == TOP_K:
+                if device_id in self._residuals:
+                    self._not_needed(device_id, [self._residuals[device_id]])
+                self._residuals[device_id] = tried.remainder
         if self.is_mean_the_state:
             self._newest(tried.name, tried.members)
         else:
@@ -45256,12 +45557,17 @@ class AveragingLeader:
         own = [share for share in tried.shares if share.device_id == device_id]
         total = sum(share.samples for share in tried.shares)
         shape = STAR if self.is_star else RING if self.is_mean_the_state else CHAIN
+        kind, top_k, of_ways = self.compression
+        narrow = {
+            "compression": kind, "top_k": top_k, "start": self._state_name if of_ways else "",
+            "residual": self._residuals.get(device_id, ""), "remainder": tried.remainder,
+        } if kind else {}
         return {
             "name": tried.name, "members": tried.members, "shape": shape,
             "root": tried.members.index(self._ports.own_id), "code": self.form.code,
             "numbers": self.form.numbers, "is_wide": self._is_wide,
             "shares": [share.name for share in own], "weights": [share.samples / total for share in own],
-            "drops": self._garbage.pop(device_id, []),
+            "drops": self._garbage.pop(device_id, []), **narrow,
         }
 
 
@@ -45272,8 +45578,8 @@ class _AverageTry:
         self._leader, self._ports = leader, leader._ports
         self.shares, self._done = shares, done
         self.members: List[str] = []
-        self.name = ""
-        self.seconds = 0.0
+        self.name = self.remainder = ""
+        self.seconds, self.sent_bytes = 0.0, 0
         #: What the last failure was, in words.
         self._problem = "no device is left that has a share"
         self._answered: Dict[str, bool] = {}
@@ -45290,7 +45596,8 @@ class _AverageTry:
         # In the order of their ids, so that the same devices sum in the same order each time.
         self.members = sorted({self._ports.own_id, *(share.device_id for share in self.shares)})
         self.name = self._leader._next_name("a")
-        self._answered = {}
+        self.remainder = self._leader._next_name("r") if self._leader.compression.kind == TOP_K else ""
+        self._answered, self.sent_bytes = {}, 0
         for device_id in self.members:
             self._ports.ask(device_id, "AverageVectors", self._leader._wish(self, device_id),
                             partial(self._came, self.name, device_id, lost, tries))
@@ -45302,13 +45609,14 @@ class _AverageTry:
         if error is None and answer.get("success"):
             self._answered[device_id] = True
             self.seconds = max(self.seconds, float(answer.get("seconds", 0.0)))
+            self.sent_bytes += int(answer.get("sent_bytes", 0))
             if len(self._answered) == len(self.members):
                 self.name = name
                 self._done(self._leader._ended(self, lost))
             return
         self._problem = str(error if error is not None else answer.get("message", "")) or self._problem
         for other in self.members:
-            self._leader._not_needed(other, [name])
+            self._leader._not_needed(other, [name, *filter(None, [self.remainder])])
             if other != device_id:
                 self._ports.ask(other, "StopAverage", {"name": name}, _nothing_more, JOIN_S)
         blamed = [device_id] if error is not None else [each for each in answer.get("lost", ()) if each in self.members]
@@ -52331,7 +52639,7 @@ Read next: faces/training.py, ml/digit_job.py (the job that is shipped).
 #> from ..ml.curves import curve_svg, curve_text
 #> from ..model.errors import SettingsError, TaskFailed, TaskRejected
 #> from ..tasks.job_arguments import JobParameter, JobSignature, match_words
-#> from .command import JSON_FLAG, Context, argument, command, wait_seconds, whole_number
+#> from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds, whole_number
 #> from .console import Console
 #> from .failures import with_place
 #> from .misplaced import with_advice
@@ -52360,6 +52668,10 @@ CURVES_FILE = "curves.svg"
     argument("--target", default="", metavar="NAME=X", help="end when an evaluation reaches it: accuracy=0.95"),
     argument("--patience", type=whole_number(0, 10**6), default=0, metavar="N", help="end after N rounds without gain"),
     argument("--average", default="auto", metavar="WHERE", help="ring, submitter or auto (default): where it is done"),
+    argument("--compression", default="none", metavar="KIND",
+             help="of what devices send each other: float16, or top-k (the largest numbers alone)"),
+    argument("--top-k", type=number_between(1e-6, 1.0), default=0.01, metavar="X",
+             help="the part of the numbers that top-k sends (default 0.01)"),
     JSON_FLAG,
     argument("file", metavar="JOB.py", help="a file with a class Job, or digits, the job that is shipped"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --hidden 64"),
@@ -52382,6 +52694,7 @@ def train_command(context: Context) -> int:
                      f"{_in_number(len(set(map(_device, places))), 'device')}, {_in_number(len(places), 'place')}")
         wishes = {"seed": arguments.seed, "shards": arguments.shards, "reproducible": arguments.reproducible,
                   "target": target, "patience": arguments.patience, "average": arguments.average,
+                  "compression": arguments.compression, "top_k": arguments.top_k,
                   "on_round": lambda figures: _show_round(console, figures, arguments.rounds, names)}
         try:
             result = training.train(
@@ -52470,6 +52783,10 @@ def _in_number(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
+def _in_megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
+
+
 def _device(member: str) -> str:
     return member.partition("/")[0]
 
@@ -52487,6 +52804,8 @@ def round_line(figures: Dict[str, Any], rounds: int, name_of: Any) -> str:
     parts.append(f"{samples / max(seconds, 1e-6):,.0f} samples/s")
     compute_s = figures["compute_s"]
     parts.append(f"{seconds:.2f} s, {compute_s:.2f} computing, {max(0.0, seconds - compute_s):.2f} communicating")
+    if figures["moved_bytes"]:
+        parts.append(f"{_in_megabytes(figures['moved_bytes'])} moved")
     shares: Dict[str, int] = {}
     for member, count in figures["shares"].items():
         shares[_device(member)] = shares.get(_device(member), 0) + count
@@ -54321,7 +54640,7 @@ module runs a person's code, and so it alone in this room may look at the clock.
 #> from .optimizers import SGD, Adam
 #> from .strategies import Share, mean_metrics
 #> from .trees import mean_tree, taken_tree
-#> from .vectors import VectorForm, fill_vector, rest_of, tree_of_vector, with_rest
+#> from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
 BROUGHT_ALONG = (Adam, DigitJob, SGD)
@@ -54373,6 +54692,8 @@ class VectorOrder(NamedTuple):
     numbers: int
     #: What of the state is not averaged.
     rest: List[Any]
+    #: Whether the share is how far the state went, rather than where it is.
+    is_way: bool = False
 
 
 def carry_out_here(
@@ -54383,24 +54704,38 @@ def carry_out_here(
     The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there.
     """
     order, folder = VectorOrder(*vectors), vector_folder()
-    form = VectorForm(order.code, order.numbers)
-    state = seat.template
-    if order.source:
-        with open(os.path.join(folder, order.source), "rb") as file:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        state = tree_of_vector(seat.template, form, memory)
+    form, source = VectorForm(order.code, order.numbers), os.path.join(folder, order.source)
+    state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields["rest"] = rest_of(tree)
     try:
-        # Under its name only when it is whole. Two may be at the same order: each writes a file of its own.
-        with tempfile.NamedTemporaryFile("w+b", prefix=order.share + "-", dir=folder, delete=False) as part:
-            part.truncate(form.size)
-            fill_vector(tree, form, mmap.mmap(part.fileno(), form.size))
-        os.replace(part.name, os.path.join(folder, order.share))
+        part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
+        os.replace(part, os.path.join(folder, order.share))
     except OSError:
         return fields
     return {**fields, "tree": None}
+
+
+def _written_share(path: str, tree: Any, form: VectorForm, begun_from: str) -> str:
+    """Write a tree as a vector; as the way from the state in the file `begun_from`, where one is named.
+
+    It gets its name, `path`, only when it is whole. Two may be at the same order: each writes a file of its own.
+    """
+    folder, name = os.path.split(path)
+    with tempfile.NamedTemporaryFile("w+b", prefix=name + "-", dir=folder, delete=False) as part:
+        part.truncate(form.size)
+        memory = mmap.mmap(part.fileno(), form.size)
+        fill_vector(tree, form, memory)
+        if begun_from:
+            # Read anew: a step may have changed the arrays that it was given.
+            subtract_vector(form, memory, _mapped(begun_from))
+    return part.name
+
+
+def _mapped(path: str) -> Any:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def carry_out(
@@ -54458,6 +54793,123 @@ def _way(
     return state, made
 
 
+# ---- discompute_lite/faces/training_wishes.py -------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.faces.training_wishes")
+"""Say what may be wished of a training, what it came to, and when there has been enough of it.
+
+Knows:   the names of options and strategies, and which figures are better than others.
+Refuses: to train (faces/training.py does).
+Read next: faces/training.py, ml/strategies.py, ml/compression.py.
+"""
+
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+
+#> from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
+#> from ..ml.strategies import STRATEGIES, Strategy
+#> from ..model.errors import SettingsError
+
+#: Where shares may be averaged.
+AVERAGE_WORDS = ("auto", "ring", "submitter")
+
+
+class TrainingResult(NamedTuple):
+    """Hold what a training came to."""
+
+    state: Any
+    #: Figures of each round: round, seconds, compute_s, average_s, moved_bytes, samples, metrics, evaluated, shares,
+    #: missing.
+    history: List[Dict[str, Any]]
+    #: Why there were no more rounds, in words.
+    ended: str
+
+    @property
+    def metrics(self) -> Dict[str, float]:
+        """Return what `evaluate` said last."""
+        return self.history[-1]["evaluated"] if self.history else {}
+
+
+class TrainingWishes(NamedTuple):
+    """Hold what may be wished of a training beside the job, its rounds and its strategy.
+
+    seed          from which all chance is drawn
+    shards        parts into which the data are divided; 0 for as many as suit the devices (16 where reproducible)
+    reproducible  the state is the same bit for bit on any number of devices, if the steps' is
+    target        {"accuracy": 0.95}: end when an evaluation reaches it; of a "loss" or "error", when it falls to it
+    patience      end after so many rounds in which no evaluation was better; 0 for never
+    config        given to each step, with "round" and "step"
+    on_round      called with the figures of each round
+    average       where shares are averaged: "ring", between the devices; "submitter", on this machine; or "auto"
+    float64_sums  add up float32 in float64, for half as many bytes again
+    compression   of what devices send each other for that: "none"; "float16"; or "top-k", of what each has computed the
+                  largest numbers alone, the others being added to the next round's
+    top_k         the part of the numbers that each device sends, with "top-k"
+    """
+
+    seed: int = 0
+    shards: int = 0
+    reproducible: bool = False
+    target: Optional[Dict[str, float]] = None
+    patience: int = 0
+    config: Optional[Dict[str, Any]] = None
+    on_round: Optional[Callable[[Dict[str, Any]], Any]] = None
+    average: str = "auto"
+    float64_sums: bool = False
+    compression: str = "none"
+    top_k: float = 0.01
+
+    def compressed(self, *, of_ways: bool) -> Compression:
+        """Return the compression that is wished; raise SettingsError for one that there is not."""
+        if self.compression not in COMPRESSION_WORDS:
+            raise SettingsError(f"compression cannot be {self.compression!r}; write one of "
+                                f"{', '.join(COMPRESSION_WORDS)}")
+        if not 0.0 < self.top_k <= 1.0:
+            raise SettingsError(f"top_k cannot be {self.top_k:g}; write a part above 0 and 1 at most, such as 0.01")
+        if self.compression == COMPRESSION_WORDS[0]:
+            return Compression()
+        return Compression(self.compression, self.top_k if self.compression == TOP_K else 1.0, of_ways)
+
+
+def strategy_of(wanted: Union[Strategy, str], *, local_steps: int = 0) -> Strategy:
+    """Return a strategy for its short name, with so many local steps, 0 for its own; raise SettingsError for none."""
+    if isinstance(wanted, Strategy):
+        return wanted
+    kind: Any = STRATEGIES.get(wanted)
+    if kind is None:
+        raise SettingsError(f"there is no strategy {wanted!r}; write one of {', '.join(STRATEGIES.names())}")
+    if local_steps and kind.sends_gradients:
+        raise SettingsError(f"{wanted} makes one step a round on each part of the data; leave out the local steps")
+    return kind(local_steps=local_steps) if local_steps else kind()  # type: ignore[no-any-return]
+
+
+def why_enough(wishes: TrainingWishes, history: Sequence[Dict[str, Any]]) -> str:
+    """Return why the last round of a history is to be a training's last one, or ""."""
+    evaluated = history[-1]["evaluated"]
+    for name, wanted in (wishes.target or {}).items():
+        if name not in evaluated:
+            raise SettingsError(f"the job's evaluate gives no {name!r}; it gives {', '.join(evaluated)}")
+        if is_better(name, evaluated[name], wanted) or evaluated[name] == wanted:
+            return f"{name} {evaluated[name]:.4g} reached {wanted:g}"
+    if wishes.patience and evaluated:
+        name = next(iter(evaluated))
+        values = [figures["evaluated"][name] for figures in history if name in figures["evaluated"]]
+        best, since = values[0], 0
+        for value in values[1:]:
+            since = 0 if is_better(name, value, best) else since + 1
+            best = value if since == 0 else best
+        if since >= wishes.patience:
+            return f"{name} has not been better than {best:.4g} for {since} rounds"
+    return ""
+
+
+def is_better(name: str, value: float, than: float) -> bool:
+    """Whether a metric is better: less of a loss or an error, more of anything else."""
+    is_less = any(word in name.lower() for word in ("loss", "error", "perplexity"))
+    return value < than if is_less else value > than
+
+
 # ---- discompute_lite/faces/training.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.faces.training")
@@ -54465,7 +54917,7 @@ __name__ = _begin_section("discompute_lite.faces.training")
 
 Knows:   how orders become calls on devices, how devices that come and go are noticed, checkpoints, the end.
 Refuses: to decide what a round is (ml/rounds.py does) and what becomes of its shares (ml/strategies.py).
-Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
+Read next: ml/rounds.py, ml/workbench.py (what runs on a device), faces/training_wishes.py.
 """
 
 #> from __future__ import annotations
@@ -54476,7 +54928,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
 #> from concurrent.futures import CancelledError, Future
 #> from functools import partial
 #> from queue import Empty, SimpleQueue
-#> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+#> from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 #> from ..ml.rounds import (
 #>     CombineShares,
@@ -54493,7 +54945,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
 #>     TrainingRounds,
 #>     WithdrawOrder,
 #> )
-#> from ..ml.strategies import STRATEGIES, Share, Strategy
+#> from ..ml.strategies import Share, Strategy
 #> from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
 #> from ..ml.vectors import rest_of, vector_form, with_rest
 #> from ..ml.workbench import Seat, carry_out, carry_out_here
@@ -54501,6 +54953,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
 #> from ..run import TrainingFolder
 #> from ..tasks.values import dump_value, load_value
 #> from .averaging import AverageCame, AveragingLeader, KeptShare
+#> from .training_wishes import AVERAGE_WORDS, TrainingResult, TrainingWishes, strategy_of, why_enough
 
 #: Seconds between two looks at who is there.
 LOOK_FOR_MEMBERS_S = 0.25
@@ -54510,23 +54963,6 @@ BLOB_STATE_NUMBERS = 4096
 SHARDS_A_PLACE = 8
 SHARDS_AT_LEAST = 16
 CHECKPOINT_FORMAT = 1
-#: Where shares may be averaged.
-AVERAGE_WORDS = ("auto", "ring", "submitter")
-
-
-class TrainingResult(NamedTuple):
-    """Hold what a training came to."""
-
-    state: Any
-    #: Figures of each round: round, seconds, compute_s, samples, metrics, evaluated, shares, missing.
-    history: List[Dict[str, Any]]
-    #: Why there were no more rounds, in words.
-    ended: str
-
-    @property
-    def metrics(self) -> Dict[str, float]:
-        """Return what `evaluate` said last."""
-        return self.history[-1]["evaluated"] if self.history else {}
 
 
 def train(
@@ -54541,31 +54977,6 @@ def train(
     rules, SettingsError for wishes that do not fit.
     """
     return Training(cluster, job, rounds, strategy, TrainingWishes(**wishes), checkpoint, resume).run()
-
-
-class TrainingWishes(NamedTuple):
-    """Hold what may be wished of a training beside the job, its rounds and its strategy.
-
-    seed          from which all chance is drawn
-    shards        parts into which the data are divided; 0 for as many as suit the devices (16 where reproducible)
-    reproducible  the state is the same bit for bit on any number of devices, if the steps' is
-    target        {"accuracy": 0.95}: end when an evaluation reaches it; of a "loss" or "error", when it falls to it
-    patience      end after so many rounds in which no evaluation was better; 0 for never
-    config        given to each step, with "round" and "step"
-    on_round      called with the figures of each round
-    average       where shares are averaged: "ring", between the devices; "submitter", on this machine; or "auto"
-    float64_sums  add up float32 in float64, for half as many bytes again
-    """
-
-    seed: int = 0
-    shards: int = 0
-    reproducible: bool = False
-    target: Optional[Dict[str, float]] = None
-    patience: int = 0
-    config: Optional[Dict[str, Any]] = None
-    on_round: Optional[Callable[[Dict[str, Any]], Any]] = None
-    average: str = "auto"
-    float64_sums: bool = False
 
 
 class Training:
@@ -54609,7 +55020,11 @@ class Training:
         self._calls: Dict[int, Optional[Future]] = {}
         #: The version of the state that devices have as a vector, and where shares lie.
         self._vector_version, self._look_at, self._average_s = 0, 0.0, 0.0
+        if self._leader is not None and self._leader.compression.of_ways:
+            # The first state too, since ways are added to it.
+            self._vector_version = -1
         self._kept: Dict[int, KeptShare] = {}
+        self._moved_before = 0
         #: The state as it travels, made once a version.
         self._sent_state: Any = None
         self._sent_version = -1
@@ -54688,19 +55103,26 @@ class Training:
         wishes = self._wishes
         if wishes.average not in AVERAGE_WORDS:
             raise SettingsError(f"average cannot be {wishes.average!r}; write one of {', '.join(AVERAGE_WORDS)}")
+        compression = wishes.compressed(of_ways=not (self._strategy.sends_gradients and optimizer is not None))
+        wants_ring = wishes.average == "ring" or compression.kind != ""
+        if compression.kind and wishes.average == "submitter":
+            raise SettingsError("what comes to this machine is not compressed; leave out one of compression and "
+                                "average=submitter")
         form, ports = vector_form(state), self._cluster.vectors()
         why_not = "a reproducible training sums exactly, on one machine" if wishes.reproducible else (
             "this strategy merges each share alone" if self._strategy.merges_each else
             "the state holds no numbers, or complex ones" if form is None else
             "a node runs beside this script, which has none of its own" if ports is None else
             "this machine is not little-endian" if sys.byteorder != "little" else "")
-        if wishes.average == "ring" and why_not:
-            raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the ring")
+        if wants_ring and why_not:
+            raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the "
+                                f"{'compression' if compression.kind else 'ring'}")
         if why_not or wishes.average == "submitter" or form is None or (
-                wishes.average == "auto" and form.numbers <= BLOB_STATE_NUMBERS):
+                not wants_ring and form.numbers <= BLOB_STATE_NUMBERS):
             return None
         ports.deliver = lambda reply: self._events.put(reply)
-        return AveragingLeader(ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums)
+        return AveragingLeader(
+            ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums, compression)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
         kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
@@ -54750,7 +55172,8 @@ class Training:
             self._call(order, carry_out, self._state_to_send())
             return
         form = self._leader.form
-        self._call(order, carry_out_here, [source, self._leader.share_name(order.id), form.code, form.numbers, rest])
+        self._call(order, carry_out_here, [source, self._leader.share_name(order.id), form.code, form.numbers, rest,
+                                           self._leader.compression.of_ways])
 
     def _call(self, order: Order, function: Callable[..., Any], state: Any) -> None:
         options: Dict[str, Any] = {"pure": True}
@@ -54797,7 +55220,7 @@ class Training:
         state, memory = self._rounds.state, self._rounds.memory
         evaluated = {str(name): float(value) for name, value in dict(self._job.evaluate(state)).items()}
         figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
-                   "average_s": self._average_s}
+                   "average_s": self._average_s, "moved_bytes": self._moved_bytes()}
         self._history.append(figures)
         if self._folder is not None:
             self._folder.add_metrics(figures)
@@ -54807,26 +55230,13 @@ class Training:
             }, "the state"))
         if self._wishes.on_round is not None:
             self._wishes.on_round(figures)
-        return self._why_enough()
+        return why_enough(self._wishes, self._history)
 
-    def _why_enough(self) -> str:
-        wishes, evaluated = self._wishes, self._history[-1]["evaluated"]
-        for name, wanted in (wishes.target or {}).items():
-            if name not in evaluated:
-                raise SettingsError(f"the job's evaluate gives no {name!r}; it gives {', '.join(evaluated)}")
-            if is_better(name, evaluated[name], wanted) or evaluated[name] == wanted:
-                return f"{name} {evaluated[name]:.4g} reached {wanted:g}"
-        if wishes.patience and evaluated:
-            name = next(iter(evaluated))
-            values = [figures["evaluated"][name] for figures in self._history if name in figures["evaluated"]]
-            best = values[0]
-            since = 0
-            for value in values[1:]:
-                since = 0 if is_better(name, value, best) else since + 1
-                best = value if since == 0 else best
-            if since >= wishes.patience:
-                return f"{name} has not been better than {best:.4g} for {since} rounds"
-        return ""
+    def _moved_bytes(self) -> int:
+        """Return how many bytes devices have sent each other since the last round was closed."""
+        moved = self._leader.moved_bytes if self._leader is not None else 0
+        since, self._moved_before = moved - self._moved_before, moved
+        return since
 
     def _read_saved(self) -> Optional[Dict[str, Any]]:
         assert self._folder is not None
@@ -54843,24 +55253,6 @@ class Training:
             raise SettingsError(f"{self._folder.path} was made with {saved['strategy']}, not {self._strategy!r}; "
                                 "use the same, or another folder")
         return saved
-
-
-def strategy_of(wanted: Union[Strategy, str], *, local_steps: int = 0) -> Strategy:
-    """Return a strategy for its short name, with so many local steps, 0 for its own; raise SettingsError for none."""
-    if isinstance(wanted, Strategy):
-        return wanted
-    kind: Any = STRATEGIES.get(wanted)
-    if kind is None:
-        raise SettingsError(f"there is no strategy {wanted!r}; write one of {', '.join(STRATEGIES.names())}")
-    if local_steps and kind.sends_gradients:
-        raise SettingsError(f"{wanted} makes one step a round on each part of the data; leave out the local steps")
-    return kind(local_steps=local_steps) if local_steps else kind()  # type: ignore[no-any-return]
-
-
-def is_better(name: str, value: float, than: float) -> bool:
-    """Whether a metric is better: less of a loss or an error, more of anything else."""
-    is_less = any(word in name.lower() for word in ("loss", "error", "perplexity"))
-    return value < than if is_less else value > than
 
 
 # ---- discompute_lite/tasks/value_table.py -----------------------------------------------------------
@@ -55624,17 +56016,19 @@ _end_sections({
         "ExecuteSubtaskAnswer RELEASED".split(),
     "discompute_lite.roles.audit_notes": "_HAPPENED note_refusal note_news host_part CallError DiscomputeError "
         "METHODS".split(),
+    "discompute_lite.ml.compression": "FLOAT16 TOP_K COMPRESSION_WORDS HALF_BITS _SHIFT_MOST _SHIFT _COUNT _ALL "
+        "Compression PlainPacking HalfPacking SparsePacking packing_of kept_count largest_places _array_of".split(),
     "discompute_lite.ml.ring": "RING CHAIN STAR UNACKNOWLEDGED_PIECES AveragePlan SendPiece AverageOver "
         "PieceAverage RingAverage StarAverage average_of InvalidParams".split(),
     "discompute_lite.ml.arrays": "Compute LeafKind ListKind ArrayKind LibraryKind _root_of_array _with_numpy_items "
         "_with_torch_items LIBRARY_KINDS _NUMBER _LIST _ARRAY leaf_kind plain_numbers".split(),
     "discompute_lite.ml.trees": "LeafCompute mean_tree each_leaf taken_tree tree_size leaf_kinds walk_trees _walk "
         "_like _lengths _outline TaskFailed Compute LeafKind leaf_kind".split(),
-    "discompute_lite.ml.vectors": "_NARROW_TYPES VectorForm vector_form fill_vector tree_of_vector rest_of "
-        "with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of TaskFailed optional_module "
-        "LeafKind LibraryKind plain_numbers walk_trees".split(),
-    "discompute_lite.ml.sums": "VectorShare VectorSums NumpyVectorSums vector_sums optional_module "
-        "VectorForm".split(),
+    "discompute_lite.ml.vectors": "_NARROW_TYPES _AT_ONCE VectorForm vector_form fill_vector subtract_vector "
+        "tree_of_vector rest_of with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of "
+        "TaskFailed optional_module LeafKind LibraryKind plain_numbers walk_trees".split(),
+    "discompute_lite.ml.sums": "VectorShare SumMemory remainder_form VectorSums NumpyVectorSums vector_sums "
+        "optional_module TOP_K Compression kept_count largest_places packing_of VectorForm".split(),
     "discompute_lite.roles.vector_methods": "VectorAnswer GetVectorAnswer AverageAnswer AverageWish join_training "
         "leave_training fetch_vector get_vector average_vectors stop_average average_piece method LinkPort".split(),
     "discompute_lite.roles.vectors": "VECTOR_RANGE_S TRAININGS _TRAINING _VECTOR ArrivingVector Vectors BlobFetch "
@@ -55642,9 +56036,10 @@ _end_sections({
         "LinkPort OnReply GetVectorAnswer VectorAnswer".split(),
     "discompute_lite.roles.averaging": "SUM_PIECE_BYTES PIECES_A_MEMBER PIECE_S STALL_S STALL_LOOK_S RESEND_S "
         "RESEND_MOST_S RESEND_FOR_S LINKLESS_S AVERAGES_KEPT MEMBERS_MOST RunningAverage Averaging TellDead "
-        "TellLeft TellRestarted TellSuspect CHAIN RING STAR AverageOver AveragePlan PieceAverage average_of "
-        "VectorShare vector_sums VectorForm CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound "
-        "StateError KIB Later LinkPort Vectors AverageAnswer AverageWish VectorAnswer".split(),
+        "TellLeft TellRestarted TellSuspect COMPRESSION_WORDS TOP_K Compression CHAIN RING STAR AverageOver "
+        "AveragePlan PieceAverage average_of SumMemory VectorShare VectorSums remainder_form vector_sums VectorForm "
+        "CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError KIB Later LinkPort Vectors "
+        "AverageAnswer AverageWish VectorAnswer".split(),
     "discompute_lite.roles.cluster_methods": "SyncClusterAnswer sync_cluster method LinkPort".split(),
     "discompute_lite.wire.invitation": "CODE_DIGITS TOKEN_CHARS JOIN_LINK_START PAIRING_REST_S _JOIN_CODE "
         "_JOIN_ADDRESS JoinWords draw_code draw_token spaced_code join_link read_join_words Invitation CallError "
@@ -55820,8 +56215,8 @@ _end_sections({
         "Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once CheckOptions "
         "check_network swept_interfaces find_running_node open_state_folder".split(),
     "discompute_lite.faces.averaging": "AVERAGE_TRIES FAILED_AVERAGES JOIN_S FETCH_S SOURCES_TOLD KeptShare "
-        "AverageCame AveragingLeader _AverageTry _nothing_more VectorPorts CHAIN RING STAR VectorForm fill_vector "
-        "tree_of_vector".split(),
+        "AverageCame AveragingLeader _AverageTry _nothing_more VectorPorts TOP_K Compression CHAIN RING STAR "
+        "VectorForm fill_vector subtract_vector tree_of_vector".split(),
     "discompute_lite.faces.blobs": "ClusterBlobs TaskRejected Blob PICKLES_UNWANTED ClassBook PickleRule "
         "dump_with_pieces".split(),
     "discompute_lite.tasks.uploads": "UploadedModule check_uploads _check_upload UploadBook TaskRejected "
@@ -55940,9 +56335,10 @@ _end_sections({
     "discompute_lite.ml.curves": "SVG_WIDTH SVG_HEIGHT SVG_MARGIN _COLOURS Curve curve_text curve_svg values_span "
         "_points".split(),
     "discompute_lite.faces.train_command": "TRAIN_COMMANDS DIGITS CURVES_FILE train_command _job_of _made "
-        "_signature_of _target _Names _in_number _device _show_round round_line _show_end curve_svg curve_text "
-        "SettingsError TaskFailed TaskRejected JobParameter JobSignature match_words JSON_FLAG Context argument "
-        "command wait_seconds whole_number Console with_place with_advice script_module".split(),
+        "_signature_of _target _Names _in_number _in_megabytes _device _show_round round_line _show_end curve_svg "
+        "curve_text SettingsError TaskFailed TaskRejected JobParameter JobSignature match_words JSON_FLAG Context "
+        "argument command number_between wait_seconds whole_number Console with_place with_advice "
+        "script_module".split(),
     "discompute_lite.faces.cli": "INTERRUPTED END_SIGNALS LISTED main _CommandRun _interrupt_on_signals _log_to "
         "_BriefFormatter _LogStream command_table DiscomputeError SETTINGS unknown_environment with_peers "
         "read_settings CLUSTER_COMMANDS COMMANDS Context CommandLine Console DEMO DOCTOR_COMMANDS MAP_COMMANDS "
@@ -55968,16 +56364,17 @@ _end_sections({
     "discompute_lite.ml.optimizers": "SGD Adam _zeros _power each_leaf".split(),
     "discompute_lite.ml.digit_job": "_HOLD_OUT LabelledRows DigitJob _held_out _labelled DIGIT_PIXELS load_digits "
         "init_network network_score network_slope Adam".split(),
-    "discompute_lite.ml.workbench": "BROUGHT_ALONG Seat VectorOrder carry_out_here carry_out _is_empty _gradients "
-        "_way TaskFailed vector_folder DigitJob SGD Adam Share mean_metrics mean_tree taken_tree VectorForm "
-        "fill_vector rest_of tree_of_vector with_rest".split(),
+    "discompute_lite.ml.workbench": "BROUGHT_ALONG Seat VectorOrder carry_out_here _written_share _mapped carry_out "
+        "_is_empty _gradients _way TaskFailed vector_folder DigitJob SGD Adam Share mean_metrics mean_tree "
+        "taken_tree VectorForm fill_vector rest_of subtract_vector tree_of_vector with_rest".split(),
+    "discompute_lite.faces.training_wishes": "AVERAGE_WORDS TrainingResult TrainingWishes strategy_of why_enough "
+        "is_better COMPRESSION_WORDS TOP_K Compression STRATEGIES Strategy SettingsError".split(),
     "discompute_lite.faces.training": "LOOK_FOR_MEMBERS_S BLOB_STATE_NUMBERS SHARDS_A_PLACE SHARDS_AT_LEAST "
-        "CHECKPOINT_FORMAT AVERAGE_WORDS TrainingResult train TrainingWishes Training strategy_of is_better "
-        "CombineShares GiveOrder MemberLeft MembersJoined Order OrderLost RoundClosed ShareCame SharesCombined "
-        "TimePassed TrainingPlan TrainingRounds WithdrawOrder STRATEGIES Share Strategy leaf_kinds mean_tree "
-        "taken_tree tree_size rest_of vector_form with_rest Seat carry_out carry_out_here SettingsError "
-        "TaskCancelled TaskFailed TaskRejected TrainingFolder dump_value load_value AverageCame AveragingLeader "
-        "KeptShare".split(),
+        "CHECKPOINT_FORMAT train Training CombineShares GiveOrder MemberLeft MembersJoined Order OrderLost "
+        "RoundClosed ShareCame SharesCombined TimePassed TrainingPlan TrainingRounds WithdrawOrder Share Strategy "
+        "leaf_kinds mean_tree taken_tree tree_size rest_of vector_form with_rest Seat carry_out carry_out_here "
+        "SettingsError TaskCancelled TaskFailed TaskRejected TrainingFolder dump_value load_value AverageCame "
+        "AveragingLeader KeptShare AVERAGE_WORDS TrainingResult TrainingWishes strategy_of why_enough".split(),
     "discompute_lite.tasks.value_table": "VALUE_TAGS value_table_markdown".split(),
 }, {
     "discompute_lite": "Cluster ClusterFuture PoisonedSubtask register_joblib".split(),

@@ -13,6 +13,11 @@ stays there as well, until all of a round are averaged, over the devices' own li
 
 A strategy that goes on from the mean on this machine (momentum, an optimizer) has the mean come here alone, by a
 chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star.
+
+What is compressed on its way is no state, but a gradient or the way from the state that all began with, which each
+device has and adds the mean to. With top-k each device keeps what it did not send, for its next average; the leader
+says under which name, a new one each time, so that of an average that failed nothing is left and nothing is missing.
+Who leaves takes it along.
 """
 
 from __future__ import annotations
@@ -22,8 +27,9 @@ import secrets
 from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
+from ..ml.compression import TOP_K, Compression
 from ..ml.ring import CHAIN, RING, STAR
-from ..ml.vectors import VectorForm, fill_vector, tree_of_vector
+from ..ml.vectors import VectorForm, fill_vector, subtract_vector, tree_of_vector
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -57,12 +63,20 @@ class AverageCame(NamedTuple):
 class AveragingLeader:
     """Lead the averages of one training; all methods are called on one thread, replies come by `post`."""
 
-    def __init__(self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool) -> None:
+    def __init__(
+        self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool,
+        compression: Compression = Compression(),
+    ) -> None:
         """`ports` is a cluster's `VectorPorts`."""
         self.training_id = secrets.token_hex(16)
         self._ports = ports
         self._template, self.form, self._is_wide = template, form, is_wide
         self.is_mean_the_state = is_mean_the_state
+        self.compression = compression
+        #: What each device keeps of what it did not send.
+        self._residuals: Dict[str, str] = {}
+        #: Bytes that devices sent each other, in averages that succeeded and with states that were fetched.
+        self.moved_bytes = 0
         #: Devices that were asked to join: whether they take part.
         self.joined: Dict[str, bool] = {}
         #: The newest state's vector, "" while all have it in their seat; and who holds it.
@@ -125,7 +139,9 @@ class AveragingLeader:
                 is_there = error is None and bool(result.get("success"))
                 if is_there and name == self._state_name:
                     self._holders[device_id] = True
-                if not is_there:
+                if is_there:
+                    self.moved_bytes += self.form.size
+                else:
                     self.joined[device_id] = False
                 done(name if is_there else None)
 
@@ -142,7 +158,10 @@ class AveragingLeader:
     def keep_tree(self, tree: Any, samples: int, order_id: int) -> KeptShare:
         """Keep here, as a vector, what a device sent back that cannot keep it there."""
         name = self.share_name(order_id)
-        fill_vector(tree, self.form, self._ports.make(name, self.form.size))
+        memory = self._ports.make(name, self.form.size)
+        fill_vector(tree, self.form, memory)
+        if self.compression.of_ways:
+            subtract_vector(self.form, memory, self._ports.find(self._state_name, self.form.size))
         return KeptShare(self._ports.own_id, name, samples)
 
     def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
@@ -159,10 +178,15 @@ class AveragingLeader:
     def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
         """Take note of an average that has succeeded; return it."""
         self._failed = 0
+        self.moved_bytes += tried.sent_bytes
         memory = self._ports.find(tried.name, self.form.size)
         mean = tree_of_vector(self._template, self.form, memory)
         for device_id in tried.members:
             self._not_needed(device_id, [share.name for share in tried.shares if share.device_id == device_id])
+            if self.compression.kind == TOP_K:
+                if device_id in self._residuals:
+                    self._not_needed(device_id, [self._residuals[device_id]])
+                self._residuals[device_id] = tried.remainder
         if self.is_mean_the_state:
             self._newest(tried.name, tried.members)
         else:
@@ -198,12 +222,17 @@ class AveragingLeader:
         own = [share for share in tried.shares if share.device_id == device_id]
         total = sum(share.samples for share in tried.shares)
         shape = STAR if self.is_star else RING if self.is_mean_the_state else CHAIN
+        kind, top_k, of_ways = self.compression
+        narrow = {
+            "compression": kind, "top_k": top_k, "start": self._state_name if of_ways else "",
+            "residual": self._residuals.get(device_id, ""), "remainder": tried.remainder,
+        } if kind else {}
         return {
             "name": tried.name, "members": tried.members, "shape": shape,
             "root": tried.members.index(self._ports.own_id), "code": self.form.code,
             "numbers": self.form.numbers, "is_wide": self._is_wide,
             "shares": [share.name for share in own], "weights": [share.samples / total for share in own],
-            "drops": self._garbage.pop(device_id, []),
+            "drops": self._garbage.pop(device_id, []), **narrow,
         }
 
 
@@ -214,8 +243,8 @@ class _AverageTry:
         self._leader, self._ports = leader, leader._ports
         self.shares, self._done = shares, done
         self.members: List[str] = []
-        self.name = ""
-        self.seconds = 0.0
+        self.name = self.remainder = ""
+        self.seconds, self.sent_bytes = 0.0, 0
         #: What the last failure was, in words.
         self._problem = "no device is left that has a share"
         self._answered: Dict[str, bool] = {}
@@ -232,7 +261,8 @@ class _AverageTry:
         # In the order of their ids, so that the same devices sum in the same order each time.
         self.members = sorted({self._ports.own_id, *(share.device_id for share in self.shares)})
         self.name = self._leader._next_name("a")
-        self._answered = {}
+        self.remainder = self._leader._next_name("r") if self._leader.compression.kind == TOP_K else ""
+        self._answered, self.sent_bytes = {}, 0
         for device_id in self.members:
             self._ports.ask(device_id, "AverageVectors", self._leader._wish(self, device_id),
                             partial(self._came, self.name, device_id, lost, tries))
@@ -244,13 +274,14 @@ class _AverageTry:
         if error is None and answer.get("success"):
             self._answered[device_id] = True
             self.seconds = max(self.seconds, float(answer.get("seconds", 0.0)))
+            self.sent_bytes += int(answer.get("sent_bytes", 0))
             if len(self._answered) == len(self.members):
                 self.name = name
                 self._done(self._leader._ended(self, lost))
             return
         self._problem = str(error if error is not None else answer.get("message", "")) or self._problem
         for other in self.members:
-            self._leader._not_needed(other, [name])
+            self._leader._not_needed(other, [name, *filter(None, [self.remainder])])
             if other != device_id:
                 self._ports.ask(other, "StopAverage", {"name": name}, _nothing_more, JOIN_S)
         blamed = [device_id] if error is not None else [each for each in answer.get("lost", ()) if each in self.members]

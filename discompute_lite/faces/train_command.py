@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional
 from ..ml.curves import curve_svg, curve_text
 from ..model.errors import SettingsError, TaskFailed, TaskRejected
 from ..tasks.job_arguments import JobParameter, JobSignature, match_words
-from .command import JSON_FLAG, Context, argument, command, wait_seconds, whole_number
+from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds, whole_number
 from .console import Console
 from .failures import with_place
 from .misplaced import with_advice
@@ -45,6 +45,10 @@ CURVES_FILE = "curves.svg"
     argument("--target", default="", metavar="NAME=X", help="end when an evaluation reaches it: accuracy=0.95"),
     argument("--patience", type=whole_number(0, 10**6), default=0, metavar="N", help="end after N rounds without gain"),
     argument("--average", default="auto", metavar="WHERE", help="ring, submitter or auto (default): where it is done"),
+    argument("--compression", default="none", metavar="KIND",
+             help="of what devices send each other: float16, or top-k (the largest numbers alone)"),
+    argument("--top-k", type=number_between(1e-6, 1.0), default=0.01, metavar="X",
+             help="the part of the numbers that top-k sends (default 0.01)"),
     JSON_FLAG,
     argument("file", metavar="JOB.py", help="a file with a class Job, or digits, the job that is shipped"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --hidden 64"),
@@ -67,6 +71,7 @@ def train_command(context: Context) -> int:
                      f"{_in_number(len(set(map(_device, places))), 'device')}, {_in_number(len(places), 'place')}")
         wishes = {"seed": arguments.seed, "shards": arguments.shards, "reproducible": arguments.reproducible,
                   "target": target, "patience": arguments.patience, "average": arguments.average,
+                  "compression": arguments.compression, "top_k": arguments.top_k,
                   "on_round": lambda figures: _show_round(console, figures, arguments.rounds, names)}
         try:
             result = training.train(
@@ -155,6 +160,10 @@ def _in_number(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
+def _in_megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
+
+
 def _device(member: str) -> str:
     return member.partition("/")[0]
 
@@ -172,6 +181,8 @@ def round_line(figures: Dict[str, Any], rounds: int, name_of: Any) -> str:
     parts.append(f"{samples / max(seconds, 1e-6):,.0f} samples/s")
     compute_s = figures["compute_s"]
     parts.append(f"{seconds:.2f} s, {compute_s:.2f} computing, {max(0.0, seconds - compute_s):.2f} communicating")
+    if figures["moved_bytes"]:
+        parts.append(f"{_in_megabytes(figures['moved_bytes'])} moved")
     shares: Dict[str, int] = {}
     for member, count in figures["shares"].items():
         shares[_device(member)] = shares.get(_device(member), 0) + count

@@ -2,7 +2,7 @@
 
 Knows:   how orders become calls on devices, how devices that come and go are noticed, checkpoints, the end.
 Refuses: to decide what a round is (ml/rounds.py does) and what becomes of its shares (ml/strategies.py).
-Read next: ml/rounds.py, ml/workbench.py (what runs on a device).
+Read next: ml/rounds.py, ml/workbench.py (what runs on a device), faces/training_wishes.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from ..ml.rounds import (
     CombineShares,
@@ -30,7 +30,7 @@ from ..ml.rounds import (
     TrainingRounds,
     WithdrawOrder,
 )
-from ..ml.strategies import STRATEGIES, Share, Strategy
+from ..ml.strategies import Share, Strategy
 from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
 from ..ml.vectors import rest_of, vector_form, with_rest
 from ..ml.workbench import Seat, carry_out, carry_out_here
@@ -38,6 +38,7 @@ from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejecte
 from ..run import TrainingFolder
 from ..tasks.values import dump_value, load_value
 from .averaging import AverageCame, AveragingLeader, KeptShare
+from .training_wishes import AVERAGE_WORDS, TrainingResult, TrainingWishes, strategy_of, why_enough
 
 #: Seconds between two looks at who is there.
 LOOK_FOR_MEMBERS_S = 0.25
@@ -47,23 +48,6 @@ BLOB_STATE_NUMBERS = 4096
 SHARDS_A_PLACE = 8
 SHARDS_AT_LEAST = 16
 CHECKPOINT_FORMAT = 1
-#: Where shares may be averaged.
-AVERAGE_WORDS = ("auto", "ring", "submitter")
-
-
-class TrainingResult(NamedTuple):
-    """Hold what a training came to."""
-
-    state: Any
-    #: Figures of each round: round, seconds, compute_s, samples, metrics, evaluated, shares, missing.
-    history: List[Dict[str, Any]]
-    #: Why there were no more rounds, in words.
-    ended: str
-
-    @property
-    def metrics(self) -> Dict[str, float]:
-        """Return what `evaluate` said last."""
-        return self.history[-1]["evaluated"] if self.history else {}
 
 
 def train(
@@ -78,31 +62,6 @@ def train(
     rules, SettingsError for wishes that do not fit.
     """
     return Training(cluster, job, rounds, strategy, TrainingWishes(**wishes), checkpoint, resume).run()
-
-
-class TrainingWishes(NamedTuple):
-    """Hold what may be wished of a training beside the job, its rounds and its strategy.
-
-    seed          from which all chance is drawn
-    shards        parts into which the data are divided; 0 for as many as suit the devices (16 where reproducible)
-    reproducible  the state is the same bit for bit on any number of devices, if the steps' is
-    target        {"accuracy": 0.95}: end when an evaluation reaches it; of a "loss" or "error", when it falls to it
-    patience      end after so many rounds in which no evaluation was better; 0 for never
-    config        given to each step, with "round" and "step"
-    on_round      called with the figures of each round
-    average       where shares are averaged: "ring", between the devices; "submitter", on this machine; or "auto"
-    float64_sums  add up float32 in float64, for half as many bytes again
-    """
-
-    seed: int = 0
-    shards: int = 0
-    reproducible: bool = False
-    target: Optional[Dict[str, float]] = None
-    patience: int = 0
-    config: Optional[Dict[str, Any]] = None
-    on_round: Optional[Callable[[Dict[str, Any]], Any]] = None
-    average: str = "auto"
-    float64_sums: bool = False
 
 
 class Training:
@@ -146,7 +105,11 @@ class Training:
         self._calls: Dict[int, Optional[Future]] = {}
         #: The version of the state that devices have as a vector, and where shares lie.
         self._vector_version, self._look_at, self._average_s = 0, 0.0, 0.0
+        if self._leader is not None and self._leader.compression.of_ways:
+            # The first state too, since ways are added to it.
+            self._vector_version = -1
         self._kept: Dict[int, KeptShare] = {}
+        self._moved_before = 0
         #: The state as it travels, made once a version.
         self._sent_state: Any = None
         self._sent_version = -1
@@ -225,19 +188,26 @@ class Training:
         wishes = self._wishes
         if wishes.average not in AVERAGE_WORDS:
             raise SettingsError(f"average cannot be {wishes.average!r}; write one of {', '.join(AVERAGE_WORDS)}")
+        compression = wishes.compressed(of_ways=not (self._strategy.sends_gradients and optimizer is not None))
+        wants_ring = wishes.average == "ring" or compression.kind != ""
+        if compression.kind and wishes.average == "submitter":
+            raise SettingsError("what comes to this machine is not compressed; leave out one of compression and "
+                                "average=submitter")
         form, ports = vector_form(state), self._cluster.vectors()
         why_not = "a reproducible training sums exactly, on one machine" if wishes.reproducible else (
             "this strategy merges each share alone" if self._strategy.merges_each else
             "the state holds no numbers, or complex ones" if form is None else
             "a node runs beside this script, which has none of its own" if ports is None else
             "this machine is not little-endian" if sys.byteorder != "little" else "")
-        if wishes.average == "ring" and why_not:
-            raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the ring")
+        if wants_ring and why_not:
+            raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the "
+                                f"{'compression' if compression.kind else 'ring'}")
         if why_not or wishes.average == "submitter" or form is None or (
-                wishes.average == "auto" and form.numbers <= BLOB_STATE_NUMBERS):
+                not wants_ring and form.numbers <= BLOB_STATE_NUMBERS):
             return None
         ports.deliver = lambda reply: self._events.put(reply)
-        return AveragingLeader(ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums)
+        return AveragingLeader(
+            ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums, compression)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
         kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
@@ -287,7 +257,8 @@ class Training:
             self._call(order, carry_out, self._state_to_send())
             return
         form = self._leader.form
-        self._call(order, carry_out_here, [source, self._leader.share_name(order.id), form.code, form.numbers, rest])
+        self._call(order, carry_out_here, [source, self._leader.share_name(order.id), form.code, form.numbers, rest,
+                                           self._leader.compression.of_ways])
 
     def _call(self, order: Order, function: Callable[..., Any], state: Any) -> None:
         options: Dict[str, Any] = {"pure": True}
@@ -334,7 +305,7 @@ class Training:
         state, memory = self._rounds.state, self._rounds.memory
         evaluated = {str(name): float(value) for name, value in dict(self._job.evaluate(state)).items()}
         figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
-                   "average_s": self._average_s}
+                   "average_s": self._average_s, "moved_bytes": self._moved_bytes()}
         self._history.append(figures)
         if self._folder is not None:
             self._folder.add_metrics(figures)
@@ -344,26 +315,13 @@ class Training:
             }, "the state"))
         if self._wishes.on_round is not None:
             self._wishes.on_round(figures)
-        return self._why_enough()
+        return why_enough(self._wishes, self._history)
 
-    def _why_enough(self) -> str:
-        wishes, evaluated = self._wishes, self._history[-1]["evaluated"]
-        for name, wanted in (wishes.target or {}).items():
-            if name not in evaluated:
-                raise SettingsError(f"the job's evaluate gives no {name!r}; it gives {', '.join(evaluated)}")
-            if is_better(name, evaluated[name], wanted) or evaluated[name] == wanted:
-                return f"{name} {evaluated[name]:.4g} reached {wanted:g}"
-        if wishes.patience and evaluated:
-            name = next(iter(evaluated))
-            values = [figures["evaluated"][name] for figures in self._history if name in figures["evaluated"]]
-            best = values[0]
-            since = 0
-            for value in values[1:]:
-                since = 0 if is_better(name, value, best) else since + 1
-                best = value if since == 0 else best
-            if since >= wishes.patience:
-                return f"{name} has not been better than {best:.4g} for {since} rounds"
-        return ""
+    def _moved_bytes(self) -> int:
+        """Return how many bytes devices have sent each other since the last round was closed."""
+        moved = self._leader.moved_bytes if self._leader is not None else 0
+        since, self._moved_before = moved - self._moved_before, moved
+        return since
 
     def _read_saved(self) -> Optional[Dict[str, Any]]:
         assert self._folder is not None
@@ -380,21 +338,3 @@ class Training:
             raise SettingsError(f"{self._folder.path} was made with {saved['strategy']}, not {self._strategy!r}; "
                                 "use the same, or another folder")
         return saved
-
-
-def strategy_of(wanted: Union[Strategy, str], *, local_steps: int = 0) -> Strategy:
-    """Return a strategy for its short name, with so many local steps, 0 for its own; raise SettingsError for none."""
-    if isinstance(wanted, Strategy):
-        return wanted
-    kind: Any = STRATEGIES.get(wanted)
-    if kind is None:
-        raise SettingsError(f"there is no strategy {wanted!r}; write one of {', '.join(STRATEGIES.names())}")
-    if local_steps and kind.sends_gradients:
-        raise SettingsError(f"{wanted} makes one step a round on each part of the data; leave out the local steps")
-    return kind(local_steps=local_steps) if local_steps else kind()  # type: ignore[no-any-return]
-
-
-def is_better(name: str, value: float, than: float) -> bool:
-    """Whether a metric is better: less of a loss or an error, more of anything else."""
-    is_less = any(word in name.lower() for word in ("loss", "error", "perplexity"))
-    return value < than if is_less else value > than

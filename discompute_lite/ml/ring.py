@@ -176,8 +176,8 @@ class RingAverage(PieceAverage):
         total = sums.added(piece, data)
         if hop < self._count - 2:
             return self._send_on(piece, hop + 1, total)
-        sums.finish(piece, total)
-        return self._send_on(piece, hop + 1, sums.whole(piece)) if rest else []
+        whole = sums.finish(piece, total)
+        return self._send_on(piece, hop + 1, whole) if rest else []
 
     def _send_on(self, piece: int, hop: int, data: Any = None) -> List[Any]:
         return self._send((self._own + 1) % self._count, piece, hop, data)
@@ -214,8 +214,7 @@ class StarAverage(PieceAverage):
             return []
         # In the members' order, whoever was first: the sum has the same bits each time.
         del self._gathered[piece]
-        self._sums.finish(piece, self._sums.all_added(piece, [gathered[each] for each in sorted(gathered)]))
-        whole = self._sums.whole(piece)
+        whole = self._sums.finish(piece, self._sums.all_added(piece, [gathered[each] for each in sorted(gathered)]))
         return [action for each in sorted(gathered) for action in self._send(each, piece, 1, whole)]
 
 

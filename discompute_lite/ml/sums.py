@@ -1,8 +1,8 @@
 """Add up vectors piece by piece, with NumPy where it is installed and with `array` where not: the same bits.
 
-Knows:   weights, pieces, and which rounding happens when.
-Refuses: to know who sent a piece and who gets the sum (ml/ring.py does).
-Read next: ml/vectors.py (what a vector is), ml/ring.py.
+Knows:   weights, pieces, which rounding happens when, and what a device did not send of its own and sends later.
+Refuses: to know who sent a piece and who gets the sum (ml/ring.py does), how pieces are written (ml/compression.py).
+Read next: ml/vectors.py (what a vector is), ml/compression.py, ml/ring.py.
 
 Both ways round at the same places, so that a ring may have devices with NumPy and without:
 
@@ -12,6 +12,11 @@ Both ways round at the same places, so that a ring may have devices with NumPy a
 
 Where a sum of two float32 is computed in float64 and then rounded, as `array` does, it is the sum that float32
 arithmetic gives: 53 bits are more than 2 * 24 + 1 (Figueroa, 1995).
+
+Where only the largest numbers of each piece are sent (top-k), the others are added to those of the next average (error
+feedback): nothing that a device computed is lost, it is late. So in each average, over all devices,
+
+    what was sent + what remains = what was computed + what remained of the average before
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from operator import add
 from typing import Any, List, NamedTuple, Sequence
 
 from ..tasks.value_buffers import optional_module
+from .compression import TOP_K, Compression, kept_count, largest_places, packing_of
 from .vectors import VectorForm
 
 
@@ -31,20 +37,49 @@ class VectorShare(NamedTuple):
     memory: Any
 
 
+class SumMemory(NamedTuple):
+    """Hold memory that a sum uses beside its shares and its result; each may be None.
+
+    What is left out of a sum has the type of its arithmetic (`remainder_form`).
+    """
+
+    #: Added to the whole, with the form of the shares.
+    start: Any = None
+    #: What this device did not send in the average before.
+    residual: Any = None
+    #: Where it keeps what it does not send in this one.
+    remainder: Any = None
+
+
+def remainder_form(form: VectorForm, *, wide: bool) -> VectorForm:
+    """Return the form of what is left out of sums of vectors of a form."""
+    return form._replace(code="d" if wide else form.code)
+
+
 class VectorSums:
     """Compute the pieces of a weighted sum for one device; this one uses `array`."""
 
+    _numpy: Any = None
+
     def __init__(
-        self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False
+        self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
+        compression: Compression = Compression(), beside: SumMemory = SumMemory(),
     ) -> None:
         """`shares` are this device's own, perhaps none; `result` is memory into which the whole is written, None where
         no whole comes here."""
         self.form = form
         self._piece = piece_numbers
-        #: How the numbers of sums that are not whole yet travel.
-        self._code = "d" if wide else form.code
+        #: The type of sums that are not whole yet.
+        self._code = remainder_form(form, wide=wide).code
         self._shares = [(self._weight(share.weight), self._view(share.memory, form.code)) for share in shares]
-        self._result: Any = None if result is None else self._view(result, form.code)
+        self._result = self._maybe_view(result, form.code)
+        self._compression = compression
+        self._partial = packing_of(compression.kind, self._code, self._numpy)
+        self._whole = packing_of(compression.kind, form.code, self._numpy)
+        self._start = self._maybe_view(beside.start, form.code)
+        self._residual = self._maybe_view(beside.residual, self._code)
+        self._remainder = self._maybe_view(beside.remainder, self._code)
+        self._has_own = bool(shares) or beside.residual is not None
 
     @property
     def pieces(self) -> int:
@@ -52,32 +87,32 @@ class VectorSums:
         return -(-self.form.numbers // self._piece)
 
     def own(self, piece: int) -> Any:
-        """Return the sum of this device's own shares of a piece, ready to travel."""
-        return self._packed(self._own(piece))
+        """Return the sum of this device's own shares of a piece, ready to travel; to be asked for once."""
+        return self._partial.packed(self._own(piece))
 
     def added(self, piece: int, data: Any) -> Any:
         """Return what came plus this device's own shares; raise ValueError where it is no such piece."""
-        came = self._numbers(data, self._code, piece)
-        return self._packed(self._sum(came, self._own(piece)) if self._shares else came)
+        came = self._partial.numbers(data, self._length(piece))
+        return self._partial.packed(self._sum(came, self._own(piece)) if self._has_own else came)
 
     def all_added(self, piece: int, came: Sequence[Any]) -> Any:
         """Return this device's own shares plus all that came, in that order."""
         total = self._own(piece)
         for data in came:
-            total = self._sum(self._numbers(data, self._code, piece), total)
-        return self._packed(total)
+            total = self._sum(self._partial.numbers(data, self._length(piece)), total)
+        return self._partial.packed(total)
 
-    def finish(self, piece: int, data: Any) -> None:
-        """Write a sum that is whole into the result."""
-        self._write(piece, self._numbers(data, self._code, piece))
+    def finish(self, piece: int, data: Any) -> Any:
+        """Take a sum that is whole into the result; return it ready to travel, as all others are to have it."""
+        whole = self._partial.numbers(data, self._length(piece))
+        packed = self._whole.packed(self._narrow(whole))
+        self.keep(piece, packed)
+        return packed
 
     def keep(self, piece: int, data: Any) -> None:
         """Write a piece of the result as another device has it."""
-        self._write(piece, self._numbers(data, self.form.code, piece))
-
-    def whole(self, piece: int) -> Any:
-        """Return a piece of the result, ready to travel."""
-        return self._packed(self._result[self._range(piece)])
+        numbers, place = self._whole.numbers(data, self._length(piece)), self._range(piece)
+        self._write(place, numbers if self._start is None else self._moved(self._start[place], numbers))
 
     # ---- what NumPy does otherwise -------------------------------------------------------------------
 
@@ -88,7 +123,7 @@ class VectorSums:
         view: Any = memoryview(memory).cast("B")
         return view.cast(code)
 
-    def _own(self, piece: int) -> Any:
+    def _weighted(self, piece: int) -> Any:
         place, total = self._range(piece), None
         for weight, view in self._shares:
             product = array(self._code, [weight * number for number in view[place]])
@@ -98,22 +133,38 @@ class VectorSums:
     def _sum(self, first: Any, second: Any) -> Any:
         return array(self._code, map(add, first, second))
 
-    def _packed(self, numbers: Any) -> Any:
-        return memoryview(numbers).cast("B")
+    def _moved(self, start: Any, numbers: Any) -> Any:
+        return array(self.form.code, map(add, start, numbers))
 
-    def _numbers(self, data: Any, code: str, piece: int) -> Any:
-        view = memoryview(data).cast("B")
-        if len(view) != self._length(piece) * (4 if code == "f" else 8):
-            raise ValueError(f"piece {piece} has {len(view)} bytes")
-        numbers = array(code)
-        numbers.frombytes(view)
-        return numbers
+    def _narrow(self, numbers: Any) -> Any:
+        return numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
 
-    def _write(self, piece: int, numbers: Any) -> None:
-        narrow = numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
-        self._result[self._range(piece)] = memoryview(narrow)
+    def _write(self, place: slice, numbers: Any) -> None:
+        self._result[place] = memoryview(numbers)
+
+    def _split(self, total: Any, places: Any) -> Any:
+        """Return what is sent of a sum, and what remains."""
+        sent = array(self._code, bytes(len(total) * total.itemsize))
+        for place in places:
+            sent[place], total[place] = total[place], 0.0
+        return sent, memoryview(total)
 
     # ---- places --------------------------------------------------------------------------------------
+
+    def _own(self, piece: int) -> Any:
+        place, total = self._range(piece), self._weighted(piece)
+        if self._residual is not None:
+            total = self._sum(self._residual[place], total)
+        if self._compression.kind != TOP_K or not self._has_own:
+            return total
+        count = kept_count(self._compression.top_k, self._length(piece))
+        sent, remains = self._split(total, largest_places(total, count, self._numpy))
+        if self._remainder is not None:
+            self._remainder[place] = remains
+        return sent
+
+    def _maybe_view(self, memory: Any, code: str) -> Any:
+        return None if memory is None else self._view(memory, code)
 
     def _range(self, piece: int) -> slice:
         start = piece * self._piece
@@ -127,16 +178,17 @@ class VectorSums:
 class NumpyVectorSums(VectorSums):
     """Compute the same with NumPy."""
 
-    def __init__(self, numpy: Any, *arguments: Any, wide: bool = False) -> None:
+    def __init__(self, numpy: Any, *arguments: Any, **options: Any) -> None:
         self._numpy = numpy
-        super().__init__(*arguments, wide=wide)
+        super().__init__(*arguments, **options)
         #: Where a product is computed that is added to something at once.
         self._scratch = numpy.empty(self._length(0), dtype=numpy.dtype(self._code))
+        self._is_one = len(self._shares) == 1 and self._residual is None and self._compression.kind != TOP_K
 
     def _view(self, memory: Any, code: str) -> Any:
         return self._numpy.frombuffer(memory, dtype=code)
 
-    def _own(self, piece: int) -> Any:
+    def _weighted(self, piece: int) -> Any:
         numpy, place, total = self._numpy, self._range(piece), None
         for weight, view in self._shares:
             product = self._product(weight, view[place], None if total is None else self._scratch)
@@ -144,13 +196,13 @@ class NumpyVectorSums(VectorSums):
         return numpy.zeros(self._length(piece), dtype=self._code) if total is None else total
 
     def added(self, piece: int, data: Any) -> Any:
-        came = self._numbers(data, self._code, piece)
-        if len(self._shares) != 1 or not came.flags.writeable:
+        came = self._partial.numbers(data, self._length(piece))
+        if not self._is_one or not came.flags.writeable:
             return super().added(piece, data)
         # In the memory that was received: it is nobody's but this sum's.
         (weight, view), = self._shares
-        return self._packed(self._numpy.add(came, self._product(weight, view[self._range(piece)], self._scratch),
-                                            out=came))
+        return self._partial.packed(self._numpy.add(
+            came, self._product(weight, view[self._range(piece)], self._scratch), out=came))
 
     def _product(self, weight: float, numbers: Any, memory: Any) -> Any:
         kind = self._numpy.dtype(self._code)
@@ -161,23 +213,27 @@ class NumpyVectorSums(VectorSums):
         # The second is this device's own, made a moment ago.
         return self._numpy.add(first, second, out=second)
 
-    def _numbers(self, data: Any, code: str, piece: int) -> Any:
-        numbers = self._numpy.frombuffer(data, dtype=code)
-        if len(numbers) != self._length(piece):
-            raise ValueError(f"piece {piece} has {len(numbers)} numbers")
-        return numbers
+    def _moved(self, start: Any, numbers: Any) -> Any:
+        return start + numbers
 
-    def _write(self, piece: int, numbers: Any) -> None:
-        self._result[self._range(piece)] = numbers
+    def _narrow(self, numbers: Any) -> Any:
+        return numbers.astype(self.form.code, copy=False)
+
+    def _write(self, place: slice, numbers: Any) -> None:
+        self._result[place] = numbers
+
+    def _split(self, total: Any, places: Any) -> Any:
+        sent = self._numpy.zeros(len(total), dtype=self._code)
+        sent[places] = total[places]
+        total[places] = 0.0
+        return sent, total
 
 
 def vector_sums(
-    form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
-    with_numpy: bool = True,
+    form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, with_numpy: bool = True,
+    **options: Any,
 ) -> VectorSums:
-    """Return what computes with NumPy where it is installed and wanted, else without."""
+    """Return what computes with NumPy where it is installed and wanted, else without; `options` are `VectorSums`'s."""
     numpy = optional_module("numpy") if with_numpy else None
     arguments: List[Any] = [form, shares, result, piece_numbers]
-    if numpy is None:
-        return VectorSums(*arguments, wide=wide)
-    return NumpyVectorSums(numpy, *arguments, wide=wide)
+    return VectorSums(*arguments, **options) if numpy is None else NumpyVectorSums(numpy, *arguments, **options)

@@ -15,6 +15,7 @@ that run Python today are little-endian, and one that is not takes no part in av
 from __future__ import annotations
 
 from array import array
+from operator import sub
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model.errors import TaskFailed
@@ -24,6 +25,8 @@ from .trees import walk_trees
 
 #: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
 _NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
+#: Numbers that are subtracted at once where NumPy is missing: so much memory is used for them.
+_AT_ONCE = 65536
 
 
 class VectorForm(NamedTuple):
@@ -64,6 +67,19 @@ def fill_vector(tree: Any, form: VectorForm, memory: Any) -> None:
     if place != form.numbers or sum(_length(kind.shape(leaf)) for kind, leaf in _averaged_leaves(tree)) != place:
         raise TaskFailed("a step gave back more or fewer numbers than its state has; a step must keep the shapes of "
                          "its state")
+
+
+def subtract_vector(form: VectorForm, memory: Any, other: Any) -> None:
+    """Subtract one vector from another, in place."""
+    numpy = optional_module("numpy")
+    if numpy is not None:
+        view = numpy.frombuffer(memory, dtype=form.code)
+        numpy.subtract(view, numpy.frombuffer(other, dtype=form.code), out=view)
+        return
+    plain, others = _as_numbers(memory, form), _as_numbers(other, form)
+    for start in range(0, form.numbers, _AT_ONCE):
+        place = slice(start, start + _AT_ONCE)
+        plain[place] = memoryview(array(form.code, map(sub, plain[place], others[place])))
 
 
 def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:

@@ -24,7 +24,7 @@ from .digit_job import DigitJob
 from .optimizers import SGD, Adam
 from .strategies import Share, mean_metrics
 from .trees import mean_tree, taken_tree
-from .vectors import VectorForm, fill_vector, rest_of, tree_of_vector, with_rest
+from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
 BROUGHT_ALONG = (Adam, DigitJob, SGD)
@@ -76,6 +76,8 @@ class VectorOrder(NamedTuple):
     numbers: int
     #: What of the state is not averaged.
     rest: List[Any]
+    #: Whether the share is how far the state went, rather than where it is.
+    is_way: bool = False
 
 
 def carry_out_here(
@@ -86,24 +88,38 @@ def carry_out_here(
     The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there.
     """
     order, folder = VectorOrder(*vectors), vector_folder()
-    form = VectorForm(order.code, order.numbers)
-    state = seat.template
-    if order.source:
-        with open(os.path.join(folder, order.source), "rb") as file:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        state = tree_of_vector(seat.template, form, memory)
+    form, source = VectorForm(order.code, order.numbers), os.path.join(folder, order.source)
+    state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields["rest"] = rest_of(tree)
     try:
-        # Under its name only when it is whole. Two may be at the same order: each writes a file of its own.
-        with tempfile.NamedTemporaryFile("w+b", prefix=order.share + "-", dir=folder, delete=False) as part:
-            part.truncate(form.size)
-            fill_vector(tree, form, mmap.mmap(part.fileno(), form.size))
-        os.replace(part.name, os.path.join(folder, order.share))
+        part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
+        os.replace(part, os.path.join(folder, order.share))
     except OSError:
         return fields
     return {**fields, "tree": None}
+
+
+def _written_share(path: str, tree: Any, form: VectorForm, begun_from: str) -> str:
+    """Write a tree as a vector; as the way from the state in the file `begun_from`, where one is named.
+
+    It gets its name, `path`, only when it is whole. Two may be at the same order: each writes a file of its own.
+    """
+    folder, name = os.path.split(path)
+    with tempfile.NamedTemporaryFile("w+b", prefix=name + "-", dir=folder, delete=False) as part:
+        part.truncate(form.size)
+        memory = mmap.mmap(part.fileno(), form.size)
+        fill_vector(tree, form, memory)
+        if begun_from:
+            # Read anew: a step may have changed the arrays that it was given.
+            subtract_vector(form, memory, _mapped(begun_from))
+    return part.name
+
+
+def _mapped(path: str) -> Any:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def carry_out(

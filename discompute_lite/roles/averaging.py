@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, Deque, Dict, Optional, Sequence
 
 from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
+from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
 from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
-from ..ml.sums import VectorShare, vector_sums
+from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
 from ..ml.vectors import VectorForm
 from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
 from ..model.limits import KIB
@@ -68,19 +69,11 @@ class Averaging:
         later = Later()
         if wish.name in self._running:
             raise InvalidParams("that average is under way; give each one its own name")
-        shares = [VectorShare(weight, vectors.find(name, form.size))
-                  for name, weight in zip(wish.shares, wish.weights)]
-        if any(share.memory is None for share in shares):
-            later.resolve(AverageAnswer(False, "a share is not here", [self._node.id]))
-            return later
-        has_result = plan.shape != CHAIN or plan.members[plan.root] == self._node.id
         try:
-            result = vectors.make(wish.name, form.size) if has_result else None
+            sums = self._sums(wish, form, plan)
         except StateError as problem:
             later.resolve(AverageAnswer(False, problem.message, [self._node.id]))
             return later
-        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
-        sums = vector_sums(form, shares, result, max(1, piece), wide=wish.is_wide)
         running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
         self._running[wish.name] = running
         self._node.clock.call_later(STALL_LOOK_S, self._look, running)
@@ -145,9 +138,32 @@ class Averaging:
             raise InvalidParams(f"shape is {RING}, {CHAIN} or {STAR}, and root is the place of a member")
         if wish.code not in ("f", "d") or wish.numbers < 1 or len(wish.shares) != len(wish.weights):
             raise InvalidParams("code is f or d, there is a number at least, and each share has a weight")
-        if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in wish.shares):
+        named = [*wish.shares, *filter(None, (wish.start, wish.residual, wish.remainder))]
+        if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in named):
             raise InvalidParams("all vectors of an average belong to one training")
+        if wish.compression not in ("", *COMPRESSION_WORDS) or not 0.0 < wish.top_k <= 1.0:
+            raise InvalidParams(f"compression is one of {', '.join(COMPRESSION_WORDS)}, top_k above 0 and 1 at most")
         return VectorForm(wish.code, wish.numbers), AveragePlan(members, wish.shape, wish.root)
+
+    def _sums(self, wish: AverageWish, form: VectorForm, plan: AveragePlan) -> VectorSums:
+        """Return what adds up; raise StateError where something is not here, or has no room."""
+        vectors = self.vectors
+        shares = [VectorShare(weight, vectors.find(name, form.size))
+                  for name, weight in zip(wish.shares, wish.weights)]
+        has_result = plan.shape != CHAIN or plan.members[plan.root] == self._node.id
+        start = vectors.find(wish.start, form.size) if wish.start and has_result else None
+        if any(share.memory is None for share in shares) or (start is None and wish.start and has_result):
+            raise StateError("a share is not here")
+        result = vectors.make(wish.name, form.size) if has_result else None
+        left_out = remainder_form(form, wide=wish.is_wide)
+        # What was left out earlier went with whoever had it, where that device was away.
+        residual = vectors.find(wish.residual, left_out.size) if wish.residual else None
+        keeps = wish.compression == TOP_K and wish.remainder and (shares or residual is not None)
+        remainder = vectors.make(wish.remainder, left_out.size) if keeps else None
+        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
+        return vector_sums(
+            form, shares, result, max(1, piece), wide=wish.is_wide, compression=Compression(
+                wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
 
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
         for action in actions:
@@ -215,5 +231,6 @@ class Averaging:
         self, running: RunningAverage, reason: str, lost: Sequence[str] = (), unreached: Sequence[str] = ()
     ) -> None:
         del self._running[running.wish.name]
-        self.vectors.drop(running.wish.name)
+        for name in filter(None, (running.wish.name, running.wish.remainder)):
+            self.vectors.drop(name)
         running.later.resolve(AverageAnswer(False, reason, list(lost), list(unreached)))

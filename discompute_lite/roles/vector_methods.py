@@ -67,6 +67,14 @@ class AverageWish:
     weights: List[float] = field(default_factory=list)
     #: Vectors that are not needed any more.
     drops: List[str] = field(default_factory=list)
+    #: How pieces are compressed: "", "float16" or "top-k", and the part of its own that this device then sends.
+    compression: str = ""
+    top_k: float = 1.0
+    #: A vector here that the mean is added to; what this device did not send earlier, which is added to its shares; and
+    #: what it is to keep so from this average. "" for none.
+    start: str = ""
+    residual: str = ""
+    remainder: str = ""
 
 
 @method("JoinTraining", level="work")

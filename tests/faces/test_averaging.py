@@ -5,6 +5,7 @@ from array import array
 import pytest
 
 from discompute_lite.faces.averaging import AVERAGE_TRIES, FAILED_AVERAGES, AveragingLeader, KeptShare
+from discompute_lite.ml.compression import FLOAT16, TOP_K, Compression
 from discompute_lite.ml.vectors import VectorForm
 
 
@@ -47,8 +48,8 @@ def devices():
     return Devices()
 
 
-def leader_of(devices, *device_ids, is_mean=True):
-    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False)
+def leader_of(devices, *device_ids, is_mean=True, compression=Compression()):
+    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False, compression)
     devices.answer("own", "JoinTraining", success=True)
     for device_id in device_ids:
         leader.meet(device_id, lambda: None)
@@ -190,6 +191,61 @@ def test_this_machine_without_room_ends_averaging_there(devices):
     came = averaged(leader, devices, "a")
     devices.answer("own", "AverageVectors", success=False, lost=["own"])
     assert came[0].mean is None and leader.joined == {"own": False, "a": False}
+
+
+# ---- compression ---------------------------------------------------------------------------------------
+
+
+def test_a_way_is_added_to_the_state_that_all_have(devices):
+    leader = leader_of(devices, "a", compression=Compression(FLOAT16, of_ways=True))
+    leader.new_state([1.0, 2.0])
+    names = []
+    leader.bring_state("a", names.append)
+    devices.answer("a", "FetchVector", success=True)
+    averaged(leader, devices, "a")
+    wish = devices.params("a", "AverageVectors")
+    assert (wish["compression"], wish["start"], wish["remainder"]) == ("float16", names[0], "")
+    # What a device sent back that cannot keep it there becomes a way here.
+    kept = leader.keep_tree([5.0, 5.0], 3, 9)
+    assert array("d", bytes(devices.memory[kept.name])).tolist() == [4.0, 3.0]
+
+
+def test_what_is_left_out_stays_under_a_name_that_the_next_average_tells(devices):
+    leader = leader_of(devices, "a", "b", compression=Compression(TOP_K, 0.1))
+    averaged(leader, devices, "a", "b")
+    first = devices.params("a", "AverageVectors")
+    assert (first["residual"], first["top_k"], first["start"]) == ("", 0.1, "")
+    all_answer(devices)
+    averaged(leader, devices, "a", "b")
+    second = devices.params("a", "AverageVectors")
+    assert second["residual"] == first["remainder"] != second["remainder"]
+    all_answer(devices)
+    averaged(leader, devices, "a", "b")
+    third = devices.params("a", "AverageVectors")
+    assert third["residual"] == second["remainder"] and first["remainder"] in third["drops"]
+
+
+def test_of_an_average_that_failed_nothing_is_left_out(devices):
+    leader = leader_of(devices, "a", "b", "c", compression=Compression(TOP_K, 0.1))
+    averaged(leader, devices, "a", "b", "c")
+    all_answer(devices)
+    averaged(leader, devices, "a", "b", "c")
+    failed = devices.params("a", "AverageVectors")
+    devices.answer("a", "AverageVectors", success=False, lost=["b"], unreached=[])
+    again = [call for call in devices.asked if call[0] == "a" and call[1] == "AverageVectors"][-1][2]
+    assert again["residual"] == failed["residual"]
+    assert again["remainder"] != failed["remainder"] and failed["remainder"] in again["drops"]
+
+
+def test_bytes_that_moved_are_counted(devices):
+    leader = leader_of(devices, "a", "b")
+    averaged(leader, devices, "a", "b")
+    for device_id in devices.waiting("AverageVectors"):
+        devices.answer(device_id, "AverageVectors", success=True, sent_bytes=100)
+    assert leader.moved_bytes == 300
+    leader.bring_state("c", lambda name: None)
+    devices.answer("c", "FetchVector", success=True)
+    assert leader.moved_bytes == 316
 
 
 def test_at_the_end_all_forget_it(devices):

@@ -7,7 +7,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from discompute_lite.faces.training import is_better, strategy_of, train
+from discompute_lite.faces.training import train
+from discompute_lite.faces.training_wishes import is_better, strategy_of
 from discompute_lite.ml.optimizers import SGD
 from discompute_lite.ml.strategies import DiLoCo, FedAvg
 from discompute_lite.model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -114,7 +115,7 @@ def test_rounds_are_saved_with_their_figures(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3]
     assert set(lines[0]) == {"round", "seconds", "compute_s", "samples", "metrics", "shares", "missing", "evaluated",
-                             "average_s"}
+                             "average_s", "moved_bytes"}
     saved = load_value((tmp_path / "run" / "checkpoint.json").read_bytes())
     assert (saved["round"], saved["strategy"]) == (3, "Synchronous()")
 
@@ -211,6 +212,20 @@ def test_a_state_that_changes_its_shape_is_named():
     job.step = lambda state, data, rng, config: ({"x": [0.0, 0.0], "steps": 0}, 1, {})
     with pytest.raises(TaskFailed, match=r"state\['x'\]"):
         train(PlayedCluster(), job, rounds=2)
+
+
+@pytest.mark.parametrize("wishes, about", [
+    ({"compression": "zip"}, "write one of none, float16, top-k"),
+    ({"compression": "top-k", "top_k": 0.0}, "write a part above 0"),
+    ({"compression": "float16", "average": "submitter"}, "leave out one of"),
+    ({"compression": "top-k", "reproducible": True}, "sums exactly, on one machine; leave out the compression"),
+    ({"compression": "float16", "strategy": "async"}, "merges each share alone; leave out the compression"),
+    ({"compression": "float16"}, "which has none of its own; leave out the compression"),
+    ({"average": "ring"}, "leave out the ring"),
+])
+def test_a_compression_that_cannot_be_is_refused(wishes, about):
+    with pytest.raises(SettingsError, match=about):
+        train(PlayedCluster(), Slope(), rounds=1, **wishes)
 
 
 def test_strategies_by_name():

@@ -1,6 +1,7 @@
 """An order's steps on the device that got it."""
 
 import os
+import sys
 from array import array
 
 import pytest
@@ -85,14 +86,14 @@ def test_a_step_that_returns_something_else_is_told_what_is_wanted():
 # ---- where states and shares stay on their device ------------------------------------------------------
 
 
-def carried_here(folder, source="", rest=(3,), share="a-o1", seat=None):
+def carried_here(folder, source="", rest=(3,), share="a-o1", seat=None, is_way=False):
     class Adding(Counting):
         def step(self, state, data, rng, config):
             return {"w": [state["w"][0] + data, state["w"][1]], "seen": state["seen"] + 1}, 2, {}
 
     seat = seat or Seat(Adding(), 5, 7, {}, template={"w": [1.0, 2.0], "seen": 0})
     with vectors_lying_in(str(folder)):
-        return carry_out_here(seat, [source, share, "d", 2, list(rest)], 0, [4], 1, False)
+        return carry_out_here(seat, [source, share, "d", 2, list(rest), is_way], 0, [4], 1, False)
 
 
 def test_a_share_stays_as_a_vector_and_what_has_no_mean_goes_back(tmp_path):
@@ -106,6 +107,22 @@ def test_a_state_is_read_from_its_vector(tmp_path):
     (tmp_path / "a-s1").write_bytes(array("d", [10.0, 20.0]).tobytes())
     carried_here(tmp_path, "a-s1")
     assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [14.0, 20.0]
+
+
+@pytest.mark.parametrize("has_numpy", [True, False])
+def test_a_way_is_how_far_the_state_went_though_a_step_changes_its_arrays(tmp_path, monkeypatch, has_numpy):
+    if not has_numpy:
+        monkeypatch.setitem(sys.modules, "numpy", None)
+
+    class InPlace(Counting):
+        def step(self, state, data, rng, config):
+            state["w"][0] += data
+            return state, 2, {}
+
+    (tmp_path / "a-s1").write_bytes(array("d", [10.0, 20.0]).tobytes())
+    carried_here(tmp_path, "a-s1", seat=Seat(InPlace(), 5, 7, {}, template={"w": array("d", [0.0, 0.0])}), is_way=True)
+    assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [4.0, 0.0]
+    assert array("d", (tmp_path / "a-s1").read_bytes()).tolist() == [10.0, 20.0]
 
 
 def test_where_nothing_can_be_kept_the_tree_goes_back(tmp_path):

@@ -183,7 +183,52 @@ def test_it_ends_even_if_nobody_can_be_blamed(world):
     assert [result["message"] for result, _ in answers] == ["nothing moves any more"]
 
 
+@pytest.mark.parametrize("shape", ["ring", "star"])
+def test_halves_move_half_the_bytes_and_are_added_to_what_all_have(world, shape):
+    crew = Crew(world)
+    for host in crew.hosts:
+        crew.put(host, "s0", [1000.0] * NUMBERS)
+    crew.average(shape=shape, compression="float16", start=f"{TRAINING}-s0")
+    world.advance(1.0)
+    assert [crew.result(host) for host in crew.hosts] == [[1002.5] * NUMBERS] * 4
+    sent = sum(answer["sent_bytes"] for answer in crew.answers.values())
+    assert sent == pytest.approx(2 * 3 * NUMBERS * 2, rel=0.02)
+
+
+def test_the_largest_numbers_move_and_the_others_are_kept_for_the_next_average(world):
+    crew = Crew(world, "ab", numbers=4800)  # Eight pieces, of 600 numbers.
+    numbers = [float(place % 10 + 1) for place in range(crew.numbers)]
+    for host in crew.hosts:
+        crew.put(host, "o1", numbers)
+    crew.average(compression="top-k", top_k=0.1, remainder=f"{TRAINING}-r1")
+    world.advance(1.0)
+    first = [10.0 if number == 10.0 else 0.0 for number in numbers]
+    assert [crew.result(host) for host in crew.hosts] == [first] * 2
+    assert sum(answer["sent_bytes"] for answer in crew.answers.values()) < 0.25 * 2 * 4 * crew.numbers
+    assert crew.result(crew.leader, f"{TRAINING}-r1") == [number / 2 if number < 10.0 else 0.0 for number in numbers]
+    # All nines have been waiting, and are twice as large now.
+    again = f"{TRAINING}-s2"
+    crew.average(name=again, compression="top-k", top_k=0.1, residual=f"{TRAINING}-r1", remainder=f"{TRAINING}-r2")
+    world.advance(1.0)
+    assert crew.result(crew.leader, again) == [18.0 if number == 9.0 else 0.0 for number in numbers]
+
+
+def test_what_a_device_does_not_have_any_more_is_not_waited_for(world):
+    crew = Crew(world, "ab")
+    crew.average(compression="top-k", top_k=1.0, residual=f"{TRAINING}-r7", remainder=f"{TRAINING}-r8")
+    world.advance(1.0)
+    assert crew.result(crew.leader) == [1.5] * NUMBERS
+
+
+def test_without_the_state_that_the_mean_is_added_to_a_device_takes_no_part(world):
+    crew = Crew(world, "ab")
+    crew.average(compression="float16", start=f"{TRAINING}-s0")
+    assert crew.answers["b"]["lost"] == [crew.hosts[1].id] and crew.answers["b"]["message"] == "a share is not here"
+
+
 @pytest.mark.parametrize("params, refused", [
+    ({"compression": "zip"}, "compression is one of"), ({"top_k": 0.0}, "top_k above 0"), ({"top_k": 2.0}, "1 at most"),
+    ({"start": f"{'f' * 32}-s1"}, "belong to one training"), ({"remainder": "../x"}, "is named by"),
     ({"members": ["x"]}, "this one among them"), ({"shape": "heap"}, "shape is ring"), ({"root": 7}, "root is the"),
     ({"numbers": 0}, "code is f or d"), ({"shares": ["x"]}, "each share has a weight"),
     ({"name": "../x"}, "is named by"),

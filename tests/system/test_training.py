@@ -124,6 +124,23 @@ def test_three_devices_average_among_themselves(field, strategy):
     assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
 
 
+@pytest.mark.parametrize("kind, part", [("float16", 0.3), ("top-k", 0.5)])
+def test_what_devices_send_each_other_is_compressed_on_demand(field, kind, part):
+    field.let_belong("command", "node-2", "node-3")
+    field.start("node-2")
+    field.start("node-3")
+    words = ["--min-devices", "3", "--rounds", "6", "--local-steps", "8", "--average", "ring", "--json"]
+    moved = {}
+    for each in ("none", kind):
+        done = field.run("train", *words, "--compression", each, "--top-k", "0.05", "digits", "--hidden", "32")
+        assert done.code == 0, done.err
+        rounds = json.loads(done.out)["rounds"]
+        assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
+        moved[each] = rounds[-1]["moved_bytes"]
+    # Numbers are float64 here, so halves are a quarter.
+    assert 0 < moved[kind] < part * moved["none"]
+
+
 def test_a_machine_that_takes_no_work_itself_takes_part_in_the_average(field):
     field.let_belong("command", "node-2", "node-3")
     field.start("node-2")
@@ -187,6 +204,8 @@ def test_a_device_that_dies_is_done_without(field, average):
     (["nosuch.py"], 2, "nosuch.py cannot be read"), (["{}", "--slopes", "1"], 2, "there is no argument --slopes"),
     (["--strategy", "magic", "digits"], 2, "write one of sync, fedavg"),
     (["--strategy", "sync", "--local-steps", "3", "digits"], 2, "one step a round"),
+    (["--compression", "zip", "digits"], 2, "write one of none, float16, top-k"),
+    (["--reproducible", "--compression", "top-k", "digits"], 2, "leave out the compression"),
     (["--resume", "digits"], 2, "write --checkpoint FOLDER"), (["--target", "accuracy", "digits"], 2, "accuracy=0.95"),
     (["digits", "--rounds", "2"], 2, "train's own flags stand before the file: train --rounds 2 digits"),
     (["--rounds", "0", "digits"], 2, "--rounds cannot be '0'"), (["{}empty"], 2, "has no class Job"),
