@@ -4038,9 +4038,10 @@ class MessageDecoder:
             return memoryview(self._attachments[-1])[-self._missing:]
         return None
 
-    def direct_filled(self, count: int) -> None:
-        """Say that `count` bytes have been received into `direct_buffer()`."""
+    def direct_filled(self, count: int) -> bool:
+        """Say that `count` bytes have been received into `direct_buffer()`; return whether that fills it."""
         self._missing -= count
+        return not self._missing
 
     def _skip_blank_lines(self) -> None:
         """Drop whole blank lines in one go: one at a time, 8 MiB of them would hold the loop for seconds."""
@@ -5672,7 +5673,7 @@ average, go into memory that nobody uses any more: a tenth of a node's time went
 #: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
 HUGE_PAGE_BYTES = 2 * 1024 * 1024
 #: Memory of this size at least is used again; each connection keeps so much of it.
-AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 4 * 1024 * 1024
+AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 8 * 1024 * 1024
 
 
 def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
@@ -6122,13 +6123,15 @@ A `TlsPipe` moves so, and never back; `receive_data(b"")` says that the stream h
 
 #> from ..crypto.certificates import certified_device
 #> from ..model.errors import DiscomputeError, ProtocolError, StateError, Unauthenticated
-#> from ..model.limits import Limits
+#> from ..model.limits import KIB, Limits
 #> from ..wire.framing import Buffer
 
 #: What may be spoken inside, by its name in ALPN; a connection that names neither is refused.
 ALPN_RPC, ALPN_HTTP = "discompute/1", "http/1.1"
 #: TLS 1.2's suites with forward secrecy and authenticated encryption; TLS 1.3 has no others.
 TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+#: Plaintext of a whole record: what one reading gives at most.
+RECORD_BYTES = 16 * KIB
 #: X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not name: membership ends by revocation, and a wrong clock locks nobody
 #: out.
 NO_CHECK_TIME = 0x200000
@@ -6257,14 +6260,19 @@ class TlsPipe:
     def read_into(self, view: memoryview) -> int:
         """Fill `view` with plaintext as far as there is some now; return how much."""
         read, filled, size = self._tls.read, 0, len(view)
-        while self.state == "open" and filled < size:
-            # A record at a time, of 16 KiB at most.
-            count = self._attempt(read, size - filled, view[filled:])
-            if not count:
-                if count == 0:
+
+        def read_records() -> None:
+            nonlocal filled
+            while filled < size:
+                # A record at a time, and nothing else between two of them: most of what a large message costs is here.
+                count = read(RECORD_BYTES, view[filled:])
+                if not count:
                     self.state = "ended"
-                break
-            filled += count
+                    return
+                filled += count
+
+        if self.state == "open":
+            self._attempt(read_records)
         return filled
 
     def write(self, plaintext: Buffer) -> None:
@@ -6364,12 +6372,10 @@ read or written just now, b"" at the end, a short read when everything that has 
 #> from ..model.errors import DiscomputeError, ProtocolError
 #> from ..model.limits import KIB
 #> from ..wire.framing import Buffer
-#> from .tls import TlsPipe
+#> from .tls import RECORD_BYTES, TlsPipe
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
-#: Plaintext of a whole record: a message that fills more than one is sent in such, and a rest.
-RECORD_BYTES = 16 * KIB
 #: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs.
 PLAINTEXT_BYTES = 128 * KIB
 
@@ -7088,27 +7094,25 @@ class Connection:
                 self._end_of_stream()
                 return
             budget, reads = budget - count, reads - (direct is None)
-            if direct is not None and self.rpc is not None:
+            if direct is not None:
                 direct.release()
-                self.rpc.direct_filled(count)
-            self._received(data)
+            self._received(data, direct is None or self.rpc is None or self.rpc.direct_filled(count))
             # A short read has emptied the socket: asking again would only cost a system call.
             if (direct is None and count < READ_BYTES) or not self._wants_data():
                 break
         self._read_on()
 
-    def _received(self, data: Buffer) -> None:
+    def _received(self, data: Buffer, is_worth_a_look: bool) -> None:
         session = self.rpc or self.http
-        if session is None:
+        if session is None or not session.is_closing:
             self._last_active = self._loop.now()
+        if session is None:
             self._opening.take(bytes(data))
-            if self.rpc is None and self.http is None:
-                return
+            is_worth_a_look = self.rpc is not None or self.http is not None
         else:
-            if not session.is_closing:
-                self._last_active = self._loop.now()
             session.receive_data(data)
-        self._process()
+        if is_worth_a_look:
+            self._process()
 
     def use_channel(self, channel: Any, due: float) -> None:
         """Read and write through `channel` from now on; a message must be complete by `due`."""
@@ -35275,13 +35279,13 @@ Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors 
 #> from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
 #> from ..ml.vectors import VectorForm
 #> from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
-#> from ..model.limits import KIB
+#> from ..model.limits import MIB
 #> from .ports import Later, LinkPort
 #> from .vectors import Vectors
 #> from .vector_methods import AverageAnswer, AverageWish, VectorAnswer
 
 #: Bytes of a piece: a heartbeat waits behind four of them, and each costs a call.
-SUM_PIECE_BYTES = 512 * KIB
+SUM_PIECE_BYTES = 1 * MIB
 #: Pieces for each member at least, so that all links are in use while sums are computed.
 PIECES_A_MEMBER = 4
 #: Seconds within which a piece must be acknowledged. Devices that are silent altogether are noticed by heartbeats.
@@ -55563,11 +55567,11 @@ _end_sections({
         "DER_CONTEXT DER_CONTEXT_PLAIN DER_OCTETS DER_SEQUENCE DER_SET DER_UTC_TIME DER_UTF8 der_bits der_integer "
         "der_oid der_sequence der_split der_value ecdsa_sign ecdsa_verify signature_der CurvePoint PrivateKey "
         "decode_point device_id encode_point key_name spki_der".split(),
-    "discompute_lite.net.tls": "ALPN_RPC ALPN_HTTP TLS_CIPHERS NO_CHECK_TIME _IGNORE_CUTS TlsIdentity "
+    "discompute_lite.net.tls": "ALPN_RPC ALPN_HTTP TLS_CIPHERS RECORD_BYTES NO_CHECK_TIME _IGNORE_CUTS TlsIdentity "
         "bare_tls_context _no_tls why_no_tls make_tls_context TlsPipe certified_device DiscomputeError "
-        "ProtocolError StateError Unauthenticated Limits Buffer".split(),
-    "discompute_lite.net.tls_channel": "CIPHERTEXT_BYTES RECORD_BYTES PLAINTEXT_BYTES TlsBroken TlsChannel "
-        "DiscomputeError ProtocolError KIB Buffer TlsPipe".split(),
+        "ProtocolError StateError Unauthenticated KIB Limits Buffer".split(),
+    "discompute_lite.net.tls_channel": "CIPHERTEXT_BYTES PLAINTEXT_BYTES TlsBroken TlsChannel DiscomputeError "
+        "ProtocolError KIB Buffer RECORD_BYTES TlsPipe".split(),
     "discompute_lite.net.tls_door": "FAILURES_S FAILING_HOSTS OnRefused Admit TlsDoor DiscomputeError Limits "
         "OWNER_HOSTS Loop TlsIdentity TlsPipe make_tls_context".split(),
     "discompute_lite.net.opening": "TLS_REFUSAL Opening InvalidRequest Limits HttpSession RpcSession sniff host_of "
@@ -56038,7 +56042,7 @@ _end_sections({
         "RESEND_MOST_S RESEND_FOR_S LINKLESS_S AVERAGES_KEPT MEMBERS_MOST RunningAverage Averaging TellDead "
         "TellLeft TellRestarted TellSuspect COMPRESSION_WORDS TOP_K Compression CHAIN RING STAR AverageOver "
         "AveragePlan PieceAverage average_of SumMemory VectorShare VectorSums remainder_form vector_sums VectorForm "
-        "CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError KIB Later LinkPort Vectors "
+        "CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError MIB Later LinkPort Vectors "
         "AverageAnswer AverageWish VectorAnswer".split(),
     "discompute_lite.roles.cluster_methods": "SyncClusterAnswer sync_cluster method LinkPort".split(),
     "discompute_lite.wire.invitation": "CODE_DIGITS TOKEN_CHARS JOIN_LINK_START PAIRING_REST_S _JOIN_CODE "

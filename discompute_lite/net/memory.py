@@ -18,7 +18,7 @@ from typing import List, Union
 #: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
 HUGE_PAGE_BYTES = 2 * 1024 * 1024
 #: Memory of this size at least is used again; each connection keeps so much of it.
-AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 4 * 1024 * 1024
+AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 8 * 1024 * 1024
 
 
 def allocate_attachment(size: int) -> Union[bytearray, memoryview]:

@@ -186,27 +186,25 @@ class Connection:
                 self._end_of_stream()
                 return
             budget, reads = budget - count, reads - (direct is None)
-            if direct is not None and self.rpc is not None:
+            if direct is not None:
                 direct.release()
-                self.rpc.direct_filled(count)
-            self._received(data)
+            self._received(data, direct is None or self.rpc is None or self.rpc.direct_filled(count))
             # A short read has emptied the socket: asking again would only cost a system call.
             if (direct is None and count < READ_BYTES) or not self._wants_data():
                 break
         self._read_on()
 
-    def _received(self, data: Buffer) -> None:
+    def _received(self, data: Buffer, is_worth_a_look: bool) -> None:
         session = self.rpc or self.http
-        if session is None:
+        if session is None or not session.is_closing:
             self._last_active = self._loop.now()
+        if session is None:
             self._opening.take(bytes(data))
-            if self.rpc is None and self.http is None:
-                return
+            is_worth_a_look = self.rpc is not None or self.http is not None
         else:
-            if not session.is_closing:
-                self._last_active = self._loop.now()
             session.receive_data(data)
-        self._process()
+        if is_worth_a_look:
+            self._process()
 
     def use_channel(self, channel: Any, due: float) -> None:
         """Read and write through `channel` from now on; a message must be complete by `due`."""

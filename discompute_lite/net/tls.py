@@ -22,13 +22,15 @@ from typing import Any, Optional
 
 from ..crypto.certificates import certified_device
 from ..model.errors import DiscomputeError, ProtocolError, StateError, Unauthenticated
-from ..model.limits import Limits
+from ..model.limits import KIB, Limits
 from ..wire.framing import Buffer
 
 #: What may be spoken inside, by its name in ALPN; a connection that names neither is refused.
 ALPN_RPC, ALPN_HTTP = "discompute/1", "http/1.1"
 #: TLS 1.2's suites with forward secrecy and authenticated encryption; TLS 1.3 has no others.
 TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+#: Plaintext of a whole record: what one reading gives at most.
+RECORD_BYTES = 16 * KIB
 #: X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not name: membership ends by revocation, and a wrong clock locks nobody
 #: out.
 NO_CHECK_TIME = 0x200000
@@ -157,14 +159,19 @@ class TlsPipe:
     def read_into(self, view: memoryview) -> int:
         """Fill `view` with plaintext as far as there is some now; return how much."""
         read, filled, size = self._tls.read, 0, len(view)
-        while self.state == "open" and filled < size:
-            # A record at a time, of 16 KiB at most.
-            count = self._attempt(read, size - filled, view[filled:])
-            if not count:
-                if count == 0:
+
+        def read_records() -> None:
+            nonlocal filled
+            while filled < size:
+                # A record at a time, and nothing else between two of them: most of what a large message costs is here.
+                count = read(RECORD_BYTES, view[filled:])
+                if not count:
                     self.state = "ended"
-                break
-            filled += count
+                    return
+                filled += count
+
+        if self.state == "open":
+            self._attempt(read_records)
         return filled
 
     def write(self, plaintext: Buffer) -> None:

@@ -16,12 +16,10 @@ from typing import Callable, List
 from ..model.errors import DiscomputeError, ProtocolError
 from ..model.limits import KIB
 from ..wire.framing import Buffer
-from .tls import TlsPipe
+from .tls import RECORD_BYTES, TlsPipe
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
-#: Plaintext of a whole record: a message that fills more than one is sent in such, and a rest.
-RECORD_BYTES = 16 * KIB
 #: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs.
 PLAINTEXT_BYTES = 128 * KIB
 

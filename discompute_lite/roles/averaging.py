@@ -17,13 +17,13 @@ from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage,
 from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
 from ..ml.vectors import VectorForm
 from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
-from ..model.limits import KIB
+from ..model.limits import MIB
 from .ports import Later, LinkPort
 from .vectors import Vectors
 from .vector_methods import AverageAnswer, AverageWish, VectorAnswer
 
 #: Bytes of a piece: a heartbeat waits behind four of them, and each costs a call.
-SUM_PIECE_BYTES = 512 * KIB
+SUM_PIECE_BYTES = 1 * MIB
 #: Pieces for each member at least, so that all links are in use while sums are computed.
 PIECES_A_MEMBER = 4
 #: Seconds within which a piece must be acknowledged. Devices that are silent altogether are noticed by heartbeats.

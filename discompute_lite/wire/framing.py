@@ -122,9 +122,10 @@ class MessageDecoder:
             return memoryview(self._attachments[-1])[-self._missing:]
         return None
 
-    def direct_filled(self, count: int) -> None:
-        """Say that `count` bytes have been received into `direct_buffer()`."""
+    def direct_filled(self, count: int) -> bool:
+        """Say that `count` bytes have been received into `direct_buffer()`; return whether that fills it."""
         self._missing -= count
+        return not self._missing
 
     def _skip_blank_lines(self) -> None:
         """Drop whole blank lines in one go: one at a time, 8 MiB of them would hold the loop for seconds."""

@@ -237,12 +237,12 @@ def test_a_large_attachment_is_received_into_its_own_memory():
     target = decoder.direct_buffer()
     assert target is not None and len(target) == len(content) - 5
     target[:1000] = content[5:1005]
-    decoder.direct_filled(1000)
+    assert not decoder.direct_filled(1000), "there is more to come"
     target = decoder.direct_buffer()
     rest = len(content) - 1005
     assert target is not None and len(target) == rest
     target[:] = content[1005:]
-    decoder.direct_filled(rest)
+    assert decoder.direct_filled(rest)
     assert decoder.direct_buffer() is None and decoder.next_message() is None
     decoder.receive_data(b"yz{}\n")
     assert plain(decoder.next_message()) == ({"attachments": [len(content), 2]}, [content, b"yz"])
