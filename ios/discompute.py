@@ -16780,10 +16780,10 @@ class AttemptSucceeded:
 class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
-    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it,
-    whoever is at fault: tried elsewhere, and held against the subtask, the task on that device and the device, in this
-    order (core/blame.py). "died": the same, its process ended under it. "refused": the device would not take it (busy,
-    low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
+    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it: tried
+    elsewhere, and held against all of them (core/blame.py). "died": the same, its process ended under it. "refused": it
+    would not take it (busy, low battery): tried elsewhere, nothing is counted. "released": the same, at once. "unfit":
+    too much for that device: the same, for this piece alone. "outgrown": so it turned out: final the third time.
     """
 
     attempt_id: str
@@ -16901,6 +16901,8 @@ AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 60.0
 REFUSED_MOST_S = 5.0
 #: Different tasks in a row that failed on a device and succeeded elsewhere, before it is put in quarantine.
 QUARANTINE_AFTER = 3
+#: Pieces of a task in a row that are too much for a device, before the task leaves it alone for a moment.
+MISFITS_TRIED = 3
 #: Devices that one subtask may take down before it is called poison (security page, decision 6).
 POISON_AFTER = 3
 
@@ -29906,8 +29908,8 @@ class SubtaskRecord:
     """Remember one piece of a task."""
 
     __slots__ = (
-        "task", "index", "state", "calls", "is_sized", "attempts", "failures", "raised", "live", "told", "done_by",
-        "tried", "harms",
+        "task", "index", "state", "calls", "is_sized", "attempts", "failures", "raised", "misfits", "live", "told",
+        "done_by", "tried", "harms",
     )
 
     def __init__(self, task: ScheduledTask, index: int) -> None:
@@ -29924,6 +29926,8 @@ class SubtaskRecord:
         self.failures = 0
         #: Attempts whose own code raised.
         self.raised = 0
+        #: Attempts for which it was too much for their device.
+        self.misfits = 0
         #: attempt id -> attempt: not empty exactly while RUNNING; more than one only where the task is pure.
         self.live: Dict[str, AttemptRecord] = {}
         #: What befell its last attempt that ended badly, or how it ended without a result, for people.
@@ -31241,13 +31245,14 @@ elsewhere, and that for several tasks in a row.
 
 #> from __future__ import annotations
 
-#> from typing import Callable, List, Tuple
+#> from typing import Callable, List, Optional, Tuple
 
 #> from ..model.device import short_id
+#> from .events import AttemptFailed
 #> from .ledger import Ledger
 #> from .pools import DevicePool
 #> from .records import FAULTS_KEPT, AttemptRecord, DeviceRecord, ScheduledTask, SubtaskRecord, TaskFault
-#> from .retry import QUARANTINE_AFTER, refused_s, retry_s
+#> from .retry import MISFITS_TRIED, POISON_AFTER, QUARANTINE_AFTER, refused_s, retry_s
 
 #: A device is suspected for as long as so many failures more would make others leave it alone.
 SUSPECTED_FOR = 2
@@ -31272,6 +31277,43 @@ def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: f
         fault.failures += 1
         fault.since = now
         books.avoid(task, attempt.device_id, now + retry_s(fault.failures, roll))
+
+
+def piece_at_fault(
+    books: Ledger, attempt: AttemptRecord, event: AttemptFailed, now: float, roll: float
+) -> Tuple[str, Optional[float]]:
+    """End an attempt of a piece that raised, or is too much for its device; return what is told of it, and the pause
+    until it is tried again, None for never.
+    """
+    subtask = attempt.subtask
+    if event.blame == "task":
+        books.end_attempt(attempt, "blames task", now)
+        subtask.raised += 1
+        is_over = subtask.raised > subtask.task.retries
+        return f"raised: {event.reason}", None if is_over else retry_s(subtask.raised, roll)
+    books.end_attempt(attempt, "refused", now)
+    subtask.misfits += 1
+    told, pool = f"was too much for it: {event.reason}", books.pools[subtask.task.pool_key]
+    is_tried_everywhere = pool.members.keys() <= subtask.tried.keys()
+    if event.blame == "outgrown" and (is_tried_everywhere or subtask.misfits >= POISON_AFTER):
+        return told, None
+    _note_misfit(books, attempt, event.reason, now, roll)
+    # At once, where somebody else may have room for it.
+    return told, 0.0 if pool.has_other(subtask.tried) else refused_s(subtask.misfits, roll)
+
+
+def _note_misfit(books: Ledger, attempt: AttemptRecord, reason: str, now: float, roll: float) -> None:
+    """Let a device go on with lighter work; after several misfits in a row their task leaves it alone for a moment."""
+    task = attempt.subtask.task
+    fault = task.faults.get(attempt.device_id)
+    if fault is None:
+        if len(task.faults) >= FAULTS_KEPT:
+            return
+        fault = task.faults[attempt.device_id] = TaskFault()
+    fault.reason = reason
+    fault.failures += 1
+    if fault.failures >= MISFITS_TRIED:
+        books.avoid(task, attempt.device_id, now + refused_s(fault.failures - MISFITS_TRIED + 1, roll))
 
 
 def forgive(books: Ledger, task: ScheduledTask, device: DeviceRecord, now: float) -> None:
@@ -31873,7 +31915,7 @@ or starts, times the number of different requirements in use, which is a handful
 
 #> from ..model.device import short_id
 #> from .audit import check_books
-#> from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, rest_refusing
+#> from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, piece_at_fault, rest_refusing
 #> from .endings import accept_result, cancel_subtask, end_cancelled, fail_for_good, fail_task, finish_if_over, tell_line
 #> from .events import (
 #>     AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
@@ -32074,17 +32116,15 @@ class Scheduler:
         if attempt is None:
             self._on_late(event.attempt_id)
             return
-        task, device, subtask = attempt.subtask.task, self._books.devices[attempt.device_id], attempt.subtask
+        device, subtask = self._books.devices[attempt.device_id], attempt.subtask
         self._books.heard(device, now)
         self._book_turn(attempt, now)
-        if event.blame == "task":
-            self._books.end_attempt(attempt, "blames task", now)
-            subtask.raised += 1
-            if subtask.raised > task.retries:
+        if event.blame in ("task", "unfit", "outgrown"):
+            told, pause = piece_at_fault(self._books, attempt, event, now, self._random())
+            if pause is None:
                 fail_for_good(self._books, subtask, event.reason, "task", now, actions)
             else:
-                self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
-                            actions)
+                self._go_on(attempt, told, None, pause, now, actions)
             return
         if event.blame == "released":
             self._books.end_attempt(attempt, "released", now)
@@ -33230,12 +33270,16 @@ Read next: roles/worker.py.
 
 #> from ..core.access import WorkRule
 #> from ..core.allowance import Allowance
+#> from ..model.errors import DiscomputeError, Forbidden, Unauthenticated, Unavailable
 #> from ..model.task import SubTask
+#> from ..tasks.work import WorkOutcome
 #> from .methods import ExecuteSubtaskAnswer
 #> from .ports import Later
 
 #: What is said of an attempt that its device gives back: it may begin elsewhere at once, and nobody is to blame.
 RELEASED = "released"
+#: What is said of one that is too much for its device, before it has begun, or once it has outgrown a bound there.
+UNFIT, OUTGROWN = "unfit", "outgrown"
 #: Seconds that a device rests after a piece of work, at most, where it rests at all.
 REST_MOST_S = 30.0
 #: (the node that sent it, its id)
@@ -33290,6 +33334,28 @@ def rest_after(seconds: float, allowance: Allowance) -> float:
     return min(REST_MOST_S, seconds * (1.0 / allowance.share - 1.0) / allowance.slots)
 
 
+def outgrew(attempt: WorkerAttempt, work: WorkOutcome) -> bool:
+    """Whether a piece was ended by a bound of this device's own: another may give it more."""
+    asked_s, own_s = seconds_asked(attempt.subtask, "wall_s"), attempt.bounds.wall_s
+    is_own_time = work.error_type == "TimedOut" and own_s > 0 and (not asked_s or own_s < asked_s)
+    return is_own_time or work.error_type == "OverLimit"
+
+
+def blame_of(done: SubTask) -> str:
+    """Return what the scheduler is told of an attempt that has ended badly; what it does not know is the device's."""
+    blame = next((each for each in (RELEASED, OUTGROWN) if done.lite.get(each) is True), done.lite.get("blame"))
+    if blame in ("task", "refused", RELEASED, OUTGROWN):
+        return str(blame)
+    return "died" if done.lite.get("error_type") == "Died" else "device"
+
+
+def blame_of_error(error: DiscomputeError) -> str:
+    """Return the same of an attempt that was not taken."""
+    if isinstance(error.data, dict) and error.data.get(UNFIT) is True:
+        return UNFIT
+    return "refused" if isinstance(error, (Unavailable, Forbidden, Unauthenticated)) else "device"
+
+
 # ---- discompute_lite/roles/attempts.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.attempts")
@@ -33313,13 +33379,13 @@ Read next: core/scheduler.py, roles/coordinator.py and roles/streams.py (the own
 #> from ..core.scheduler import Scheduler
 #> from ..model.codec import from_json, to_json
 #> from ..model.device import short_id
-#> from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
+#> from ..model.errors import DiscomputeError, LinkError
 #> from ..model.limits import MIB
 #> from ..model.task import SubTask
 #> from .alarm import LATE_S, Alarm
 #> from .blob_weight import too_heavy, weight_of
 #> from .methods import ExecuteSubtaskAnswer
-#> from .worker_attempt import RELEASED
+#> from .worker_attempt import UNFIT, blame_of, blame_of_error
 
 
 #: Characters of why an attempt stands still, as its device says; and attempts that are named at once.
@@ -33492,7 +33558,7 @@ class Attempts:
         heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
         if heavy:
             self._unsent.add(action.attempt_id)
-            self.apply(AttemptFailed(action.attempt_id, "refused", heavy))
+            self.apply(AttemptFailed(action.attempt_id, UNFIT, heavy))
             return
         self._sent[action.attempt_id] = action, subtask
         self._sent_by_device[action.device_id] = self._sent_by_device.get(action.device_id, 0) + 1
@@ -33532,8 +33598,7 @@ class Attempts:
             return
         self._no_longer_sent(action.attempt_id)
         if error is not None:
-            is_refusal = isinstance(error, (Unavailable, Forbidden, Unauthenticated))
-            self.apply(AttemptFailed(action.attempt_id, "refused" if is_refusal else "device", error.message))
+            self.apply(AttemptFailed(action.attempt_id, blame_of_error(error), error.message))
             return
         try:
             answer = result if isinstance(result, ExecuteSubtaskAnswer) else from_json(
@@ -33549,10 +33614,7 @@ class Attempts:
             self.apply(AttemptSucceeded(action.attempt_id, len(done.result_data)))
         else:
             self._owners[action.task_id].attempt_failed(action, done)
-            blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
-            if blame not in ("task", "refused", RELEASED):
-                blame = "died" if done.lite.get("error_type") == "Died" else "device"
-            self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
+            self.apply(AttemptFailed(action.attempt_id, blame_of(done), done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:
         """Let devices forget what is here, wanted or not, as soon as what was wanted of it is kept."""
@@ -42366,7 +42428,7 @@ an answer that was lost with its link is fetched, not computed again.
 #> from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 #> from .ports import Later
 #> from .run_notes import RunNotes
-#> from .worker_attempt import RELEASED, AttemptKey, WorkerAttempt, rest_after, seconds_asked
+#> from .worker_attempt import OUTGROWN, RELEASED, UNFIT, AttemptKey, WorkerAttempt, outgrew, rest_after, seconds_asked
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -42428,7 +42490,7 @@ class Worker:
             needs, allowance = needs_of(subtask.lite), self.allowance()
             heavy = too_heavy(weight_of(subtask), self._node.settings_limits.work_bytes)
             if heavy:
-                later.fail(Unavailable(heavy))
+                later.fail(Unavailable(heavy, {UNFIT: True}))
                 return later
             if allowance.slots == 0 or len(self._queue) + self._fetching >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
@@ -42655,6 +42717,8 @@ class Worker:
                 lite["output"] = bounded_output(work.output)
             if not work.ok:
                 lite["blame"], lite["error_type"] = work.blame, work.error_type
+                if outgrew(attempt, work):
+                    lite[OUTGROWN] = True  # Beside a word that every version knows, as below.
             self._settle(attempt, status, work.error, lite, work.data)
         self._start_waiting()
 
@@ -42669,7 +42733,7 @@ class Worker:
             self._queue.remove(attempt)
         lite: Dict[str, Any] = {"attempt": attempt.id, "blame": "refused" if blame == RELEASED else blame}
         if blame == RELEASED:
-            lite[RELEASED] = True  # Beside a word that every version knows.
+            lite[RELEASED] = True
         self._settle(attempt, status, reason, lite, b"")
         if attempt.future is not None:
             attempt.future.stop(reason)
@@ -55747,7 +55811,7 @@ _end_sections({
         "AttemptFailed CancelAsked StartAttempt StopAttempt AcceptResult FailSubtask FinishTask FailTask "
         "EndCancelled TellStory ComputeMetrics Device DeviceCapabilities DeviceStatus".split(),
     "discompute_lite.core.retry": "REDIAL_FIRST_S REDIAL_MOST_S AGAIN_FIRST_S AGAIN_MOST_S REFUSED_MOST_S "
-        "QUARANTINE_AFTER POISON_AFTER backoff_s redial_s retry_s refused_s is_poison".split(),
+        "QUARANTINE_AFTER MISFITS_TRIED POISON_AFTER backoff_s redial_s retry_s refused_s is_poison".split(),
     "discompute_lite.core.addresses": "KnownAddress AddressBook is_address redial_s".split(),
     "discompute_lite.core.known": "Liveness Fact LIVENESS_MOVES PRESENT SIGNS_OF_LIFE LITE_KEPT LITE_TEXT "
         "LITE_ENTRIES DEAD_S DEAD_PHONE_S BEACON_SILENCE_S DOUBT_AFTER DOUBT_JITTER EVERY_LEAST_S EVERY_MOST_S "
@@ -55977,9 +56041,10 @@ _end_sections({
     "discompute_lite.core.audit": "check_books _check_device _check_running _check_task _check_subtasks TaskState "
         "FINISHED_STORIES Ledger FAULTS_KEPT OVER_KEPT AttemptState DeviceRecord PoolKey ScheduledTask "
         "SubtaskState".split(),
-    "discompute_lite.core.blame": "SUSPECTED_FOR hold_against_both forgive blame_device _put_in_quarantine "
-        "freed_from_quarantine rest_refusing short_id Ledger DevicePool FAULTS_KEPT AttemptRecord DeviceRecord "
-        "ScheduledTask SubtaskRecord TaskFault QUARANTINE_AFTER refused_s retry_s".split(),
+    "discompute_lite.core.blame": "SUSPECTED_FOR hold_against_both piece_at_fault _note_misfit forgive blame_device "
+        "_put_in_quarantine freed_from_quarantine rest_refusing short_id AttemptFailed Ledger DevicePool "
+        "FAULTS_KEPT AttemptRecord DeviceRecord ScheduledTask SubtaskRecord TaskFault MISFITS_TRIED POISON_AFTER "
+        "QUARANTINE_AFTER refused_s retry_s".split(),
     "discompute_lite.core.endings": "tell_line stop_attempts accept_result fail_for_good cancel_subtask "
         "finish_if_over fail_task end_cancelled _close TaskState AcceptResult EndCancelled FailSubtask FailTask "
         "FinishTask StopAttempt TellStory Ledger AttemptRecord ScheduledTask SubtaskRecord SubtaskState".split(),
@@ -55993,12 +56058,12 @@ _end_sections({
         "LOOK_LEAST_S LOOK_MOST_S MAY_BE_FILLED_S Second second_beside_quiet second_beside_slow _idle_beside gain_s "
         "Ledger DevicePool AttemptRecord DeviceRecord".split(),
     "discompute_lite.core.scheduler": "TURN_WEIGHT Scheduler short_id check_books blame_device forgive "
-        "freed_from_quarantine hold_against_both rest_refusing accept_result cancel_subtask end_cancelled "
-        "fail_for_good fail_task finish_if_over tell_line AttemptFailed AttemptSucceeded CancelAsked DeviceLost "
-        "DeviceReady LeaseRenewed StartAttempt StopAttempt SubtaskCancelled SubtasksAdded SubtaskSized TaskSealed "
-        "TaskSubmitted Tick note_kept Ledger DevicePool is_stalled story_of told_of why_no_device why_poison "
-        "why_second why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison refused_s retry_s "
-        "second_beside_quiet second_beside_slow".split(),
+        "freed_from_quarantine hold_against_both piece_at_fault rest_refusing accept_result cancel_subtask "
+        "end_cancelled fail_for_good fail_task finish_if_over tell_line AttemptFailed AttemptSucceeded CancelAsked "
+        "DeviceLost DeviceReady LeaseRenewed StartAttempt StopAttempt SubtaskCancelled SubtasksAdded SubtaskSized "
+        "TaskSealed TaskSubmitted Tick note_kept Ledger DevicePool is_stalled story_of told_of why_no_device "
+        "why_poison why_second why_subtask why_task AttemptRecord DeviceRecord Harm ScheduledTask is_poison "
+        "refused_s retry_s second_beside_quiet second_beside_slow".split(),
     "discompute_lite.roles.alarm": "LATE_S Alarm Clock TimerPort".split(),
     "discompute_lite.core.blobs": "FANOUT RANGES_AHEAD SPARE_SOURCES RangeAsk BlobFetch BlobTakers ShelvedBlob "
         "BlobShelf".split(),
@@ -56011,13 +56076,14 @@ _end_sections({
     "discompute_lite.core.allowance": "BATTERY_MORE WARM_AT COOL_AT HOT_AT LESS_HOT_AT SERIOUS_HEAT CRITICAL_HEAT "
         "LESS_CHARGED_AT CHARGED_AT FULL_AT LESS_FULL_AT FULLEST_AT LESS_FULLEST_AT OWNER_AT OWNER_GONE_AT Feeling "
         "Allowance Strain _is_low _is_over _is_half_empty _others_use STRAINS AllowancePolicy".split(),
-    "discompute_lite.roles.worker_attempt": "RELEASED REST_MOST_S AttemptKey WorkerAttempt seconds_asked rest_after "
-        "WorkRule Allowance SubTask ExecuteSubtaskAnswer Later".split(),
+    "discompute_lite.roles.worker_attempt": "RELEASED UNFIT OUTGROWN REST_MOST_S AttemptKey WorkerAttempt "
+        "seconds_asked rest_after outgrew blame_of blame_of_error WorkRule Allowance DiscomputeError Forbidden "
+        "Unauthenticated Unavailable SubTask WorkOutcome ExecuteSubtaskAnswer Later".split(),
     "discompute_lite.roles.attempts": "STILL_CHARS STILL_NAMED TaskOwner Attempts _stands_still AcceptResult "
         "AttemptFailed AttemptSucceeded DeviceLost DeviceReady EndCancelled FailSubtask FailTask FinishTask "
         "LeaseRenewed StartAttempt StopAttempt TellStory Tick Scheduler from_json to_json short_id DiscomputeError "
-        "Forbidden LinkError Unauthenticated Unavailable MIB SubTask LATE_S Alarm too_heavy weight_of "
-        "ExecuteSubtaskAnswer RELEASED".split(),
+        "LinkError MIB SubTask LATE_S Alarm too_heavy weight_of ExecuteSubtaskAnswer UNFIT blame_of "
+        "blame_of_error".split(),
     "discompute_lite.roles.audit_notes": "_HAPPENED note_refusal note_news host_part CallError DiscomputeError "
         "METHODS".split(),
     "discompute_lite.ml.compression": "FLOAT16 TOP_K COMPRESSION_WORDS HALF_BITS _SHIFT_MOST _SHIFT _COUNT _ALL "
@@ -56161,8 +56227,8 @@ _end_sections({
     "discompute_lite.roles.worker": "WAITING_PER_SLOT HANDED_AHEAD LEASE_S CLIENT_LEASE_S KEPT_OUTCOMES "
         "THROUGHPUT_S Worker Sender WorkRule Allowance TellDead TellJoined TellLeft TellRestarted Deadlines "
         "InvalidParams Unavailable MIB SubTask SubTaskStatus WorkOutcome WorkRequest LATE_S Alarm too_heavy "
-        "weight_of BlobNeed needs_of bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes RELEASED "
-        "AttemptKey WorkerAttempt rest_after seconds_asked".split(),
+        "weight_of BlobNeed needs_of bounded_output CancelTaskAnswer ExecuteSubtaskAnswer Later RunNotes OUTGROWN "
+        "RELEASED UNFIT AttemptKey WorkerAttempt outgrew rest_after seconds_asked".split(),
     "discompute_lite.roles.node": "Identity Node TellChanged TellDead TellDuplicateIdentity TellJoined TellLeft "
         "TellRestarted TellSuspect access DeviceRegistry to_json Device DeviceStatus Hardware DiscomputeError "
         "InternalError InvalidRequest MethodNotFound Unauthenticated Unavailable Limits CallReceived hides_from "

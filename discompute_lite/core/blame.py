@@ -12,13 +12,14 @@ elsewhere, and that for several tasks in a row.
 
 from __future__ import annotations
 
-from typing import Callable, List, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ..model.device import short_id
+from .events import AttemptFailed
 from .ledger import Ledger
 from .pools import DevicePool
 from .records import FAULTS_KEPT, AttemptRecord, DeviceRecord, ScheduledTask, SubtaskRecord, TaskFault
-from .retry import QUARANTINE_AFTER, refused_s, retry_s
+from .retry import MISFITS_TRIED, POISON_AFTER, QUARANTINE_AFTER, refused_s, retry_s
 
 #: A device is suspected for as long as so many failures more would make others leave it alone.
 SUSPECTED_FOR = 2
@@ -43,6 +44,43 @@ def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: f
         fault.failures += 1
         fault.since = now
         books.avoid(task, attempt.device_id, now + retry_s(fault.failures, roll))
+
+
+def piece_at_fault(
+    books: Ledger, attempt: AttemptRecord, event: AttemptFailed, now: float, roll: float
+) -> Tuple[str, Optional[float]]:
+    """End an attempt of a piece that raised, or is too much for its device; return what is told of it, and the pause
+    until it is tried again, None for never.
+    """
+    subtask = attempt.subtask
+    if event.blame == "task":
+        books.end_attempt(attempt, "blames task", now)
+        subtask.raised += 1
+        is_over = subtask.raised > subtask.task.retries
+        return f"raised: {event.reason}", None if is_over else retry_s(subtask.raised, roll)
+    books.end_attempt(attempt, "refused", now)
+    subtask.misfits += 1
+    told, pool = f"was too much for it: {event.reason}", books.pools[subtask.task.pool_key]
+    is_tried_everywhere = pool.members.keys() <= subtask.tried.keys()
+    if event.blame == "outgrown" and (is_tried_everywhere or subtask.misfits >= POISON_AFTER):
+        return told, None
+    _note_misfit(books, attempt, event.reason, now, roll)
+    # At once, where somebody else may have room for it.
+    return told, 0.0 if pool.has_other(subtask.tried) else refused_s(subtask.misfits, roll)
+
+
+def _note_misfit(books: Ledger, attempt: AttemptRecord, reason: str, now: float, roll: float) -> None:
+    """Let a device go on with lighter work; after several misfits in a row their task leaves it alone for a moment."""
+    task = attempt.subtask.task
+    fault = task.faults.get(attempt.device_id)
+    if fault is None:
+        if len(task.faults) >= FAULTS_KEPT:
+            return
+        fault = task.faults[attempt.device_id] = TaskFault()
+    fault.reason = reason
+    fault.failures += 1
+    if fault.failures >= MISFITS_TRIED:
+        books.avoid(task, attempt.device_id, now + refused_s(fault.failures - MISFITS_TRIED + 1, roll))
 
 
 def forgive(books: Ledger, task: ScheduledTask, device: DeviceRecord, now: float) -> None:

@@ -304,10 +304,10 @@ class AttemptSucceeded:
 class AttemptFailed:
     """An attempt ended badly; `blame` says what follows.
 
-    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it,
-    whoever is at fault: tried elsewhere, and held against the subtask, the task on that device and the device, in this
-    order (core/blame.py). "died": the same, its process ended under it. "refused": the device would not take it (busy,
-    low battery): tried elsewhere, nothing is counted. "released": it gave it back: the same, and at once.
+    "task": its own code raised: final, unless the task asked for `retries`. "device": the device could not do it: tried
+    elsewhere, and held against all of them (core/blame.py). "died": the same, its process ended under it. "refused": it
+    would not take it (busy, low battery): tried elsewhere, nothing is counted. "released": the same, at once. "unfit":
+    too much for that device: the same, for this piece alone. "outgrown": so it turned out: final the third time.
     """
 
     attempt_id: str

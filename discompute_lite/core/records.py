@@ -273,8 +273,8 @@ class SubtaskRecord:
     """Remember one piece of a task."""
 
     __slots__ = (
-        "task", "index", "state", "calls", "is_sized", "attempts", "failures", "raised", "live", "told", "done_by",
-        "tried", "harms",
+        "task", "index", "state", "calls", "is_sized", "attempts", "failures", "raised", "misfits", "live", "told",
+        "done_by", "tried", "harms",
     )
 
     def __init__(self, task: ScheduledTask, index: int) -> None:
@@ -291,6 +291,8 @@ class SubtaskRecord:
         self.failures = 0
         #: Attempts whose own code raised.
         self.raised = 0
+        #: Attempts for which it was too much for their device.
+        self.misfits = 0
         #: attempt id -> attempt: not empty exactly while RUNNING; more than one only where the task is pure.
         self.live: Dict[str, AttemptRecord] = {}
         #: What befell its last attempt that ended badly, or how it ended without a result, for people.

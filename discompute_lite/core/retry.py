@@ -20,6 +20,8 @@ AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 60.0
 REFUSED_MOST_S = 5.0
 #: Different tasks in a row that failed on a device and succeeded elsewhere, before it is put in quarantine.
 QUARANTINE_AFTER = 3
+#: Pieces of a task in a row that are too much for a device, before the task leaves it alone for a moment.
+MISFITS_TRIED = 3
 #: Devices that one subtask may take down before it is called poison (security page, decision 6).
 POISON_AFTER = 3
 

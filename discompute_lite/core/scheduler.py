@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..model.device import short_id
 from .audit import check_books
-from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, rest_refusing
+from .blame import blame_device, forgive, freed_from_quarantine, hold_against_both, piece_at_fault, rest_refusing
 from .endings import accept_result, cancel_subtask, end_cancelled, fail_for_good, fail_task, finish_if_over, tell_line
 from .events import (
     AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
@@ -218,17 +218,15 @@ class Scheduler:
         if attempt is None:
             self._on_late(event.attempt_id)
             return
-        task, device, subtask = attempt.subtask.task, self._books.devices[attempt.device_id], attempt.subtask
+        device, subtask = self._books.devices[attempt.device_id], attempt.subtask
         self._books.heard(device, now)
         self._book_turn(attempt, now)
-        if event.blame == "task":
-            self._books.end_attempt(attempt, "blames task", now)
-            subtask.raised += 1
-            if subtask.raised > task.retries:
+        if event.blame in ("task", "unfit", "outgrown"):
+            told, pause = piece_at_fault(self._books, attempt, event, now, self._random())
+            if pause is None:
                 fail_for_good(self._books, subtask, event.reason, "task", now, actions)
             else:
-                self._go_on(attempt, f"raised: {event.reason}", None, retry_s(subtask.raised, self._random()), now,
-                            actions)
+                self._go_on(attempt, told, None, pause, now, actions)
             return
         if event.blame == "released":
             self._books.end_attempt(attempt, "released", now)

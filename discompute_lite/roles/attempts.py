@@ -18,13 +18,13 @@ from ..core.events import (
 from ..core.scheduler import Scheduler
 from ..model.codec import from_json, to_json
 from ..model.device import short_id
-from ..model.errors import DiscomputeError, Forbidden, LinkError, Unauthenticated, Unavailable
+from ..model.errors import DiscomputeError, LinkError
 from ..model.limits import MIB
 from ..model.task import SubTask
 from .alarm import LATE_S, Alarm
 from .blob_weight import too_heavy, weight_of
 from .methods import ExecuteSubtaskAnswer
-from .worker_attempt import RELEASED
+from .worker_attempt import UNFIT, blame_of, blame_of_error
 
 
 #: Characters of why an attempt stands still, as its device says; and attempts that are named at once.
@@ -197,7 +197,7 @@ class Attempts:
         heavy = too_heavy(weight_of(subtask), self._room_on(action.device_id))
         if heavy:
             self._unsent.add(action.attempt_id)
-            self.apply(AttemptFailed(action.attempt_id, "refused", heavy))
+            self.apply(AttemptFailed(action.attempt_id, UNFIT, heavy))
             return
         self._sent[action.attempt_id] = action, subtask
         self._sent_by_device[action.device_id] = self._sent_by_device.get(action.device_id, 0) + 1
@@ -237,8 +237,7 @@ class Attempts:
             return
         self._no_longer_sent(action.attempt_id)
         if error is not None:
-            is_refusal = isinstance(error, (Unavailable, Forbidden, Unauthenticated))
-            self.apply(AttemptFailed(action.attempt_id, "refused" if is_refusal else "device", error.message))
+            self.apply(AttemptFailed(action.attempt_id, blame_of_error(error), error.message))
             return
         try:
             answer = result if isinstance(result, ExecuteSubtaskAnswer) else from_json(
@@ -254,10 +253,7 @@ class Attempts:
             self.apply(AttemptSucceeded(action.attempt_id, len(done.result_data)))
         else:
             self._owners[action.task_id].attempt_failed(action, done)
-            blame = RELEASED if done.lite.get(RELEASED) is True else done.lite.get("blame")
-            if blame not in ("task", "refused", RELEASED):
-                blame = "died" if done.lite.get("error_type") == "Died" else "device"
-            self.apply(AttemptFailed(action.attempt_id, blame, done.error_message or answer.message))
+            self.apply(AttemptFailed(action.attempt_id, blame_of(done), done.error_message or answer.message))
 
     def _acknowledge_landed(self) -> None:
         """Let devices forget what is here, wanted or not, as soon as what was wanted of it is kept."""

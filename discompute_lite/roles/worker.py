@@ -28,7 +28,7 @@ from .bounds import bounded_output
 from .methods import CancelTaskAnswer, ExecuteSubtaskAnswer
 from .ports import Later
 from .run_notes import RunNotes
-from .worker_attempt import RELEASED, AttemptKey, WorkerAttempt, rest_after, seconds_asked
+from .worker_attempt import OUTGROWN, RELEASED, UNFIT, AttemptKey, WorkerAttempt, outgrew, rest_after, seconds_asked
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
@@ -90,7 +90,7 @@ class Worker:
             needs, allowance = needs_of(subtask.lite), self.allowance()
             heavy = too_heavy(weight_of(subtask), self._node.settings_limits.work_bytes)
             if heavy:
-                later.fail(Unavailable(heavy))
+                later.fail(Unavailable(heavy, {UNFIT: True}))
                 return later
             if allowance.slots == 0 or len(self._queue) + self._fetching >= WAITING_PER_SLOT * allowance.slots:
                 reason = allowance.reason or "all slots of this device are taken"
@@ -317,6 +317,8 @@ class Worker:
                 lite["output"] = bounded_output(work.output)
             if not work.ok:
                 lite["blame"], lite["error_type"] = work.blame, work.error_type
+                if outgrew(attempt, work):
+                    lite[OUTGROWN] = True  # Beside a word that every version knows, as below.
             self._settle(attempt, status, work.error, lite, work.data)
         self._start_waiting()
 
@@ -331,7 +333,7 @@ class Worker:
             self._queue.remove(attempt)
         lite: Dict[str, Any] = {"attempt": attempt.id, "blame": "refused" if blame == RELEASED else blame}
         if blame == RELEASED:
-            lite[RELEASED] = True  # Beside a word that every version knows.
+            lite[RELEASED] = True
         self._settle(attempt, status, reason, lite, b"")
         if attempt.future is not None:
             attempt.future.stop(reason)

@@ -11,12 +11,16 @@ from typing import Any, List, Optional, Tuple
 
 from ..core.access import WorkRule
 from ..core.allowance import Allowance
+from ..model.errors import DiscomputeError, Forbidden, Unauthenticated, Unavailable
 from ..model.task import SubTask
+from ..tasks.work import WorkOutcome
 from .methods import ExecuteSubtaskAnswer
 from .ports import Later
 
 #: What is said of an attempt that its device gives back: it may begin elsewhere at once, and nobody is to blame.
 RELEASED = "released"
+#: What is said of one that is too much for its device, before it has begun, or once it has outgrown a bound there.
+UNFIT, OUTGROWN = "unfit", "outgrown"
 #: Seconds that a device rests after a piece of work, at most, where it rests at all.
 REST_MOST_S = 30.0
 #: (the node that sent it, its id)
@@ -69,3 +73,25 @@ def rest_after(seconds: float, allowance: Allowance) -> float:
     if allowance.share >= 1.0 or not allowance.slots:
         return 0.0
     return min(REST_MOST_S, seconds * (1.0 / allowance.share - 1.0) / allowance.slots)
+
+
+def outgrew(attempt: WorkerAttempt, work: WorkOutcome) -> bool:
+    """Whether a piece was ended by a bound of this device's own: another may give it more."""
+    asked_s, own_s = seconds_asked(attempt.subtask, "wall_s"), attempt.bounds.wall_s
+    is_own_time = work.error_type == "TimedOut" and own_s > 0 and (not asked_s or own_s < asked_s)
+    return is_own_time or work.error_type == "OverLimit"
+
+
+def blame_of(done: SubTask) -> str:
+    """Return what the scheduler is told of an attempt that has ended badly; what it does not know is the device's."""
+    blame = next((each for each in (RELEASED, OUTGROWN) if done.lite.get(each) is True), done.lite.get("blame"))
+    if blame in ("task", "refused", RELEASED, OUTGROWN):
+        return str(blame)
+    return "died" if done.lite.get("error_type") == "Died" else "device"
+
+
+def blame_of_error(error: DiscomputeError) -> str:
+    """Return the same of an attempt that was not taken."""
+    if isinstance(error.data, dict) and error.data.get(UNFIT) is True:
+        return UNFIT
+    return "refused" if isinstance(error, (Unavailable, Forbidden, Unauthenticated)) else "device"

@@ -13,6 +13,7 @@ from discompute_lite.core.events import (
 )
 from discompute_lite.core.ledger import FINISHED_STORIES
 from discompute_lite.core.records import AttemptState
+from discompute_lite.core.retry import MISFITS_TRIED, REFUSED_MOST_S
 from discompute_lite.core.scheduler import Scheduler
 from discompute_lite.model.task import TaskState
 
@@ -219,6 +220,62 @@ def test_a_device_that_hands_back_and_has_not_said_why_yet_is_not_asked_again_in
     world.submit()
     where = world.running["t/0.1"]
     assert started(world.fail("t/0.1", blame="released")) == [("t/0.2", "b" if where == "a" else "a")]
+
+
+def test_a_piece_that_is_too_much_for_a_phone_goes_elsewhere_at_once_and_the_phone_works_on(world):
+    world.devices("phone")
+    world.submit(subtasks=2)
+    world.devices("desktop")
+    assert world.running == {"t/0.1": "phone", "t/1.1": "desktop"}
+    world.succeed("t/1.1")
+    heavy = world.fail("t/0.1", blame="unfit", reason="this piece weighs 900 MB")
+    assert started(heavy) == [("t/0.2", "desktop")]
+    assert "was too much for it: this piece weighs 900 MB" in world.scheduler.why("t", 0)
+    assert started(world.submit("light")) == [("light/0.1", "phone")]
+
+
+def test_a_phone_alone_is_asked_again_for_what_was_too_much_and_does_light_work_meanwhile(world):
+    world.devices("phone")
+    world.submit()
+    for number in range(1, 12):
+        assert world.running == {f"t/0.{number}": "phone"}
+        world.fail(f"t/0.{number}", blame="unfit")
+        assert started(world.submit(f"light{number}")) == [(f"light{number}/0.1", "phone")]
+        world.succeed(f"light{number}/0.1")
+        world.wait(REFUSED_MOST_S * 1.2, renew=("phone",))
+    assert world.scheduler.task("t").state is TaskState.RUNNING
+
+
+def test_a_task_of_which_each_piece_is_too_much_leaves_a_phone_alone_for_a_moment(world):
+    world.devices("desktop")
+    world.submit(subtasks=100)
+    world.devices("phone")
+    unfit = 0
+    while "phone" in world.running.values():
+        world.fail(next(key for key, where in world.running.items() if where == "phone"), blame="unfit")
+        unfit += 1
+    assert unfit == MISFITS_TRIED
+    assert started(world.submit("light")) == [("light/0.1", "phone")], "others use it all the same"
+    world.succeed("light/0.1")
+    world.wait(REFUSED_MOST_S * 1.2, renew=("desktop", "phone"))
+    assert "phone" in world.running.values(), "the next one may be lighter"
+
+
+def test_what_outgrows_a_device_is_tried_where_there_may_be_more_and_fails_the_third_time(world):
+    world.devices("a", "b", "c", "d")
+    world.submit()
+    where = [world.running["t/0.1"]]
+    for number in (1, 2):
+        (_, device), = started(world.fail(f"t/0.{number}", blame="outgrown", reason="it used 900 MB"))
+        where.append(device)
+    assert len(set(where)) == 3
+    assert FailTask in [type(action) for action in world.fail("t/0.3", blame="outgrown", reason="it used 900 MB")]
+
+
+def test_what_outgrows_the_only_device_has_failed(world):
+    world.devices("a")
+    world.submit()
+    assert FailTask in [type(action) for action in world.fail("t/0.1", blame="outgrown", reason="it used 900 MB")]
 
 
 def test_work_of_a_lost_device_goes_elsewhere_at_once(world):
@@ -526,7 +583,8 @@ class AnythingHappens(RuleBasedStateMachine):
         self.forget(attempt_id)
         self.feed(AttemptSucceeded(attempt_id))
 
-    @rule(number=st.integers(0, 99), blame=st.sampled_from(["device", "device", "refused", "released", "task"]))
+    @rule(number=st.integers(0, 99), blame=st.sampled_from([
+        "device", "device", "refused", "released", "unfit", "outgrown", "task"]))
     def fail(self, number, blame):
         attempt_id = self.pick(number)
         self.forget(attempt_id)

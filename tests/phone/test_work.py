@@ -107,3 +107,34 @@ def test_a_map_over_a_desktop_and_two_phones_is_complete_when_one_sleeps_and_one
     assert {sleeper.process.pid, stopped.process.pid} < workers
     # It is counted on again, as the same device.
     sleeper.wait_for(lambda: is_available(desktop, "pythonista"), "it is back", 60.0)
+
+
+#: Pieces of which each third weighs more than a phone takes that gives work 200 kB.
+MIXED_JOB = """
+import os, time
+
+def split():
+    return ["x" * (300_000 if number % 3 == 2 else 10) for number in range(24)]
+
+def work(text):
+    time.sleep(0.2)
+    return [len(text), os.getpid()]
+
+def merge(parts):
+    return parts
+"""
+
+
+@pytest.mark.slow
+def test_a_phone_refuses_the_pieces_that_are_too_heavy_and_goes_on_with_light_ones(open_app, desktop, tmp_path):
+    with desktop.offer() as offer:
+        app = open_app("pythonista")
+        app.do("run", name="line", text=offer["line"], argv=["untitled.py"],
+               environ={"DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_LIMITS": "work-bytes=200000"})
+        app.wait_for(lambda: is_available(desktop, "pythonista"), "the desktop sees the phone", 60.0)
+    (tmp_path / "job.py").write_text(MIXED_JOB)
+    done = json.loads(desktop.run("submit", "--json", str(tmp_path / "job.py")))
+    assert [size > 10 for size, _ in done["result"]] == [number % 3 == 2 for number in range(24)]
+    on_phone = [size for size, pid in done["result"] if pid == app.process.pid]
+    assert len(on_phone) > 2 and max(on_phone) == 10
+    assert "was too much for it: this piece weighs" in desktop.run("status", done["task_id"], "--json")

@@ -211,6 +211,40 @@ def test_a_piece_too_heavy_for_a_phone_is_not_sent_there_and_is_done_where_there
     assert light.call("GetTaskResult", {"task_id": task_id})["state"] == "COMPLETED" and phone.executor.runs()
 
 
+def test_a_piece_too_heavy_for_a_phone_keeps_no_light_one_from_it(world):
+    computer, phone = world.member("a").start(), world.member("b", slots=1, accept="any")
+    phone.hardware = replace(PHONE, work_memory_mb=1)
+    phone.start()
+    world.advance(3.0)
+    computer.executor.holds = {"run"}
+    owner = world.owner(computer)
+    # The computer is busy with the first pieces; what is left is for the phone, be there heavy ones among it or not.
+    task_id = owner.call("SubmitTask", world.echo(["x"] * 4 + ["x" * (2 << 20)] * 2 + ["x"] * 6))["task_id"]
+    world.advance(0.3)
+    assert len(phone.executor.runs()) > 2, "it does not rest for what it cannot hold"
+    computer.executor.release()
+    world.advance(10.0)
+    assert owner.call("GetTaskResult", {"task_id": task_id})["state"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("error_type, rule, is_done", [
+    ("OverLimit", {}, True), ("TimedOut", {"wall_s": 60}, True), ("TimedOut", {}, False), ("ValueError", {}, False)])
+def test_what_outgrows_a_bound_of_one_device_is_done_by_another(world, error_type, rule, is_done):
+    computer, phone = world.member("a", accept="nobody").start(), world.member("b", slots=1, accept="any").start()
+    if rule:
+        world.owner(phone).call("SetPolicy", {"policy": {"everybody": {"accept": "any", **rule}}})
+    world.advance(3.0)
+    phone.executor.holds = {"run"}
+    owner, task_id = submitted(world, computer, 1)
+    world.advance(1.0)
+    world.member("c", slots=1, accept="any").start()
+    world.advance(3.0)
+    phone.executor.end(WorkOutcome(False, error="it took too much", error_type=error_type, blame="task"))
+    world.advance(5.0)
+    state = owner.call("GetTaskResult", {"task_id": task_id})["state"]
+    assert state == ("COMPLETED" if is_done else "FAILED")
+
+
 @pytest.mark.parametrize("blobs, takes", [
     ([], True), ([["a" * 64, 1 << 19, []]], True), ([["a" * 64, 3 << 19, []], ["b" * 64, 3 << 19, []]], False)])
 def test_a_phone_refuses_what_weighs_more_with_all_that_it_names_than_it_gives_work(world, blobs, takes):
