@@ -25,7 +25,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_runs import (
-    ENVIRONMENTS, ROOT, Outcome, closing_line, count_results, end_commands, join, last_line, run_command,
+    ENVIRONMENTS, ROOT, Outcome, Part, closing_line, count_results, end_commands, join, last_line, run_command,
 )
 
 #: What we promise to run on (`requires-python` says at least the first).
@@ -34,16 +34,22 @@ PROMISED = tuple((3, minor) for minor in range(9, 15))
 FULL_FROM = (3, 11)
 #: Enough for the tests that run everywhere; the rest of the `test` extra serves one Python.
 PORTABLE_NEEDS = ("pytest", "hypothesis")
-#: What every Python runs: no comparisons with other libraries, few real processes, and nothing that takes long.
+#: What every Python runs: no comparisons with other libraries, few real processes, and nothing that takes long;
+#: and fewer examples of each property, which is hardly ever broken on one of them alone.
 PORTABLE_TESTS = "not against and not slow and (not system or smoke)"
+PORTABLE_EXAMPLES = "25"
 #: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")
-FAST_EXAMPLES = "10"
+FAST_EXAMPLES, FAST_FRAMES = "10", "2000"
+#: Fuzzed frames on the Python that runs everything; 20,000 on the others.
+FULL_FRAMES, LONG_FRAMES = "200000", "2000000"
 #: Runs into which the tests of one Python are divided: sizes say little about times, so that many even it out.
 PARTS = 6
 #: Rooms that are runs of their own: house parses all, fuzz takes a minute on the Python that runs everything.
 APART = ("house", "fuzz")
+#: Rooms whose tests wait for processes more than they compute, and into how many runs they are divided.
+WAITING, WAITING_PARTS = ("system", "phone"), 8
 #: Runs at once. Half the cores of a larger machine: what tests start has to run, too.
 AT_ONCE = max(2, min(8, (os.cpu_count() or 2) // 2))
 #: Times the deadlines of a quick machine: a slow one shall not fail, and where all goes well nothing waits so long.
@@ -235,8 +241,13 @@ def divide(rooms: Iterable[Path], parts: int = PARTS) -> List[List[str]]:
 def pure_runs(tests: Path, *, fast: bool = False) -> List[List[str]]:
     """Return what to give to as many runs of pytest, which together make every test without real processes once."""
     rooms = [room for room in sorted(tests.iterdir()) if room.is_dir() and list(room.glob("test_*.py"))]
-    rest = [room for room in rooms if room.name not in (*APART, *(FAST_LEAVES_OUT if fast else ("system",)))]
+    rest = [room for room in rooms if room.name not in (*APART, *(FAST_LEAVES_OUT if fast else WAITING))]
     return [[str(tests / name)] for name in APART] + divide(rest)
+
+
+def waiting_runs(tests: Path) -> List[List[str]]:
+    """Return what to give to as many runs of pytest, which together make every test with real processes once."""
+    return divide([tests / name for name in WAITING], WAITING_PARTS)
 
 
 def run_portable(python: Python) -> Outcome:
@@ -245,7 +256,8 @@ def run_portable(python: Python) -> Outcome:
         inner = environment_for(python, portable_requirements())
     except CannotCheck as error:
         return Outcome(str(python), True, 0.0, f"not run: {error}")
-    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S)
+    few = {"DISCOMPUTE_TEST_EXAMPLES": PORTABLE_EXAMPLES}
+    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S, **few)
 
 
 # ---- saying ---------------------------------------------------------------------------
@@ -288,7 +300,8 @@ def check_fast(python: Python, inner: str) -> int:
 
     def run_part(files: List[str]) -> Outcome:
         arguments = ["-q", "-m", FAST_TESTS, *files]
-        return run_tests(str(python), inner, arguments, limit_s=STAGE_LIMIT_S, DISCOMPUTE_TEST_EXAMPLES=FAST_EXAMPLES)
+        few = {"DISCOMPUTE_TEST_EXAMPLES": FAST_EXAMPLES, "DISCOMPUTE_TEST_FRAMES": FAST_FRAMES}
+        return run_tests(str(python), inner, arguments, limit_s=STAGE_LIMIT_S, **few)
 
     begun = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool, concurrent.futures.ThreadPoolExecutor(2) as beside:
@@ -313,7 +326,8 @@ def check(*, fast: bool, long: bool) -> int:
 
     if fast:
         return check_fast(*prepare())
-    depth = {"DISCOMPUTE_TEST_LONG" if long else "DISCOMPUTE_TEST_FULL": "1"}
+    depth = {"DISCOMPUTE_TEST_FRAMES": LONG_FRAMES if long else FULL_FRAMES}
+    depth.update({"DISCOMPUTE_TEST_LONG": "1"} if long else {})
 
     def run_part(files: List[str]) -> Outcome:
         limit_s = LONG_STAGE_LIMIT_S if long else STAGE_LIMIT_S
@@ -321,7 +335,7 @@ def check(*, fast: bool, long: bool) -> int:
         print(stage_line(outcome), flush=True)
         return outcome
 
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool, concurrent.futures.ThreadPoolExecutor(1) as beside:
         # The longest first, and beside what takes a minute on a fresh machine: to fetch all libraries for one Python.
         likely, others = by_preference(pythons)[0], sorted(pythons, key=lambda each: each.version)
         others.remove(likely)
@@ -335,9 +349,12 @@ def check(*, fast: bool, long: bool) -> int:
         if python.version != likely.version:
             stages.append(pool.submit(run_portable, likely))
         stages += run_tools(inner, pool)
-        parts = [pool.submit(run_part, files) for files in pure_runs(ROOT / "tests")]
-        # Last, when nothing else runs: these tests wait for processes more than they compute.
-        parts += [pool.submit(run_part, files) for files in divide([ROOT / "tests" / "system"])]
+        parts = [Part(run_part, files) for files in pure_runs(ROOT / "tests") + waiting_runs(ROOT / "tests")]
+        for part in parts:
+            pool.submit(part.make)
+        # From the other end, where what waits stands: it takes half a core from what computes, and no time of its own.
+        for part in reversed(parts):
+            beside.submit(part.make)
         earlier = [say(stage.result()) for stage in stages]
         for version in PROMISED:
             if version not in [each.version for each in pythons]:

@@ -1,20 +1,22 @@
 """Run commands for tools/check.py, and read, add up and word what pytest says of its results.
 
-Knows:   how to end a command with all that it started, and the shape of pytest's last line.
+Knows:   how to end a command with all that it started, how two queues share runs, and pytest's last line.
 Refuses: to know what is checked.
 Read next: tools/check.py (who asks).
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import re
 import signal
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Environments and byte code; git-ignored, safe to delete.
@@ -79,6 +81,28 @@ def join(name: str, seconds: float, runs: List[Outcome]) -> Outcome:
         lines += [line for line in run.output.splitlines() if not run.passed or line.startswith(("SKIPPED", "XFAIL"))]
     summary = word_results(counts, seconds)
     return Outcome(name, all(run.passed for run in runs), seconds, summary, "\n".join([*lines, summary]))
+
+
+class Part:
+    """A run of pytest that two queues hold, and that is made by the first that comes to it."""
+
+    def __init__(self, run: Callable[[List[str]], Outcome], files: List[str]) -> None:
+        self._run, self._files = run, files
+        self._taken = threading.Lock()
+        self._outcome: concurrent.futures.Future[Outcome] = concurrent.futures.Future()
+
+    def make(self) -> None:
+        """Run it, unless somebody does or has."""
+        if self._taken.acquire(blocking=False):
+            try:
+                self._outcome.set_result(self._run(self._files))
+            except BaseException as error:
+                self._outcome.set_exception(error)
+                raise
+
+    def result(self) -> Outcome:
+        """Wait for what it came to."""
+        return self._outcome.result()
 
 
 # ---- commands ---------------------------------------------------------------------------------

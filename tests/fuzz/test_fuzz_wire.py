@@ -20,12 +20,7 @@ from discompute_lite.wire.invitation import Invitation
 from discompute_lite.wire.pairing import PairingBroken, PairingHost, PairingJoiner
 from discompute_lite.wire.rpc import AnswerReceived, CallReceived, ProtocolBroken, RpcSession
 
-if os.environ.get("DISCOMPUTE_TEST_LONG"):
-    FRAMES = 2_000_000
-elif os.environ.get("DISCOMPUTE_TEST_FULL"):
-    FRAMES = 200_000
-else:
-    FRAMES = 200 * int(os.environ.get("DISCOMPUTE_TEST_EXAMPLES", "100"))
+FRAMES = int(os.environ.get("DISCOMPUTE_TEST_FRAMES", "20000"))
 #: One in so many frames is measured: tracing makes everything four times slower.
 MEASURED_EVERY = 200
 #: What one frame may cost at its peak: the session, its buffers, and the one message that a limit allows.

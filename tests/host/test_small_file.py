@@ -78,6 +78,7 @@ def test_tracebacks_show_its_lines(own_modules):
     assert "raise ValueError('wrong')" in "".join(traceback.format_exception(ValueError, caught.value, caught.tb))
 
 
+@pytest.mark.slow
 def test_tables_of_desktops_are_empty_and_those_of_phones_are_not(own_modules, root):
     load(package_sources(str(root / "discompute_lite")))
     from discompute_lite.host.chips import APPLE_MODELS, PC_GPUS

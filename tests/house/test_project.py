@@ -182,7 +182,7 @@ def test_no_way_to_run_is_one_sentence(check, monkeypatch, capsys):
     assert capsys.readouterr().err == "check: no Python 3.9 or newer is found on this machine; install one\n"
 
 
-@pytest.mark.parametrize("fast, left_out", [(False, ["system"]), (True, ["system", "phone", "sim", "tools"])])
+@pytest.mark.parametrize("fast, left_out", [(False, ["system", "phone"]), (True, ["system", "phone", "sim", "tools"])])
 def test_every_pure_test_is_in_one_run(root, check, fast, left_out):
     runs = check.pure_runs(root / "tests", fast=fast)
     files = [path for run in runs for path in run]
@@ -192,11 +192,19 @@ def test_every_pure_test_is_in_one_run(root, check, fast, left_out):
     assert {*files} == apart | {str(path) for path in named if str(path.parent) not in apart}
 
 
-def test_every_system_test_is_in_one_run(root, check):
-    folder = root / "tests" / "system"
-    runs = check.divide([folder])
-    assert sorted(path for run in runs for path in run) == sorted(map(str, folder.glob("test_*.py")))
+def test_every_test_with_real_processes_is_in_one_run(root, check):
+    runs = check.waiting_runs(root / "tests")
+    named = [path for room in check.WAITING for path in (root / "tests" / room).glob("test_*.py")]
+    assert sorted(path for run in runs for path in run) == sorted(map(str, named))
     assert all(runs)
+
+
+def test_what_two_queues_hold_is_run_once(check):
+    made = []
+    part = check.Part(lambda files: made.append(files) or outcome(check, "a", "7 passed in 1.00s"), ["test_x.py"])
+    part.make()
+    part.make()
+    assert (made, part.result().passed) == ([["test_x.py"]], True)
 
 
 def test_runs_side_by_side_are_added_up(check):

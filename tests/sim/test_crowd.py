@@ -19,6 +19,7 @@ def test_a_crowd_knows_itself_well_under_a_hundred_datagrams_a_second(nodes, sec
         assert report.every_s == pytest.approx((every_s, every_s), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 7])
 def test_ten_thousand_settle_for_good_and_each_keeps_to_its_bounds(seed):
     """Not in waves: a crowd whose nodes believe each look at it grows quieter and louder by turns, for ever."""

@@ -170,6 +170,7 @@ def test_an_unknown_workload_is_refused():
         World(Scenario(workload="huge"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{}, {"task_fields": FULL["task_fields"], "device_fields": FULL["device_fields"]}])
 def test_a_decision_costs_no_more_among_many_devices(fields):
     """Counted in calls of functions, which no machine's speed changes; 10 devices against 1,000."""

@@ -76,7 +76,6 @@ def test_a_job_of_ones_own(field):
     assert float(lines[-1].split()[-1]) < 0.1
 
 
-@pytest.mark.smoke
 def test_the_same_bits_on_one_device_and_on_two_after_a_kill(field):
     alone, again = str(field.folder / "alone"), str(field.folder / "again")
     field.let_belong("command", "node-2")
@@ -108,8 +107,7 @@ def test_the_same_bits_on_one_device_and_on_two_after_a_kill(field):
     assert (Path(again) / "curves.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("strategy", ["fedavg", "diloco"])
+@pytest.mark.parametrize("strategy", [pytest.param("fedavg", marks=pytest.mark.smoke), "diloco"])
 def test_three_devices_average_among_themselves(field, strategy):
     field.let_belong("command", "node-2", "node-3")
     field.start("node-2")

@@ -106,6 +106,7 @@ def test_every_command_has_the_same_help_as_the_package(file, run):
     assert re.findall(r"^    (\w+) ", run(file, "--help"), re.M) == list(command_table())
 
 
+@pytest.mark.slow
 def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     text = (root / "ios" / "discompute.py").read_text(encoding="utf-8")
     assert text == bundle.bundled(root), "ios/discompute.py is not fresh; run python3 tools/bundle.py"
