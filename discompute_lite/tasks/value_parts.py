@@ -7,8 +7,10 @@ Read next: tasks/values.py.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Callable, List, Optional, Set, Tuple
 
+from .value_collections import MAPPINGS
 from .value_kinds import kind_of
 from .value_objects import object_tag, parts_of_object, state_of
 
@@ -22,7 +24,7 @@ VALUE_DEPTH = 100
 #: Integers that JSON carries as they are, by the protocol page; longer ones are tagged.
 PLAIN_INT_MIN, PLAIN_INT_MAX = -(2 ** 63), 2 ** 63 - 1
 _IMMUTABLE = frozenset((tuple, frozenset))
-_CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
+_CONTAINERS = frozenset((list, set, tuple, frozenset, deque)) | MAPPINGS
 
 
 class Unfinished:
@@ -37,7 +39,7 @@ class Unfinished:
 def _parts_of(value: Any) -> Any:
     """Return what a container holds, or () for anything else."""
     kind = type(value)
-    if kind is dict:
+    if kind in MAPPINGS:
         return [part for pair in value.items() for part in pair]
     if kind in _CONTAINERS:
         return value
@@ -90,10 +92,10 @@ def path_to(root: Any, culprit: Any) -> str:
         if id(value) in seen or len(path) > 500:
             continue
         seen.add(id(value))
-        if type(value) is dict:
+        if type(value) in MAPPINGS:
             steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
             steps += [(key, f"{path}'s key") for key in value]
-        elif type(value) in (list, tuple) or object_tag(type(value)) == "namedtuple":
+        elif type(value) in (list, tuple, deque) or object_tag(type(value)) == "namedtuple":
             steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
         elif type(value) in (set, frozenset):
             steps = [(item, f"{path}'s item") for item in value]

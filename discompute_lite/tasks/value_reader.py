@@ -13,10 +13,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
 from .pickles import unpickle_value
+from .value_collections import COLLECTION_TAGS, HEADED_TAGS, empty_collection
 from .value_kinds import VALUE_KINDS
 from .value_objects import OBJECT_TAGS, Attributes, empty_object, member_of, named_tuple_of
 from .value_parts import BARE_TAGS, SCALARS, VALUE_DEPTH, Unfinished, with_article
 
+_COLLECTIONS = frozenset(COLLECTION_TAGS.values())
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
@@ -62,7 +64,7 @@ class ValueReader:
             return list(items)
         return [self.read(item, depth + 1) for item in items]
 
-    def _fill_list(self, out: List[Any], items: Any, depth: int) -> List[Any]:
+    def _fill_list(self, out: Any, items: Any, depth: int) -> Any:
         out.extend(self._read_items(items, depth))
         if self._open:
             self._late.extend((out, index, item) for index, item in enumerate(out) if type(item) is Unfinished)
@@ -95,6 +97,8 @@ class ValueReader:
             return self._fill_dict(out, self._pairs(content, depth), depth)
         if tag == "tuple":
             return self._read_tuple(mark, content, depth)
+        if tag in _COLLECTIONS:
+            return self._read_collection(tag, mark, content, depth)
         if tag in OBJECT_TAGS:
             return self._read_object(tag, mark, content, depth)
         if tag == "pickle":
@@ -135,6 +139,22 @@ class ValueReader:
             if type(key) is Unfinished:
                 raise TaskRejected("a key cannot hold the dict that it belongs to")
             yield key, pair[1]
+
+    def _read_collection(self, tag: str, mark: int, content: Any, depth: int) -> Any:
+        head = None
+        if tag in HEADED_TAGS:
+            if type(content) is not list or len(content) != 2:
+                raise TaskRejected(f"the content of {tag!r} is an array of two")
+            head, content = content
+        try:
+            made = self._keep(mark, empty_collection(tag, head))
+        except _UNPACK_ERRORS as error:
+            raise TaskRejected(f"the content of {tag!r} cannot be read: {str(error)[:200]}") from None
+        if tag != "deque":
+            return self._fill_dict(made, self._pairs(content, depth), depth)
+        if head is not None and type(content) is list and len(content) > head:
+            raise TaskRejected("a deque holds more than its most items")
+        return self._fill_list(made, content, depth)
 
     def _read_object(self, tag: str, mark: int, content: Any, depth: int) -> Any:
         if type(content) is not list or len(content) != 3:

@@ -14,12 +14,15 @@ from .class_book import NO_PICKLES, ClassBook
 from .pickles import pickle_value
 from .raw_pieces import PIECE_LEAST, RawPieces
 from .value_buffers import pack_numbers
+from .value_collections import COLLECTION_TAGS, HEADED_TAGS, head_of
 from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
 from .value_objects import member_key, object_tag, state_of
 from .value_parts import BARE_TAGS, PLAIN_INT_MAX, PLAIN_INT_MIN, SCALARS, VALUE_DEPTH, shared_parts
 
 #: A list of so many numbers travels as those of an array: a third of the time for ints, a twentieth for floats.
 NUMBERS_LEAST = 32
+#: What an instance of a subclass may be sent as.
+_PLAIN_KINDS = (dict, list, set, frozenset, tuple, str, int, float, bytes)
 
 
 class ValueWriter:
@@ -59,6 +62,8 @@ class ValueWriter:
             return self._write_dict(value, mark, depth)
         if kind is tuple or kind is set or kind is frozenset:
             return _tagged(kind.__name__, mark, self._write_items(value, depth))
+        if kind in COLLECTION_TAGS:
+            return self._write_collection(value, COLLECTION_TAGS[kind], mark, depth)
         if kind is bytearray and self._pieces is not None and len(value) >= PIECE_LEAST:
             return _tagged("bytearray", mark, self.write(bytes(value), depth + 1))
         row = kind_of(value)
@@ -95,13 +100,22 @@ class ValueWriter:
     def _write_dict(self, value: Dict[Any, Any], mark: int, depth: int) -> Any:
         if not mark and "$t" not in value and set(map(type, value)) <= {str} and all(map(_is_plain_text, value)):
             return {key: self.write(item, depth + 1) for key, item in value.items()}
-        pairs = [[self.write(key, depth + 1), self.write(item, depth + 1)] for key, item in value.items()]
-        return _tagged("dict", mark, pairs)
+        return _tagged("dict", mark, self._write_pairs(value, depth))
+
+    def _write_pairs(self, value: Dict[Any, Any], depth: int) -> List[Any]:
+        return [[self.write(key, depth + 1), self.write(item, depth + 1)] for key, item in value.items()]
+
+    def _write_collection(self, value: Any, tag: str, mark: int, depth: int) -> Any:
+        head = head_of(value)
+        content = self._write_items(value, depth) if tag == "deque" else self._write_pairs(value, depth)
+        return _tagged(tag, mark, [head, content] if tag in HEADED_TAGS else content)
 
     def _write_object(self, value: Any, mark: int, depth: int) -> Any:
         tag = object_tag(type(value))
         if self._classes is None or not tag:
-            return self._write_pickle(value, mark, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+            plain = next((kind.__name__ for kind in _PLAIN_KINDS if isinstance(value, kind)), "")
+            advice = "send plain data (numbers, text, bytes, lists, dicts, arrays)"
+            return self._write_pickle(value, mark, f"send {plain}(it) instead" if plain else advice)
         try:
             name = self._classes.name_of(type(value))
             content: Any = member_key(value) if tag == "enum" else None

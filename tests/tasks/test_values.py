@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.tasks.value_kinds import VALUE_KINDS
 from discompute_lite.tasks.class_book import PICKLES_ALLOWED, ClassBook
+from discompute_lite.tasks.value_collections import COLLECTION_TAGS
 from discompute_lite.tasks.value_objects import OBJECT_TAGS
 from discompute_lite.tasks.blob_values import Blob, LentBlobs, lending
 from discompute_lite.tasks.value_table import VALUE_TAGS, value_table_markdown
@@ -63,7 +65,9 @@ hashables = st.recursive(scalars, lambda inner: st.tuples(inner, inner) | st.fro
 values = st.recursive(
     scalars | st.builds(bytearray, st.binary()),
     lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(hashables, inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3) | st.just("$t"), inner, max_size=3) | st.sets(hashables, max_size=3),
+    | st.dictionaries(st.text(max_size=3) | st.just("$t"), inner, max_size=3) | st.sets(hashables, max_size=3)
+    | st.builds(collections.OrderedDict, st.dictionaries(hashables, inner, max_size=3))
+    | st.builds(collections.deque, st.lists(inner, max_size=3), st.none() | st.integers(3, 9)),
     max_leaves=12,
 )
 
@@ -72,7 +76,9 @@ def same(first, second):
     """Compare with types, order and the sign of zero; sets hold equal items whose type may differ (1 and True)."""
     if type(first) is not type(second):
         return False
-    if isinstance(first, (list, tuple)):
+    if isinstance(first, collections.deque) and first.maxlen != second.maxlen:
+        return False
+    if isinstance(first, (list, tuple, collections.deque)):
         return len(first) == len(second) and all(map(same, first, second))
     if isinstance(first, dict):
         return same([list(pair) for pair in first.items()], [list(pair) for pair in second.items()])
@@ -110,9 +116,46 @@ def test_what_is_written_is_strict_json(value):
     datetime.timezone.utc, datetime.timedelta.min, decimal.Decimal("1.50"), decimal.Decimal("Infinity"),
     decimal.Decimal("1e-999999"), fractions.Fraction(-1, 3), uuid.UUID(int=7), pathlib.Path("a/b"),
     pathlib.PureWindowsPath("c:\\x"), pathlib.PurePosixPath("/"), {1, "a", (2, 3)}, frozenset([frozenset()]), (), [[]],
+    collections.OrderedDict([("b", [1]), ("a", (2,))]), collections.Counter("abracadabra"), collections.deque([1, [2]]),
+    collections.deque(maxlen=0), collections.defaultdict(None, {1: 2}), collections.Counter({(1, 2): 10 ** 30}),
 ], ids=lambda value: type(value).__name__)
 def test_kinds_keep_type_and_value(value):
     assert_travels(value)
+
+
+def test_containers_keep_what_they_have_besides_their_items():
+    groups = travelled(collections.defaultdict(list, {"a": [1]}))
+    groups["new"].append(2)
+    assert groups == {"a": [1], "new": [2]} and groups.default_factory is list
+    assert travelled(collections.defaultdict(collections.Counter)).default_factory is collections.Counter
+    recent = travelled(collections.deque(range(50), maxlen=50))
+    recent.append(50)
+    assert recent.maxlen == 50 and list(recent) == list(range(1, 51))
+    order = travelled(collections.OrderedDict.fromkeys("zxy"))
+    order.move_to_end("z")
+    assert list(order) == ["x", "y", "z"]
+
+
+def test_containers_are_shared_and_may_hold_themselves():
+    kinds = [collections.OrderedDict(), collections.Counter(), collections.defaultdict(list), collections.deque()]
+    *arrived, second = travelled([*kinds, kinds[0]])
+    assert second is arrived[0] and list(map(type, arrived)) == list(map(type, kinds))
+    ring = collections.deque([1])
+    ring.append((ring, "in a tuple"))
+    arrived = travelled(ring)
+    assert arrived[1][0] is arrived and arrived[1][1] == "in a tuple"
+    tree = collections.defaultdict(list)
+    tree["self"] = tree
+    tree["tuple"] = (tree,)
+    arrived = travelled(tree)
+    assert arrived["self"] is arrived and arrived["tuple"][0] is arrived and list(arrived) == ["self", "tuple"]
+
+
+def test_a_container_that_was_given_attributes_is_refused_rather_than_robbed_of_them():
+    marked = collections.OrderedDict(a=1)
+    marked.note = "mine"
+    with pytest.raises(TaskRejected, match="attributes of its own"):
+        dump_value(marked)
 
 
 def test_odd_numbers_stay_odd():
@@ -197,6 +240,10 @@ class Names(list):
     pass
 
 
+class Tally(collections.Counter):
+    pass
+
+
 class datetime_(datetime.date):
     pass
 
@@ -204,7 +251,10 @@ class datetime_(datetime.date):
 @pytest.mark.parametrize("value, path, kind", [
     (Names(), "result", "a Names"),
     ({"model": [1, {2: object()}]}, "result['model'][1][2]", "an object"),
-    ([collections.Counter()], "result[0]", "a Counter"),
+    ([Tally()], "result[0]", "a Tally"), ({"a": collections.deque([object()])}, "result['a'][0]", "an object"),
+    ([collections.OrderedDict(a=[object()])], "result[0]['a'][0]", "an object"),
+    ([collections.defaultdict(lambda: 1)], "result[0]", "a defaultdict"),
+    ([collections.defaultdict(Names)], "result[0]", "a defaultdict"),
     ({"a": Colour.RED}, "result['a']", "a Colour"),
     ((lambda: 1,), "result[0]", "a function"),
     ({object(): 1}, "result's key", "an object"),
@@ -217,6 +267,15 @@ def test_the_culprit_is_named_with_its_place(value, path, kind):
     with pytest.raises(TaskRejected, match="cannot travel") as refusal:
         dump_value(value, "result")
     assert refusal.value.message.startswith(f"{path} is {kind}; it cannot travel: ")
+
+
+@pytest.mark.parametrize("value, advice", [
+    (Names(), "send list(it) instead"), (Tally(), "send dict(it) instead"), (datetime_(2024, 1, 1), "send plain data"),
+    (type("Text", (str,), {})("x"), "send str(it) instead"), (collections.defaultdict(Names), "pass dict(it)"),
+])
+def test_what_to_send_instead_is_said(value, advice):
+    with pytest.raises(TaskRejected, match=re.escape(advice)):
+        dump_value(value)
 
 
 def test_a_socket_is_no_data():
@@ -275,6 +334,11 @@ def test_what_is_too_deep_is_not_looked_through(monkeypatch):
     '{"$t":"tuple","id":1,"v":[{"$t":"set","v":[{"$t":"ref","v":1}]}]}',
     '{"$t":"tuple","id":1,"v":[{"$t":"dict","v":[[{"$t":"ref","v":1},1]]}]}',
     '{"$t":"set","id":1,"v":[{"$t":"ref","v":1}]}',
+    '{"$t":"deque","v":[]}', '{"$t":"deque","v":[-1,[]]}', '{"$t":"deque","v":["3",[]]}',
+    '{"$t":"deque","v":[1,[1,2]]}', '{"$t":"deque","v":[null,5]}',
+    '{"$t":"deque","v":[99999999999999999999,[]]}', '{"$t":"deque","v":[true,[]]}',
+    '{"$t":"counter","v":{"a":1}}', '{"$t":"counter","v":[null,[]]}', '{"$t":"ordereddict","v":[[[],1]]}',
+    '{"$t":"defaultdict","v":["eval",[]]}', '{"$t":"defaultdict","v":[[],[]]}', '{"$t":"defaultdict","v":["list",5]}',
     '{"$t":"int","v":5}', '{"$t":"int","v":"x"}', '{"$t":"int","v":"0x"}', '{"$t":"float","v":"1.5"}',
     '{"$t":"float","v":[]}', '{"$t":"str","v":"x"}', '{"$t":"bytes","v":5}', '{"$t":"bytes","v":"A"}',
     '{"$t":"bytes","v":"AP8"}', '{"$t":"bytes","v":"A P8="}', '{"$t":"bytes","v":"\u00e4\u00e4\u00e4\u00e4"}',
@@ -416,7 +480,7 @@ def test_the_golden_example_is_read_and_written(tag):
 
 def test_every_tag_is_in_the_table():
     assert set(VALUE_TAGS) == set(VALUE_KINDS) | OBJECT_TAGS | {
-        "tuple", "list", "dict", "ref", "set", "frozenset", "pickle"}
+        "tuple", "list", "dict", "ref", "set", "frozenset", "pickle", *COLLECTION_TAGS.values()}
     table = value_table_markdown().splitlines()
     assert len(table) == len(VALUE_TAGS) + 2
     assert all(line.count(" | ") == 2 for line in table)
