@@ -77,6 +77,7 @@ from contextvars import ContextVar
 from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache, cached_property, lru_cache, partial
 from heapq import nlargest
@@ -10186,6 +10187,72 @@ def kind_of(value: Any) -> Optional[ValueKind]:
     return row if row is not None and getattr(home, name, None) is kind else None
 
 
+# ---- discompute_lite/tasks/value_collections.py -----------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.tasks.value_collections")
+"""Know the containers of `collections` that travel: what each has besides its items, and how one is made empty.
+
+Knows:   their tags and heads; which default factories go by a name.
+Refuses: subclasses, which are other types, and factories that are functions of somebody's own.
+Read next: tasks/value_writer.py and tasks/value_reader.py (who fill in the items).
+
+    ordereddict   [[key, item], ...]
+    counter       [[key, count], ...]
+    defaultdict   [name of the factory or null, [[key, item], ...]]
+    deque         [most items or null, [item, ...]]
+"""
+
+#> from __future__ import annotations
+
+#> from collections import Counter, OrderedDict, defaultdict, deque
+#> from typing import Any, Callable, Dict
+
+#> from .value_kinds import CannotTravel
+
+#: Of each type its tag.
+COLLECTION_TAGS: Dict[type, str] = {
+    OrderedDict: "ordereddict", Counter: "counter", defaultdict: "defaultdict", deque: "deque"}
+#: Tags of those that have something besides their items.
+HEADED_TAGS = frozenset(("defaultdict", "deque"))
+#: Types that hold keys with items.
+MAPPINGS = frozenset((dict, OrderedDict, Counter, defaultdict))
+#: What a defaultdict may make, by name.
+FACTORIES: Dict[str, Callable[[], Any]] = {
+    each.__name__: each
+    for each in (
+        list, dict, set, int, float, str, bool, tuple, frozenset, bytes, bytearray, complex, Counter, OrderedDict,
+        deque,
+    )
+}
+
+
+def head_of(value: Any) -> Any:
+    """Return what one of these has besides its items, None for nothing; raise `CannotTravel`."""
+    if getattr(value, "__dict__", None):
+        raise CannotTravel(value, "it has attributes of its own; pass dict(it), and these beside it")
+    if type(value) is deque:
+        return value.maxlen
+    if type(value) is not defaultdict or value.default_factory is None:
+        return None
+    factory = value.default_factory
+    name = getattr(factory, "__name__", "")
+    if FACTORIES.get(name) is not factory:
+        raise CannotTravel(value, "what makes its missing items is a function; use a type such as list or int for that,"
+                                  " or pass dict(it)")
+    return name
+
+
+def empty_collection(tag: str, head: Any) -> Any:
+    """Return the container of a tag without its items; raise LookupError, TypeError or ValueError for a false head."""
+    if tag == "defaultdict":
+        return defaultdict(None if head is None else FACTORIES[head])
+    if tag == "deque":
+        if head is not None and type(head) is not int:
+            raise TypeError("the most items of a deque are a number")
+        return deque(maxlen=head)
+    return OrderedDict() if tag == "ordereddict" else Counter()
+
+
 # ---- discompute_lite/tasks/value_parts.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.tasks.value_parts")
@@ -10198,8 +10265,10 @@ Read next: tasks/values.py.
 
 #> from __future__ import annotations
 
+#> from collections import deque
 #> from typing import Any, Callable, List, Optional, Set, Tuple
 
+#> from .value_collections import MAPPINGS
 #> from .value_kinds import kind_of
 #> from .value_objects import object_tag, parts_of_object, state_of
 
@@ -10213,7 +10282,7 @@ VALUE_DEPTH = 100
 #: Integers that JSON carries as they are, by the protocol page; longer ones are tagged.
 PLAIN_INT_MIN, PLAIN_INT_MAX = -(2 ** 63), 2 ** 63 - 1
 _IMMUTABLE = frozenset((tuple, frozenset))
-_CONTAINERS = frozenset((list, dict, set, tuple, frozenset))
+_CONTAINERS = frozenset((list, set, tuple, frozenset, deque)) | MAPPINGS
 
 
 class Unfinished:
@@ -10228,7 +10297,7 @@ class Unfinished:
 def _parts_of(value: Any) -> Any:
     """Return what a container holds, or () for anything else."""
     kind = type(value)
-    if kind is dict:
+    if kind in MAPPINGS:
         return [part for pair in value.items() for part in pair]
     if kind in _CONTAINERS:
         return value
@@ -10281,10 +10350,10 @@ def path_to(root: Any, culprit: Any) -> str:
         if id(value) in seen or len(path) > 500:
             continue
         seen.add(id(value))
-        if type(value) is dict:
+        if type(value) in MAPPINGS:
             steps = [(item, f"{path}[{_short(key)}]") for key, item in value.items()]
             steps += [(key, f"{path}'s key") for key in value]
-        elif type(value) in (list, tuple) or object_tag(type(value)) == "namedtuple":
+        elif type(value) in (list, tuple, deque) or object_tag(type(value)) == "namedtuple":
             steps = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
         elif type(value) in (set, frozenset):
             steps = [(item, f"{path}'s item") for item in value]
@@ -10422,10 +10491,12 @@ Read next: tasks/value_writer.py (the way there), tasks/value_table.py (every ta
 #> from ..model.errors import TaskRejected
 #> from .class_book import ClassBook
 #> from .pickles import unpickle_value
+#> from .value_collections import COLLECTION_TAGS, HEADED_TAGS, empty_collection
 #> from .value_kinds import VALUE_KINDS
 #> from .value_objects import OBJECT_TAGS, Attributes, empty_object, member_of, named_tuple_of
 #> from .value_parts import BARE_TAGS, SCALARS, VALUE_DEPTH, Unfinished, with_article
 
+_COLLECTIONS = frozenset(COLLECTION_TAGS.values())
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
@@ -10471,7 +10542,7 @@ class ValueReader:
             return list(items)
         return [self.read(item, depth + 1) for item in items]
 
-    def _fill_list(self, out: List[Any], items: Any, depth: int) -> List[Any]:
+    def _fill_list(self, out: Any, items: Any, depth: int) -> Any:
         out.extend(self._read_items(items, depth))
         if self._open:
             self._late.extend((out, index, item) for index, item in enumerate(out) if type(item) is Unfinished)
@@ -10504,6 +10575,8 @@ class ValueReader:
             return self._fill_dict(out, self._pairs(content, depth), depth)
         if tag == "tuple":
             return self._read_tuple(mark, content, depth)
+        if tag in _COLLECTIONS:
+            return self._read_collection(tag, mark, content, depth)
         if tag in OBJECT_TAGS:
             return self._read_object(tag, mark, content, depth)
         if tag == "pickle":
@@ -10544,6 +10617,22 @@ class ValueReader:
             if type(key) is Unfinished:
                 raise TaskRejected("a key cannot hold the dict that it belongs to")
             yield key, pair[1]
+
+    def _read_collection(self, tag: str, mark: int, content: Any, depth: int) -> Any:
+        head = None
+        if tag in HEADED_TAGS:
+            if type(content) is not list or len(content) != 2:
+                raise TaskRejected(f"the content of {tag!r} is an array of two")
+            head, content = content
+        try:
+            made = self._keep(mark, empty_collection(tag, head))
+        except _UNPACK_ERRORS as error:
+            raise TaskRejected(f"the content of {tag!r} cannot be read: {str(error)[:200]}") from None
+        if tag != "deque":
+            return self._fill_dict(made, self._pairs(content, depth), depth)
+        if head is not None and type(content) is list and len(content) > head:
+            raise TaskRejected("a deque holds more than its most items")
+        return self._fill_list(made, content, depth)
 
     def _read_object(self, tag: str, mark: int, content: Any, depth: int) -> Any:
         if type(content) is not list or len(content) != 3:
@@ -10622,12 +10711,15 @@ Read next: tasks/value_reader.py (the way back), tasks/value_kinds.py and tasks/
 #> from .pickles import pickle_value
 #> from .raw_pieces import PIECE_LEAST, RawPieces
 #> from .value_buffers import pack_numbers
+#> from .value_collections import COLLECTION_TAGS, HEADED_TAGS, head_of
 #> from .value_kinds import VALUE_KINDS, CannotTravel, kind_of
 #> from .value_objects import member_key, object_tag, state_of
 #> from .value_parts import BARE_TAGS, PLAIN_INT_MAX, PLAIN_INT_MIN, SCALARS, VALUE_DEPTH, shared_parts
 
 #: A list of so many numbers travels as those of an array: a third of the time for ints, a twentieth for floats.
 NUMBERS_LEAST = 32
+#: What an instance of a subclass may be sent as.
+_PLAIN_KINDS = (dict, list, set, frozenset, tuple, str, int, float, bytes)
 
 
 class ValueWriter:
@@ -10667,6 +10759,8 @@ class ValueWriter:
             return self._write_dict(value, mark, depth)
         if kind is tuple or kind is set or kind is frozenset:
             return _tagged(kind.__name__, mark, self._write_items(value, depth))
+        if kind in COLLECTION_TAGS:
+            return self._write_collection(value, COLLECTION_TAGS[kind], mark, depth)
         if kind is bytearray and self._pieces is not None and len(value) >= PIECE_LEAST:
             return _tagged("bytearray", mark, self.write(bytes(value), depth + 1))
         row = kind_of(value)
@@ -10703,13 +10797,22 @@ class ValueWriter:
     def _write_dict(self, value: Dict[Any, Any], mark: int, depth: int) -> Any:
         if not mark and "$t" not in value and set(map(type, value)) <= {str} and all(map(_is_plain_text, value)):
             return {key: self.write(item, depth + 1) for key, item in value.items()}
-        pairs = [[self.write(key, depth + 1), self.write(item, depth + 1)] for key, item in value.items()]
-        return _tagged("dict", mark, pairs)
+        return _tagged("dict", mark, self._write_pairs(value, depth))
+
+    def _write_pairs(self, value: Dict[Any, Any], depth: int) -> List[Any]:
+        return [[self.write(key, depth + 1), self.write(item, depth + 1)] for key, item in value.items()]
+
+    def _write_collection(self, value: Any, tag: str, mark: int, depth: int) -> Any:
+        head = head_of(value)
+        content = self._write_items(value, depth) if tag == "deque" else self._write_pairs(value, depth)
+        return _tagged(tag, mark, [head, content] if tag in HEADED_TAGS else content)
 
     def _write_object(self, value: Any, mark: int, depth: int) -> Any:
         tag = object_tag(type(value))
         if self._classes is None or not tag:
-            return self._write_pickle(value, mark, "send plain data (numbers, text, bytes, lists, dicts, arrays)")
+            plain = next((kind.__name__ for kind in _PLAIN_KINDS if isinstance(value, kind)), "")
+            advice = "send plain data (numbers, text, bytes, lists, dicts, arrays)"
+            return self._write_pickle(value, mark, f"send {plain}(it) instead" if plain else advice)
         try:
             name = self._classes.name_of(type(value))
             content: Any = member_key(value) if tag == "enum" else None
@@ -13824,7 +13927,8 @@ def _run_units(subtask_data: bytes, owner: str, allow_pickle: bool, lent: Option
     classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
     if lent is not None:
         lent.load = lambda text: load_value(text, classes)
-    return join_texts([_run_unit(function, unit, caught, classes) for unit in units])
+    result = f"the result of {packed.name[:60]}()"
+    return join_texts([_run_unit(function, unit, caught, classes, result) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
@@ -13852,7 +13956,7 @@ def _packed_of_line(line: bytes) -> PackedFunction:
     return PackedFunction.from_plain(plain)
 
 
-def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: ClassBook) -> bytes:
+def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: ClassBook, result: str) -> bytes:
     made = _read_unit(unit, classes)
     before = getattr(caught, "written_bytes", 0)
     values: List[Any] = []
@@ -13870,7 +13974,8 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: C
         return _dump_plainly(done) or dump_with_pieces(done, classes=classes)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
-        return dump_with_pieces({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
+        done = _as_far_as_it_travels(values, problem, classes, result)
+        return dump_with_pieces({**done, **printed}, classes=classes)
 
 
 def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
@@ -13924,12 +14029,17 @@ def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:
     raise TaskRejected("a unit is [arguments, named arguments], {items} or {rows}")
 
 
-def _as_far_as_it_travels(values: List[Any], problem: BaseException, classes: ClassBook) -> Dict[str, Any]:
-    """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised."""
+def _as_far_as_it_travels(
+    values: List[Any], problem: BaseException, classes: ClassBook, result: str
+) -> Dict[str, Any]:
+    """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised.
+
+    `result` is what people call that.
+    """
     fitting: List[Any] = []
     for value in values:
         try:
-            _dump_named({"values": [value]}, {"['values'][0]": "the result"}, "the result", classes)
+            _dump_named({"values": [value]}, {"['values'][0]": result}, result, classes)
         except Exception as culprit:
             return {"values": fitting, "raised": describe_exception(culprit.with_traceback(None))}
         fitting.append(value)
@@ -47144,6 +47254,177 @@ def direct_way(executor: Any) -> Optional[DirectWay]:
     return DirectWay(executor) if hasattr(executor, "begin_warm") else None
 
 
+# ---- discompute_lite/faces/uploading.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.faces.uploading")
+"""Read the modules that a person wants to send with a function.
+
+Knows:   files and folders of Python modules.
+Refuses: what is neither, by name.
+Read next: tasks/uploads.py (what is checked).
+"""
+
+#> from __future__ import annotations
+
+#> import os
+#> import tokenize
+#> from typing import Iterator, List, Sequence, Tuple, Union
+
+#> from ..model.errors import TaskRejected
+#> from ..tasks.uploads import UploadedModule, check_uploads
+
+
+def read_uploads(paths: Union[str, Sequence[str]]) -> Tuple[UploadedModule, ...]:
+    """Return the modules of files such as "helpers.py" and folders such as "pkg/"; raise `TaskRejected`."""
+    modules: List[UploadedModule] = []
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        text = os.fspath(path)
+        whole = os.path.abspath(text)
+        if os.path.isdir(whole):
+            modules.extend(_package(whole, os.path.basename(whole)))
+        elif os.path.isfile(whole) and whole.endswith(".py"):
+            file = os.path.basename(whole)
+            modules.append(UploadedModule(file[:-3], False, file, _text(whole, file)))
+        else:
+            raise TaskRejected(f"upload names {text}, which is no Python file and no folder here; give a path from "
+                               f"{os.getcwd()}")
+    check_uploads(modules)
+    return tuple(modules)
+
+
+def _package(folder: str, name: str) -> Iterator[UploadedModule]:
+    shown = name.replace(".", "/")
+    first = os.path.join(folder, "__init__.py")
+    text = _text(first, f"{shown}/__init__.py") if os.path.isfile(first) else ""
+    yield UploadedModule(name, True, f"{shown}/__init__.py", text)
+    for entry in sorted(os.listdir(folder)):
+        path = os.path.join(folder, entry)
+        if entry.endswith(".py") and entry != "__init__.py" and os.path.isfile(path):
+            yield UploadedModule(f"{name}.{entry[:-3]}", False, f"{shown}/{entry}", _text(path, f"{shown}/{entry}"))
+        elif entry.isidentifier() and entry != "__pycache__" and os.path.isdir(path) and not os.path.islink(path):
+            below = list(_package(path, f"{name}.{entry}"))
+            if any(not module.is_package or module.text for module in below):
+                yield from below
+
+
+def _text(path: str, file: str) -> str:
+    try:
+        with tokenize.open(path) as stream:
+            return stream.read()
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise TaskRejected(f"upload cannot read {file}: {error}; mend it, then upload it") from None
+
+
+# ---- discompute_lite/faces/options.py ---------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.faces.options")
+"""Read how calls are to be run: what `Cluster.options` takes, and what is wrong with it in a sentence.
+
+Knows:   every option, what it may be, and what holds where nobody says anything.
+Refuses: to know what follows from one; see faces/dispatch.py and roles/streams.py.
+Read next: faces/api.py (`Cluster.options`).
+"""
+
+#> from __future__ import annotations
+
+#> import operator
+#> from difflib import get_close_matches
+#> from math import isfinite
+#> from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+#> from ..tasks.uploads import UploadedModule
+#> from .uploading import read_uploads
+
+
+class CallOptions(NamedTuple):
+    """Say how calls are to be run; see `Cluster.options`."""
+
+    timeout: float = 0.0
+    retries: int = 0
+    priority: int = 5
+    requires: Tuple[str, ...] = ()
+    devices: int = 0
+    pure: Optional[bool] = None
+    #: What it returns outlives the script, where the cluster is durable.
+    durable: bool = True
+    #: Modules that go along as source.
+    upload: Tuple[UploadedModule, ...] = ()
+
+
+#: How calls are run where nobody says anything.
+PLAIN_OPTIONS = CallOptions()
+
+
+def read_options(named: Dict[str, Any]) -> CallOptions:
+    """Return the options that a person names; raise TypeError or ValueError that say what one may be.
+
+    Raises `TaskRejected` for what cannot be uploaded.
+    """
+    found = {}
+    for name, value in named.items():
+        if name not in _READERS:
+            *most, last = _READERS
+            close = get_close_matches(name, _READERS, 1)
+            advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(most)} and {last}"
+            raise TypeError(f"there is no option {name}; {advice}")
+        read, allowed = _READERS[name]
+        try:
+            found[name] = read(value)
+        except (TypeError, ValueError) as problem:
+            text = f"the option {name} is {allowed}, and not {value!r:.60}"
+            raise type(problem)(text) from None
+    return PLAIN_OPTIONS._replace(**found)
+
+
+def _seconds(value: Any) -> float:
+    seconds = 0.0 if value is None else float(_no_text(value))
+    if not (isfinite(seconds) and seconds >= 0):
+        raise ValueError
+    return seconds
+
+
+def _whole_within(least: int, most: Optional[int] = None) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = operator.index(_no_text(value))
+        if number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    return read
+
+
+def _no_text(value: Any) -> Any:
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError
+    return value
+
+
+def _names(value: Any) -> Tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return names
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+#: Of each option how it is read, and in words what it may be.
+_READERS: Dict[str, Tuple[Callable[[Any], Any], str]] = {
+    "timeout": (_seconds, "a number of seconds, 0 for the device's own limit"),
+    "retries": (_whole_within(0), "a whole number, 0 or more"),
+    "priority": (_whole_within(1, 10), "a whole number from 1 to 10"),
+    "requires": (_names, 'what a device must have, such as "gpu", or a list of that'),
+    "devices": (_whole_within(0), "a whole number, 0 for all"),
+    "pure": (lambda value: None if value is None else _yes_or_no(value), "True or False"),
+    "durable": (_yes_or_no, "True or False"),
+    "upload": (read_uploads, 'the path of a module or a package, such as "helpers.py", or a list of these'),
+}
+
+
 # ---- discompute_lite/faces/dispatch.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.faces.dispatch")
@@ -47165,8 +47446,8 @@ Read next: roles/streams.py (what becomes of a call), faces/api.py (who makes ca
 
 #> from ..beside import PromisedAnswer
 #> from ..tasks.calls import has_line_raised
-#> from ..tasks.uploads import UploadedModule
 #> from .direct import DirectCall, DirectWay
+#> from .options import CallOptions
 #> from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
@@ -47179,30 +47460,11 @@ SLOTS_EVERY_S = 0.1
 LIFE_EVERY_S = 1.0
 
 
-class CallOptions(NamedTuple):
-    """Say how calls are to be run; see `Cluster.options`."""
-
-    timeout: float = 0.0
-    retries: int = 0
-    priority: int = 5
-    requires: Tuple[str, ...] = ()
-    devices: int = 0
-    pure: Optional[bool] = None
-    #: What it returns outlives the script, where the cluster is durable.
-    durable: bool = True
-    #: Modules that go along as source.
-    upload: Tuple[UploadedModule, ...] = ()
-
-
 class ClusterEnded(RuntimeError):
     """Say that the node's thread has ended, and with it all that was under way."""
 
     def __init__(self) -> None:
         super().__init__("this cluster has been shut down")
-
-
-#: How calls are run where nobody says anything.
-PLAIN_OPTIONS = CallOptions()
 
 
 class StreamKey(NamedTuple):
@@ -47638,6 +47900,15 @@ class ClusterFuture(Future):
         self._pickles = PICKLES_UNWANTED
         self._outcome: Optional[CallOutcome] = None
         self._cancel_lock, self._read_lock = threading.Lock(), threading.Lock()
+
+    def __repr__(self) -> str:
+        """Say as the standard futures do what state it is in, and of which type its outcome is."""
+        state = "cancelled" if self.cancelled() else "running" if self.running() else "pending"
+        if self.done() and not self.cancelled():
+            error = self.exception()
+            state = f"finished raised {type(error).__name__}" if error is not None else (
+                f"finished returned {type(self.result()).__name__}")
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
 
     def cancel(self) -> bool:
         """Cancel the call, down to its process where it runs; False only when it is done."""
@@ -48164,6 +48435,70 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def write_out(text: str) -> None:
     """Write to standard output as it is now."""
     sys.stdout.write(text)
+
+
+# ---- discompute_lite/faces/cluster_view.py ----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.faces.cluster_view")
+"""Show a cluster with other ways of running, and say in a line what a cluster is.
+
+Knows:   the options that it was given, and what is other than usual among them.
+Refuses: to run anything: its cluster does.
+Read next: faces/api.py (who makes these), faces/options.py.
+"""
+
+#> from __future__ import annotations
+
+#> from concurrent.futures import Executor
+#> from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+
+#> from ..beside import ListedOffer
+#> from .futures import ClusterFuture
+#> from .mapping import MapWishes
+#> from .options import PLAIN_OPTIONS, CallOptions
+
+#: Devices that a cluster's text names.
+DEVICES_NAMED = 4
+
+
+def text_of_cluster(offers: Sequence[ListedOffer]) -> str:
+    """Return what a cluster of these shows itself as: its devices, with how many slots each."""
+    named = [f"{offer.device.name} ({offer.slots})" for offer in offers if offer.slots]
+    more = f" and {len(named) - DEVICES_NAMED} more" if len(named) > DEVICES_NAMED else ""
+    slots = sum(offer.slots for offer in offers)
+    where = f" on {', '.join(named[:DEVICES_NAMED])}{more}" if named else ""
+    return f"<Cluster of {len(offers)} device{'s' * (len(offers) != 1)}, {slots} slot{'s' * (slots != 1)}{where}>"
+
+
+class ClusterView(Executor):
+    """Be a cluster with other options; made by `Cluster.options`."""
+
+    def __init__(self, cluster: Any, options: CallOptions) -> None:
+        self._cluster = cluster
+        self._options = options
+
+    def __repr__(self) -> str:
+        """Say what is other than usual."""
+        options = zip(CallOptions._fields, self._options, PLAIN_OPTIONS)
+        others = [f"{name}={value!r}" for name, value, usual in options if value != usual and name != "upload"]
+        others += [f"upload={[module.file for module in self._options.upload]}"] * bool(self._options.upload)
+        return f"{self._cluster!r}.options({', '.join(others)})"
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ClusterFuture:
+        """Call `fn(*args, **kwargs)` with these options."""
+        return self._cluster._submit(self._options, fn, args, kwargs)
+
+    def map(  # type: ignore[override]
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
+        chunksize: Optional[int] = None, buffersize: Optional[int] = None, ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[Any]:
+        """Do as `Cluster.map` does, with these options."""
+        wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
+        return self._cluster.run_map(self._options, fn, iterables, wishes)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: the cluster is its maker's to shut down."""
 
 
 # ---- discompute_lite/faces/outlet.py ----------------------------------------------------------------
@@ -48998,67 +49333,6 @@ def _rate_text(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
-# ---- discompute_lite/faces/uploading.py -------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.faces.uploading")
-"""Read the modules that a person wants to send with a function.
-
-Knows:   files and folders of Python modules.
-Refuses: what is neither, by name.
-Read next: tasks/uploads.py (what is checked).
-"""
-
-#> from __future__ import annotations
-
-#> import os
-#> import tokenize
-#> from typing import Iterator, List, Sequence, Tuple, Union
-
-#> from ..model.errors import TaskRejected
-#> from ..tasks.uploads import UploadedModule, check_uploads
-
-
-def read_uploads(paths: Union[str, Sequence[str]]) -> Tuple[UploadedModule, ...]:
-    """Return the modules of files such as "helpers.py" and folders such as "pkg/"; raise `TaskRejected`."""
-    modules: List[UploadedModule] = []
-    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        text = os.fspath(path)
-        whole = os.path.abspath(text)
-        if os.path.isdir(whole):
-            modules.extend(_package(whole, os.path.basename(whole)))
-        elif os.path.isfile(whole) and whole.endswith(".py"):
-            file = os.path.basename(whole)
-            modules.append(UploadedModule(file[:-3], False, file, _text(whole, file)))
-        else:
-            raise TaskRejected(f"upload names {text}, which is no Python file and no folder here; give a path from "
-                               f"{os.getcwd()}")
-    check_uploads(modules)
-    return tuple(modules)
-
-
-def _package(folder: str, name: str) -> Iterator[UploadedModule]:
-    shown = name.replace(".", "/")
-    first = os.path.join(folder, "__init__.py")
-    text = _text(first, f"{shown}/__init__.py") if os.path.isfile(first) else ""
-    yield UploadedModule(name, True, f"{shown}/__init__.py", text)
-    for entry in sorted(os.listdir(folder)):
-        path = os.path.join(folder, entry)
-        if entry.endswith(".py") and entry != "__init__.py" and os.path.isfile(path):
-            yield UploadedModule(f"{name}.{entry[:-3]}", False, f"{shown}/{entry}", _text(path, f"{shown}/{entry}"))
-        elif entry.isidentifier() and entry != "__pycache__" and os.path.isdir(path) and not os.path.islink(path):
-            below = list(_package(path, f"{name}.{entry}"))
-            if any(not module.is_package or module.text for module in below):
-                yield from below
-
-
-def _text(path: str, file: str) -> str:
-    try:
-        with tokenize.open(path) as stream:
-            return stream.read()
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        raise TaskRejected(f"upload cannot read {file}: {error}; mend it, then upload it") from None
-
-
 # ---- discompute_lite/faces/api.py -------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.faces.api")
@@ -49097,13 +49371,14 @@ Read next: faces/dispatch.py (the way to that thread), faces/mapping.py (`map`),
 #> from .averaging import VectorPorts
 #> from .blobs import ClusterBlobs
 #> from .calling import FunctionCalls
+#> from .cluster_view import ClusterView, text_of_cluster
 #> from .direct import direct_way
-#> from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
+#> from .dispatch import ClusterEnded, Dispatch, StreamKey
 #> from .futures import ClusterFuture, failure_of, one_outcome
 #> from .mapping import MapPorts, MapRun, MapWishes, write_out
 #> from .meter import MapBar, metered
+#> from .options import PLAIN_OPTIONS, CallOptions, read_options
 #> from .packing import FunctionPacker, PackedLine
-#> from .uploading import read_uploads
 
 #: Seconds that a cluster waits for its node to end.
 STOP_CLUSTER_S = 5.0
@@ -49203,6 +49478,16 @@ class Cluster(Executor):
         self._is_cut_off |= kind is not None
         return super().__exit__(kind, error, traceback)
 
+    def __repr__(self) -> str:
+        """Say which devices there are, with how many slots each."""
+        if threading.current_thread() is self._thread:
+            return "<Cluster>"  # Nobody there would answer.
+        try:
+            found = self._look()
+        except ClusterEnded:
+            return "<Cluster, shut down>"
+        return text_of_cluster(found)
+
     # ---- more than an executor ----------------------------------------------------------------------
 
     @property
@@ -49215,9 +49500,7 @@ class Cluster(Executor):
         if self._kept is not None:
             self._dispatch.ask(self._kept.end)
 
-    def options(
-        self, *, requires: Union[str, Sequence[str]] = (), upload: Union[str, Sequence[str]] = (), **others: Any
-    ) -> ClusterView:
+    def options(self, **named: Any) -> ClusterView:
         """Return this cluster with other ways of running: ``cluster.options(retries=2).submit(f, x)``.
 
         timeout   seconds after which a call is ended and fails; 0 for the device's own limit
@@ -49229,13 +49512,9 @@ class Cluster(Executor):
         durable   False: not kept, though the cluster is durable, but made anew whenever the script runs
         upload    modules of your own that go along as source, as they are now: ["helpers.py", "pkg/"]
 
-        Raises `TaskRejected` for what cannot be uploaded.
+        Raises TypeError or ValueError for what is none of these, `TaskRejected` for what cannot be uploaded.
         """
-        names = (requires,) if isinstance(requires, str) else tuple(requires)
-        options = CallOptions(requires=names, upload=read_uploads(upload), **others)
-        if not options.timeout >= 0 or options.retries < 0 or options.devices < 0 or not 1 <= options.priority <= 10:
-            raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
-        return ClusterView(self, options._replace(timeout=float(options.timeout)))
+        return ClusterView(self, read_options(named))
 
     def put(self, value: Any) -> Blob:
         """Return a handle that many calls may take for `value`, which then travels once to each device that needs it.
@@ -49382,30 +49661,6 @@ class Cluster(Executor):
         self._delivered.put(None)
         if threading.current_thread() is not self._deliverer:
             self._deliverer.join(STOP_CLUSTER_S)
-
-
-class ClusterView(Executor):
-    """Be a cluster with other options; made by `Cluster.options`."""
-
-    def __init__(self, cluster: Cluster, options: CallOptions) -> None:
-        self._cluster = cluster
-        self._options = options
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ClusterFuture:
-        """Call `fn(*args, **kwargs)` with these options."""
-        return self._cluster._submit(self._options, fn, args, kwargs)
-
-    def map(  # type: ignore[override]
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, buffersize: Optional[int] = None, ordered: bool = True,
-        progress: bool = False,
-    ) -> Iterator[Any]:
-        """Do as `Cluster.map` does, with these options."""
-        wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
-        return self._cluster.run_map(self._options, fn, iterables, wishes)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: the cluster is its maker's to shut down."""
 
 
 def _let_go_later(delivered: Any, post: Callable[..., None], callback: Callable[[], Any]) -> None:
@@ -51509,7 +51764,7 @@ def map_command(context: Context) -> int:
             wishes = MapWishes(show=lambda text: _show_printed_lines(context.console, text))
             with closing(Trickle(
                 lambda count: os.read(items.fileno(), count), reader,
-                lambda rows: cluster.run_map(api.CallOptions(), function, [rows], wishes),
+                lambda rows: cluster.run_map(api.PLAIN_OPTIONS, function, [rows], wishes),
             )) as results:
                 _print_results(context.console, results, meter)
     return 0
@@ -55345,6 +55600,11 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
     "ref": ('{"$t":"list","id":1,"v":[{"$t":"ref","v":1}]}', "the value that carries the `id`; here a list in itself"),
     "set": ('{"$t":"set","v":[7]}', "set"),
     "frozenset": ('{"$t":"frozenset","v":[7]}', "frozenset"),
+    "ordereddict": ('{"$t":"ordereddict","v":[["b",1],["a",2]]}', "collections.OrderedDict: its pairs in order"),
+    "counter": ('{"$t":"counter","v":[["a",2]]}', "collections.Counter: keys with their counts"),
+    "defaultdict": ('{"$t":"defaultdict","v":["list",[["a",[1]]]]}',
+                    "collections.defaultdict: the name of a type that makes missing items, or null; its pairs"),
+    "deque": ('{"$t":"deque","v":[3,[1,2]]}', "collections.deque: the most items it holds, or null; its items"),
     "int": ('{"$t":"int","v":"9223372036854775808"}', "int beyond 64 bits; beyond 2,000 bits hexadecimal, `0x…`"),
     "float": ('{"$t":"float","v":"-inf"}', "`nan`, `inf`, `-inf`"),
     "str": ('{"$t":"str","v":{"$t":"bytes","v":"7aCA"}}', "text with lone surrogates, as UTF-8 bytes of them"),
@@ -55707,17 +55967,20 @@ _end_sections({
         "_KINDS_BY_TYPE _PATH_NAMES kind_of pack_array pack_ndarray pack_numbers pack_view unpack_array "
         "unpack_ndarray unpack_numbers unpack_view whole_numbers pack_mlx pack_tinygrad pack_torch unpack_mlx "
         "unpack_tinygrad unpack_torch Blob blob_hash blob_value".split(),
+    "discompute_lite.tasks.value_collections": "COLLECTION_TAGS HEADED_TAGS MAPPINGS FACTORIES head_of "
+        "empty_collection CannotTravel".split(),
     "discompute_lite.tasks.value_parts": "SCALARS BARE_TAGS VALUE_DEPTH PLAIN_INT_MIN PLAIN_INT_MAX _IMMUTABLE "
-        "_CONTAINERS Unfinished _parts_of shared_parts _is_mutable_leaf path_to _short with_article kind_of "
-        "object_tag parts_of_object state_of".split(),
+        "_CONTAINERS Unfinished _parts_of shared_parts _is_mutable_leaf path_to _short with_article MAPPINGS "
+        "kind_of object_tag parts_of_object state_of".split(),
     "discompute_lite.tasks.pickles": "PICKLE_PROTOCOL PickleUnfit pickle_value unpickle_value refused_pickle "
         "_OwnPickler _OwnUnpickler TaskRejected ClassBook is_installed_class is_installed_namespace".split(),
-    "discompute_lite.tasks.value_reader": "_UNPACK_ERRORS ValueReader TaskRejected ClassBook unpickle_value "
-        "VALUE_KINDS OBJECT_TAGS Attributes empty_object member_of named_tuple_of BARE_TAGS SCALARS VALUE_DEPTH "
-        "Unfinished with_article".split(),
-    "discompute_lite.tasks.value_writer": "NUMBERS_LEAST ValueWriter _tagged _is_plain_text NO_PICKLES ClassBook "
-        "pickle_value PIECE_LEAST RawPieces pack_numbers VALUE_KINDS CannotTravel kind_of member_key object_tag "
-        "state_of BARE_TAGS PLAIN_INT_MAX PLAIN_INT_MIN SCALARS VALUE_DEPTH shared_parts".split(),
+    "discompute_lite.tasks.value_reader": "_COLLECTIONS _UNPACK_ERRORS ValueReader TaskRejected ClassBook "
+        "unpickle_value COLLECTION_TAGS HEADED_TAGS empty_collection VALUE_KINDS OBJECT_TAGS Attributes "
+        "empty_object member_of named_tuple_of BARE_TAGS SCALARS VALUE_DEPTH Unfinished with_article".split(),
+    "discompute_lite.tasks.value_writer": "NUMBERS_LEAST _PLAIN_KINDS ValueWriter _tagged _is_plain_text NO_PICKLES "
+        "ClassBook pickle_value PIECE_LEAST RawPieces pack_numbers COLLECTION_TAGS HEADED_TAGS head_of VALUE_KINDS "
+        "CannotTravel kind_of member_key object_tag state_of BARE_TAGS PLAIN_INT_MAX PLAIN_INT_MIN SCALARS "
+        "VALUE_DEPTH shared_parts".split(),
     "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value dump_with_pieces _text_of "
         "scalar_text load_value parse_plain _read_plain_int _read_plain_float _refuse_constant _ENCODE_TEXT _QUOTE "
         "_DECODE_TEXT _DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected ClassBook VALUE_MARK RawPieces "
@@ -56310,15 +56573,21 @@ _end_sections({
         "ClassBook PickleRule UploadedModule ClusterBlobs FunctionPacker PackedLine".split(),
     "discompute_lite.faces.direct": "WAIT_HERE_S WarmExecutor DirectCall DirectWay direct_way blobs_in CallsTask "
         "calls_data separate_data WorkOutcome WorkRequest".split(),
-    "discompute_lite.faces.dispatch": "STREAMS_KEPT STREAMS_NAMED SLOTS_EVERY_S LIFE_EVERY_S CallOptions "
-        "ClusterEnded PLAIN_OPTIONS StreamKey OpenStream SentCall Dispatch has_raised PromisedAnswer "
-        "has_line_raised UploadedModule DirectCall DirectWay PackedLine".split(),
+    "discompute_lite.faces.uploading": "read_uploads _package _text TaskRejected UploadedModule "
+        "check_uploads".split(),
+    "discompute_lite.faces.options": "CallOptions PLAIN_OPTIONS read_options _seconds _whole_within _no_text _names "
+        "_yes_or_no _READERS UploadedModule read_uploads".split(),
+    "discompute_lite.faces.dispatch": "STREAMS_KEPT STREAMS_NAMED SLOTS_EVERY_S LIFE_EVERY_S ClusterEnded StreamKey "
+        "OpenStream SentCall Dispatch has_raised PromisedAnswer has_line_raised DirectCall DirectWay CallOptions "
+        "PackedLine".split(),
     "discompute_lite.faces.futures": "CallEnded PoisonedSubtask CallOverLimit RemoteTimeout UnreadFailure "
         "ClusterFuture one_outcome failure_of DiscomputeError TaskCancelled TaskFailed CallOutcome read_outcomes "
         "PICKLES_UNWANTED PickleRule WAIT_HERE_S SentCall has_raised".split(),
     "discompute_lite.faces.mapping": "UNIT_S AHEAD_S UNIT_ITEMS AHEAD_ITEMS HAND_OVER_S AHEAD_UNITS DRAW_S "
         "DRAW_ITEMS PARTS NAMED_BYTES MapWishes unit_of_rows MapPorts UnitRows Appetite MapRun MapResults "
         "_short_text _SHORT write_out TaskRejected CallOutcome items_unit rows_unit CallEnded".split(),
+    "discompute_lite.faces.cluster_view": "DEVICES_NAMED text_of_cluster ClusterView ListedOffer ClusterFuture "
+        "MapWishes PLAIN_OPTIONS CallOptions".split(),
     "discompute_lite.faces.outlet": "WAITING_CHARS LAST_TURN_S SAFE_BYTES Outlet".split(),
     "discompute_lite.wire.qr": "Modules QrBlocks _CODEWORDS _LEVELS _ALIGNMENT _BYTE_MODE _PADDING "
         "_FORMAT_GENERATOR _FORMAT_MASK _VERSION_GENERATOR _FIELD _FINDER_LIKE qr_code qr_blocks qr_capacity "
@@ -56330,14 +56599,12 @@ _end_sections({
         "WIDEST_BAR BAR_MARGIN PLAIN_MARKS LAST_LINES_S Console write_text _in_letters_of _let_go width_of "
         "height_of printable is_terminal is_app_console program_name Outlet qr_lines".split(),
     "discompute_lite.faces.meter": "DRAW_EVERY_S Meter MapBar metered duration_text _rate_text Console".split(),
-    "discompute_lite.faces.uploading": "read_uploads _package _text TaskRejected UploadedModule "
-        "check_uploads".split(),
-    "discompute_lite.faces.api": "STOP_CLUSTER_S LOOK_EVERY_S Cluster ClusterView _let_go_later _deliver "
-        "_end_forgotten _shut_down_at_exit run_name _log BesideNode ListedOffer OwnNode node_for_script Device "
-        "short_id Settings read_settings Blob PICKLES_ALLOWED PICKLES_OF_WORKERS PICKLES_UNWANTED PickleRule "
-        "VectorPorts ClusterBlobs FunctionCalls direct_way PLAIN_OPTIONS CallOptions Dispatch StreamKey "
-        "ClusterFuture failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered FunctionPacker "
-        "PackedLine read_uploads".split(),
+    "discompute_lite.faces.api": "STOP_CLUSTER_S LOOK_EVERY_S Cluster _let_go_later _deliver _end_forgotten "
+        "_shut_down_at_exit run_name _log BesideNode ListedOffer OwnNode node_for_script Device short_id Settings "
+        "read_settings Blob PICKLES_ALLOWED PICKLES_OF_WORKERS PICKLES_UNWANTED PickleRule VectorPorts ClusterBlobs "
+        "FunctionCalls ClusterView text_of_cluster direct_way ClusterEnded Dispatch StreamKey ClusterFuture "
+        "failure_of one_outcome MapPorts MapRun MapWishes write_out MapBar metered PLAIN_OPTIONS CallOptions "
+        "read_options FunctionPacker PackedLine".split(),
     "discompute_lite.faces.awake": "Undo staying_awake _asked_of_app _display_on _background_task".split(),
     "discompute_lite.faces.command": "COMMANDS CommandArgument LONGEST_WAIT_S Command Context argument whole_number "
         "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "

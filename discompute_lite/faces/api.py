@@ -33,13 +33,14 @@ from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWA
 from .averaging import VectorPorts
 from .blobs import ClusterBlobs
 from .calling import FunctionCalls
+from .cluster_view import ClusterView, text_of_cluster
 from .direct import direct_way
-from .dispatch import PLAIN_OPTIONS, CallOptions, Dispatch, StreamKey
+from .dispatch import ClusterEnded, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
+from .options import PLAIN_OPTIONS, CallOptions, read_options
 from .packing import FunctionPacker, PackedLine
-from .uploading import read_uploads
 
 #: Seconds that a cluster waits for its node to end.
 STOP_CLUSTER_S = 5.0
@@ -139,6 +140,16 @@ class Cluster(Executor):
         self._is_cut_off |= kind is not None
         return super().__exit__(kind, error, traceback)
 
+    def __repr__(self) -> str:
+        """Say which devices there are, with how many slots each."""
+        if threading.current_thread() is self._thread:
+            return "<Cluster>"  # Nobody there would answer.
+        try:
+            found = self._look()
+        except ClusterEnded:
+            return "<Cluster, shut down>"
+        return text_of_cluster(found)
+
     # ---- more than an executor ----------------------------------------------------------------------
 
     @property
@@ -151,9 +162,7 @@ class Cluster(Executor):
         if self._kept is not None:
             self._dispatch.ask(self._kept.end)
 
-    def options(
-        self, *, requires: Union[str, Sequence[str]] = (), upload: Union[str, Sequence[str]] = (), **others: Any
-    ) -> ClusterView:
+    def options(self, **named: Any) -> ClusterView:
         """Return this cluster with other ways of running: ``cluster.options(retries=2).submit(f, x)``.
 
         timeout   seconds after which a call is ended and fails; 0 for the device's own limit
@@ -165,13 +174,9 @@ class Cluster(Executor):
         durable   False: not kept, though the cluster is durable, but made anew whenever the script runs
         upload    modules of your own that go along as source, as they are now: ["helpers.py", "pkg/"]
 
-        Raises `TaskRejected` for what cannot be uploaded.
+        Raises TypeError or ValueError for what is none of these, `TaskRejected` for what cannot be uploaded.
         """
-        names = (requires,) if isinstance(requires, str) else tuple(requires)
-        options = CallOptions(requires=names, upload=read_uploads(upload), **others)
-        if not options.timeout >= 0 or options.retries < 0 or options.devices < 0 or not 1 <= options.priority <= 10:
-            raise ValueError("timeout, retries and devices are not negative, and priority is 1 to 10")
-        return ClusterView(self, options._replace(timeout=float(options.timeout)))
+        return ClusterView(self, read_options(named))
 
     def put(self, value: Any) -> Blob:
         """Return a handle that many calls may take for `value`, which then travels once to each device that needs it.
@@ -318,30 +323,6 @@ class Cluster(Executor):
         self._delivered.put(None)
         if threading.current_thread() is not self._deliverer:
             self._deliverer.join(STOP_CLUSTER_S)
-
-
-class ClusterView(Executor):
-    """Be a cluster with other options; made by `Cluster.options`."""
-
-    def __init__(self, cluster: Cluster, options: CallOptions) -> None:
-        self._cluster = cluster
-        self._options = options
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ClusterFuture:
-        """Call `fn(*args, **kwargs)` with these options."""
-        return self._cluster._submit(self._options, fn, args, kwargs)
-
-    def map(  # type: ignore[override]
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], timeout: Optional[float] = None,
-        chunksize: Optional[int] = None, buffersize: Optional[int] = None, ordered: bool = True,
-        progress: bool = False,
-    ) -> Iterator[Any]:
-        """Do as `Cluster.map` does, with these options."""
-        wishes = MapWishes(timeout, chunksize, ordered, buffersize, progress)
-        return self._cluster.run_map(self._options, fn, iterables, wishes)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: the cluster is its maker's to shut down."""
 
 
 def _let_go_later(delivered: Any, post: Callable[..., None], callback: Callable[[], Any]) -> None:

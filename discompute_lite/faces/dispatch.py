@@ -16,8 +16,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..beside import PromisedAnswer
 from ..tasks.calls import has_line_raised
-from ..tasks.uploads import UploadedModule
 from .direct import DirectCall, DirectWay
+from .options import CallOptions
 from .packing import PackedLine
 
 #: Streams that are kept open though nothing is under way in them: a script may make a new function for each call.
@@ -30,30 +30,11 @@ SLOTS_EVERY_S = 0.1
 LIFE_EVERY_S = 1.0
 
 
-class CallOptions(NamedTuple):
-    """Say how calls are to be run; see `Cluster.options`."""
-
-    timeout: float = 0.0
-    retries: int = 0
-    priority: int = 5
-    requires: Tuple[str, ...] = ()
-    devices: int = 0
-    pure: Optional[bool] = None
-    #: What it returns outlives the script, where the cluster is durable.
-    durable: bool = True
-    #: Modules that go along as source.
-    upload: Tuple[UploadedModule, ...] = ()
-
-
 class ClusterEnded(RuntimeError):
     """Say that the node's thread has ended, and with it all that was under way."""
 
     def __init__(self) -> None:
         super().__init__("this cluster has been shut down")
-
-
-#: How calls are run where nobody says anything.
-PLAIN_OPTIONS = CallOptions()
 
 
 class StreamKey(NamedTuple):

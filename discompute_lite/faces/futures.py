@@ -85,6 +85,15 @@ class ClusterFuture(Future):
         self._outcome: Optional[CallOutcome] = None
         self._cancel_lock, self._read_lock = threading.Lock(), threading.Lock()
 
+    def __repr__(self) -> str:
+        """Say as the standard futures do what state it is in, and of which type its outcome is."""
+        state = "cancelled" if self.cancelled() else "running" if self.running() else "pending"
+        if self.done() and not self.cancelled():
+            error = self.exception()
+            state = f"finished raised {type(error).__name__}" if error is not None else (
+                f"finished returned {type(self.result()).__name__}")
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
+
     def cancel(self) -> bool:
         """Cancel the call, down to its process where it runs; False only when it is done."""
         with self._cancel_lock:

@@ -46,7 +46,7 @@ def map_command(context: Context) -> int:
             wishes = MapWishes(show=lambda text: _show_printed_lines(context.console, text))
             with closing(Trickle(
                 lambda count: os.read(items.fileno(), count), reader,
-                lambda rows: cluster.run_map(api.CallOptions(), function, [rows], wishes),
+                lambda rows: cluster.run_map(api.PLAIN_OPTIONS, function, [rows], wishes),
             )) as results:
                 _print_results(context.console, results, meter)
     return 0

@@ -166,7 +166,8 @@ def _run_units(subtask_data: bytes, owner: str, allow_pickle: bool, lent: Option
     classes = ClassBook(packed.plan["spaces"], loaded_modules(packed, owner), pickles)
     if lent is not None:
         lent.load = lambda text: load_value(text, classes)
-    return join_texts([_run_unit(function, unit, caught, classes) for unit in units])
+    result = f"the result of {packed.name[:60]}()"
+    return join_texts([_run_unit(function, unit, caught, classes, result) for unit in units])
 
 
 def _loaded_or_raising(packed: PackedFunction, owner: str) -> Callable[..., Any]:
@@ -194,7 +195,7 @@ def _packed_of_line(line: bytes) -> PackedFunction:
     return PackedFunction.from_plain(plain)
 
 
-def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: ClassBook) -> bytes:
+def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: ClassBook, result: str) -> bytes:
     made = _read_unit(unit, classes)
     before = getattr(caught, "written_bytes", 0)
     values: List[Any] = []
@@ -212,7 +213,8 @@ def _run_unit(function: Callable[..., Any], unit: bytes, caught: Any, classes: C
         return _dump_plainly(done) or dump_with_pieces(done, classes=classes)
     except Exception as problem:
         printed = {"printed": done["printed"]} if "printed" in done else {}
-        return dump_with_pieces({**_as_far_as_it_travels(values, problem, classes), **printed}, classes=classes)
+        done = _as_far_as_it_travels(values, problem, classes, result)
+        return dump_with_pieces({**done, **printed}, classes=classes)
 
 
 def _dump_plainly(done: Dict[str, Any]) -> Optional[bytes]:
@@ -266,12 +268,17 @@ def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:
     raise TaskRejected("a unit is [arguments, named arguments], {items} or {rows}")
 
 
-def _as_far_as_it_travels(values: List[Any], problem: BaseException, classes: ClassBook) -> Dict[str, Any]:
-    """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised."""
+def _as_far_as_it_travels(
+    values: List[Any], problem: BaseException, classes: ClassBook, result: str
+) -> Dict[str, Any]:
+    """Return the outcome of calls of which one returned what cannot travel: they end there, as if it had raised.
+
+    `result` is what people call that.
+    """
     fitting: List[Any] = []
     for value in values:
         try:
-            _dump_named({"values": [value]}, {"['values'][0]": "the result"}, "the result", classes)
+            _dump_named({"values": [value]}, {"['values'][0]": result}, result, classes)
         except Exception as culprit:
             return {"values": fitting, "raised": describe_exception(culprit.with_traceback(None))}
         fitting.append(value)

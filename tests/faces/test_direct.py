@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from discompute_lite.faces.direct import WAIT_HERE_S, DirectWay, direct_way
-from discompute_lite.faces.dispatch import CallOptions, Dispatch, StreamKey
+from discompute_lite.faces.dispatch import Dispatch, StreamKey
+from discompute_lite.faces.options import CallOptions
 from discompute_lite.faces.packing import PackedLine
 from discompute_lite.host.executors import WorkFuture
 from discompute_lite.roles.call_units import CallUnit, ShortPermit, StreamOptions, UnitOutcome

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from discompute_lite.beside import PromisedAnswer
-from discompute_lite.faces.dispatch import STREAMS_KEPT, STREAMS_NAMED, CallOptions, Dispatch, StreamKey, has_raised
+from discompute_lite.faces.dispatch import STREAMS_KEPT, STREAMS_NAMED, Dispatch, StreamKey, has_raised
+from discompute_lite.faces.options import CallOptions
 from discompute_lite.faces.packing import PackedLine
 from discompute_lite.roles.call_units import CallUnit, UnitOutcome
 

@@ -95,6 +95,19 @@ def test_a_call_without_outcome_says_why(future, blame, kind):
     assert future.cancelled() == (blame == "cancelled") and future.attempts == 3 and future.logs == ""
 
 
+@pytest.mark.parametrize("outcome, state", [
+    (None, "pending"), (came_to(5), "finished returned int"), (came_to(None), "finished returned NoneType"),
+    (raised(KeyError("x")), "finished raised KeyError"),
+    (UnitOutcome(b"", "why", "task"), "finished raised TaskFailed"),
+    (UnitOutcome(b"", "why", "cancelled"), "cancelled"),
+    (UnitOutcome(b"nonsense"), "finished raised TaskRejected"),
+])
+def test_a_future_shows_its_state_and_the_type_of_its_outcome(future, outcome, state):
+    if outcome is not None:
+        future.settle(outcome, ())
+    assert repr(future) == f"<ClusterFuture at {id(future):#x} state={state}>"
+
+
 def test_a_call_that_ends_its_process_is_named_by_its_function(future):
     future.settle(UnitOutcome(b"", "it failed 3 times, all on a: each time it died", "poison"), (), name="score")
     error = future.exception()

@@ -1,6 +1,7 @@
 """The Python interface as its users meet it: what concurrent.futures documents, and what a cluster has beside it."""
 
 import asyncio
+import collections
 import concurrent.futures
 import functools
 import itertools
@@ -74,6 +75,10 @@ def sleep_noting_pid(path, seconds=60.0):
     Path(path).write_text(str(os.getpid()))
     time.sleep(seconds)
     return "slept"
+
+
+def two_commonest(counts):
+    return collections.OrderedDict(counts.most_common(2))
 
 
 def sleep_and_say_where(number):
@@ -471,6 +476,21 @@ def test_a_call_waits_for_what_it_requires(cluster):
     for bad in ({"priority": 0}, {"retries": -1}, {"timeout": float("nan")}, {"devices": -1}):
         with pytest.raises(ValueError):
             cluster.options(**bad)
+
+
+def test_it_shows_what_it_is(environment):
+    with Cluster() as cluster:
+        assert re.fullmatch(r"<Cluster of 1 device, \d+ slots? on here \(\d+\)>", repr(cluster))
+        assert repr(cluster.options(retries=2)) == f"{cluster!r}.options(retries=2)"
+        future = cluster.submit(square, 3)
+        assert future.result() == 9 and repr(future).endswith("state=finished returned int>")
+        assert cluster._dispatch.ask(lambda: repr(cluster)) == "<Cluster>", "its own thread does not wait for itself"
+    assert repr(cluster) == "<Cluster, shut down>"
+
+
+def test_containers_of_collections_travel(cluster):
+    counts = collections.Counter("abracadabra")
+    assert cluster.submit(two_commonest, counts).result() == collections.OrderedDict([("a", 5), ("b", 2)])
 
 
 def test_run_on_all_runs_once_on_each(cluster):

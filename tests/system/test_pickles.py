@@ -83,7 +83,7 @@ def test_with_the_setting_there_only_nothing_leaves_and_nothing_comes(cluster_of
     cluster = cluster_of("false", "true")
     with pytest.raises(DiscomputeError, match=r"args\[0\] is a Locked; .*, or set allow-pickle on both devices"):
         cluster.submit(next_one, Locked(1))
-    with pytest.raises(DiscomputeError, match="the result is a Locked; .*, or set allow-pickle on both devices"):
+    with pytest.raises(DiscomputeError, match=r"of make_locked\(\) is a Locked; .*, or set allow-pickle on both"):
         cluster.submit(make_locked, 1).result(60)
 
 

@@ -272,14 +272,14 @@ def test_what_is_nested_too_deeply_to_be_sent_is_refused():
 
 
 @pytest.mark.parametrize("result, words", [
-    ("(n for n in 'ab')", "the result is a generator; it cannot travel"),
-    ("object()", "the result is an object; it cannot travel"),
-    ("open", "the result is a builtin_function_or_method"),
-    ("[1, {'a': iter('')}]", "the result[1]['a'] is a str_iterator" if sys.version_info < (3, 11) else
-     "the result[1]['a'] is a str_ascii_iterator"),
-    ("Odd()", "the result is an Odd; it cannot travel"),
-    ("Text('x')", "the result is a Text; it cannot travel"),
-    ("deep", "the result"),
+    ("(n for n in 'ab')", "the result of f() is a generator; it cannot travel"),
+    ("object()", "the result of f() is an object; it cannot travel"),
+    ("open", "the result of f() is a builtin_function_or_method"),
+    ("[1, {'a': iter('')}]", "the result of f()[1]['a'] is a str_iterator" if sys.version_info < (3, 11) else
+     "the result of f()[1]['a'] is a str_ascii_iterator"),
+    ("Odd()", "the result of f() is an Odd; it cannot travel"),
+    ("Text('x')", "the result of f() is a Text; it cannot travel"),
+    ("deep", "the result of f()"),
 ])
 def test_a_result_that_cannot_travel_fails_its_unit_only(module, result, words):
     mine = module("class Odd:\n    def __reduce__(self): return Odd, ()\n"

@@ -153,7 +153,7 @@ def test_a_submitter_that_does_not_allow_it_is_not_obeyed_and_gets_none(tmp_path
     unit = pickled_call(Toucher(str(tmp_path / "touched")))
     outcome = run_work(WorkRequest("run", "calls", forged(same, unit), "t/0.1"), WORK_LIMITS, None, True)
     assert not outcome.ok and HINT in outcome.error and not (tmp_path / "touched").exists()
-    with pytest.raises(TaskRejected, match=f"the result is a Toucher; it cannot travel: .*{HINT}"):
+    with pytest.raises(TaskRejected, match=rf"the result of make_toucher\(\) is a Toucher; it cannot travel: .*{HINT}"):
         call(make_toucher, str(tmp_path), submitter=False)
 
 
