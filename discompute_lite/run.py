@@ -27,7 +27,8 @@ from .host.child_limits import ChildLimits
 from .host.collection import collection_of_new, collection_put_off
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
-from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
+from .host.executors import ThreadExecutor
+from .host.foreign_executors import ExternalExecutor, load_executor
 from .host.keyboard import Keyboard
 from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader

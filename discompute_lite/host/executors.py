@@ -1,9 +1,9 @@
-"""Run work beside the loop: in slots with a thread each, or elsewhere; in killable processes by process_executor.py.
+"""Run work beside the loop, in slots with a thread each; in killable processes by process_executor.py.
 
 Knows:   slots, who waits for one, and how each kind of work is stopped.
 Refuses: to know what the work is (tasks/work.py does), and to tell the loop: callbacks of a future come from
          other threads and only post.
-Read next: host/process_executor.py, tasks/work.py; roles/ports.py has what roles see of this.
+Read next: host/process_executor.py, host/foreign_executors.py, tasks/work.py; roles/ports.py (what roles see of it).
 
 Every executor has `submit(request) -> WorkFuture` and `shutdown(now)`. A future's result is always a `WorkOutcome`:
 what was stopped, killed or never begun has one too.
@@ -12,14 +12,12 @@ what was stopped, killed or never begun has one too.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections import deque
-from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError
 from queue import SimpleQueue
 from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
 
-from ..model.errors import SettingsError
 from ..model.limits import Limits
 from ..tasks.work import (
     BLAME_DEVICE, WORK_LIMITS, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
@@ -65,6 +63,8 @@ class WorkSlot:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        #: Kept for what concerns tasks as a whole: to split and to merge one waits for no piece.
+        self.is_reserved = False
         self.inbox: SimpleQueue[Optional[WorkFuture]] = SimpleQueue()
         self.thread: Optional[threading.Thread] = None
         #: Given, not yet done: at most one.
@@ -75,7 +75,11 @@ SlotKind = TypeVar("SlotKind", bound=WorkSlot)
 
 
 class SlotExecutor(Generic[SlotKind]):
-    """Give requests to slots, first come first served; subclasses say what a slot does with one."""
+    """Give requests to slots, first come first served; subclasses say what a slot does with one.
+
+    There is one slot more than was asked for, where tasks are split and merged. While it is taken, perhaps by a split
+    that hangs, the next such request gets a slot that is free, or the one that comes free first.
+    """
 
     #: Seconds that `shutdown` waits for each thread.
     join_s = 10.0
@@ -83,10 +87,13 @@ class SlotExecutor(Generic[SlotKind]):
     holds_to_bounds = False
 
     def __init__(self, slots: int, slot_kind: Callable[[int], SlotKind]) -> None:
-        self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots))]
+        self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots) + 1)]
+        self._slots[-1].is_reserved = True
         #: Guards everything below and `current` of the slots; never held while anything runs or is called back.
         self._lock = threading.Lock()
+        #: What waits for a slot: pieces of tasks, and before them what concerns whole ones.
         self._waiting: Deque[WorkFuture] = deque()
+        self._waiting_whole: Deque[WorkFuture] = deque()
         self._is_closed = False
 
     def submit(self, request: WorkRequest) -> WorkFuture:
@@ -94,9 +101,9 @@ class SlotExecutor(Generic[SlotKind]):
         future = WorkFuture(request, self)
         with self._lock:
             if not self._is_closed:
-                slot = self._free_slot(request.owner)
+                slot = self._free_slot(request)
                 if slot is None:
-                    self._waiting.append(future)
+                    self._queue_of(request).append(future)
                 else:
                     self._begin(slot, future)
                 return future
@@ -108,8 +115,9 @@ class SlotExecutor(Generic[SlotKind]):
         with self._lock:
             future.stop_reason = reason
             slot = next((slot for slot in self._slots if slot.current is future), None)
-            if future in self._waiting:
-                self._waiting.remove(future)
+            queue = self._queue_of(future.request)
+            if future in queue:
+                queue.remove(future)
             elif slot is not None and not (future.has_begun and self._stop_running(slot)):
                 # Its slot settles it: it sees `stop_reason` before it begins, or its child is gone.
                 return
@@ -119,9 +127,10 @@ class SlotExecutor(Generic[SlotKind]):
         """End: `now` stops what runs and waits, else it is finished first. Returns when nothing is left."""
         with self._lock:
             self._is_closed = True
-            dropped = list(self._waiting) if now else []
-            if now:
-                self._waiting.clear()
+            dropped: List[WorkFuture] = []
+            for queue in (self._waiting_whole, self._waiting) if now else ():
+                dropped += queue
+                queue.clear()
             running = [slot.current for slot in self._slots if slot.current is not None]
             for slot in self._slots:
                 if slot.current is None:
@@ -153,12 +162,19 @@ class SlotExecutor(Generic[SlotKind]):
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _free_slot(self, owner: str) -> Optional[SlotKind]:
-        free = [slot for slot in self._slots if slot.current is None]
-        return max(free, key=lambda slot: self._suits(slot, owner)) if free else None
+    def _queue_of(self, request: WorkRequest) -> Deque[WorkFuture]:
+        return self._waiting_whole if request.is_of_whole else self._waiting
+
+    def _free_slot(self, request: WorkRequest) -> Optional[SlotKind]:
+        free = [slot for slot in self._slots if slot.current is None and (request.is_of_whole or not slot.is_reserved)]
+        return max(free, key=lambda slot: (slot.is_reserved, self._suits(slot, request.owner))) if free else None
 
     def _begin(self, slot: SlotKind, future: WorkFuture) -> None:
         """Give a slot what it does next, under the lock, on the thread of whoever submits."""
+        self._give(slot, future)
+
+    def _go_on(self, slot: SlotKind, future: WorkFuture) -> None:
+        """Do the same on the slot's own thread."""
         self._give(slot, future)
 
     def start_threads(self) -> None:
@@ -203,7 +219,7 @@ class SlotExecutor(Generic[SlotKind]):
                 is_stopped = is_new and bool(future.stop_reason)
                 outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:
-                self._free(slot, self._give)
+                self._free(slot, self._go_on)
             if outcome is not None:
                 future.settle(outcome)
         self._slot_ends(slot)
@@ -211,8 +227,9 @@ class SlotExecutor(Generic[SlotKind]):
     def _free(self, slot: SlotKind, give: Callable[[SlotKind, WorkFuture], None]) -> None:
         """Let a slot go on, under the lock; before the callbacks, so that what they submit comes to this warm slot."""
         slot.current = None
-        if self._waiting:
-            give(slot, self._waiting.popleft())
+        queue = self._waiting_whole if self._waiting_whole or slot.is_reserved else self._waiting
+        if queue:
+            give(slot, queue.popleft())
         elif self._is_closed:
             slot.inbox.put(None)
 
@@ -242,146 +259,3 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
     def _stop_running(self, slot: WorkSlot) -> bool:
         # The slot stays taken until the function returns: it still uses the processor.
         return True
-
-
-class ExternalExecutor:
-    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once.
-
-    One that breaks (a pool whose process was killed is of no use any more) is made anew by `make`, in a thread, since
-    that may take long; what is submitted meanwhile waits. `say` is told, from other threads too.
-    """
-
-    #: What runs there is not ours to end.
-    holds_to_bounds = False
-
-    def __init__(
-        self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False,
-        make: Optional[Callable[[], Executor]] = None, say: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        self._executor = executor
-        self._limits = limits
-        self._allow_pickle = allow_pickle
-        self._make, self._say = make, say
-        self._lock = threading.Lock()
-        #: Not yet done: our future to theirs.
-        self._inner: Any = {}
-        #: What waits for the new executor, None while there is one.
-        self._waiting: Optional[List[WorkFuture]] = None
-        self._is_closed = False
-        install_taps()
-
-    def submit(self, request: WorkRequest) -> WorkFuture:
-        """Hand a request on."""
-        future = WorkFuture(request, self)
-        self._hand_on(future)
-        return future
-
-    def _hand_on(self, future: WorkFuture, *, is_again: bool = False) -> None:
-        with self._lock:
-            executor = self._executor
-            if self._waiting is not None:
-                self._waiting.append(future)
-                return
-        try:
-            inner = executor.submit(run_work, future.request, self._limits, None, self._allow_pickle)
-        except Exception as error:
-            # A foreign executor: shut down, broken, or anything else.
-            if self._broke(executor, error) and not is_again:
-                self._hand_on(future, is_again=True)
-            else:
-                future.settle(_broken_outcome(error))
-            return
-        if not future.running():
-            future.set_running_or_notify_cancel()
-        with self._lock:
-            self._inner[future] = inner
-        inner.add_done_callback(lambda inner: self._done(future, inner, executor, is_again))
-
-    def _broke(self, executor: Executor, error: Optional[BaseException]) -> bool:
-        """Have a new executor made in place of one that broke; return whether that is under way, or done."""
-        if self._make is None or not isinstance(error, BrokenExecutor):
-            return False
-        with self._lock:
-            if self._is_closed:
-                return False
-            if executor is self._executor and self._waiting is None:
-                self._waiting = []
-                threading.Thread(target=self._renew, args=(executor, error), name="new-executor", daemon=True).start()
-        return True
-
-    def _renew(self, broken: Executor, error: BaseException) -> None:
-        assert self._make is not None
-        broken.shutdown(wait=False)
-        what = f"the executor broke ({type(error).__name__}: {error})"
-        fresh, problem = broken, None
-        try:
-            fresh = self._make()
-        except Exception as trouble:
-            # The user's own code runs here, so anything may come out of it.
-            problem = trouble
-        with self._lock:
-            self._executor = fresh
-            waiting, self._waiting = self._waiting or [], None
-            is_closed = self._is_closed
-        for future in waiting:
-            if is_closed or problem is not None:
-                future.settle(_broken_outcome(problem or error))
-            elif not future.done():
-                self._hand_on(future, is_again=True)
-        if is_closed:
-            fresh.shutdown(wait=False)
-        elif problem is None:
-            self._say(f"{what}; a new one is in its place")
-        else:
-            self._say(f"{what}, and none can be made in its place ({problem}); it is tried again with the next work")
-
-    def interrupt(self, future: WorkFuture, reason: str) -> None:
-        """Cancel what has not begun; disown what runs."""
-        with self._lock:
-            inner = self._inner.pop(future, None)
-        # First, because cancelling calls back at once.
-        future.settle(stopped_outcome(reason))
-        if inner is not None:
-            inner.cancel()
-
-    def shutdown(self, now: bool = True) -> None:
-        """Shut the executor down; with `now`, without waiting for what runs."""
-        with self._lock:
-            was_closed, self._is_closed = self._is_closed, True
-            pending = list(self._inner)
-        if now:
-            for future in pending:
-                future.stop("the node is shutting down")
-        self._executor.shutdown(wait=not now)
-        if not was_closed:
-            remove_taps()
-
-    def _done(self, future: WorkFuture, inner: Any, executor: Executor, is_again: bool) -> None:
-        with self._lock:
-            self._inner.pop(future, None)
-        if inner.cancelled():
-            future.settle(stopped_outcome("its executor cancelled it"))
-        elif inner.exception() is not None:
-            if self._broke(executor, inner.exception()) and future.request.phase != "run" and not is_again:
-                # Subtasks are tried again by whoever gave them; to split and to merge nobody else does.
-                self._hand_on(future, is_again=True)
-            else:
-                future.settle(_broken_outcome(inner.exception()))
-        else:
-            future.settle(inner.result())
-
-
-def load_executor(reference: str) -> Any:
-    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
-    module_name, _, name = reference.partition(":")
-    try:
-        __import__(module_name)
-        return getattr(sys.modules[module_name], name)()
-    except Exception as error:
-        # The user's own code runs here, so anything may come out of it.
-        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None
-
-
-def _broken_outcome(error: BaseException) -> WorkOutcome:
-    reason = f"the executor failed: {type(error).__name__}: {error}"
-    return WorkOutcome(False, error=reason, error_type=type(error).__name__, blame=BLAME_DEVICE)

@@ -72,6 +72,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._say = say
         self._limits = limits
         self._started = 0
+        #: A child that has served nobody, for whoever needs one next; and whether one is to be laid ready.
+        self._spare: Optional[ChildProcess] = None
+        self._is_spare_due, self._spared_at = False, 0.0
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -82,10 +85,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if self._lane is not None:
             self._lane.give_up()
         super().shutdown(now)
+        self._end_spare()
         self._sweep_scratch()
 
     def children(self) -> List[int]:
-        """Return the process ids of the children there are."""
+        """Return the process ids of the children that serve, or did so last."""
         return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
 
     # ---- on any thread of whoever waits for moments only ----------------------------------------------
@@ -100,10 +104,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         future = WorkFuture(request, self)
         future.on_long = on_long
         with self._lock:
-            if self._waiting or self._is_closed:
+            if self._waiting or self._waiting_whole or self._is_closed:
                 return None
             for slot in self._slots:
-                if slot.current is None and self._is_warm_for(slot, request):
+                if slot.current is None and not slot.is_reserved and self._is_warm_for(slot, request):
                     return future if self._begin_in_lane(slot, future) else None
         return None
 
@@ -123,6 +127,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _begin(self, slot: ProcessSlot, future: WorkFuture) -> None:
         if not (self._is_warm_for(slot, future.request) and self._begin_in_lane(slot, future)):
             self._give(slot, future)
+
+    def _go_on(self, slot: ProcessSlot, future: WorkFuture) -> None:
+        # The child is to have its next request before the loop hears of this outcome: it would keep this thread from
+        # the interpreter for longer than a short piece takes.
+        (self._begin if self._lane is not None and self._lane.is_for_all else self._give)(slot, future)
 
     def _begin_in_lane(self, slot: ProcessSlot, future: WorkFuture) -> bool:
         """Send a request past the slot's thread; False where that has to say that it cannot be sent, or is over."""
@@ -216,14 +225,49 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             child = None
         if child is None:
             with self._lock:
-                self._started += 1
-                folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
-            bound = [str(request.memory_bytes)] if request.memory_bytes else []
-            child = ChildProcess([*self._command, *bound], self._environ, folder)
-            child.owner, child.memory_bytes = request.owner, request.memory_bytes
+                child, self._is_spare_due = self._spare, True
+                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_alive()
+                if is_fit:
+                    self._spare = None
+            if child is None or not is_fit:
+                child = self._start_child(request.memory_bytes)
+            child.owner = request.owner
             slot.served = slot.first_bytes = 0
             slot.child = child
         return child
+
+    def _start_child(self, memory_bytes: int) -> ChildProcess:
+        with self._lock:
+            self._started += 1
+            folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
+        bound = [str(memory_bytes)] if memory_bytes else []
+        child = ChildProcess([*self._command, *bound], self._environ, folder)
+        child.memory_bytes = memory_bytes
+        return child
+
+    def _lay_spare(self, memory_bytes: int) -> None:
+        """Have a child ready before one is needed, after one was: then another task, or what follows a piece that was
+        stopped, begins without the twentieth of a second in which a Python starts."""
+        with self._lock:
+            is_due, self._is_spare_due = self._is_spare_due, False
+            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_alive()):
+                return
+        self._end_spare()
+        try:
+            spare = self._start_child(memory_bytes)
+        except (OSError, StateError):
+            return  # Whoever needs one says why there is none.
+        with self._lock:
+            self._spare, self._spared_at = spare, time.monotonic()
+            is_late = self._is_closed
+        if is_late:
+            self._end_spare()
+
+    def _end_spare(self) -> None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
 
     def _served(self, slot: ProcessSlot) -> None:
         """Take note of a request that a child has served."""
@@ -254,6 +298,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
         while slot.child is not None:
+            self._lay_spare(slot.child.memory_bytes)
             try:
                 return slot.inbox.get(timeout=CHILD_IDLE_S)
             except Empty:
@@ -261,8 +306,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     # The lane may use it without a word to this thread, but not under this lock.
                     is_idle = slot.current is None and time.monotonic() - slot.used_at >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
+                    is_spare_idle = time.monotonic() - self._spared_at >= CHILD_IDLE_S
                 if child is not None:
                     child.end()
+                if is_spare_idle:
+                    self._end_spare()
         return slot.inbox.get()
 
     def _slot_ends(self, slot: ProcessSlot) -> None:

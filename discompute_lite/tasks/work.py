@@ -71,6 +71,11 @@ class WorkRequest:
         """Return whose code this is: a task's, or that of all streams of one script; a process serves one only."""
         return self.attempt_id.partition("/")[0].partition(STREAM_MARK)[0]
 
+    @property
+    def is_of_whole(self) -> bool:
+        """Return whether it concerns a task as a whole: that is not to wait for pieces, of this one or of others."""
+        return self.phase != "run"
+
 
 @dataclass(frozen=True)
 class WorkOutcome:

@@ -17,7 +17,7 @@ from discompute_lite.host import child
 from discompute_lite.host.child import FRAME_PREFIX, pack_outcome, pack_request, unpack_outcome, unpack_request
 from discompute_lite.host.child_process import THREAD_COUNTS, child_environ, describe_exit
 from discompute_lite.host.exchange import OUTCOME_BYTES, Exchange
-from discompute_lite.host.executors import ExternalExecutor
+from discompute_lite.host.foreign_executors import ExternalExecutor
 from discompute_lite.model.limits import Limits
 from discompute_lite.tasks.work import OutputTap, WorkOutcome, WorkRequest
 

@@ -220,6 +220,56 @@ def test_requests_wait_for_a_slot_in_order(bench):
     assert finished == futures
 
 
+#: A piece, and a split, that last until there is a file of this name.
+LASTS = "while not os.path.exists(part):\n    time.sleep(0.005)\nreturn 'done'"
+
+
+def split(body="return [1, 2]", owner="split"):
+    source = "import os, time\ndef split():\n" + "".join(f"    {line}\n" for line in body.splitlines())
+    return WorkRequest("split", "job", job_task_data(source + "def work(part): pass\n", "my.py", {}), owner)
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_a_task_is_split_while_every_slot_is_taken_and_others_wait(bench, kind, tmp_path):
+    executor, go = getattr(bench, kind)(), tmp_path / "go"
+    lasts = executor.submit(job(LASTS, part=str(go)))
+    waits = executor.submit(job("return 'too'", owner="other"))
+    assert bench.result(executor.submit(split())).ok and not lasts.done() and not waits.running()
+    go.touch()
+    assert [load_value(bench.result(future).data) for future in (lasts, waits)] == ["done", "too"]
+
+
+def test_while_a_split_hangs_the_next_one_comes_before_pieces_and_the_slots_go_on(bench, tmp_path):
+    executor, go, ended = bench.processes(), tmp_path / "go", []
+    hangs = executor.submit(split("while True: time.sleep(1)", owner="hangs"))
+    bench.wait_for(hangs.running)
+    assert bench.value(executor, "return 'no split here'") == "no split here"
+    requests = {"lasts": job(LASTS, part=str(go)), "piece": job("return 1", owner="other"), "split": split()}
+    futures = {name: executor.submit(request) for name, request in requests.items()}
+    for name, future in futures.items():
+        future.add_done_callback(lambda _, name=name: ended.append(name))
+    go.touch()
+    assert all(bench.result(future).ok for future in futures.values()) and ended == ["lasts", "split", "piece"]
+    hangs.stop("enough")
+    assert bench.result(hangs).error == "enough"
+    assert bench.result(executor.submit(split(owner="after"))).ok
+
+
+def test_after_a_child_was_needed_the_next_is_ready_and_has_served_nobody(bench):
+    executor = bench.processes()
+    first = bench.value(executor, "open('left.txt', 'w').close()\nreturn os.getcwd()")
+    bench.wait_for(lambda: len(list(bench.scratch.iterdir())) == 2)
+    ready, = {str(path) for path in bench.scratch.iterdir()} - {first}
+    assert bench.value(executor, "return os.getcwd(), os.path.exists('left.txt')", owner="other") == (ready, False)
+
+
+def test_a_child_that_nobody_needed_is_let_go_with_those_that_rest(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
+    executor = bench.processes()
+    assert bench.value(executor, "return 1") == 1
+    bench.wait_for(lambda: not list(bench.scratch.iterdir()))
+
+
 def test_slots_run_beside_one_another(bench, tmp_path):
     executor = bench.processes(slots=2)
     # Each waits for the other's file: alone, neither would end.
