@@ -15035,6 +15035,11 @@ class WorkRequest:
         """Return whose code this is: a task's, or that of all streams of one script; a process serves one only."""
         return self.attempt_id.partition("/")[0].partition(STREAM_MARK)[0]
 
+    @property
+    def is_of_whole(self) -> bool:
+        """Return whether it concerns a task as a whole: that is not to wait for pieces, of this one or of others."""
+        return self.phase != "run"
+
 
 @dataclass(frozen=True)
 class WorkOutcome:
@@ -15785,10 +15790,10 @@ def send_message(
 @method("SubmitTask", level="owner")
 def submit_task(
     node: Any, link: LinkPort, task: ComputeTask = ComputeTask(), submitting_device_id: str = "",
-    max_devices: int = 0, target_subtasks: int = 0,
+    max_devices: int = 0, target_subtasks: int = 0, lite: Optional[Dict[str, Any]] = None,
 ) -> SubmitTaskAnswer:
-    """Split a task and spread it over the devices; repeating a `task_id` returns the task that is there."""
-    return node.coordinator.submit(task, max_devices, target_subtasks)
+    """Split a task and spread it; with `lite.at_once`, answer before it is split; a known `task_id` is that task."""
+    return node.coordinator.submit(task, max_devices, target_subtasks, (lite or {}).get("at_once") is True)
 
 
 @method("ExecuteSubtask", level="work")
@@ -15842,7 +15847,7 @@ def explain_task(node: Any, link: LinkPort, task_id: str = "", index: int = -1) 
 @method("ListTasks", level="owner")
 def list_tasks(node: Any, link: LinkPort) -> ListTasksAnswer:
     """List the tasks that this node coordinates or has lately finished."""
-    return node.coordinator.list_tasks()
+    return node.coordinator.durability.once_kept(node.coordinator.list_tasks())
 
 
 @method("rpc.discover", level="owner")
@@ -15895,9 +15900,10 @@ Read next: roles/coordinator.py.
 #> import hashlib
 #> from collections import deque
 #> from dataclasses import replace
-#> from typing import Any, Deque, Dict, List
+#> from typing import Any, Deque, Dict, List, Optional
 
 #> from ..core.ownership import named_devices
+#> from ..model.errors import DiscomputeError
 #> from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState, is_private
 #> from ..tasks.types import TASK_TYPES
 #> from ..tasks.work import STREAM_MARK
@@ -15914,6 +15920,8 @@ PARTS_TOLD, OUTPUT_TOLD_CHARS = 100, 64 * 1024
 #: again and again. Beyond: dropped, and said so once.
 KEPT_PRINTED_CHARS = 512 * 1024
 PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\n"
+#: What is told of a task that is accepted and has no subtasks yet.
+SPLIT_LATER = "it is to be split"
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
 
@@ -15959,7 +15967,7 @@ class CoordinatedTask:
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
         self.finished_at = 0.0
-        #: Those who wait for the task to be split, and for something new to happen.
+        #: Those who wait for the task to be split, or accepted, and for something new to happen.
         self.splitting: List[Later] = []
         self.watching: List[Later] = []
 
@@ -16011,6 +16019,15 @@ class CoordinatedTask:
                 self.printed.append(PrintedText(phase, device_id, PRINTED_TOO_MUCH))
             self.wake_watchers()
 
+    def answer_submissions(self, error: Optional[DiscomputeError] = None) -> None:
+        """Tell those who wait for it to be accepted what is known, or why nothing is."""
+        waiting, self.splitting = self.splitting, []
+        for later in waiting:
+            if error is None:
+                later.resolve(self.submitted())
+            else:
+                later.fail(error)
+
     def wake_watchers(self) -> None:
         """There is something new."""
         watching, self.watching = self.watching, []
@@ -16034,7 +16051,8 @@ class CoordinatedTask:
         """Answer its submission, once it is known how it was split."""
         is_refused = self.is_refused or not self.subtasks
         failed = self.state in (TaskState.FAILED, TaskState.CANCELLED) and is_refused
-        message = self.message if failed else f"{len(self.subtasks)} subtasks"
+        is_pending = self.state is TaskState.PENDING
+        message = self.message if failed else SPLIT_LATER if is_pending else f"{len(self.subtasks)} subtasks"
         return SubmitTaskAnswer(not failed, message, self.task.task_id, self.listed())
 
     def described(self) -> ComputeTask:
@@ -16089,6 +16107,8 @@ class CoordinatedTask:
             chars += len(text.text)
             printed.append(text)
         message = self.message or f"{self.completed} of {len(self.subtasks)} subtasks are done"
+        if self.state is TaskState.PENDING:
+            message = SPLIT_LATER
         size = sum(len(part.result_data) for part in parts)
         result_data = self.result_data if size + len(self.result_data) <= most_bytes else b""
         if self.result_data and not result_data:
@@ -16178,20 +16198,25 @@ class Durability:
         """Call back with "" when everything so far is kept, or with the reason why it cannot be yet."""
         self._port.when_written(callback)
 
-    def once_kept(self, answer: Any) -> Later:
-        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept.
+    def then_tell(self, tell: Callable[[], None]) -> None:
+        """Let people know something when all that it can be about is kept, with the sync that is under way for it.
 
-        While nothing can be kept it comes at once: people shall see how far their task is on a full disk too.
+        While nothing can be kept they know at once: on a full disk too they shall see how far their task is.
         """
+        if self.problem:
+            tell()
+        else:
+            self.when_kept(lambda _problem: tell())
+
+    def once_kept(self, answer: Any) -> Later:
+        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept (`then_tell`)."""
         later = Later()
 
         def known(result: Any, error: Optional[DiscomputeError]) -> None:
             if error is not None:
                 later.fail(error)
-            elif self.problem:
-                later.resolve(result)
             else:
-                self.when_kept(lambda _problem: later.resolve(result))
+                self.then_tell(lambda: later.resolve(result))
 
         if isinstance(answer, Later):
             answer.then(known)
@@ -16212,6 +16237,10 @@ class Durability:
             # Not `append`: whatever was there under this name is replaced.
             self._port.replace(journal_name(record.task.task_id), writer.lines(*entries_of(record, self._node.id)))
             self.copies.changed(record, None)
+
+    def divided(self, record: CoordinatedTask) -> None:
+        """A task that is kept was split."""
+        self._append(record, _division_of(record))
 
     def finished(self, record: CoordinatedTask, index: int) -> None:
         """A subtask has its result; its device may forget it when this is kept."""
@@ -16342,12 +16371,16 @@ def entries_of(record: CoordinatedTask, owner_id: str) -> List[Any]:
             [to_json(text) for text in record.printed], list(record.story), record.finished_at,
         ))
     elif record.state is TaskState.RUNNING:
-        printed = "".join(text.text for text in record.printed if text.phase == "split")
-        entries.append(TaskDivided([bytes(each.subtask_data) for each in record.subtasks], printed))
+        entries.append(_division_of(record))
         entries += [
             _result_of(each) for each in record.subtasks if each.status is SubTaskStatus.COMPLETED
         ]
     return entries
+
+
+def _division_of(record: CoordinatedTask) -> TaskDivided:
+    printed = "".join(text.text for text in record.printed if text.phase == "split")
+    return TaskDivided([bytes(each.subtask_data) for each in record.subtasks], printed)
 
 
 def _result_of(done: SubTask) -> ResultKept:
@@ -21594,12 +21627,12 @@ def describe_exit(status: int, complaint: str = "") -> str:
 # ---- discompute_lite/host/executors.py --------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.executors")
-"""Run work beside the loop: in slots with a thread each, or elsewhere; in killable processes by process_executor.py.
+"""Run work beside the loop, in slots with a thread each; in killable processes by process_executor.py.
 
 Knows:   slots, who waits for one, and how each kind of work is stopped.
 Refuses: to know what the work is (tasks/work.py does), and to tell the loop: callbacks of a future come from
          other threads and only post.
-Read next: host/process_executor.py, tasks/work.py; roles/ports.py has what roles see of this.
+Read next: host/process_executor.py, host/foreign_executors.py, tasks/work.py; roles/ports.py (what roles see of it).
 
 Every executor has `submit(request) -> WorkFuture` and `shutdown(now)`. A future's result is always a `WorkOutcome`:
 what was stopped, killed or never begun has one too.
@@ -21608,14 +21641,12 @@ what was stopped, killed or never begun has one too.
 #> from __future__ import annotations
 
 #> import logging
-#> import sys
 #> import threading
 #> from collections import deque
-#> from concurrent.futures import BrokenExecutor, Executor, Future, InvalidStateError
+#> from concurrent.futures import Future, InvalidStateError
 #> from queue import SimpleQueue
 #> from typing import Any, Callable, Deque, Generic, List, Optional, TypeVar
 
-#> from ..model.errors import SettingsError
 #> from ..model.limits import Limits
 #> from ..tasks.work import (
 #>     BLAME_DEVICE, WORK_LIMITS, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work,
@@ -21661,6 +21692,8 @@ class WorkSlot:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        #: Kept for what concerns tasks as a whole: to split and to merge one waits for no piece.
+        self.is_reserved = False
         self.inbox: SimpleQueue[Optional[WorkFuture]] = SimpleQueue()
         self.thread: Optional[threading.Thread] = None
         #: Given, not yet done: at most one.
@@ -21671,7 +21704,11 @@ SlotKind = TypeVar("SlotKind", bound=WorkSlot)
 
 
 class SlotExecutor(Generic[SlotKind]):
-    """Give requests to slots, first come first served; subclasses say what a slot does with one."""
+    """Give requests to slots, first come first served; subclasses say what a slot does with one.
+
+    There is one slot more than was asked for, where tasks are split and merged. While it is taken, perhaps by a split
+    that hangs, the next such request gets a slot that is free, or the one that comes free first.
+    """
 
     #: Seconds that `shutdown` waits for each thread.
     join_s = 10.0
@@ -21679,10 +21716,13 @@ class SlotExecutor(Generic[SlotKind]):
     holds_to_bounds = False
 
     def __init__(self, slots: int, slot_kind: Callable[[int], SlotKind]) -> None:
-        self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots))]
+        self._slots: List[SlotKind] = [slot_kind(number) for number in range(max(1, slots) + 1)]
+        self._slots[-1].is_reserved = True
         #: Guards everything below and `current` of the slots; never held while anything runs or is called back.
         self._lock = threading.Lock()
+        #: What waits for a slot: pieces of tasks, and before them what concerns whole ones.
         self._waiting: Deque[WorkFuture] = deque()
+        self._waiting_whole: Deque[WorkFuture] = deque()
         self._is_closed = False
 
     def submit(self, request: WorkRequest) -> WorkFuture:
@@ -21690,9 +21730,9 @@ class SlotExecutor(Generic[SlotKind]):
         future = WorkFuture(request, self)
         with self._lock:
             if not self._is_closed:
-                slot = self._free_slot(request.owner)
+                slot = self._free_slot(request)
                 if slot is None:
-                    self._waiting.append(future)
+                    self._queue_of(request).append(future)
                 else:
                     self._begin(slot, future)
                 return future
@@ -21704,8 +21744,9 @@ class SlotExecutor(Generic[SlotKind]):
         with self._lock:
             future.stop_reason = reason
             slot = next((slot for slot in self._slots if slot.current is future), None)
-            if future in self._waiting:
-                self._waiting.remove(future)
+            queue = self._queue_of(future.request)
+            if future in queue:
+                queue.remove(future)
             elif slot is not None and not (future.has_begun and self._stop_running(slot)):
                 # Its slot settles it: it sees `stop_reason` before it begins, or its child is gone.
                 return
@@ -21715,9 +21756,10 @@ class SlotExecutor(Generic[SlotKind]):
         """End: `now` stops what runs and waits, else it is finished first. Returns when nothing is left."""
         with self._lock:
             self._is_closed = True
-            dropped = list(self._waiting) if now else []
-            if now:
-                self._waiting.clear()
+            dropped: List[WorkFuture] = []
+            for queue in (self._waiting_whole, self._waiting) if now else ():
+                dropped += queue
+                queue.clear()
             running = [slot.current for slot in self._slots if slot.current is not None]
             for slot in self._slots:
                 if slot.current is None:
@@ -21749,12 +21791,19 @@ class SlotExecutor(Generic[SlotKind]):
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _free_slot(self, owner: str) -> Optional[SlotKind]:
-        free = [slot for slot in self._slots if slot.current is None]
-        return max(free, key=lambda slot: self._suits(slot, owner)) if free else None
+    def _queue_of(self, request: WorkRequest) -> Deque[WorkFuture]:
+        return self._waiting_whole if request.is_of_whole else self._waiting
+
+    def _free_slot(self, request: WorkRequest) -> Optional[SlotKind]:
+        free = [slot for slot in self._slots if slot.current is None and (request.is_of_whole or not slot.is_reserved)]
+        return max(free, key=lambda slot: (slot.is_reserved, self._suits(slot, request.owner))) if free else None
 
     def _begin(self, slot: SlotKind, future: WorkFuture) -> None:
         """Give a slot what it does next, under the lock, on the thread of whoever submits."""
+        self._give(slot, future)
+
+    def _go_on(self, slot: SlotKind, future: WorkFuture) -> None:
+        """Do the same on the slot's own thread."""
         self._give(slot, future)
 
     def start_threads(self) -> None:
@@ -21799,7 +21848,7 @@ class SlotExecutor(Generic[SlotKind]):
                 is_stopped = is_new and bool(future.stop_reason)
                 outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:
-                self._free(slot, self._give)
+                self._free(slot, self._go_on)
             if outcome is not None:
                 future.settle(outcome)
         self._slot_ends(slot)
@@ -21807,8 +21856,9 @@ class SlotExecutor(Generic[SlotKind]):
     def _free(self, slot: SlotKind, give: Callable[[SlotKind, WorkFuture], None]) -> None:
         """Let a slot go on, under the lock; before the callbacks, so that what they submit comes to this warm slot."""
         slot.current = None
-        if self._waiting:
-            give(slot, self._waiting.popleft())
+        queue = self._waiting_whole if self._waiting_whole or slot.is_reserved else self._waiting
+        if queue:
+            give(slot, queue.popleft())
         elif self._is_closed:
             slot.inbox.put(None)
 
@@ -21838,149 +21888,6 @@ class ThreadExecutor(SlotExecutor[WorkSlot]):
     def _stop_running(self, slot: WorkSlot) -> bool:
         # The slot stays taken until the function returns: it still uses the processor.
         return True
-
-
-class ExternalExecutor:
-    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once.
-
-    One that breaks (a pool whose process was killed is of no use any more) is made anew by `make`, in a thread, since
-    that may take long; what is submitted meanwhile waits. `say` is told, from other threads too.
-    """
-
-    #: What runs there is not ours to end.
-    holds_to_bounds = False
-
-    def __init__(
-        self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False,
-        make: Optional[Callable[[], Executor]] = None, say: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        self._executor = executor
-        self._limits = limits
-        self._allow_pickle = allow_pickle
-        self._make, self._say = make, say
-        self._lock = threading.Lock()
-        #: Not yet done: our future to theirs.
-        self._inner: Any = {}
-        #: What waits for the new executor, None while there is one.
-        self._waiting: Optional[List[WorkFuture]] = None
-        self._is_closed = False
-        install_taps()
-
-    def submit(self, request: WorkRequest) -> WorkFuture:
-        """Hand a request on."""
-        future = WorkFuture(request, self)
-        self._hand_on(future)
-        return future
-
-    def _hand_on(self, future: WorkFuture, *, is_again: bool = False) -> None:
-        with self._lock:
-            executor = self._executor
-            if self._waiting is not None:
-                self._waiting.append(future)
-                return
-        try:
-            inner = executor.submit(run_work, future.request, self._limits, None, self._allow_pickle)
-        except Exception as error:
-            # A foreign executor: shut down, broken, or anything else.
-            if self._broke(executor, error) and not is_again:
-                self._hand_on(future, is_again=True)
-            else:
-                future.settle(_broken_outcome(error))
-            return
-        if not future.running():
-            future.set_running_or_notify_cancel()
-        with self._lock:
-            self._inner[future] = inner
-        inner.add_done_callback(lambda inner: self._done(future, inner, executor, is_again))
-
-    def _broke(self, executor: Executor, error: Optional[BaseException]) -> bool:
-        """Have a new executor made in place of one that broke; return whether that is under way, or done."""
-        if self._make is None or not isinstance(error, BrokenExecutor):
-            return False
-        with self._lock:
-            if self._is_closed:
-                return False
-            if executor is self._executor and self._waiting is None:
-                self._waiting = []
-                threading.Thread(target=self._renew, args=(executor, error), name="new-executor", daemon=True).start()
-        return True
-
-    def _renew(self, broken: Executor, error: BaseException) -> None:
-        assert self._make is not None
-        broken.shutdown(wait=False)
-        what = f"the executor broke ({type(error).__name__}: {error})"
-        fresh, problem = broken, None
-        try:
-            fresh = self._make()
-        except Exception as trouble:
-            # The user's own code runs here, so anything may come out of it.
-            problem = trouble
-        with self._lock:
-            self._executor = fresh
-            waiting, self._waiting = self._waiting or [], None
-            is_closed = self._is_closed
-        for future in waiting:
-            if is_closed or problem is not None:
-                future.settle(_broken_outcome(problem or error))
-            elif not future.done():
-                self._hand_on(future, is_again=True)
-        if is_closed:
-            fresh.shutdown(wait=False)
-        elif problem is None:
-            self._say(f"{what}; a new one is in its place")
-        else:
-            self._say(f"{what}, and none can be made in its place ({problem}); it is tried again with the next work")
-
-    def interrupt(self, future: WorkFuture, reason: str) -> None:
-        """Cancel what has not begun; disown what runs."""
-        with self._lock:
-            inner = self._inner.pop(future, None)
-        # First, because cancelling calls back at once.
-        future.settle(stopped_outcome(reason))
-        if inner is not None:
-            inner.cancel()
-
-    def shutdown(self, now: bool = True) -> None:
-        """Shut the executor down; with `now`, without waiting for what runs."""
-        with self._lock:
-            was_closed, self._is_closed = self._is_closed, True
-            pending = list(self._inner)
-        if now:
-            for future in pending:
-                future.stop("the node is shutting down")
-        self._executor.shutdown(wait=not now)
-        if not was_closed:
-            remove_taps()
-
-    def _done(self, future: WorkFuture, inner: Any, executor: Executor, is_again: bool) -> None:
-        with self._lock:
-            self._inner.pop(future, None)
-        if inner.cancelled():
-            future.settle(stopped_outcome("its executor cancelled it"))
-        elif inner.exception() is not None:
-            if self._broke(executor, inner.exception()) and future.request.phase != "run" and not is_again:
-                # Subtasks are tried again by whoever gave them; to split and to merge nobody else does.
-                self._hand_on(future, is_again=True)
-            else:
-                future.settle(_broken_outcome(inner.exception()))
-        else:
-            future.settle(inner.result())
-
-
-def load_executor(reference: str) -> Any:
-    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
-    module_name, _, name = reference.partition(":")
-    try:
-        __import__(module_name)
-        return getattr(sys.modules[module_name], name)()
-    except Exception as error:
-        # The user's own code runs here, so anything may come out of it.
-        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None
-
-
-def _broken_outcome(error: BaseException) -> WorkOutcome:
-    reason = f"the executor failed: {type(error).__name__}: {error}"
-    return WorkOutcome(False, error=reason, error_type=type(error).__name__, blame=BLAME_DEVICE)
 
 
 # ---- discompute_lite/host/loop_lane.py --------------------------------------------------------------
@@ -22261,6 +22168,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._say = say
         self._limits = limits
         self._started = 0
+        #: A child that has served nobody, for whoever needs one next; and whether one is to be laid ready.
+        self._spare: Optional[ChildProcess] = None
+        self._is_spare_due, self._spared_at = False, 0.0
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -22271,10 +22181,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if self._lane is not None:
             self._lane.give_up()
         super().shutdown(now)
+        self._end_spare()
         self._sweep_scratch()
 
     def children(self) -> List[int]:
-        """Return the process ids of the children there are."""
+        """Return the process ids of the children that serve, or did so last."""
         return [child.pid for child in [slot.child for slot in self._slots] if child is not None]
 
     # ---- on any thread of whoever waits for moments only ----------------------------------------------
@@ -22289,10 +22200,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         future = WorkFuture(request, self)
         future.on_long = on_long
         with self._lock:
-            if self._waiting or self._is_closed:
+            if self._waiting or self._waiting_whole or self._is_closed:
                 return None
             for slot in self._slots:
-                if slot.current is None and self._is_warm_for(slot, request):
+                if slot.current is None and not slot.is_reserved and self._is_warm_for(slot, request):
                     return future if self._begin_in_lane(slot, future) else None
         return None
 
@@ -22312,6 +22223,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
     def _begin(self, slot: ProcessSlot, future: WorkFuture) -> None:
         if not (self._is_warm_for(slot, future.request) and self._begin_in_lane(slot, future)):
             self._give(slot, future)
+
+    def _go_on(self, slot: ProcessSlot, future: WorkFuture) -> None:
+        # The child is to have its next request before the loop hears of this outcome: it would keep this thread from
+        # the interpreter for longer than a short piece takes.
+        (self._begin if self._lane is not None and self._lane.is_for_all else self._give)(slot, future)
 
     def _begin_in_lane(self, slot: ProcessSlot, future: WorkFuture) -> bool:
         """Send a request past the slot's thread; False where that has to say that it cannot be sent, or is over."""
@@ -22405,14 +22321,49 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             child = None
         if child is None:
             with self._lock:
-                self._started += 1
-                folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
-            bound = [str(request.memory_bytes)] if request.memory_bytes else []
-            child = ChildProcess([*self._command, *bound], self._environ, folder)
-            child.owner, child.memory_bytes = request.owner, request.memory_bytes
+                child, self._is_spare_due = self._spare, True
+                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_alive()
+                if is_fit:
+                    self._spare = None
+            if child is None or not is_fit:
+                child = self._start_child(request.memory_bytes)
+            child.owner = request.owner
             slot.served = slot.first_bytes = 0
             slot.child = child
         return child
+
+    def _start_child(self, memory_bytes: int) -> ChildProcess:
+        with self._lock:
+            self._started += 1
+            folder = os.path.join(self._scratch, f"{_FOLDER_PREFIX}{self._started}")
+        bound = [str(memory_bytes)] if memory_bytes else []
+        child = ChildProcess([*self._command, *bound], self._environ, folder)
+        child.memory_bytes = memory_bytes
+        return child
+
+    def _lay_spare(self, memory_bytes: int) -> None:
+        """Have a child ready before one is needed, after one was: then another task, or what follows a piece that was
+        stopped, begins without the twentieth of a second in which a Python starts."""
+        with self._lock:
+            is_due, self._is_spare_due = self._is_spare_due, False
+            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_alive()):
+                return
+        self._end_spare()
+        try:
+            spare = self._start_child(memory_bytes)
+        except (OSError, StateError):
+            return  # Whoever needs one says why there is none.
+        with self._lock:
+            self._spare, self._spared_at = spare, time.monotonic()
+            is_late = self._is_closed
+        if is_late:
+            self._end_spare()
+
+    def _end_spare(self) -> None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.end()
 
     def _served(self, slot: ProcessSlot) -> None:
         """Take note of a request that a child has served."""
@@ -22443,6 +22394,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
         while slot.child is not None:
+            self._lay_spare(slot.child.memory_bytes)
             try:
                 return slot.inbox.get(timeout=CHILD_IDLE_S)
             except Empty:
@@ -22450,8 +22402,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     # The lane may use it without a word to this thread, but not under this lock.
                     is_idle = slot.current is None and time.monotonic() - slot.used_at >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
+                    is_spare_idle = time.monotonic() - self._spared_at >= CHILD_IDLE_S
                 if child is not None:
                     child.end()
+                if is_spare_idle:
+                    self._end_spare()
         return slot.inbox.get()
 
     def _slot_ends(self, slot: ProcessSlot) -> None:
@@ -22848,6 +22803,172 @@ def read_config_file(asked: str, environ: Mapping[str, str]) -> Tuple[str, Optio
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"the configuration file {path} cannot be read ({reason}); mend or move it") from None
+
+
+# ---- discompute_lite/host/foreign_executors.py ------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.foreign_executors")
+"""Run work in any `concurrent.futures.Executor` that a person names, such as a whole Dask, Ray, MPI or Slurm cluster.
+
+Knows:   which of its futures stands for which of ours, and how a broken one is made anew.
+Refuses: to end what runs there: that is not ours to end. Callbacks come from other threads and only post.
+Read next: host/executors.py (our own kinds), tasks/work.py (what is run).
+"""
+
+#> from __future__ import annotations
+
+#> import sys
+#> import threading
+#> from concurrent.futures import BrokenExecutor, Executor
+#> from typing import Any, Callable, List, Optional
+
+#> from ..model.errors import SettingsError
+#> from ..model.limits import Limits
+#> from ..tasks.work import BLAME_DEVICE, WORK_LIMITS, WorkOutcome, WorkRequest, install_taps, remove_taps, run_work
+#> from .executors import WorkFuture, stopped_outcome
+
+
+class ExternalExecutor:
+    """Run work in any `concurrent.futures.Executor`: it decides where and how many at once.
+
+    One that breaks (a pool whose process was killed is of no use any more) is made anew by `make`, in a thread, since
+    that may take long; what is submitted meanwhile waits. `say` is told, from other threads too.
+    """
+
+    #: What runs there is not ours to end.
+    holds_to_bounds = False
+
+    def __init__(
+        self, executor: Executor, limits: Limits = WORK_LIMITS, allow_pickle: bool = False,
+        make: Optional[Callable[[], Executor]] = None, say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._executor = executor
+        self._limits = limits
+        self._allow_pickle = allow_pickle
+        self._make, self._say = make, say
+        self._lock = threading.Lock()
+        #: Not yet done: our future to theirs.
+        self._inner: Any = {}
+        #: What waits for the new executor, None while there is one.
+        self._waiting: Optional[List[WorkFuture]] = None
+        self._is_closed = False
+        install_taps()
+
+    def submit(self, request: WorkRequest) -> WorkFuture:
+        """Hand a request on."""
+        future = WorkFuture(request, self)
+        self._hand_on(future)
+        return future
+
+    def _hand_on(self, future: WorkFuture, *, is_again: bool = False) -> None:
+        with self._lock:
+            executor = self._executor
+            if self._waiting is not None:
+                self._waiting.append(future)
+                return
+        try:
+            inner = executor.submit(run_work, future.request, self._limits, None, self._allow_pickle)
+        except Exception as error:
+            # A foreign executor: shut down, broken, or anything else.
+            if self._broke(executor, error) and not is_again:
+                self._hand_on(future, is_again=True)
+            else:
+                future.settle(_broken_outcome(error))
+            return
+        if not future.running():
+            future.set_running_or_notify_cancel()
+        with self._lock:
+            self._inner[future] = inner
+        inner.add_done_callback(lambda inner: self._done(future, inner, executor, is_again))
+
+    def _broke(self, executor: Executor, error: Optional[BaseException]) -> bool:
+        """Have a new executor made in place of one that broke; return whether that is under way, or done."""
+        if self._make is None or not isinstance(error, BrokenExecutor):
+            return False
+        with self._lock:
+            if self._is_closed:
+                return False
+            if executor is self._executor and self._waiting is None:
+                self._waiting = []
+                threading.Thread(target=self._renew, args=(executor, error), name="new-executor", daemon=True).start()
+        return True
+
+    def _renew(self, broken: Executor, error: BaseException) -> None:
+        assert self._make is not None
+        broken.shutdown(wait=False)
+        what = f"the executor broke ({type(error).__name__}: {error})"
+        fresh, problem = broken, None
+        try:
+            fresh = self._make()
+        except Exception as trouble:
+            # The user's own code runs here, so anything may come out of it.
+            problem = trouble
+        with self._lock:
+            self._executor = fresh
+            waiting, self._waiting = self._waiting or [], None
+            is_closed = self._is_closed
+        for future in waiting:
+            if is_closed or problem is not None:
+                future.settle(_broken_outcome(problem or error))
+            elif not future.done():
+                self._hand_on(future, is_again=True)
+        if is_closed:
+            fresh.shutdown(wait=False)
+        elif problem is None:
+            self._say(f"{what}; a new one is in its place")
+        else:
+            self._say(f"{what}, and none can be made in its place ({problem}); it is tried again with the next work")
+
+    def interrupt(self, future: WorkFuture, reason: str) -> None:
+        """Cancel what has not begun; disown what runs."""
+        with self._lock:
+            inner = self._inner.pop(future, None)
+        # First, because cancelling calls back at once.
+        future.settle(stopped_outcome(reason))
+        if inner is not None:
+            inner.cancel()
+
+    def shutdown(self, now: bool = True) -> None:
+        """Shut the executor down; with `now`, without waiting for what runs."""
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+            pending = list(self._inner)
+        if now:
+            for future in pending:
+                future.stop("the node is shutting down")
+        self._executor.shutdown(wait=not now)
+        if not was_closed:
+            remove_taps()
+
+    def _done(self, future: WorkFuture, inner: Any, executor: Executor, is_again: bool) -> None:
+        with self._lock:
+            self._inner.pop(future, None)
+        if inner.cancelled():
+            future.settle(stopped_outcome("its executor cancelled it"))
+        elif inner.exception() is not None:
+            if self._broke(executor, inner.exception()) and future.request.is_of_whole and not is_again:
+                # Subtasks are tried again by whoever gave them; to split and to merge nobody else does.
+                self._hand_on(future, is_again=True)
+            else:
+                future.settle(_broken_outcome(inner.exception()))
+        else:
+            future.settle(inner.result())
+
+
+def load_executor(reference: str) -> Any:
+    """Return the executor that `module:callable` makes; raise `SettingsError` naming what is wrong."""
+    module_name, _, name = reference.partition(":")
+    try:
+        __import__(module_name)
+        return getattr(sys.modules[module_name], name)()
+    except Exception as error:
+        # The user's own code runs here, so anything may come out of it.
+        raise SettingsError(f"executor {reference} cannot be used ({error!r}); mend it, or write process") from None
+
+
+def _broken_outcome(error: BaseException) -> WorkOutcome:
+    reason = f"the executor failed: {type(error).__name__}: {error}"
+    return WorkOutcome(False, error=reason, error_type=type(error).__name__, blame=BLAME_DEVICE)
 
 
 # ---- discompute_lite/host/keyboard.py ---------------------------------------------------------------
@@ -38352,6 +38473,7 @@ class JobOwner:
         """Keep a result."""
         record, before = self._record, int(self._record.percentage())
         record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        self._coordinator.durability.finished(record, action.index)
         done_now, total = record.completed, len(record.subtasks)
         if int(record.percentage()) > before or done_now == total:
             # Some hundred for each task, however many subtasks it has.
@@ -38359,8 +38481,7 @@ class JobOwner:
                 record, "progress", f"{done_now} of {total} subtasks are done", done=done_now, total=total,
                 percentage=round(record.percentage(), 1),
             )
-        self._coordinator.durability.finished(self._record, action.index)
-        self._record.wake_watchers()
+        record.wake_watchers()
 
     def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
         """Keep what it printed."""
@@ -38391,6 +38512,104 @@ class JobOwner:
         self._coordinator.tell(self._record, text, **facts)
 
 
+# ---- discompute_lite/roles/whole_work.py ------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.whole_work")
+"""Split and merge the tasks of this node, in processes of this device, and say what that waits for.
+
+Knows:   what the executor is asked for a task as a whole, and which tasks are being split or merged.
+Refuses: to know what becomes of a task (roles/coordinator.py does), and to choose where it runs: the executor keeps a
+         slot for this beside those for pieces (host/executors.py).
+Read next: roles/coordinator.py, tasks/work.py (the phases).
+"""
+
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict, List
+
+#> from ..model.device import short_id
+#> from ..model.task import SubTaskStatus, wishes_of
+#> from ..tasks.work import WorkOutcome, WorkRequest, merge_data
+#> from .coordinated import CoordinatedTask
+
+#: Seconds after which is tried again what this device could not begin for want of room.
+WHOLE_AGAIN_S = 2.0
+#: Tasks that are named as those for which another waits.
+NAMED_AHEAD = 3
+
+OnWholeDone = Callable[[CoordinatedTask, WorkOutcome], None]
+
+
+class WholeWork:
+    """Have what concerns tasks as a whole done here."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        #: task id -> "split" or "merged", of those that the executor has, in the order of asking.
+        self._under_way: Dict[str, str] = {}
+
+    def split(self, record: CoordinatedTask, done: OnWholeDone) -> None:
+        """Have a task split: for as long as the task may take at most; `done(record, outcome)` comes later."""
+        task = record.task
+        self._run(record, WorkRequest(
+            phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id,
+            target=record.target or 4 * max(1, self._node.total_slots()), wall_s=wishes_of(task).deadline_s,
+        ), "split", done)
+
+    def merge(self, record: CoordinatedTask, done: OnWholeDone) -> None:
+        """Have the results of a task merged; `done(record, outcome)` comes later."""
+        task = record.task
+        results = [subtask.result_data for subtask in record.subtasks]
+        self._run(record, WorkRequest(
+            phase="merge", task_type=task.task_type, data=merge_data(bytes(task.task_data), results),
+            attempt_id=task.task_id,
+        ), "merged", done)
+
+    def again(self, callback: Callable[[CoordinatedTask], None], record: CoordinatedTask) -> None:
+        """Try later what could not be begun, which may be over in a moment."""
+        self._node.clock.call_later(WHOLE_AGAIN_S, callback, record)
+
+    def why(self, record: CoordinatedTask, records: Dict[str, CoordinatedTask]) -> str:
+        """Say what a task that is not split yet waits for; `records` are those of this node."""
+        task_id, where = record.task.task_id, self._node.name
+        if record.running is None:
+            return f"it waits to be split on {where}, which has no room for that just now; it is tried again and again"
+        if record.running.running():
+            return f"it is being split on {where}"
+        before = [f"{short_id(other)} is being {what}" for other, what in self._under_way.items()
+                  if other != task_id and other in records and records[other].running.running()]
+        busy = [short_id(other) for other, each in records.items() if self._runs_here(each)]
+        slots = f"{self._node.worker.running} of {self._node.slots} are busy with {_named(busy)}"
+        first = " and ".join(before) or "more comes first"
+        return f"it waits for a free slot on {where} to be split: {slots}, and {first}"
+
+    def _runs_here(self, record: CoordinatedTask) -> bool:
+        return any(
+            each.status is SubTaskStatus.RUNNING and each.assigned_device_id == self._node.id
+            for each in record.subtasks
+        )
+
+    def _run(self, record: CoordinatedTask, request: WorkRequest, what: str, done: OnWholeDone) -> None:
+        task_id = record.task.task_id
+
+        def ended(future: Any) -> None:
+            record.running = None
+            self._under_way.pop(task_id, None)
+            done(record, future.result())
+
+        self._under_way[task_id] = what
+        record.running = self._node.executor.submit(request)
+        record.running.add_done_callback(lambda future: self._node.clock.post(ended, future))
+
+
+def _named(task_ids: List[str]) -> str:
+    """Name the first of these tasks."""
+    if not task_ids:
+        return "the work of other devices"
+    more = f" and {len(task_ids) - NAMED_AHEAD} more" if len(task_ids) > NAMED_AHEAD else ""
+    return ", ".join(task_ids[:NAMED_AHEAD]) + more
+
+
 # ---- discompute_lite/roles/coordinator.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.coordinator")
@@ -38413,7 +38632,7 @@ Read next: core/scheduler.py, roles/worker.py.
 #> from ..model.device import short_id
 #> from ..model.errors import DiscomputeError, Unavailable
 #> from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
-#> from ..tasks.work import BLAME_REFUSED, WorkOutcome, WorkRequest, merge_data, split_parts
+#> from ..tasks.work import BLAME_REFUSED, WorkOutcome, split_parts
 #> from .alarm import Alarm
 #> from .attempts import Attempts
 #> from .coordinated import CoordinatedTask, problem_in
@@ -38425,11 +38644,14 @@ Read next: core/scheduler.py, roles/worker.py.
 #>     CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
 #> )
 #> from .ports import Later
+#> from .whole_work import WholeWork
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
-#: Seconds after which a merge is tried again that this device could not begin.
-MERGE_AGAIN_S = 2.0
+
+
+def _shutting_down(task_id: str) -> Unavailable:
+    return Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}")
 
 
 class Coordinator:
@@ -38442,6 +38664,7 @@ class Coordinator:
         self._finished: Deque[str] = deque()
         self.durability = Durability(node)
         self.copies = self.durability.copies = Copies(node, self)
+        self._whole = WholeWork(node)
         #: When tasks that are over are forgotten.
         self._deadlines = Deadlines()
         self._alarm = Alarm(node.clock, self._woken)
@@ -38450,15 +38673,15 @@ class Coordinator:
 
     # ---- what methods ask -------------------------------------------------------------------------
 
-    def submit(self, task: ComputeTask, max_devices: int, target: int) -> Later:
-        """Accept a task and split it; the answer comes when its subtasks are known."""
+    def submit(self, task: ComputeTask, max_devices: int, target: int, at_once: bool = False) -> Later:
+        """Accept a task; the answer comes when it is split, or `at_once`, when it is kept."""
         later = Later()
         record = self._records.get(task.task_id) if task.task_id else None
         if record is not None:
-            if record.state is TaskState.PENDING or record.splitting:
-                record.splitting.append(later)
-            else:
-                later.resolve(record.submitted())
+            is_known = record.state is not TaskState.PENDING and not record.splitting
+            record.splitting.append(later)
+            if is_known or (at_once and self.durability.has(record)):
+                self.durability.then_tell(record.answer_submissions)
             return later
         problem = self._problem_with(task)
         if problem:
@@ -38471,18 +38694,18 @@ class Coordinator:
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
         record.submitted_at = self._node.wall()
         record.splitting.append(later)
+        if at_once:
+            # Whoever does not wait for the split is told of it by the task, whose journal says all that is known.
+            self.durability.write(record)
+            self.durability.when_kept(lambda problem: self._accepted(record, problem))
         name = task.metadata.get("name") or task.task_type
         self.tell(record, f"submitted: {name}, {len(task.task_data)} bytes of data")
         self._split(record)
         return later
 
     def _split(self, record: CoordinatedTask) -> None:
-        task = record.task
-        wanted = record.target or 4 * max(1, self._node.total_slots())
-        request = WorkRequest(
-            phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id, target=wanted
-        )
-        self._run_here(record, request, self._split_done)
+        if not record.is_over and not self._is_stopping:
+            self._whole.split(record, self._split_done)
 
     def restore(self) -> None:
         """Go on with the tasks of earlier lives of this node."""
@@ -38569,7 +38792,7 @@ class Coordinator:
             if record.moved_to:
                 later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
             elif self._is_stopping and not record.is_over:
-                later.fail(Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}"))
+                later.fail(_shutting_down(task_id))
             else:
                 later.resolve(record.result_from(from_index, from_printed, most))
 
@@ -38609,7 +38832,7 @@ class Coordinator:
             count = len(record.subtasks)
             return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {count}, counted from 0")
         if record.state is TaskState.PENDING:
-            return ExplainTaskAnswer(True, "it is being split")
+            return ExplainTaskAnswer(True, self._whole.why(record, self._records))
         self._attempts.apply(Tick())
         if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
@@ -38634,6 +38857,7 @@ class Coordinator:
         for record in list(self._records.values()):
             if self.durability.keeps(record):
                 record.wake_watchers()
+                record.answer_submissions(_shutting_down(record.task.task_id))
             elif not record.is_over:
                 self.end(record, TaskState.CANCELLED, "the node that coordinated it was stopped")
         self.durability.stop()
@@ -38656,7 +38880,13 @@ class Coordinator:
         return problem_in(task)
 
     def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
-        if record.is_over:
+        is_kept = self.durability.has(record)
+        if record.is_over or (self._is_stopping and is_kept):
+            return
+        if outcome.blame == BLAME_REFUSED and is_kept:
+            # It is accepted: that is not given up for what may be over in a moment.
+            self.tell(record, f"it waits to be split: {outcome.error}")
+            self._whole.again(self._split, record)
             return
         record.keep_printed("split", self._node.id, outcome.output)
         most = self._node.settings_limits.subtasks
@@ -38667,11 +38897,15 @@ class Coordinator:
             self.end(record, TaskState.FAILED, f"{len(parts)} subtasks are more than {most}; make them larger")
         else:
             record.divide(parts)
+            if is_kept:
+                self.durability.divided(record)
+                self.durability.then_tell(record.answer_submissions)
+            else:
+                self.durability.write(record)
+                # Nobody is told that it is accepted before it is kept.
+                self.durability.when_kept(lambda problem: self._accepted(record, problem))
             self.tell(record, f"split into {len(parts)} subtasks")
-            self.durability.write(record)
             self._begin(record)
-            # Nobody is told that it is accepted before it is kept.
-            self.durability.when_kept(lambda problem: self._accepted(record, problem))
 
     def _begin(self, record: CoordinatedTask) -> None:
         """Have the subtasks run that have no result yet; with the last one comes the merge."""
@@ -38694,24 +38928,13 @@ class Coordinator:
             self.end(record, TaskState.FAILED, unkept_sentence(problem))
             self._attempts.apply(CancelAsked(record.task.task_id, "since it cannot be kept"))
             self.durability.forget(record.task.task_id)
-        self._answer_submissions(record)
-
-    @staticmethod
-    def _answer_submissions(record: CoordinatedTask) -> None:
-        waiting, record.splitting = record.splitting, []
-        for later in waiting:
-            later.resolve(record.submitted())
+        record.answer_submissions()
 
     def merge(self, record: CoordinatedTask) -> None:
         """Merge a task whose subtasks are all done; one that is over by now is left alone."""
         if record.is_over or self._is_stopping:
             return
-        results = [subtask.result_data for subtask in record.subtasks]
-        request = WorkRequest(
-            phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
-            attempt_id=record.task.task_id,
-        )
-        self._run_here(record, request, self._merged)
+        self._whole.merge(record, self._merged)
 
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
@@ -38719,7 +38942,7 @@ class Coordinator:
         if outcome.blame == BLAME_REFUSED:
             # All its work is done: that is not given up for what may be over in a moment.
             self.tell(record, f"its results wait to be merged: {outcome.error}")
-            self._node.clock.call_later(MERGE_AGAIN_S, self.merge, record)
+            self._whole.again(self.merge, record)
             return
         record.keep_printed("merge", self._node.id, outcome.output)
         if outcome.ok:
@@ -38732,20 +38955,22 @@ class Coordinator:
         """End a task; `is_told` where the scheduler has told its story to the end."""
         is_pending = record.state is TaskState.PENDING
         record.close(state, message, self._node.wall())
-        if record.moved_to:
-            self._attempts.disown(record.task.task_id)
-            record.wake_watchers()
-            return
-        word, line = state.value.lower(), message.partition("\n")[0]
-        if not is_told:
-            self.tell(record, line if line.startswith(word) else f"{word}: {line}" if line else word)
         if record.running is not None:
             record.running.stop(f"its task is {state.value.lower()}")
         self._attempts.disown(record.task.task_id)
+        if record.moved_to:
+            record.wake_watchers()
+            return
+        word, line = state.value.lower(), message.partition("\n")[0]
+        text = line if line.startswith(word) else f"{word}: {line}" if line else word
+        if not is_told:
+            self._note(record, text)
         self.durability.closed(record)
+        if not is_told:
+            self.tell_event(record, "task", text)
         self._keep_for(record, self._node.settings_limits.result_kept_s)
         if is_pending or record.is_refused:
-            self._answer_submissions(record)
+            record.answer_submissions()
         record.wake_watchers()
         self._node.load_changed()
 
@@ -38772,27 +38997,21 @@ class Coordinator:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _run_here(self, record: CoordinatedTask, request: WorkRequest, done: Any) -> None:
-        """Split or merge in a process of this device; `done(record, outcome)`."""
-
-        def ended(future: Any) -> None:
-            record.running = None
-            done(record, future.result())
-
-        record.running = self._node.executor.submit(request)
-        record.running.add_done_callback(lambda future: self._node.clock.post(ended, future))
-
     def tell(self, record: CoordinatedTask, text: str, **facts: Any) -> None:
-        """Add a line to a task's story."""
-        since_s = self._node.wall() - record.submitted_at
-        record.story.append(f"{since_s:7.2f} s  {text}")
+        """Add a line to a task's story, and tell of it."""
+        self._note(record, text)
         self.tell_event(record, "task", text, **facts)
 
+    def _note(self, record: CoordinatedTask, text: str) -> None:
+        since_s = self._node.wall() - record.submitted_at
+        record.story.append(f"{since_s:7.2f} s  {text}")
+
     def tell_event(self, record: CoordinatedTask, kind: str, text: str, **facts: Any) -> None:
-        """Tell of a task what is no part of its story."""
+        """Tell of a task, when all that this can be about is kept; in the order of what happened."""
         task_id = record.task.task_id
         facts.update(task_id=task_id, state=record.state.value)
-        self._node.tell(kind, f"task {short_id(task_id)}: {text}", **facts)
+        sentence = f"task {short_id(task_id)}: {text}"
+        self.durability.then_tell(lambda: self._node.tell(kind, sentence, **facts))
 
 
 # ---- discompute_lite/roles/device_events.py ---------------------------------------------------------
@@ -41307,6 +41526,18 @@ def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -
     connection.http.answer(request, 200, bytes(line))
 
 
+def _answer_when_kept(node: Any, connection: Any, request: HttpRequest, answer: Any) -> None:
+    """Answer with what is known of tasks now, as soon as that is kept."""
+    value = to_json(answer)
+
+    def told() -> None:
+        if not connection.is_closed:
+            _answer_json(node, connection, request, value)
+            connection.flush()
+
+    node.coordinator.durability.then_tell(told)
+
+
 @web_route("GET /healthz", level="alone")
 def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, {"status": "ok"})
@@ -41320,7 +41551,7 @@ def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
 
 @web_route("GET /api/tasks")
 def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
-    _answer_json(node, connection, request, to_json(node.coordinator.list_tasks()))
+    _answer_when_kept(node, connection, request, node.coordinator.list_tasks())
 
 
 @web_route("GET /api/tasks/ID")
@@ -41329,7 +41560,7 @@ def _web_task(node: Any, connection: Any, request: HttpRequest) -> None:
     task_id = request.path[len(TASK_PATH):]
     answer = node.coordinator.status(task_id)
     if answer.success:
-        _answer_json(node, connection, request, to_json(answer))
+        _answer_when_kept(node, connection, request, answer)
     else:
         connection.http.answer_error(request, 404, f"this node knows no task {task_id!r}; /api/tasks lists them")
 
@@ -43341,7 +43572,8 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 #> from .host.collection import collection_of_new, collection_put_off
 #> from .host.config_file import read_config_file
 #> from .host.detect import detect_hardware, device_name, has_processes
-#> from .host.executors import ExternalExecutor, ThreadExecutor, load_executor
+#> from .host.executors import ThreadExecutor
+#> from .host.foreign_executors import ExternalExecutor, load_executor
 #> from .host.keyboard import Keyboard
 #> from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 #> from .host.metrics import MetricsReader
@@ -52335,8 +52567,8 @@ Read next: tasks/jobs.py, faces/reach.py, faces/status_commands.py (how far it i
 
 #: What this module adds to the table of commands.
 TASK_COMMANDS = ("submit", "result", "cancel")
-#: Seconds that a job's split may take.
-SPLIT_S = 120.0
+#: Seconds that a node may take to have a task on its disk.
+ACCEPT_S = 120.0
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
 #: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
@@ -52389,8 +52621,10 @@ def submit_command(context: Context) -> int:
         if arguments.private:
             task["metadata"] = {**task.get("metadata", {}), "private": "true"}
             task["required_capabilities"] = [_whole_id(reach, wanted) for wanted in arguments.requires]
+        is_left = False
         try:
             _submit(reach, context.console, task, arguments)
+            is_left = bool(arguments.detach)
             if not arguments.detach and not context.console.is_json:
                 if not is_member:
                     context.console.note("alone: only this machine works on it; pair it to use others: invite, join")
@@ -52403,7 +52637,8 @@ def submit_command(context: Context) -> int:
                 return 0
             _bring(reach, context.console, task_id)
         except (KeyboardInterrupt, BrokenPipeError):
-            _cancel_quietly(reach, task_id)
+            if not is_left:
+                _cancel_quietly(reach, task_id)
             raise
     return 0
 
@@ -52445,10 +52680,11 @@ def _acknowledge_quietly(reach: Reach, task_id: str) -> None:
 
 
 def _submit(reach: Reach, console: Console, task: Dict[str, Any], arguments: Any) -> None:
-    answer = reach.call(
-        "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
-        timeout_s=SPLIT_S,
-    )
+    """Give a task to the node; when this returns it is on the node's disk, and perhaps not split yet."""
+    answer = reach.call("SubmitTask", {
+        "task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks,
+        "lite": {"at_once": True},
+    }, timeout_s=ACCEPT_S)
     if not answer.get("success"):
         # Why is known already; what split printed before is not.
         result = reach.call("GetTaskResult", {"task_id": task["task_id"]})
@@ -52537,10 +52773,14 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         console.progress(
             status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work", f"{done} done"
         )
-        is_waiting = not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0
+        is_unsplit = state == TaskState.PENDING.value
+        is_waiting = is_unsplit or (not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0)
         idle_looks = idle_looks + 1 if is_waiting else 0
         if idle_looks == IDLE_LOOKS:
-            console.note(f"no device takes this work just now; it goes on by itself, or: cancel {task_id}")
+            why = "no device takes this work just now"
+            if is_unsplit:
+                why = printable(reach.call("ExplainTask", {"task_id": task_id})["message"])
+            console.note(f"{why}; it goes on by itself, or: cancel {task_id}")
 
 
 def _show_printed(console: Console, answer: Dict[str, Any]) -> bool:
@@ -56057,13 +56297,13 @@ _end_sections({
         "reader_of schema_of ComputeMetrics Device DeviceCapabilities DeviceStatus InvalidParams ComputeTask "
         "SubTask task_type_schemas devices_that_fit LinkPort".split(),
     "discompute_lite.roles.coordinated": "LISTED_SUBTASKS PARTS_TOLD OUTPUT_TOLD_CHARS KEPT_PRINTED_CHARS "
-        "PRINTED_TOO_MUCH KEPT_STORY_LINES problem_in CoordinatedTask named_devices FINAL_STATES ComputeTask "
-        "SubTask SubTaskStatus TaskState is_private TASK_TYPES STREAM_MARK bounded_output GetTaskResultAnswer "
-        "GetTaskStatusAnswer PrintedText SubmitTaskAnswer Later".split(),
+        "PRINTED_TOO_MUCH SPLIT_LATER KEPT_STORY_LINES problem_in CoordinatedTask named_devices DiscomputeError "
+        "FINAL_STATES ComputeTask SubTask SubTaskStatus TaskState is_private TASK_TYPES STREAM_MARK bounded_output "
+        "GetTaskResultAnswer GetTaskStatusAnswer PrintedText SubmitTaskAnswer Later".split(),
     "discompute_lite.roles.durability": "COPY_MARK journal_name unkept_sentence Durability keep_damaged "
-        "restored_task retell _close_again entries_of _result_of JournalReading JournalWriter OwnerNamed ResultKept "
-        "TaskAccepted TaskClosed TaskDivided read_journal from_json to_json DiscomputeError StateError SubTask "
-        "SubTaskStatus TaskState CoordinatedTask PrintedText JournalsPort Later".split(),
+        "restored_task retell _close_again entries_of _division_of _result_of JournalReading JournalWriter "
+        "OwnerNamed ResultKept TaskAccepted TaskClosed TaskDivided read_journal from_json to_json DiscomputeError "
+        "StateError SubTask SubTaskStatus TaskState CoordinatedTask PrintedText JournalsPort Later".split(),
     "discompute_lite.roles.kept_calls": "CALL_BYTES OnOutcome text_of_function text_of_unit KeptCalls KeptStream "
         "CallBegun CallKept JournalWriter read_journal has_line_raised parts_of_value CallUnit UnitOutcome "
         "keep_damaged JournalsPort".split(),
@@ -56148,8 +56388,7 @@ _end_sections({
         "StateError BLAME_DEVICE BLAME_TASK WorkOutcome WorkRequest read_black_box read_end ChildNews named_signal "
         "Exchange scratch_errors tree_processes".split(),
     "discompute_lite.host.executors": "stopped_outcome WorkFuture WorkSlot SlotKind SlotExecutor ThreadExecutor "
-        "ExternalExecutor load_executor _broken_outcome SettingsError Limits BLAME_DEVICE WORK_LIMITS WorkOutcome "
-        "WorkRequest install_taps remove_taps run_work".split(),
+        "Limits BLAME_DEVICE WORK_LIMITS WorkOutcome WorkRequest install_taps remove_taps run_work".split(),
     "discompute_lite.host.loop_lane": "LANE_S LANE_BYTES LanePort LoopLane WorkOutcome Exchange".split(),
     "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S MEMORY_EVERY _FOLDER_PREFIX ProcessSlot "
         "ProcessExecutor StateError Limits BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied "
@@ -56164,6 +56403,9 @@ _end_sections({
         "state_errors write_atomically".split(),
     "discompute_lite.host.collection": "collection_put_off collection_of_new".split(),
     "discompute_lite.host.config_file": "USUAL_CONFIG_FILE read_config_file SettingsError CONFIG_BYTES".split(),
+    "discompute_lite.host.foreign_executors": "ExternalExecutor load_executor _broken_outcome SettingsError Limits "
+        "BLAME_DEVICE WORK_LIMITS WorkOutcome WorkRequest install_taps remove_taps run_work WorkFuture "
+        "stopped_outcome".split(),
     "discompute_lite.host.keyboard": "QUIT_WORDS TYPED_MOST Keyboard".split(),
     "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppAnswers "
         "AppSensors ask_app _one_of _told_by _battery NO_BATTERY PowerSupply Probe".split(),
@@ -56418,11 +56660,13 @@ _end_sections({
         "journal_name restored_task retell KeepTaskAnswer".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
-    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY MERGE_AGAIN_S Coordinator CancelAsked TaskSubmitted Tick "
+    "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S NAMED_AHEAD OnWholeDone WholeWork _named short_id "
+        "SubTaskStatus wishes_of WorkOutcome WorkRequest merge_data CoordinatedTask".split(),
+    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY _shutting_down Coordinator CancelAsked TaskSubmitted Tick "
         "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState wishes_of BLAME_REFUSED "
-        "WorkOutcome WorkRequest merge_data split_parts Alarm Attempts CoordinatedTask problem_in Copies Durability "
-        "unkept_sentence JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "
-        "GetTaskStatusAnswer ListTasksAnswer SubmitTaskAnswer Later".split(),
+        "WorkOutcome split_parts Alarm Attempts CoordinatedTask problem_in Copies Durability unkept_sentence "
+        "JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "
+        "GetTaskStatusAnswer ListTasksAnswer SubmitTaskAnswer Later WholeWork".split(),
     "discompute_lite.roles.device_events": "device_event TellChanged TellDead TellDuplicateIdentity TellJoined "
         "TellLeft TellRestarted TellSuspect DeviceRegistry short_id".split(),
     "discompute_lite.roles.meeting_methods": "MetAddress MeetAnswer meet InvalidParams peers_kind method "
@@ -56465,10 +56709,10 @@ _end_sections({
     "discompute_lite.roles.metrics_page": "METRICS_TYPE Sample metrics_page _about_node _about_work _about_events "
         "_oddities _counted _known _labels _escaped".split(),
     "discompute_lite.roles.web": "WebAnswer WebRoute ROUTES TASK_PATH SENTENCE_TOKEN SENTENCE_NO_PAGES web_route "
-        "admit_web_request _refusal_by_head answer_web_request _route_for _route_path _answer_json _web_health "
-        "_web_devices _web_tasks _web_task _web_events _web_metrics _web_rpc _WebExchange Caller access Catalog "
-        "to_json encode_message HttpHead HttpRefusal HttpRequest bearer_token check_browser_headers RpcSession "
-        "note_refusal devices_that_fit METRICS_TYPE metrics_page Peer".split(),
+        "admit_web_request _refusal_by_head answer_web_request _route_for _route_path _answer_json "
+        "_answer_when_kept _web_health _web_devices _web_tasks _web_task _web_events _web_metrics _web_rpc "
+        "_WebExchange Caller access Catalog to_json encode_message HttpHead HttpRefusal HttpRequest bearer_token "
+        "check_browser_headers RpcSession note_refusal devices_that_fit METRICS_TYPE metrics_page Peer".split(),
     "discompute_lite.roles.sharing": "SHARED_FILE SHARED_PAGE LONGEST_OFFER_S STEPS ShareAnswer StopShareAnswer "
         "Sharing share stop_share _web_shared_file _web_shared_page _is_offered InvalidParams Alarm method LinkPort "
         "web_route".split(),
@@ -56503,8 +56747,8 @@ _end_sections({
         "find_running_node save_backup load_backup is_this_machine_only relaunch_command describe_this_device "
         "settings_of_this_device can_start_processes LocalNode _start_measurement device_id NETWORK_CHECK "
         "runs_in_processes Turn take_turn BlobFiles CheckpointFolder ChildLimits collection_of_new "
-        "collection_put_off read_config_file detect_hardware device_name has_processes ExternalExecutor "
-        "ThreadExecutor load_executor Keyboard MeasuredNode SpeedKeeper power_of MetricsReader Probe "
+        "collection_put_off read_config_file detect_hardware device_name has_processes ThreadExecutor "
+        "ExternalExecutor load_executor Keyboard MeasuredNode SpeedKeeper power_of MetricsReader Probe "
         "ProcessExecutor read_program relaunch_words SpeedReport StopSignals StateFolder default_state_folders "
         "instance_folders open_state ThisDevice describe_device measured_facts settings_here slots_here "
         "start_measurement start_warnings VectorFiles read_backup_file write_backup_file MemberParts to_json "
@@ -56655,7 +56899,7 @@ _end_sections({
         "_show_offer _wait_for_end _end_offer DiscomputeError program_as_file JSON_FLAG Context argument command "
         "whole_number Console Reach".split(),
     "discompute_lite.faces.misplaced": "SHARED_FLAGS with_advice _flags_of PEER_FLAG SETTINGS COMMANDS".split(),
-    "discompute_lite.faces.task_commands": "TASK_COMMANDS SPLIT_S NEWS_S IDLE_LOOKS OWN_TYPES JOB_ADVICE TASK "
+    "discompute_lite.faces.task_commands": "TASK_COMMANDS ACCEPT_S NEWS_S IDLE_LOOKS OWN_TYPES JOB_ADVICE TASK "
         "submit_command _whole_id _resume _bring _acknowledge_quietly _submit _cancel_quietly _task_of _read_words "
         "_builtin_arguments _follow _show_printed _show_value _show_no_value _as_tagged_json find_task "
         "result_command cancel_command from_json short_id DiscomputeError NotFound SettingsError TaskCancelled "

@@ -29,8 +29,8 @@ from .reach import Reach
 
 #: What this module adds to the table of commands.
 TASK_COMMANDS = ("submit", "result", "cancel")
-#: Seconds that a job's split may take.
-SPLIT_S = 120.0
+#: Seconds that a node may take to have a task on its disk.
+ACCEPT_S = 120.0
 #: Seconds that one call waits for news of a task.
 NEWS_S = 0.5
 #: Looks, `NEWS_S` apart, at a task that nobody works on before that is said.
@@ -83,8 +83,10 @@ def submit_command(context: Context) -> int:
         if arguments.private:
             task["metadata"] = {**task.get("metadata", {}), "private": "true"}
             task["required_capabilities"] = [_whole_id(reach, wanted) for wanted in arguments.requires]
+        is_left = False
         try:
             _submit(reach, context.console, task, arguments)
+            is_left = bool(arguments.detach)
             if not arguments.detach and not context.console.is_json:
                 if not is_member:
                     context.console.note("alone: only this machine works on it; pair it to use others: invite, join")
@@ -97,7 +99,8 @@ def submit_command(context: Context) -> int:
                 return 0
             _bring(reach, context.console, task_id)
         except (KeyboardInterrupt, BrokenPipeError):
-            _cancel_quietly(reach, task_id)
+            if not is_left:
+                _cancel_quietly(reach, task_id)
             raise
     return 0
 
@@ -139,10 +142,11 @@ def _acknowledge_quietly(reach: Reach, task_id: str) -> None:
 
 
 def _submit(reach: Reach, console: Console, task: Dict[str, Any], arguments: Any) -> None:
-    answer = reach.call(
-        "SubmitTask", {"task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks},
-        timeout_s=SPLIT_S,
-    )
+    """Give a task to the node; when this returns it is on the node's disk, and perhaps not split yet."""
+    answer = reach.call("SubmitTask", {
+        "task": task, "max_devices": arguments.max_devices, "target_subtasks": arguments.subtasks,
+        "lite": {"at_once": True},
+    }, timeout_s=ACCEPT_S)
     if not answer.get("success"):
         # Why is known already; what split printed before is not.
         result = reach.call("GetTaskResult", {"task_id": task["task_id"]})
@@ -231,10 +235,14 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         console.progress(
             status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work", f"{done} done"
         )
-        is_waiting = not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0
+        is_unsplit = state == TaskState.PENDING.value
+        is_waiting = is_unsplit or (not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0)
         idle_looks = idle_looks + 1 if is_waiting else 0
         if idle_looks == IDLE_LOOKS:
-            console.note(f"no device takes this work just now; it goes on by itself, or: cancel {task_id}")
+            why = "no device takes this work just now"
+            if is_unsplit:
+                why = printable(reach.call("ExplainTask", {"task_id": task_id})["message"])
+            console.note(f"{why}; it goes on by itself, or: cancel {task_id}")
 
 
 def _show_printed(console: Console, answer: Dict[str, Any]) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List
+from typing import Any, Deque, Dict, List, Optional
 
 from ..core.ownership import named_devices
+from ..model.errors import DiscomputeError
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState, is_private
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK
@@ -29,6 +30,8 @@ PARTS_TOLD, OUTPUT_TOLD_CHARS = 100, 64 * 1024
 #: again and again. Beyond: dropped, and said so once.
 KEPT_PRINTED_CHARS = 512 * 1024
 PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\n"
+#: What is told of a task that is accepted and has no subtasks yet.
+SPLIT_LATER = "it is to be split"
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
 
@@ -74,7 +77,7 @@ class CoordinatedTask:
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
         self.finished_at = 0.0
-        #: Those who wait for the task to be split, and for something new to happen.
+        #: Those who wait for the task to be split, or accepted, and for something new to happen.
         self.splitting: List[Later] = []
         self.watching: List[Later] = []
 
@@ -126,6 +129,15 @@ class CoordinatedTask:
                 self.printed.append(PrintedText(phase, device_id, PRINTED_TOO_MUCH))
             self.wake_watchers()
 
+    def answer_submissions(self, error: Optional[DiscomputeError] = None) -> None:
+        """Tell those who wait for it to be accepted what is known, or why nothing is."""
+        waiting, self.splitting = self.splitting, []
+        for later in waiting:
+            if error is None:
+                later.resolve(self.submitted())
+            else:
+                later.fail(error)
+
     def wake_watchers(self) -> None:
         """There is something new."""
         watching, self.watching = self.watching, []
@@ -149,7 +161,8 @@ class CoordinatedTask:
         """Answer its submission, once it is known how it was split."""
         is_refused = self.is_refused or not self.subtasks
         failed = self.state in (TaskState.FAILED, TaskState.CANCELLED) and is_refused
-        message = self.message if failed else f"{len(self.subtasks)} subtasks"
+        is_pending = self.state is TaskState.PENDING
+        message = self.message if failed else SPLIT_LATER if is_pending else f"{len(self.subtasks)} subtasks"
         return SubmitTaskAnswer(not failed, message, self.task.task_id, self.listed())
 
     def described(self) -> ComputeTask:
@@ -204,6 +217,8 @@ class CoordinatedTask:
             chars += len(text.text)
             printed.append(text)
         message = self.message or f"{self.completed} of {len(self.subtasks)} subtasks are done"
+        if self.state is TaskState.PENDING:
+            message = SPLIT_LATER
         size = sum(len(part.result_data) for part in parts)
         result_data = self.result_data if size + len(self.result_data) <= most_bytes else b""
         if self.result_data and not result_data:

@@ -17,7 +17,7 @@ from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
 from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
-from ..tasks.work import BLAME_REFUSED, WorkOutcome, WorkRequest, merge_data, split_parts
+from ..tasks.work import BLAME_REFUSED, WorkOutcome, split_parts
 from .alarm import Alarm
 from .attempts import Attempts
 from .coordinated import CoordinatedTask, problem_in
@@ -29,11 +29,14 @@ from .methods import (
     CancelTaskAnswer, ExplainTaskAnswer, GetTaskResultAnswer, GetTaskStatusAnswer, ListTasksAnswer, SubmitTaskAnswer,
 )
 from .ports import Later
+from .whole_work import WholeWork
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
-#: Seconds after which a merge is tried again that this device could not begin.
-MERGE_AGAIN_S = 2.0
+
+
+def _shutting_down(task_id: str) -> Unavailable:
+    return Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}")
 
 
 class Coordinator:
@@ -46,6 +49,7 @@ class Coordinator:
         self._finished: Deque[str] = deque()
         self.durability = Durability(node)
         self.copies = self.durability.copies = Copies(node, self)
+        self._whole = WholeWork(node)
         #: When tasks that are over are forgotten.
         self._deadlines = Deadlines()
         self._alarm = Alarm(node.clock, self._woken)
@@ -54,15 +58,15 @@ class Coordinator:
 
     # ---- what methods ask -------------------------------------------------------------------------
 
-    def submit(self, task: ComputeTask, max_devices: int, target: int) -> Later:
-        """Accept a task and split it; the answer comes when its subtasks are known."""
+    def submit(self, task: ComputeTask, max_devices: int, target: int, at_once: bool = False) -> Later:
+        """Accept a task; the answer comes when it is split, or `at_once`, when it is kept."""
         later = Later()
         record = self._records.get(task.task_id) if task.task_id else None
         if record is not None:
-            if record.state is TaskState.PENDING or record.splitting:
-                record.splitting.append(later)
-            else:
-                later.resolve(record.submitted())
+            is_known = record.state is not TaskState.PENDING and not record.splitting
+            record.splitting.append(later)
+            if is_known or (at_once and self.durability.has(record)):
+                self.durability.then_tell(record.answer_submissions)
             return later
         problem = self._problem_with(task)
         if problem:
@@ -75,18 +79,18 @@ class Coordinator:
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
         record.submitted_at = self._node.wall()
         record.splitting.append(later)
+        if at_once:
+            # Whoever does not wait for the split is told of it by the task, whose journal says all that is known.
+            self.durability.write(record)
+            self.durability.when_kept(lambda problem: self._accepted(record, problem))
         name = task.metadata.get("name") or task.task_type
         self.tell(record, f"submitted: {name}, {len(task.task_data)} bytes of data")
         self._split(record)
         return later
 
     def _split(self, record: CoordinatedTask) -> None:
-        task = record.task
-        wanted = record.target or 4 * max(1, self._node.total_slots())
-        request = WorkRequest(
-            phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id, target=wanted
-        )
-        self._run_here(record, request, self._split_done)
+        if not record.is_over and not self._is_stopping:
+            self._whole.split(record, self._split_done)
 
     def restore(self) -> None:
         """Go on with the tasks of earlier lives of this node."""
@@ -173,7 +177,7 @@ class Coordinator:
             if record.moved_to:
                 later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
             elif self._is_stopping and not record.is_over:
-                later.fail(Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}"))
+                later.fail(_shutting_down(task_id))
             else:
                 later.resolve(record.result_from(from_index, from_printed, most))
 
@@ -213,7 +217,7 @@ class Coordinator:
             count = len(record.subtasks)
             return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {count}, counted from 0")
         if record.state is TaskState.PENDING:
-            return ExplainTaskAnswer(True, "it is being split")
+            return ExplainTaskAnswer(True, self._whole.why(record, self._records))
         self._attempts.apply(Tick())
         if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
@@ -238,6 +242,7 @@ class Coordinator:
         for record in list(self._records.values()):
             if self.durability.keeps(record):
                 record.wake_watchers()
+                record.answer_submissions(_shutting_down(record.task.task_id))
             elif not record.is_over:
                 self.end(record, TaskState.CANCELLED, "the node that coordinated it was stopped")
         self.durability.stop()
@@ -260,7 +265,13 @@ class Coordinator:
         return problem_in(task)
 
     def _split_done(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
-        if record.is_over:
+        is_kept = self.durability.has(record)
+        if record.is_over or (self._is_stopping and is_kept):
+            return
+        if outcome.blame == BLAME_REFUSED and is_kept:
+            # It is accepted: that is not given up for what may be over in a moment.
+            self.tell(record, f"it waits to be split: {outcome.error}")
+            self._whole.again(self._split, record)
             return
         record.keep_printed("split", self._node.id, outcome.output)
         most = self._node.settings_limits.subtasks
@@ -271,11 +282,15 @@ class Coordinator:
             self.end(record, TaskState.FAILED, f"{len(parts)} subtasks are more than {most}; make them larger")
         else:
             record.divide(parts)
+            if is_kept:
+                self.durability.divided(record)
+                self.durability.then_tell(record.answer_submissions)
+            else:
+                self.durability.write(record)
+                # Nobody is told that it is accepted before it is kept.
+                self.durability.when_kept(lambda problem: self._accepted(record, problem))
             self.tell(record, f"split into {len(parts)} subtasks")
-            self.durability.write(record)
             self._begin(record)
-            # Nobody is told that it is accepted before it is kept.
-            self.durability.when_kept(lambda problem: self._accepted(record, problem))
 
     def _begin(self, record: CoordinatedTask) -> None:
         """Have the subtasks run that have no result yet; with the last one comes the merge."""
@@ -298,24 +313,13 @@ class Coordinator:
             self.end(record, TaskState.FAILED, unkept_sentence(problem))
             self._attempts.apply(CancelAsked(record.task.task_id, "since it cannot be kept"))
             self.durability.forget(record.task.task_id)
-        self._answer_submissions(record)
-
-    @staticmethod
-    def _answer_submissions(record: CoordinatedTask) -> None:
-        waiting, record.splitting = record.splitting, []
-        for later in waiting:
-            later.resolve(record.submitted())
+        record.answer_submissions()
 
     def merge(self, record: CoordinatedTask) -> None:
         """Merge a task whose subtasks are all done; one that is over by now is left alone."""
         if record.is_over or self._is_stopping:
             return
-        results = [subtask.result_data for subtask in record.subtasks]
-        request = WorkRequest(
-            phase="merge", task_type=record.task.task_type, data=merge_data(bytes(record.task.task_data), results),
-            attempt_id=record.task.task_id,
-        )
-        self._run_here(record, request, self._merged)
+        self._whole.merge(record, self._merged)
 
     def _merged(self, record: CoordinatedTask, outcome: WorkOutcome) -> None:
         if record.is_over:
@@ -323,7 +327,7 @@ class Coordinator:
         if outcome.blame == BLAME_REFUSED:
             # All its work is done: that is not given up for what may be over in a moment.
             self.tell(record, f"its results wait to be merged: {outcome.error}")
-            self._node.clock.call_later(MERGE_AGAIN_S, self.merge, record)
+            self._whole.again(self.merge, record)
             return
         record.keep_printed("merge", self._node.id, outcome.output)
         if outcome.ok:
@@ -336,20 +340,22 @@ class Coordinator:
         """End a task; `is_told` where the scheduler has told its story to the end."""
         is_pending = record.state is TaskState.PENDING
         record.close(state, message, self._node.wall())
-        if record.moved_to:
-            self._attempts.disown(record.task.task_id)
-            record.wake_watchers()
-            return
-        word, line = state.value.lower(), message.partition("\n")[0]
-        if not is_told:
-            self.tell(record, line if line.startswith(word) else f"{word}: {line}" if line else word)
         if record.running is not None:
             record.running.stop(f"its task is {state.value.lower()}")
         self._attempts.disown(record.task.task_id)
+        if record.moved_to:
+            record.wake_watchers()
+            return
+        word, line = state.value.lower(), message.partition("\n")[0]
+        text = line if line.startswith(word) else f"{word}: {line}" if line else word
+        if not is_told:
+            self._note(record, text)
         self.durability.closed(record)
+        if not is_told:
+            self.tell_event(record, "task", text)
         self._keep_for(record, self._node.settings_limits.result_kept_s)
         if is_pending or record.is_refused:
-            self._answer_submissions(record)
+            record.answer_submissions()
         record.wake_watchers()
         self._node.load_changed()
 
@@ -376,24 +382,18 @@ class Coordinator:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _run_here(self, record: CoordinatedTask, request: WorkRequest, done: Any) -> None:
-        """Split or merge in a process of this device; `done(record, outcome)`."""
-
-        def ended(future: Any) -> None:
-            record.running = None
-            done(record, future.result())
-
-        record.running = self._node.executor.submit(request)
-        record.running.add_done_callback(lambda future: self._node.clock.post(ended, future))
-
     def tell(self, record: CoordinatedTask, text: str, **facts: Any) -> None:
-        """Add a line to a task's story."""
-        since_s = self._node.wall() - record.submitted_at
-        record.story.append(f"{since_s:7.2f} s  {text}")
+        """Add a line to a task's story, and tell of it."""
+        self._note(record, text)
         self.tell_event(record, "task", text, **facts)
 
+    def _note(self, record: CoordinatedTask, text: str) -> None:
+        since_s = self._node.wall() - record.submitted_at
+        record.story.append(f"{since_s:7.2f} s  {text}")
+
     def tell_event(self, record: CoordinatedTask, kind: str, text: str, **facts: Any) -> None:
-        """Tell of a task what is no part of its story."""
+        """Tell of a task, when all that this can be about is kept; in the order of what happened."""
         task_id = record.task.task_id
         facts.update(task_id=task_id, state=record.state.value)
-        self._node.tell(kind, f"task {short_id(task_id)}: {text}", **facts)
+        sentence = f"task {short_id(task_id)}: {text}"
+        self.durability.then_tell(lambda: self._node.tell(kind, sentence, **facts))

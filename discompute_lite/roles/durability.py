@@ -67,20 +67,25 @@ class Durability:
         """Call back with "" when everything so far is kept, or with the reason why it cannot be yet."""
         self._port.when_written(callback)
 
-    def once_kept(self, answer: Any) -> Later:
-        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept.
+    def then_tell(self, tell: Callable[[], None]) -> None:
+        """Let people know something when all that it can be about is kept, with the sync that is under way for it.
 
-        While nothing can be kept it comes at once: people shall see how far their task is on a full disk too.
+        While nothing can be kept they know at once: on a full disk too they shall see how far their task is.
         """
+        if self.problem:
+            tell()
+        else:
+            self.when_kept(lambda _problem: tell())
+
+    def once_kept(self, answer: Any) -> Later:
+        """Promise an answer, or what a promise comes to, for when all that it can tell of is kept (`then_tell`)."""
         later = Later()
 
         def known(result: Any, error: Optional[DiscomputeError]) -> None:
             if error is not None:
                 later.fail(error)
-            elif self.problem:
-                later.resolve(result)
             else:
-                self.when_kept(lambda _problem: later.resolve(result))
+                self.then_tell(lambda: later.resolve(result))
 
         if isinstance(answer, Later):
             answer.then(known)
@@ -101,6 +106,10 @@ class Durability:
             # Not `append`: whatever was there under this name is replaced.
             self._port.replace(journal_name(record.task.task_id), writer.lines(*entries_of(record, self._node.id)))
             self.copies.changed(record, None)
+
+    def divided(self, record: CoordinatedTask) -> None:
+        """A task that is kept was split."""
+        self._append(record, _division_of(record))
 
     def finished(self, record: CoordinatedTask, index: int) -> None:
         """A subtask has its result; its device may forget it when this is kept."""
@@ -231,12 +240,16 @@ def entries_of(record: CoordinatedTask, owner_id: str) -> List[Any]:
             [to_json(text) for text in record.printed], list(record.story), record.finished_at,
         ))
     elif record.state is TaskState.RUNNING:
-        printed = "".join(text.text for text in record.printed if text.phase == "split")
-        entries.append(TaskDivided([bytes(each.subtask_data) for each in record.subtasks], printed))
+        entries.append(_division_of(record))
         entries += [
             _result_of(each) for each in record.subtasks if each.status is SubTaskStatus.COMPLETED
         ]
     return entries
+
+
+def _division_of(record: CoordinatedTask) -> TaskDivided:
+    printed = "".join(text.text for text in record.printed if text.phase == "split")
+    return TaskDivided([bytes(each.subtask_data) for each in record.subtasks], printed)
 
 
 def _result_of(done: SubTask) -> ResultKept:

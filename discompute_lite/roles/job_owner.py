@@ -44,6 +44,7 @@ class JobOwner:
         """Keep a result."""
         record, before = self._record, int(self._record.percentage())
         record.accept(action.index, action.device_id, done, self._coordinator.wall())
+        self._coordinator.durability.finished(record, action.index)
         done_now, total = record.completed, len(record.subtasks)
         if int(record.percentage()) > before or done_now == total:
             # Some hundred for each task, however many subtasks it has.
@@ -51,8 +52,7 @@ class JobOwner:
                 record, "progress", f"{done_now} of {total} subtasks are done", done=done_now, total=total,
                 percentage=round(record.percentage(), 1),
             )
-        self._coordinator.durability.finished(self._record, action.index)
-        self._record.wake_watchers()
+        record.wake_watchers()
 
     def attempt_failed(self, action: StartAttempt, done: SubTask) -> None:
         """Keep what it printed."""

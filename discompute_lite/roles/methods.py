@@ -305,10 +305,10 @@ def send_message(
 @method("SubmitTask", level="owner")
 def submit_task(
     node: Any, link: LinkPort, task: ComputeTask = ComputeTask(), submitting_device_id: str = "",
-    max_devices: int = 0, target_subtasks: int = 0,
+    max_devices: int = 0, target_subtasks: int = 0, lite: Optional[Dict[str, Any]] = None,
 ) -> SubmitTaskAnswer:
-    """Split a task and spread it over the devices; repeating a `task_id` returns the task that is there."""
-    return node.coordinator.submit(task, max_devices, target_subtasks)
+    """Split a task and spread it; with `lite.at_once`, answer before it is split; a known `task_id` is that task."""
+    return node.coordinator.submit(task, max_devices, target_subtasks, (lite or {}).get("at_once") is True)
 
 
 @method("ExecuteSubtask", level="work")
@@ -362,7 +362,7 @@ def explain_task(node: Any, link: LinkPort, task_id: str = "", index: int = -1) 
 @method("ListTasks", level="owner")
 def list_tasks(node: Any, link: LinkPort) -> ListTasksAnswer:
     """List the tasks that this node coordinates or has lately finished."""
-    return node.coordinator.list_tasks()
+    return node.coordinator.durability.once_kept(node.coordinator.list_tasks())
 
 
 @method("rpc.discover", level="owner")

@@ -121,6 +121,18 @@ def _answer_json(node: Any, connection: Any, request: HttpRequest, value: Any) -
     connection.http.answer(request, 200, bytes(line))
 
 
+def _answer_when_kept(node: Any, connection: Any, request: HttpRequest, answer: Any) -> None:
+    """Answer with what is known of tasks now, as soon as that is kept."""
+    value = to_json(answer)
+
+    def told() -> None:
+        if not connection.is_closed:
+            _answer_json(node, connection, request, value)
+            connection.flush()
+
+    node.coordinator.durability.then_tell(told)
+
+
 @web_route("GET /healthz", level="alone")
 def _web_health(node: Any, connection: Any, request: HttpRequest) -> None:
     _answer_json(node, connection, request, {"status": "ok"})
@@ -134,7 +146,7 @@ def _web_devices(node: Any, connection: Any, request: HttpRequest) -> None:
 
 @web_route("GET /api/tasks")
 def _web_tasks(node: Any, connection: Any, request: HttpRequest) -> None:
-    _answer_json(node, connection, request, to_json(node.coordinator.list_tasks()))
+    _answer_when_kept(node, connection, request, node.coordinator.list_tasks())
 
 
 @web_route("GET /api/tasks/ID")
@@ -143,7 +155,7 @@ def _web_task(node: Any, connection: Any, request: HttpRequest) -> None:
     task_id = request.path[len(TASK_PATH):]
     answer = node.coordinator.status(task_id)
     if answer.success:
-        _answer_json(node, connection, request, to_json(answer))
+        _answer_when_kept(node, connection, request, answer)
     else:
         connection.http.answer_error(request, 404, f"this node knows no task {task_id!r}; /api/tasks lists them")
 

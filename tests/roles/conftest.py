@@ -345,6 +345,11 @@ class FakeFuture:
         self.outcome = None
         self.stop_reason = self.standstill = ""
         self._callbacks = []
+        #: It waits for a slot.
+        self.is_queued = False
+
+    def running(self):
+        return self.outcome is None and not self.is_queued
 
     def add_done_callback(self, callback):
         self._callbacks.append(callback)

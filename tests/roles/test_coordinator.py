@@ -536,10 +536,72 @@ def test_what_a_device_says_of_an_attempt_that_stands_still_is_bounded(world, pa
     assert "stands still" not in explained(owner, task_id)[1]
 
 
-def test_a_task_that_is_being_split_says_so(world, alone):
+def test_a_task_that_is_being_split_says_so_and_one_that_waits_for_that_says_for_what(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"run"}
+    busy = [alone.submit(world.echo([1]))["task_id"] for _ in range(2)]
+    executor.holds = {"split"}
+    for name in ("hangs", "waits"):
+        alone.client.begin("SubmitTask", world.echo([1], task_id=name))
+    executor.held[-1].is_queued = True
+    assert explained(alone, "hangs") == (True, "it is being split on device a")
+    assert explained(alone, "waits") == (True,
+        f"it waits for a free slot on device a to be split: 2 of 2 are busy with {busy[0][:8]}, {busy[1][:8]},"
+        " and hangs is being split")
+
+
+# ---- accepted at once -----------------------------------------------------------------------------
+
+
+def at_once(world, owner, task_id="mine", items=range(3)):
+    replies = owner.client.begin("SubmitTask", {**world.echo(items, task_id=task_id), "lite": {"at_once": True}})
+    world.settle()
+    return replies
+
+
+def test_a_task_is_accepted_at_once_and_split_afterwards(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"split"}
+    (answer, error), = at_once(world, alone)
+    assert error is None and answer["success"] and answer["subtasks"] == [] and "to be split" in answer["message"]
+    assert alone.state("mine") == "PENDING" and alone.result("mine")["message"] == answer["message"]
+    assert at_once(world, alone)[0][0] == answer and len(executor.held) == 1, "the same task is split once"
+    late = alone.client.begin("SubmitTask", world.echo(range(3), task_id="mine"))
+    executor.release()
+    world.settle()
+    assert alone.value("mine") == [0, 1, 2] and len(late[0][0]["subtasks"]) == 3
+
+
+def test_a_task_that_was_accepted_and_cannot_be_split_has_failed_with_the_reason(world, alone):
+    at_once(world, alone)
+    request = {**world.job(SPLIT_ERROR_JOB), "lite": {"at_once": True}}
+    (answer, _), = [alone.client.begin("SubmitTask", request)[0]]
+    world.settle()
+    found = alone.result(answer["task_id"])
+    assert answer["success"] and found["state"] == "FAILED" and "no such file of numbers" in found["message"]
+
+
+def test_a_task_that_was_accepted_waits_for_room_to_be_split(world, alone):
+    executor = alone.host.executor
+    executor.holds = {"split"}
+    at_once(world, alone)
+    executor.end(NO_ROOM)
+    world.settle()
+    assert alone.state("mine") == "PENDING" and "no room" in explained(alone, "mine")[1]
+    world.advance(2.0)
+    executor.release()
+    world.settle()
+    assert alone.value("mine") == [0, 1, 2]
+
+
+def test_a_split_that_hangs_is_stopped_with_its_task_and_takes_no_longer_than_that_may(world, alone):
     alone.host.executor.holds = {"split"}
-    alone.client.begin("SubmitTask", world.echo([1], task_id="mine"))
-    assert explained(alone, "mine") == (True, "it is being split")
+    task = {**world.echo([1], task_id="mine")["task"], "lite": {"deadline_s": 60}}
+    alone.client.begin("SubmitTask", {"task": task, "lite": {"at_once": True}})
+    world.settle()
+    split, = alone.host.executor.held
+    assert split.request.wall_s == 60
+    assert alone.cancel("mine")["success"] and split.stop_reason and alone.state("mine") == "CANCELLED"
 
 
 def test_when_a_device_breaks_under_a_subtask_it_is_tried_on_another(world, pair):

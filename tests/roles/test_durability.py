@@ -190,6 +190,68 @@ def test_nobody_is_told_of_a_finished_piece_before_it_is_kept(world, slow):
     assert [part["subtask_index"] for part in awaited[0][0]["parts"]] == [1]
 
 
+def test_events_and_pages_tell_of_a_finished_piece_when_it_is_kept_and_in_the_order_of_what_happened(world, slow):
+    world.owner(slow).begin("SubmitTask", world.echo([1, 2], task_id="t1"))
+    slow.journals.sync()
+    world.settle()
+    page, seen = world.browser(slow), []
+    for _ in range(2):
+        before = slow.node.events.last
+        slow.executor.release(1)
+        world.settle()
+        page.send("GET", "/api/tasks/t1", authorization=f"Bearer {slow.token}")
+        page.send("GET", "/api/tasks", authorization=f"Bearer {slow.token}")
+        assert slow.node.events.last == before and page.sent == b""
+        slow.journals.sync()
+        world.settle()
+        assert page.sent.count(b"200 OK") == 2
+        seen += [event.text.partition(": ")[2] for event in slow.node.events.after(before, 100)[1]]
+        page.sent = b""
+    assert seen[0] == "1 of 2 subtasks are done" and seen[-1] == "completed" and "2 of 2 subtasks are done" in seen
+
+
+def test_a_task_is_told_as_over_when_its_end_is_kept(world, slow):
+    world.owner(slow).begin("SubmitTask", world.echo([1], task_id="t1"))
+    slow.journals.sync()
+    slow.executor.release()
+    world.settle()
+    assert not any("completed" in text for text in slow.texts_told("task"))
+    slow.journals.sync()
+    world.settle()
+    assert any("completed" in text for text in slow.texts_told("task"))
+
+
+def test_a_task_that_was_accepted_at_once_is_kept_before_and_split_by_the_next_life(world, slow):
+    slow.executor.holds = {"split"}
+    request = {**world.echo([1, 2], task_id="t1"), "lite": {"at_once": True}}
+    replies = world.owner(slow).begin("SubmitTask", request)
+    world.settle()
+    assert replies == [] and slow.executor.held, "it is being split already"
+    slow.journals.sync()
+    world.settle()
+    assert replies[0][0]["success"]
+    owner = restart(world, slow)
+    slow.journals.sync()
+    world.settle()
+    asked = owner.begin("GetTaskResult", {"task_id": "t1"})
+    slow.journals.sync()
+    world.settle()
+    assert world.value(asked[0][0]["result_data"]) == [1, 2]
+
+
+def test_a_task_that_is_being_split_goes_on_after_its_node_was_stopped(world, host):
+    host.executor.holds = {"split"}
+    host.journals.is_lasting = True
+    world.owner(host).call("SubmitTask", {**world.echo([1, 2], task_id="t1"), "lite": {"at_once": True}})
+    waiting = world.owner(host).begin("SubmitTask", world.echo([1, 2], task_id="t1"))
+    host.node.stop()
+    for future in host.executor.held:
+        future.stop("the node is shutting down")
+    world.settle()
+    assert "submit --resume t1" in waiting[0][1].message
+    assert value(world, restart(world, host), "t1") == [1, 2]
+
+
 def test_row_37_a_disk_that_is_full_refuses_tasks_and_says_why(world, slow):
     replies = world.owner(slow).begin("SubmitTask", world.echo([1, 2], task_id="t1"))
     slow.journals.sync("The disk is full. Free some space, then try again: /x")

@@ -73,6 +73,64 @@ def test_a_killed_node_goes_on_with_its_tasks_and_redoes_nothing(field: Any, tra
     assert Counter(done_in(trace)) == Counter(range(8))
 
 
+#: A split that lasts until there is a file; a slot is held by the same job's only piece where `holds` is true.
+HELD_SPLIT = """
+import os, time
+def wait(trace, name):
+    while not os.path.exists(os.path.join(trace, name)):
+        time.sleep(0.01)
+def split(trace: str = "", holds: bool = False):
+    if not holds:
+        wait(trace, "split")
+    return [[trace, holds]]
+def work(part):
+    trace, holds = part
+    if holds:
+        wait(trace, "go")
+    return "here"
+def merge(parts): return parts[0]
+"""
+
+
+def test_a_detached_task_is_accepted_at_once_whatever_runs_and_says_what_it_waits_for(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "2")
+    home = {"DISCOMPUTE_STATE_DIR": str(node.state)}
+    file = field.job("held.py", HELD_SPLIT)
+
+    def detached(*words: str) -> str:
+        done = field.type("submit", "--detach", *words, file, "--trace", str(trace), **home)
+        assert done.code == 0, done.err
+        return str(done.out.strip())
+
+    busy = [node.submit(HELD_SPLIT, **args_of(trace, holds=True)) for _ in range(2)]
+    field.wait_for(lambda: len(node.children()) >= 2, "both slots are taken")
+    first, second = detached("--priority", "1"), detached()
+    field.wait_for(lambda: "is being split" in field.type("why", first, **home).out, "the first is being split")
+    why = " ".join(field.type("why", second, **home).out.split())
+    one_of = "|".join(task_id[:8] for task_id in busy)
+    assert re.fullmatch(rf"it waits for a free slot on \S.* to be split: 2 of 2 are busy with ({one_of}), ({one_of}),"
+                        rf" and {first[:8]} is being split", why), why
+    assert node.state_of(second) == "PENDING"
+    node.kill(signal.SIGKILL)
+    node.wait_end()
+    (trace / "go").touch()
+    (trace / "split").touch()
+    again = field.start("node", "--slots", "2")
+    assert [again.result_of(task_id) for task_id in (first, second)] == [("COMPLETED", "here")] * 2
+
+
+def test_a_split_that_hangs_ends_with_its_task_and_the_slots_go_on(field: Any, trace: Path) -> None:
+    node = field.start("node", "--slots", "1")
+    home = {"DISCOMPUTE_STATE_DIR": str(node.state)}
+    words = field.job("held.py", HELD_SPLIT), "--trace", str(trace)
+    hangs = field.type("submit", "--detach", *words, **home).out.strip()
+    assert node.result_of(node.submit(TRACED_JOB, **args_of(trace))) == ("COMPLETED", 55)
+    assert field.type("cancel", hangs, **home).code == 0 and node.state_of(hangs) == "CANCELLED"
+    short = field.type("submit", "--detach", "--deadline", "1", *words, **home).out.strip()
+    field.wait_for(lambda: node.state_of(short) == "FAILED", "its time is over")
+    assert "ran longer than its limit of 1 s" in field.type("result", short, **home).err
+
+
 def test_an_ended_task_answers_after_a_restart_until_it_is_acknowledged(field: Any, trace: Path) -> None:
     node = field.start("node", "--slots", "2")
     task_id = node.submit(TRACED_JOB, **args_of(trace))
