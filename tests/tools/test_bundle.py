@@ -115,7 +115,7 @@ def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     found = sources_in(text)
     assert found.keys() == sources.keys()
     assert not [name for name in sources if lean_text(found[name]) != lean_text(sources[name])], "it lends another file"
-    for size, most_kb in ((len(text.encode("utf-8")), 2_620), (len(small), 580)):
+    for size, most_kb in ((len(text.encode("utf-8")), 2_700), (len(small), 600)):
         # Smaller is a success to be written down here; larger needs a reason.
         assert most_kb * 0.9 < size / 1000 <= most_kb
 
