@@ -21574,7 +21574,7 @@ class ChildProcess:
                 raise self._death()
             stopped_s = self._news.stopped_s()
             is_long = stopped_s >= STOP_MOST_S
-            on_stop(f"process {self.pid} was stopped by {self._news.stop_signal}" if is_long else "")
+            on_stop(f"was stopped by {self._news.stop_signal}" if is_long else "")
             # Of a stop it is to be known soon whether it lasts.
             wait_s = STOP_MOST_S - stopped_s if 0 < stopped_s < STOP_MOST_S else ALIVE_EVERY_S
 
@@ -22278,7 +22278,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                 child = slot.child
             else:
                 child, exchange = self._begun_child(slot, future), Exchange(request, wall_s)
-            outcome = child.finish(exchange, partial(self._stands_still, future))
+            outcome = child.finish(exchange, partial(self._stands_still, future, child.pid))
             self._served(slot)
             return outcome
         except ValueError as error:
@@ -22305,14 +22305,14 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             raise ChildDied(future.stop_reason)
         return child
 
-    def _stands_still(self, future: WorkFuture, how: str) -> None:
+    def _stands_still(self, future: WorkFuture, pid: int, how: str) -> None:
         """Have what may be done twice done by another child, and wait with the rest; `how` is "" while it goes on."""
         if how and future.request.may_repeat:
-            raise ChildDied(f"the {how}")
+            raise ChildDied(f"the process {how}")
         if how and not future.standstill:
-            self._say(f"the {how} amid work that must not be done twice, and stands still; let it go on"
-                      f" (kill -CONT {how.split()[1]}), or cancel that work")
-        future.standstill = how
+            self._say(f"process {pid} {how} amid work that must not be done twice, and stands still; let it go on"
+                      f" (kill -CONT {pid}), or cancel that work")
+        future.standstill = how and f"process {pid} {how}"
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child

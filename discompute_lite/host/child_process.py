@@ -229,7 +229,7 @@ class ChildProcess:
                 raise self._death()
             stopped_s = self._news.stopped_s()
             is_long = stopped_s >= STOP_MOST_S
-            on_stop(f"process {self.pid} was stopped by {self._news.stop_signal}" if is_long else "")
+            on_stop(f"was stopped by {self._news.stop_signal}" if is_long else "")
             # Of a stop it is to be known soon whether it lasts.
             wait_s = STOP_MOST_S - stopped_s if 0 < stopped_s < STOP_MOST_S else ALIVE_EVERY_S
 

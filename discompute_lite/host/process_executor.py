@@ -182,7 +182,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                 child = slot.child
             else:
                 child, exchange = self._begun_child(slot, future), Exchange(request, wall_s)
-            outcome = child.finish(exchange, partial(self._stands_still, future))
+            outcome = child.finish(exchange, partial(self._stands_still, future, child.pid))
             self._served(slot)
             return outcome
         except ValueError as error:
@@ -209,14 +209,14 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             raise ChildDied(future.stop_reason)
         return child
 
-    def _stands_still(self, future: WorkFuture, how: str) -> None:
+    def _stands_still(self, future: WorkFuture, pid: int, how: str) -> None:
         """Have what may be done twice done by another child, and wait with the rest; `how` is "" while it goes on."""
         if how and future.request.may_repeat:
-            raise ChildDied(f"the {how}")
+            raise ChildDied(f"the process {how}")
         if how and not future.standstill:
-            self._say(f"the {how} amid work that must not be done twice, and stands still; let it go on"
-                      f" (kill -CONT {how.split()[1]}), or cancel that work")
-        future.standstill = how
+            self._say(f"process {pid} {how} amid work that must not be done twice, and stands still; let it go on"
+                      f" (kill -CONT {pid}), or cancel that work")
+        future.standstill = how and f"process {pid} {how}"
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child
