@@ -1274,6 +1274,9 @@ class Limits:
     #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
     #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
     work_bytes: int = 1 << 53
+    #: Memory that all connections together keep for what they receive next: some of each would be a phone's whole
+    #: budget. Beyond: fresh memory, which takes longer. (net/memory)
+    receive_kept_bytes: int = 32 * MIB
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -1333,12 +1336,13 @@ class Limits:
     def for_phone(cls, work_memory_mb: int = 0) -> Limits:
         """Return what an app that the system ends for its memory can afford; `work_memory_mb` is 0 where not known."""
         work_bytes = work_memory_mb * MIB or 512 * MIB
+        receive_kept_bytes = min(4 * MIB, work_bytes // 64)
         # A message, blobs, vectors and outcomes may all be there at once.
-        part = min(128 * MIB, work_bytes // 4)
+        part = min(128 * MIB, (work_bytes - receive_kept_bytes) // 4)
         return cls(
             message_bytes=part, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
             idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=part, blobs=64,
-            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes,
+            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes, receive_kept_bytes=receive_kept_bytes,
         )
 
 
@@ -5321,6 +5325,111 @@ class FirstWords:
         return self._receiver.admit_request(connection, head)
 
 
+# ---- discompute_lite/net/memory.py ------------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.net.memory")
+"""Give memory for large attachments that costs as little as the machine allows.
+
+Knows:   that filling fresh memory is bound by page faults, not by the socket.
+Refuses: sizes; limits are checked before (wire/framing.py).
+Read next: net/stream.py.
+
+Measured, 64 MiB received over loopback, as a ratio to a reused buffer: into a fresh bytearray 1.9,
+into a private anonymous map with huge pages 0.9. Smaller ones that come again and again, such as the pieces of an
+average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those. All
+connections of a node share it, since a phone has not the memory for some of each.
+"""
+
+#> from __future__ import annotations
+
+#> import mmap
+#> import sys
+#> from typing import Any, Callable, List, Union
+
+#: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
+HUGE_PAGE_BYTES = 2 * 1024 * 1024
+#: Memory of this size at least is used again.
+AGAIN_BYTES = 128 * 1024
+#: Seconds for which it is kept for that: messages that come again and again come sooner.
+KEPT_IDLE_S = 10.0
+
+
+def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
+    """Return `size` bytes of writable memory; freed when the last view of it goes."""
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if size < HUGE_PAGE_BYTES or advice is None:
+        return bytearray(size)
+    try:
+        region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        region.madvise(advice)
+    except (OSError, ValueError):
+        return bytearray(size)
+    return memoryview(region)
+
+
+class AttachmentMemory:
+    """Give a node's connections their memory, over again when all references to it are gone; one thread's."""
+
+    def __init__(self, now: Callable[[], float], call_later: Callable[..., Any]) -> None:
+        self._now, self._call_later = now, call_later
+        #: In the order in which they were last given, those in use among them.
+        self._kept: List[_Piece] = []
+        self._is_look_due = False
+
+    def allocate(self, size: int, most_bytes: int) -> Union[bytearray, memoryview]:
+        """Return `size` bytes of writable memory, with whatever is in it; all that is kept are `most_bytes`."""
+        if not AGAIN_BYTES <= size < HUGE_PAGE_BYTES or size > most_bytes or not hasattr(sys, "getrefcount"):
+            return allocate_attachment(size)
+        for index, piece in enumerate(self._kept):
+            if len(piece.memory) == size and _references(piece) == _ALONE:
+                del self._kept[index]
+                break
+        else:
+            piece = _Piece(bytearray(size))
+        piece.given_at = self._now()
+        self._kept.append(piece)
+        while self.kept_bytes > most_bytes:
+            del self._kept[0]
+        self._look_later()
+        return piece.memory
+
+    @property
+    def kept_bytes(self) -> int:
+        """Return how much is kept, all together."""
+        return sum(len(piece.memory) for piece in self._kept)
+
+    def _look_later(self) -> None:
+        if self._kept and not self._is_look_due:
+            self._is_look_due = True
+            self._call_later(KEPT_IDLE_S, self._look)
+
+    def _look(self) -> None:
+        """Give back what was not wanted for a while."""
+        self._is_look_due = False
+        since = self._now() - KEPT_IDLE_S
+        self._kept = [piece for piece in self._kept if piece.given_at > since]
+        self._look_later()
+
+
+class _Piece:
+    """Hold a piece of memory that may be given again."""
+
+    __slots__ = ("memory", "given_at")
+
+    def __init__(self, memory: bytearray) -> None:
+        self.memory = memory
+        self.given_at = 0.0
+
+
+def _references(piece: _Piece) -> int:
+    """Return how many references there are to its memory, its own and this call's among them."""
+    return sys.getrefcount(piece.memory)
+
+
+#: What that is where nobody else has one, nor a view of it.
+_ALONE = _references(_Piece(bytearray(1))) if hasattr(sys, "getrefcount") else 0
+
+
 # ---- discompute_lite/net/loop.py --------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.net.loop")
@@ -5346,6 +5455,7 @@ door for other threads; behind it lies the only lock of the package's heart (a d
 #> from typing import Any, Callable, Deque, Optional, Tuple, Union
 
 #> from ..model.deadlines import Deadlines
+#> from .memory import AttachmentMemory
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -5388,6 +5498,8 @@ class Loop:
         self._wake_receiver: socket.socket
         self._wake_sender: socket.socket
         self._make_wakes()
+        #: What all connections of this loop receive into.
+        self.attachments = AttachmentMemory(self.now, self.call_later)
 
     #: now() -> monotonic seconds.
     now = staticmethod(time.monotonic)
@@ -5649,75 +5761,6 @@ def sniff(data: bytes) -> Optional[str]:
         return None
     first = data[:1]
     return _FIRST_BYTES.get(first[0], "http" if first.isalpha() else "unknown")
-
-
-# ---- discompute_lite/net/memory.py ------------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.net.memory")
-"""Give memory for large attachments that costs as little as the machine allows.
-
-Knows:   that filling fresh memory is bound by page faults, not by the socket.
-Refuses: sizes; limits are checked before (wire/framing.py).
-Read next: net/stream.py.
-
-Measured, 64 MiB received over loopback, as a ratio to a reused buffer: into a fresh bytearray 1.9,
-into a private anonymous map with huge pages 0.9. Smaller ones that come again and again, such as the pieces of an
-average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those.
-"""
-
-#> from __future__ import annotations
-
-#> import mmap
-#> import sys
-#> from typing import List, Union
-
-#: Huge pages are 2 MiB on the platforms that have them; below that a map only costs descriptors.
-HUGE_PAGE_BYTES = 2 * 1024 * 1024
-#: Memory of this size at least is used again; each connection keeps so much of it.
-AGAIN_BYTES, KEPT_BYTES = 128 * 1024, 8 * 1024 * 1024
-
-
-def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
-    """Return `size` bytes of writable memory; freed when the last view of it goes."""
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if size < HUGE_PAGE_BYTES or advice is None:
-        return bytearray(size)
-    try:
-        region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        region.madvise(advice)
-    except (OSError, ValueError):
-        return bytearray(size)
-    return memoryview(region)
-
-
-class AttachmentMemory:
-    """Give one connection its memory, over again when all references to it are gone."""
-
-    def __init__(self) -> None:
-        self._kept: List[bytearray] = []
-
-    def allocate(self, size: int) -> Union[bytearray, memoryview]:
-        """Return `size` bytes of writable memory, with whatever is in it."""
-        if not AGAIN_BYTES <= size < HUGE_PAGE_BYTES or not hasattr(sys, "getrefcount"):
-            return allocate_attachment(size)
-        for index in range(len(self._kept)):
-            if len(self._kept[index]) == size and _references(self._kept, index) == _ALONE:
-                self._kept.append(self._kept.pop(index))
-                return self._kept[-1]
-        memory = bytearray(size)
-        self._kept.append(memory)
-        while sum(map(len, self._kept)) > KEPT_BYTES:
-            del self._kept[0]
-        return memory
-
-
-def _references(kept: List[bytearray], index: int) -> int:
-    """Return how many references there are to one of them, those of the list and of this call among them."""
-    return sys.getrefcount(kept[index])
-
-
-#: What that is where nobody else has one, nor a view of it.
-_ALONE = _references([bytearray(1)], 0) if hasattr(sys, "getrefcount") else 0
 
 
 # ---- discompute_lite/crypto/der.py ------------------------------------------------------------------
@@ -6681,7 +6724,6 @@ caller has written is often lost.
 #> from ..wire.sniff import sniff
 #> from .addresses import host_of
 #> from .loop import Loop
-#> from .memory import AttachmentMemory
 #> from .tls import ALPN_HTTP, TlsPipe
 #> from .tls_channel import TlsChannel
 #> from .tls_door import TlsDoor
@@ -6779,7 +6821,7 @@ class Opening:
             limits,
             on_answer=connection.answered,
             admit=lambda method: connection.receiver.admit_call(connection, method),
-            allocate=AttachmentMemory().allocate,
+            allocate=lambda size: self._loop.attachments.allocate(size, limits.receive_kept_bytes),
             repeated=connection.receiver.repeated_methods,
         )
         return connection.rpc
@@ -56112,11 +56154,11 @@ _end_sections({
     "discompute_lite.net.receiver": "ReplyCallback Receiver DiscomputeError HttpRequest CallReceived".split(),
     "discompute_lite.net.first_words": "OnReady FirstWords DiscomputeError LinkClosed MethodNotFound ProtocolError "
         "CallReceived Receiver".split(),
-    "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines".split(),
+    "discompute_lite.net.memory": "HUGE_PAGE_BYTES AGAIN_BYTES KEPT_IDLE_S allocate_attachment AttachmentMemory "
+        "_Piece _references _ALONE".split(),
+    "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines AttachmentMemory".split(),
     "discompute_lite.net.farewell": "LINGER_S THROWN_AWAY_BYTES Farewell Loop".split(),
     "discompute_lite.wire.sniff": "HTTP2_PREFACE _FIRST_BYTES sniff".split(),
-    "discompute_lite.net.memory": "HUGE_PAGE_BYTES AGAIN_BYTES KEPT_BYTES allocate_attachment AttachmentMemory "
-        "_references _ALONE".split(),
     "discompute_lite.crypto.der": "DER_BOOLEAN DER_INTEGER DER_BITS DER_OCTETS DER_OID DER_UTF8 DER_UTC_TIME "
         "DER_SEQUENCE DER_SET DER_CONTEXT DER_CONTEXT_PLAIN der_value der_sequence der_integer der_bits der_oid "
         "der_split".split(),
@@ -56139,7 +56181,7 @@ _end_sections({
     "discompute_lite.net.tls_door": "FAILURES_S FAILING_HOSTS OnRefused Admit TlsDoor DiscomputeError Limits "
         "OWNER_HOSTS Loop TlsIdentity TlsPipe make_tls_context".split(),
     "discompute_lite.net.opening": "TLS_REFUSAL Opening InvalidRequest Limits HttpSession RpcSession sniff host_of "
-        "Loop AttachmentMemory ALPN_HTTP TlsPipe TlsChannel TlsDoor".split(),
+        "Loop ALPN_HTTP TlsPipe TlsChannel TlsDoor".split(),
     "discompute_lite.net.outbox": "JOIN_BYTES WRITE_TURN_BYTES Outbox joined_pieces KIB MIB Buffer".split(),
     "discompute_lite.net.stream": "READ_BYTES TURN_BYTES TURN_READS ANSWER_BYTES UNREAD_ANSWERS Connection "
         "DiscomputeError LinkClosed LocalProtocolError KIB MIB Limits Buffer HttpSession CallReceived "

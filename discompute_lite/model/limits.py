@@ -137,6 +137,9 @@ class Limits:
     #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
     #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
     work_bytes: int = 1 << 53
+    #: Memory that all connections together keep for what they receive next: some of each would be a phone's whole
+    #: budget. Beyond: fresh memory, which takes longer. (net/memory)
+    receive_kept_bytes: int = 32 * MIB
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
     #: What a subtask may print; beyond it the rest is dropped and said so. (tasks/work)
@@ -196,10 +199,11 @@ class Limits:
     def for_phone(cls, work_memory_mb: int = 0) -> Limits:
         """Return what an app that the system ends for its memory can afford; `work_memory_mb` is 0 where not known."""
         work_bytes = work_memory_mb * MIB or 512 * MIB
+        receive_kept_bytes = min(4 * MIB, work_bytes // 64)
         # A message, blobs, vectors and outcomes may all be there at once.
-        part = min(128 * MIB, work_bytes // 4)
+        part = min(128 * MIB, (work_bytes - receive_kept_bytes) // 4)
         return cls(
             message_bytes=part, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
             idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=part, blobs=64,
-            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes,
+            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes, receive_kept_bytes=receive_kept_bytes,
         )

@@ -20,6 +20,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Optional, Tuple, Union
 
 from ..model.deadlines import Deadlines
+from .memory import AttachmentMemory
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -62,6 +63,8 @@ class Loop:
         self._wake_receiver: socket.socket
         self._wake_sender: socket.socket
         self._make_wakes()
+        #: What all connections of this loop receive into.
+        self.attachments = AttachmentMemory(self.now, self.call_later)
 
     #: now() -> monotonic seconds.
     now = staticmethod(time.monotonic)

@@ -22,7 +22,6 @@ from ..wire.rpc import RpcSession
 from ..wire.sniff import sniff
 from .addresses import host_of
 from .loop import Loop
-from .memory import AttachmentMemory
 from .tls import ALPN_HTTP, TlsPipe
 from .tls_channel import TlsChannel
 from .tls_door import TlsDoor
@@ -120,7 +119,7 @@ class Opening:
             limits,
             on_answer=connection.answered,
             admit=lambda method: connection.receiver.admit_call(connection, method),
-            allocate=AttachmentMemory().allocate,
+            allocate=lambda size: self._loop.attachments.allocate(size, limits.receive_kept_bytes),
             repeated=connection.receiver.repeated_methods,
         )
         return connection.rpc

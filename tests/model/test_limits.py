@@ -40,6 +40,7 @@ def test_what_a_phone_may_hold_at_once_fits_the_memory_that_work_gets(work_memor
     limits = Limits.for_phone(work_memory_mb)
     assert limits.work_bytes == (work_memory_mb or 512) * 2 ** 20
     held = limits.message_bytes + limits.blob_bytes + limits.vector_bytes + limits.outcome_bytes
+    held += limits.receive_kept_bytes
     assert held <= limits.work_bytes and limits.message_bytes <= 128 * 2 ** 20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from discompute_lite.net.memory import AGAIN_BYTES, HUGE_PAGE_BYTES, KEPT_BYTES, AttachmentMemory, allocate_attachment
+from discompute_lite.net.memory import AGAIN_BYTES, HUGE_PAGE_BYTES, KEPT_IDLE_S, AttachmentMemory, allocate_attachment
 
 
 @pytest.mark.parametrize("size", [1, 1000, HUGE_PAGE_BYTES - 1, HUGE_PAGE_BYTES, HUGE_PAGE_BYTES + 12345])
@@ -26,25 +26,77 @@ def test_without_maps_it_is_a_bytearray(monkeypatch):
     assert isinstance(allocate_attachment(HUGE_PAGE_BYTES), bytearray)
 
 
-def test_memory_that_nobody_looks_at_any_more_is_given_again():
-    memory = AttachmentMemory()
-    first = memory.allocate(AGAIN_BYTES)
+MOST = 1 << 20
+
+
+class Timers:
+    """A loop of nothing but time."""
+
+    def __init__(self):
+        self.time, self.calls = 100.0, []
+
+    def now(self):
+        return self.time
+
+    def call_later(self, delay_s, callback):
+        self.calls.append((self.time + delay_s, callback))
+
+    def pass_time(self, seconds):
+        until = self.time + seconds
+        while self.calls and self.calls[0][0] <= until:
+            self.time, callback = self.calls.pop(0)
+            callback()
+        self.time = until
+
+
+@pytest.fixture
+def timers():
+    return Timers()
+
+
+@pytest.fixture
+def memory(timers):
+    return AttachmentMemory(timers.now, timers.call_later)
+
+
+def test_memory_that_nobody_looks_at_any_more_is_given_again(memory):
+    first = memory.allocate(AGAIN_BYTES, MOST)
     first[:] = b"x" * AGAIN_BYTES
     view = memoryview(first)[10:20]
     place = id(first)
     del first
-    second = memory.allocate(AGAIN_BYTES)
+    second = memory.allocate(AGAIN_BYTES, MOST)
     assert id(second) != place and bytes(view) == b"x" * 10
     view.release()
-    assert id(memory.allocate(AGAIN_BYTES)) == place
-    assert len(memory.allocate(AGAIN_BYTES + 1)) == AGAIN_BYTES + 1
+    assert id(memory.allocate(AGAIN_BYTES, MOST)) == place
+    assert len(memory.allocate(AGAIN_BYTES + 1, MOST)) == AGAIN_BYTES + 1
 
 
-def test_what_is_kept_is_bounded_and_what_is_in_use_is_never_given_twice():
-    memory = AttachmentMemory()
-    in_use = [memory.allocate(AGAIN_BYTES) for _ in range(3 * KEPT_BYTES // AGAIN_BYTES)]
+def test_what_is_kept_is_bounded_and_what_is_in_use_is_never_given_twice(memory):
+    in_use = [memory.allocate(AGAIN_BYTES, MOST) for _ in range(3 * MOST // AGAIN_BYTES)]
     assert len(set(map(id, in_use))) == len(in_use)
     del in_use[:]
-    assert sum(map(len, memory._kept)) == KEPT_BYTES
-    memory.allocate(HUGE_PAGE_BYTES), memory.allocate(1)
-    assert sum(map(len, memory._kept)) == KEPT_BYTES
+    assert memory.kept_bytes == MOST
+    memory.allocate(HUGE_PAGE_BYTES, MOST), memory.allocate(1, MOST), memory.allocate(MOST + 1, MOST)
+    assert memory.kept_bytes == MOST
+
+
+def test_what_is_not_wanted_for_a_while_goes_back_and_then_nothing_is_waited_for(memory, timers):
+    memory.allocate(AGAIN_BYTES, MOST)
+    memory.allocate(2 * AGAIN_BYTES, MOST)
+    timers.pass_time(KEPT_IDLE_S * 0.6)
+    memory.allocate(AGAIN_BYTES, MOST)
+    timers.pass_time(KEPT_IDLE_S * 0.6)
+    assert memory.kept_bytes == AGAIN_BYTES
+    timers.pass_time(KEPT_IDLE_S)
+    assert memory.kept_bytes == 0 and not timers.calls
+    memory.allocate(AGAIN_BYTES, MOST)
+    assert timers.calls
+
+
+def test_what_is_in_use_when_it_goes_back_stays_with_its_user(memory, timers):
+    held = memory.allocate(AGAIN_BYTES, MOST)
+    held[:3] = b"abc"
+    timers.pass_time(3 * KEPT_IDLE_S)
+    memory.allocate(AGAIN_BYTES, MOST)[:3] = b"xyz"
+    assert held[:3] == b"abc" and memory.kept_bytes == AGAIN_BYTES

@@ -396,6 +396,22 @@ def test_a_mistake_of_the_receiver_costs_one_answer(start, connect, caplog):
 # ---- much ----------------------------------------------------------------------------------------------------------
 
 
+def test_what_all_connections_keep_to_receive_into_has_one_bound(start, connect):
+    node = start(receive_kept_bytes=2 * MIB)
+    sockets = [connect(node) for _ in range(12)]
+    line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Later", "params": {"data": {"$attachment": 0}},
+                       "attachments": [MIB]}).encode() + b"\n"
+    for number, sock in enumerate(sockets):
+        sock.sendall(line + bytes([number]) * MIB)
+    for sock in sockets:
+        sock.sendall(line_of("Echo", number=2))
+    for sock in sockets:
+        read_lines(sock, 1)
+    # All of them wait for an answer, so each has memory of its own; what is kept beyond that is the node's.
+    assert sorted(call.params["data"][0] for call in node.later) == list(range(12))
+    assert node.on_loop(lambda: node.loop.attachments.kept_bytes) == 2 * MIB
+
+
 def test_large_attachments_both_ways_are_held_once(start, connect, monkeypatch):
     allocated: List[int] = []
 
