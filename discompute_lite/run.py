@@ -303,7 +303,9 @@ class LocalNode:
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
             own_hosts=self.own_hosts, sockets=self._own,
             prober=Prober(self.loop, settings.bind, settings.discovery_interface),
-            neighbours=loopback_neighbours(settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT),
+            neighbours=loopback_neighbours(
+                settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT,
+                host="::1" if settings.bind == "::1" else "127.0.0.1"),
             connection_closed=self._own.forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else

@@ -3701,8 +3701,10 @@ NEIGHBOUR_PORTS = 20
 
 
 def address_text(address: Tuple[Any, ...]) -> str:
-    """Return a socket address as ``host:port``, IPv6 in brackets, mapped IPv4 as IPv4."""
+    """Return a socket address as ``host:port``: IPv6 in brackets, link-local with interface, mapped IPv4 as IPv4."""
     host, port = plain_host(str(address[0])), address[1]
+    if len(address) == 4 and address[3] and is_link_local(host) and "%" not in host:
+        host = f"{host}%{zone_name(address[3])}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -3727,6 +3729,19 @@ def split_address(address: str, default_port: int = 0) -> Tuple[str, int]:
     raise LinkError(f"{address!r} is not host:port; write an address such as 192.168.1.20:8080")
 
 
+def is_link_local(host: str) -> bool:
+    """Whether an IPv6 address is one of a single link, and so says nothing without an interface."""
+    return host[:4].lower() in ("fe80", "fe90", "fea0", "feb0") and ":" in host
+
+
+def zone_name(index: int) -> str:
+    """Return the name of an interface by its number, or the number where the system does not say."""
+    try:
+        return socket.if_indextoname(index)
+    except (OSError, AttributeError):
+        return str(index)
+
+
 def is_loopback_host(host: str) -> bool:
     """Whether an address (not a name) belongs to this machine's loopback interface."""
     return host.startswith("127.") or host == "::1"
@@ -3734,9 +3749,10 @@ def is_loopback_host(host: str) -> bool:
 
 def is_numeric_host(host: str) -> bool:
     """Whether this is an IPv4 or IPv6 address, which nobody needs to look up."""
+    address, _, zone = host.partition("%")
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            socket.inet_pton(family, host)
+            socket.inet_pton(family, address if zone and is_link_local(address) else host)
             return True
         except (OSError, ValueError):
             continue
@@ -3755,10 +3771,11 @@ def error_words(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
-def loopback_neighbours(port: int, *, usual: bool = True) -> List[str]:
+def loopback_neighbours(port: int, *, usual: bool = True, host: str = "127.0.0.1") -> List[str]:
     """Return where other nodes of this machine may listen: from `port` on, and, with `usual`, the usual ones."""
     first = ([8080] if usual else []) + ([port] if port and not (usual and port == 8080) else [])
-    return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
+    numbers = [start + step for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
+    return [address_text((host, number)) for number in numbers]
 
 
 # ---- discompute_lite/model/deadlines.py -------------------------------------------------------------
@@ -5430,6 +5447,314 @@ def _references(piece: _Piece) -> int:
 _ALONE = _references(_Piece(bytearray(1))) if hasattr(sys, "getrefcount") else 0
 
 
+# ---- discompute_lite/model/interface.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.model.interface")
+"""Describe one address of one of this machine's interfaces.
+
+Knows:   what the system says of it.
+Refuses: to look it up (net/interfaces.py), and to judge it (core/sweep.py, core/network_diagnosis.py).
+Read next: net/interfaces.py.
+"""
+
+#> from __future__ import annotations
+
+#> from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Describe one address of one interface; a link-local one of IPv6 has the interface in it, as fe80::1%eth0."""
+
+    #: As the system calls it, "" where unknown.
+    name: str
+    address: str
+    #: Of IPv6 the number of bits; "" where unknown.
+    netmask: str = ""
+    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown; of IPv6 the group of all nodes.
+    broadcast: str = ""
+    is_loopback: bool = False
+
+
+# ---- discompute_lite/net/interfaces.py --------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.net.interfaces")
+"""List this machine's network interfaces with their addresses and masks.
+
+Knows:   `getifaddrs` by ctypes, and what to do where that does not exist.
+Refuses: to guess: nothing assumes en0, a /24 or an address that ends in 255; to send anything.
+Read next: net/broadcast.py (which broadcasts on them).
+"""
+
+#> from __future__ import annotations
+
+#> import socket
+#> import struct
+#> import sys
+#> from typing import Any, Iterator, List, Optional
+
+#> from ..model.interface import Interface
+
+IFF_UP = 0x1
+IFF_BROADCAST = 0x2
+IFF_LOOPBACK = 0x8
+IFF_POINTOPOINT = 0x10
+#: BSD systems, Apple's among them, begin a sockaddr with its length; the family follows in one byte.
+_HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platform
+#: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
+#: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
+_ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
+_IPV6_ROUTE_PROBES = ("2001:db8::1", "fd00::1")  # RFC 3849, RFC 4193
+#: All devices of one link: IPv6 has no broadcast but this.
+ALL_NODES = "ff02::1"
+
+
+def list_interfaces() -> List[Interface]:
+    """Return the IPv4 addresses of interfaces that are up; never raises, may be empty."""
+    return [item for item in _addresses_listed() if ":" not in item.address] or list(_by_routes())
+
+
+def list_ipv6() -> List[Interface]:
+    """Return the IPv6 addresses of interfaces that are up, without those of tunnels; never raises, may be empty."""
+    if not socket.has_ipv6:
+        return []
+    listed = _addresses_listed()
+    # A system that lists its interfaces has told all: one without IPv6 is not asked again.
+    return [item for item in listed if ":" in item.address] if listed else list(_by_routes_of_ipv6())
+
+
+def _addresses_listed() -> List[Interface]:
+    try:
+        return list(_by_getifaddrs())
+    except (ImportError, OSError, AttributeError, ValueError, TypeError):
+        # TypeError: Windows has no library without a name, and no getifaddrs.
+        return []
+
+
+def choose_interfaces(found: List[Interface], wanted: str) -> List[Interface]:
+    """Return those of `found` that the setting `discovery-interface` (a name, an address or all) means."""
+    return [item for item in found if wanted in ("all", "", item.name, item.address)]
+
+
+def _by_getifaddrs() -> Iterator[Interface]:
+    import ctypes  # Absent in some app Pythons, so asked for only here.
+
+    class IfAddrs(ctypes.Structure):
+        pass
+
+    IfAddrs._fields_ = [
+        ("next", ctypes.POINTER(IfAddrs)), ("name", ctypes.c_char_p), ("flags", ctypes.c_uint),
+        ("address", ctypes.c_void_p), ("netmask", ctypes.c_void_p), ("broadcast", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+    ]
+    library: Any = ctypes.CDLL(None)
+    head = ctypes.POINTER(IfAddrs)()
+    if library.getifaddrs(ctypes.byref(head)) != 0:
+        return
+    try:
+        entry = head
+        while entry:
+            item = entry.contents
+            address = _ipv4_at(ctypes, item.address)
+            name = (item.name or b"").decode("utf-8", "replace")
+            can_broadcast = item.flags & IFF_BROADCAST and not item.flags & IFF_LOOPBACK
+            if address is not None and item.flags & IFF_UP:
+                yield Interface(
+                    name=name,
+                    address=address,
+                    netmask=_ipv4_at(ctypes, item.netmask, any_family=True) or "",
+                    broadcast=(_ipv4_at(ctypes, item.broadcast) or "") if can_broadcast else "",
+                    is_loopback=bool(item.flags & IFF_LOOPBACK),
+                )
+            raw = _ipv6_at(ctypes, item.address) if item.flags & IFF_UP and not item.flags & IFF_POINTOPOINT else b""
+            if raw:
+                bits = sum(bin(byte).count("1") for byte in _ipv6_at(ctypes, item.netmask, any_family=True))
+                yield _ipv6_interface(name, raw, str(bits or ""), bool(can_broadcast), bool(item.flags & IFF_LOOPBACK))
+            entry = item.next
+    finally:
+        library.freeifaddrs(head)
+
+
+def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> Optional[str]:
+    """Return the IPv4 address of a `struct sockaddr_in`, or None for another family.
+
+    | bytes | Linux                 | BSD, Apple             |
+    | 0-1   | family (native u16)   | length u8, family u8   |
+    | 2-3   | port                  | port                   |
+    | 4-7   | address               | address                |
+
+    BSD leaves a netmask's family at 0 and may cut its trailing zero bytes, as its length says.
+    """
+    if not pointer:
+        return None
+    length = 8
+    if _HAS_SOCKADDR_LENGTH:
+        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
+    else:
+        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
+    if family != socket.AF_INET and not any_family:
+        return None
+    raw = ctypes.string_at(pointer, min(8, max(length, 2)))
+    return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
+
+
+def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> bytes:
+    """Return the IPv6 address of a `struct sockaddr_in6`, or b"" for another family.
+
+    Family and port stand as in `sockaddr_in`; then 4 bytes of flow, 16 of address, 4 of scope.
+    """
+    if not pointer:
+        return b""
+    length = 24
+    if _HAS_SOCKADDR_LENGTH:
+        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
+    else:
+        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
+    if family != socket.AF_INET6 and not any_family:
+        return b""
+    return bytes(ctypes.string_at(pointer, min(24, max(length, 2)))[8:24].ljust(16, b"\0"))
+
+
+def _ipv6_interface(name: str, raw: bytes, bits: str, can_broadcast: bool, is_loopback: bool) -> Interface:
+    is_link_local = raw[0] == 0xFE and raw[1] & 0xC0 == 0x80
+    if is_link_local:
+        raw = raw[:2] + b"\0\0" + raw[4:]  # BSD's kernels keep the interface's number in there.
+    address = socket.inet_ntop(socket.AF_INET6, raw) + (f"%{name}" if is_link_local else "")
+    return Interface(name, address, bits, ALL_NODES if can_broadcast else "", is_loopback)
+
+
+def _by_routes_of_ipv6() -> Iterator[Interface]:
+    """Ask which address leads to each interface's own link, and which leads out."""
+    try:
+        links = [("fe80::1", index, name) for index, name in socket.if_nameindex()]
+    except (AttributeError, OSError):
+        links = []
+    seen = set()
+    for probe, index, name in [*links, *((host, 0, "") for host in _IPV6_ROUTE_PROBES)]:
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                sock.connect((probe, 9, 0, index))
+                address = str(sock.getsockname()[0]).partition("%")[0]
+                raw = socket.inet_pton(socket.AF_INET6, address)
+        except (OSError, AttributeError):
+            continue
+        if (name, address) not in seen and address != "::1":
+            seen.add((name, address))
+            yield _ipv6_interface(name, raw, "", bool(name), False)
+
+
+def _by_routes() -> Iterator[Interface]:
+    seen = set()
+    for probe in _ROUTE_PROBES:
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect((probe, 9))
+                address = sock.getsockname()[0]
+        except OSError:
+            continue
+        if address not in seen:
+            seen.add(address)
+            yield Interface(name="", address=address, is_loopback=address.startswith("127."))
+
+
+# ---- discompute_lite/net/sockets.py -----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.net.sockets")
+"""Make the sockets of this package: each of the right family, and none that could end the process.
+
+Knows:   IPv4 and IPv6, the interface behind a link-local address, and SO_NOSIGPIPE of Apple's systems.
+Refuses: to wait, to listen, to say a word: whoever asks for a socket does that.
+Read next: net/links.py (dials), net/listener.py (accepts), net/datagrams.py (UDP).
+
+Apple's systems send SIGPIPE to whoever writes to a connection that is gone, which ends an app that has not said that it
+does not care; a socket of theirs can be told not to. Other systems have no such option: there Python ignores SIGPIPE.
+"""
+
+#> from __future__ import annotations
+
+#> import socket
+#> import sys
+#> from typing import Any, Optional, Tuple
+
+#> from .addresses import is_link_local
+#> from .interfaces import list_ipv6
+
+#: SO_NOSIGPIPE of <sys/socket.h>, which few Pythons name; 0 where there is none.
+_NO_SIGPIPE = getattr(socket, "SO_NOSIGPIPE", 0x1022 if sys.platform in ("darwin", "ios") else 0)
+
+
+def new_socket(host: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """Return a socket for an address such as `host`, "" for any of IPv4; raise OSError as the system does."""
+    return spare_process(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind))
+
+
+def accept_from(listening: socket.socket) -> Tuple[socket.socket, Tuple[Any, ...]]:
+    """Return the next connection with the address that it comes from; raise OSError as the system does."""
+    sock, address = listening.accept()
+    return spare_process(sock), address
+
+
+def call_and_wait(host: str, port: int, timeout_s: float) -> socket.socket:
+    """Return a connection to a name or an address; raise OSError or ValueError."""
+    if is_link_local(host):
+        sock = new_socket(host)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(socket_address(host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    return spare_process(socket.create_connection((host, port), timeout=timeout_s))
+
+
+def wake_pair() -> Tuple[socket.socket, socket.socket]:
+    """Return two sockets that talk to each other within this process."""
+    receiver, sender = socket.socketpair()
+    return spare_process(receiver), spare_process(sender)
+
+
+def spare_process(sock: socket.socket) -> socket.socket:
+    """Let writing to a dead connection be an error and no signal, where the system needs to be told; return `sock`."""
+    if _NO_SIGPIPE:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _NO_SIGPIPE, 1)
+        except OSError:
+            pass  # One that died on the way says so by itself; a system without the option knows no better.
+    return sock
+
+
+def socket_address(host: str, port: int) -> Tuple[Any, ...]:
+    """Return what `bind`, `connect` and `sendto` take for a numeric address.
+
+    They do not read the interface behind a link-local one themselves. Raise OSError where it is not known.
+    """
+    if not is_link_local(host):
+        return host, port
+    address, _, zone = host.partition("%")
+    return address, port, 0, zone_index(zone)
+
+
+def zone_index(zone: str) -> int:
+    """Return the number of an interface; "", or the name of another device's, means the only one that there is."""
+    if zone.isdigit():
+        return int(zone)
+    index = _index_of(zone) if zone else None
+    if index is None:
+        zones = {item.address.partition("%")[2] for item in list_ipv6() if "%" in item.address and item.broadcast}
+        index = _index_of(zones.pop()) if len(zones) == 1 else None
+    if index is None:
+        raise OSError(0, "which interface leads there is not said")
+    return index
+
+
+def _index_of(zone: str) -> Optional[int]:
+    try:
+        return int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+    except (OSError, AttributeError):
+        return None
+
+
 # ---- discompute_lite/net/loop.py --------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.net.loop")
@@ -5456,6 +5781,7 @@ door for other threads; behind it lies the only lock of the package's heart (a d
 
 #> from ..model.deadlines import Deadlines
 #> from .memory import AttachmentMemory
+#> from .sockets import wake_pair
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -5646,7 +5972,7 @@ class Loop:
         self._is_running = False
 
     def _make_wakes(self) -> None:
-        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver, self._wake_sender = wake_pair()
         for end in (self._wake_receiver, self._wake_sender):
             end.setblocking(False)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ, (self._drain_wakes, None))
@@ -7369,10 +7695,11 @@ Read next: net/stream.py.
 
 #> from ..model.errors import DiscomputeError, NothingListens, Unreachable
 #> from ..model.limits import Limits
-#> from .addresses import error_name, error_words, is_loopback_host, is_numeric_host, split_address
+#> from .addresses import error_name, error_words, is_link_local, is_loopback_host, is_numeric_host, split_address
 #> from .first_words import FirstWords
 #> from .loop import Loop, Timer
 #> from .receiver import Receiver
+#> from .sockets import new_socket, socket_address
 #> from .stream import Connection
 #> from .tls_door import TlsDoor
 
@@ -7472,14 +7799,14 @@ class Connector:
 def connect_to(loop: Loop, host: str, port: int, timeout_s: float, ended: OnAttempted) -> None:
     """Connect to a numeric address; `ended(socket, 0)` or `ended(None, errno)` comes exactly once, later."""
     try:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        sock = new_socket(host)
     except OSError as error:
         # No descriptor is left, or this system has no IPv6.
         loop.post(ended, None, error.errno or errno.EINVAL)
         return
     sock.setblocking(False)
     try:
-        outcome = sock.connect_ex((host, port))
+        outcome = sock.connect_ex(socket_address(host, port))
     except (OSError, OverflowError, ValueError) as error:
         outcome = getattr(error, "errno", None) or errno.EINVAL
     if outcome not in IN_PROGRESS:
@@ -7518,6 +7845,10 @@ class _Attempt:
 def _unreachable(host: str, port: int, number: int) -> Unreachable:
     error = OSError(number, os.strerror(number))
     name = error_name(error)
+    if number == errno.EINVAL and is_link_local(host):
+        plain = host.partition("%")[0]
+        text = f"{plain} is an address of one link; say which interface leads there, such as [{plain}%eth0]:{port}"
+        return Unreachable(text)
     if name == "ECONNREFUSED":
         return NothingListens(f"nothing listens on {host}:{port}; is the node there running?")
     if name in ("ETIMEDOUT", "EHOSTDOWN"):
@@ -17215,7 +17546,7 @@ class AddressBook:
 
     def told(self, address: str) -> bool:
         """Note hearsay: it takes free room and never anybody's place; return whether that is new."""
-        if address in self._known or len(self._known) >= self._most or not is_address(address):
+        if address in self._known or len(self._known) >= self._most or not may_be_told(address):
             return False
         # Order 0 puts it behind everything that was heard first-hand.
         self._known[address] = KnownAddress(address, 0)
@@ -17293,6 +17624,14 @@ def is_address(text: Any) -> bool:
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
 
 
+def may_be_told(address: Any) -> bool:
+    """Return whether `address` looks like host:port and means the same on every device.
+
+    One that names an interface, such as [fe80::1%eth0]:8080, is good for its own device alone.
+    """
+    return is_address(address) and "%" not in address
+
+
 # ---- discompute_lite/core/known.py ------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.core.known")
@@ -17312,7 +17651,7 @@ Read next: core/registry.py.
 #> from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 #> from ..model.device import PHONE_TYPES, ComputeMetrics, Device, DeviceCapabilities, DeviceStatus, short_id
-#> from .addresses import AddressBook
+#> from .addresses import AddressBook, may_be_told
 
 
 class Liveness(Enum):
@@ -17557,7 +17896,8 @@ class KnownDevice:
         """Return a number that whoever knows it at the same addresses has too; 0 while nobody needs to hear of it."""
         if not self.present or self.foreign:
             return 0
-        words = [self.device_id, *sorted(entry.address for entry in self.addresses.ranked())]
+        words = [self.device_id, *sorted(
+            entry.address for entry in self.addresses.ranked() if may_be_told(entry.address))]
         return int.from_bytes(hashlib.sha256(" ".join(words).encode("utf-8", "replace")).digest()[:8], "big")
 
     def reason_now(self) -> str:
@@ -17618,6 +17958,12 @@ def lite_kept(lite: Mapping[str, Any]) -> Dict[str, Any]:
                 and (isinstance(entry, (bool, int, float)) or isinstance(entry, str) and len(entry) <= LITE_TEXT)
             }
     return kept
+
+
+def told_addresses(told: Device) -> List[str]:
+    """Return where a device is said to be, without what only whoever says it can use."""
+    more = told.lite.get("addresses")
+    return list(filter(may_be_told, [told.address, *(more if isinstance(more, list) else [])]))
 
 
 # ---- discompute_lite/roles/peer.py ------------------------------------------------------------------
@@ -24839,9 +25185,10 @@ Read next: net/stream.py.
 
 #> from ..model.errors import DiscomputeError, SettingsError
 #> from ..model.limits import Limits
-#> from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, plain_host
+#> from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, split_address
 #> from .loop import Loop
 #> from .receiver import Receiver
+#> from .sockets import accept_from, new_socket, socket_address
 #> from .stream import Connection
 #> from .tls_door import FAILING_HOSTS, FAILURES_S, TlsDoor
 
@@ -24879,16 +25226,18 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
 
 def listen_on(host: str, port: int) -> socket.socket:
     """Return a listening socket; raise OSError as the system does."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = new_socket(host)
     try:
+        if ":" in host:
+            # Its IPv4 has a socket of its own: where one has both, other programs may take the half of it.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
         if exclusive is not None:
             # On Windows SO_REUSEADDR would let another program take our port over.
             sock.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
+        sock.bind(socket_address(host, port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
         return sock
@@ -24897,12 +25246,61 @@ def listen_on(host: str, port: int) -> socket.socket:
         raise
 
 
+def open_ipv6_beside(bind: str, port: int) -> List[socket.socket]:
+    """Return a listening socket of IPv6 on the same port, where `bind` means all addresses and this system has IPv6.
+
+    None where the port is another's there: it is a second way to the node, and not worth another port.
+    """
+    try:
+        return [listen_on("::", port)] if bind == "all" else []
+    except (OSError, AttributeError) as error:
+        logging.getLogger("discompute").info("not listening on IPv6, port %d: %s", port, error)
+        return []
+
+
+class Guests:
+    """Count a node's accepted connections, whichever of its listeners took them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        #: The open ones, and how many each remote host has; both without zeros.
+        self.connections: Set[Connection] = set()
+        self.by_host: Dict[str, int] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Count one."""
+        host = host_of(connection.remote_address)
+        self.connections.add(connection)
+        self.by_host[host] = self.by_host.get(host, 0) + 1
+
+    def remove(self, connection: Connection) -> None:
+        """Take one that is counted out of the count."""
+        host = host_of(connection.remote_address)
+        self.connections.remove(connection)
+        self.by_host[host] -= 1
+        if not self.by_host[host]:
+            del self.by_host[host]
+
+    def has_place_for(self, host: str) -> bool:
+        """Whether one more from this host may come."""
+        limits, taken = self._limits, self.by_host
+        if taken.get(host, 0) >= limits.connections_per_address:
+            return False
+        if host in OWNER_HOSTS:
+            return len(self.connections) < limits.connections
+        kept = min(limits.connections_for_owner, limits.connections // 2)
+        free_for_owner = max(0, kept - sum(taken.get(own, 0) for own in OWNER_HOSTS))
+        return len(self.connections) < limits.connections - free_for_owner
+
+
 class Listener:
-    """Own the listening socket and count its connections."""
+    """Own one listening socket."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, door: Optional[TlsDoor] = None
+        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, door: Optional[TlsDoor] = None,
+        guests: Optional[Guests] = None,
     ) -> None:
+        """`guests` where another listener counts with this one."""
         self._loop = loop
         self._door = door
         self._sock = sock
@@ -24910,9 +25308,7 @@ class Listener:
         self._address = sock.getsockname()
         self._receiver = receiver
         self._limits = limits
-        #: Open connections that were accepted here, and how many each remote host has; both without zeros.
-        self._connections: Set[Connection] = set()
-        self._by_host: Dict[str, int] = {}
+        self._guests = guests if guests is not None else Guests(limits)
         self.refused = 0
         #: How many connections were taken, those that were closed at once included.
         self.taken = 0
@@ -24934,7 +25330,7 @@ class Listener:
 
     def connections(self) -> List[Connection]:
         """Return the open connections that were accepted here."""
-        return list(self._connections)
+        return list(self._guests.connections)
 
     def close(self) -> None:
         """Stop listening; connections stay."""
@@ -24943,7 +25339,7 @@ class Listener:
 
     def where_called(self) -> Tuple[str, int]:
         """Return where this machine itself can call this listener."""
-        host, port = self._address[:2]
+        host, port = split_address(address_text(self._address))
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
     def expect(self, address: str, arrived: Optional[Callable[[], None]]) -> None:
@@ -24954,19 +25350,15 @@ class Listener:
         """Open the same port with a new socket; raise OSError where that cannot be, and listen to nobody then."""
         self._loop.put_away(self._sock, self._address)
         if self._is_open:
-            self._sock = listen_on(*self._address[:2])
+            self._sock = listen_on(*split_address(address_text(self._address)))
             self._loop.watch(self._sock, self._acceptable, None)
 
     def forget(self, connection: Connection) -> None:
         """Take a closed connection out of the count."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            host = host_of(connection.remote_address)
-            self._by_host[host] -= 1
-            if not self._by_host[host]:
-                del self._by_host[host]
+        if connection in self._guests.connections:
+            self._guests.remove(connection)
             if connection.rpc is not None and connection.broken_by is not None:
-                self._complain(host, connection.broken_by)
+                self._complain(host_of(connection.remote_address), connection.broken_by)
 
     def _complain(self, host: str, error: DiscomputeError) -> None:
         """Say in the log what a host did wrong, once a minute: whoever likes could fill it otherwise."""
@@ -24982,7 +25374,7 @@ class Listener:
         errors = 0
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, address = self._sock.accept()
+                sock, address = accept_from(self._sock)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -25002,7 +25394,7 @@ class Listener:
                 sock.close()
                 arrived()
             else:
-                self._take(sock, str(address[0]))
+                self._take(sock, host_of(address_text(address)))
             errors = 0
         if errors == ACCEPTS_A_TURN:
             # Nobody gives up so often: the socket is dead, and will say the same for ever.
@@ -25014,13 +25406,12 @@ class Listener:
         self.on_failed(reason)
 
     def _take(self, sock: socket.socket, host: str) -> None:
-        host = plain_host(host)
         if self._door is not None and not self._door.takes(host):
             self._door.on_refused("address", host, {})
             self.refused += 1
             sock.close()
             return
-        if not self._has_place_for(host):
+        if not self._guests.has_place_for(host):
             self.refused += 1
             sock.close()
             return
@@ -25030,18 +25421,7 @@ class Listener:
         except (OSError, DiscomputeError):
             sock.close()  # It was gone before we looked.
             return
-        self._connections.add(connection)
-        self._by_host[host] = self._by_host.get(host, 0) + 1
-
-    def _has_place_for(self, host: str) -> bool:
-        limits, taken = self._limits, self._by_host
-        if taken.get(host, 0) >= limits.connections_per_address:
-            return False
-        if host in OWNER_HOSTS:
-            return len(self._connections) < limits.connections
-        kept = min(limits.connections_for_owner, limits.connections // 2)
-        free_for_owner = max(0, kept - sum(taken.get(own, 0) for own in OWNER_HOSTS))
-        return len(self._connections) < limits.connections - free_for_owner
+        self._guests.add(connection)
 
     def _pause(self) -> None:
         self.is_paused = True
@@ -25064,150 +25444,6 @@ def stays_on_loopback(bind: str) -> bool:
     return is_loopback_host(bind)
 
 
-# ---- discompute_lite/model/interface.py -------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.model.interface")
-"""Describe one address of one of this machine's interfaces.
-
-Knows:   what the system says of it.
-Refuses: to look it up (net/interfaces.py), and to judge it (core/sweep.py, core/network_diagnosis.py).
-Read next: net/interfaces.py.
-"""
-
-#> from __future__ import annotations
-
-#> from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Interface:
-    """Describe one IPv4 address of one interface."""
-
-    #: As the system calls it, "" where unknown.
-    name: str
-    address: str
-    #: "" where unknown.
-    netmask: str = ""
-    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
-    broadcast: str = ""
-    is_loopback: bool = False
-
-
-# ---- discompute_lite/net/interfaces.py --------------------------------------------------------------
-
-__name__ = _begin_section("discompute_lite.net.interfaces")
-"""List this machine's network interfaces with their addresses and masks.
-
-Knows:   `getifaddrs` by ctypes, and what to do where that does not exist.
-Refuses: to guess: nothing assumes en0, a /24 or an address that ends in 255; to send anything.
-Read next: net/broadcast.py (which broadcasts on them).
-"""
-
-#> from __future__ import annotations
-
-#> import socket
-#> import struct
-#> import sys
-#> from typing import Any, Iterator, List, Optional
-
-#> from ..model.interface import Interface
-
-IFF_UP = 0x1
-IFF_BROADCAST = 0x2
-IFF_LOOPBACK = 0x8
-#: BSD systems, Apple's among them, begin a sockaddr with its length; the family follows in one byte.
-_HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platform
-#: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
-#: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
-_ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
-
-
-def list_interfaces() -> List[Interface]:
-    """Return the IPv4 addresses of interfaces that are up; never raises, may be empty."""
-    try:
-        found = list(_by_getifaddrs())
-    except (ImportError, OSError, AttributeError, ValueError, TypeError):
-        # TypeError: Windows has no library without a name, and no getifaddrs.
-        found = []
-    return found or list(_by_routes())
-
-
-def choose_interfaces(found: List[Interface], wanted: str) -> List[Interface]:
-    """Return those of `found` that the setting `discovery-interface` (a name, an address or all) means."""
-    return [item for item in found if wanted in ("all", "", item.name, item.address)]
-
-
-def _by_getifaddrs() -> Iterator[Interface]:
-    import ctypes  # Absent in some app Pythons, so asked for only here.
-
-    class IfAddrs(ctypes.Structure):
-        pass
-
-    IfAddrs._fields_ = [
-        ("next", ctypes.POINTER(IfAddrs)), ("name", ctypes.c_char_p), ("flags", ctypes.c_uint),
-        ("address", ctypes.c_void_p), ("netmask", ctypes.c_void_p), ("broadcast", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-    ]
-    library: Any = ctypes.CDLL(None)
-    head = ctypes.POINTER(IfAddrs)()
-    if library.getifaddrs(ctypes.byref(head)) != 0:
-        return
-    try:
-        entry = head
-        while entry:
-            item = entry.contents
-            address = _ipv4_at(ctypes, item.address)
-            if address is not None and item.flags & IFF_UP:
-                can_broadcast = item.flags & IFF_BROADCAST and not item.flags & IFF_LOOPBACK
-                yield Interface(
-                    name=(item.name or b"").decode("utf-8", "replace"),
-                    address=address,
-                    netmask=_ipv4_at(ctypes, item.netmask, any_family=True) or "",
-                    broadcast=(_ipv4_at(ctypes, item.broadcast) or "") if can_broadcast else "",
-                    is_loopback=bool(item.flags & IFF_LOOPBACK),
-                )
-            entry = item.next
-    finally:
-        library.freeifaddrs(head)
-
-
-def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> Optional[str]:
-    """Return the IPv4 address of a `struct sockaddr_in`, or None for another family.
-
-    | bytes | Linux                 | BSD, Apple             |
-    | 0-1   | family (native u16)   | length u8, family u8   |
-    | 2-3   | port                  | port                   |
-    | 4-7   | address               | address                |
-
-    BSD leaves a netmask's family at 0 and may cut its trailing zero bytes, as its length says.
-    """
-    if not pointer:
-        return None
-    length = 8
-    if _HAS_SOCKADDR_LENGTH:
-        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
-    else:
-        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
-    if family != socket.AF_INET and not any_family:
-        return None
-    raw = ctypes.string_at(pointer, min(8, max(length, 2)))
-    return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
-
-
-def _by_routes() -> Iterator[Interface]:
-    seen = set()
-    for probe in _ROUTE_PROBES:
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.connect((probe, 9))
-                address = sock.getsockname()[0]
-        except OSError:
-            continue
-        if address not in seen:
-            seen.add(address)
-            yield Interface(name="", address=address, is_loopback=address.startswith("127."))
-
-
 # ---- discompute_lite/net/neighbourhood.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.net.neighbourhood")
@@ -25227,7 +25463,7 @@ neighbour too. 100.64.0.0/10, where Tailscale and the like live, is no public ad
 
 #> from ..model.interface import Interface
 #> from .addresses import plain_host
-#> from .interfaces import list_interfaces
+#> from .interfaces import list_interfaces, list_ipv6
 
 #: Seconds for which a list of interfaces is believed: a stranger who knocks costs no look at them.
 INTERFACES_S = 60.0
@@ -25238,7 +25474,7 @@ class Neighbourhood:
 
     def __init__(
         self, now: Callable[[], float], *, takes_all: bool = False,
-        interfaces: Callable[[], List[Interface]] = list_interfaces,
+        interfaces: Callable[[], List[Interface]] = lambda: list_interfaces() + list_ipv6(),
     ) -> None:
         """`takes_all` where the owner wants it so (the setting `from-internet`)."""
         self._now = now
@@ -25265,7 +25501,7 @@ class Neighbourhood:
         if self._listed_at is None or now >= self._listed_at + INTERFACES_S:
             self._listed_at = now
             self._networks = [
-                ipaddress.ip_network(f"{each.address}/{each.netmask}", strict=False)
+                ipaddress.ip_network(f"{each.address.partition('%')[0]}/{each.netmask}", strict=False)
                 for each in self._interfaces() if each.netmask
             ]
         return self._networks
@@ -25290,15 +25526,17 @@ The port is another one each time, and is open only as long as a person asked fo
 #> import socket
 #> import tempfile
 #> from collections import Counter
-#> from typing import Any, Callable, Optional, Set
+#> from functools import partial
+#> from typing import Any, Callable, List, Optional, Set
 
 #> from ..crypto.p256 import PrivateKey, pem, pkcs8_der
 #> from ..model.errors import DiscomputeError, LinkClosed
 #> from ..model.limits import KIB, Limits
 #> from .addresses import address_text, host_of
 #> from .links import Connector
-#> from .listener import bind_host, open_listening_socket
+#> from .listener import bind_host, open_ipv6_beside, open_listening_socket
 #> from .loop import Loop, Timer
+#> from .sockets import accept_from
 #> from .tls import TlsPipe, bare_tls_context
 #> from .tls_channel import TlsChannel
 
@@ -25327,7 +25565,8 @@ class SocketPairingDoor:
         self._bind = bind
         self._takes = takes
         self._connector = Connector(loop, loopback_only=loopback_only)
-        self._sock: Optional[socket.socket] = None
+        #: One of IPv4, and where all addresses are listened on one of IPv6; none while the port is closed.
+        self._socks: List[socket.socket] = []
         self._context: Any = None
         self._answer: PairingAnswer = lambda line: None
         self._lines: Set[SocketPairingLine] = set()
@@ -25339,16 +25578,19 @@ class SocketPairingDoor:
         self.close()
         self._context = _host_context(key, certificate)
         self._answer = answer
-        self._sock = open_listening_socket(bind_host(self._bind), 0, False)
-        self._loop.watch(self._sock, self._acceptable, None)
-        return int(self._sock.getsockname()[1])
+        self._socks = [open_listening_socket(bind_host(self._bind), 0, False)]
+        port = int(self._socks[0].getsockname()[1])
+        self._socks += open_ipv6_beside(self._bind, port)
+        for sock in self._socks:
+            self._loop.watch(sock, partial(self._acceptable, sock), None)
+        return port
 
     def close(self) -> None:
         """Listen no more; lines that are open stay so."""
-        if self._sock is not None:
-            self._loop.unwatch(self._sock)
-            self._sock.close()
-        self._sock = self._context = None
+        for sock in self._socks:
+            self._loop.unwatch(sock)
+            sock.close()
+        self._socks, self._context = [], None
 
     def close_all(self) -> None:
         """Listen no more, and hang up."""
@@ -25375,11 +25617,11 @@ class SocketPairingDoor:
         """A line is closed."""
         self._lines.discard(line)
 
-    def _acceptable(self) -> None:
-        if self._sock is None:
+    def _acceptable(self, listening: socket.socket) -> None:
+        if listening not in self._socks:
             return  # Closed in this very turn.
         try:
-            sock, address = self._sock.accept()
+            sock, address = accept_from(listening)
         except OSError:
             return  # It was gone before we looked, or no descriptor is left: the next one may find some.
         where = address_text(address)
@@ -25695,6 +25937,7 @@ Read next: net/transports.py.
 #> from ..model.limits import Limits
 #> from .addresses import address_text, error_name
 #> from .loop import Loop
+#> from .sockets import new_socket, socket_address
 
 #: (datagram, source host:port, name of the transport)
 Heard = Callable[[bytes, str, str], None]
@@ -25769,7 +26012,10 @@ class DatagramSocket:
         self, loop: Loop, address: Tuple[str, int], limits: Limits, on_datagram: Callable[[bytes, str], None],
         prepare: Callable[[socket.socket], None] = lambda sock: None,
     ) -> None:
-        """`prepare(sock)` is called with each new socket once it is bound; what it raises is the socket's failure."""
+        """`prepare(sock)` is called with each new socket once it is bound; what it raises is the socket's failure.
+
+        It is of IPv6 where `address` is.
+        """
         self._loop = loop
         self._address = address
         self._limits = limits
@@ -25795,7 +26041,7 @@ class DatagramSocket:
         if self._sock is None:
             raise OSError(0, "the socket is being rebuilt")
         try:
-            self._sock.sendto(data, destination)
+            self._sock.sendto(data, socket_address(*destination))
         except OSError as error:
             if error_name(error) in DEAD_SOCKET:
                 self._drop()
@@ -25821,7 +26067,7 @@ class DatagramSocket:
         if not self._is_open or self._sock is not None:
             return
         try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock = new_socket(self._address[0], socket.SOCK_DGRAM)
         except OSError as error:
             self._rebuild_later(error)  # No descriptor is left.
             return
@@ -25831,9 +26077,13 @@ class DatagramSocket:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if hasattr(socket, "SO_REUSEPORT"):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if ":" in self._address[0]:
+                # Another socket hears IPv4.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.setblocking(False)
-            sock.bind(self._address)
+            sock.bind(socket_address(*self._address))
             self._prepare(sock)
         except OSError as error:
             sock.close()
@@ -25907,6 +26157,7 @@ program has our port by now would show as well: there nobody expects us.
 #> from .addresses import address_text, error_words
 #> from .links import IN_PROGRESS
 #> from .loop import Loop, Timer
+#> from .sockets import new_socket, socket_address
 
 #: called("") when the listener took the connection, (reason) when it did not, (None) where that cannot be known.
 OnKnocked = Callable[[Optional[str]], None]
@@ -25934,9 +26185,9 @@ class _OwnCall:
         self._timer: Timer = loop.call_later(limit_s, self._too_late)
         host, port = listener.where_called()
         try:
-            self._sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            self._sock = new_socket(host)
             self._sock.setblocking(False)
-            outcome = self._sock.connect_ex((host, port))
+            outcome = self._sock.connect_ex(socket_address(host, port))
             listener.expect(address_text(self._sock.getsockname()), self._arrived)
         except OSError as error:
             outcome = error.errno or errno.EINVAL
@@ -25989,13 +26240,13 @@ Read next: net/listener.py, net/knock.py, roles/keeper.py (who asks).
 
 #> import socket
 #> from functools import partial
-#> from typing import Any, Callable, Dict, List, Tuple
+#> from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 #> from ..model.limits import Limits
-#> from .addresses import error_words
-#> from .interfaces import list_interfaces
+#> from .addresses import error_words, is_link_local
+#> from .interfaces import list_interfaces, list_ipv6
 #> from .knock import KNOCK_S, OnKnocked, knock_at
-#> from .listener import Listener, bind_host, open_listening_socket
+#> from .listener import Guests, Listener, bind_host, open_ipv6_beside, open_listening_socket
 #> from .loop import Loop
 #> from .receiver import Receiver
 #> from .tls_door import TlsDoor
@@ -26003,7 +26254,7 @@ Read next: net/listener.py, net/knock.py, roles/keeper.py (who asks).
 #: Seconds for which a look at the interfaces is believed, and how many of our own addresses are told to others.
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 #: The names of the listeners.
-PEERS_PORT, COMMANDS_PORT = "peers", "commands"
+PEERS_PORT, PEERS_IPV6_PORT, COMMANDS_PORT = "peers", "peers over IPv6", "commands"
 
 
 class OwnSockets:
@@ -26023,6 +26274,8 @@ class OwnSockets:
         taken = self._sockets[PEERS_PORT].getsockname()[1]
         if port and taken != port:
             note(f"port {port} is taken; listening on {taken} instead")
+        for sock in open_ipv6_beside(self._bind, taken):
+            self._sockets[PEERS_IPV6_PORT] = sock
         if self._bind not in ("all", "127.0.0.1"):
             # Local commands call 127.0.0.1, which a socket bound to one other address does not hear.
             self._sockets[COMMANDS_PORT] = open_listening_socket("127.0.0.1", taken, True)
@@ -26032,8 +26285,9 @@ class OwnSockets:
 
     def serve(self, receiver: Receiver, limits: Limits, door: TlsDoor) -> None:
         """Accept connections from now on."""
+        guests = Guests(limits)
         for name, sock in self._sockets.items():
-            self._listeners[name] = Listener(self._loop, sock, receiver, limits, door)
+            self._listeners[name] = Listener(self._loop, sock, receiver, limits, door, guests)
 
     @property
     def port(self) -> int:
@@ -26048,10 +26302,10 @@ class OwnSockets:
     def own_hosts(self) -> List[str]:
         """Return the addresses under which other machines may call this one, the best first; IPv6 in brackets."""
         if self._bind != "all":
-            return [f"[{self._bind}]" if ":" in self._bind else self._bind]
+            return _hosts_of([self._bind])
         hosts, until = self._own_hosts
         if not hosts or self._loop.now() >= until:
-            hosts = list(self.addresses())[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
+            hosts = _hosts_of(self.addresses())
             self._own_hosts = hosts, self._loop.now() + OWN_HOSTS_EVERY_S
         return hosts
 
@@ -26088,11 +26342,16 @@ class OwnSockets:
             listener.on_failed = partial(tell, name)
 
     def addresses(self) -> Tuple[str, ...]:
-        """Return this machine's own addresses, as they are now."""
-        found = tuple(dict.fromkeys(item.address for item in list_interfaces() if not item.is_loopback))
+        """Return this machine's own addresses, as they are now: those of IPv6 only where it has no other."""
+        items = list_interfaces() if ":" not in self._bind else []
+        found = [item.address for item in items if not item.is_loopback]
+        if not found:
+            # The wider first: a link-local one is good for no other link, and on each end its interface has a name.
+            others = [item.address for item in list_ipv6() if not item.is_loopback]
+            found = sorted(others, key=is_link_local)
         if self._own_hosts[0] and self._bind == "all":
-            self._own_hosts = list(found)[:OWN_HOSTS_TOLD] or ["127.0.0.1"], self._loop.now() + OWN_HOSTS_EVERY_S
-        return found
+            self._own_hosts = _hosts_of(found), self._loop.now() + OWN_HOSTS_EVERY_S
+        return tuple(dict.fromkeys(found))
 
     def knock(self, name: str, on_knocked: OnKnocked) -> None:
         """Connect to a listener; `on_knocked("")` when it took that, a reason when not, None when nobody can tell."""
@@ -26113,6 +26372,12 @@ class OwnSockets:
     def renew(self) -> None:
         """Replace what wakes the loop: it may have gone like all other sockets."""
         self._loop.renew_wakes()
+
+
+def _hosts_of(addresses: Sequence[str]) -> List[str]:
+    """Return the first few as they are written before a port."""
+    found = list(dict.fromkeys(addresses))[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
+    return [f"[{address}]" if ":" in address else address for address in found]
 
 
 # ---- discompute_lite/net/prober.py ------------------------------------------------------------------
@@ -26246,7 +26511,10 @@ class BroadcastTransport:
         # A socket bound to 127.0.0.1 hears no broadcast; one bound to the broadcast address does, on Linux.
         shared_host = LOOPBACK_BROADCAST if is_local else ""
         self._own = DatagramSocket(self._loop, (bind_host(options.bind), 0), options.limits, self._take)
-        self._sockets = [self._own, DatagramSocket(self._loop, (shared_host, options.port), options.limits, self._take)]
+        self._sockets = [self._own]
+        if ":" in options.bind:
+            return  # IPv6 has no broadcast: what it has in its place is multicast DNS.
+        self._sockets.append(DatagramSocket(self._loop, (shared_host, options.port), options.limits, self._take))
         if options.interop:
             self._sockets.append(DatagramSocket(self._loop, (shared_host, EXO_PORT), options.limits, self._take))
 
@@ -26298,6 +26566,8 @@ class BroadcastTransport:
         return lines
 
     def _hosts(self) -> List[str]:
+        if ":" in self._options.bind:
+            return []
         if stays_on_loopback(self._options.bind):
             return [LOOPBACK_BROADCAST]
         found = choose_interfaces(list_interfaces(), self._options.interface)
@@ -26341,8 +26611,8 @@ class SeedTransport(BroadcastTransport):
         hosts = [split_address(peer)[0] for peer in self._options.peers]
         if stays_on_loopback(self._options.bind):
             hosts = [host for host in hosts if is_loopback_host(host)]
-        # Names are looked up for TCP only, away from this thread.
-        return [host for host in hosts if is_numeric_host(host) and ":" not in host]
+        # Names are looked up for TCP only, away from this thread; and nobody listens for datagrams of IPv6.
+        return [host for host in hosts if is_numeric_host(host) and ":" not in host + self._options.bind]
 
 
 # ---- discompute_lite/wire/beacon.py -----------------------------------------------------------------
@@ -26718,7 +26988,7 @@ def interface_kind(name: str) -> str:
 # ---- discompute_lite/wire/dns.py --------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.wire.dns")
-r"""Read and write DNS messages as multicast DNS uses them: questions, and records of six types.
+r"""Read and write DNS messages as multicast DNS uses them: questions, and records of seven types.
 
 Knows:   the layout of RFC 1035, section 4, compressed names included, and the two bits that RFC 6762 took from the
          class: "answer by unicast" (QU) in a question, "these are all there are" (cache flush) in a record.
@@ -26742,14 +27012,14 @@ Read next: wire/mdns.py.
 
 #> import struct
 #> from dataclasses import dataclass
-#> from typing import Dict, List, Optional, Tuple
+#> from typing import Dict, List, Optional, Sequence, Tuple
 
 #> from ..model.errors import ProtocolError
 
 #: A name's labels, without the dot that ends it.
 DnsName = Tuple[str, ...]
 
-DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_ANY = 1, 12, 16, 28, 33, 255
+DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_NSEC, DNS_ANY = 1, 12, 16, 28, 33, 47, 255
 #: A response whose sender is the one who knows; a query has none of these bits.
 DNS_RESPONSE = 0x8400
 #: More known answers of the same query follow in further messages.
@@ -26853,6 +27123,17 @@ def read_txt(data: bytes) -> Dict[str, bytes]:
         if key and equals and key.isascii():
             found.setdefault(key.decode("ascii").lower(), value)
     return found
+
+
+def nsec_data(name: DnsName, types: Sequence[int]) -> bytes:
+    """Return the data of an NSEC record: a name has records of these types, all below 256, and no others.
+
+    As RFC 6762, section 6.1, restricts it: the name itself, block 0, and the bits of the types in their order.
+    """
+    bits = bytearray(max(types) // 8 + 1)
+    for kind in types:
+        bits[kind // 8] |= 0x80 >> kind % 8
+    return _plain_name(name) + bytes((0, len(bits))) + bytes(bits)
 
 
 def _plain_name(name: DnsName) -> bytes:
@@ -27002,8 +27283,8 @@ Give received messages to `receive`, take `next_datagram` until None, and call `
 
 #> from ..model.deadlines import Deadlines
 #> from .dns import (
-#>     DNS_ANY, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord,
-#>     encode_dns, lower_name, ptr_data, srv_data,
+#>     DNS_A, DNS_AAAA, DNS_ANY, DNS_NSEC, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName,
+#>     DnsQuestion, DnsRecord, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
 #> )
 
 #: Where all services of a network are listed (RFC 6763, section 9).
@@ -27212,10 +27493,19 @@ class MdnsResponder:
 
     def _asked_for(self, question: DnsQuestion) -> List[DnsRecord]:
         name = lower_name(question.name)
-        return [
+        found = [
             record for record in (*self._shared_records(), *self._unique_records())
             if lower_name(record.name) == name and question.type in (record.type, DNS_ANY)
         ]
+        return found or self._denied(name)
+
+    def _denied(self, name: DnsName) -> List[DnsRecord]:
+        """Return the record that says what a name of ours has, and so that it has nothing else (RFC 6762, 6.1)."""
+        ours = [record for record in self._unique_records() if lower_name(record.name) == name]
+        if not ours:
+            return []
+        types = sorted({record.type for record in ours})
+        return [DnsRecord(ours[0].name, DNS_NSEC, MDNS_TTL_S, nsec_data(ours[0].name, types), True)]
 
     @staticmethod
     def _unknown(records: List[DnsRecord], known: Tuple[DnsRecord, ...]) -> List[DnsRecord]:
@@ -27228,9 +27518,14 @@ class MdnsResponder:
         wanted: Set[int] = set()
         if any(record.type == DNS_PTR and record.name == self._service for record in found):
             wanted |= {DNS_SRV, DNS_TXT}
-        if wanted or any(record.type == DNS_SRV for record in found):
-            wanted |= {kind for kind, _ in self._addresses}
-        return [item for item in self._unique_records() if item.type in wanted and item not in found]
+        kinds = {record.type for record in found}
+        if wanted or kinds & {DNS_SRV, DNS_A, DNS_AAAA}:
+            # Addresses of both kinds, or that there is one kind only (RFC 6762, section 6.2).
+            wanted |= {DNS_A, DNS_AAAA}
+        behind = [item for item in self._unique_records() if item.type in wanted and item not in found]
+        if DNS_A in wanted and len({kind for kind, _ in self._addresses}) == 1 and DNS_NSEC not in kinds:
+            behind += self._denied(lower_name(self._host()))
+        return behind
 
     def _is_fresh(self, records: List[DnsRecord], now: float) -> bool:
         """Whether all have lately been sent to everybody, so that one asker may have them alone."""
@@ -27594,16 +27889,104 @@ class MdnsBrowser:
         self._datagrams.append(MdnsDatagram(encode_dns(DnsMessage(questions=tuple(questions), answers=known))))
 
 
+# ---- discompute_lite/net/mdns_places.py -------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.net.mdns_places")
+"""Say where multicast DNS is spoken, under which addresses of ours, and at which address a device is to be called.
+
+Knows:   interfaces with their addresses of IPv4 and IPv6, and which kinds two devices of one link have in shared.
+Refuses: sockets (net/mdns_transport.py has them), and what is said there (wire/mdns_responder.py).
+Read next: net/mdns_transport.py.
+"""
+
+#> from __future__ import annotations
+
+#> import socket
+#> from dataclasses import dataclass
+#> from typing import Dict, List, Sequence, Tuple
+
+#> from ..model.interface import Interface
+#> from ..wire.dns import DNS_A, DNS_AAAA
+#> from .addresses import is_link_local
+
+#: Interfaces on which IPv6 is spoken, each a socket: a Mac or a phone has a dozen, most of which lead to no network.
+IPV6_INTERFACES = 4
+#: Kinds of addresses, the best last.
+ADDRESS_KINDS = ("link-local", "IPv6", "IPv4")
+
+
+@dataclass(frozen=True)
+class MdnsPlace:
+    """Say where multicast DNS is spoken, and under which addresses of ours."""
+
+    #: Of the interface, "" where that is not known.
+    name: str
+    #: The IPv4 address from which it is spoken; "" for IPv6, which is spoken from the interface as such.
+    address: str
+    #: All addresses of the interface, of both kinds: whichever of them a device is heard by, it hears all.
+    addresses: Tuple[str, ...]
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether IPv6 is spoken."""
+        return not self.address
+
+    def records(self) -> Tuple[Tuple[int, bytes], ...]:
+        """Return (DNS_A or DNS_AAAA, bytes) of the addresses."""
+        return tuple(
+            (DNS_AAAA, socket.inet_pton(socket.AF_INET6, address.partition("%")[0])) if ":" in address
+            else (DNS_A, socket.inet_aton(address)) for address in self.addresses
+        )
+
+    def hosts(self, addresses: Sequence[bytes]) -> List[str]:
+        """Return where a host with these addresses is to be called, the best last; IPv6 in brackets.
+
+        Of each kind that we have here too the newest: IPv4, then IPv6, then link-local ones, which need the interface.
+        Where we have none in shared a router may lead there.
+        """
+        found: Dict[str, str] = {}
+        for raw in addresses:
+            text = socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+            found[address_kind(text)] = text
+        shared = [kind for kind in ADDRESS_KINDS if kind in found and kind in map(address_kind, self.addresses)]
+        chosen = [found[kind] for kind in shared or [kind for kind in ADDRESS_KINDS if kind in found]]
+        zone = f"%{self.name}" if self.name else ""
+        return [
+            f"[{text}{zone}]" if is_link_local(text) else f"[{text}]" if ":" in text else text for text in chosen
+            if zone or not is_link_local(text)
+        ]
+
+
+def address_kind(address: str) -> str:
+    """Return which of `ADDRESS_KINDS` an address is."""
+    return "link-local" if is_link_local(address) else "IPv6" if ":" in address else "IPv4"
+
+
+def mdns_places(found: Sequence[Interface]) -> List[MdnsPlace]:
+    """Return where to speak, by the addresses of interfaces that lead to others, of both kinds."""
+    by_name: Dict[str, List[str]] = {}
+    for item in found:
+        by_name.setdefault(item.name or item.address, []).append(item.address)
+    places = []
+    for item in found:
+        if ":" not in item.address:
+            places.append(MdnsPlace(item.name, item.address, tuple(by_name[item.name or item.address])))
+    links = [item for item in found if ":" in item.address and item.broadcast and item.name]
+    for name in list(dict.fromkeys(item.name for item in links))[:IPV6_INTERFACES]:
+        places.append(MdnsPlace(name, "", tuple(by_name[name])))
+    return places
+
+
 # ---- discompute_lite/net/mdns_transport.py ----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.net.mdns_transport")
 """Announce beacons by multicast DNS, so that networks that carry nothing else than Bonjour still let devices meet.
 
-Knows:   one socket an interface on the port that all of a machine's responders share, and how a beacon fits into a TXT
+Knows:   one socket a place, on the port that all of a machine's responders share, and how a beacon fits into a TXT
          record.
 Refuses: loopback (nothing is multicast there, and `bind 127.0.0.1` keeps a node to it), and to belong to the system's
          own responder: both hear everything, and each answers for what is its own.
-Read next: wire/mdns_responder.py and wire/mdns_browser.py (the protocol), net/broadcast.py (another way).
+Read next: net/mdns_places.py (where it is spoken), wire/mdns_responder.py and wire/mdns_browser.py (the protocol).
 
 The TXT record of a service holds its node's id for people, and the beacon in pieces:
 
@@ -27619,20 +28002,22 @@ The TXT record of a service holds its node's id for people, and the beacon in pi
 #> import struct
 #> from collections import deque
 #> from dataclasses import replace
-#> from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+#> from typing import Any, Deque, Dict, List, Optional, Tuple
 
 #> from ..model.errors import ProtocolError
 #> from ..wire.beacon import Beacon, decode_beacon, encode_beacon
-#> from ..wire.dns import DNS_A, decode_dns, txt_data
+#> from ..wire.dns import decode_dns, txt_data
 #> from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
 #> from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
 #> from .addresses import error_name, split_address
 #> from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
-#> from .interfaces import choose_interfaces, list_interfaces
+#> from .interfaces import choose_interfaces, list_interfaces, list_ipv6
 #> from .listener import stays_on_loopback
 #> from .loop import Loop, Timer
+#> from .mdns_places import MdnsPlace, mdns_places
+#> from .sockets import zone_index
 
-MDNS_GROUP = "224.0.0.251"
+MDNS_GROUP, MDNS_IPV6_GROUP = "224.0.0.251", "ff02::fb"
 SERVICE = ("_discompute", "_tcp", "local")
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
@@ -27642,7 +28027,7 @@ _PIECE_BYTES = 250
 #: Of what we sent lately, to know it again: every socket hears its own words, and those of its brothers.
 _SENT_KEPT = 64
 #: Linux: a socket hears only the groups that it has joined itself.
-_IP_MULTICAST_ALL = 49
+_IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 
 
 def beacon_txt(beacon: Beacon, datagram: bytes) -> bytes:
@@ -27660,38 +28045,25 @@ def txt_beacon(txt: Dict[str, bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def host_in_records(addresses: Sequence[bytes]) -> str:
-    """Return the best of a host's addresses, in brackets where it is IPv6; "" where there is none to call.
-
-    The newest of IPv4, as all of ours listen there; else of IPv6, but for link-local ones, which need an interface.
-    """
-    for size, family, form in ((4, socket.AF_INET, "{}"), (16, socket.AF_INET6, "[{}]")):
-        hosts = [raw for raw in addresses if len(raw) == size and not (size == 16 and raw[:2] == b"\xfe\x80")]
-        if hosts:
-            return form.format(socket.inet_ntop(family, hosts[-1]))
-    return ""
-
-
 class MdnsInterface:
     """Speak multicast DNS on one interface."""
 
-    def __init__(self, transport: MdnsTransport, address: str) -> None:
-        self.address = address
+    def __init__(self, transport: MdnsTransport, place: MdnsPlace) -> None:
+        self.place = place
         self._transport = transport
         self._loop = transport.loop
         # Chance only spreads what many do at once; it protects nothing.
         rng = random.Random(secrets.randbits(64))
-        self.responder = MdnsResponder(SERVICE, ((DNS_A, socket.inet_aton(address)),), rng)
+        self.responder = MdnsResponder(SERVICE, place.records(), rng)
         self.browser = MdnsBrowser(SERVICE, rng, transport.options.limits.devices)
         self._timer: Optional[Timer] = None
-        self.socket = DatagramSocket(
-            self._loop, ("", MDNS_PORT), transport.options.limits, self._heard, self._join
-        )
+        host, join = ("::", self._join_ipv6) if place.is_ipv6 else ("", self._join)
+        self.socket = DatagramSocket(self._loop, (host, MDNS_PORT), transport.options.limits, self._heard, join)
         self.browser.start(self._loop.now())
 
     def _join(self, sock: socket.socket) -> None:
         """Prepare a socket that is to speak and hear on this interface alone."""
-        here = socket.inet_aton(self.address)
+        here = socket.inet_aton(self.place.address)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
@@ -27702,6 +28074,19 @@ class MdnsInterface:
         except OSError:
             pass  # Elsewhere that is so anyway.
 
+    def _join_ipv6(self, sock: socket.socket) -> None:
+        """Do the same for IPv6, which goes by the interface's number."""
+        index = zone_index(self.place.name)
+        for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
+                              (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
+            sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+        membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, MDNS_IPV6_GROUP), index)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        try:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+        except OSError:
+            pass  # Elsewhere that is so anyway.
+
     def go_on(self) -> None:
         """Send what there is to send, tell what was found, and see when the next thing is due."""
         for machine in (self.responder, self.browser):
@@ -27709,12 +28094,13 @@ class MdnsInterface:
                 datagram = machine.next_datagram()
                 if datagram is None:
                     break
-                self._transport.send(self.socket, *datagram)
+                group = MDNS_IPV6_GROUP if self.place.is_ipv6 else MDNS_GROUP
+                self._transport.send(self.socket, datagram.data, datagram.destination or (group, MDNS_PORT))
         while True:
             event = self.browser.next_event()
             if event is None:
                 break
-            self._transport.tell(event, self.address)
+            self._transport.tell(event, self.place)
         due = [when for when in (self.responder.next_deadline(), self.browser.next_deadline()) if when is not None]
         if self._timer is not None:
             self._timer.cancel()
@@ -27744,6 +28130,9 @@ class MdnsInterface:
         if (message.is_response or message.authorities) and data in self._transport.sent:
             return
         now, sender = self._loop.now(), split_address(source)
+        # A socket of IPv6 hears its group on all interfaces on which anybody here has joined it.
+        if "%" in sender[0] and sender[0].partition("%")[2] != self.place.name:
+            return
         self.responder.receive(message, sender, now)
         self.browser.receive(message, sender, now)
         self.go_on()
@@ -27760,8 +28149,7 @@ class MdnsTransport:
         self.loop = loop
         self.options = options
         self._report: Optional[Heard] = None
-        #: address -> what speaks there.
-        self._interfaces: Dict[str, MdnsInterface] = {}
+        self._interfaces: Dict[MdnsPlace, MdnsInterface] = {}
         self._next_look: Optional[Timer] = None
         #: The beacon on offer, and when it was last renewed.
         self._beacon: Optional[Beacon] = None
@@ -27799,9 +28187,11 @@ class MdnsTransport:
 
     def trouble(self) -> List[str]:
         """Say in words what does not work just now."""
+        well = {each.place.name or each.place.address for each in self._interfaces.values() if each.socket.is_alive}
+        ill = [each.place.name or each.place.address for each in self._interfaces.values() if not each.socket.is_alive]
         return [
-            f"multicast DNS is refused on {each.address}; the system or another program keeps port {MDNS_PORT}"
-            for each in self._interfaces.values() if not each.socket.is_alive
+            f"multicast DNS is refused on {where}; the system or another program keeps port {MDNS_PORT}"
+            for where in dict.fromkeys(ill) if where not in well
         ]
 
     def look(self) -> None:
@@ -27832,18 +28222,18 @@ class MdnsTransport:
 
     # ---- what interfaces ask ------------------------------------------------------------------------
 
-    def send(self, sock: DatagramSocket, data: bytes, destination: Optional[Tuple[str, int]]) -> None:
+    def send(self, sock: DatagramSocket, data: bytes, destination: Tuple[str, int]) -> None:
         """Send one datagram; one that is lost is asked for again."""
         self.sent.append(data)
         try:
-            sock.send(data, destination or (MDNS_GROUP, MDNS_PORT))
+            sock.send(data, destination)
         except OSError as error:
             logging.getLogger("discompute").debug("cannot multicast: %s", error_name(error))
 
-    def tell(self, event: Any, address: str) -> None:
-        """Report what a browser found on the interface with this address."""
+    def tell(self, event: Any, place: MdnsPlace) -> None:
+        """Report what a browser found at a place."""
         if isinstance(event, MdnsFound):
-            self._found(event)
+            self._found(event, place.hosts(event.addresses))
         elif isinstance(event, MdnsLost):
             beacon, source = self._known.pop(event.name, (None, ""))
             if event.is_goodbye and beacon is not None and self._report is not None:
@@ -27852,19 +28242,20 @@ class MdnsTransport:
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _found(self, event: MdnsFound) -> None:
+    def _found(self, event: MdnsFound, hosts: List[str]) -> None:
+        """Report a device once for each of its addresses: what is heard last is tried first."""
         datagram = txt_beacon(event.txt)
-        host = host_in_records(event.addresses)
-        if not datagram or not host or self._report is None:
+        if not datagram or not hosts or self._report is None:
             return
-        source = f"{host}:{MDNS_PORT}"
+        sources = [f"{host}:{MDNS_PORT}" for host in hosts]
         try:
             beacon = decode_beacon(datagram, self.options.limits)
         except ProtocolError:
             beacon = None
         if beacon is not None and not beacon.foreign:
-            self._known[event.name] = beacon, source
-        self._report(datagram, source, self.name)
+            self._known[event.name] = beacon, sources[-1]
+        for source in sources:
+            self._report(datagram, source, self.name)
 
     def _txt_of(self, beacon: Beacon) -> bytes:
         return beacon_txt(beacon, encode_beacon(beacon, self.options.limits))
@@ -27879,16 +28270,17 @@ class MdnsTransport:
 
     def _look(self) -> None:
         """Speak on the interfaces that are there now, and look again later."""
-        wanted = set()
+        wanted: List[MdnsPlace] = []
         if not stays_on_loopback(self.options.bind):
-            found = choose_interfaces(list_interfaces(), self.options.interface)
-            wanted = {item.address for item in found if not item.is_loopback
-                      and self.options.bind in ("all", item.address)}
-        for address in [address for address in self._interfaces if address not in wanted]:
-            self._interfaces.pop(address).close(is_leaving=False)
-        for address in sorted(wanted - set(self._interfaces)):
-            interface = self._interfaces[address] = MdnsInterface(self, address)
-            self._offer(interface)
+            found = choose_interfaces(list_interfaces() + list_ipv6(), self.options.interface)
+            wanted = mdns_places([item for item in found if not item.is_loopback
+                                  and self.options.bind in ("all", item.address)])
+        for place in [place for place in self._interfaces if place not in wanted]:
+            self._interfaces.pop(place).close(is_leaving=False)
+        for place in wanted:
+            if place not in self._interfaces:
+                interface = self._interfaces[place] = MdnsInterface(self, place)
+                self._offer(interface)
         self._next_look = self.loop.call_later(INTERFACES_EVERY_S, self._look)
 
 
@@ -28853,14 +29245,13 @@ link is open, and hearsay is good for an address to try. Nothing here costs more
 
 #> from ..model.device import Device, DeviceStatus
 #> from ..model.limits import Limits
-#> from .addresses import is_address
 #> from .dialling import DialPlan
 #> from .events import (
 #>     AddressFailed, BeaconHeard, DeviceDescribed, DeviceTold, Dial, ForeignHeard, GoodbyeHeard, HeartbeatHeard,
 #>     HeartbeatMissed, LinkLost, LinkOpened, RoundTripMeasured, TellChanged, TellDead, TellDuplicateIdentity,
 #>     TellRestarted, Tick,
 #> )
-#> from .known import Fact, KnownDevice, Liveness
+#> from .known import Fact, KnownDevice, Liveness, told_addresses
 #> from .own_events import LinkWanted
 #> from .table import DeviceTable
 #> from .vigil import Vigil
@@ -28946,10 +29337,10 @@ class DeviceRegistry:
 
     def is_told_news(self, told: Device) -> bool:
         """Return whether hearsay of a device says more than is known: of a crowd everybody is told again and again."""
-        device, more = self._table.get(told.id), told.lite.get("addresses")
+        device = self._table.get(told.id)
         if device is None or not device.present:
             return True
-        return not all(device.addresses.has(each) for each in (told.address, *(more if isinstance(more, list) else ())))
+        return not all(map(device.addresses.has, told_addresses(told)))
 
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
@@ -29071,9 +29462,7 @@ class DeviceRegistry:
         told = event.device
         if told.lite.get("foreign") or told.status is DeviceStatus.OFFLINE:
             return
-        more = told.lite.get("addresses")
-        addresses = [told.address, *(more if isinstance(more, list) else [])]
-        addresses = [text for text in addresses[: self._limits.addresses_per_device] if is_address(text)]
+        addresses = told_addresses(told)[: self._limits.addresses_per_device]
         device = self._table.get(told.id)
         if device is None and addresses and self._table.told < TOLD_DEVICES:
             device = self._add(Device(id=told.id, name=told.name, type=told.type), now, actions)
@@ -39268,7 +39657,8 @@ class Greeter:
             found += [*node.settings.peers, *self.remembered()]
         if nobody_known and "broadcast" in node.settings.discovery:
             # A loopback may have none; this stands in for it.
-            found += [address for address in node.world.neighbours if address != f"127.0.0.1:{node.port}"]
+            own = f"127.0.0.1:{node.port}", f"[::1]:{node.port}"
+            found += [address for address in node.world.neighbours if address not in own]
         return list(dict.fromkeys(found))
 
     def remembered(self) -> List[str]:
@@ -43890,7 +44280,9 @@ class LocalNode:
             executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
             own_hosts=self.own_hosts, sockets=self._own,
             prober=Prober(self.loop, settings.bind, settings.discovery_interface),
-            neighbours=loopback_neighbours(settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT),
+            neighbours=loopback_neighbours(
+                settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT,
+                host="::1" if settings.bind == "::1" else "127.0.0.1"),
             connection_closed=self._own.forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
             vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
@@ -45258,6 +45650,7 @@ Read next: faces/cli.py.
 #> from ..wire.repeats import RepeatedAnswer
 #> from .addresses import error_words, is_loopback_host, split_address
 #> from .memory import allocate_attachment
+#> from .sockets import call_and_wait
 
 #: One read: a whole answer in most cases.
 CLIENT_READ_BYTES = 64 * 1024
@@ -45272,7 +45665,7 @@ class Client:
         self.address = address
         self._timeout_s = timeout_s
         try:
-            self._sock = socket.create_connection((host, port), timeout=timeout_s)
+            self._sock = call_and_wait(host, port, timeout_s)
         except (OSError, ValueError) as error:
             raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -50335,6 +50728,7 @@ Read next: wire/server_sent.py (the bytes), roles/web_events.py (the other end).
 #> from ..model.errors import CallTimeout, LinkClosed, Unavailable, Unreachable
 #> from ..wire.server_sent import SentEvent, SentEventReader
 #> from .addresses import error_words, split_address
+#> from .sockets import call_and_wait
 
 EVENT_READ_BYTES = 64 * 1024
 #: An event has a sentence of some thousand characters and a few facts.
@@ -50352,7 +50746,7 @@ class EventClient:
         """Connect; raise `LinkError`, or `Unavailable` with what the node says."""
         self.address = address
         try:
-            self._sock = socket.create_connection(split_address(address, 8080), timeout=timeout_s)
+            self._sock = call_and_wait(*split_address(address, 8080), timeout_s)
         except OSError as error:
             raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._reader = SentEventReader(EVENT_BYTES_MOST)
@@ -56128,8 +56522,8 @@ _end_sections({
         "bind_kind choice_kind executor_kind limits_kind line_kind number_kind peers_kind several_kind switch_kind "
         "whole_kind read_yaml dump_scalar dump_yaml".split(),
     "discompute_lite.net.addresses": "_BRACKETED _PLAIN _BARE_IPV6 _UNSPEAKABLE OWNER_HOSTS NEIGHBOUR_PORTS "
-        "address_text plain_host host_of split_address is_loopback_host is_numeric_host error_name error_words "
-        "loopback_neighbours LinkError".split(),
+        "address_text plain_host host_of split_address is_link_local zone_name is_loopback_host is_numeric_host "
+        "error_name error_words loopback_neighbours LinkError".split(),
     "discompute_lite.model.deadlines": "Deadlines".split(),
     "discompute_lite.wire.envelope": "_ID_TYPES _PARAMS_TYPES _TIMEOUT_TYPES is_rpc_answer check_rpc_call rpc_id "
         "rpc_refusal rpc_error DiscomputeError InvalidRequest error_from_wire".split(),
@@ -56156,7 +56550,14 @@ _end_sections({
         "CallReceived Receiver".split(),
     "discompute_lite.net.memory": "HUGE_PAGE_BYTES AGAIN_BYTES KEPT_IDLE_S allocate_attachment AttachmentMemory "
         "_Piece _references _ALONE".split(),
-    "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines AttachmentMemory".split(),
+    "discompute_lite.model.interface": "Interface".split(),
+    "discompute_lite.net.interfaces": "IFF_UP IFF_BROADCAST IFF_LOOPBACK IFF_POINTOPOINT _HAS_SOCKADDR_LENGTH "
+        "_ROUTE_PROBES _IPV6_ROUTE_PROBES ALL_NODES list_interfaces list_ipv6 _addresses_listed choose_interfaces "
+        "_by_getifaddrs _ipv4_at _ipv6_at _ipv6_interface _by_routes_of_ipv6 _by_routes Interface".split(),
+    "discompute_lite.net.sockets": "_NO_SIGPIPE new_socket accept_from call_and_wait wake_pair spare_process "
+        "socket_address zone_index _index_of is_link_local list_ipv6".split(),
+    "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines AttachmentMemory "
+        "wake_pair".split(),
     "discompute_lite.net.farewell": "LINGER_S THROWN_AWAY_BYTES Farewell Loop".split(),
     "discompute_lite.wire.sniff": "HTTP2_PREFACE _FIRST_BYTES sniff".split(),
     "discompute_lite.crypto.der": "DER_BOOLEAN DER_INTEGER DER_BITS DER_OCTETS DER_OID DER_UTF8 DER_UTC_TIME "
@@ -56189,7 +56590,8 @@ _end_sections({
         "Opening Outbox Receiver ReplyCallback TlsDoor".split(),
     "discompute_lite.net.links": "OnDialled OnConnected OnAttempted DIAL_S IN_PROGRESS Dialler Connector connect_to "
         "_Attempt _unreachable DiscomputeError NothingListens Unreachable Limits error_name error_words "
-        "is_loopback_host is_numeric_host split_address FirstWords Loop Timer Receiver Connection TlsDoor".split(),
+        "is_link_local is_loopback_host is_numeric_host split_address FirstWords Loop Timer Receiver new_socket "
+        "socket_address Connection TlsDoor".split(),
     "discompute_lite.core.audit_log": "AUDIT_START AUDIT_FACT_CHARS AuditFact _AUDIT_WHAT _AUDIT_SEAL _AUDIT_NUMBER "
         "_AUDIT_CONTINUED AuditVerdict AuditLog resume_audit_log verify_audit_lines _audit_hash "
         "LocalProtocolError".split(),
@@ -56357,11 +56759,11 @@ _end_sections({
         "EndCancelled TellStory ComputeMetrics Device DeviceCapabilities DeviceStatus".split(),
     "discompute_lite.core.retry": "REDIAL_FIRST_S REDIAL_MOST_S AGAIN_FIRST_S AGAIN_MOST_S REFUSED_MOST_S "
         "QUARANTINE_AFTER MISFITS_TRIED POISON_AFTER backoff_s redial_s retry_s refused_s is_poison".split(),
-    "discompute_lite.core.addresses": "KnownAddress AddressBook is_address redial_s".split(),
+    "discompute_lite.core.addresses": "KnownAddress AddressBook is_address may_be_told redial_s".split(),
     "discompute_lite.core.known": "Liveness Fact LIVENESS_MOVES PRESENT SIGNS_OF_LIFE LITE_KEPT LITE_TEXT "
         "LITE_ENTRIES DEAD_S DEAD_PHONE_S BEACON_SILENCE_S DOUBT_AFTER DOUBT_JITTER EVERY_LEAST_S EVERY_MOST_S "
-        "PAST_BOOTS KnownDevice lite_kept PHONE_TYPES ComputeMetrics Device DeviceCapabilities DeviceStatus "
-        "short_id AddressBook".split(),
+        "PAST_BOOTS KnownDevice lite_kept told_addresses PHONE_TYPES ComputeMetrics Device DeviceCapabilities "
+        "DeviceStatus short_id AddressBook may_be_told".split(),
     "discompute_lite.roles.peer": "Peer".split(),
     "discompute_lite.roles.heartbeats": "IDLE_BEAT_S BUSY_BEAT_S BUSY_NEAR_BEAT_S UNSTRETCHED_BEATS REPEAT_S "
         "BEAT_ANSWER_S BEAT_OVERDUE_S BEACONS_MISSED QUIET_ANSWER Heartbeats HeartbeatHeard HeartbeatMissed "
@@ -56483,28 +56885,26 @@ _end_sections({
     "discompute_lite.host.audit_file": "AUDIT_BYTES AuditFile MIB SAFE_OPEN_FLAGS read_small_file remove_file "
         "state_errors write_whole".split(),
     "discompute_lite.net.listener": "ACCEPTS_A_TURN EXHAUSTED_PAUSE_S BACKLOG FALLBACK_PORTS open_listening_socket "
-        "listen_on Listener bind_host stays_on_loopback DiscomputeError SettingsError Limits OWNER_HOSTS "
-        "address_text error_name error_words host_of is_loopback_host plain_host Loop Receiver Connection "
-        "FAILING_HOSTS FAILURES_S TlsDoor".split(),
-    "discompute_lite.model.interface": "Interface".split(),
-    "discompute_lite.net.interfaces": "IFF_UP IFF_BROADCAST IFF_LOOPBACK _HAS_SOCKADDR_LENGTH _ROUTE_PROBES "
-        "list_interfaces choose_interfaces _by_getifaddrs _ipv4_at _by_routes Interface".split(),
-    "discompute_lite.net.neighbourhood": "INTERFACES_S Neighbourhood Interface plain_host list_interfaces".split(),
+        "listen_on open_ipv6_beside Guests Listener bind_host stays_on_loopback DiscomputeError SettingsError "
+        "Limits OWNER_HOSTS address_text error_name error_words host_of is_loopback_host split_address Loop "
+        "Receiver accept_from new_socket socket_address Connection FAILING_HOSTS FAILURES_S TlsDoor".split(),
+    "discompute_lite.net.neighbourhood": "INTERFACES_S Neighbourhood Interface plain_host list_interfaces "
+        "list_ipv6".split(),
     "discompute_lite.net.pairing_door": "_READ_BYTES _LAST_WORDS_S _HUNG_UP PairingAnswer PairingCalled "
         "SocketPairingDoor SocketPairingLine _PairingPipe _pairing_context _joiner_context _host_context PrivateKey "
         "pem pkcs8_der DiscomputeError LinkClosed KIB Limits address_text host_of Connector bind_host "
-        "open_listening_socket Loop Timer TlsPipe bare_tls_context TlsChannel".split(),
+        "open_ipv6_beside open_listening_socket Loop Timer accept_from TlsPipe bare_tls_context TlsChannel".split(),
     "discompute_lite.member_parts": "MemberParts why_alone AuditBook AuditFact AuditLog resume_audit_log "
         "RefusalTally AuditFile StateFolder LocalTrust TrustFiles has_membership StateError Limits Settings "
         "stays_on_loopback Loop Neighbourhood SocketPairingDoor TlsIdentity why_no_tls TlsDoor".split(),
     "discompute_lite.net.datagrams": "Heard READ_DATAGRAM_BYTES INTERFACES_EVERY_S REBUILD_FIRST_S REBUILD_LAST_S "
         "DESTINATION_RETRY_FIRST_S DESTINATION_RETRY_LAST_S DEAD_SOCKET COMPLAIN_EVERY_S TransportOptions "
-        "Destinations DatagramSocket Limits address_text error_name Loop".split(),
+        "Destinations DatagramSocket Limits address_text error_name Loop new_socket socket_address".split(),
     "discompute_lite.net.knock": "OnKnocked KNOCK_S _NOBODY knock_at _OwnCall address_text error_words IN_PROGRESS "
-        "Loop Timer".split(),
-    "discompute_lite.net.own_sockets": "OWN_HOSTS_EVERY_S OWN_HOSTS_TOLD PEERS_PORT COMMANDS_PORT OwnSockets Limits "
-        "error_words list_interfaces KNOCK_S OnKnocked knock_at Listener bind_host open_listening_socket Loop "
-        "Receiver TlsDoor".split(),
+        "Loop Timer new_socket socket_address".split(),
+    "discompute_lite.net.own_sockets": "OWN_HOSTS_EVERY_S OWN_HOSTS_TOLD PEERS_PORT PEERS_IPV6_PORT COMMANDS_PORT "
+        "OwnSockets _hosts_of Limits error_words is_link_local list_interfaces list_ipv6 KNOCK_S OnKnocked knock_at "
+        "Guests Listener bind_host open_ipv6_beside open_listening_socket Loop Receiver TlsDoor".split(),
     "discompute_lite.net.prober": "OnTried _REFUSED _SILENT LOOPBACK_MASK Prober swept_interfaces outcome_of "
         "Interface error_name is_loopback_host split_address choose_interfaces list_interfaces connect_to "
         "stays_on_loopback Loop".split(),
@@ -56518,25 +56918,28 @@ _end_sections({
         "_beacon_text _beacon_flag _beacon_object _lowered_object _beacon_integer _beacon_number _beacon_interval "
         "_odd_integer _odd_tflops interface_priority interface_kind DeviceStatus LocalProtocolError ProtocolError "
         "TooLarge Limits encode_json parse_strict".split(),
-    "discompute_lite.wire.dns": "DnsName DNS_A DNS_PTR DNS_TXT DNS_AAAA DNS_SRV DNS_ANY DNS_RESPONSE DNS_TRUNCATED "
-        "_IS_RESPONSE _OPCODE_AND_ERROR _INTERNET _TOP_BIT DNS_LABEL_BYTES DNS_NAME_BYTES DNS_RECORDS _POINTER "
-        "_HEADER _QUESTION_END _RECORD_HEAD _SRV_HEAD DnsQuestion DnsRecord DnsMessage lower_name srv_data read_srv "
-        "ptr_data read_ptr txt_data read_txt _plain_name encode_dns _put_name decode_dns _read_records _read_data "
-        "_read_name ProtocolError".split(),
+    "discompute_lite.wire.dns": "DnsName DNS_A DNS_PTR DNS_TXT DNS_AAAA DNS_SRV DNS_NSEC DNS_ANY DNS_RESPONSE "
+        "DNS_TRUNCATED _IS_RESPONSE _OPCODE_AND_ERROR _INTERNET _TOP_BIT DNS_LABEL_BYTES DNS_NAME_BYTES DNS_RECORDS "
+        "_POINTER _HEADER _QUESTION_END _RECORD_HEAD _SRV_HEAD DnsQuestion DnsRecord DnsMessage lower_name srv_data "
+        "read_srv ptr_data read_ptr txt_data read_txt nsec_data _plain_name encode_dns _put_name decode_dns "
+        "_read_records _read_data _read_name ProtocolError".split(),
     "discompute_lite.wire.mdns_responder": "SERVICE_LIST MDNS_PORT MDNS_TTL_S LEGACY_TTL_S PROBES PROBE_EVERY_S "
         "PROBE_AGAIN_S CONFLICTS_MANY CONFLICT_PAUSE_S ANNOUNCEMENTS ANNOUNCE_EVERY_S DEFEND_EVERY_S ANSWER_DELAY_S "
-        "TRUNCATED_DELAY_S PENDING_ANSWERS MdnsDatagram _PendingAnswer MdnsResponder _response _cut Deadlines "
-        "DNS_ANY DNS_PTR DNS_RESPONSE DNS_SRV DNS_TRUNCATED DNS_TXT DnsMessage DnsName DnsQuestion DnsRecord "
-        "encode_dns lower_name ptr_data srv_data".split(),
+        "TRUNCATED_DELAY_S PENDING_ANSWERS MdnsDatagram _PendingAnswer MdnsResponder _response _cut Deadlines DNS_A "
+        "DNS_AAAA DNS_ANY DNS_NSEC DNS_PTR DNS_RESPONSE DNS_SRV DNS_TRUNCATED DNS_TXT DnsMessage DnsName "
+        "DnsQuestion DnsRecord encode_dns lower_name nsec_data ptr_data srv_data".split(),
     "discompute_lite.wire.mdns_browser": "BROWSE_FIRST_S BROWSE_LAST_S REFRESH_AT REFRESH_JITTER KNOWN_ANSWERS "
         "LAST_SECOND_S RECORD_LIFE_MOST_S MISSING_AFTER_S MISSING_TRIES MdnsFound MdnsLost _HeldRecord MdnsBrowser "
         "Deadlines DNS_A DNS_AAAA DNS_PTR DNS_SRV DNS_TXT DnsMessage DnsName DnsQuestion DnsRecord encode_dns "
         "lower_name read_ptr read_srv read_txt ANSWER_DELAY_S MDNS_PORT MdnsDatagram".split(),
-    "discompute_lite.net.mdns_transport": "MDNS_GROUP SERVICE MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT "
-        "_IP_MULTICAST_ALL beacon_txt txt_beacon host_in_records MdnsInterface MdnsTransport ProtocolError Beacon "
-        "decode_beacon encode_beacon DNS_A decode_dns txt_data MdnsBrowser MdnsFound MdnsLost MDNS_PORT "
+    "discompute_lite.net.mdns_places": "IPV6_INTERFACES ADDRESS_KINDS MdnsPlace address_kind mdns_places Interface "
+        "DNS_A DNS_AAAA is_link_local".split(),
+    "discompute_lite.net.mdns_transport": "MDNS_GROUP MDNS_IPV6_GROUP SERVICE MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT "
+        "_IP_MULTICAST_ALL _IPV6_MULTICAST_ALL beacon_txt txt_beacon MdnsInterface MdnsTransport ProtocolError "
+        "Beacon decode_beacon encode_beacon decode_dns txt_data MdnsBrowser MdnsFound MdnsLost MDNS_PORT "
         "MdnsResponder error_name split_address INTERFACES_EVERY_S DatagramSocket Heard TransportOptions "
-        "choose_interfaces list_interfaces stays_on_loopback Loop Timer".split(),
+        "choose_interfaces list_interfaces list_ipv6 stays_on_loopback Loop Timer MdnsPlace mdns_places "
+        "zone_index".split(),
     "discompute_lite.net.transports": "TRANSPORTS Catalog BroadcastTransport SeedTransport MdnsTransport".split(),
     "discompute_lite.core.access": "APPROVALS_KEPT OPERATION_LEVELS _HOURS _CODE_HASH Sender OfferedWork WorkRule "
         "WorkPolicy AccessDecision code_hash decide_operation decide_work _decide_kind _question _is_within "
@@ -56553,9 +56956,9 @@ _end_sections({
     "discompute_lite.core.vigil": "KEPT_S CALLED_CROWD Vigil Deadlines DialPlan TellDead TellJoined TellLeft "
         "TellSuspect LIVENESS_MOVES SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
     "discompute_lite.core.registry": "SUSPECT_S ECHO_S TOLD_DEVICES DUPLICATE_EVERY_S DeviceRegistry _device_id_of "
-        "Device DeviceStatus Limits is_address DialPlan AddressFailed BeaconHeard DeviceDescribed DeviceTold Dial "
-        "ForeignHeard GoodbyeHeard HeartbeatHeard HeartbeatMissed LinkLost LinkOpened RoundTripMeasured TellChanged "
-        "TellDead TellDuplicateIdentity TellRestarted Tick Fact KnownDevice Liveness LinkWanted DeviceTable "
+        "Device DeviceStatus Limits DialPlan AddressFailed BeaconHeard DeviceDescribed DeviceTold Dial ForeignHeard "
+        "GoodbyeHeard HeartbeatHeard HeartbeatMissed LinkLost LinkOpened RoundTripMeasured TellChanged TellDead "
+        "TellDuplicateIdentity TellRestarted Tick Fact KnownDevice Liveness told_addresses LinkWanted DeviceTable "
         "Vigil".split(),
     "discompute_lite.core.pacing": "NETWORK_DATAGRAMS_PER_S STRETCH_AT_ONCE SLOWEST_PACE_S ANSWERS_WANTED JITTER "
         "JITTER_STRETCHED STRETCHED COUNT_WEIGHT KNOWN_ENOUGH Pace".split(),
@@ -56823,7 +57226,7 @@ _end_sections({
     "discompute_lite.net.client": "CLIENT_READ_BYTES Client call_once looks_like_address CallTimeout "
         "DiscomputeError LinkClosed MethodNotFound Unreachable Limits check_rpc_call is_rpc_answer rpc_error "
         "rpc_refusal MessageDecoder encode_message encode_sendable join_attachments RepeatedAnswer error_words "
-        "is_loopback_host split_address allocate_attachment".split(),
+        "is_loopback_host split_address allocate_attachment call_and_wait".split(),
     "discompute_lite.net.network_check": "CHECK_S SEND_AGAIN_S CHECK_TRY_S TRIAL_MARK HEARD_DEVICES CALLED_DEVICES "
         "CheckOptions check_network interfaces_of NetworkCheck BeaconFact NetworkFacts PeerFact Trial ProtocolError "
         "Interface Limits decode_beacon DNS_PTR DnsMessage DnsQuestion encode_dns MDNS_PORT address_text error_name "
@@ -56900,7 +57303,7 @@ _end_sections({
         "clock_time from_json Device DeviceCapabilities Hardware short_id ComputeTask printable".split(),
     "discompute_lite.net.event_client": "EVENT_READ_BYTES EVENT_BYTES_MOST ANSWER_HEAD_BYTES NODE_SILENT_S "
         "EventClient _sentence_of CallTimeout LinkClosed Unavailable Unreachable SentEvent SentEventReader "
-        "error_words split_address".split(),
+        "error_words split_address call_and_wait".split(),
     "discompute_lite.faces.reach": "LOOK_AROUND_S ANSWERED_HERE_S POLL_S CALL_TYPED_S STOP_OWN_S Reach "
         "choose_device from_json Device DeviceStatus NotFound Settings peers_typed Client EventClient LocalNode "
         "find_running_node is_this_machine_only printable".split(),

@@ -29,8 +29,10 @@ class Testbed:
     #: pytest collects classes called Test….
     __test__ = False
 
-    def __init__(self, hosts: int) -> None:
-        """Make them; raise OSError or CalledProcessError where the system does not let us."""
+    def __init__(self, hosts: int, *, is_ipv6: bool = False) -> None:
+        """Make them, with IPv4, or with IPv6's link-local addresses alone; raise OSError or CalledProcessError where
+        the system does not let us."""
+        self._is_ipv6 = is_ipv6
         self._names: List[str] = []
         #: The namespace of the bridge, whose ports are port1, port2, …
         self.bridge = f"dlt{os.getpid()}"
@@ -49,8 +51,8 @@ class Testbed:
         return ["ip", "netns", "exec", self._host(host), *command]
 
     def address(self, host: int) -> str:
-        """Return a host's address."""
-        return f"{NETWORK}.{host}"
+        """Return a host's address, of IPv6 without the interface."""
+        return f"fe80::{host}" if self._is_ipv6 else f"{NETWORK}.{host}"
 
     def unplug(self, host: int) -> None:
         """Pull a host's cable: its own end stays up, and nothing comes through."""
@@ -85,7 +87,13 @@ class Testbed:
         ip("link", "add", "eth0", "netns", name, "type", "veth", "peer", "name", f"port{number}", "netns", self.bridge)
         self.plug(number)
         ip("-n", self.bridge, "link", "set", f"port{number}", "up")
-        ip("-n", name, "addr", "add", f"{NETWORK}.{number}/24", "brd", "+", "dev", "eth0")
+        if self._is_ipv6:
+            ip("-n", name, "link", "set", "eth0", "addrgenmode", "none")
+            ip("-n", name, "link", "set", "eth0", "up")
+            # Without the second in which the system looks whether somebody else has it.
+            ip("-n", name, "addr", "add", f"{self.address(number)}/64", "dev", "eth0", "nodad")
+            return
+        ip("-n", name, "addr", "add", f"{self.address(number)}/24", "brd", "+", "dev", "eth0")
         ip("-n", name, "link", "set", "eth0", "up")
         # Multicast and the limited broadcast go where the default route leads.
         ip("-n", name, "route", "add", "default", "dev", "eth0")

@@ -75,7 +75,7 @@ class AddressBook:
 
     def told(self, address: str) -> bool:
         """Note hearsay: it takes free room and never anybody's place; return whether that is new."""
-        if address in self._known or len(self._known) >= self._most or not is_address(address):
+        if address in self._known or len(self._known) >= self._most or not may_be_told(address):
             return False
         # Order 0 puts it behind everything that was heard first-hand.
         self._known[address] = KnownAddress(address, 0)
@@ -151,3 +151,11 @@ def is_address(text: Any) -> bool:
         return False
     host, _, port = text.rpartition(":")
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+
+
+def may_be_told(address: Any) -> bool:
+    """Return whether `address` looks like host:port and means the same on every device.
+
+    One that names an interface, such as [fe80::1%eth0]:8080, is good for its own device alone.
+    """
+    return is_address(address) and "%" not in address

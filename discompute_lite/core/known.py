@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..model.device import PHONE_TYPES, ComputeMetrics, Device, DeviceCapabilities, DeviceStatus, short_id
-from .addresses import AddressBook
+from .addresses import AddressBook, may_be_told
 
 
 class Liveness(Enum):
@@ -259,7 +259,8 @@ class KnownDevice:
         """Return a number that whoever knows it at the same addresses has too; 0 while nobody needs to hear of it."""
         if not self.present or self.foreign:
             return 0
-        words = [self.device_id, *sorted(entry.address for entry in self.addresses.ranked())]
+        words = [self.device_id, *sorted(
+            entry.address for entry in self.addresses.ranked() if may_be_told(entry.address))]
         return int.from_bytes(hashlib.sha256(" ".join(words).encode("utf-8", "replace")).digest()[:8], "big")
 
     def reason_now(self) -> str:
@@ -320,3 +321,9 @@ def lite_kept(lite: Mapping[str, Any]) -> Dict[str, Any]:
                 and (isinstance(entry, (bool, int, float)) or isinstance(entry, str) and len(entry) <= LITE_TEXT)
             }
     return kept
+
+
+def told_addresses(told: Device) -> List[str]:
+    """Return where a device is said to be, without what only whoever says it can use."""
+    more = told.lite.get("addresses")
+    return list(filter(may_be_told, [told.address, *(more if isinstance(more, list) else [])]))

@@ -16,14 +16,13 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ..model.device import Device, DeviceStatus
 from ..model.limits import Limits
-from .addresses import is_address
 from .dialling import DialPlan
 from .events import (
     AddressFailed, BeaconHeard, DeviceDescribed, DeviceTold, Dial, ForeignHeard, GoodbyeHeard, HeartbeatHeard,
     HeartbeatMissed, LinkLost, LinkOpened, RoundTripMeasured, TellChanged, TellDead, TellDuplicateIdentity,
     TellRestarted, Tick,
 )
-from .known import Fact, KnownDevice, Liveness
+from .known import Fact, KnownDevice, Liveness, told_addresses
 from .own_events import LinkWanted
 from .table import DeviceTable
 from .vigil import Vigil
@@ -109,10 +108,10 @@ class DeviceRegistry:
 
     def is_told_news(self, told: Device) -> bool:
         """Return whether hearsay of a device says more than is known: of a crowd everybody is told again and again."""
-        device, more = self._table.get(told.id), told.lite.get("addresses")
+        device = self._table.get(told.id)
         if device is None or not device.present:
             return True
-        return not all(device.addresses.has(each) for each in (told.address, *(more if isinstance(more, list) else ())))
+        return not all(map(device.addresses.has, told_addresses(told)))
 
     def next_deadline(self) -> Optional[float]:
         """Return when `apply(Tick(), ...)` is next worth calling, or None."""
@@ -234,9 +233,7 @@ class DeviceRegistry:
         told = event.device
         if told.lite.get("foreign") or told.status is DeviceStatus.OFFLINE:
             return
-        more = told.lite.get("addresses")
-        addresses = [told.address, *(more if isinstance(more, list) else [])]
-        addresses = [text for text in addresses[: self._limits.addresses_per_device] if is_address(text)]
+        addresses = told_addresses(told)[: self._limits.addresses_per_device]
         device = self._table.get(told.id)
         if device is None and addresses and self._table.told < TOLD_DEVICES:
             device = self._add(Device(id=told.id, name=told.name, type=told.type), now, actions)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Interface:
-    """Describe one IPv4 address of one interface."""
+    """Describe one address of one interface; a link-local one of IPv6 has the interface in it, as fe80::1%eth0."""
 
     #: As the system calls it, "" where unknown.
     name: str
     address: str
-    #: "" where unknown.
+    #: Of IPv6 the number of bits; "" where unknown.
     netmask: str = ""
-    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown.
+    #: "" where the interface does not broadcast (VPN, cellular) or it is unknown; of IPv6 the group of all nodes.
     broadcast: str = ""
     is_loopback: bool = False

@@ -27,8 +27,10 @@ NEIGHBOUR_PORTS = 20
 
 
 def address_text(address: Tuple[Any, ...]) -> str:
-    """Return a socket address as ``host:port``, IPv6 in brackets, mapped IPv4 as IPv4."""
+    """Return a socket address as ``host:port``: IPv6 in brackets, link-local with interface, mapped IPv4 as IPv4."""
     host, port = plain_host(str(address[0])), address[1]
+    if len(address) == 4 and address[3] and is_link_local(host) and "%" not in host:
+        host = f"{host}%{zone_name(address[3])}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -53,6 +55,19 @@ def split_address(address: str, default_port: int = 0) -> Tuple[str, int]:
     raise LinkError(f"{address!r} is not host:port; write an address such as 192.168.1.20:8080")
 
 
+def is_link_local(host: str) -> bool:
+    """Whether an IPv6 address is one of a single link, and so says nothing without an interface."""
+    return host[:4].lower() in ("fe80", "fe90", "fea0", "feb0") and ":" in host
+
+
+def zone_name(index: int) -> str:
+    """Return the name of an interface by its number, or the number where the system does not say."""
+    try:
+        return socket.if_indextoname(index)
+    except (OSError, AttributeError):
+        return str(index)
+
+
 def is_loopback_host(host: str) -> bool:
     """Whether an address (not a name) belongs to this machine's loopback interface."""
     return host.startswith("127.") or host == "::1"
@@ -60,9 +75,10 @@ def is_loopback_host(host: str) -> bool:
 
 def is_numeric_host(host: str) -> bool:
     """Whether this is an IPv4 or IPv6 address, which nobody needs to look up."""
+    address, _, zone = host.partition("%")
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            socket.inet_pton(family, host)
+            socket.inet_pton(family, address if zone and is_link_local(address) else host)
             return True
         except (OSError, ValueError):
             continue
@@ -81,7 +97,8 @@ def error_words(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
 
 
-def loopback_neighbours(port: int, *, usual: bool = True) -> List[str]:
+def loopback_neighbours(port: int, *, usual: bool = True, host: str = "127.0.0.1") -> List[str]:
     """Return where other nodes of this machine may listen: from `port` on, and, with `usual`, the usual ones."""
     first = ([8080] if usual else []) + ([port] if port and not (usual and port == 8080) else [])
-    return [f"127.0.0.1:{start + step}" for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
+    numbers = [start + step for start in first for step in range(NEIGHBOUR_PORTS) if start + step < 65536]
+    return [address_text((host, number)) for number in numbers]

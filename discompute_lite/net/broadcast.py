@@ -50,7 +50,10 @@ class BroadcastTransport:
         # A socket bound to 127.0.0.1 hears no broadcast; one bound to the broadcast address does, on Linux.
         shared_host = LOOPBACK_BROADCAST if is_local else ""
         self._own = DatagramSocket(self._loop, (bind_host(options.bind), 0), options.limits, self._take)
-        self._sockets = [self._own, DatagramSocket(self._loop, (shared_host, options.port), options.limits, self._take)]
+        self._sockets = [self._own]
+        if ":" in options.bind:
+            return  # IPv6 has no broadcast: what it has in its place is multicast DNS.
+        self._sockets.append(DatagramSocket(self._loop, (shared_host, options.port), options.limits, self._take))
         if options.interop:
             self._sockets.append(DatagramSocket(self._loop, (shared_host, EXO_PORT), options.limits, self._take))
 
@@ -102,6 +105,8 @@ class BroadcastTransport:
         return lines
 
     def _hosts(self) -> List[str]:
+        if ":" in self._options.bind:
+            return []
         if stays_on_loopback(self._options.bind):
             return [LOOPBACK_BROADCAST]
         found = choose_interfaces(list_interfaces(), self._options.interface)
@@ -145,5 +150,5 @@ class SeedTransport(BroadcastTransport):
         hosts = [split_address(peer)[0] for peer in self._options.peers]
         if stays_on_loopback(self._options.bind):
             hosts = [host for host in hosts if is_loopback_host(host)]
-        # Names are looked up for TCP only, away from this thread.
-        return [host for host in hosts if is_numeric_host(host) and ":" not in host]
+        # Names are looked up for TCP only, away from this thread; and nobody listens for datagrams of IPv6.
+        return [host for host in hosts if is_numeric_host(host) and ":" not in host + self._options.bind]

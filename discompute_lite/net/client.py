@@ -20,6 +20,7 @@ from ..wire.framing import MessageDecoder, encode_message, encode_sendable, join
 from ..wire.repeats import RepeatedAnswer
 from .addresses import error_words, is_loopback_host, split_address
 from .memory import allocate_attachment
+from .sockets import call_and_wait
 
 #: One read: a whole answer in most cases.
 CLIENT_READ_BYTES = 64 * 1024
@@ -34,7 +35,7 @@ class Client:
         self.address = address
         self._timeout_s = timeout_s
         try:
-            self._sock = socket.create_connection((host, port), timeout=timeout_s)
+            self._sock = call_and_wait(host, port, timeout_s)
         except (OSError, ValueError) as error:
             raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ..model.limits import Limits
 from .addresses import address_text, error_name
 from .loop import Loop
+from .sockets import new_socket, socket_address
 
 #: (datagram, source host:port, name of the transport)
 Heard = Callable[[bytes, str, str], None]
@@ -88,7 +89,10 @@ class DatagramSocket:
         self, loop: Loop, address: Tuple[str, int], limits: Limits, on_datagram: Callable[[bytes, str], None],
         prepare: Callable[[socket.socket], None] = lambda sock: None,
     ) -> None:
-        """`prepare(sock)` is called with each new socket once it is bound; what it raises is the socket's failure."""
+        """`prepare(sock)` is called with each new socket once it is bound; what it raises is the socket's failure.
+
+        It is of IPv6 where `address` is.
+        """
         self._loop = loop
         self._address = address
         self._limits = limits
@@ -114,7 +118,7 @@ class DatagramSocket:
         if self._sock is None:
             raise OSError(0, "the socket is being rebuilt")
         try:
-            self._sock.sendto(data, destination)
+            self._sock.sendto(data, socket_address(*destination))
         except OSError as error:
             if error_name(error) in DEAD_SOCKET:
                 self._drop()
@@ -140,7 +144,7 @@ class DatagramSocket:
         if not self._is_open or self._sock is not None:
             return
         try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock = new_socket(self._address[0], socket.SOCK_DGRAM)
         except OSError as error:
             self._rebuild_later(error)  # No descriptor is left.
             return
@@ -150,9 +154,13 @@ class DatagramSocket:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if hasattr(socket, "SO_REUSEPORT"):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if ":" in self._address[0]:
+                # Another socket hears IPv4.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.setblocking(False)
-            sock.bind(self._address)
+            sock.bind(socket_address(*self._address))
             self._prepare(sock)
         except OSError as error:
             sock.close()

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from ..model.errors import CallTimeout, LinkClosed, Unavailable, Unreachable
 from ..wire.server_sent import SentEvent, SentEventReader
 from .addresses import error_words, split_address
+from .sockets import call_and_wait
 
 EVENT_READ_BYTES = 64 * 1024
 #: An event has a sentence of some thousand characters and a few facts.
@@ -33,7 +34,7 @@ class EventClient:
         """Connect; raise `LinkError`, or `Unavailable` with what the node says."""
         self.address = address
         try:
-            self._sock = socket.create_connection(split_address(address, 8080), timeout=timeout_s)
+            self._sock = call_and_wait(*split_address(address, 8080), timeout_s)
         except OSError as error:
             raise Unreachable(f"nobody answers at {address} ({error_words(error)}); is a node running there?") from None
         self._reader = SentEventReader(EVENT_BYTES_MOST)

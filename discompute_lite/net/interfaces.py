@@ -17,21 +17,37 @@ from ..model.interface import Interface
 IFF_UP = 0x1
 IFF_BROADCAST = 0x2
 IFF_LOOPBACK = 0x8
+IFF_POINTOPOINT = 0x10
 #: BSD systems, Apple's among them, begin a sockaddr with its length; the family follows in one byte.
 _HAS_SOCKADDR_LENGTH = sys.platform in ("darwin", "ios") or "bsd" in sys.platform
 #: Addresses that are routed differently on most machines: connecting a UDP socket to them sends nothing,
 #: and its own name is then the address that this machine would use. (RFC 5737, RFC 1918)
 _ROUTE_PROBES = ("192.0.2.1", "10.255.255.254", "192.168.255.254", "172.31.255.254")
+_IPV6_ROUTE_PROBES = ("2001:db8::1", "fd00::1")  # RFC 3849, RFC 4193
+#: All devices of one link: IPv6 has no broadcast but this.
+ALL_NODES = "ff02::1"
 
 
 def list_interfaces() -> List[Interface]:
     """Return the IPv4 addresses of interfaces that are up; never raises, may be empty."""
+    return [item for item in _addresses_listed() if ":" not in item.address] or list(_by_routes())
+
+
+def list_ipv6() -> List[Interface]:
+    """Return the IPv6 addresses of interfaces that are up, without those of tunnels; never raises, may be empty."""
+    if not socket.has_ipv6:
+        return []
+    listed = _addresses_listed()
+    # A system that lists its interfaces has told all: one without IPv6 is not asked again.
+    return [item for item in listed if ":" in item.address] if listed else list(_by_routes_of_ipv6())
+
+
+def _addresses_listed() -> List[Interface]:
     try:
-        found = list(_by_getifaddrs())
+        return list(_by_getifaddrs())
     except (ImportError, OSError, AttributeError, ValueError, TypeError):
         # TypeError: Windows has no library without a name, and no getifaddrs.
-        found = []
-    return found or list(_by_routes())
+        return []
 
 
 def choose_interfaces(found: List[Interface], wanted: str) -> List[Interface]:
@@ -59,15 +75,20 @@ def _by_getifaddrs() -> Iterator[Interface]:
         while entry:
             item = entry.contents
             address = _ipv4_at(ctypes, item.address)
+            name = (item.name or b"").decode("utf-8", "replace")
+            can_broadcast = item.flags & IFF_BROADCAST and not item.flags & IFF_LOOPBACK
             if address is not None and item.flags & IFF_UP:
-                can_broadcast = item.flags & IFF_BROADCAST and not item.flags & IFF_LOOPBACK
                 yield Interface(
-                    name=(item.name or b"").decode("utf-8", "replace"),
+                    name=name,
                     address=address,
                     netmask=_ipv4_at(ctypes, item.netmask, any_family=True) or "",
                     broadcast=(_ipv4_at(ctypes, item.broadcast) or "") if can_broadcast else "",
                     is_loopback=bool(item.flags & IFF_LOOPBACK),
                 )
+            raw = _ipv6_at(ctypes, item.address) if item.flags & IFF_UP and not item.flags & IFF_POINTOPOINT else b""
+            if raw:
+                bits = sum(bin(byte).count("1") for byte in _ipv6_at(ctypes, item.netmask, any_family=True))
+                yield _ipv6_interface(name, raw, str(bits or ""), bool(can_broadcast), bool(item.flags & IFF_LOOPBACK))
             entry = item.next
     finally:
         library.freeifaddrs(head)
@@ -94,6 +115,51 @@ def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> O
         return None
     raw = ctypes.string_at(pointer, min(8, max(length, 2)))
     return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
+
+
+def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> bytes:
+    """Return the IPv6 address of a `struct sockaddr_in6`, or b"" for another family.
+
+    Family and port stand as in `sockaddr_in`; then 4 bytes of flow, 16 of address, 4 of scope.
+    """
+    if not pointer:
+        return b""
+    length = 24
+    if _HAS_SOCKADDR_LENGTH:
+        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
+    else:
+        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
+    if family != socket.AF_INET6 and not any_family:
+        return b""
+    return bytes(ctypes.string_at(pointer, min(24, max(length, 2)))[8:24].ljust(16, b"\0"))
+
+
+def _ipv6_interface(name: str, raw: bytes, bits: str, can_broadcast: bool, is_loopback: bool) -> Interface:
+    is_link_local = raw[0] == 0xFE and raw[1] & 0xC0 == 0x80
+    if is_link_local:
+        raw = raw[:2] + b"\0\0" + raw[4:]  # BSD's kernels keep the interface's number in there.
+    address = socket.inet_ntop(socket.AF_INET6, raw) + (f"%{name}" if is_link_local else "")
+    return Interface(name, address, bits, ALL_NODES if can_broadcast else "", is_loopback)
+
+
+def _by_routes_of_ipv6() -> Iterator[Interface]:
+    """Ask which address leads to each interface's own link, and which leads out."""
+    try:
+        links = [("fe80::1", index, name) for index, name in socket.if_nameindex()]
+    except (AttributeError, OSError):
+        links = []
+    seen = set()
+    for probe, index, name in [*links, *((host, 0, "") for host in _IPV6_ROUTE_PROBES)]:
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                sock.connect((probe, 9, 0, index))
+                address = str(sock.getsockname()[0]).partition("%")[0]
+                raw = socket.inet_pton(socket.AF_INET6, address)
+        except (OSError, AttributeError):
+            continue
+        if (name, address) not in seen and address != "::1":
+            seen.add((name, address))
+            yield _ipv6_interface(name, raw, "", bool(name), False)
 
 
 def _by_routes() -> Iterator[Interface]:

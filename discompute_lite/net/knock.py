@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional
 from .addresses import address_text, error_words
 from .links import IN_PROGRESS
 from .loop import Loop, Timer
+from .sockets import new_socket, socket_address
 
 #: called("") when the listener took the connection, (reason) when it did not, (None) where that cannot be known.
 OnKnocked = Callable[[Optional[str]], None]
@@ -45,9 +46,9 @@ class _OwnCall:
         self._timer: Timer = loop.call_later(limit_s, self._too_late)
         host, port = listener.where_called()
         try:
-            self._sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+            self._sock = new_socket(host)
             self._sock.setblocking(False)
-            outcome = self._sock.connect_ex((host, port))
+            outcome = self._sock.connect_ex(socket_address(host, port))
             listener.expect(address_text(self._sock.getsockname()), self._arrived)
         except OSError as error:
             outcome = error.errno or errno.EINVAL

@@ -15,10 +15,11 @@ from typing import Any, Callable, Optional
 
 from ..model.errors import DiscomputeError, NothingListens, Unreachable
 from ..model.limits import Limits
-from .addresses import error_name, error_words, is_loopback_host, is_numeric_host, split_address
+from .addresses import error_name, error_words, is_link_local, is_loopback_host, is_numeric_host, split_address
 from .first_words import FirstWords
 from .loop import Loop, Timer
 from .receiver import Receiver
+from .sockets import new_socket, socket_address
 from .stream import Connection
 from .tls_door import TlsDoor
 
@@ -118,14 +119,14 @@ class Connector:
 def connect_to(loop: Loop, host: str, port: int, timeout_s: float, ended: OnAttempted) -> None:
     """Connect to a numeric address; `ended(socket, 0)` or `ended(None, errno)` comes exactly once, later."""
     try:
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        sock = new_socket(host)
     except OSError as error:
         # No descriptor is left, or this system has no IPv6.
         loop.post(ended, None, error.errno or errno.EINVAL)
         return
     sock.setblocking(False)
     try:
-        outcome = sock.connect_ex((host, port))
+        outcome = sock.connect_ex(socket_address(host, port))
     except (OSError, OverflowError, ValueError) as error:
         outcome = getattr(error, "errno", None) or errno.EINVAL
     if outcome not in IN_PROGRESS:
@@ -164,6 +165,10 @@ class _Attempt:
 def _unreachable(host: str, port: int, number: int) -> Unreachable:
     error = OSError(number, os.strerror(number))
     name = error_name(error)
+    if number == errno.EINVAL and is_link_local(host):
+        plain = host.partition("%")[0]
+        text = f"{plain} is an address of one link; say which interface leads there, such as [{plain}%eth0]:{port}"
+        return Unreachable(text)
     if name == "ECONNREFUSED":
         return NothingListens(f"nothing listens on {host}:{port}; is the node there running?")
     if name in ("ETIMEDOUT", "EHOSTDOWN"):

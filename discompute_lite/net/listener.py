@@ -13,9 +13,10 @@ from typing import Callable, Dict, List, Optional, Set, Tuple
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.limits import Limits
-from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, plain_host
+from .addresses import OWNER_HOSTS, address_text, error_name, error_words, host_of, is_loopback_host, split_address
 from .loop import Loop
 from .receiver import Receiver
+from .sockets import accept_from, new_socket, socket_address
 from .stream import Connection
 from .tls_door import FAILING_HOSTS, FAILURES_S, TlsDoor
 
@@ -53,16 +54,18 @@ def open_listening_socket(host: str, port: int, may_move: bool) -> socket.socket
 
 def listen_on(host: str, port: int) -> socket.socket:
     """Return a listening socket; raise OSError as the system does."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = new_socket(host)
     try:
+        if ":" in host:
+            # Its IPv4 has a socket of its own: where one has both, other programs may take the half of it.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
         if exclusive is not None:
             # On Windows SO_REUSEADDR would let another program take our port over.
             sock.setsockopt(socket.SOL_SOCKET, exclusive, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
+        sock.bind(socket_address(host, port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
         return sock
@@ -71,12 +74,61 @@ def listen_on(host: str, port: int) -> socket.socket:
         raise
 
 
+def open_ipv6_beside(bind: str, port: int) -> List[socket.socket]:
+    """Return a listening socket of IPv6 on the same port, where `bind` means all addresses and this system has IPv6.
+
+    None where the port is another's there: it is a second way to the node, and not worth another port.
+    """
+    try:
+        return [listen_on("::", port)] if bind == "all" else []
+    except (OSError, AttributeError) as error:
+        logging.getLogger("discompute").info("not listening on IPv6, port %d: %s", port, error)
+        return []
+
+
+class Guests:
+    """Count a node's accepted connections, whichever of its listeners took them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        #: The open ones, and how many each remote host has; both without zeros.
+        self.connections: Set[Connection] = set()
+        self.by_host: Dict[str, int] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Count one."""
+        host = host_of(connection.remote_address)
+        self.connections.add(connection)
+        self.by_host[host] = self.by_host.get(host, 0) + 1
+
+    def remove(self, connection: Connection) -> None:
+        """Take one that is counted out of the count."""
+        host = host_of(connection.remote_address)
+        self.connections.remove(connection)
+        self.by_host[host] -= 1
+        if not self.by_host[host]:
+            del self.by_host[host]
+
+    def has_place_for(self, host: str) -> bool:
+        """Whether one more from this host may come."""
+        limits, taken = self._limits, self.by_host
+        if taken.get(host, 0) >= limits.connections_per_address:
+            return False
+        if host in OWNER_HOSTS:
+            return len(self.connections) < limits.connections
+        kept = min(limits.connections_for_owner, limits.connections // 2)
+        free_for_owner = max(0, kept - sum(taken.get(own, 0) for own in OWNER_HOSTS))
+        return len(self.connections) < limits.connections - free_for_owner
+
+
 class Listener:
-    """Own the listening socket and count its connections."""
+    """Own one listening socket."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, door: Optional[TlsDoor] = None
+        self, loop: Loop, sock: socket.socket, receiver: Receiver, limits: Limits, door: Optional[TlsDoor] = None,
+        guests: Optional[Guests] = None,
     ) -> None:
+        """`guests` where another listener counts with this one."""
         self._loop = loop
         self._door = door
         self._sock = sock
@@ -84,9 +136,7 @@ class Listener:
         self._address = sock.getsockname()
         self._receiver = receiver
         self._limits = limits
-        #: Open connections that were accepted here, and how many each remote host has; both without zeros.
-        self._connections: Set[Connection] = set()
-        self._by_host: Dict[str, int] = {}
+        self._guests = guests if guests is not None else Guests(limits)
         self.refused = 0
         #: How many connections were taken, those that were closed at once included.
         self.taken = 0
@@ -108,7 +158,7 @@ class Listener:
 
     def connections(self) -> List[Connection]:
         """Return the open connections that were accepted here."""
-        return list(self._connections)
+        return list(self._guests.connections)
 
     def close(self) -> None:
         """Stop listening; connections stay."""
@@ -117,7 +167,7 @@ class Listener:
 
     def where_called(self) -> Tuple[str, int]:
         """Return where this machine itself can call this listener."""
-        host, port = self._address[:2]
+        host, port = split_address(address_text(self._address))
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
 
     def expect(self, address: str, arrived: Optional[Callable[[], None]]) -> None:
@@ -128,19 +178,15 @@ class Listener:
         """Open the same port with a new socket; raise OSError where that cannot be, and listen to nobody then."""
         self._loop.put_away(self._sock, self._address)
         if self._is_open:
-            self._sock = listen_on(*self._address[:2])
+            self._sock = listen_on(*split_address(address_text(self._address)))
             self._loop.watch(self._sock, self._acceptable, None)
 
     def forget(self, connection: Connection) -> None:
         """Take a closed connection out of the count."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            host = host_of(connection.remote_address)
-            self._by_host[host] -= 1
-            if not self._by_host[host]:
-                del self._by_host[host]
+        if connection in self._guests.connections:
+            self._guests.remove(connection)
             if connection.rpc is not None and connection.broken_by is not None:
-                self._complain(host, connection.broken_by)
+                self._complain(host_of(connection.remote_address), connection.broken_by)
 
     def _complain(self, host: str, error: DiscomputeError) -> None:
         """Say in the log what a host did wrong, once a minute: whoever likes could fill it otherwise."""
@@ -156,7 +202,7 @@ class Listener:
         errors = 0
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, address = self._sock.accept()
+                sock, address = accept_from(self._sock)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -176,7 +222,7 @@ class Listener:
                 sock.close()
                 arrived()
             else:
-                self._take(sock, str(address[0]))
+                self._take(sock, host_of(address_text(address)))
             errors = 0
         if errors == ACCEPTS_A_TURN:
             # Nobody gives up so often: the socket is dead, and will say the same for ever.
@@ -188,13 +234,12 @@ class Listener:
         self.on_failed(reason)
 
     def _take(self, sock: socket.socket, host: str) -> None:
-        host = plain_host(host)
         if self._door is not None and not self._door.takes(host):
             self._door.on_refused("address", host, {})
             self.refused += 1
             sock.close()
             return
-        if not self._has_place_for(host):
+        if not self._guests.has_place_for(host):
             self.refused += 1
             sock.close()
             return
@@ -204,18 +249,7 @@ class Listener:
         except (OSError, DiscomputeError):
             sock.close()  # It was gone before we looked.
             return
-        self._connections.add(connection)
-        self._by_host[host] = self._by_host.get(host, 0) + 1
-
-    def _has_place_for(self, host: str) -> bool:
-        limits, taken = self._limits, self._by_host
-        if taken.get(host, 0) >= limits.connections_per_address:
-            return False
-        if host in OWNER_HOSTS:
-            return len(self._connections) < limits.connections
-        kept = min(limits.connections_for_owner, limits.connections // 2)
-        free_for_owner = max(0, kept - sum(taken.get(own, 0) for own in OWNER_HOSTS))
-        return len(self._connections) < limits.connections - free_for_owner
+        self._guests.add(connection)
 
     def _pause(self) -> None:
         self.is_paused = True

@@ -21,6 +21,7 @@ from typing import Any, Callable, Deque, Optional, Tuple, Union
 
 from ..model.deadlines import Deadlines
 from .memory import AttachmentMemory
+from .sockets import wake_pair
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -211,7 +212,7 @@ class Loop:
         self._is_running = False
 
     def _make_wakes(self) -> None:
-        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver, self._wake_sender = wake_pair()
         for end in (self._wake_receiver, self._wake_sender):
             end.setblocking(False)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ, (self._drain_wakes, None))

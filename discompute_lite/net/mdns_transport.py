@@ -1,10 +1,10 @@
 """Announce beacons by multicast DNS, so that networks that carry nothing else than Bonjour still let devices meet.
 
-Knows:   one socket an interface on the port that all of a machine's responders share, and how a beacon fits into a TXT
+Knows:   one socket a place, on the port that all of a machine's responders share, and how a beacon fits into a TXT
          record.
 Refuses: loopback (nothing is multicast there, and `bind 127.0.0.1` keeps a node to it), and to belong to the system's
          own responder: both hear everything, and each answers for what is its own.
-Read next: wire/mdns_responder.py and wire/mdns_browser.py (the protocol), net/broadcast.py (another way).
+Read next: net/mdns_places.py (where it is spoken), wire/mdns_responder.py and wire/mdns_browser.py (the protocol).
 
 The TXT record of a service holds its node's id for people, and the beacon in pieces:
 
@@ -20,20 +20,22 @@ import socket
 import struct
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ..model.errors import ProtocolError
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon
-from ..wire.dns import DNS_A, decode_dns, txt_data
+from ..wire.dns import decode_dns, txt_data
 from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
 from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
 from .addresses import error_name, split_address
 from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
-from .interfaces import choose_interfaces, list_interfaces
+from .interfaces import choose_interfaces, list_interfaces, list_ipv6
 from .listener import stays_on_loopback
 from .loop import Loop, Timer
+from .mdns_places import MdnsPlace, mdns_places
+from .sockets import zone_index
 
-MDNS_GROUP = "224.0.0.251"
+MDNS_GROUP, MDNS_IPV6_GROUP = "224.0.0.251", "ff02::fb"
 SERVICE = ("_discompute", "_tcp", "local")
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
@@ -43,7 +45,7 @@ _PIECE_BYTES = 250
 #: Of what we sent lately, to know it again: every socket hears its own words, and those of its brothers.
 _SENT_KEPT = 64
 #: Linux: a socket hears only the groups that it has joined itself.
-_IP_MULTICAST_ALL = 49
+_IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
 
 
 def beacon_txt(beacon: Beacon, datagram: bytes) -> bytes:
@@ -61,38 +63,25 @@ def txt_beacon(txt: Dict[str, bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def host_in_records(addresses: Sequence[bytes]) -> str:
-    """Return the best of a host's addresses, in brackets where it is IPv6; "" where there is none to call.
-
-    The newest of IPv4, as all of ours listen there; else of IPv6, but for link-local ones, which need an interface.
-    """
-    for size, family, form in ((4, socket.AF_INET, "{}"), (16, socket.AF_INET6, "[{}]")):
-        hosts = [raw for raw in addresses if len(raw) == size and not (size == 16 and raw[:2] == b"\xfe\x80")]
-        if hosts:
-            return form.format(socket.inet_ntop(family, hosts[-1]))
-    return ""
-
-
 class MdnsInterface:
     """Speak multicast DNS on one interface."""
 
-    def __init__(self, transport: MdnsTransport, address: str) -> None:
-        self.address = address
+    def __init__(self, transport: MdnsTransport, place: MdnsPlace) -> None:
+        self.place = place
         self._transport = transport
         self._loop = transport.loop
         # Chance only spreads what many do at once; it protects nothing.
         rng = random.Random(secrets.randbits(64))
-        self.responder = MdnsResponder(SERVICE, ((DNS_A, socket.inet_aton(address)),), rng)
+        self.responder = MdnsResponder(SERVICE, place.records(), rng)
         self.browser = MdnsBrowser(SERVICE, rng, transport.options.limits.devices)
         self._timer: Optional[Timer] = None
-        self.socket = DatagramSocket(
-            self._loop, ("", MDNS_PORT), transport.options.limits, self._heard, self._join
-        )
+        host, join = ("::", self._join_ipv6) if place.is_ipv6 else ("", self._join)
+        self.socket = DatagramSocket(self._loop, (host, MDNS_PORT), transport.options.limits, self._heard, join)
         self.browser.start(self._loop.now())
 
     def _join(self, sock: socket.socket) -> None:
         """Prepare a socket that is to speak and hear on this interface alone."""
-        here = socket.inet_aton(self.address)
+        here = socket.inet_aton(self.place.address)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
@@ -103,6 +92,19 @@ class MdnsInterface:
         except OSError:
             pass  # Elsewhere that is so anyway.
 
+    def _join_ipv6(self, sock: socket.socket) -> None:
+        """Do the same for IPv6, which goes by the interface's number."""
+        index = zone_index(self.place.name)
+        for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
+                              (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
+            sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+        membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, MDNS_IPV6_GROUP), index)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        try:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+        except OSError:
+            pass  # Elsewhere that is so anyway.
+
     def go_on(self) -> None:
         """Send what there is to send, tell what was found, and see when the next thing is due."""
         for machine in (self.responder, self.browser):
@@ -110,12 +112,13 @@ class MdnsInterface:
                 datagram = machine.next_datagram()
                 if datagram is None:
                     break
-                self._transport.send(self.socket, *datagram)
+                group = MDNS_IPV6_GROUP if self.place.is_ipv6 else MDNS_GROUP
+                self._transport.send(self.socket, datagram.data, datagram.destination or (group, MDNS_PORT))
         while True:
             event = self.browser.next_event()
             if event is None:
                 break
-            self._transport.tell(event, self.address)
+            self._transport.tell(event, self.place)
         due = [when for when in (self.responder.next_deadline(), self.browser.next_deadline()) if when is not None]
         if self._timer is not None:
             self._timer.cancel()
@@ -145,6 +148,9 @@ class MdnsInterface:
         if (message.is_response or message.authorities) and data in self._transport.sent:
             return
         now, sender = self._loop.now(), split_address(source)
+        # A socket of IPv6 hears its group on all interfaces on which anybody here has joined it.
+        if "%" in sender[0] and sender[0].partition("%")[2] != self.place.name:
+            return
         self.responder.receive(message, sender, now)
         self.browser.receive(message, sender, now)
         self.go_on()
@@ -161,8 +167,7 @@ class MdnsTransport:
         self.loop = loop
         self.options = options
         self._report: Optional[Heard] = None
-        #: address -> what speaks there.
-        self._interfaces: Dict[str, MdnsInterface] = {}
+        self._interfaces: Dict[MdnsPlace, MdnsInterface] = {}
         self._next_look: Optional[Timer] = None
         #: The beacon on offer, and when it was last renewed.
         self._beacon: Optional[Beacon] = None
@@ -200,9 +205,11 @@ class MdnsTransport:
 
     def trouble(self) -> List[str]:
         """Say in words what does not work just now."""
+        well = {each.place.name or each.place.address for each in self._interfaces.values() if each.socket.is_alive}
+        ill = [each.place.name or each.place.address for each in self._interfaces.values() if not each.socket.is_alive]
         return [
-            f"multicast DNS is refused on {each.address}; the system or another program keeps port {MDNS_PORT}"
-            for each in self._interfaces.values() if not each.socket.is_alive
+            f"multicast DNS is refused on {where}; the system or another program keeps port {MDNS_PORT}"
+            for where in dict.fromkeys(ill) if where not in well
         ]
 
     def look(self) -> None:
@@ -233,18 +240,18 @@ class MdnsTransport:
 
     # ---- what interfaces ask ------------------------------------------------------------------------
 
-    def send(self, sock: DatagramSocket, data: bytes, destination: Optional[Tuple[str, int]]) -> None:
+    def send(self, sock: DatagramSocket, data: bytes, destination: Tuple[str, int]) -> None:
         """Send one datagram; one that is lost is asked for again."""
         self.sent.append(data)
         try:
-            sock.send(data, destination or (MDNS_GROUP, MDNS_PORT))
+            sock.send(data, destination)
         except OSError as error:
             logging.getLogger("discompute").debug("cannot multicast: %s", error_name(error))
 
-    def tell(self, event: Any, address: str) -> None:
-        """Report what a browser found on the interface with this address."""
+    def tell(self, event: Any, place: MdnsPlace) -> None:
+        """Report what a browser found at a place."""
         if isinstance(event, MdnsFound):
-            self._found(event)
+            self._found(event, place.hosts(event.addresses))
         elif isinstance(event, MdnsLost):
             beacon, source = self._known.pop(event.name, (None, ""))
             if event.is_goodbye and beacon is not None and self._report is not None:
@@ -253,19 +260,20 @@ class MdnsTransport:
 
     # ---- inside -------------------------------------------------------------------------------------
 
-    def _found(self, event: MdnsFound) -> None:
+    def _found(self, event: MdnsFound, hosts: List[str]) -> None:
+        """Report a device once for each of its addresses: what is heard last is tried first."""
         datagram = txt_beacon(event.txt)
-        host = host_in_records(event.addresses)
-        if not datagram or not host or self._report is None:
+        if not datagram or not hosts or self._report is None:
             return
-        source = f"{host}:{MDNS_PORT}"
+        sources = [f"{host}:{MDNS_PORT}" for host in hosts]
         try:
             beacon = decode_beacon(datagram, self.options.limits)
         except ProtocolError:
             beacon = None
         if beacon is not None and not beacon.foreign:
-            self._known[event.name] = beacon, source
-        self._report(datagram, source, self.name)
+            self._known[event.name] = beacon, sources[-1]
+        for source in sources:
+            self._report(datagram, source, self.name)
 
     def _txt_of(self, beacon: Beacon) -> bytes:
         return beacon_txt(beacon, encode_beacon(beacon, self.options.limits))
@@ -280,14 +288,15 @@ class MdnsTransport:
 
     def _look(self) -> None:
         """Speak on the interfaces that are there now, and look again later."""
-        wanted = set()
+        wanted: List[MdnsPlace] = []
         if not stays_on_loopback(self.options.bind):
-            found = choose_interfaces(list_interfaces(), self.options.interface)
-            wanted = {item.address for item in found if not item.is_loopback
-                      and self.options.bind in ("all", item.address)}
-        for address in [address for address in self._interfaces if address not in wanted]:
-            self._interfaces.pop(address).close(is_leaving=False)
-        for address in sorted(wanted - set(self._interfaces)):
-            interface = self._interfaces[address] = MdnsInterface(self, address)
-            self._offer(interface)
+            found = choose_interfaces(list_interfaces() + list_ipv6(), self.options.interface)
+            wanted = mdns_places([item for item in found if not item.is_loopback
+                                  and self.options.bind in ("all", item.address)])
+        for place in [place for place in self._interfaces if place not in wanted]:
+            self._interfaces.pop(place).close(is_leaving=False)
+        for place in wanted:
+            if place not in self._interfaces:
+                interface = self._interfaces[place] = MdnsInterface(self, place)
+                self._offer(interface)
         self._next_look = self.loop.call_later(INTERFACES_EVERY_S, self._look)

@@ -14,7 +14,7 @@ from typing import Any, Callable, List, Optional
 
 from ..model.interface import Interface
 from .addresses import plain_host
-from .interfaces import list_interfaces
+from .interfaces import list_interfaces, list_ipv6
 
 #: Seconds for which a list of interfaces is believed: a stranger who knocks costs no look at them.
 INTERFACES_S = 60.0
@@ -25,7 +25,7 @@ class Neighbourhood:
 
     def __init__(
         self, now: Callable[[], float], *, takes_all: bool = False,
-        interfaces: Callable[[], List[Interface]] = list_interfaces,
+        interfaces: Callable[[], List[Interface]] = lambda: list_interfaces() + list_ipv6(),
     ) -> None:
         """`takes_all` where the owner wants it so (the setting `from-internet`)."""
         self._now = now
@@ -52,7 +52,7 @@ class Neighbourhood:
         if self._listed_at is None or now >= self._listed_at + INTERFACES_S:
             self._listed_at = now
             self._networks = [
-                ipaddress.ip_network(f"{each.address}/{each.netmask}", strict=False)
+                ipaddress.ip_network(f"{each.address.partition('%')[0]}/{each.netmask}", strict=False)
                 for each in self._interfaces() if each.netmask
             ]
         return self._networks

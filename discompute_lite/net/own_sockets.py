@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from ..model.limits import Limits
-from .addresses import error_words
-from .interfaces import list_interfaces
+from .addresses import error_words, is_link_local
+from .interfaces import list_interfaces, list_ipv6
 from .knock import KNOCK_S, OnKnocked, knock_at
-from .listener import Listener, bind_host, open_listening_socket
+from .listener import Guests, Listener, bind_host, open_ipv6_beside, open_listening_socket
 from .loop import Loop
 from .receiver import Receiver
 from .tls_door import TlsDoor
@@ -23,7 +23,7 @@ from .tls_door import TlsDoor
 #: Seconds for which a look at the interfaces is believed, and how many of our own addresses are told to others.
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 #: The names of the listeners.
-PEERS_PORT, COMMANDS_PORT = "peers", "commands"
+PEERS_PORT, PEERS_IPV6_PORT, COMMANDS_PORT = "peers", "peers over IPv6", "commands"
 
 
 class OwnSockets:
@@ -43,6 +43,8 @@ class OwnSockets:
         taken = self._sockets[PEERS_PORT].getsockname()[1]
         if port and taken != port:
             note(f"port {port} is taken; listening on {taken} instead")
+        for sock in open_ipv6_beside(self._bind, taken):
+            self._sockets[PEERS_IPV6_PORT] = sock
         if self._bind not in ("all", "127.0.0.1"):
             # Local commands call 127.0.0.1, which a socket bound to one other address does not hear.
             self._sockets[COMMANDS_PORT] = open_listening_socket("127.0.0.1", taken, True)
@@ -52,8 +54,9 @@ class OwnSockets:
 
     def serve(self, receiver: Receiver, limits: Limits, door: TlsDoor) -> None:
         """Accept connections from now on."""
+        guests = Guests(limits)
         for name, sock in self._sockets.items():
-            self._listeners[name] = Listener(self._loop, sock, receiver, limits, door)
+            self._listeners[name] = Listener(self._loop, sock, receiver, limits, door, guests)
 
     @property
     def port(self) -> int:
@@ -68,10 +71,10 @@ class OwnSockets:
     def own_hosts(self) -> List[str]:
         """Return the addresses under which other machines may call this one, the best first; IPv6 in brackets."""
         if self._bind != "all":
-            return [f"[{self._bind}]" if ":" in self._bind else self._bind]
+            return _hosts_of([self._bind])
         hosts, until = self._own_hosts
         if not hosts or self._loop.now() >= until:
-            hosts = list(self.addresses())[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
+            hosts = _hosts_of(self.addresses())
             self._own_hosts = hosts, self._loop.now() + OWN_HOSTS_EVERY_S
         return hosts
 
@@ -108,11 +111,16 @@ class OwnSockets:
             listener.on_failed = partial(tell, name)
 
     def addresses(self) -> Tuple[str, ...]:
-        """Return this machine's own addresses, as they are now."""
-        found = tuple(dict.fromkeys(item.address for item in list_interfaces() if not item.is_loopback))
+        """Return this machine's own addresses, as they are now: those of IPv6 only where it has no other."""
+        items = list_interfaces() if ":" not in self._bind else []
+        found = [item.address for item in items if not item.is_loopback]
+        if not found:
+            # The wider first: a link-local one is good for no other link, and on each end its interface has a name.
+            others = [item.address for item in list_ipv6() if not item.is_loopback]
+            found = sorted(others, key=is_link_local)
         if self._own_hosts[0] and self._bind == "all":
-            self._own_hosts = list(found)[:OWN_HOSTS_TOLD] or ["127.0.0.1"], self._loop.now() + OWN_HOSTS_EVERY_S
-        return found
+            self._own_hosts = _hosts_of(found), self._loop.now() + OWN_HOSTS_EVERY_S
+        return tuple(dict.fromkeys(found))
 
     def knock(self, name: str, on_knocked: OnKnocked) -> None:
         """Connect to a listener; `on_knocked("")` when it took that, a reason when not, None when nobody can tell."""
@@ -133,3 +141,9 @@ class OwnSockets:
     def renew(self) -> None:
         """Replace what wakes the loop: it may have gone like all other sockets."""
         self._loop.renew_wakes()
+
+
+def _hosts_of(addresses: Sequence[str]) -> List[str]:
+    """Return the first few as they are written before a port."""
+    found = list(dict.fromkeys(addresses))[:OWN_HOSTS_TOLD] or ["127.0.0.1"]
+    return [f"[{address}]" if ":" in address else address for address in found]

@@ -14,15 +14,17 @@ import os
 import socket
 import tempfile
 from collections import Counter
-from typing import Any, Callable, Optional, Set
+from functools import partial
+from typing import Any, Callable, List, Optional, Set
 
 from ..crypto.p256 import PrivateKey, pem, pkcs8_der
 from ..model.errors import DiscomputeError, LinkClosed
 from ..model.limits import KIB, Limits
 from .addresses import address_text, host_of
 from .links import Connector
-from .listener import bind_host, open_listening_socket
+from .listener import bind_host, open_ipv6_beside, open_listening_socket
 from .loop import Loop, Timer
+from .sockets import accept_from
 from .tls import TlsPipe, bare_tls_context
 from .tls_channel import TlsChannel
 
@@ -51,7 +53,8 @@ class SocketPairingDoor:
         self._bind = bind
         self._takes = takes
         self._connector = Connector(loop, loopback_only=loopback_only)
-        self._sock: Optional[socket.socket] = None
+        #: One of IPv4, and where all addresses are listened on one of IPv6; none while the port is closed.
+        self._socks: List[socket.socket] = []
         self._context: Any = None
         self._answer: PairingAnswer = lambda line: None
         self._lines: Set[SocketPairingLine] = set()
@@ -63,16 +66,19 @@ class SocketPairingDoor:
         self.close()
         self._context = _host_context(key, certificate)
         self._answer = answer
-        self._sock = open_listening_socket(bind_host(self._bind), 0, False)
-        self._loop.watch(self._sock, self._acceptable, None)
-        return int(self._sock.getsockname()[1])
+        self._socks = [open_listening_socket(bind_host(self._bind), 0, False)]
+        port = int(self._socks[0].getsockname()[1])
+        self._socks += open_ipv6_beside(self._bind, port)
+        for sock in self._socks:
+            self._loop.watch(sock, partial(self._acceptable, sock), None)
+        return port
 
     def close(self) -> None:
         """Listen no more; lines that are open stay so."""
-        if self._sock is not None:
-            self._loop.unwatch(self._sock)
-            self._sock.close()
-        self._sock = self._context = None
+        for sock in self._socks:
+            self._loop.unwatch(sock)
+            sock.close()
+        self._socks, self._context = [], None
 
     def close_all(self) -> None:
         """Listen no more, and hang up."""
@@ -99,11 +105,11 @@ class SocketPairingDoor:
         """A line is closed."""
         self._lines.discard(line)
 
-    def _acceptable(self) -> None:
-        if self._sock is None:
+    def _acceptable(self, listening: socket.socket) -> None:
+        if listening not in self._socks:
             return  # Closed in this very turn.
         try:
-            sock, address = self._sock.accept()
+            sock, address = accept_from(listening)
         except OSError:
             return  # It was gone before we looked, or no descriptor is left: the next one may find some.
         where = address_text(address)

@@ -111,7 +111,8 @@ class Greeter:
             found += [*node.settings.peers, *self.remembered()]
         if nobody_known and "broadcast" in node.settings.discovery:
             # A loopback may have none; this stands in for it.
-            found += [address for address in node.world.neighbours if address != f"127.0.0.1:{node.port}"]
+            own = f"127.0.0.1:{node.port}", f"[::1]:{node.port}"
+            found += [address for address in node.world.neighbours if address not in own]
         return list(dict.fromkeys(found))
 
     def remembered(self) -> List[str]:

@@ -1,4 +1,4 @@
-r"""Read and write DNS messages as multicast DNS uses them: questions, and records of six types.
+r"""Read and write DNS messages as multicast DNS uses them: questions, and records of seven types.
 
 Knows:   the layout of RFC 1035, section 4, compressed names included, and the two bits that RFC 6762 took from the
          class: "answer by unicast" (QU) in a question, "these are all there are" (cache flush) in a record.
@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from ..model.errors import ProtocolError
 
 #: A name's labels, without the dot that ends it.
 DnsName = Tuple[str, ...]
 
-DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_ANY = 1, 12, 16, 28, 33, 255
+DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_NSEC, DNS_ANY = 1, 12, 16, 28, 33, 47, 255
 #: A response whose sender is the one who knows; a query has none of these bits.
 DNS_RESPONSE = 0x8400
 #: More known answers of the same query follow in further messages.
@@ -133,6 +133,17 @@ def read_txt(data: bytes) -> Dict[str, bytes]:
         if key and equals and key.isascii():
             found.setdefault(key.decode("ascii").lower(), value)
     return found
+
+
+def nsec_data(name: DnsName, types: Sequence[int]) -> bytes:
+    """Return the data of an NSEC record: a name has records of these types, all below 256, and no others.
+
+    As RFC 6762, section 6.1, restricts it: the name itself, block 0, and the bits of the types in their order.
+    """
+    bits = bytearray(max(types) // 8 + 1)
+    for kind in types:
+        bits[kind // 8] |= 0x80 >> kind % 8
+    return _plain_name(name) + bytes((0, len(bits))) + bytes(bits)
 
 
 def _plain_name(name: DnsName) -> bytes:

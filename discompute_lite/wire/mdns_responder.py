@@ -22,8 +22,8 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..model.deadlines import Deadlines
 from .dns import (
-    DNS_ANY, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord,
-    encode_dns, lower_name, ptr_data, srv_data,
+    DNS_A, DNS_AAAA, DNS_ANY, DNS_NSEC, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName,
+    DnsQuestion, DnsRecord, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
 )
 
 #: Where all services of a network are listed (RFC 6763, section 9).
@@ -232,10 +232,19 @@ class MdnsResponder:
 
     def _asked_for(self, question: DnsQuestion) -> List[DnsRecord]:
         name = lower_name(question.name)
-        return [
+        found = [
             record for record in (*self._shared_records(), *self._unique_records())
             if lower_name(record.name) == name and question.type in (record.type, DNS_ANY)
         ]
+        return found or self._denied(name)
+
+    def _denied(self, name: DnsName) -> List[DnsRecord]:
+        """Return the record that says what a name of ours has, and so that it has nothing else (RFC 6762, 6.1)."""
+        ours = [record for record in self._unique_records() if lower_name(record.name) == name]
+        if not ours:
+            return []
+        types = sorted({record.type for record in ours})
+        return [DnsRecord(ours[0].name, DNS_NSEC, MDNS_TTL_S, nsec_data(ours[0].name, types), True)]
 
     @staticmethod
     def _unknown(records: List[DnsRecord], known: Tuple[DnsRecord, ...]) -> List[DnsRecord]:
@@ -248,9 +257,14 @@ class MdnsResponder:
         wanted: Set[int] = set()
         if any(record.type == DNS_PTR and record.name == self._service for record in found):
             wanted |= {DNS_SRV, DNS_TXT}
-        if wanted or any(record.type == DNS_SRV for record in found):
-            wanted |= {kind for kind, _ in self._addresses}
-        return [item for item in self._unique_records() if item.type in wanted and item not in found]
+        kinds = {record.type for record in found}
+        if wanted or kinds & {DNS_SRV, DNS_A, DNS_AAAA}:
+            # Addresses of both kinds, or that there is one kind only (RFC 6762, section 6.2).
+            wanted |= {DNS_A, DNS_AAAA}
+        behind = [item for item in self._unique_records() if item.type in wanted and item not in found]
+        if DNS_A in wanted and len({kind for kind, _ in self._addresses}) == 1 and DNS_NSEC not in kinds:
+            behind += self._denied(lower_name(self._host()))
+        return behind
 
     def _is_fresh(self, records: List[DnsRecord], now: float) -> bool:
         """Whether all have lately been sent to everybody, so that one asker may have them alone."""

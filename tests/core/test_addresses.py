@@ -115,3 +115,10 @@ def test_a_link_to_a_measured_address_says_nothing_against_the_others():
     book.measured("fast:1", 0.001)
     book.answered("slow:1")
     assert ranked(book) == ["fast:1", "slow:1"]
+
+
+def test_an_address_that_names_an_interface_is_nobody_elses():
+    """Heard first-hand it is where a device is; told by others, or by the device itself, it is one of theirs."""
+    book = AddressBook(4)
+    assert not book.told("[fe80::1%eth0]:8080") and book.told("[fd00::1]:8080")
+    assert book.heard("[fe80::1%eth0]:8080") and book.due(0.0)[0] == "[fe80::1%eth0]:8080"

@@ -2,7 +2,9 @@
 
 import pytest
 
-from discompute_lite.core.known import LITE_TEXT, LIVENESS_MOVES, PRESENT, Fact, KnownDevice, Liveness, lite_kept
+from discompute_lite.core.known import (
+    LITE_TEXT, LIVENESS_MOVES, PRESENT, Fact, KnownDevice, Liveness, lite_kept, told_addresses,
+)
 from discompute_lite.model.device import Device
 
 
@@ -46,3 +48,20 @@ def test_of_a_peers_words_the_known_and_small_are_kept():
     lite = {"verified": True, "label": "x" * 999, "measured": {"cpu": 1.5, "deep": {}}, "model": ["list"], "slots": 4}
     assert lite_kept(lite) == {"label": "x" * LITE_TEXT, "measured": {"cpu": 1.5}, "slots": 4}
     assert lite_kept({"measured": {str(number): number for number in range(99)}}) == {}
+
+
+def test_of_what_others_tell_only_addresses_count_that_mean_the_same_everywhere():
+    told = Device(id="b", address="[fe80::2%eth0]:8080", lite={"addresses": ["[fe80::2%1]:1", 7, "10.0.0.2:1"]})
+    assert told_addresses(told) == ["10.0.0.2:1"]
+    assert told_addresses(Device(id="b", address="[fd00::2]:8080", lite={"addresses": "x"})) == ["[fd00::2]:8080"]
+
+
+def test_two_nodes_that_know_a_device_over_interfaces_of_different_names_know_the_same():
+    marks = []
+    for zone in ("eth0", "en7"):
+        device = KnownDevice(Device(id="b"), 0.0, 8)
+        device.state = Liveness.HEARD
+        device.addresses.heard("10.0.0.2:8080")
+        device.addresses.heard(f"[fe80::2%{zone}]:8080")
+        marks.append(device.sum_up())
+    assert marks[0] == marks[1] != 0

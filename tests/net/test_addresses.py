@@ -73,7 +73,9 @@ def test_what_is_written_is_read_again(address, port):
     ("address", "text"),
     [(("127.0.0.1", 80), "127.0.0.1:80"), (("::1", 80, 0, 0), "[::1]:80"), (("::ffff:10.0.0.1", 80, 0, 0),
     "10.0.0.1:80"),
-     (("::ffff:a:b", 80, 0, 0), "[::ffff:a:b]:80"), (("fe80::1%en0", 80, 0, 4), "[fe80::1%en0]:80")],
+     (("::ffff:a:b", 80, 0, 0), "[::ffff:a:b]:80"), (("fe80::1%en0", 80, 0, 4), "[fe80::1%en0]:80"),
+     (("fe80::1", 80, 0, 1), "[fe80::1%lo]:80"), (("fe80::1", 80, 0, 987654), "[fe80::1%987654]:80"),
+     (("fd00::1", 80, 0, 1), "[fd00::1]:80")],
 )
 def test_socket_addresses_are_written_for_people(address, text):
     assert address_text(address) == text
@@ -82,7 +84,9 @@ def test_socket_addresses_are_written_for_people(address, text):
 @pytest.mark.parametrize(
     ("host", "is_numeric", "is_loopback"),
     [("127.0.0.1", True, True), ("127.255.255.255", True, True), ("::1", True, True), ("10.0.0.1", True, False),
-     ("fe80::1", True, False), ("0.0.0.0", True, False), ("localhost", False, False), ("128.127.0.1", True, False),
+     ("fe80::1", True, False), ("fe80::1%en0", True, False), ("fd00::1%en0", False, False),
+     ("10.0.0.1%en0", False, False), ("0.0.0.0", True, False),
+     ("localhost", False, False), ("128.127.0.1", True, False),
      ("127.1", False, True), ("", False, False), ("\x00", False, False), ("\ud800", False, False), ("\u00b2", False,
      False)],
 )
@@ -111,3 +115,5 @@ def test_people_read_words():
 def test_neighbours_listen_from_the_usual_port_on_and_from_ones_own(port, usual, first):
     expected = [f"127.0.0.1:{number}" for start in first for number in range(start, start + 20)]
     assert loopback_neighbours(port, usual=usual) == expected
+    of_ipv6 = loopback_neighbours(port, usual=usual, host="::1")
+    assert of_ipv6 == [each.replace("127.0.0.1", "[::1]") for each in expected]

@@ -10,7 +10,7 @@ import pytest
 
 from discompute_lite.model.errors import DiscomputeError, LinkError, Unreachable
 from discompute_lite.model.limits import Limits
-from discompute_lite.net import links
+from discompute_lite.net import links, sockets
 from discompute_lite.net.links import Dialler
 
 
@@ -56,9 +56,16 @@ def test_without_descriptors_a_dial_fails_politely(monkeypatch):
         def socket(self, *arguments: Any) -> Any:
             raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(links, "socket", Sockets())
+    monkeypatch.setattr(sockets, "socket", Sockets())
     connection, error = dial("127.0.0.1:80")
     assert connection is None and type(error) is Unreachable and "too many open files" in error.message
+
+
+@pytest.mark.parametrize("address", ["fe80::1", "[fe80::1]:9", "[fe80::1%attic0]:9"])
+def test_an_address_of_one_link_without_an_interface_is_told_what_it_lacks(monkeypatch, address):
+    monkeypatch.setattr(sockets, "list_ipv6", list)
+    connection, error = dial(address)
+    assert connection is None and "fe80::1%eth0" in error.message
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from discompute_lite.model.limits import Limits
 from discompute_lite.net import mdns_transport
 from discompute_lite.net.datagrams import TransportOptions
 from discompute_lite.model.interface import Interface
+from discompute_lite.net.mdns_places import MdnsPlace, mdns_places
 from discompute_lite.net.mdns_transport import MDNS_EVERY_S, MdnsTransport, beacon_txt, txt_beacon
 from discompute_lite.wire.beacon import Beacon, decode_beacon, encode_beacon
-from discompute_lite.wire.dns import read_txt
+from discompute_lite.wire.dns import DNS_A, DNS_AAAA, read_txt
 from discompute_lite.wire.mdns_browser import MdnsFound, MdnsLost
 
 BEACON = Beacon("k3fq9zt2" * 6 + "k3fq", 8080, name="Ann", status="AVAILABLE", boot="b1", seq=7, every_s=2.5)
@@ -45,8 +46,8 @@ class Speaker:
 
     made: List[Any] = []
 
-    def __init__(self, transport: Any, address: str) -> None:
-        self.address, self.offers, self.ending = address, [], ""
+    def __init__(self, transport: Any, place: MdnsPlace) -> None:
+        self.place, self.offers, self.ending = place, [], ""
         self.responder = self.socket = self
         self.is_alive = True
         Speaker.made.append(self)
@@ -68,7 +69,8 @@ def opened(monkeypatch):
     monkeypatch.setattr(Speaker, "made", [])
 
     def make(*interfaces: Interface, **changes: Any) -> Any:
-        monkeypatch.setattr(mdns_transport, "list_interfaces", lambda: list(interfaces))
+        monkeypatch.setattr(mdns_transport, "list_interfaces", lambda: [one for one in interfaces if one not in V6])
+        monkeypatch.setattr(mdns_transport, "list_ipv6", lambda: [one for one in interfaces if one in V6])
         options = {"bind": "all", "port": 5005, "interface": "all", "peers": (), "interop": False, "limits": Limits()}
         loop, heard = Loop(), []
         transport = MdnsTransport(loop, TransportOptions(**{**options, **changes}))
@@ -79,6 +81,10 @@ def opened(monkeypatch):
 
 
 LAN, LOOPBACK = Interface("en0", "192.0.2.1"), Interface("lo0", "127.0.0.1", is_loopback=True)
+LINK, WIDE = Interface("en0", "fe80::1%en0", "64", "ff02::1"), Interface("en0", "fd00::1", "64", "ff02::1")
+LOOPBACK_V6, TUNNEL = Interface("lo0", "::1", "128", is_loopback=True), Interface("utun0", "fe80::9%utun0", "64")
+V6 = (LINK, WIDE, LOOPBACK_V6, TUNNEL)
+HERE = MdnsPlace("en0", "192.0.2.1", ("192.0.2.1",))
 
 
 @given(st.text(max_size=200), st.text(max_size=100), st.booleans())
@@ -95,7 +101,31 @@ def test_a_record_of_somebody_else_holds_no_beacon():
 
 def test_it_speaks_where_others_are(opened):
     opened(LAN, LOOPBACK)
-    assert [each.address for each in Speaker.made] == ["192.0.2.1"]
+    assert [each.place for each in Speaker.made] == [HERE]
+
+
+def test_both_kinds_are_spoken_and_each_tells_of_all_addresses(opened):
+    """What is heard by one is the whole: a device of one kind alone learns whether it can call."""
+    opened(LAN, LOOPBACK, LINK, WIDE, LOOPBACK_V6, TUNNEL)
+    every = ("192.0.2.1", "fe80::1%en0", "fd00::1")
+    assert [each.place for each in Speaker.made] == [
+        MdnsPlace("en0", "192.0.2.1", every), MdnsPlace("en0", "", every)]
+    assert [kind for kind, _ in Speaker.made[1].place.records()] == [DNS_A, DNS_AAAA, DNS_AAAA]
+    assert Speaker.made[1].place.records()[1][1] == b"\xfe\x80" + bytes(13) + b"\1", "without the interface"
+
+
+@pytest.mark.parametrize("bind, places", [
+    ("192.0.2.1", [HERE]), ("fd00::1", [MdnsPlace("en0", "", ("fd00::1",))]),
+    ("fe80::1%en0", [MdnsPlace("en0", "", ("fe80::1%en0",))]),
+])
+def test_a_node_that_listens_at_one_address_tells_of_that_alone(opened, bind, places):
+    opened(LAN, LOOPBACK, LINK, WIDE, LOOPBACK_V6, bind=bind)
+    assert [each.place for each in Speaker.made] == places
+
+
+def test_of_many_interfaces_few_speak_ipv6(opened):
+    many = [Interface(f"en{number}", f"fe80::1%en{number}", "64", "ff02::1") for number in range(9)]
+    assert [place.name for place in mdns_places(many)] == ["en0", "en1", "en2", "en3"]
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "::1"])
@@ -127,38 +157,47 @@ def test_an_interface_that_comes_is_told_and_one_that_goes_is_closed(opened, mon
     old, new = Speaker.made
     assert old.ending == "quiet", "the device has not left"
     transport.close()
-    assert new.ending == "goodbye" and new.address == "192.0.2.9" and len(new.offers) == 1
+    assert new.ending == "goodbye" and new.place.address == "192.0.2.9" and len(new.offers) == 1
 
 
 def test_what_is_found_is_heard_as_a_beacon_from_its_address(opened):
     transport, _, heard = opened(LAN)
     datagram = encode_beacon(BEACON, Limits())
     found = MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, datagram)), (b"\xc0\0\2\5", bytes(16)))
-    transport.tell(found, "192.0.2.1")
+    transport.tell(found, HERE)
     assert heard == [(datagram, "192.0.2.5:5353", "mdns")]
 
 
-@pytest.mark.parametrize("addresses, host", [
-    ((b"\xc0\0\2\5",), "192.0.2.5"), ((b"\xfd" + bytes(14) + b"\1", b"\xc0\0\2\5"), "192.0.2.5"),
-    ((b"\xfd" + bytes(14) + b"\1",), "[fd00::1]"), ((b"\xfe\x80" + bytes(13) + b"\1",), ""),
-    ((b"\xfe\x80" + bytes(13) + b"\1", b"\x20\1\x0d\xb8" + bytes(11) + b"\7"), "[2001:db8::7]"), ((), ""),
+V4, FAR, NEAR = b"\xc0\0\2\5", b"\x20\1\x0d\xb8" + bytes(11) + b"\7", b"\xfe\x80" + bytes(13) + b"\5"
+
+
+@pytest.mark.parametrize("ours, addresses, hosts", [
+    ((LAN,), (V4,), ["192.0.2.5"]),
+    ((LAN,), (FAR, V4), ["192.0.2.5"]),
+    ((LAN,), (b"\xc0\0\2\4", V4), ["192.0.2.5"]),
+    ((LAN,), (FAR,), ["[2001:db8::7]"]),
+    ((LAN,), (NEAR,), ["[fe80::5%en0]"]),
+    ((LAN, LINK), (V4, NEAR), ["[fe80::5%en0]", "192.0.2.5"]),
+    ((LAN, LINK), (FAR, NEAR), ["[fe80::5%en0]"]),
+    ((LINK,), (V4, NEAR), ["[fe80::5%en0]"]),
+    ((LINK, WIDE), (NEAR, FAR), ["[fe80::5%en0]", "[2001:db8::7]"]),
+    ((LAN,), (), []),
 ])
-def test_a_device_with_ipv6_alone_is_called_there_but_not_at_an_address_that_needs_an_interface(
-    opened, addresses, host
-):
-    transport, _, heard = opened(LAN)
+def test_a_device_is_called_where_both_have_an_address_of_one_kind(opened, ours, addresses, hosts):
+    """The best comes last: it is the one that is tried first."""
+    transport, _, heard = opened(*ours)
     datagram = encode_beacon(BEACON, Limits())
-    transport.tell(MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, datagram)), addresses), "192.0.2.1")
-    assert heard == ([(datagram, f"{host}:5353", "mdns")] if host else [])
+    transport.tell(MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, datagram)), addresses), Speaker.made[-1].place)
+    assert heard == [(datagram, f"{host}:5353", "mdns") for host in hosts]
 
 
 def test_a_goodbye_is_heard_and_a_silence_is_not(opened):
     transport, _, heard = opened(LAN)
     found = MdnsFound("Ann", 8080, read_txt(beacon_txt(BEACON, encode_beacon(BEACON, Limits()))), (b"\xc0\0\2\5",))
     for is_goodbye in (False, True):
-        transport.tell(found, "192.0.2.1")
+        transport.tell(found, HERE)
         heard.clear()
-        transport.tell(MdnsLost("Ann", is_goodbye), "192.0.2.1")
+        transport.tell(MdnsLost("Ann", is_goodbye), HERE)
         assert [decode_beacon(data, Limits()).type for data, _, _ in heard] == ["goodbye"] * is_goodbye
 
 
@@ -167,8 +206,8 @@ def test_a_goodbye_is_heard_and_a_silence_is_not(opened):
 ])
 def test_whatever_a_stranger_offers_is_left_to_the_beacon_reader(opened, txt, addresses):
     transport, _, heard = opened(LAN)
-    transport.tell(MdnsFound("X", 1, txt, addresses), "192.0.2.1")
-    transport.tell(MdnsLost("X", True), "192.0.2.1")
+    transport.tell(MdnsFound("X", 1, txt, addresses), HERE)
+    transport.tell(MdnsLost("X", True), HERE)
     assert len(heard) <= 1
 
 
@@ -176,4 +215,12 @@ def test_a_port_that_is_taken_is_told(opened):
     transport, _, _ = opened(LAN)
     assert transport.trouble() == []
     Speaker.made[0].is_alive = False
-    assert "192.0.2.1" in transport.trouble()[0]
+    assert ["en0" in line for line in transport.trouble()] == [True]
+
+
+def test_what_works_by_one_kind_of_address_is_no_trouble(opened):
+    transport, _, _ = opened(LAN, LINK)
+    Speaker.made[1].is_alive = False
+    assert transport.trouble() == []
+    Speaker.made[0].is_alive = False
+    assert len(transport.trouble()) == 1

@@ -10,6 +10,7 @@ from typing import Any, Iterator, List
 
 import pytest
 
+from discompute_lite.model.interface import Interface
 from discompute_lite.model.limits import Limits
 from discompute_lite.net import own_sockets
 from discompute_lite.net.loop import Loop
@@ -124,7 +125,7 @@ def test_without_a_descriptor_nobody_can_tell(ports, monkeypatch):
     def none_left(*arguments: Any) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("discompute_lite.net.knock.socket.socket", none_left)
+    monkeypatch.setattr("discompute_lite.net.sockets.socket.socket", none_left)
     assert ports.knock() is None
 
 
@@ -163,3 +164,43 @@ def test_the_loop_is_woken_again_after_its_own_sockets_died(ports, how):
     threading.Thread(target=ports.loop.stop).start()
     ports.loop.run()
     assert time.monotonic() - began < 10.0
+
+
+# ---- IPv6 -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bind, names", [("127.0.0.1", ["peers"]), ("::1", ["peers", "commands"])])
+def test_a_node_of_the_loopback_listens_where_it_was_told_to(bind, names):
+    ports = Ports(bind)
+    assert ports.own.listeners() == names
+    assert [ports.knock(name) for name in names] == [""] * len(names)
+    assert ports.own.own_hosts() == {"::1": ["[::1]"]}.get(bind, ["127.0.0.1"])
+    ports.close()
+
+
+def test_a_node_at_one_address_of_ipv6_is_called_there_and_is_opened_anew():
+    ports = Ports("::1")
+    socket.create_connection(("::1", ports.own.port), 5.0).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", ports.own.port + 1), 5.0)
+    port = ports.own.port
+    ports.replace("closed")
+    assert "refused" in ports.knock() and ports.own.rebuild("peers") == "" and ports.own.port == port
+    assert ports.knock() == ""
+    ports.close()
+
+
+@pytest.mark.parametrize("ipv4, ipv6, hosts", [
+    (["127.0.0.1"], [], ["127.0.0.1"]),
+    (["127.0.0.1", "10.0.0.7"], ["fe80::7%en0", "fd00::7"], ["10.0.0.7"]),
+    (["127.0.0.1"], ["::1", "fe80::7%en0", "fd00::7"], ["[fd00::7]", "[fe80::7%en0]"]),
+])
+def test_a_node_shows_addresses_of_ipv6_where_it_has_no_others(monkeypatch, ipv4, ipv6, hosts):
+    def listed(addresses: List[str]) -> Any:
+        return lambda: [Interface("en0", each, is_loopback=each in ("127.0.0.1", "::1")) for each in addresses]
+
+    monkeypatch.setattr(own_sockets, "list_interfaces", listed(ipv4))
+    monkeypatch.setattr(own_sockets, "list_ipv6", listed(ipv6))
+    loop = Loop()
+    assert OwnSockets(loop, "all").own_hosts() == hosts
+    loop.close()

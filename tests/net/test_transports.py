@@ -11,7 +11,7 @@ import pytest
 
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
-from discompute_lite.net import broadcast, datagrams
+from discompute_lite.net import broadcast, sockets
 from discompute_lite.net.broadcast import EXO_PORT, BroadcastTransport, SeedTransport
 from discompute_lite.net.datagrams import DatagramSocket, Destinations, TransportOptions
 from discompute_lite.model.interface import Interface
@@ -180,7 +180,7 @@ def paper(monkeypatch):
 
     monkeypatch.setattr(PaperSocket, "made", [])
     monkeypatch.setattr(PaperSocket, "refusals", [])
-    monkeypatch.setattr(datagrams, "socket", Sockets())
+    monkeypatch.setattr(sockets, "socket", Sockets())
     return PaperSocket.made
 
 

@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Tuple
 import pytest
 
 from discompute_lite.wire.dns import (
-    DNS_A, DNS_ANY, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord,
-    decode_dns, encode_dns, ptr_data, srv_data,
+    DNS_A, DNS_AAAA, DNS_ANY, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName, DnsQuestion,
+    DnsRecord, decode_dns, encode_dns, nsec_data, ptr_data, srv_data,
 )
 from discompute_lite.wire.mdns_responder import MDNS_PORT, MDNS_TTL_S, SERVICE_LIST, MdnsResponder
 
@@ -21,9 +21,9 @@ PEER, LEGACY = ("192.0.2.9", MDNS_PORT), ("192.0.2.9", 40000)
 class Stage:
     """Hold one responder and its clock; everything sent is kept as (when, message, destination)."""
 
-    def __init__(self, address: bytes = b"\xc0\x00\x02\x01", seed: int = 1) -> None:
+    def __init__(self, *addresses: Tuple[int, bytes], seed: int = 1) -> None:
         self.now = 100.0
-        self.responder = MdnsResponder(SERVICE, ((DNS_A, address),), random.Random(seed))
+        self.responder = MdnsResponder(SERVICE, addresses or ((DNS_A, b"\xc0\x00\x02\x01"),), random.Random(seed))
         self.sent: List[Tuple[float, DnsMessage, Optional[Tuple[str, int]]]] = []
 
     def offer(self, name: str = "Ann", host: str = "host-a", port: int = 8080, txt: bytes = b"\x03a=1") -> Stage:
@@ -147,7 +147,7 @@ def test_the_same_proposal_is_no_tie():
 
 
 def test_two_devices_of_one_name_end_with_two_names():
-    ann, bob = Stage(b"\xc0\x00\x02\x01", 1), Stage(b"\xc0\x00\x02\x02", 2)
+    ann, bob = Stage(), Stage((DNS_A, b"\xc0\x00\x02\x02"), seed=2)
     ann.offer(host="host-a"), bob.offer(host="host-b", port=8081)
     for _ in range(400):
         for here, there in ((ann, bob), (bob, ann)):
@@ -191,7 +191,29 @@ def test_each_question_has_its_answer(name, kind, first):
     assert kinds(message)[:len(first)] == first and destination is None
 
 
-@pytest.mark.parametrize("name, kind", [(("Bob", *SERVICE), DNS_SRV), (HOST, 28), (ANN, DNS_A), (("local",), DNS_ANY)])
+@pytest.mark.parametrize("name, kind, bits", [
+    (HOST, DNS_AAAA, "0001" "40"), (ANN, DNS_A, "0005" "0000800040"), (HOST, DNS_SRV, "0001" "40"),
+])
+def test_of_what_is_ours_it_is_said_that_there_is_no_such_record(name, kind, bits):
+    """As RFC 6762, section 6.1, wants it, the name in the record being its own."""
+    stage = Stage().owning().run(2.0)
+    stage.responder.receive(ask(name, kind), PEER, stage.now)
+    data = stage.responder.next_datagram().data
+    assert nsec_data(name, [DNS_A])[-3:].hex() == "000140" and data.endswith(bytes.fromhex(bits))
+    assert data.count(b"\x00\x2f\x80\x01") == 1, "one NSEC record, which is all there is"
+
+
+def test_addresses_of_both_kinds_are_told_together():
+    ours = ((DNS_A, b"\xc0\x00\x02\x01"), (DNS_AAAA, bytes(15) + b"\1"))
+    stage = Stage(*ours).owning().run(2.0)
+    for kind, other in ((DNS_A, DNS_AAAA), (DNS_AAAA, DNS_A)):
+        stage.sent.clear()
+        ((_, message, _),) = stage.hear(ask(HOST, kind)).run(1.5).sent
+        assert kinds(message) == [kind, other]
+        assert {(record.type, record.data) for record in message.answers} == set(ours)
+
+
+@pytest.mark.parametrize("name, kind", [(("Bob", *SERVICE), DNS_SRV), (("local",), DNS_ANY)])
 def test_what_is_not_ours_is_not_answered(name, kind):
     assert Stage().owning().run(2.0).hear(ask(name, kind)).run(1.0).sent == []
 
