@@ -55562,8 +55562,8 @@ class DigitJob:
 
     #: Hidden units; 0 is logistic regression.
     hidden: int = 64
-    #: Images a step.
-    batch: int = 32
+    #: Images a step. Of the usual parts it is all: with 32, ten rounds on a device alone ended at 95 % or just below.
+    batch: int = 96
     #: Step size.
     rate: float = 0.01
     #: Use NumPy where it is installed. Without it, states are the same bit for bit on every machine.
@@ -55586,8 +55586,7 @@ class DigitJob:
     def step(self, state: Any, data: LabelledRows, rng: Random, config: Dict[str, Any]
              ) -> Tuple[Any, int, Dict[str, float]]:
         """Return (gradient, images looked at, metrics) for one batch."""
-        # Of chance only `random()`: its numbers are promised to stay the same in all versions of Python.
-        chosen = [int(rng.random() * len(data.rows)) for _ in range(min(self.batch, len(data.rows)))]
+        chosen = _drawn(len(data.rows), self.batch, rng)
         slope = network_slope(state, [data.rows[index] for index in chosen], [data.labels[index] for index in chosen])
         return slope.gradient, len(chosen), {"loss": slope.loss, "accuracy": slope.right / len(chosen)}
 
@@ -55596,6 +55595,17 @@ class DigitJob:
         held_out = _held_out()
         loss, accuracy = network_score(state, held_out.rows, held_out.labels)
         return {"loss": loss, "accuracy": accuracy}
+
+
+def _drawn(count: int, wanted: int, rng: Random) -> List[int]:
+    """Return so many different places of `count`, or all."""
+    left, drawn = list(range(count)), []
+    for _ in range(min(wanted, count)):
+        # Of chance only `random()`: its numbers are promised to stay the same in all versions of Python.
+        index = int(rng.random() * len(left))
+        left[index], left[-1] = left[-1], left[index]
+        drawn.append(left.pop())
+    return drawn
 
 
 @lru_cache(maxsize=1)
@@ -57388,8 +57398,8 @@ _end_sections({
     "discompute_lite.ml.networks": "_LEAST_SHARE NetworkSlope init_network network_slope network_score "
         "network_classes _forward _mean_loss _count_right optional_module PlainMatrices matrices_for".split(),
     "discompute_lite.ml.optimizers": "SGD Adam _zeros _power each_leaf".split(),
-    "discompute_lite.ml.digit_job": "_HOLD_OUT LabelledRows DigitJob _held_out _labelled DIGIT_PIXELS load_digits "
-        "init_network network_score network_slope Adam".split(),
+    "discompute_lite.ml.digit_job": "_HOLD_OUT LabelledRows DigitJob _drawn _held_out _labelled DIGIT_PIXELS "
+        "load_digits init_network network_score network_slope Adam".split(),
     "discompute_lite.ml.workbench": "BROUGHT_ALONG Seat VectorOrder carry_out_here _written_share _mapped carry_out "
         "_is_empty _gradients _way TaskFailed vector_folder DigitJob SGD Adam Share mean_metrics mean_tree "
         "taken_tree VectorForm fill_vector rest_of subtract_vector tree_of_vector with_rest".split(),

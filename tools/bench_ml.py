@@ -3,14 +3,17 @@
 Averaging: ten million float32 over four nodes of one cluster, processes on 127.0.0.1 whose links are encrypted, against
 PyTorch's gloo with four processes, which encrypts nothing, and against our own ring over bare sockets. Training: four
 devices at speeds 1 : 2 : 4 : 8 (a step is to sleep, as long as suits the device, and then to compute), of which one is
-killed and another joins.
+killed and another joins; then the command, as a person types it: killed and resumed, and alone without NumPy.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -18,13 +21,15 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Dict, List
 
-from bench_hetero import SPEEDS, HeteroFleet
+from bench_hetero import ROOT, SPEEDS, HeteroFleet
 from bench_ring import NODES, NUMBERS, RING_BYTES, Ranks
 from bench_security import make_cluster_in
 
 #: Seconds of a step at speed 1, and what a training is to reach.
 STEP_S = 0.24
 TARGET = 0.95
+#: Images a step: few, so that a step is short beside its pause.
+BATCH = 32
 #: Rounds of the trainings whose last accuracies are compared, and how many of each kind: one image of those held out
 #: is 0.3 points, and from one seed to the next the accuracy differs by some of them.
 ROUNDS = 16
@@ -38,7 +43,7 @@ class PacedDigits:
         from discompute_lite.ml import DigitJob
 
         self.speeds, self.step_s = speeds, step_s
-        self.digits = DigitJob(hidden=64)
+        self.digits = DigitJob(hidden=64, batch=BATCH)
 
     @property
     def optimizer(self) -> Any:
@@ -182,7 +187,7 @@ def training_rows(fleet: HeteroFleet, addresses: List[str]) -> List[Dict[str, An
         began = time.perf_counter()
         result = train(cluster, job, rounds=80, strategy=FedAvg(local_steps=8), target={"accuracy": TARGET})
         seconds = time.perf_counter() - began
-        steps = sum(figures["samples"] for figures in result.history) / 32
+        steps = sum(figures["samples"] for figures in result.history) / BATCH
         ideal = steps * STEP_S / sum(SPEEDS)
         reached = result.metrics["accuracy"]
         rows = [_row(f"FedAvg at speeds 1:2:4:8 to {TARGET:.0%}: time / ideal", seconds / ideal, 1.25,
@@ -213,6 +218,63 @@ def storm_row(fleet: HeteroFleet, cluster: Any) -> Dict[str, Any]:
                 f"{detail}; {'/'.join(map(str, devices))} devices")
 
 
+# ---- the command --------------------------------------------------------------------------------------
+
+
+def command_rows(fleet: HeteroFleet) -> List[Dict[str, Any]]:
+    """Return the figures of `train digits`: in pure Python on this machine alone, and killed amid a ring."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="discompute-bench-") as alone:
+        last = _trained("--checkpoint", alone, "digits", "--no-with-numpy", DISCOMPUTE_STATE_DIR=alone)
+    seconds, accuracy = time.perf_counter() - began, last["evaluated"]["accuracy"]
+    assert accuracy > TARGET, last
+    return [_row("train digits in pure Python, one device: two minutes", seconds / 120.0, 1.0,
+                 f"{seconds:.1f} s, accuracy {accuracy:.4f}"), resumed_row(fleet)]
+
+
+def resumed_row(fleet: HeteroFleet) -> Dict[str, Any]:
+    """Return how much it costs that a training whose devices average is killed in its middle, and resumed."""
+    environ = {"DISCOMPUTE_PEERS": ",".join(worker.address for worker in fleet.workers)}
+    found = []
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory(prefix="discompute-bench-") as folder:
+            whole, cut = os.path.join(folder, "whole"), os.path.join(folder, "cut")
+            words = ["--min-devices", str(len(SPEEDS)), "--average", "ring", "--rounds", str(ROUNDS), "--seed",
+                     str(seed), "--checkpoint"]
+            first = _trained(*words, whole, "digits", **environ)
+            training = subprocess.Popen(_train_command(*words, cut, "digits"), env={**os.environ, **environ}, cwd=ROOT,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while training.poll() is None and len(_rounds_in(cut)) < ROUNDS // 2:
+                time.sleep(0.005)
+            training.kill()
+            training.wait()
+            found.append((first["evaluated"]["accuracy"], len(_rounds_in(cut)), _trained(
+                "--resume", *words, cut, "digits", **environ)["evaluated"]["accuracy"]))
+    points = 100 * abs(statistics.mean(one for one, _, _ in found) - statistics.mean(other for _, _, other in found))
+    detail = ", ".join(f"{one:.4f} and {other:.4f} (after {rounds})" for one, rounds, other in found)
+    return _row("killed with -9 amid a ring and resumed: points of accuracy, mean", points, 1.0, detail)
+
+
+def _trained(*words: str, **environ: str) -> Dict[str, Any]:
+    """Train by the command; return the last round's figures."""
+    done = subprocess.run(
+        _train_command(*words), env={**os.environ, **environ}, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return _rounds_in(words[words.index("--checkpoint") + 1])[-1]
+
+
+def _train_command(*words: str) -> List[str]:
+    return [sys.executable, "-m", "discompute_lite", "train", *words]
+
+
+def _rounds_in(folder: str) -> List[Dict[str, Any]]:
+    try:
+        lines = Path(folder, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
 def bench_ml(rounds: int, only: str = "") -> List[Dict[str, Any]]:
     """Measure averaging so many times in turns, and each training once."""
     rows: List[Dict[str, Any]] = []
@@ -224,6 +286,8 @@ def bench_ml(rounds: int, only: str = "") -> List[Dict[str, Any]]:
                 rows += averaging_rows(rounds, fleet, addresses)
             if only in "training":
                 rows += training_rows(fleet, addresses)
+            if only in "command":
+                rows += command_rows(fleet)
         finally:
             fleet.end()
     return rows

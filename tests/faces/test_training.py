@@ -9,6 +9,7 @@ import pytest
 
 from discompute_lite.faces.training import train
 from discompute_lite.faces.training_wishes import is_better, strategy_of
+from discompute_lite.ml.digit_job import DigitJob
 from discompute_lite.ml.optimizers import SGD
 from discompute_lite.ml.strategies import DiLoCo, FedAvg
 from discompute_lite.model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -108,6 +109,12 @@ def test_a_reproducible_state_is_the_same_on_any_devices_and_after_any_end(strat
     assert [figures["round"] for figures in resumed.history] == [1, 2, 3, 4, 5, 6]
     assert alone.state["x"] != train(PlayedCluster("mac"), Slope(), rounds=6, strategy=strategy, reproducible=True,
                                      seed=6).state["x"]
+
+
+@pytest.mark.slow
+def test_in_pure_python_ten_rounds_read_more_than_95_digits_of_a_hundred():
+    result = train(PlayedCluster(), DigitJob(with_numpy=False), rounds=10, strategy="fedavg")
+    assert result.metrics["accuracy"] > 0.95
 
 
 def test_rounds_are_saved_with_their_figures(tmp_path):

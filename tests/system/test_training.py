@@ -6,8 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
+
+from discompute_lite.ml.digit_job import DigitJob
+from discompute_lite.ml.trees import mean_tree
+from discompute_lite.tasks.values import load_value
 
 JOB = '''
 """Fit a line through points, with a class of its own as data."""
@@ -105,6 +110,33 @@ def test_the_same_bits_on_one_device_and_on_two_after_a_kill(field):
         assert done.code == 0, done.err
     assert saved_in(again) == saved_in(alone)
     assert (Path(again) / "curves.svg").read_text().startswith("<svg")
+
+
+def trained_by_one_loop(rounds, shards, seed, hidden):
+    """Train on the digits as a script would on one machine, without a cluster and orders; return the state."""
+    job = DigitJob(hidden=hidden, with_numpy=False)
+    state = job.init(seed)
+    memory, data = job.optimizer.begin(state), [job.load(shard, shards) for shard in range(shards)]
+    for index in range(rounds):
+        made = [job.step(state, data[shard], Random(f"{seed}/{index}/{shard}/0"), {}) for shard in range(shards)]
+        mean = mean_tree([gradient for gradient, _, _ in made], [samples for _, samples, _ in made])
+        state, memory = job.optimizer.apply(state, mean, memory)
+    return state
+
+
+def test_on_one_two_and_three_devices_the_bits_are_those_of_a_plain_loop(field):
+    field.let_belong("command", "node-2", "node-3")
+    job = ["--reproducible", "--strategy", "sync", "--rounds", "4", "--shards", "6", "--seed", "3",
+           "digits", "--hidden", "8"]
+    wanted = trained_by_one_loop(4, 6, 3, 8)
+    for devices in (1, 2, 3):
+        if devices > 1:
+            field.start(f"node-{devices}")
+        folder = str(field.folder / f"run-{devices}")
+        done = field.run("train", "--min-devices", str(devices), "--checkpoint", folder, *job)
+        assert done.code == 0, done.err
+        assert f"{devices} device" in done.err
+        assert load_value((Path(folder) / "checkpoint.json").read_bytes())["state"] == wanted
 
 
 @pytest.mark.parametrize("strategy", [pytest.param("fedavg", marks=pytest.mark.smoke), "diloco"])

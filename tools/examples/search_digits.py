@@ -16,7 +16,7 @@ def split(steps: int = 100, rates: list = (0.003, 0.01, 0.03), widths: list = (0
 
 def work(trial):
     """Return the trial with the accuracy on images that were held out."""
-    job = DigitJob(hidden=trial["hidden"], rate=trial["rate"], with_numpy=False)
+    job = DigitJob(hidden=trial["hidden"], rate=trial["rate"], batch=32, with_numpy=False)
     state = job.init(1)
     memory, data = job.optimizer.begin(state), job.load(0, 1)
     rng = Random(1)
