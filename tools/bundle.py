@@ -72,11 +72,20 @@ def _end_sections(defined: Any, doors: Any) -> None:
     file = globals().get("__file__")
     sys.modules["discompute_lite"].single_file = os.path.abspath(file) if file and os.path.isfile(file) else None
     for name, places in doors.items():
-        vars(sys.modules[name]).update({{each: globals()[each] for each in places}})
+        vars(sys.modules[name])["__getattr__"] = _door(name, places)
     for name in (*{packages!r}, *defined):
         parent, _, last = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], last, sys.modules[name])
+
+
+def _door(door: str, places: Any) -> Any:
+    """Return what finds the public names of a package, which does not hold them: here no more than elsewhere."""
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"{{door}} has no public name {{name!r}}")
+        return globals()[name]
+    return find
 
 
 def _made_module(name: str, names: Any) -> ModuleType:
