@@ -1,18 +1,19 @@
 """Learn to read handwritten digits: the training job that is shipped, in pure Python, or with NumPy where it is there.
 
 Knows:   the UCI digits (tasks/digits_data.py has their source), every fifth of which is held out for the evaluation.
+         They go along with the job.
 Refuses: to draw two machines' batches differently: chance comes in as `rng`.
 Read next: ml/networks.py (the mathematics).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
-from ..tasks.digits import DIGIT_PIXELS, load_digits
+from ..tasks.digits import DIGIT_PIXELS, PackedDigits, packed_digits, unpacked_digits
 from .networks import init_network, network_score, network_slope
 from .optimizers import Adam
 
@@ -39,6 +40,8 @@ class DigitJob:
     rate: float = 0.01
     #: Use NumPy where it is installed. Without it, states are the same bit for bit on every machine.
     with_numpy: bool = True
+    #: What it learns from. It goes along: the small file, which phones have, leaves it out.
+    packed: PackedDigits = field(init=False, repr=False, compare=False, default_factory=packed_digits)
 
     @property
     def optimizer(self) -> Adam:
@@ -52,7 +55,8 @@ class DigitJob:
 
     def load(self, shard: int, shards: int) -> LabelledRows:
         """Return one device's part of the images that are not held out."""
-        return _labelled([index for index in range(len(load_digits()[1])) if index % _HOLD_OUT][shard::shards])
+        count = len(self.packed.labels)
+        return _labelled(self.packed, [index for index in range(count) if index % _HOLD_OUT][shard::shards])
 
     def step(self, state: Any, data: LabelledRows, rng: Random, config: Dict[str, Any]
              ) -> Tuple[Any, int, Dict[str, float]]:
@@ -63,7 +67,7 @@ class DigitJob:
 
     def evaluate(self, state: Any) -> Dict[str, float]:
         """Return loss and accuracy over the images that are held out."""
-        held_out = _held_out()
+        held_out = _held_out(self.packed)
         loss, accuracy = network_score(state, held_out.rows, held_out.labels)
         return {"loss": loss, "accuracy": accuracy}
 
@@ -80,12 +84,12 @@ def _drawn(count: int, wanted: int, rng: Random) -> List[int]:
 
 
 @lru_cache(maxsize=1)
-def _held_out() -> LabelledRows:
-    return _labelled(range(0, len(load_digits()[1]), _HOLD_OUT))
+def _held_out(packed: PackedDigits) -> LabelledRows:
+    return _labelled(packed, range(0, len(packed.labels), _HOLD_OUT))
 
 
-def _labelled(chosen: Sequence[int]) -> LabelledRows:
-    images, labels = load_digits()
+def _labelled(packed: PackedDigits, chosen: Sequence[int]) -> LabelledRows:
+    images, labels = unpacked_digits(packed)
     # Sixteenths are exact, so every machine has the same numbers.
     return LabelledRows([[pixel / 16 for pixel in images[index]] for index in chosen],
                         [labels[index] for index in chosen])

@@ -20,11 +20,11 @@ import sys
 import zlib
 from array import array
 from functools import lru_cache
+from importlib import import_module
 from operator import mul
 from typing import Iterable, List, NamedTuple, Tuple
 
 from ..model.errors import TaskRejected
-from .digits_data import DIGIT_IMAGES, DIGIT_LABELS
 
 #: Pixels of an image, 8 by 8, each 0 to 16.
 DIGIT_PIXELS = 64
@@ -43,11 +43,39 @@ class DigitLanes(NamedTuple):
     ones: int
 
 
-@lru_cache(maxsize=1)
+class NoDigitsHere(TaskRejected):
+    """The program that this device has leaves the images out (host/small_file.py); another device may have them."""
+
+
+class PackedDigits(NamedTuple):
+    """Hold the images and labels as text, as they lie in digits_data.py and travel with a job."""
+
+    images: str
+    labels: str
+
+
+def packed_digits() -> PackedDigits:
+    """Return the images and labels that are shipped; raise NoDigitsHere."""
+    try:
+        data = import_module("discompute_lite.tasks.digits_data")
+    except ModuleNotFoundError as error:
+        raise NoDigitsHere(error.msg) from None
+    return PackedDigits(data.DIGIT_IMAGES, data.DIGIT_LABELS)
+
+
 def load_digits() -> Tuple[List[bytes], bytes]:
-    """Return (images, labels): 64 bytes of 0 to 16 an image, row by row, and one byte of 0 to 9 an image."""
-    columns = zlib.decompress(base64.b85decode(DIGIT_IMAGES))
-    labels = bytes(map(int, DIGIT_LABELS))
+    """Return (images, labels): 64 bytes of 0 to 16 an image, row by row, and one byte of 0 to 9 an image.
+
+    Raises NoDigitsHere.
+    """
+    return unpacked_digits(packed_digits())
+
+
+@lru_cache(maxsize=1)
+def unpacked_digits(packed: PackedDigits) -> Tuple[List[bytes], bytes]:
+    """Return what `load_digits` does, of images and labels that came along."""
+    columns = zlib.decompress(base64.b85decode(packed.images))
+    labels = bytes(map(int, packed.labels))
     count = len(labels)
     images = [columns[index::count] for index in range(count)]
     return images, labels

@@ -27,6 +27,7 @@ from ..model.errors import TaskRejected
 from ..model.limits import Limits
 from .builtin import DigitsTask
 from .calls import CallsTask
+from .digits import NoDigitsHere
 from .function_reader import FunctionUnfit
 from .jobs import JobTask, is_job_filename
 from .pickles import PickleUnfit
@@ -135,7 +136,7 @@ class _UnknownTaskType(TaskRejected):
 
 
 #: What another device may do better.
-_UNFIT_HERE = (_UnknownTaskType, FunctionUnfit, PickleUnfit)
+_UNFIT_HERE = (_UnknownTaskType, FunctionUnfit, NoDigitsHere, PickleUnfit)
 
 
 def _run_phase(task_type: TaskType, request: WorkRequest, limits: Limits, allow_pickle: bool) -> bytes:

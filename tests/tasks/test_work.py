@@ -79,6 +79,14 @@ def test_what_this_device_does_not_offer_is_not_the_tasks_fault():
     assert outcome.blame == BLAME_DEVICE and "does not offer the task type" in outcome.error
 
 
+def test_images_that_this_device_lacks_are_not_the_tasks_fault(monkeypatch):
+    monkeypatch.setitem(sys.modules, "discompute_lite.tasks.digits_data", None)
+    part = b'{"start":0,"stop":1,"k":3,"limit":0,"samples":0}'
+    assert run_work(WorkRequest("run", "digits", part)).blame == BLAME_DEVICE
+    job = split_parts(split_of("from discompute_lite.tasks.digits import load_digits\ndef work(): load_digits()"))
+    assert run_work(WorkRequest("run", "job", *job)).blame == BLAME_DEVICE
+
+
 @pytest.mark.parametrize("phase, data",
     [("dance", b"1"), ("run", b"\xff"), ("run", b""), ("merge", b""), ("split", b"[")])
 def test_nonsense_is_refused(phase, data):
