@@ -1,7 +1,7 @@
 """Lay the modules of the package one after another into a single file that can be pasted on a phone.
 
     python3 tools/bundle.py                      writes ios/discompute.py, which a test holds fresh
-    python3 tools/bundle.py --lean OUTPUT.py     the small one that `share` lends: without comments, compressed
+    python3 tools/bundle.py --lean OUTPUT.py     the small one that `share` lends, packed
 
 The order is that of the imports. What modules import from one another is there already, and what they import from the
 library stands once, at the top; so their imports are comments, from which the file knows a module's whole text when it
@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from discompute_lite.host.small_file import LEFT_OUT_ROOMS, package_sources, small_file  # noqa: E402
 from discompute_lite.host.whole_file import NOT_RUN, SECTION_CALL, section_rule  # noqa: E402
+from discompute_lite.roles.sharing import compressed_program  # noqa: E402
 
 PACKAGE = "discompute_lite"
 
@@ -303,7 +304,7 @@ def main() -> int:
     data = small_file(package_sources(str(ROOT / PACKAGE))) if arguments.lean else bundled(
         ROOT, target.name).encode("utf-8")
     target.write_bytes(data)
-    print(f"{target.name}: {len(data) / 1000:,.0f} kB, {data.count(bytes([10])):,} lines")
+    print(f"{target.name}: {len(data) / 1000:,.1f} kB; phones fetch {len(compressed_program(data)) / 1000:,.1f} kB")
     return 0
 
 

@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any, Callable, Dict, Optional, Sequence
 
-from ..model.errors import DiscomputeError
+from ..model.errors import DiscomputeError, SettingsError
 from ..model.settings import SETTINGS, unknown_environment, with_peers
 from ..run import read_settings
 from .cluster_commands import CLUSTER_COMMANDS
@@ -54,6 +54,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has enough (`| head`).
         return 0
+    except ImportError as error:
+        # The small file for phones leaves modules out, and says so.
+        if not (error.name or "").startswith("discompute_lite."):
+            raise
+        run.console.error(error.msg)
+        return SettingsError.exit_status
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         run.console.error(f"{error.strerror or error}{where}; mend that and try again")

@@ -22,7 +22,7 @@ SHARE_COMMANDS = ("share",)
 SHARE_LOOK_S = 5.0
 #: Fetches the file, refuses any other, keeps it for the next time, and has all its modules.
 FETCH = (
-    'import hashlib,urllib.request as u;d=u.urlopen("http://{address}{path}").read();'
+    'import hashlib,zlib,urllib.request as u;d=zlib.decompress(u.urlopen("http://{address}{path}").read());'
     'assert hashlib.sha256(d).hexdigest()=="{sha256}";open("discompute.py","wb").write(d);'
     'exec(d,{{"__name__":"discompute","__file__":"discompute.py"}});del d;from discompute_lite.faces.cli import main;'
 )

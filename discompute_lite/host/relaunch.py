@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import List
+from importlib import import_module
+from typing import Any, List
 
 from ..model.errors import StateError
-from .small_file import package_sources, small_file
 from .whole_file import sources_in
 
 PROGRAM = "discompute_lite"
@@ -48,7 +48,8 @@ def read_program() -> bytes:
     if path is None:
         raise StateError("this program was pasted and lies in no file; run `share` where it is a file or a clone")
     if not path:
-        return small_file(package_sources(os.path.abspath(next(iter(sys.modules[PROGRAM].__path__)))))
+        making, folder = _making(), next(iter(sys.modules[PROGRAM].__path__))
+        return bytes(making.small_file(making.package_sources(os.path.abspath(folder))))
     try:
         with open(str(path), "rb") as file:
             data = file.read()
@@ -57,7 +58,12 @@ def read_program() -> bytes:
                          " it is now") from None
     # The one to be read holds texts, the small one is what is lent.
     sources = sources_in(data.decode("utf-8", "replace"))
-    return small_file(sources) if sources else data
+    return bytes(_making().small_file(sources)) if sources else data
+
+
+def _making() -> Any:
+    """Return the module that makes the small file, which that file does without."""
+    return import_module(f"{PROGRAM}.host.small_file")
 
 
 def _single_file() -> object:

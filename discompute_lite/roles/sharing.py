@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, List
 
@@ -19,8 +20,8 @@ from .methods import method
 from .ports import LinkPort
 from .web import web_route
 
-#: Where the file and the page are.
-SHARED_FILE, SHARED_PAGE = "/discompute.py", "/join"
+#: Where the file is, as it is and compressed, and the page.
+SHARED_FILE, SHARED_PACKED, SHARED_PAGE = "/discompute.py", "/discompute.z", "/join"
 #: Seconds of one offer at most.
 LONGEST_OFFER_S = 86400.0
 STEPS = """<!doctype html>
@@ -47,6 +48,7 @@ class ShareAnswer:
     success: bool = False
     #: Of this node as others may call it, the best first: host:port.
     addresses: List[str] = field(default_factory=list)
+    #: Of the file compressed by zlib, for programs; sha256 and size are the file's own.
     path: str = ""
     sha256: str = ""
     size: int = 0
@@ -65,8 +67,8 @@ class Sharing:
 
     def __init__(self, node: Any) -> None:
         self._node = node
-        #: The file's bytes, b"" while nothing is offered.
-        self.data = b""
+        #: The file's bytes as they are and compressed, b"" while nothing is offered.
+        self.data = self.packed = b""
         self._until = 0.0
         self._alarm = Alarm(node.clock, lambda late_s: self._end_in_time())
 
@@ -78,18 +80,18 @@ class Sharing:
     def begin(self, program: bytes, open_s: float) -> ShareAnswer:
         """Offer the file for so many seconds from now."""
         node = self._node
-        self.data = program
+        self.data, self.packed = program, compressed_program(program)
         self._until = node.clock.now() + open_s
         self._alarm.set(self._until)
         node.world.audit.note("shared", {"for_s": open_s})
         return ShareAnswer(
-            True, [f"{host}:{node.port}" for host in node.world.own_hosts()], SHARED_FILE,
+            True, [f"{host}:{node.port}" for host in node.world.own_hosts()], SHARED_PACKED,
             hashlib.sha256(self.data).hexdigest(), len(self.data), open_s,
         )
 
     def end(self) -> None:
         """Offer nothing any more."""
-        self.data = b""
+        self.data = self.packed = b""
 
     def _end_in_time(self) -> None:
         if self.is_on and self._node.clock.now() < self._until:
@@ -116,13 +118,28 @@ def stop_share(node: Any, link: LinkPort) -> StopShareAnswer:
     return StopShareAnswer(True)
 
 
+def compressed_program(program: bytes) -> bytes:
+    """Return a file as it is fetched."""
+    # What is packed already has no long matches, and short ones would cost more than they save.
+    packing = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_FILTERED)
+    return packing.compress(program) + packing.flush()
+
+
 @web_route(f"GET {SHARED_FILE}", level="shared")
 def _web_shared_file(node: Any, connection: Any, request: Any) -> None:
-    if not _is_offered(node, connection, request):
-        return
-    if request.method == "GET":
-        node.tell("shared", f"{connection.remote_address} fetches the program")
-    connection.http.answer(request, 200, node.sharing.data, "text/x-python; charset=utf-8")
+    _answer_with(node, connection, request, node.sharing.data, "text/x-python; charset=utf-8")
+
+
+@web_route(f"GET {SHARED_PACKED}", level="shared")
+def _web_shared_packed(node: Any, connection: Any, request: Any) -> None:
+    _answer_with(node, connection, request, node.sharing.packed, "application/zlib")
+
+
+def _answer_with(node: Any, connection: Any, request: Any, data: bytes, content_type: str) -> None:
+    if _is_offered(node, connection, request):
+        if request.method == "GET":
+            node.tell("shared", f"{connection.remote_address} fetches the program")
+        connection.http.answer(request, 200, data, content_type)
 
 
 @web_route(f"GET {SHARED_PAGE}", level="shared")

@@ -89,7 +89,7 @@ def test_an_invitation_shows_what_join_takes(terminal, link, words):
 def test_a_large_terminal_shows_the_line_for_phones(terminal, monkeypatch, columns, is_drawn):
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr("discompute_lite.faces.console.height_of", lambda stream: 60)
-    offer = {"addresses": ["192.168.1.20:8080"], "path": "/discompute.py", "sha256": "ab" * 32, "open_s": 600.0}
+    offer = {"addresses": ["192.168.1.20:8080"], "path": "/discompute.z", "sha256": "ab" * 32, "open_s": 600.0}
     _show_offer(Console(out=terminal, err=io.StringIO()), offer, TEXT)
     picture = qr_lines(share_line("192.168.1.20:8080", offer, TEXT), 100, 60, is_coloured=True)
     assert picture and ("\n".join(picture) in terminal.getvalue()) == is_drawn

@@ -9,7 +9,7 @@ import pytest
 
 from discompute_lite.faces.share_command import share_line
 
-OFFER = {"path": "/discompute.py", "sha256": "ab" * 32}
+OFFER = {"path": "/discompute.z", "sha256": "ab" * 32}
 
 
 @pytest.mark.parametrize("link", ["", "discompute://join/1/abcdefghijklmnopqrstuvwxyz@192.168.1.20:40001,10.0.0.3:40001"])
@@ -18,7 +18,7 @@ def test_the_line_is_python_that_checks_before_it_runs(link):
     assert "\n" not in line
     kinds = [type(node).__name__ for node in ast.parse(line).body]
     assert kinds.index("Assert") < kinds.index("Expr")
-    assert 'urlopen("http://192.168.1.20:8080/discompute.py")' in line
+    assert 'urlopen("http://192.168.1.20:8080/discompute.z")' in line
     assert OFFER["sha256"] in line
     assert line.endswith('main(["start"])')
     assert (f'main(["join","{link}"]);' in line) == bool(link)

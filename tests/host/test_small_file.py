@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import random
+import re
 import subprocess
 import sys
 import traceback
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from discompute_lite.host.small_file import lean_text, package_sources, small_file
+from discompute_lite.host.lean_text import lean_text
+from discompute_lite.host.small_file import LEFT_OUT_MODULES, SMALL_FILE, package_sources, small_file
+from discompute_lite.host.text_packing import SHORT_WORDS, packed_texts
 from discompute_lite.model.errors import StateError
 
 #: A package of the same name, as small as can be.
@@ -78,86 +86,76 @@ def test_tracebacks_show_its_lines(own_modules):
     assert "raise ValueError('wrong')" in "".join(traceback.format_exception(ValueError, caught.value, caught.tb))
 
 
+@pytest.fixture(scope="module")
+def package(root):
+    """The package's texts, and the small file that is made of them."""
+    sources = package_sources(str(root / "discompute_lite"))
+    return sources, small_file(sources)
+
+
 @pytest.mark.slow
-def test_tables_of_desktops_are_empty_and_those_of_phones_are_not(own_modules, root):
-    load(package_sources(str(root / "discompute_lite")))
-    from discompute_lite.host.chips import APPLE_MODELS, PC_GPUS
+def test_every_module_is_there_as_it_was_packed(own_modules, package):
+    sources, file = package
+    exec(file, {"__name__": "pasted"})
+    loader = sys.meta_path[0]
+    whole = [name for name in sources if name.partition(".")[2] not in (*LEFT_OUT_MODULES, "host.chips")]
+    assert len(whole) > 250
+    for name in random.Random(7).sample(whole, 30):
+        assert loader.get_source(name.replace(".__init__", "")) == lean_text(sources[name]), name
+
+
+@pytest.mark.slow
+def test_what_phones_need_of_tables_is_there_and_nothing_else(own_modules, package):
+    exec(package[1], {"__name__": "pasted"})
+    from discompute_lite.host.chips import APPLE_MODELS, PC_GPUS, PHONE_SOCS
 
     assert len(PC_GPUS) == 0
-    assert len(APPLE_MODELS) > 100
+    assert {identifiers[:2] for identifiers, *_ in APPLE_MODELS} == {"iP"}
+    assert len(APPLE_MODELS) > 80 and len(PHONE_SOCS) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [f"discompute_lite.{name}" for name in LEFT_OUT_MODULES])
+def test_what_is_left_out_says_where_it_is(own_modules, package, name):
+    assert name in package[0]
+    exec(package[1], {"__name__": "pasted"})
+    with pytest.raises(ModuleNotFoundError, match=r"ios/discompute\.py of the project") as caught:
+        importlib.import_module(name)
+    assert caught.value.name == name
+
+
+@pytest.mark.slow
+def test_the_simulated_world_is_not_there(own_modules, package):
+    exec(package[1], {"__name__": "pasted"})
     with pytest.raises(ModuleNotFoundError):
-        __import__("discompute_lite.sim")
+        importlib.import_module("discompute_lite.sim")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["demo"], ["train", "digits"]])
+def test_a_command_that_needs_what_is_left_out_is_one_sentence(package, tmp_path, words):
+    (tmp_path / "dl.py").write_bytes(package[1])
+    environ = {**os.environ, "DISCOMPUTE_STATE_DIR": str(tmp_path), "DISCOMPUTE_BIND": "127.0.0.1"}
+    done = subprocess.run([sys.executable, "dl.py", *words], cwd=tmp_path, capture_output=True, text=True, env=environ)
+    assert done.returncode == 2
+    assert re.fullmatch(r"discompute: .* is not in the small file for phones; .*do this on a computer\n", done.stderr)
+
+
+#: Names that differ, and texts with whatever a text may have: not what marks their parts.
+TEXTS = st.dictionaries(st.sampled_from("abcdef"), st.text(
+    st.one_of(st.sampled_from("self._x '\"\\\n from import"), st.characters(
+        min_codepoint=2, blacklist_categories=["Cs"])), max_size=80), min_size=1)
+
+
+@given(TEXTS)
+def test_any_texts_come_out_as_they_went_in(texts):
+    space = {"__name__": "pasted"}
+    source = SMALL_FILE.format(version="", left_out="", packed="", long=0x80 + SHORT_WORDS)
+    exec(source.partition("\n_load(")[0], space)
+    loader = space["PackedTexts"](packed_texts(texts), "dl.py")
+    assert {name: loader.get_source(name) for name in texts} == texts
 
 
 def test_where_there_are_no_sources_that_is_said(tmp_path):
     with pytest.raises(StateError, match="share"):
         package_sources(str(tmp_path))
-
-
-def test_what_is_shown_stays_and_what_is_read_goes():
-    source = '''"""Module."""
-
-# A comment.
-@command("x")
-def shown():
-    """Help."""
-    return "# no comment"
-
-
-def read():
-    """Read by people.
-
-    More.
-    """
-    return 1
-
-
-class Bare:
-    """Only a docstring."""
-'''
-    text = lean_text(source)
-    assert '"""Help."""' in text and "# no comment" in text and '"""Only a docstring."""' in text
-    assert "A comment" not in text and "Read by people" not in text and "More." not in text
-    compile(text, "lean", "exec")
-
-
-def test_types_that_nobody_reads_go_and_those_of_what_is_decorated_stay():
-    source = '''
-def plain(a: int, *rest: "str", c: Dict[str,
-        int] = {1: 2}, **more: Any) -> Tuple[int,
-    str]:
-    é: List[int] = ["é"]; x: int = a
-    rest[0].word: Dict[str, int] = lambda y: {y: 1}
-    return é, x, a, c[1:2] if more else c
-
-
-@command("x")
-def shown(a: int) -> str:
-    return "# no comment"
-
-
-class Bare(NamedTuple):
-    x: int = 3
-
-    def method(self, a: Callable[[int], str] = str) -> Bare:
-        return a(self.x)
-'''
-    text = lean_text(source)
-    compile(text, "lean", "exec")
-    for word in ("Dict", "-> Tuple", "Any", "Callable", "List", "-> Bare", "a: int,"):
-        assert word not in text, word
-    assert "def shown(a: int) -> str:" in text and "x: int = 3" in text
-    kept = text.partition("@command")[0].replace("rest[0].word", "word")
-    space = {}
-    exec(kept, space)
-    assert space["plain"](4) == (["é"], 4, 4, {1: 2})
-
-
-def test_formatted_texts_stay_as_they_are():
-    source = 'x = 1\ny = (f"{{{x!r:>{4}}}} {"a"} "\n     f"b # {x}")  # ends\n'
-    if sys.version_info < (3, 12):
-        source = source.replace('{"a"}', "{'a'}")
-    space = {}
-    exec(lean_text(source), space)
-    assert space["y"] == "{   1} a b # 1"
-    assert "ends" not in lean_text(source)

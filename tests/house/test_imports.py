@@ -40,7 +40,7 @@ IMPURE_LIBRARY = (
 #: to import and seldom needed (`version` answers within 0.15 s).
 ROOMS_WITH_LATE_IMPORTS = ("host", "net")
 #: They stand between us and what some Pythons lack: joblib most, subprocess and ui what is no app or is one.
-MODULES_WITH_LATE_IMPORTS = ("faces.awake", "faces.joblib_backend", "faces.demo", "faces.pythonista")
+MODULES_WITH_LATE_IMPORTS = ("faces.awake", "faces.joblib_backend", "faces.demo_stage", "faces.pythonista")
 
 
 def imports_of_ours(source):

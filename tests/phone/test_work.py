@@ -138,3 +138,13 @@ def test_a_phone_refuses_the_pieces_that_are_too_heavy_and_goes_on_with_light_on
     on_phone = [size for size, pid in done["result"] if pid == app.process.pid]
     assert len(on_phone) > 2 and max(on_phone) == 10
     assert "was too much for it: this piece weighs" in desktop.run("status", done["task_id"], "--json")
+
+
+@pytest.mark.slow
+def test_a_phone_trains_on_digits_that_come_along(open_app, open_desktop, single_file):
+    desktop = open_desktop(single_file)
+    join(open_app, desktop, "pythonista")
+    phone = desktop.device(NAMES["pythonista"])["id"]
+    trained = json.loads(desktop.run("train", "--json", "--min-devices", "2", "--wait", "60", "--rounds", "3",
+                                     "digits", "--hidden", "8"))
+    assert phone in {member.partition("/")[0] for figures in trained["rounds"] for member in figures["shares"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import pytest
 
@@ -25,7 +26,7 @@ def ask(world, host, path, method="GET", ip="10.0.0.9"):
 
 
 def test_nothing_is_there_for_strangers_before_it_is_shared(world, lender):
-    for path in ("/discompute.py", "/join"):
+    for path in ("/discompute.py", "/discompute.z", "/join"):
         assert ask(world, lender, path)[0] == 401
         bearer = {"authorization": f"Bearer {lender.token}"}
         assert world.browser(lender).ask("GET", path, **bearer)[0] == 404
@@ -34,7 +35,7 @@ def test_nothing_is_there_for_strangers_before_it_is_shared(world, lender):
 def test_the_answer_says_where_it_is_and_what_it_must_be(world, lender):
     answer = share(world, lender, open_s=30.0)
     assert answer["sha256"] == hashlib.sha256(PROGRAM).hexdigest()
-    assert (answer["path"], answer["size"], answer["open_s"]) == ("/discompute.py", len(PROGRAM), 30.0)
+    assert (answer["path"], answer["size"], answer["open_s"]) == ("/discompute.z", len(PROGRAM), 30.0)
     assert answer["addresses"] == [f"{host}:{lender.node.port}" for host in lender.node.world.own_hosts()]
 
 
@@ -44,6 +45,9 @@ def test_a_stranger_fetches_it_from_a_member_too(world):
     status, headers, body = ask(world, member, "/discompute.py")
     assert (status, body) == (200, PROGRAM)
     assert "text/x-python" in str(headers)
+    status, headers, body = ask(world, member, "/discompute.z")
+    assert (status, zlib.decompress(body)) == (200, PROGRAM)
+    assert "application/zlib" in str(headers)
     # And nothing else.
     assert ask(world, member, "/api/devices")[0] == 401
 
@@ -68,7 +72,7 @@ def test_it_ends_in_time_and_when_its_owner_says_so(world, lender):
     assert ask(world, lender, "/discompute.py")[0] == 401
     share(world, lender, open_s=30.0)
     world.owner(lender).call("StopShare", {})
-    assert ask(world, lender, "/discompute.py")[0] == 401
+    assert [ask(world, lender, path)[0] for path in ("/discompute.py", "/discompute.z")] == [401, 401]
 
 
 def test_sharing_again_makes_it_longer(world, lender):

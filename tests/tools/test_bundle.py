@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from discompute_lite.faces.cli import command_table
-from discompute_lite.host.small_file import lean_text
+from discompute_lite.host.lean_text import lean_text
 from discompute_lite.host.whole_file import sources_in
+from discompute_lite.roles.sharing import compressed_program
 
 JOB = '''
 def split(bound: int = 300):
@@ -29,15 +30,18 @@ spec = importlib.util.spec_from_file_location("anything", FILE)
 spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 from discompute_lite import Cluster
-from discompute_lite.ml import SGD, DigitJob, train
+from discompute_lite.ml import SGD
 
 def square(x):
     return x * x
 
 with Cluster() as cluster:
-    squares = list(cluster.map(square, range(5)))
-    result = train(cluster, DigitJob(hidden=4, with_numpy=False), rounds=2, shards=4, reproducible=True)
-print(squares, len(result.history), type(SGD()).__module__)
+    print(list(cluster.map(square, range(5))), type(SGD()).__module__)
+    if WHOLE:
+        from discompute_lite.ml import DigitJob, train
+
+        result = train(cluster, DigitJob(hidden=4, with_numpy=False), rounds=2, shards=4, reproducible=True)
+        print(len(result.history))
 '''
 PASTED = '''
 import sys
@@ -93,8 +97,10 @@ def test_it_runs_as_a_script(file, run):
 
 
 @pytest.mark.slow
-def test_scripts_import_it(run):
-    assert run(text=SCRIPT).strip() == "[0, 1, 4, 9, 16] 2 discompute_lite.ml.optimizers"
+def test_scripts_import_it(file, run):
+    is_whole = "whole" in str(file.parent)
+    printed = run(text=SCRIPT.replace("WHOLE", repr(is_whole)))
+    assert printed.split("\n") == ["[0, 1, 4, 9, 16] discompute_lite.ml.optimizers", *["2"] * is_whole, ""]
 
 
 @pytest.mark.slow
@@ -115,9 +121,13 @@ def test_the_file_for_phones_is_fresh_and_grows_only_on_purpose(bundle, root):
     found = sources_in(text)
     assert found.keys() == sources.keys()
     assert not [name for name in sources if lean_text(found[name]) != lean_text(sources[name])], "it lends another file"
-    for size, most_kb in ((len(text.encode("utf-8")), 2_700), (len(small), 600)):
-        # Smaller is a success to be written down here; larger needs a reason.
-        assert most_kb * 0.9 < size / 1000 <= most_kb
+    whole_kb, small_kb, fetched_kb = (
+        len(data) / 1000 for data in (text.encode("utf-8"), small, compressed_program(small)))
+    # Smaller is a success to be written down here; larger needs a reason.
+    assert 2_500 < whole_kb <= 2_700
+    assert 370 < small_kb <= 410
+    # Phones fetch 300 KiB at most. Beyond that, leave out more that no phone needs (LEFT_OUT_MODULES).
+    assert 280 < fetched_kb <= 307.2
 
 
 def test_a_line_that_would_be_taken_for_an_import_is_refused(bundle):
