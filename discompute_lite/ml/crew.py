@@ -13,6 +13,8 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 PACE_BLEND = 0.5
 #: What a member's pace is worth that did not answer in time.
 LATE_FACTOR = 0.5
+#: The part of a round's steps that may be left out where the devices are ready together then.
+LEVELLED_PART = 0.25
 
 
 class Crew:
@@ -85,6 +87,24 @@ def proportional_counts(total: int, paces: Mapping[str, float]) -> Dict[str, int
     for member in order[:total - sum(counts.values())]:
         counts[member] += 1
     return counts
+
+
+def levelled_steps(steps: Mapping[str, int], paces: Mapping[str, float]) -> Dict[str, int]:
+    """Return the steps without those at the end for which all others would wait; each member keeps one at least.
+
+    Steps are whole, so some device is always a little later. The one that is last is spared a step as long as more
+    steps a second are made by all that way: of 17, 9, 4 and 2 steps at speeds of 8, 4, 2 and 1 remain 16, 8, 4 and 2.
+    """
+    best, most, tried = dict(steps), 0.0, dict(steps)
+    for _ in range(1 + int(LEVELLED_PART * sum(steps.values()))):
+        last = max(tried, key=lambda member: tried[member] / paces[member])
+        pace_of_all = sum(tried.values()) * paces[last] / tried[last]
+        if pace_of_all > most * (1 + 1e-9):
+            best, most = dict(tried), pace_of_all
+        if tried[last] == 1:
+            break
+        tried[last] -= 1
+    return best
 
 
 def divided_shards(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from .crew import Crew
+from .crew import Crew, levelled_steps
 from .strategies import Share, Strategy, mean_metrics
 
 #: The part of a round's steps that must have come before it may end without the rest.
@@ -31,7 +31,7 @@ QUORUM = 0.7
 PATIENCE = 1.0
 PATIENCE_LEAST_S = 0.25
 #: The part of the strategy's steps that is made, one at least, while nobody's pace is known.
-FIRST_PART = 0.25
+FIRST_PART = 0.125
 
 
 class Order(NamedTuple):
@@ -250,15 +250,18 @@ class TrainingRounds:
         return self._orders_of_all()
 
     def _orders_of_all(self) -> List[Any]:
-        plan, steps = self._plan, self._plan.strategy.local_steps
+        plan = self._plan
         if plan.is_reproducible:
-            orders = [self._give("", (shard,), steps) for shard in range(plan.shards)]
+            orders = [self._give("", (shard,), plan.strategy.local_steps) for shard in range(plan.shards)]
         elif plan.strategy.merges_each:
             self.crew.divide()
             orders = [action for member in self.crew.members for action in self._order_for(member)]
         else:
-            orders = [self._give(member, shards, self._steps_for(len(shards)))
-                      for member, shards in self.crew.divide().items()]
+            held = self.crew.divide()
+            steps = {member: self._steps_for(len(shards)) for member, shards in held.items()}
+            if not plan.strategy.sends_gradients and self.crew.is_measured:
+                steps = levelled_steps(steps, self.crew.paces())
+            orders = [self._give(member, shards, steps[member]) for member, shards in held.items()]
         self._steps_wanted = sum(order.order.steps for order in orders)
         return orders
 

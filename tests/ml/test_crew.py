@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.ml.crew import Crew, divided_shards, proportional_counts
+from discompute_lite.ml.crew import LEVELLED_PART, Crew, divided_shards, levelled_steps, proportional_counts
 
 
 @given(st.integers(0, 200), st.dictionaries(st.text(max_size=3), st.floats(0.001, 1000), min_size=1, max_size=12))
@@ -28,6 +28,31 @@ def test_every_shard_is_held_once_however_members_change(total, stages):
             kept = set(held.get(member, ())) & set(shards)
             assert len(kept) == min(len(held.get(member, ())), counts[member])
         held = now
+
+
+@given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(1, 60), st.floats(0.01, 100)), min_size=1, max_size=8))
+def test_steps_are_left_out_only_where_more_are_made_a_second_that_way(members):
+    steps = {name: count for name, (count, _) in members.items()}
+    paces = {name: pace for name, (_, pace) in members.items()}
+
+    def steps_a_second(counts):
+        return sum(counts.values()) / max(count / paces[name] for name, count in counts.items())
+
+    levelled = levelled_steps(steps, paces)
+    assert all(1 <= levelled[name] <= count for name, count in steps.items())
+    assert sum(levelled.values()) >= (1 - LEVELLED_PART) * sum(steps.values())
+    assert levelled == steps or steps_a_second(levelled) > steps_a_second(steps)
+
+
+@pytest.mark.parametrize(("steps", "paces", "levelled"), [
+    ((17, 9, 4, 2), (8, 4, 2, 1), (16, 8, 4, 2)),
+    ((8, 8), (1, 1), (8, 8)),
+    ((1, 1), (1, 100), (1, 1)),
+    ((3, 100), (1, 40), (2, 80)),
+])
+def test_all_are_ready_at_about_the_same_time(steps, paces, levelled):
+    members = "abcd"[:len(steps)]
+    assert tuple(levelled_steps(dict(zip(members, steps)), dict(zip(members, paces))).values()) == levelled
 
 
 def test_who_has_not_been_measured_is_judged_by_score_beside_the_measured():
