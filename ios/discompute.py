@@ -9033,6 +9033,17 @@ class MemoryVectors:
         self.vectors[name] = bytearray(size)
         return memoryview(self.vectors[name])
 
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector."""
+        self.make(name, size)
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector."""
+        memoryview(self.vectors[name])[offset:offset + len(data)] = data
+
+    def prepare(self) -> None:
+        """Load nothing: whoever has vectors in memory has no loop to hold up."""
+
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
         return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None
@@ -9220,6 +9231,15 @@ class VectorsPort(Protocol):
 
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where there is no room."""
+
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector of so many bytes that is to be written; raise StateError where there is none."""
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector for which there is room; raise StateError where that fails."""
+
+    def prepare(self) -> None:
+        """Load, without holding up anybody, what vectors are added up with."""
 
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
@@ -24032,9 +24052,11 @@ Read next: roles/vectors.py (whose they are), ml/workbench.py (who reads and wri
 #> import mmap
 #> import os
 #> import shutil
-#> from contextlib import suppress
-#> from typing import Any, Optional
+#> import threading
+#> from contextlib import contextmanager, suppress
+#> from typing import Any, Iterator, Optional
 
+#> from ..tasks.value_buffers import optional_module
 #> from .files import remove_file, scratch_errors
 
 
@@ -24049,6 +24071,29 @@ class VectorFiles:
 
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
+        with self._new(name, size) as descriptor:
+            return memoryview(mmap.mmap(descriptor, size))
+
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector of so many bytes; raise StateError where the disk takes no more."""
+        with self._new(name, size):
+            pass
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector for which there is room; raise StateError where that fails.
+
+        In large pieces that costs a third of writing to mapped memory, where each page of 4 KiB is a fault of its own.
+        """
+        with scratch_errors(), open(os.path.join(self.folder, name), "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def prepare(self) -> None:
+        """Load NumPy on a thread of its own: while the loop did it, its first average waited 0.3 s for all devices."""
+        threading.Thread(target=optional_module, args=("numpy",), name="numpy", daemon=True).start()
+
+    @contextmanager
+    def _new(self, name: str, size: int) -> Iterator[int]:
         path = os.path.join(self.folder, name)
         with scratch_errors():
             with suppress(FileNotFoundError):
@@ -24060,7 +24105,7 @@ class VectorFiles:
                     os.posix_fallocate(descriptor, 0, size)
                 else:
                     os.ftruncate(descriptor, size)
-                return memoryview(mmap.mmap(descriptor, size))
+                yield descriptor
             finally:
                 os.close(descriptor)
 
@@ -34694,6 +34739,7 @@ feedback): nothing that a device computed is lost, it is late. So in each averag
 
 #> from __future__ import annotations
 
+#> import sys
 #> from array import array
 #> from operator import add
 #> from typing import Any, List, NamedTuple, Sequence
@@ -34701,6 +34747,9 @@ feedback): nothing that a device computed is lost, it is late. So in each averag
 #> from ..tasks.value_buffers import optional_module
 #> from .compression import TOP_K, Compression, kept_count, largest_places, packing_of
 #> from .vectors import VectorForm
+
+#: A vector of fewer is added up in 5 ms without NumPy, which takes some 150 ms to load.
+NUMPY_NUMBERS = 32768
 
 
 class VectorShare(NamedTuple):
@@ -34738,14 +34787,18 @@ class VectorSums:
         self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
         compression: Compression = Compression(), beside: SumMemory = SumMemory(),
     ) -> None:
-        """`shares` are this device's own, perhaps none; `result` is memory into which the whole is written, None where
-        no whole comes here."""
+        """`shares` are this device's own, perhaps none; `result` takes slices of the whole's bytes, as memory does, and
+        is None where no whole comes here."""
         self.form = form
         self._piece = piece_numbers
         #: The type of sums that are not whole yet.
         self._code = remainder_form(form, wide=wide).code
         self._shares = [(self._weight(share.weight), self._view(share.memory, form.code)) for share in shares]
-        self._result = self._maybe_view(result, form.code)
+        try:
+            # A bytearray by itself copies what it is given once more.
+            self._result: Any = memoryview(result).cast("B")
+        except TypeError:
+            self._result = result  # None, or what writes into a file.
         self._compression = compression
         self._partial = packing_of(compression.kind, self._code, self._numpy)
         self._whole = packing_of(compression.kind, form.code, self._numpy)
@@ -34785,7 +34838,9 @@ class VectorSums:
     def keep(self, piece: int, data: Any) -> None:
         """Write a piece of the result as another device has it."""
         numbers, place = self._whole.numbers(data, self._length(piece)), self._range(piece)
-        self._write(place, numbers if self._start is None else self._moved(self._start[place], numbers))
+        moved = numbers if self._start is None else self._moved(self._start[place], numbers)
+        size = self.form.item_bytes
+        self._result[place.start * size:place.stop * size] = memoryview(moved).cast("B")
 
     # ---- what NumPy does otherwise -------------------------------------------------------------------
 
@@ -34811,9 +34866,6 @@ class VectorSums:
 
     def _narrow(self, numbers: Any) -> Any:
         return numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
-
-    def _write(self, place: slice, numbers: Any) -> None:
-        self._result[place] = memoryview(numbers)
 
     def _split(self, total: Any, places: Any) -> Any:
         """Return what is sent of a sum, and what remains."""
@@ -34892,14 +34944,17 @@ class NumpyVectorSums(VectorSums):
     def _narrow(self, numbers: Any) -> Any:
         return numbers.astype(self.form.code, copy=False)
 
-    def _write(self, place: slice, numbers: Any) -> None:
-        self._result[place] = numbers
-
     def _split(self, total: Any, places: Any) -> Any:
         sent = self._numpy.zeros(len(total), dtype=self._code)
         sent[places] = total[places]
         total[places] = 0.0
         return sent, total
+
+
+def is_numpy_worth_it(numbers: int) -> bool:
+    """Whether sums of so many numbers are made with NumPy: where loading it takes longer than many of them, only if it
+    is loaded."""
+    return numbers >= NUMPY_NUMBERS or "numpy" in sys.modules
 
 
 def vector_sums(
@@ -34995,9 +35050,9 @@ class AverageWish:
 
 
 @method("JoinTraining", level="work")
-def join_training(node: Any, link: LinkPort, training_id: str = "") -> VectorAnswer:
-    """Take part in a training of the caller's; its vectors are kept here until it leaves, or is gone."""
-    return node.averaging.vectors.join(link, training_id)
+def join_training(node: Any, link: LinkPort, training_id: str = "", numbers: int = 0) -> VectorAnswer:
+    """Take part in a training of so many numbers; its vectors are kept here until the caller leaves, or is gone."""
+    return node.averaging.vectors.join(link, training_id, numbers)
 
 
 @method("LeaveTraining", level="work")
@@ -35058,10 +35113,11 @@ Read next: roles/vector_methods.py (the calls), roles/averaging.py, core/blobs.p
 #> from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 #> from ..core.blobs import BlobFetch, RangeAsk
+#> from ..ml.sums import is_numpy_worth_it
 #> from ..model.codec import from_json, to_json
 #> from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError, Unreachable
 #> from .methods import METHODS
-#> from .ports import Later, LinkPort, OnReply
+#> from .ports import Later, LinkPort, OnReply, VectorsPort
 #> from .vector_methods import GetVectorAnswer, VectorAnswer
 
 #: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
@@ -35082,6 +35138,17 @@ class ArrivingVector:
         self.readers: List[Tuple[int, int, Later]] = []
 
 
+class NewVector:
+    """Take the bytes of a vector that is not whole yet, as memory does: `new[from:to] = bytes`."""
+
+    def __init__(self, port: VectorsPort, name: str) -> None:
+        self._port, self._name = port, name
+
+    def __setitem__(self, place: slice, data: Any) -> None:
+        """Write a part; raise StateError where that fails."""
+        self._port.write(self._name, place.start, data)
+
+
 class Vectors:
     """Hold the vectors of one node."""
 
@@ -35099,7 +35166,7 @@ class Vectors:
 
     # ---- trainings -----------------------------------------------------------------------------------
 
-    def join(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
+    def join(self, link: Optional[LinkPort], training_id: str, numbers: int) -> VectorAnswer:
         """Take part in a training; raise `Forbidden` where this device's rules are against it."""
         if not _TRAINING.fullmatch(training_id):
             raise InvalidParams("a training is named by 32 hexadecimal digits")
@@ -35114,6 +35181,8 @@ class Vectors:
             self._forget(next(iter(self.trainings)))
         if not self._port.folder:
             return VectorAnswer(False, "work here runs where it cannot leave vectors")
+        if is_numpy_worth_it(numbers):
+            self._port.prepare()
         return VectorAnswer(True, "joined")
 
     def leave(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
@@ -35148,12 +35217,17 @@ class Vectors:
 
     def make(self, name: str, size: int) -> Any:
         """Return memory for a new vector; raise StateError where there is no room for it."""
-        if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
-            raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
-                             "bytes at most); raise limits: {vector_bytes: …} there")
+        self._check_room(size)
         memory = self._port.make(name, size)
         self._sizes[name] = size
         return memory
+
+    def make_to_write(self, name: str, size: int) -> NewVector:
+        """Return what takes the bytes of a new vector; raise StateError where there is no room for it."""
+        self._check_room(size)
+        self._port.reserve(name, size)
+        self._sizes[name] = size
+        return NewVector(self._port, name)
 
     def find(self, name: str, size: int) -> Optional[Any]:
         """Return the memory of a vector that is here, whole and of this size, or None."""
@@ -35229,6 +35303,11 @@ class Vectors:
             on_reply(to_json(answer), None)
 
     # ---- arriving ------------------------------------------------------------------------------------
+
+    def _check_room(self, size: int) -> None:
+        if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
+            raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
+                             "bytes at most); raise limits: {vector_bytes: …} there")
 
     def _go_on(self, name: str, arriving: ArrivingVector) -> None:
         while self._arriving.get(name) is arriving:
@@ -35314,7 +35393,7 @@ Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors 
 #> from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
 #> from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
 #> from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
-#> from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
+#> from ..ml.sums import SumMemory, VectorShare, VectorSums, is_numpy_worth_it, remainder_form, vector_sums
 #> from ..ml.vectors import VectorForm
 #> from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
 #> from ..model.limits import MIB
@@ -35377,7 +35456,10 @@ class Averaging:
         running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
         self._running[wish.name] = running
         self._node.clock.call_later(STALL_LOOK_S, self._look, running)
-        self._do(running, running.part.begin())
+        try:
+            self._do(running, running.part.begin())
+        except StateError as problem:
+            self._fail(running, problem.message, [self._node.id])
         return later
 
     def stop(self, link: Optional[LinkPort], name: str) -> VectorAnswer:
@@ -35401,7 +35483,11 @@ class Averaging:
         sender = self.vectors.caller(link)
         if sender not in running.wish.members:
             raise Forbidden("only devices that take part in an average may send pieces of it", {"rule": "training"})
-        actions = running.part.piece_came(sender, piece, hop, data)
+        try:
+            actions = running.part.piece_came(sender, piece, hop, data)
+        except StateError as problem:
+            self._fail(running, problem.message, [self._node.id])
+            return VectorAnswer(False, problem.message)
         running.moved_at = self._node.clock.now()
         # Acknowledged first: the next one can come while this one goes on.
         self._node.clock.post(self._do, running, actions)
@@ -35454,7 +35540,7 @@ class Averaging:
         start = vectors.find(wish.start, form.size) if wish.start and has_result else None
         if any(share.memory is None for share in shares) or (start is None and wish.start and has_result):
             raise StateError("a share is not here")
-        result = vectors.make(wish.name, form.size) if has_result else None
+        result = vectors.make_to_write(wish.name, form.size) if has_result else None
         left_out = remainder_form(form, wide=wish.is_wide)
         # What was left out earlier went with whoever had it, where that device was away.
         residual = vectors.find(wish.residual, left_out.size) if wish.residual else None
@@ -35462,8 +35548,8 @@ class Averaging:
         remainder = vectors.make(wish.remainder, left_out.size) if keeps else None
         piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
         return vector_sums(
-            form, shares, result, max(1, piece), wide=wish.is_wide, compression=Compression(
-                wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
+            form, shares, result, max(1, piece), with_numpy=is_numpy_worth_it(form.numbers), wide=wish.is_wide,
+            compression=Compression(wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
 
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
         for action in actions:
@@ -45603,7 +45689,7 @@ class AveragingLeader:
         self._garbage: Dict[str, List[str]] = {}
         # This machine takes part, whether it computes or not.
         self.joined[ports.own_id] = True
-        ports.ask(ports.own_id, "JoinTraining", {"training_id": self.training_id}, _nothing_more, JOIN_S)
+        self._ask_to_join(ports.own_id, _nothing_more)
 
     # ---- who takes part ------------------------------------------------------------------------------
 
@@ -45613,7 +45699,11 @@ class AveragingLeader:
             self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
 
-        self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
+        self._ask_to_join(device_id, answered)
+
+    def _ask_to_join(self, device_id: str, answered: Callable[[Any, Any], None]) -> None:
+        params = {"training_id": self.training_id, "numbers": self.form.numbers}
+        self._ports.ask(device_id, "JoinTraining", params, answered, JOIN_S)
 
     def give_up(self, reason: str) -> None:
         """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
@@ -53941,6 +54031,8 @@ Read next: ml/rounds.py (who asks).
 PACE_BLEND = 0.5
 #: What a member's pace is worth that did not answer in time.
 LATE_FACTOR = 0.5
+#: The part of a round's steps that may be left out where the devices are ready together then.
+LEVELLED_PART = 0.25
 
 
 class Crew:
@@ -54013,6 +54105,24 @@ def proportional_counts(total: int, paces: Mapping[str, float]) -> Dict[str, int
     for member in order[:total - sum(counts.values())]:
         counts[member] += 1
     return counts
+
+
+def levelled_steps(steps: Mapping[str, int], paces: Mapping[str, float]) -> Dict[str, int]:
+    """Return the steps without those at the end for which all others would wait; each member keeps one at least.
+
+    Steps are whole, so some device is always a little later. The one that is last is spared a step as long as more
+    steps a second are made by all that way: of 17, 9, 4 and 2 steps at speeds of 8, 4, 2 and 1 remain 16, 8, 4 and 2.
+    """
+    best, most, tried = dict(steps), 0.0, dict(steps)
+    for _ in range(1 + int(LEVELLED_PART * sum(steps.values()))):
+        last = max(tried, key=lambda member: tried[member] / paces[member])
+        pace_of_all = sum(tried.values()) * paces[last] / tried[last]
+        if pace_of_all > most * (1 + 1e-9):
+            best, most = dict(tried), pace_of_all
+        if tried[last] == 1:
+            break
+        tried[last] -= 1
+    return best
 
 
 def divided_shards(
@@ -54207,7 +54317,7 @@ A strategy that merges each share gives its member the next order at once; such 
 
 #> from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-#> from .crew import Crew
+#> from .crew import Crew, levelled_steps
 #> from .strategies import Share, Strategy, mean_metrics
 
 #: The part of a round's steps that must have come before it may end without the rest.
@@ -54216,7 +54326,7 @@ QUORUM = 0.7
 PATIENCE = 1.0
 PATIENCE_LEAST_S = 0.25
 #: The part of the strategy's steps that is made, one at least, while nobody's pace is known.
-FIRST_PART = 0.25
+FIRST_PART = 0.125
 
 
 class Order(NamedTuple):
@@ -54435,15 +54545,18 @@ class TrainingRounds:
         return self._orders_of_all()
 
     def _orders_of_all(self) -> List[Any]:
-        plan, steps = self._plan, self._plan.strategy.local_steps
+        plan = self._plan
         if plan.is_reproducible:
-            orders = [self._give("", (shard,), steps) for shard in range(plan.shards)]
+            orders = [self._give("", (shard,), plan.strategy.local_steps) for shard in range(plan.shards)]
         elif plan.strategy.merges_each:
             self.crew.divide()
             orders = [action for member in self.crew.members for action in self._order_for(member)]
         else:
-            orders = [self._give(member, shards, self._steps_for(len(shards)))
-                      for member, shards in self.crew.divide().items()]
+            held = self.crew.divide()
+            steps = {member: self._steps_for(len(shards)) for member, shards in held.items()}
+            if not plan.strategy.sends_gradients and self.crew.is_measured:
+                steps = levelled_steps(steps, self.crew.paces())
+            orders = [self._give(member, shards, steps[member]) for member, shards in held.items()]
         self._steps_wanted = sum(order.order.steps for order in orders)
         return orders
 
@@ -57206,7 +57319,7 @@ _end_sections({
         "PHONE_TYPES Hardware InternalError Settings is_kept_offline limits_for_tasks runs_in_processes "
         "detect_hardware device_name has_processes has_tls PACED_PROCESSES_MAX Probe SpeedReport measure_speed "
         "StateFolder default_state_folders".split(),
-    "discompute_lite.host.vector_files": "VectorFiles remove_file scratch_errors".split(),
+    "discompute_lite.host.vector_files": "VectorFiles optional_module remove_file scratch_errors".split(),
     "discompute_lite.host.trust": "Refusal _CA_FILE _CERTIFICATE_FILE _CA_KEY_FILE _BEACON_KEY_FILE "
         "_STATEMENTS_FILE _CA_KEY_NAME _BEACON_KEY_NAME LocalTrust TrustFiles has_membership write_backup_file "
         "read_backup_file _der_in _sum_of _statements_text read_ca_certificate read_device_certificate CurvePoint "
@@ -57380,19 +57493,20 @@ _end_sections({
     "discompute_lite.ml.vectors": "_NARROW_TYPES _AT_ONCE VectorForm vector_form fill_vector subtract_vector "
         "tree_of_vector rest_of with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of "
         "TaskFailed optional_module LeafKind LibraryKind plain_numbers walk_trees".split(),
-    "discompute_lite.ml.sums": "VectorShare SumMemory remainder_form VectorSums NumpyVectorSums vector_sums "
-        "optional_module TOP_K Compression kept_count largest_places packing_of VectorForm".split(),
+    "discompute_lite.ml.sums": "NUMPY_NUMBERS VectorShare SumMemory remainder_form VectorSums NumpyVectorSums "
+        "is_numpy_worth_it vector_sums optional_module TOP_K Compression kept_count largest_places packing_of "
+        "VectorForm".split(),
     "discompute_lite.roles.vector_methods": "VectorAnswer GetVectorAnswer AverageAnswer AverageWish join_training "
         "leave_training fetch_vector get_vector average_vectors stop_average average_piece method LinkPort".split(),
-    "discompute_lite.roles.vectors": "VECTOR_RANGE_S TRAININGS _TRAINING _VECTOR ArrivingVector Vectors BlobFetch "
-        "RangeAsk from_json to_json DiscomputeError Forbidden InvalidParams StateError Unreachable METHODS Later "
-        "LinkPort OnReply GetVectorAnswer VectorAnswer".split(),
+    "discompute_lite.roles.vectors": "VECTOR_RANGE_S TRAININGS _TRAINING _VECTOR ArrivingVector NewVector Vectors "
+        "BlobFetch RangeAsk is_numpy_worth_it from_json to_json DiscomputeError Forbidden InvalidParams StateError "
+        "Unreachable METHODS Later LinkPort OnReply VectorsPort GetVectorAnswer VectorAnswer".split(),
     "discompute_lite.roles.averaging": "SUM_PIECE_BYTES PIECES_A_MEMBER PIECE_S STALL_S STALL_LOOK_S RESEND_S "
         "RESEND_MOST_S RESEND_FOR_S LINKLESS_S AVERAGES_KEPT MEMBERS_MOST RunningAverage Averaging TellDead "
         "TellLeft TellRestarted TellSuspect COMPRESSION_WORDS TOP_K Compression CHAIN RING STAR AverageOver "
-        "AveragePlan PieceAverage average_of SumMemory VectorShare VectorSums remainder_form vector_sums VectorForm "
-        "CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError MIB Later LinkPort Vectors "
-        "AverageAnswer AverageWish VectorAnswer".split(),
+        "AveragePlan PieceAverage average_of SumMemory VectorShare VectorSums is_numpy_worth_it remainder_form "
+        "vector_sums VectorForm CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError MIB "
+        "Later LinkPort Vectors AverageAnswer AverageWish VectorAnswer".split(),
     "discompute_lite.roles.cluster_methods": "SyncClusterAnswer sync_cluster method LinkPort".split(),
     "discompute_lite.wire.invitation": "CODE_DIGITS TOKEN_CHARS JOIN_LINK_START PAIRING_REST_S _JOIN_CODE "
         "_JOIN_ADDRESS JoinWords draw_code draw_token spaced_code join_link read_join_words Invitation CallError "
@@ -57712,12 +57826,13 @@ _end_sections({
         "_section short_id Settings Client LocalNode APP_WIDTH printable clock_time".split(),
     "discompute_lite.faces.pythonista": "PICTURE_S MARGIN ROW typed_words screen_main NodeScreen DiscomputeError "
         "read_settings staying_awake Console PhoneNode ScreenFacts screen_lines".split(),
-    "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR Crew proportional_counts divided_shards".split(),
+    "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR LEVELLED_PART Crew proportional_counts levelled_steps "
+        "divided_shards".split(),
     "discompute_lite.ml.strategies": "STRATEGIES Share Strategy Synchronous FedAvg DiLoCo BoundedStaleness "
         "mean_metrics Catalog each_leaf mean_tree".split(),
     "discompute_lite.ml.rounds": "QUORUM PATIENCE PATIENCE_LEAST_S FIRST_PART Order MembersJoined MemberLeft "
         "ShareCame OrderLost TimePassed GiveOrder WithdrawOrder CombineShares SharesCombined RoundClosed "
-        "TrainingPlan TrainingRounds Crew Share Strategy mean_metrics".split(),
+        "TrainingPlan TrainingRounds Crew levelled_steps Share Strategy mean_metrics".split(),
     "discompute_lite.ml.matrices": "_LN2_UPPER _LN2_LOWER _EXP_TERMS _EXP_LOWEST exact_exp PlainMatrices "
         "NumpyMatrices matrices_for optional_module".split(),
     "discompute_lite.ml.networks": "_LEAST_SHARE NetworkSlope init_network network_slope network_score "

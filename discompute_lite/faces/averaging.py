@@ -92,7 +92,7 @@ class AveragingLeader:
         self._garbage: Dict[str, List[str]] = {}
         # This machine takes part, whether it computes or not.
         self.joined[ports.own_id] = True
-        ports.ask(ports.own_id, "JoinTraining", {"training_id": self.training_id}, _nothing_more, JOIN_S)
+        self._ask_to_join(ports.own_id, _nothing_more)
 
     # ---- who takes part ------------------------------------------------------------------------------
 
@@ -102,7 +102,11 @@ class AveragingLeader:
             self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
 
-        self._ports.ask(device_id, "JoinTraining", {"training_id": self.training_id}, answered, JOIN_S)
+        self._ask_to_join(device_id, answered)
+
+    def _ask_to_join(self, device_id: str, answered: Callable[[Any, Any], None]) -> None:
+        params = {"training_id": self.training_id, "numbers": self.form.numbers}
+        self._ports.ask(device_id, "JoinTraining", params, answered, JOIN_S)
 
     def give_up(self, reason: str) -> None:
         """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""

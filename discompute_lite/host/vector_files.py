@@ -10,9 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-from contextlib import suppress
-from typing import Any, Optional
+import threading
+from contextlib import contextmanager, suppress
+from typing import Any, Iterator, Optional
 
+from ..tasks.value_buffers import optional_module
 from .files import remove_file, scratch_errors
 
 
@@ -27,6 +29,29 @@ class VectorFiles:
 
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
+        with self._new(name, size) as descriptor:
+            return memoryview(mmap.mmap(descriptor, size))
+
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector of so many bytes; raise StateError where the disk takes no more."""
+        with self._new(name, size):
+            pass
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector for which there is room; raise StateError where that fails.
+
+        In large pieces that costs a third of writing to mapped memory, where each page of 4 KiB is a fault of its own.
+        """
+        with scratch_errors(), open(os.path.join(self.folder, name), "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def prepare(self) -> None:
+        """Load NumPy on a thread of its own: while the loop did it, its first average waited 0.3 s for all devices."""
+        threading.Thread(target=optional_module, args=("numpy",), name="numpy", daemon=True).start()
+
+    @contextmanager
+    def _new(self, name: str, size: int) -> Iterator[int]:
         path = os.path.join(self.folder, name)
         with scratch_errors():
             with suppress(FileNotFoundError):
@@ -38,7 +63,7 @@ class VectorFiles:
                     os.posix_fallocate(descriptor, 0, size)
                 else:
                     os.ftruncate(descriptor, size)
-                return memoryview(mmap.mmap(descriptor, size))
+                yield descriptor
             finally:
                 os.close(descriptor)
 

@@ -21,6 +21,7 @@ feedback): nothing that a device computed is lost, it is late. So in each averag
 
 from __future__ import annotations
 
+import sys
 from array import array
 from operator import add
 from typing import Any, List, NamedTuple, Sequence
@@ -28,6 +29,9 @@ from typing import Any, List, NamedTuple, Sequence
 from ..tasks.value_buffers import optional_module
 from .compression import TOP_K, Compression, kept_count, largest_places, packing_of
 from .vectors import VectorForm
+
+#: A vector of fewer is added up in 5 ms without NumPy, which takes some 150 ms to load.
+NUMPY_NUMBERS = 32768
 
 
 class VectorShare(NamedTuple):
@@ -65,14 +69,18 @@ class VectorSums:
         self, form: VectorForm, shares: Sequence[VectorShare], result: Any, piece_numbers: int, *, wide: bool = False,
         compression: Compression = Compression(), beside: SumMemory = SumMemory(),
     ) -> None:
-        """`shares` are this device's own, perhaps none; `result` is memory into which the whole is written, None where
-        no whole comes here."""
+        """`shares` are this device's own, perhaps none; `result` takes slices of the whole's bytes, as memory does, and
+        is None where no whole comes here."""
         self.form = form
         self._piece = piece_numbers
         #: The type of sums that are not whole yet.
         self._code = remainder_form(form, wide=wide).code
         self._shares = [(self._weight(share.weight), self._view(share.memory, form.code)) for share in shares]
-        self._result = self._maybe_view(result, form.code)
+        try:
+            # A bytearray by itself copies what it is given once more.
+            self._result: Any = memoryview(result).cast("B")
+        except TypeError:
+            self._result = result  # None, or what writes into a file.
         self._compression = compression
         self._partial = packing_of(compression.kind, self._code, self._numpy)
         self._whole = packing_of(compression.kind, form.code, self._numpy)
@@ -112,7 +120,9 @@ class VectorSums:
     def keep(self, piece: int, data: Any) -> None:
         """Write a piece of the result as another device has it."""
         numbers, place = self._whole.numbers(data, self._length(piece)), self._range(piece)
-        self._write(place, numbers if self._start is None else self._moved(self._start[place], numbers))
+        moved = numbers if self._start is None else self._moved(self._start[place], numbers)
+        size = self.form.item_bytes
+        self._result[place.start * size:place.stop * size] = memoryview(moved).cast("B")
 
     # ---- what NumPy does otherwise -------------------------------------------------------------------
 
@@ -138,9 +148,6 @@ class VectorSums:
 
     def _narrow(self, numbers: Any) -> Any:
         return numbers if numbers.typecode == self.form.code else array(self.form.code, numbers)
-
-    def _write(self, place: slice, numbers: Any) -> None:
-        self._result[place] = memoryview(numbers)
 
     def _split(self, total: Any, places: Any) -> Any:
         """Return what is sent of a sum, and what remains."""
@@ -219,14 +226,17 @@ class NumpyVectorSums(VectorSums):
     def _narrow(self, numbers: Any) -> Any:
         return numbers.astype(self.form.code, copy=False)
 
-    def _write(self, place: slice, numbers: Any) -> None:
-        self._result[place] = numbers
-
     def _split(self, total: Any, places: Any) -> Any:
         sent = self._numpy.zeros(len(total), dtype=self._code)
         sent[places] = total[places]
         total[places] = 0.0
         return sent, total
+
+
+def is_numpy_worth_it(numbers: int) -> bool:
+    """Whether sums of so many numbers are made with NumPy: where loading it takes longer than many of them, only if it
+    is loaded."""
+    return numbers >= NUMPY_NUMBERS or "numpy" in sys.modules
 
 
 def vector_sums(

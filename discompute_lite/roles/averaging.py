@@ -14,7 +14,7 @@ from typing import Any, Deque, Dict, Optional, Sequence
 from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
 from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
 from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage, average_of
-from ..ml.sums import SumMemory, VectorShare, VectorSums, remainder_form, vector_sums
+from ..ml.sums import SumMemory, VectorShare, VectorSums, is_numpy_worth_it, remainder_form, vector_sums
 from ..ml.vectors import VectorForm
 from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
 from ..model.limits import MIB
@@ -77,7 +77,10 @@ class Averaging:
         running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
         self._running[wish.name] = running
         self._node.clock.call_later(STALL_LOOK_S, self._look, running)
-        self._do(running, running.part.begin())
+        try:
+            self._do(running, running.part.begin())
+        except StateError as problem:
+            self._fail(running, problem.message, [self._node.id])
         return later
 
     def stop(self, link: Optional[LinkPort], name: str) -> VectorAnswer:
@@ -101,7 +104,11 @@ class Averaging:
         sender = self.vectors.caller(link)
         if sender not in running.wish.members:
             raise Forbidden("only devices that take part in an average may send pieces of it", {"rule": "training"})
-        actions = running.part.piece_came(sender, piece, hop, data)
+        try:
+            actions = running.part.piece_came(sender, piece, hop, data)
+        except StateError as problem:
+            self._fail(running, problem.message, [self._node.id])
+            return VectorAnswer(False, problem.message)
         running.moved_at = self._node.clock.now()
         # Acknowledged first: the next one can come while this one goes on.
         self._node.clock.post(self._do, running, actions)
@@ -154,7 +161,7 @@ class Averaging:
         start = vectors.find(wish.start, form.size) if wish.start and has_result else None
         if any(share.memory is None for share in shares) or (start is None and wish.start and has_result):
             raise StateError("a share is not here")
-        result = vectors.make(wish.name, form.size) if has_result else None
+        result = vectors.make_to_write(wish.name, form.size) if has_result else None
         left_out = remainder_form(form, wide=wish.is_wide)
         # What was left out earlier went with whoever had it, where that device was away.
         residual = vectors.find(wish.residual, left_out.size) if wish.residual else None
@@ -162,8 +169,8 @@ class Averaging:
         remainder = vectors.make(wish.remainder, left_out.size) if keeps else None
         piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
         return vector_sums(
-            form, shares, result, max(1, piece), wide=wish.is_wide, compression=Compression(
-                wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
+            form, shares, result, max(1, piece), with_numpy=is_numpy_worth_it(form.numbers), wide=wish.is_wide,
+            compression=Compression(wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
 
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
         for action in actions:

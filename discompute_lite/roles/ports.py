@@ -169,6 +169,15 @@ class VectorsPort(Protocol):
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where there is no room."""
 
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector of so many bytes that is to be written; raise StateError where there is none."""
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector for which there is room; raise StateError where that fails."""
+
+    def prepare(self) -> None:
+        """Load, without holding up anybody, what vectors are added up with."""
+
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
 

@@ -23,6 +23,17 @@ class MemoryVectors:
         self.vectors[name] = bytearray(size)
         return memoryview(self.vectors[name])
 
+    def reserve(self, name: str, size: int) -> None:
+        """Have room for a new vector."""
+        self.make(name, size)
+
+    def write(self, name: str, offset: int, data: Any) -> None:
+        """Write a part of a vector."""
+        memoryview(self.vectors[name])[offset:offset + len(data)] = data
+
+    def prepare(self) -> None:
+        """Load nothing: whoever has vectors in memory has no loop to hold up."""
+
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name."""
         return memoryview(bytearray(self.vectors[name])) if name in self.vectors else None

@@ -78,9 +78,9 @@ class AverageWish:
 
 
 @method("JoinTraining", level="work")
-def join_training(node: Any, link: LinkPort, training_id: str = "") -> VectorAnswer:
-    """Take part in a training of the caller's; its vectors are kept here until it leaves, or is gone."""
-    return node.averaging.vectors.join(link, training_id)
+def join_training(node: Any, link: LinkPort, training_id: str = "", numbers: int = 0) -> VectorAnswer:
+    """Take part in a training of so many numbers; its vectors are kept here until the caller leaves, or is gone."""
+    return node.averaging.vectors.join(link, training_id, numbers)
 
 
 @method("LeaveTraining", level="work")

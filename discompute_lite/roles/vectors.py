@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..core.blobs import BlobFetch, RangeAsk
+from ..ml.sums import is_numpy_worth_it
 from ..model.codec import from_json, to_json
 from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError, Unreachable
 from .methods import METHODS
-from .ports import Later, LinkPort, OnReply
+from .ports import Later, LinkPort, OnReply, VectorsPort
 from .vector_methods import GetVectorAnswer, VectorAnswer
 
 #: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
@@ -36,6 +37,17 @@ class ArrivingVector:
         self.readers: List[Tuple[int, int, Later]] = []
 
 
+class NewVector:
+    """Take the bytes of a vector that is not whole yet, as memory does: `new[from:to] = bytes`."""
+
+    def __init__(self, port: VectorsPort, name: str) -> None:
+        self._port, self._name = port, name
+
+    def __setitem__(self, place: slice, data: Any) -> None:
+        """Write a part; raise StateError where that fails."""
+        self._port.write(self._name, place.start, data)
+
+
 class Vectors:
     """Hold the vectors of one node."""
 
@@ -53,7 +65,7 @@ class Vectors:
 
     # ---- trainings -----------------------------------------------------------------------------------
 
-    def join(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
+    def join(self, link: Optional[LinkPort], training_id: str, numbers: int) -> VectorAnswer:
         """Take part in a training; raise `Forbidden` where this device's rules are against it."""
         if not _TRAINING.fullmatch(training_id):
             raise InvalidParams("a training is named by 32 hexadecimal digits")
@@ -68,6 +80,8 @@ class Vectors:
             self._forget(next(iter(self.trainings)))
         if not self._port.folder:
             return VectorAnswer(False, "work here runs where it cannot leave vectors")
+        if is_numpy_worth_it(numbers):
+            self._port.prepare()
         return VectorAnswer(True, "joined")
 
     def leave(self, link: Optional[LinkPort], training_id: str) -> VectorAnswer:
@@ -102,12 +116,17 @@ class Vectors:
 
     def make(self, name: str, size: int) -> Any:
         """Return memory for a new vector; raise StateError where there is no room for it."""
-        if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
-            raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
-                             "bytes at most); raise limits: {vector_bytes: …} there")
+        self._check_room(size)
         memory = self._port.make(name, size)
         self._sizes[name] = size
         return memory
+
+    def make_to_write(self, name: str, size: int) -> NewVector:
+        """Return what takes the bytes of a new vector; raise StateError where there is no room for it."""
+        self._check_room(size)
+        self._port.reserve(name, size)
+        self._sizes[name] = size
+        return NewVector(self._port, name)
 
     def find(self, name: str, size: int) -> Optional[Any]:
         """Return the memory of a vector that is here, whole and of this size, or None."""
@@ -183,6 +202,11 @@ class Vectors:
             on_reply(to_json(answer), None)
 
     # ---- arriving ------------------------------------------------------------------------------------
+
+    def _check_room(self, size: int) -> None:
+        if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
+            raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
+                             "bytes at most); raise limits: {vector_bytes: …} there")
 
     def _go_on(self, name: str, arriving: ArrivingVector) -> None:
         while self._arriving.get(name) is arriving:

@@ -1,9 +1,11 @@
 """Vectors lie in files that the node and its workers map into memory at the same time."""
 
 import os
+import threading
 
 import pytest
 
+from discompute_lite.host import vector_files
 from discompute_lite.host.vector_files import VectorFiles
 from discompute_lite.model.errors import StateError
 
@@ -75,3 +77,25 @@ def test_a_folder_that_is_gone_is_said(files):
 def test_what_a_killed_node_left_is_swept(files):
     files.make("a-s1", 8)
     assert os.listdir(VectorFiles(files.folder).folder) == []
+
+
+def test_a_vector_is_written_part_by_part(files):
+    files.make("a-s1", 3)
+    files.reserve("a-s1", 8)
+    files.write("a-s1", 4, memoryview(b"5678"))
+    assert bytes(files.find("a-s1")) == bytes(4) + b"5678"
+    files.write("a-s1", 0, b"1234")
+    assert bytes(files.find("a-s1")) == b"12345678"
+    files.remove("a-s1")
+    with pytest.raises(StateError, match="scratch cannot be used"):
+        files.write("a-s1", 0, b"1234")
+
+
+def test_what_adds_up_is_loaded_by_another_thread(files, monkeypatch):
+    asked = []
+    monkeypatch.setattr(vector_files, "optional_module", lambda name: asked.append((name, threading.current_thread())))
+    files.prepare()
+    for thread in threading.enumerate():
+        if thread.name == "numpy":
+            thread.join()
+    assert [(name, thread is threading.current_thread()) for name, thread in asked] == [("numpy", False)]

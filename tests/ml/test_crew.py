@@ -30,7 +30,8 @@ def test_every_shard_is_held_once_however_members_change(total, stages):
         held = now
 
 
-@given(st.dictionaries(st.text(max_size=3), st.tuples(st.integers(1, 60), st.floats(0.01, 100)), min_size=1, max_size=8))
+@given(st.dictionaries(
+    st.text(max_size=3), st.tuples(st.integers(1, 60), st.floats(0.01, 100)), min_size=1, max_size=8))
 def test_steps_are_left_out_only_where_more_are_made_a_second_that_way(members):
     steps = {name: count for name, (count, _) in members.items()}
     paces = {name: pace for name, (_, pace) in members.items()}

@@ -87,8 +87,8 @@ def test_those_who_come_together_begin_together_with_few_steps_until_their_paces
         ("slow", 15, 2), ("fast", 15, 2)]
     drill.answer(drill.order_of("fast"), after=0.2)
     drill.answer(drill.order_of("slow"), after=0.8)
-    # Measured 10 and 2.5 steps a second: four fifths of all steps are the fast one's, less the two that it would be late
-    # by.
+    # Measured 10 and 2.5 steps a second: four fifths of all steps are the fast one's, less the two by which it would be
+    # late.
     assert [(order.member, len(order.shards), order.steps) for order in drill.out.values()] == [
         ("slow", 6, 6), ("fast", 24, 24)]
 

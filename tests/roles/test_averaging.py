@@ -1,10 +1,12 @@
 """Whole nodes average vectors over their links, whoever is early, silent, gone, or no member at all."""
 
+import sys
 from array import array
 
 import pytest
 
-from discompute_lite.model.errors import Forbidden, InvalidParams, Unauthenticated
+from discompute_lite.ml.sums import NUMPY_NUMBERS
+from discompute_lite.model.errors import Forbidden, InvalidParams, StateError, Unauthenticated
 from discompute_lite.roles.averaging import RESEND_FOR_S, PIECE_S, STALL_S
 
 TRAINING = "0123456789abcdef" * 2
@@ -319,3 +321,32 @@ def test_there_is_a_bound_to_what_is_kept(world):
         lambda *reply: got.append(reply))
     world.settle()
     assert "no room for a vector" in got[0][1].message
+
+
+def test_who_cannot_write_the_sum_says_so_and_is_left_out(world, monkeypatch):
+    crew = Crew(world)
+
+    def refuse(name, offset, data):
+        raise StateError("the folder for scratch cannot be used (no space left); make room on the disk")
+
+    monkeypatch.setattr(crew.hosts[2].vectors, "write", refuse)
+    crew.average()
+    world.advance(0.1)
+    assert not crew.answers["c"]["success"] and "make room" in crew.answers["c"]["message"]
+    assert crew.lost() == {"c"}
+    others = [crew.hosts[index] for index in (0, 1, 3)]
+    crew.ask(crew.hosts[0], "StopAverage", name=RESULT)
+    crew.average(*others, name=f"{TRAINING}-s2")
+    world.advance(1.0)
+    assert [crew.result(host, f"{TRAINING}-s2")[0] for host in others] == pytest.approx([7 / 3] * 3)
+
+
+@pytest.mark.parametrize(("numbers", "is_loaded"), [(0, False), (NUMPY_NUMBERS - 1, False), (NUMPY_NUMBERS, True)])
+def test_who_takes_part_in_averages_of_large_states_loads_what_adds_them_up_at_once(
+        world, monkeypatch, numbers, is_loaded):
+    monkeypatch.delitem(sys.modules, "numpy", raising=False)
+    crew, prepared = Crew(world), []
+    monkeypatch.setattr(crew.hosts[1].vectors, "folder", "/scratch")
+    monkeypatch.setattr(crew.hosts[1].vectors, "prepare", lambda: prepared.append(numbers))
+    assert crew.ask(crew.hosts[1], "JoinTraining", training_id=TRAINING, numbers=numbers)["success"]
+    assert bool(prepared) == is_loaded
