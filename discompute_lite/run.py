@@ -29,7 +29,7 @@ from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ThreadExecutor
 from .host.foreign_executors import ExternalExecutor, load_executor
-from .host.keyboard import Keyboard
+from .host.keyboard import Keyboard, is_in_foreground
 from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
@@ -62,6 +62,7 @@ from .net.transports import TRANSPORTS
 from .roles.blob_bytes import MemoryBlobs
 from .roles.node import Identity, Node
 from .roles.ports import ClockAndWorld
+from .roles.typed_lines import take_typed_line
 from .roles.vector_memory import MemoryVectors
 
 #: Seconds that a stopping node has to send its goodbyes.
@@ -243,10 +244,10 @@ class LocalNode:
         self.loop.call_later(seconds, lambda: self.node.feelings.leave(self._begin_stop))
 
     def listen_to_keyboard(self, stdin: Any) -> bool:
-        """Stop when somebody types `q` at an app's console; return whether that is heard here."""
-        if not self.probe.inside_ios():
-            return False  # A terminal has Ctrl-C, and a node in its background must not read from it.
-        return Keyboard(stdin, self.loop.watch, self.loop.unwatch, self._begin_stop).is_heard
+        """Stop when somebody types `q`, call an address that is typed; return whether that is heard here."""
+        return Keyboard(
+            stdin, self.loop, on_quit=self._begin_stop, on_line=partial(take_typed_line, self.node),
+            may_read=(lambda number: True) if self.probe.inside_ios() else is_in_foreground).is_heard
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own, which a script that ends may leave at work."""

@@ -22688,12 +22688,12 @@ def _broken_outcome(error: BaseException) -> WorkOutcome:
 # ---- discompute_lite/host/keyboard.py ---------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.keyboard")
-"""Hear a `q` and return typed at the console of a phone's app, whose other ways to end a program may be hard to find.
+"""Hear what is typed where a node runs: `q` and return to end it, anything else for whoever is told.
 
-Knows:   standard inputs that can be watched, such as a-Shell's.
-Refuses: to read one that can only be waited for (Pythonista's): a thread that waits there outlives the node and takes
-         the next line that a person types for another script. Such an app has a stop button.
-Read next: faces/node_commands.py (who asks), host/stop_signals.py (the other ways to end).
+Knows:   standard inputs that can be watched, such as a-Shell's and a terminal's, and who may read a terminal.
+Refuses: to read one that can only be waited for (Pythonista's, Pyto's): a thread that waits there outlives the node and
+         takes the next line that a person types for another script. Such an app has a stop button.
+Read next: run.py (who asks), roles/typed_lines.py (what other lines mean), host/stop_signals.py (other ways to end).
 """
 
 #> from __future__ import annotations
@@ -22702,7 +22702,7 @@ Read next: faces/node_commands.py (who asks), host/stop_signals.py (the other wa
 #> from typing import Any, Callable
 
 #: What ends a node, and how many letters of a line are looked at: nobody types more by mistake.
-QUIT_WORDS = (b"q", b"quit", b"exit")
+QUIT_WORDS = ("q", "quit", "exit")
 TYPED_MOST = 1024
 
 
@@ -22710,15 +22710,18 @@ class Keyboard:
     """Watch one standard input on the loop's thread."""
 
     def __init__(
-        self, stdin: Any, watch: Callable[..., None], unwatch: Callable[[Any], None], on_quit: Callable[[], None]
+        self, stdin: Any, loop: Any, *, on_quit: Callable[[], None], on_line: Callable[[str], Any],
+        may_read: Callable[[int], bool] = lambda number: True,
     ) -> None:
-        """`watch(file number, on_readable, None)` and `unwatch(file number)` are the loop's."""
-        self._unwatch, self._on_quit = unwatch, on_quit
+        """The `loop` watches; `may_read(file number)` says whether what is typed is meant for us."""
+        self._loop, self._on_quit, self._on_line, self._may_read = loop, on_quit, on_line, may_read
         self._typed = b""
         self._number = -1
         try:
             number = int(stdin.fileno())
-            watch(number, self._read, None)
+            if not may_read(number):
+                return
+            loop.watch(number, self._read, None)
         except (AttributeError, TypeError, ValueError, OSError):
             return  # None at all, or one that cannot be watched: no keyboard.
         self._number = number
@@ -22731,10 +22734,13 @@ class Keyboard:
     def stop(self) -> None:
         """Listen no more."""
         if self._number >= 0:
-            self._unwatch(self._number)
+            self._loop.unwatch(self._number)
             self._number = -1
 
     def _read(self) -> None:
+        if not self._may_read(self._number):
+            self.stop()  # What is typed now is for another program, and whoever reads it is stopped by the system.
+            return
         try:
             came = os.read(self._number, TYPED_MOST)
         except BlockingIOError:
@@ -22746,8 +22752,20 @@ class Keyboard:
             return
         *lines, rest = (self._typed + came).replace(b"\r", b"\n").split(b"\n")
         self._typed = rest[-TYPED_MOST:]
-        if any(line.strip().lower() in QUIT_WORDS for line in lines):
-            self._on_quit()
+        for line in (raw.decode("utf-8", "replace").strip() for raw in lines):
+            if line.lower() in QUIT_WORDS:
+                self._on_quit()
+                return
+            if line:
+                self._on_line(line)
+
+
+def is_in_foreground(number: int) -> bool:
+    """Whether this descriptor is a terminal whose typing goes to us: a job in the background may not read it."""
+    try:
+        return os.isatty(number) and os.tcgetpgrp(number) == os.getpgrp()
+    except (AttributeError, OSError):
+        return False  # Windows, whose consoles cannot be watched either.
 
 
 # ---- discompute_lite/host/app_sensors.py ------------------------------------------------------------
@@ -43389,6 +43407,52 @@ class Node:
             self.attempts.device_ready(peer_offer(self, known))
 
 
+# ---- discompute_lite/roles/typed_lines.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.typed_lines")
+"""Take a line that the owner of a node types where it runs: an address is called, and the answer told.
+
+Knows:   that `call attic`, `192.168.1.20` and `[fe80::1%en0]:8080` mean an address.
+Refuses: the keyboard (host/keyboard.py), and to guess what else somebody may have wanted.
+Read next: roles/greeter.py (who calls), roles/meeting_methods.py (the same for other programs).
+"""
+
+#> from __future__ import annotations
+
+#> from typing import Any, List
+
+#> from ..model.device import short_id
+#> from ..model.setting_kinds import peers_kind
+#> from .meeting_methods import MetAddress
+
+#: Before an address; a name of one word needs it, since whoever types "help" calls nobody.
+CALL_WORD = "call"
+
+
+def take_typed_line(node: Any, line: str) -> None:
+    """Call the address that a line names, and tell who answered; tell what may be typed for any other line."""
+    words = line.split()
+    is_named = len(words) == 2 and words[0].lower() == CALL_WORD
+    if not is_named and not (len(words) == 1 and ("." in line or ":" in line)):
+        node.tell("note", "type an address such as 192.168.1.20, or call NAME; q ends the node")
+        return
+    try:
+        addresses: List[str] = list(peers_kind().take([words[-1]]))
+    except ValueError:
+        node.tell("note", f"{words[-1]} is no address; type one such as 192.168.1.20 or 192.168.1.20:8080")
+        return
+    node.discovery.meet(addresses, lambda met: _tell_met(node, met[0]))
+
+
+def _tell_met(node: Any, met: MetAddress) -> None:
+    if met.device_id:
+        device = node.discovery.registry.get(met.device_id)
+        name = device.device.name if device is not None else short_id(met.device_id)
+        node.tell("note", f"{name} answers at {met.address}")
+    else:
+        node.tell("note", f"nobody answers there yet, it is called again and again: {met.message}")
+
+
 # ---- discompute_lite/run.py -------------------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.run")
@@ -43423,7 +43487,7 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 #> from .host.detect import detect_hardware, device_name, has_processes
 #> from .host.executors import ThreadExecutor
 #> from .host.foreign_executors import ExternalExecutor, load_executor
-#> from .host.keyboard import Keyboard
+#> from .host.keyboard import Keyboard, is_in_foreground
 #> from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 #> from .host.metrics import MetricsReader
 #> from .host.probe import Probe
@@ -43456,6 +43520,7 @@ Read next: roles/node.py (what is run), faces/cli.py (who asks for it).
 #> from .roles.blob_bytes import MemoryBlobs
 #> from .roles.node import Identity, Node
 #> from .roles.ports import ClockAndWorld
+#> from .roles.typed_lines import take_typed_line
 #> from .roles.vector_memory import MemoryVectors
 
 #: Seconds that a stopping node has to send its goodbyes.
@@ -43637,10 +43702,10 @@ class LocalNode:
         self.loop.call_later(seconds, lambda: self.node.feelings.leave(self._begin_stop))
 
     def listen_to_keyboard(self, stdin: Any) -> bool:
-        """Stop when somebody types `q` at an app's console; return whether that is heard here."""
-        if not self.probe.inside_ios():
-            return False  # A terminal has Ctrl-C, and a node in its background must not read from it.
-        return Keyboard(stdin, self.loop.watch, self.loop.unwatch, self._begin_stop).is_heard
+        """Stop when somebody types `q`, call an address that is typed; return whether that is heard here."""
+        return Keyboard(
+            stdin, self.loop, on_quit=self._begin_stop, on_line=partial(take_typed_line, self.node),
+            may_read=(lambda number: True) if self.probe.inside_ios() else is_in_foreground).is_heard
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread of its own, which a script that ends may leave at work."""
@@ -51817,9 +51882,11 @@ def _say_ready(console: Console, local: LocalNode, minutes: Optional[float], has
     for name, text in _ready_facts(local, device):
         console.print(f"  {name:9} {text}", indent=12)
     how = "Stop it by the app's stop button." if console.is_in_app else "Press Ctrl-C to stop."
-    how = "Type q and return to stop." if has_keyboard else how
+    how = "Type q and return to stop." if has_keyboard and local.probe.inside_ios() else how
     leaves = f" It leaves after {minutes:g} {'minute' if minutes == 1 else 'minutes'}." if minutes is not None else ""
     console.print(f"Ready. {how}{leaves}", "good")
+    if has_keyboard:
+        console.print("Type an address to call a device there.")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
@@ -57295,7 +57362,7 @@ _end_sections({
     "discompute_lite.host.foreign_executors": "ExternalExecutor load_executor _broken_outcome SettingsError Limits "
         "BLAME_DEVICE WORK_LIMITS WorkOutcome WorkRequest install_taps remove_taps run_work WorkFuture "
         "stopped_outcome".split(),
-    "discompute_lite.host.keyboard": "QUIT_WORDS TYPED_MOST Keyboard".split(),
+    "discompute_lite.host.keyboard": "QUIT_WORDS TYPED_MOST Keyboard is_in_foreground".split(),
     "discompute_lite.host.app_sensors": "ASKING_FILE APP_IN_BACKGROUND PLUGGED_STATES STAYS_S AppFacts AppAnswers "
         "AppSensors ask_app _one_of _told_by _battery NO_BATTERY PowerSupply Probe".split(),
     "discompute_lite.host.metrics": "SLOW_FACTS_EVERY_S APP_FACTS_EVERY_S _CPU_SENSORS _CELSIUS_MIN _CELSIUS_MAX "
@@ -57635,18 +57702,19 @@ _end_sections({
         "METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds offer_of own_offer "
         "peer_offer total_offer why_no_offer OwnRules describe_own_device own_status score_of PostOffice "
         "ScriptCalls Sharing Streams Twin admit_web_request answer_web_request EventReaders Worker".split(),
+    "discompute_lite.roles.typed_lines": "CALL_WORD take_typed_line _tell_met short_id peers_kind MetAddress".split(),
     "discompute_lite.run": "GOODBYE_S Tell TrainingFolder program_as_file read_settings open_state_folder "
         "find_running_node save_backup load_backup is_this_machine_only relaunch_command describe_this_device "
         "settings_of_this_device can_start_processes LocalNode _start_measurement device_id NETWORK_CHECK "
         "runs_in_processes Turn take_turn BlobFiles CheckpointFolder ChildLimits collection_of_new "
         "collection_put_off read_config_file detect_hardware device_name has_processes ThreadExecutor "
-        "ExternalExecutor load_executor Keyboard MeasuredNode SpeedKeeper power_of MetricsReader Probe "
-        "ProcessExecutor read_program relaunch_words SpeedReport StopSignals StateFolder default_state_folders "
-        "instance_folders open_state ThisDevice describe_device measured_facts settings_here slots_here "
-        "start_measurement start_warnings VectorFiles read_backup_file write_backup_file MemberParts to_json "
-        "PHONE_TYPES Hardware StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION loopback_neighbours "
-        "TransportOptions Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS MemoryBlobs Identity "
-        "Node ClockAndWorld MemoryVectors".split(),
+        "ExternalExecutor load_executor Keyboard is_in_foreground MeasuredNode SpeedKeeper power_of MetricsReader "
+        "Probe ProcessExecutor read_program relaunch_words SpeedReport StopSignals StateFolder "
+        "default_state_folders instance_folders open_state ThisDevice describe_device measured_facts settings_here "
+        "slots_here start_measurement start_warnings VectorFiles read_backup_file write_backup_file MemberParts "
+        "to_json PHONE_TYPES Hardware StateError DEFAULT_DISCOVERY_PORT Settings load_settings VERSION "
+        "loopback_neighbours TransportOptions Dialler stays_on_loopback Loop OwnSockets Prober TlsDoor TRANSPORTS "
+        "MemoryBlobs Identity Node ClockAndWorld take_typed_line MemoryVectors".split(),
     "discompute_lite.beside": "LOOK_S LOOK_PAUSE_S BEAT_S SILENT_S SCRIPT_HELLO_S VAIN_CONNECTIONS PLACE_LOOK_S "
         "PromisedAnswer ListedOffer OwnNode BesideNode _keep_calls _slots_in node_for_script wait_for_place Probe "
         "StateFolder from_json DiscomputeError InvalidParams LinkClosed LinkError MethodNotFound StateError "

@@ -106,9 +106,11 @@ def _say_ready(console: Console, local: LocalNode, minutes: Optional[float], has
     for name, text in _ready_facts(local, device):
         console.print(f"  {name:9} {text}", indent=12)
     how = "Stop it by the app's stop button." if console.is_in_app else "Press Ctrl-C to stop."
-    how = "Type q and return to stop." if has_keyboard else how
+    how = "Type q and return to stop." if has_keyboard and local.probe.inside_ios() else how
     leaves = f" It leaves after {minutes:g} {'minute' if minutes == 1 else 'minutes'}." if minutes is not None else ""
     console.print(f"Ready. {how}{leaves}", "good")
+    if has_keyboard:
+        console.print("Type an address to call a device there.")
 
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:

@@ -66,6 +66,22 @@ def test_a_typed_q_ends_it_where_what_is_typed_can_be_heard(open_app, profile):
     app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
 
 
+@pytest.mark.parametrize("profile", ["a-shell", "a-shell-mini"])
+def test_it_calls_a_device_whose_address_is_typed(open_app, profile):
+    caller, called = open_app(profile), open_app("pyto")
+    address = called.start_node("called", "--name", "Attic", "--discovery", "none")["Address"]
+    caller.start_node("caller", "--discovery", "none")
+    assert "\nType an address to call a device there.\n" in caller.printed("caller")
+    caller.do("type_line", text="help")
+    caller.do("type_line", text=f"call {address}")
+    said = caller.wait_for(
+        lambda: " answers at " in " ".join(caller.printed("caller").split()) and caller.printed("caller"), "it answers")
+    said = " ".join(said.split())
+    assert f"Attic answers at {address}" in said and "type an address such as 192.168.1.20, or call NAME" in said
+    caller.do("type_line", text="q")
+    assert caller.end_of("caller") == "ended"
+
+
 def test_it_leaves_by_itself_after_the_minutes_that_it_was_given(open_app):
     app = open_app("pyto")
     app.start_node("node", "--minutes", "0.02")
