@@ -22036,7 +22036,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if child is None:
             with self._lock:
                 child, self._is_spare_due = self._spare, True
-                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_alive()
+                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_ready()
                 if is_fit:
                     self._spare = None
             if child is None or not is_fit:
@@ -22060,7 +22060,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         stopped, begins without the twentieth of a second in which a Python starts."""
         with self._lock:
             is_due, self._is_spare_due = self._is_spare_due, False
-            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_alive()):
+            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_ready()):
                 return
         self._end_spare()
         try:
@@ -33727,8 +33727,8 @@ class Attempts:
 
 def _stands_still(action: StartAttempt, why: str) -> str:
     number = action.attempt_id.rpartition(".")[2]
-    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}), and it is not pure, so nobody else"
-            " makes it meanwhile: let that process go on, or cancel this")
+    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}); since its task is not pure"
+            " it is not begun anew: let that process go on, or cancel the task")
 
 
 # ---- discompute_lite/roles/audit_notes.py -----------------------------------------------------------

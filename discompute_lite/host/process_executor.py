@@ -226,7 +226,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if child is None:
             with self._lock:
                 child, self._is_spare_due = self._spare, True
-                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_alive()
+                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_ready()
                 if is_fit:
                     self._spare = None
             if child is None or not is_fit:
@@ -250,7 +250,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         stopped, begins without the twentieth of a second in which a Python starts."""
         with self._lock:
             is_due, self._is_spare_due = self._is_spare_due, False
-            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_alive()):
+            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_ready()):
                 return
         self._end_spare()
         try:

@@ -327,5 +327,5 @@ class Attempts:
 
 def _stands_still(action: StartAttempt, why: str) -> str:
     number = action.attempt_id.rpartition(".")[2]
-    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}), and it is not pure, so nobody else"
-            " makes it meanwhile: let that process go on, or cancel this")
+    return (f"attempt {number} on {short_id(action.device_id)} stands still ({why}); since its task is not pure"
+            " it is not begun anew: let that process go on, or cancel the task")

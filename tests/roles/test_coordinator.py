@@ -512,7 +512,7 @@ def test_a_piece_whose_process_somebody_stopped_says_so_until_it_goes_on(world, 
     assert len(held) == 2 and not any(future.request.may_repeat for future in held)
     held[1].standstill = "process 7 was stopped"
     world.advance(6.0)
-    words = f"attempt 1 on {hosts[where].id[:8]} stands still (process 7 was stopped), and it is not pure"
+    words = f"attempt 1 on {hosts[where].id[:8]} stands still (process 7 was stopped); since its task is not pure"
     assert words in explained(owner, task_id)[1] and words in explained(owner, task_id, 1)[1]
     assert "stands still" not in explained(owner, task_id, 0)[1]
     assert sum("stands still" in line for line in owner.status(task_id)["lite"]["story"]) == 1

@@ -263,6 +263,18 @@ def test_after_a_child_was_needed_the_next_is_ready_and_has_served_nobody(bench)
     assert bench.value(executor, "return os.getcwd(), os.path.exists('left.txt')", owner="other") == (ready, False)
 
 
+@posix
+def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
+    executor = bench.processes()
+    bench.value(executor, "return 1")
+    bench.wait_for(lambda: executor._spare is not None)
+    pid = executor._spare.pid
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    assert bench.value(executor, "return os.getpid()", owner="other") != pid
+    bench.wait_for(lambda: not is_running(pid))
+
+
 def test_a_child_that_nobody_needed_is_let_go_with_those_that_rest(bench, monkeypatch):
     monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
     executor = bench.processes()
