@@ -21,7 +21,7 @@ LEAST_GAIN_S = 0.02
 #: An idle device of at least this part of the speed counts as equally fast: speeds are estimates.
 EQUALLY_FAST = 0.9
 #: Where a second attempt runs already a further one must be so many times as fast as it: then there are never many.
-FAR_FASTER = 2.0
+FAR_FASTER = 1.5
 #: A younger attempt, in seconds, is not taken for stuck however short its work: the way of its outcome is as long.
 STUCK_LEAST_S = 0.1
 #: The least that is taken to be left of an attempt, as a part of the typical work: nothing ends at once.
