@@ -22,7 +22,7 @@ from .failures import with_place
 from .items import ItemReader, WrongItem
 from .mapping import MapWishes
 from .meter import Meter
-from .scripts import script_module
+from .scripts import script_of
 from .trickle import Trickle
 
 #: What this module adds to the table of commands.
@@ -37,16 +37,18 @@ MAP_COMMANDS = ("map",)
 def map_command(context: Context) -> int:
     """Apply a function to every line or JSON value of a file; print the results in order as JSON lines."""
     file, function_name = _file_and_name(context.arguments.function)
-    with _opened(context.arguments.items) as (items, name), _mapped_function(file, function_name) as function:
+    with _opened(context.arguments.items) as (items, name), _mapped_function(file, function_name) as mapped:
+        function, is_pure = mapped
         reader = ItemReader(name, is_text=context.arguments.text)
         # Loaded here: other commands start without it.
         api = import_module("discompute_lite.faces.api")
         with api.Cluster(config=context.settings) as cluster:
+            options = api.PLAIN_OPTIONS._replace(pure=is_pure)
             meter = Meter(context.console, total=_lines_in(items) if context.console.draws else None)
             wishes = MapWishes(show=lambda text: _show_printed_lines(context.console, text))
             with closing(Trickle(
                 lambda count: os.read(items.fileno(), count), reader,
-                lambda rows: cluster.run_map(api.PLAIN_OPTIONS, function, [rows], wishes),
+                lambda rows: cluster.run_map(options, function, [rows], wishes),
             )) as results:
                 _print_results(context.console, results, meter)
     return 0
@@ -99,13 +101,13 @@ def _file_and_name(words: str) -> Tuple[str, str]:
 
 
 @contextmanager
-def _mapped_function(file: str, name: str) -> Iterator[Callable[..., Any]]:
-    """Run a person's module, as importing it would, and give its function; afterwards it is forgotten."""
-    with script_module(file, "write FILE.py:FUNCTION") as module:
-        function = getattr(module, name, None)
+def _mapped_function(file: str, name: str) -> Iterator[Tuple[Callable[..., Any], bool]]:
+    """Run a person's module, as importing it would, and give its function, and whether it is pure."""
+    with script_of(file, "write FILE.py:FUNCTION") as script:
+        function = getattr(script.module, name, None)
         if not callable(function):
             raise SettingsError(f"{os.path.basename(file)} has no function {name}; name one that it defines")
-        yield function
+        yield function, script.is_pure
 
 
 # ---- the items --------------------------------------------------------------------------------------

@@ -12,18 +12,26 @@ import os
 import sys
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Iterator
+from typing import Iterator, NamedTuple
 
 from ..model.errors import SettingsError, TaskRejected
-from ..tasks.jobs import parse_source
+from ..tasks.jobs import read_purity
 
 #: The person's module while the command runs; no module of theirs has this name.
 _SCRIPT_MODULE = "discompute_script"
 
 
+class PersonsScript(NamedTuple):
+    """Hold a person's file that has been run."""
+
+    module: ModuleType
+    #: Whether two devices may do one piece at the same time; False only where the file says so, as a job does.
+    is_pure: bool
+
+
 @contextmanager
-def script_module(file: str, advice: str) -> Iterator[ModuleType]:
-    """Give the module of a file; `advice` is what to write where the file cannot be read.
+def script_of(file: str, advice: str) -> Iterator[PersonsScript]:
+    """Give a file as it was run; `advice` is what to write where it cannot be read.
 
     Raises SettingsError for a file that cannot be read, `TaskRejected` for one that cannot be loaded.
     """
@@ -36,7 +44,7 @@ def script_module(file: str, advice: str) -> Iterator[ModuleType]:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); {advice}") from None
     label = os.path.basename(file)
     try:
-        parse_source(source, label)
+        is_pure = read_purity(source, label) is not False
     except TaskRejected as error:
         raise TaskRejected(f"{error.message}; mend the file and run it again") from None
     folder = os.path.dirname(os.path.abspath(file))
@@ -50,7 +58,7 @@ def script_module(file: str, advice: str) -> Iterator[ModuleType]:
         except (Exception, SystemExit) as problem:
             text = f"{label} cannot be loaded: {type(problem).__name__}: {problem}".partition("\n")[0]
             raise TaskRejected(f"{text}; mend the file and run it again") from problem
-        yield module
+        yield PersonsScript(module, is_pure)
     finally:
         sys.modules.pop(_SCRIPT_MODULE, None)
         if folder in sys.path:

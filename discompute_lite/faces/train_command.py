@@ -11,7 +11,7 @@ import inspect
 import os
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..ml.curves import curve_svg, curve_text
 from ..model.errors import SettingsError, TaskFailed, TaskRejected
@@ -20,7 +20,7 @@ from .command import JSON_FLAG, Context, argument, command, number_between, wait
 from .console import Console
 from .failures import with_place
 from .misplaced import with_advice
-from .scripts import script_module
+from .scripts import script_of
 
 #: What this module adds to the table of commands.
 TRAIN_COMMANDS = ("train",)
@@ -62,7 +62,7 @@ def train_command(context: Context) -> int:
     # Loaded here: other commands start without it.
     api, training = import_module("discompute_lite.faces.api"), import_module("discompute_lite.faces.training")
     strategy = training.strategy_of(arguments.strategy, local_steps=arguments.local_steps)
-    with _job_of(arguments.file, arguments.args, arguments.reproducible) as job, api.Cluster(
+    with _job_of(arguments.file, arguments.args, arguments.reproducible) as (job, is_pure), api.Cluster(
         config=context.settings, min_devices=arguments.min_devices, wait=arguments.wait
     ) as cluster:
         names = _Names(cluster)
@@ -71,7 +71,7 @@ def train_command(context: Context) -> int:
                      f"{_in_number(len(set(map(_device, places))), 'device')}, {_in_number(len(places), 'place')}")
         wishes = {"seed": arguments.seed, "shards": arguments.shards, "reproducible": arguments.reproducible,
                   "target": target, "patience": arguments.patience, "average": arguments.average,
-                  "compression": arguments.compression, "top_k": arguments.top_k,
+                  "compression": arguments.compression, "top_k": arguments.top_k, "pure": is_pure,
                   "on_round": lambda figures: _show_round(console, figures, arguments.rounds, names)}
         try:
             result = training.train(
@@ -92,18 +92,18 @@ def train_command(context: Context) -> int:
 
 
 @contextmanager
-def _job_of(file: str, words: List[str], is_reproducible: bool) -> Iterator[Any]:
+def _job_of(file: str, words: List[str], is_reproducible: bool) -> Iterator[Tuple[Any, bool]]:
     if file == DIGITS and not os.path.exists(file):
         ml = import_module("discompute_lite.ml")
         # NumPy sums in an order of its own on each machine.
         fixed = {"with_numpy": False} if is_reproducible else {}
-        yield _made(ml.DigitJob, words, file, fixed)
+        yield _made(ml.DigitJob, words, file, fixed), True
         return
-    with script_module(file, f"give a file with a class Job, or {DIGITS}") as module:
-        kind = getattr(module, "Job", None)
+    with script_of(file, f"give a file with a class Job, or {DIGITS}") as script:
+        kind = getattr(script.module, "Job", None)
         if not isinstance(kind, type):
             raise SettingsError(f"{os.path.basename(file)} has no class Job; write one with init, load, step, evaluate")
-        yield _made(kind, words, file, {})
+        yield _made(kind, words, file, {}), script.is_pure
 
 
 def _made(kind: Any, words: List[str], file: str, fixed: Dict[str, Any]) -> Any:

@@ -261,7 +261,7 @@ class Training:
                                            self._leader.compression.of_ways])
 
     def _call(self, order: Order, function: Callable[..., Any], state: Any) -> None:
-        options: Dict[str, Any] = {"pure": True}
+        options: Dict[str, Any] = {"pure": self._wishes.pure}
         if order.member:
             options["requires"] = order.member.partition("/")[0]
         future = self._cluster.options(**options).submit(

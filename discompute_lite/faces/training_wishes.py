@@ -47,6 +47,7 @@ class TrainingWishes(NamedTuple):
     float64_sums  add up float32 in float64, for half as many bytes again
     compression   of what devices send each other for that: "none"; "float16"; or "top-k", of what each has computed the
                   largest numbers alone, the others being added to the next round's
+    pure          whether two devices may make the same steps at the same time
     top_k         the part of the numbers that each device sends, with "top-k"
     """
 
@@ -61,6 +62,7 @@ class TrainingWishes(NamedTuple):
     float64_sums: bool = False
     compression: str = "none"
     top_k: float = 0.01
+    pure: bool = True
 
     def compressed(self, *, of_ways: bool) -> Compression:
         """Return the compression that is wished; raise SettingsError for one that there is not."""

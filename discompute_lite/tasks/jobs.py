@@ -61,10 +61,16 @@ def parse_job(source: str, filename: str = "job.py") -> JobOutline:
             raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
     taker = bound.get("split", bound["work"])
     signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
-    return JobOutline(list(bound), signature, _read_purity(tree.body, bound.get("pure"), filename))
+    return JobOutline(list(bound), signature, _purity_in(tree.body, bound.get("pure"), filename))
 
 
-def _read_purity(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
+def read_purity(source: str, filename: str) -> Optional[bool]:
+    """Return what any file of a person's says of `pure`, without running it, None where it says nothing."""
+    body = parse_source(source, filename).body
+    return _purity_in(body, _bound_names(body).get("pure"), filename)
+
+
+def _purity_in(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
     """Return what a job says of `pure`; what is no plain True or False is refused, since it cannot be known unrun."""
     if not isinstance(node, (ast.Assign, ast.AnnAssign)):
         return None  # A function of that name, say, has nothing to do with it.

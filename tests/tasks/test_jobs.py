@@ -17,6 +17,7 @@ from discompute_lite.tasks.jobs import (
     job_task_data,
     load_job_module,
     parse_job,
+    read_purity,
     source_hash,
 )
 from discompute_lite.tasks.types import TASK_TYPES
@@ -114,6 +115,7 @@ def test_broken_sources_are_refused_in_a_sentence(source, words):
 ])
 def test_a_job_says_whether_two_devices_may_do_one_part_at_the_same_time(line, pure):
     assert parse_job(f"{line}\ndef work(part): pass").pure is pure
+    assert read_purity(f"{line}\ndef score(item): pass", "score.py") is pure
 
 
 @pytest.mark.parametrize("line", [

@@ -1,0 +1,80 @@
+"""A person's file that a command runs: what it says of `pure` holds for `map` and `train` as for `submit`."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from discompute_lite.faces import api, training
+from discompute_lite.faces.command_line import CommandLine
+from discompute_lite.faces.console import Console
+from discompute_lite.faces.map_command import map_command
+from discompute_lite.faces.scripts import script_of
+from discompute_lite.faces.train_command import train_command
+from discompute_lite.faces.training_wishes import TrainingResult
+from discompute_lite.model.errors import TaskRejected
+from discompute_lite.model.settings import Settings
+
+SAYS = pytest.mark.parametrize("line, is_pure", [("", True), ("pure = True", True), ("pure = False", False)])
+
+
+class HeardCluster:
+    """A cluster that does nothing and remembers how calls were to be made."""
+
+    def __init__(self, heard):
+        self.heard = heard
+
+    def run_map(self, options, function, iterables, wishes):
+        self.heard.append(options.pure)
+        return map(function, *iterables)
+
+    def places(self):
+        return {"mac/0": 1.0}
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """What was said of pure."""
+    heard = []
+
+    @contextmanager
+    def cluster(**named):
+        yield HeardCluster(heard)
+
+    def train(cluster, job, *, pure, **wishes):
+        heard.append(pure)
+        return TrainingResult(state=None, history=[], ended="")
+
+    monkeypatch.setattr(api, "Cluster", cluster)
+    monkeypatch.setattr(training, "train", train)
+    return heard
+
+
+def context(**arguments):
+    return SimpleNamespace(arguments=SimpleNamespace(**arguments), settings=Settings(), console=Console())
+
+
+@SAYS
+def test_map_goes_by_what_the_file_says(tmp_path, heard, line, is_pure):
+    file, items = tmp_path / "score.py", tmp_path / "items"
+    file.write_text(f"{line}\ndef score(item): return item\n")
+    items.write_text("1\n")
+    assert map_command(context(function=f"{file}:score", items=str(items), text=False)) == 0
+    assert heard == [is_pure]
+
+
+@SAYS
+def test_train_goes_by_what_the_file_says(tmp_path, heard, line, is_pure):
+    file = tmp_path / "job.py"
+    file.write_text(f"{line}\nclass Job: pass\n")
+    arguments = CommandLine(["train"]).parse(["train", str(file)])
+    assert train_command(SimpleNamespace(arguments=arguments, settings=Settings(), console=Console())) == 0
+    assert heard == [is_pure]
+
+
+def test_a_file_whose_pure_is_not_clear_is_refused_by_every_command(tmp_path):
+    file = tmp_path / "unclear.py"
+    file.write_text("import os\npure = 'X' in os.environ\n")
+    refused = pytest.raises(TaskRejected, match="unclear.py, line 2: pure says .* mend the file and run it again")
+    with refused, script_of(str(file), "give another"):
+        raise AssertionError("it was run")
