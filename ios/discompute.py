@@ -13283,10 +13283,16 @@ def parse_job(source: str, filename: str = "job.py") -> JobOutline:
             raise TaskRejected(f"{filename}: {name} is async; a job's functions are plain ones")
     taker = bound.get("split", bound["work"])
     signature = read_signature(taker) if isinstance(taker, ast.FunctionDef) else None
-    return JobOutline(list(bound), signature, _read_purity(tree.body, bound.get("pure"), filename))
+    return JobOutline(list(bound), signature, _purity_in(tree.body, bound.get("pure"), filename))
 
 
-def _read_purity(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
+def read_purity(source: str, filename: str) -> Optional[bool]:
+    """Return what any file of a person's says of `pure`, without running it, None where it says nothing."""
+    body = parse_source(source, filename).body
+    return _purity_in(body, _bound_names(body).get("pure"), filename)
+
+
+def _purity_in(body: List[ast.stmt], node: Optional[ast.stmt], filename: str) -> Optional[bool]:
     """Return what a job says of `pure`; what is no plain True or False is refused, since it cannot be known unrun."""
     if not isinstance(node, (ast.Assign, ast.AnnAssign)):
         return None  # A function of that name, say, has nothing to do with it.
@@ -15906,6 +15912,8 @@ class CoordinatedTask:
         self.message = ""
         #: Who answers for it, in which term, and where it was submitted; "" for this node (core/ownership.py).
         self.term, self.owner_id, self.first_owner_id = 1, "", ""
+        #: Since when the node that answers for it is gone, Unix seconds; 0.0 while it is there, or is this one.
+        self.owner_lost_at = 0.0
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
         #: It ended before its submission was acknowledged.
@@ -15921,6 +15929,8 @@ class CoordinatedTask:
         self.running: Any = None
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
+        #: When a subtask had its result last.
+        self.finished_last_at = 0.0
         self.finished_at = 0.0
         #: Those who wait for the task to be split, or accepted, and for something new to happen.
         self.splitting: List[Later] = []
@@ -15959,6 +15969,7 @@ class CoordinatedTask:
             lite={key: done.lite[key] for key in ("seconds", "output") if key in done.lite},
         )
         self.completed += 1
+        self.finished_last_at = max(self.finished_last_at, wall_now)
 
     def fail(self, index: int, reason: str) -> None:
         """A subtask has ended the whole task."""
@@ -16016,6 +16027,10 @@ class CoordinatedTask:
                 "submitted_at": int(self.submitted_at)}
         if self.message:
             lite["message"] = self.message
+        if not self.is_over:
+            lite["last_sign_at"] = int(max(self.submitted_at, self.finished_last_at))
+            if self.owner_lost_at:
+                lite["owner_id"], lite["owner_lost_at"] = self.owner_id, int(self.owner_lost_at)
         return replace(self.task, task_data=b"", lite=lite)
 
     def listed(self) -> List[SubTask]:
@@ -31837,7 +31852,7 @@ LEAST_GAIN_S = 0.02
 #: An idle device of at least this part of the speed counts as equally fast: speeds are estimates.
 EQUALLY_FAST = 0.9
 #: Where a second attempt runs already a further one must be so many times as fast as it: then there are never many.
-FAR_FASTER = 2.0
+FAR_FASTER = 1.5
 #: A younger attempt, in seconds, is not taken for stuck however short its work: the way of its outcome is as long.
 STUCK_LEAST_S = 0.1
 #: The least that is taken to be left of an attempt, as a part of the typical work: nothing ends at once.
@@ -38118,6 +38133,9 @@ class Copies:
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
+        for held in self._held.values():
+            if held.claim.owner_id == device_id:
+                held.record.owner_lost_at = 0.0
         for record in self._coordinator.kept_records():
             copy = self._sent.get(record.task.task_id)
             if copy is None or device_id in (copy.device_id, record.first_owner_id):
@@ -38249,7 +38267,10 @@ class Copies:
         self._node.world.journals.remove(COPY_MARK + journal_name(task_id))
 
     def _await_owner(self, device_id: str) -> None:
-        if any(held.claim.owner_id == device_id for held in self._held.values()):
+        waiting = [held.record for held in self._held.values() if held.claim.owner_id == device_id]
+        for record in waiting:
+            record.owner_lost_at = record.owner_lost_at or self._node.wall()
+        if waiting:
             self._node.clock.call_later(self._node.settings_limits.owner_lease_s, self._lease_over, device_id)
 
     def _lease_over(self, device_id: str) -> None:
@@ -38263,7 +38284,7 @@ class Copies:
                 kept_s = self._node.settings_limits.result_kept_s
                 self._node.clock.call_later(kept_s, self._expired, task_id, held)
             else:
-                record.term = held.claim.term + 1
+                record.term, record.owner_lost_at = held.claim.term + 1, 0.0
                 self._node.tell("note", f"task {short_id(task_id)} goes on here: {short_id(device_id)} is gone")
                 self._coordinator.adopt(record)
 
@@ -50042,11 +50063,11 @@ Read next: faces/node_commands.py, faces/task_commands.py.
 
 #> import re
 #> import time
-#> from typing import Any, Dict, List
+#> from typing import Any, Dict, List, Tuple
 
 #> from ..model.codec import from_json
 #> from ..model.device import Device, DeviceCapabilities, Hardware, short_id
-#> from ..model.task import ComputeTask
+#> from ..model.task import FINAL_STATES, ComputeTask
 #> from .console import printable
 
 #: The last second that `time.gmtime` knows on every system.
@@ -50136,21 +50157,43 @@ def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any)
     return lines + [f"  Note: {note}" for note in hardware.notes]
 
 
-def task_lines(task: ComputeTask) -> List[str]:
+def halted_note(task: ComputeTask, *, is_unattended: bool) -> Tuple[str, str]:
+    """Return a word and a sentence for a task that nobody works on, whatever its state; "" twice for others.
+
+    `is_unattended` where no node runs but the command's own, which ends with it.
+    """
+    lite, task_id = task.lite, printable(task.task_id)
+    if lite.get("state") in [state.value for state in FINAL_STATES]:
+        return "", ""
+    if lite.get("owner_lost_at"):
+        owner = short_id(str(lite.get("owner_id", "")))
+        ends = f"go on with: submit --resume {task_id}" if is_unattended else "this node goes on with it in a moment"
+        return "LOST", f"its node {owner} is gone since {local_time(lite['owner_lost_at'])}; {ends}"
+    if is_unattended:
+        last = f"last heard of {local_time(lite.get('last_sign_at', 0))}"
+        ends = f"go on with: submit --resume {task_id}, or: start"
+        return "HALTED", f"its node ended, and none runs here ({last}); {ends}"
+    return "", ""
+
+
+def task_lines(task: ComputeTask, *, is_unattended: bool = False) -> List[str]:
     """Return one task as `tasks` prints it."""
     lite = task.lite
+    word, note = halted_note(task, is_unattended=is_unattended)
     name = task.metadata.get("name") or task.task_type
     share = f"{lite.get('percentage', 0):5.1f} %"
-    line = f"{printable(task.task_id):12} {lite.get('state', ''):9} {share}  {printable(name)}"
-    message = str(lite.get("message", "")).splitlines()
+    line = f"{printable(task.task_id):12} {word or lite.get('state', ''):9} {share}  {printable(name)}"
+    message = [note] if note else str(lite.get("message", "")).splitlines()
     return [line] + ([f"{'':12} {printable(message[0])}"] if message else [])
 
 
-def status_lines(answer: Any, now: float) -> List[str]:
+def status_lines(answer: Any, now: float, *, is_unattended: bool = False) -> List[str]:
     """Return what GetTaskStatus says of a task as `status` prints it; `now` is in Unix seconds."""
     task, lite = from_json(ComputeTask, answer["task"]), answer["lite"]
     state = str(task.lite.get("state", ""))
-    lines = [f"Task {printable(task.task_id)}: {state}, {answer['completion_percentage']:.1f} %"]
+    word, note = halted_note(task, is_unattended=is_unattended)
+    lines = [f"Task {printable(task.task_id)}: {word or state}, {answer['completion_percentage']:.1f} %"]
+    lines += [f"  {note}"] if note else []
     lines += [f"  {printable(line)}" for line in str(lite.get("message", "")).splitlines()]
     # Counted by the node: the list of subtasks is cut for large tasks.
     shares = ", ".join(f"{count} {name.lower()}" for name, count in lite.get("counts", {}).items())
@@ -50164,15 +50207,20 @@ def status_lines(answer: Any, now: float) -> List[str]:
         busy = f", {running[device_id]} running" if device_id in running else ""
         lines.append(f"    {short_id(device_id)}: {done.get(device_id, 0)} done{busy}")
     left_s = answer["estimated_completion_time"] - now
-    if state == "RUNNING" and left_s > 0:
+    if state == "RUNNING" and left_s > 0 and not word:
         lines.append(f"  Expected end: in {left_s:.0f} s")
     return lines
+
+
+def local_time(unix_s: float) -> str:
+    """Return a moment as people here read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
 
 
 def audit_line(entry: Dict[str, Any]) -> str:
     """Return a line of the audit log as people read it: in local time, ids and hashes by their beginnings."""
     facts = ", ".join(f"{name} {_brief(value)}" for name, value in entry.items() if name not in AUDIT_FRAME)
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
+    when = local_time(entry.get("at", 0))
     return f"{when}  {printable(str(entry.get('what', '?'))):8} {facts}"
 
 
@@ -51386,18 +51434,26 @@ Read next: faces/map_command.py, faces/train_command.py (who use it).
 #> import sys
 #> from contextlib import contextmanager
 #> from types import ModuleType
-#> from typing import Iterator
+#> from typing import Iterator, NamedTuple
 
 #> from ..model.errors import SettingsError, TaskRejected
-#> from ..tasks.jobs import parse_source
+#> from ..tasks.jobs import read_purity
 
 #: The person's module while the command runs; no module of theirs has this name.
 _SCRIPT_MODULE = "discompute_script"
 
 
+class PersonsScript(NamedTuple):
+    """Hold a person's file that has been run."""
+
+    module: ModuleType
+    #: Whether two devices may do one piece at the same time; False only where the file says so, as a job does.
+    is_pure: bool
+
+
 @contextmanager
-def script_module(file: str, advice: str) -> Iterator[ModuleType]:
-    """Give the module of a file; `advice` is what to write where the file cannot be read.
+def script_of(file: str, advice: str) -> Iterator[PersonsScript]:
+    """Give a file as it was run; `advice` is what to write where it cannot be read.
 
     Raises SettingsError for a file that cannot be read, `TaskRejected` for one that cannot be loaded.
     """
@@ -51410,7 +51466,7 @@ def script_module(file: str, advice: str) -> Iterator[ModuleType]:
         raise SettingsError(f"{file} cannot be read ({error.strerror}); {advice}") from None
     label = os.path.basename(file)
     try:
-        parse_source(source, label)
+        is_pure = read_purity(source, label) is not False
     except TaskRejected as error:
         raise TaskRejected(f"{error.message}; mend the file and run it again") from None
     folder = os.path.dirname(os.path.abspath(file))
@@ -51424,7 +51480,7 @@ def script_module(file: str, advice: str) -> Iterator[ModuleType]:
         except (Exception, SystemExit) as problem:
             text = f"{label} cannot be loaded: {type(problem).__name__}: {problem}".partition("\n")[0]
             raise TaskRejected(f"{text}; mend the file and run it again") from problem
-        yield module
+        yield PersonsScript(module, is_pure)
     finally:
         sys.modules.pop(_SCRIPT_MODULE, None)
         if folder in sys.path:
@@ -51644,7 +51700,7 @@ Read next: faces/trickle.py, faces/api.py (`Cluster`, which does the work).
 #> from .items import ItemReader, WrongItem
 #> from .mapping import MapWishes
 #> from .meter import Meter
-#> from .scripts import script_module
+#> from .scripts import script_of
 #> from .trickle import Trickle
 
 #: What this module adds to the table of commands.
@@ -51659,16 +51715,18 @@ MAP_COMMANDS = ("map",)
 def map_command(context: Context) -> int:
     """Apply a function to every line or JSON value of a file; print the results in order as JSON lines."""
     file, function_name = _file_and_name(context.arguments.function)
-    with _opened(context.arguments.items) as (items, name), _mapped_function(file, function_name) as function:
+    with _opened(context.arguments.items) as (items, name), _mapped_function(file, function_name) as mapped:
+        function, is_pure = mapped
         reader = ItemReader(name, is_text=context.arguments.text)
         # Loaded here: other commands start without it.
         api = import_module("discompute_lite.faces.api")
         with api.Cluster(config=context.settings) as cluster:
+            options = api.PLAIN_OPTIONS._replace(pure=is_pure)
             meter = Meter(context.console, total=_lines_in(items) if context.console.draws else None)
             wishes = MapWishes(show=lambda text: _show_printed_lines(context.console, text))
             with closing(Trickle(
                 lambda count: os.read(items.fileno(), count), reader,
-                lambda rows: cluster.run_map(api.PLAIN_OPTIONS, function, [rows], wishes),
+                lambda rows: cluster.run_map(options, function, [rows], wishes),
             )) as results:
                 _print_results(context.console, results, meter)
     return 0
@@ -51721,13 +51779,13 @@ def _file_and_name(words: str) -> Tuple[str, str]:
 
 
 @contextmanager
-def _mapped_function(file: str, name: str) -> Iterator[Callable[..., Any]]:
-    """Run a person's module, as importing it would, and give its function; afterwards it is forgotten."""
-    with script_module(file, "write FILE.py:FUNCTION") as module:
-        function = getattr(module, name, None)
+def _mapped_function(file: str, name: str) -> Iterator[Tuple[Callable[..., Any], bool]]:
+    """Run a person's module, as importing it would, and give its function, and whether it is pure."""
+    with script_of(file, "write FILE.py:FUNCTION") as script:
+        function = getattr(script.module, name, None)
         if not callable(function):
             raise SettingsError(f"{os.path.basename(file)} has no function {name}; name one that it defines")
-        yield function
+        yield function, script.is_pure
 
 
 # ---- the items --------------------------------------------------------------------------------------
@@ -52538,7 +52596,7 @@ Read next: faces/listing.py (how a task is written), faces/story_commands.py.
 #> from __future__ import annotations
 
 #> import time
-#> from typing import Any, Callable, List
+#> from typing import Any, Callable, Dict, List
 
 #> from ..model.codec import from_json
 #> from ..model.errors import NotFound
@@ -52546,7 +52604,7 @@ Read next: faces/listing.py (how a task is written), faces/story_commands.py.
 #> from ..net.event_client import EventClient
 #> from .command import JSON_FLAG, Context, argument, command
 #> from .console import Console, printable
-#> from .listing import clock_time, status_lines, task_lines
+#> from .listing import clock_time, halted_note, status_lines, task_lines
 #> from .reach import Reach
 #> from .task_commands import find_task
 
@@ -52578,7 +52636,7 @@ def status_command(context: Context) -> int:
             answer = reach.call("GetTaskStatus", {"task_id": task_id})
             if not answer["success"]:
                 raise NotFound(answer["lite"].get("message", "the task is not known any more"))
-            _show_status(console, answer, watched=context.arguments.watch)
+            _show_status(console, answer, watched=context.arguments.watch, is_unattended=_is_unattended(reach, context))
             return answer["task"]["lite"]["state"] not in FINAL_NAMES
 
         _show_on(reach, context, task_id, show)
@@ -52592,11 +52650,17 @@ def tasks_command(context: Context) -> int:
     with Reach(context.settings, context.console.note) as reach:
 
         def show() -> bool:
-            _show_tasks(console, reach.call("ListTasks", {}), watched=context.arguments.watch)
+            answer = reach.call("ListTasks", {})
+            _show_tasks(console, answer, watched=context.arguments.watch, is_unattended=_is_unattended(reach, context))
             return True
 
         _show_on(reach, context, "", show)
     return 0
+
+
+def _is_unattended(reach: Reach, context: Context) -> bool:
+    """Whether what is under way ends with this command, as far as anybody here knows."""
+    return reach.local is not None and not context.arguments.watch
 
 
 def _show_on(reach: Reach, context: Context, task_id: str, show: Callable[[], bool]) -> None:
@@ -52631,11 +52695,11 @@ def _next_news(events: EventClient, console: Console) -> List[Any]:
             return [event for event in news if event["event"] in TOLD_EVENTS]
 
 
-def _show_status(console: Console, answer: Any, *, watched: bool) -> None:
+def _show_status(console: Console, answer: Any, *, watched: bool, is_unattended: bool) -> None:
     if console.is_json:
-        console.json(answer)
+        console.json({**answer, "task": _with_note(answer["task"], is_unattended)})
         return
-    lines = status_lines(answer, time.time())
+    lines = status_lines(answer, time.time(), is_unattended=is_unattended)
     story = [f"  {printable(line)}" for line in answer["lite"].get("story", [])[-STORY_LINES:]]
     if watched and console.is_live:
         console.redraw([*lines, *story])
@@ -52649,11 +52713,18 @@ def _show_status(console: Console, answer: Any, *, watched: bool) -> None:
         console.print(line, "quiet")
 
 
-def _show_tasks(console: Console, answer: Any, *, watched: bool) -> None:
+def _with_note(task: Dict[str, Any], is_unattended: bool) -> Dict[str, Any]:
+    """Return a task's document, with what there is to say of one that nobody works on as `lite.note`."""
+    _, note = halted_note(from_json(ComputeTask, task), is_unattended=is_unattended)
+    return {**task, "lite": {**task["lite"], "note": note}} if note else task
+
+
+def _show_tasks(console: Console, answer: Any, *, watched: bool, is_unattended: bool) -> None:
     if console.is_json:
-        console.json(answer)
+        console.json({**answer, "tasks": [_with_note(task, is_unattended) for task in answer["tasks"]]})
         return
-    lines = [line for item in answer["tasks"] for line in task_lines(from_json(ComputeTask, item))]
+    lines = [line for item in answer["tasks"]
+             for line in task_lines(from_json(ComputeTask, item), is_unattended=is_unattended)]
     if watched and console.is_live:
         console.redraw(lines or ["no tasks yet; submit FILE.py starts one"])
         return
@@ -52683,6 +52754,7 @@ Read next: faces/task_commands.py (the other commands about work).
 #> from ..model.task import SubTask
 #> from .command import JSON_FLAG, Context, argument, command
 #> from .console import Console, printable
+#> from .listing import halted_note
 #> from .reach import Reach
 #> from .status_commands import FINAL_NAMES
 #> from .task_commands import TASK, find_task
@@ -52704,8 +52776,11 @@ def why_command(context: Context) -> int:
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
     with Reach(context.settings, context.console.note) as reach:
-        task_id = find_task(reach, wanted).task_id
+        task = find_task(reach, wanted)
+        task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
         answer = reach.call("ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
+        if note:
+            answer["message"] = note
     if not answer["success"]:
         raise NotFound(answer["message"])
     if context.console.is_json:
@@ -52871,7 +52946,7 @@ Read next: faces/training.py, ml/digit_job.py (the job that is shipped).
 #> import os
 #> from contextlib import contextmanager
 #> from importlib import import_module
-#> from typing import Any, Dict, Iterator, List, Optional
+#> from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 #> from ..ml.curves import curve_svg, curve_text
 #> from ..model.errors import SettingsError, TaskFailed, TaskRejected
@@ -52880,7 +52955,7 @@ Read next: faces/training.py, ml/digit_job.py (the job that is shipped).
 #> from .console import Console
 #> from .failures import with_place
 #> from .misplaced import with_advice
-#> from .scripts import script_module
+#> from .scripts import script_of
 
 #: What this module adds to the table of commands.
 TRAIN_COMMANDS = ("train",)
@@ -52922,7 +52997,7 @@ def train_command(context: Context) -> int:
     # Loaded here: other commands start without it.
     api, training = import_module("discompute_lite.faces.api"), import_module("discompute_lite.faces.training")
     strategy = training.strategy_of(arguments.strategy, local_steps=arguments.local_steps)
-    with _job_of(arguments.file, arguments.args, arguments.reproducible) as job, api.Cluster(
+    with _job_of(arguments.file, arguments.args, arguments.reproducible) as (job, is_pure), api.Cluster(
         config=context.settings, min_devices=arguments.min_devices, wait=arguments.wait
     ) as cluster:
         names = _Names(cluster)
@@ -52931,7 +53006,7 @@ def train_command(context: Context) -> int:
                      f"{_in_number(len(set(map(_device, places))), 'device')}, {_in_number(len(places), 'place')}")
         wishes = {"seed": arguments.seed, "shards": arguments.shards, "reproducible": arguments.reproducible,
                   "target": target, "patience": arguments.patience, "average": arguments.average,
-                  "compression": arguments.compression, "top_k": arguments.top_k,
+                  "compression": arguments.compression, "top_k": arguments.top_k, "pure": is_pure,
                   "on_round": lambda figures: _show_round(console, figures, arguments.rounds, names)}
         try:
             result = training.train(
@@ -52952,18 +53027,18 @@ def train_command(context: Context) -> int:
 
 
 @contextmanager
-def _job_of(file: str, words: List[str], is_reproducible: bool) -> Iterator[Any]:
+def _job_of(file: str, words: List[str], is_reproducible: bool) -> Iterator[Tuple[Any, bool]]:
     if file == DIGITS and not os.path.exists(file):
         ml = import_module("discompute_lite.ml")
         # NumPy sums in an order of its own on each machine.
         fixed = {"with_numpy": False} if is_reproducible else {}
-        yield _made(ml.DigitJob, words, file, fixed)
+        yield _made(ml.DigitJob, words, file, fixed), True
         return
-    with script_module(file, f"give a file with a class Job, or {DIGITS}") as module:
-        kind = getattr(module, "Job", None)
+    with script_of(file, f"give a file with a class Job, or {DIGITS}") as script:
+        kind = getattr(script.module, "Job", None)
         if not isinstance(kind, type):
             raise SettingsError(f"{os.path.basename(file)} has no class Job; write one with init, load, step, evaluate")
-        yield _made(kind, words, file, {})
+        yield _made(kind, words, file, {}), script.is_pure
 
 
 def _made(kind: Any, words: List[str], file: str, fixed: Dict[str, Any]) -> Any:
@@ -55394,6 +55469,7 @@ class TrainingWishes(NamedTuple):
     float64_sums  add up float32 in float64, for half as many bytes again
     compression   of what devices send each other for that: "none"; "float16"; or "top-k", of what each has computed the
                   largest numbers alone, the others being added to the next round's
+    pure          whether two devices may make the same steps at the same time
     top_k         the part of the numbers that each device sends, with "top-k"
     """
 
@@ -55408,6 +55484,7 @@ class TrainingWishes(NamedTuple):
     float64_sums: bool = False
     compression: str = "none"
     top_k: float = 0.01
+    pure: bool = True
 
     def compressed(self, *, of_ways: bool) -> Compression:
         """Return the compression that is wished; raise SettingsError for one that there is not."""
@@ -55725,7 +55802,7 @@ class Training:
                                            self._leader.compression.of_ways])
 
     def _call(self, order: Order, function: Callable[..., Any], state: Any) -> None:
-        options: Dict[str, Any] = {"pure": True}
+        options: Dict[str, Any] = {"pure": self._wishes.pure}
         if order.member:
             options["requires"] = order.member.partition("/")[0]
         future = self._cluster.options(**options).submit(
@@ -57208,8 +57285,8 @@ _end_sections({
         "_ROW_MAKERS TaskRejected at_path CutText code_in_cut compile_cut empty_object decode_value".split(),
     "discompute_lite.tasks.job_arguments": "JobParameter JobSignature _KINDS _BOOLEANS _WANTED read_signature "
         "_kind_of_parameter match_words _named_word _following_word _place _typed TaskRejected".split(),
-    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _CODING _MODULE_PREFIX _READY JobOutline parse_job _read_purity "
-        "job_arguments job_task_data source_hash checked_hash parse_source _check_coding _bound_names "
+    "discompute_lite.tasks.jobs": "JOB_MODULES_KEPT _CODING _MODULE_PREFIX _READY JobOutline parse_job read_purity "
+        "_purity_in job_arguments job_task_data source_hash checked_hash parse_source _check_coding _bound_names "
         "load_job_module _run_module _forget_old_modules is_job_filename _file_label _classes_of _function_of "
         "_SOURCE JobTask CallTask code_of_plain _keyword_arguments TaskRejected SOURCE_BYTES JobSignature "
         "match_words read_signature ClassBook TASK_TYPES TaskParameter TaskType read_params decode_value dump_value "
@@ -57814,8 +57891,9 @@ _end_sections({
         "number_between wait_seconds _argument_type command JSON_FLAG Catalog SettingKind number_kind whole_kind "
         "Settings Console".split(),
     "discompute_lite.faces.listing": "YEAR_9999 AUDIT_FRAME LOGGED_ID LOGGED_HASH HASH_SHOWN device_lines "
-        "capability_lines measured_lines listing hardware_lines task_lines status_lines audit_line _brief moment "
-        "clock_time from_json Device DeviceCapabilities Hardware short_id ComputeTask printable".split(),
+        "capability_lines measured_lines listing hardware_lines halted_note task_lines status_lines local_time "
+        "audit_line _brief moment clock_time from_json Device DeviceCapabilities Hardware short_id FINAL_STATES "
+        "ComputeTask printable".split(),
     "discompute_lite.net.event_client": "EVENT_READ_BYTES EVENT_BYTES_MOST ANSWER_HEAD_BYTES NODE_SILENT_S "
         "EventClient _sentence_of CallTimeout LinkClosed Unavailable Unreachable SentEvent SentEventReader "
         "error_words split_address call_and_wait".split(),
@@ -57839,13 +57917,14 @@ _end_sections({
         "command printable".split(),
     "discompute_lite.faces.failures": "_PLACE with_place".split(),
     "discompute_lite.faces.items": "WrongItem ItemReader read_json _refuse_no_json TaskRejected".split(),
-    "discompute_lite.faces.scripts": "_SCRIPT_MODULE script_module SettingsError TaskRejected parse_source".split(),
+    "discompute_lite.faces.scripts": "_SCRIPT_MODULE PersonsScript script_of SettingsError TaskRejected "
+        "read_purity".split(),
     "discompute_lite.faces.trickle": "PIECE_BYTES PIECES_AHEAD PAUSE_S MAPS_AHEAD WANTED_EVERY_S Trickle "
         "_with_first ItemReader".split(),
     "discompute_lite.faces.map_command": "MAP_COMMANDS map_command _print_results json_line _show_printed_lines "
         "_file_and_name _mapped_function _opened write_hint _lines_in DiscomputeError SettingsError TaskFailed "
         "dump_value Context argument command Console printable program_name with_place ItemReader WrongItem "
-        "MapWishes Meter script_module Trickle".split(),
+        "MapWishes Meter script_of Trickle".split(),
     "discompute_lite.faces.node_commands": "NODE_COMMANDS NARROWEST_TABLE WATCH_S SEND_LOOK_S SEND_LOOK_AGAIN_S "
         "LONGEST_RUN_MIN EVENT_STYLES start_command _run_node _say_ready _ready_facts _state_text info_command "
         "list_command _show_devices send_command _find_device config_command version_command wait_for_place to_json "
@@ -57865,19 +57944,18 @@ _end_sections({
         "TASK_TYPES dump_value load_value JSON_FLAG Context argument command whole_number Console printable "
         "with_place with_advice Reach".split(),
     "discompute_lite.faces.status_commands": "STATUS_COMMANDS PICTURE_LEAST_S PICTURE_MOST_S STORY_LINES "
-        "TOLD_EVENTS WATCH FINAL_NAMES status_command tasks_command _show_on _next_news _show_status _show_tasks "
-        "from_json NotFound FINAL_STATES ComputeTask EventClient JSON_FLAG Context argument command Console "
-        "printable clock_time status_lines task_lines Reach find_task".split(),
+        "TOLD_EVENTS WATCH FINAL_NAMES status_command tasks_command _is_unattended _show_on _next_news _show_status "
+        "_with_note _show_tasks from_json NotFound FINAL_STATES ComputeTask EventClient JSON_FLAG Context argument "
+        "command Console printable clock_time halted_note status_lines task_lines Reach find_task".split(),
     "discompute_lite.faces.story_commands": "STORY_COMMANDS FOLLOW_WAIT_S why_command logs_command _show_entry "
         "_in_order _pages_of_printed from_json short_id NotFound SettingsError SubTask JSON_FLAG Context argument "
-        "command Console printable Reach FINAL_NAMES TASK find_task".split(),
+        "command Console printable halted_note Reach FINAL_NAMES TASK find_task".split(),
     "discompute_lite.ml.curves": "SVG_WIDTH SVG_HEIGHT SVG_MARGIN _COLOURS Curve curve_text curve_svg values_span "
         "_points".split(),
     "discompute_lite.faces.train_command": "TRAIN_COMMANDS DIGITS CURVES_FILE train_command _job_of _made "
         "_signature_of _target _Names _in_number _in_megabytes _device _show_round round_line _show_end curve_svg "
         "curve_text SettingsError TaskFailed TaskRejected JobParameter JobSignature match_words JSON_FLAG Context "
-        "argument command number_between wait_seconds whole_number Console with_place with_advice "
-        "script_module".split(),
+        "argument command number_between wait_seconds whole_number Console with_place with_advice script_of".split(),
     "discompute_lite.faces.cli": "INTERRUPTED END_SIGNALS LISTED main _CommandRun _interrupt_on_signals _log_to "
         "_BriefFormatter _LogStream command_table DiscomputeError SettingsError SETTINGS unknown_environment "
         "with_peers read_settings CLUSTER_COMMANDS COMMANDS Context CommandLine Console DEMO DOCTOR_COMMANDS "

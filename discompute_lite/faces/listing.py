@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from ..model.codec import from_json
 from ..model.device import Device, DeviceCapabilities, Hardware, short_id
-from ..model.task import ComputeTask
+from ..model.task import FINAL_STATES, ComputeTask
 from .console import printable
 
 #: The last second that `time.gmtime` knows on every system.
@@ -103,21 +103,43 @@ def hardware_lines(hardware: Hardware, name: str, device_id: str, measured: Any)
     return lines + [f"  Note: {note}" for note in hardware.notes]
 
 
-def task_lines(task: ComputeTask) -> List[str]:
+def halted_note(task: ComputeTask, *, is_unattended: bool) -> Tuple[str, str]:
+    """Return a word and a sentence for a task that nobody works on, whatever its state; "" twice for others.
+
+    `is_unattended` where no node runs but the command's own, which ends with it.
+    """
+    lite, task_id = task.lite, printable(task.task_id)
+    if lite.get("state") in [state.value for state in FINAL_STATES]:
+        return "", ""
+    if lite.get("owner_lost_at"):
+        owner = short_id(str(lite.get("owner_id", "")))
+        ends = f"go on with: submit --resume {task_id}" if is_unattended else "this node goes on with it in a moment"
+        return "LOST", f"its node {owner} is gone since {local_time(lite['owner_lost_at'])}; {ends}"
+    if is_unattended:
+        last = f"last heard of {local_time(lite.get('last_sign_at', 0))}"
+        ends = f"go on with: submit --resume {task_id}, or: start"
+        return "HALTED", f"its node ended, and none runs here ({last}); {ends}"
+    return "", ""
+
+
+def task_lines(task: ComputeTask, *, is_unattended: bool = False) -> List[str]:
     """Return one task as `tasks` prints it."""
     lite = task.lite
+    word, note = halted_note(task, is_unattended=is_unattended)
     name = task.metadata.get("name") or task.task_type
     share = f"{lite.get('percentage', 0):5.1f} %"
-    line = f"{printable(task.task_id):12} {lite.get('state', ''):9} {share}  {printable(name)}"
-    message = str(lite.get("message", "")).splitlines()
+    line = f"{printable(task.task_id):12} {word or lite.get('state', ''):9} {share}  {printable(name)}"
+    message = [note] if note else str(lite.get("message", "")).splitlines()
     return [line] + ([f"{'':12} {printable(message[0])}"] if message else [])
 
 
-def status_lines(answer: Any, now: float) -> List[str]:
+def status_lines(answer: Any, now: float, *, is_unattended: bool = False) -> List[str]:
     """Return what GetTaskStatus says of a task as `status` prints it; `now` is in Unix seconds."""
     task, lite = from_json(ComputeTask, answer["task"]), answer["lite"]
     state = str(task.lite.get("state", ""))
-    lines = [f"Task {printable(task.task_id)}: {state}, {answer['completion_percentage']:.1f} %"]
+    word, note = halted_note(task, is_unattended=is_unattended)
+    lines = [f"Task {printable(task.task_id)}: {word or state}, {answer['completion_percentage']:.1f} %"]
+    lines += [f"  {note}"] if note else []
     lines += [f"  {printable(line)}" for line in str(lite.get("message", "")).splitlines()]
     # Counted by the node: the list of subtasks is cut for large tasks.
     shares = ", ".join(f"{count} {name.lower()}" for name, count in lite.get("counts", {}).items())
@@ -131,15 +153,20 @@ def status_lines(answer: Any, now: float) -> List[str]:
         busy = f", {running[device_id]} running" if device_id in running else ""
         lines.append(f"    {short_id(device_id)}: {done.get(device_id, 0)} done{busy}")
     left_s = answer["estimated_completion_time"] - now
-    if state == "RUNNING" and left_s > 0:
+    if state == "RUNNING" and left_s > 0 and not word:
         lines.append(f"  Expected end: in {left_s:.0f} s")
     return lines
+
+
+def local_time(unix_s: float) -> str:
+    """Return a moment as people here read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
 
 
 def audit_line(entry: Dict[str, Any]) -> str:
     """Return a line of the audit log as people read it: in local time, ids and hashes by their beginnings."""
     facts = ", ".join(f"{name} {_brief(value)}" for name, value in entry.items() if name not in AUDIT_FRAME)
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.get("at", 0)))
+    when = local_time(entry.get("at", 0))
     return f"{when}  {printable(str(entry.get('what', '?'))):8} {facts}"
 
 

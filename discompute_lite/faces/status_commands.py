@@ -8,7 +8,7 @@ Read next: faces/listing.py (how a task is written), faces/story_commands.py.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 
 from ..model.codec import from_json
 from ..model.errors import NotFound
@@ -16,7 +16,7 @@ from ..model.task import FINAL_STATES, ComputeTask
 from ..net.event_client import EventClient
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
-from .listing import clock_time, status_lines, task_lines
+from .listing import clock_time, halted_note, status_lines, task_lines
 from .reach import Reach
 from .task_commands import find_task
 
@@ -48,7 +48,7 @@ def status_command(context: Context) -> int:
             answer = reach.call("GetTaskStatus", {"task_id": task_id})
             if not answer["success"]:
                 raise NotFound(answer["lite"].get("message", "the task is not known any more"))
-            _show_status(console, answer, watched=context.arguments.watch)
+            _show_status(console, answer, watched=context.arguments.watch, is_unattended=_is_unattended(reach, context))
             return answer["task"]["lite"]["state"] not in FINAL_NAMES
 
         _show_on(reach, context, task_id, show)
@@ -62,11 +62,17 @@ def tasks_command(context: Context) -> int:
     with Reach(context.settings, context.console.note) as reach:
 
         def show() -> bool:
-            _show_tasks(console, reach.call("ListTasks", {}), watched=context.arguments.watch)
+            answer = reach.call("ListTasks", {})
+            _show_tasks(console, answer, watched=context.arguments.watch, is_unattended=_is_unattended(reach, context))
             return True
 
         _show_on(reach, context, "", show)
     return 0
+
+
+def _is_unattended(reach: Reach, context: Context) -> bool:
+    """Whether what is under way ends with this command, as far as anybody here knows."""
+    return reach.local is not None and not context.arguments.watch
 
 
 def _show_on(reach: Reach, context: Context, task_id: str, show: Callable[[], bool]) -> None:
@@ -101,11 +107,11 @@ def _next_news(events: EventClient, console: Console) -> List[Any]:
             return [event for event in news if event["event"] in TOLD_EVENTS]
 
 
-def _show_status(console: Console, answer: Any, *, watched: bool) -> None:
+def _show_status(console: Console, answer: Any, *, watched: bool, is_unattended: bool) -> None:
     if console.is_json:
-        console.json(answer)
+        console.json({**answer, "task": _with_note(answer["task"], is_unattended)})
         return
-    lines = status_lines(answer, time.time())
+    lines = status_lines(answer, time.time(), is_unattended=is_unattended)
     story = [f"  {printable(line)}" for line in answer["lite"].get("story", [])[-STORY_LINES:]]
     if watched and console.is_live:
         console.redraw([*lines, *story])
@@ -119,11 +125,18 @@ def _show_status(console: Console, answer: Any, *, watched: bool) -> None:
         console.print(line, "quiet")
 
 
-def _show_tasks(console: Console, answer: Any, *, watched: bool) -> None:
+def _with_note(task: Dict[str, Any], is_unattended: bool) -> Dict[str, Any]:
+    """Return a task's document, with what there is to say of one that nobody works on as `lite.note`."""
+    _, note = halted_note(from_json(ComputeTask, task), is_unattended=is_unattended)
+    return {**task, "lite": {**task["lite"], "note": note}} if note else task
+
+
+def _show_tasks(console: Console, answer: Any, *, watched: bool, is_unattended: bool) -> None:
     if console.is_json:
-        console.json(answer)
+        console.json({**answer, "tasks": [_with_note(task, is_unattended) for task in answer["tasks"]]})
         return
-    lines = [line for item in answer["tasks"] for line in task_lines(from_json(ComputeTask, item))]
+    lines = [line for item in answer["tasks"]
+             for line in task_lines(from_json(ComputeTask, item), is_unattended=is_unattended)]
     if watched and console.is_live:
         console.redraw(lines or ["no tasks yet; submit FILE.py starts one"])
         return

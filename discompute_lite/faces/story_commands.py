@@ -15,6 +15,7 @@ from ..model.errors import NotFound, SettingsError
 from ..model.task import SubTask
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
+from .listing import halted_note
 from .reach import Reach
 from .status_commands import FINAL_NAMES
 from .task_commands import TASK, find_task
@@ -36,8 +37,11 @@ def why_command(context: Context) -> int:
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
     with Reach(context.settings, context.console.note) as reach:
-        task_id = find_task(reach, wanted).task_id
+        task = find_task(reach, wanted)
+        task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
         answer = reach.call("ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
+        if note:
+            answer["message"] = note
     if not answer["success"]:
         raise NotFound(answer["message"])
     if context.console.is_json:

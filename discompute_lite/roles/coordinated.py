@@ -61,6 +61,8 @@ class CoordinatedTask:
         self.message = ""
         #: Who answers for it, in which term, and where it was submitted; "" for this node (core/ownership.py).
         self.term, self.owner_id, self.first_owner_id = 1, "", ""
+        #: Since when the node that answers for it is gone, Unix seconds; 0.0 while it is there, or is this one.
+        self.owner_lost_at = 0.0
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
         #: It ended before its submission was acknowledged.
@@ -76,6 +78,8 @@ class CoordinatedTask:
         self.running: Any = None
         self.story: Deque[str] = deque(maxlen=KEPT_STORY_LINES)
         self.submitted_at = 0.0
+        #: When a subtask had its result last.
+        self.finished_last_at = 0.0
         self.finished_at = 0.0
         #: Those who wait for the task to be split, or accepted, and for something new to happen.
         self.splitting: List[Later] = []
@@ -114,6 +118,7 @@ class CoordinatedTask:
             lite={key: done.lite[key] for key in ("seconds", "output") if key in done.lite},
         )
         self.completed += 1
+        self.finished_last_at = max(self.finished_last_at, wall_now)
 
     def fail(self, index: int, reason: str) -> None:
         """A subtask has ended the whole task."""
@@ -171,6 +176,10 @@ class CoordinatedTask:
                 "submitted_at": int(self.submitted_at)}
         if self.message:
             lite["message"] = self.message
+        if not self.is_over:
+            lite["last_sign_at"] = int(max(self.submitted_at, self.finished_last_at))
+            if self.owner_lost_at:
+                lite["owner_id"], lite["owner_lost_at"] = self.owner_id, int(self.owner_lost_at)
         return replace(self.task, task_data=b"", lite=lite)
 
     def listed(self) -> List[SubTask]:

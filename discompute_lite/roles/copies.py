@@ -83,6 +83,9 @@ class Copies:
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
+        for held in self._held.values():
+            if held.claim.owner_id == device_id:
+                held.record.owner_lost_at = 0.0
         for record in self._coordinator.kept_records():
             copy = self._sent.get(record.task.task_id)
             if copy is None or device_id in (copy.device_id, record.first_owner_id):
@@ -214,7 +217,10 @@ class Copies:
         self._node.world.journals.remove(COPY_MARK + journal_name(task_id))
 
     def _await_owner(self, device_id: str) -> None:
-        if any(held.claim.owner_id == device_id for held in self._held.values()):
+        waiting = [held.record for held in self._held.values() if held.claim.owner_id == device_id]
+        for record in waiting:
+            record.owner_lost_at = record.owner_lost_at or self._node.wall()
+        if waiting:
             self._node.clock.call_later(self._node.settings_limits.owner_lease_s, self._lease_over, device_id)
 
     def _lease_over(self, device_id: str) -> None:
@@ -228,7 +234,7 @@ class Copies:
                 kept_s = self._node.settings_limits.result_kept_s
                 self._node.clock.call_later(kept_s, self._expired, task_id, held)
             else:
-                record.term = held.claim.term + 1
+                record.term, record.owner_lost_at = held.claim.term + 1, 0.0
                 self._node.tell("note", f"task {short_id(task_id)} goes on here: {short_id(device_id)} is gone")
                 self._coordinator.adopt(record)
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from discompute_lite.faces.console import Console
-from discompute_lite.faces.listing import status_lines, task_lines
+from discompute_lite.faces.listing import halted_note, local_time, status_lines, task_lines
 from discompute_lite.faces.node_commands import _show_devices
 from discompute_lite.model.device import Device
 from discompute_lite.model.task import ComputeTask
@@ -96,6 +96,29 @@ def test_a_task_is_written_with_its_devices_and_its_end():
         "  Expected end: in 60 s",
     ]
     assert "  it failed\\x1b[2J" in status_lines(answer(message="it failed\x1b[2J\nhere"), 1000.0)
+
+
+GONE = {"owner_id": "b" * 52, "owner_lost_at": 1000}
+
+
+@pytest.mark.parametrize("lite, is_unattended, word, says", [
+    ({}, False, "", ""), ({"state": "FAILED"}, True, "", ""),
+    ({}, True, "HALTED", "its node ended, and none runs here (last heard of {}); go on with: submit --resume"
+                         " abcdef012345, or: start"),
+    (GONE, False, "LOST", "its node bbbbbbbb is gone since {}; this node goes on with it in a moment"),
+    (GONE, True, "LOST", "its node bbbbbbbb is gone since {}; go on with: submit --resume abcdef012345"),
+])
+def test_a_task_that_nobody_works_on_says_so_and_how_it_goes_on(lite, is_unattended, word, says):
+    task = ComputeTask("abcdef012345", "job", lite={"state": "RUNNING", "last_sign_at": 1000, **lite})
+    says = says.format(local_time(1000))
+    assert halted_note(task, is_unattended=is_unattended) == (word, says)
+    lines = task_lines(task, is_unattended=is_unattended)
+    state = word or task.lite["state"]
+    assert lines[0].split()[1] == state and [line.strip() for line in lines[1:]] == [says] * bool(word)
+    whole = answer()
+    whole["task"]["lite"] = task.lite
+    lines = status_lines(whole, 1000.0, is_unattended=is_unattended)
+    assert lines[0].startswith(f"Task abcdef012345: {state}, ") and (lines[1].strip() == says) is bool(word)
 
 
 def test_one_task_is_one_short_line():

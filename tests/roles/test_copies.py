@@ -97,6 +97,27 @@ def test_the_second_node_takes_over_and_redoes_nothing_that_was_kept(world, pair
     assert sorted(done) == sorted(set(range(8)) - kept)
 
 
+def test_a_copy_says_since_when_its_owner_is_gone_until_somebody_answers_for_the_task(world, pair):
+    first, second = pair
+    task_id = begin(world, first)
+    world.advance(2.0)
+
+    def told():
+        lite = world.owner(second).call("GetTaskStatus", {"task_id": task_id})["task"]["lite"]
+        return lite.get("owner_id"), lite.get("owner_lost_at")
+
+    assert told() == (None, None)
+    lost_at = world.wall()
+    first.kill()
+    world.advance(OWNER_LEASE_S / 2)
+    assert told() == (first.id, int(lost_at))
+    again(world, first, "run")
+    assert told() == (None, None), "it is back"
+    first.kill()
+    world.advance(GONE_S)
+    assert told() == (None, None), "the second answers for it"
+
+
 def test_a_restart_within_the_lease_changes_no_owner(world, pair):
     first, second = pair
     task_id = begin(world, first)

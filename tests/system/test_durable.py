@@ -221,6 +221,11 @@ def test_a_killed_submitter_resumes_its_task(field: Any, trace: Path) -> None:
                                for line in path.read_bytes().splitlines()) == 5, "five results are kept")
     submitter.kill()
     field.wait_for(lambda: not field.processes(), "the end of what it had started")
+    halted = "none runs here (last heard of 20"
+    for words in (["tasks"], ["status", task_id], ["why", task_id]):
+        said = " ".join(field.type(*words).out.split())
+        assert halted in said and f"submit --resume {task_id}" in said and "RUNNING" not in said, said
+    assert halted in field.type("tasks", "--json").document["tasks"][0]["lite"]["note"]
     (trace / "go").touch()
     done = field.run("submit", "--resume", task_id)
     assert (done.code, done.out) == (0, "140\n") and Counter(done_in(trace)) == Counter(range(8))
