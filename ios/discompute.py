@@ -35421,7 +35421,7 @@ Read next: ml/ring.py (which piece goes where), roles/vectors.py (where vectors 
 
 #> from collections import deque
 #> from functools import partial
-#> from typing import Any, Deque, Dict, Optional, Sequence
+#> from typing import Any, Deque, Dict, List, NamedTuple, Optional, Sequence
 
 #> from ..core.events import TellDead, TellLeft, TellRestarted, TellSuspect
 #> from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
@@ -35447,6 +35447,9 @@ STALL_LOOK_S = 5.0
 RESEND_S, RESEND_MOST_S = 0.005, 0.5
 #: Seconds for which that is done; and without any link, which is dialled anew at once where it can be.
 RESEND_FOR_S, LINKLESS_S = 5.0, 2.0
+#: Pieces of averages that have not begun here yet which are kept until they do, all together, and for how many seconds:
+#: the members begin one after another, and to send four pieces twice costs more than to keep them.
+EARLY_PIECES, EARLY_S = 16, 1.0
 #: Names of averages that are over here, remembered for whoever did not hear that a piece had come.
 AVERAGES_KEPT = 64
 MEMBERS_MOST = 1024
@@ -35460,6 +35463,17 @@ class RunningAverage:
         self.began_at = self.moved_at = now
 
 
+class EarlyPiece(NamedTuple):
+    """Hold a piece of an average that has not begun here yet."""
+
+    link: LinkPort
+    name: str
+    piece: int
+    hop: int
+    data: Any
+    later: Later
+
+
 class Averaging:
     """Take part in the averages of one node."""
 
@@ -35468,6 +35482,7 @@ class Averaging:
         self.vectors = Vectors(node, self.training_over)
         #: By the name of the result.
         self._running: Dict[str, RunningAverage] = {}
+        self._early: List[EarlyPiece] = []
         self._over: Deque[str] = deque(maxlen=AVERAGES_KEPT)
 
     # ---- what the leader asks --------------------------------------------------------------------------
@@ -35493,6 +35508,7 @@ class Averaging:
             self._do(running, running.part.begin())
         except StateError as problem:
             self._fail(running, problem.message, [self._node.id])
+        self._take_early(running)
         return later
 
     def stop(self, link: Optional[LinkPort], name: str) -> VectorAnswer:
@@ -35506,13 +35522,13 @@ class Averaging:
 
     # ---- what other members send -----------------------------------------------------------------------
 
-    def piece_came(self, link: LinkPort, name: str, piece: int, hop: int, data: Any) -> VectorAnswer:
+    def piece_came(self, link: LinkPort, name: str, piece: int, hop: int, data: Any) -> Any:
         """Take a piece; raise `Forbidden` where its sender is no member, InvalidParams where it has no such piece."""
         running = self._running.get(name)
         if running is None:
             if name in self._over:
                 return VectorAnswer(True, "")
-            return VectorAnswer(False, "that average is not under way here; send it again in a moment")
+            return self._keep_early(EarlyPiece(link, name, piece, hop, data, Later()))
         sender = self.vectors.caller(link)
         if sender not in running.wish.members:
             raise Forbidden("only devices that take part in an average may send pieces of it", {"rule": "training"})
@@ -35584,6 +35600,30 @@ class Averaging:
             form, shares, result, max(1, piece), with_numpy=is_numpy_worth_it(form.numbers), wide=wish.is_wide,
             compression=Compression(wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
 
+    def _keep_early(self, early: EarlyPiece) -> Any:
+        if self.vectors.training_of(early.name) not in self.vectors.trainings or len(self._early) >= EARLY_PIECES:
+            return _too_early()
+        self._early.append(early)
+        self._node.clock.call_later(EARLY_S, self._give_back, early)
+        return early.later
+
+    def _give_back(self, early: EarlyPiece) -> None:
+        if any(each is early for each in self._early):
+            self._early = [each for each in self._early if each is not early]
+            early.later.resolve(_too_early())
+
+    def _take_early(self, running: RunningAverage) -> None:
+        for early in [each for each in self._early if each.name == running.wish.name]:
+            if self._running.get(early.name) is not running:
+                return
+            self._early = [each for each in self._early if each is not early]
+            try:
+                answer = self.piece_came(early.link, early.name, early.piece, early.hop, early.data)
+            except DiscomputeError as error:
+                early.later.fail(error)
+            else:
+                early.later.resolve(answer)
+
     def _do(self, running: RunningAverage, actions: Sequence[Any]) -> None:
         for action in actions:
             if self._running.get(running.wish.name) is not running:
@@ -35653,6 +35693,10 @@ class Averaging:
         for name in filter(None, (running.wish.name, running.wish.remainder)):
             self.vectors.drop(name)
         running.later.resolve(AverageAnswer(False, reason, list(lost), list(unreached)))
+
+
+def _too_early() -> VectorAnswer:
+    return VectorAnswer(False, "that average is not under way here; send it again in a moment")
 
 
 # ---- discompute_lite/roles/cluster_methods.py -------------------------------------------------------
@@ -57646,11 +57690,12 @@ _end_sections({
         "BlobFetch RangeAsk is_numpy_worth_it from_json to_json DiscomputeError Forbidden InvalidParams StateError "
         "Unreachable METHODS Later LinkPort OnReply VectorsPort GetVectorAnswer VectorAnswer".split(),
     "discompute_lite.roles.averaging": "SUM_PIECE_BYTES PIECES_A_MEMBER PIECE_S STALL_S STALL_LOOK_S RESEND_S "
-        "RESEND_MOST_S RESEND_FOR_S LINKLESS_S AVERAGES_KEPT MEMBERS_MOST RunningAverage Averaging TellDead "
-        "TellLeft TellRestarted TellSuspect COMPRESSION_WORDS TOP_K Compression CHAIN RING STAR AverageOver "
-        "AveragePlan PieceAverage average_of SumMemory VectorShare VectorSums is_numpy_worth_it remainder_form "
-        "vector_sums VectorForm CallTimeout DiscomputeError Forbidden InvalidParams MethodNotFound StateError MIB "
-        "Later LinkPort Vectors AverageAnswer AverageWish VectorAnswer".split(),
+        "RESEND_MOST_S RESEND_FOR_S LINKLESS_S EARLY_PIECES EARLY_S AVERAGES_KEPT MEMBERS_MOST RunningAverage "
+        "EarlyPiece Averaging _too_early TellDead TellLeft TellRestarted TellSuspect COMPRESSION_WORDS TOP_K "
+        "Compression CHAIN RING STAR AverageOver AveragePlan PieceAverage average_of SumMemory VectorShare "
+        "VectorSums is_numpy_worth_it remainder_form vector_sums VectorForm CallTimeout DiscomputeError Forbidden "
+        "InvalidParams MethodNotFound StateError MIB Later LinkPort Vectors AverageAnswer AverageWish "
+        "VectorAnswer".split(),
     "discompute_lite.roles.cluster_methods": "SyncClusterAnswer sync_cluster method LinkPort".split(),
     "discompute_lite.wire.invitation": "CODE_DIGITS TOKEN_CHARS JOIN_LINK_START PAIRING_REST_S _JOIN_CODE "
         "_JOIN_ADDRESS JoinWords draw_code draw_token spaced_code join_link read_join_words Invitation CallError "

@@ -7,7 +7,7 @@ import pytest
 
 from discompute_lite.ml.sums import NUMPY_NUMBERS
 from discompute_lite.model.errors import Forbidden, InvalidParams, StateError, Unauthenticated
-from discompute_lite.roles.averaging import RESEND_FOR_S, PIECE_S, STALL_S
+from discompute_lite.roles.averaging import EARLY_S, RESEND_FOR_S, PIECE_S, STALL_S
 
 TRAINING = "0123456789abcdef" * 2
 RESULT = f"{TRAINING}-s1"
@@ -321,6 +321,26 @@ def test_there_is_a_bound_to_what_is_kept(world):
         lambda *reply: got.append(reply))
     world.settle()
     assert "no room for a vector" in got[0][1].message
+
+
+def test_what_comes_early_is_kept_until_the_average_begins(world):
+    crew = Crew(world)
+    first, *others = crew.hosts
+    wish = {"name": RESULT, "members": [host.id for host in crew.hosts], "shape": "ring", "code": "f",
+            "numbers": NUMBERS, "shares": [f"{TRAINING}-o1"], "weights": [0.25]}
+
+    def begin(host):
+        crew.leader.node.averaging.vectors.ask(
+            host.id, "AverageVectors", wish, lambda result, error: crew.answers.__setitem__(host, result))
+
+    begin(first)
+    # Whoever sent again what came too early would wait half a second by now.
+    world.advance(0.9 * EARLY_S)
+    assert crew.answers == {}
+    for host in others:
+        begin(host)
+    world.advance(0.05)
+    assert [crew.result(host) for host in crew.hosts] == [[2.5] * NUMBERS] * 4
 
 
 def test_who_cannot_write_the_sum_says_so_and_is_left_out(world, monkeypatch):
