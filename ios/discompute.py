@@ -26412,6 +26412,10 @@ Read next: wire/mdns.py.
 DnsName = Tuple[str, ...]
 
 DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_NSEC, DNS_ANY = 1, 12, 16, 28, 33, 47, 255
+#: Where multicast DNS is spoken, and the name of our service there. An asker at another port is a plain DNS client, and
+#: gets a plain answer.
+MDNS_PORT, MDNS_GROUP, MDNS_IPV6_GROUP = 5353, "224.0.0.251", "ff02::fb"
+SERVICE = ("_discompute", "_tcp", "local")
 #: A response whose sender is the one who knows; a query has none of these bits.
 DNS_RESPONSE = 0x8400
 #: More known answers of the same query follow in further messages.
@@ -26676,13 +26680,11 @@ Give received messages to `receive`, take `next_datagram` until None, and call `
 #> from ..model.deadlines import Deadlines
 #> from .dns import (
 #>     DNS_A, DNS_AAAA, DNS_ANY, DNS_NSEC, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName,
-#>     DnsQuestion, DnsRecord, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
+#>     DnsQuestion, DnsRecord, MDNS_PORT, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
 #> )
 
 #: Where all services of a network are listed (RFC 6763, section 9).
 SERVICE_LIST = ("_services", "_dns-sd", "_udp", "local")
-#: Where multicast DNS is spoken; an asker at another port is a plain DNS client and gets a plain answer.
-MDNS_PORT = 5353
 #: Seconds that others may keep our records. RFC 6762 advises 120 for what names a host, and 4,500 for the rest; here a
 #: device that has gone without a word should be forgotten everywhere after two minutes.
 MDNS_TTL_S = 120
@@ -27004,10 +27006,10 @@ A service is found when all four are there, found again when one of them changes
 
 #> from ..model.deadlines import Deadlines
 #> from .dns import (
-#>     DNS_A, DNS_AAAA, DNS_PTR, DNS_SRV, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord, encode_dns, lower_name,
-#>     read_ptr, read_srv, read_txt,
+#>     DNS_A, DNS_AAAA, DNS_PTR, DNS_SRV, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord, MDNS_PORT, encode_dns,
+#>     lower_name, read_ptr, read_srv, read_txt,
 #> )
-#> from .mdns_responder import ANSWER_DELAY_S, MDNS_PORT, MdnsDatagram
+#> from .mdns_responder import ANSWER_DELAY_S, MdnsDatagram
 
 #: Seconds from one question to the next: doubled up to an hour, as new services announce themselves.
 BROWSE_FIRST_S, BROWSE_LAST_S = 1.0, 3600.0
@@ -27398,9 +27400,9 @@ The TXT record of a service holds its node's id for people, and the beacon in pi
 
 #> from ..model.errors import ProtocolError
 #> from ..wire.beacon import Beacon, decode_beacon, encode_beacon
-#> from ..wire.dns import decode_dns, txt_data
+#> from ..wire.dns import MDNS_GROUP, MDNS_IPV6_GROUP, MDNS_PORT, SERVICE, decode_dns, txt_data
 #> from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
-#> from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
+#> from ..wire.mdns_responder import MdnsResponder
 #> from .addresses import error_name, split_address
 #> from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
 #> from .interfaces import choose_interfaces, list_interfaces, list_ipv6
@@ -27409,8 +27411,6 @@ The TXT record of a service holds its node's id for people, and the beacon in pi
 #> from .mdns_places import MdnsPlace, mdns_places
 #> from .sockets import zone_index
 
-MDNS_GROUP, MDNS_IPV6_GROUP = "224.0.0.251", "ff02::fb"
-SERVICE = ("_discompute", "_tcp", "local")
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
 MDNS_EVERY_S = 30.0
@@ -45364,15 +45364,13 @@ Everything is tried at once, on one loop, and what has not come back at the end 
 #> from ..model.interface import Interface
 #> from ..model.limits import Limits
 #> from ..wire.beacon import decode_beacon
-#> from ..wire.dns import DNS_PTR, DnsMessage, DnsQuestion, encode_dns
-#> from ..wire.mdns_responder import MDNS_PORT
+#> from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
 #> from .addresses import address_text, error_name, host_of, is_numeric_host
 #> from .broadcast import LOOPBACK_BROADCAST
 #> from .datagrams import READ_DATAGRAM_BYTES
 #> from .interfaces import choose_interfaces, list_interfaces
 #> from .listener import bind_host, listen_on, stays_on_loopback
 #> from .loop import Loop
-#> from .mdns_transport import MDNS_GROUP, SERVICE
 #> from .prober import Prober
 
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
@@ -56240,7 +56238,7 @@ first imported, so a node needs as little as from a package; and the file is a s
 #> import ast
 #> import base64
 #> import os
-#> from typing import Dict, List, Mapping
+#> from typing import Dict, Mapping
 
 #> from ..model.errors import StateError
 #> from ..model.version import VERSION
@@ -56253,11 +56251,14 @@ LEFT_OUT_ROOMS = ("sim",)
 LEFT_OUT_MODULES = (
     "faces.demo_stage", "faces.joblib_backend",                                 # Processes; scikit-learn.
     "faces.training", "faces.training_wishes", "ml.crew", "ml.rounds",          # To begin a training; all take part.
+    "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "tasks.digits_data",                                                        # Go along with what needs them.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
 #: Of these tables, by module, only the rows that begin so: no phone needs the others.
 PHONE_ROWS = {"host.chips": {"PC_GPUS": "", "APPLE_MODELS": "iP"}}
+#: Lines that go with what is left out, by module: those that mention it.
+LEFT_OUT_LINES = {"net.transports": "MdnsTransport"}
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
 PACKED_COLUMNS = 1000
 
@@ -56400,18 +56401,17 @@ def package_sources(folder: str) -> Dict[str, str]:
 
 
 def _for_phones(name: str, source: str) -> str:
-    """Return a module's text with those rows of its tables that phones need, each of which is a line."""
-    tables = PHONE_ROWS.get(name.partition(".")[2], {})
-    lines = source.splitlines(keepends=True)
+    """Return a module's text without the lines that no phone needs, and with those rows of its tables, each a line."""
+    module, lines = name.partition(".")[2], source.splitlines(keepends=True)
+    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module)
     for node in ast.parse(source).body if tables else ():
-        beginning = tables.get(node.target.id) if isinstance(node, ast.AnnAssign) and isinstance(
-            node.target, ast.Name) else None
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        beginning = tables.get(target.id) if isinstance(target, ast.Name) else None
         if beginning is not None:
-            rows: List[int] = [*range(node.lineno, (node.end_lineno or node.lineno) - 1)]
-            for number in rows:
+            for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
                 if not beginning or not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
-    return "".join(lines)
+    return "".join(line for line in lines if left_out is None or left_out not in line)
 
 
 # ---- discompute_lite/tasks/digits_data.py -----------------------------------------------------------
@@ -57552,26 +57552,27 @@ _end_sections({
         "_beacon_text _beacon_flag _beacon_object _lowered_object _beacon_integer _beacon_number _beacon_interval "
         "_odd_integer _odd_tflops interface_priority interface_kind DeviceStatus LocalProtocolError ProtocolError "
         "TooLarge Limits encode_json parse_strict".split(),
-    "discompute_lite.wire.dns": "DnsName DNS_A DNS_PTR DNS_TXT DNS_AAAA DNS_SRV DNS_NSEC DNS_ANY DNS_RESPONSE "
-        "DNS_TRUNCATED _IS_RESPONSE _OPCODE_AND_ERROR _INTERNET _TOP_BIT DNS_LABEL_BYTES DNS_NAME_BYTES DNS_RECORDS "
-        "_POINTER _HEADER _QUESTION_END _RECORD_HEAD _SRV_HEAD DnsQuestion DnsRecord DnsMessage lower_name srv_data "
-        "read_srv ptr_data read_ptr txt_data read_txt nsec_data _plain_name encode_dns _put_name decode_dns "
-        "_read_records _read_data _read_name ProtocolError".split(),
-    "discompute_lite.wire.mdns_responder": "SERVICE_LIST MDNS_PORT MDNS_TTL_S LEGACY_TTL_S PROBES PROBE_EVERY_S "
-        "PROBE_AGAIN_S CONFLICTS_MANY CONFLICT_PAUSE_S ANNOUNCEMENTS ANNOUNCE_EVERY_S DEFEND_EVERY_S ANSWER_DELAY_S "
+    "discompute_lite.wire.dns": "DnsName DNS_A DNS_PTR DNS_TXT DNS_AAAA DNS_SRV DNS_NSEC DNS_ANY MDNS_PORT "
+        "MDNS_GROUP MDNS_IPV6_GROUP SERVICE DNS_RESPONSE DNS_TRUNCATED _IS_RESPONSE _OPCODE_AND_ERROR _INTERNET "
+        "_TOP_BIT DNS_LABEL_BYTES DNS_NAME_BYTES DNS_RECORDS _POINTER _HEADER _QUESTION_END _RECORD_HEAD _SRV_HEAD "
+        "DnsQuestion DnsRecord DnsMessage lower_name srv_data read_srv ptr_data read_ptr txt_data read_txt "
+        "nsec_data _plain_name encode_dns _put_name decode_dns _read_records _read_data _read_name "
+        "ProtocolError".split(),
+    "discompute_lite.wire.mdns_responder": "SERVICE_LIST MDNS_TTL_S LEGACY_TTL_S PROBES PROBE_EVERY_S PROBE_AGAIN_S "
+        "CONFLICTS_MANY CONFLICT_PAUSE_S ANNOUNCEMENTS ANNOUNCE_EVERY_S DEFEND_EVERY_S ANSWER_DELAY_S "
         "TRUNCATED_DELAY_S PENDING_ANSWERS MdnsDatagram _PendingAnswer MdnsResponder _response _cut Deadlines DNS_A "
         "DNS_AAAA DNS_ANY DNS_NSEC DNS_PTR DNS_RESPONSE DNS_SRV DNS_TRUNCATED DNS_TXT DnsMessage DnsName "
-        "DnsQuestion DnsRecord encode_dns lower_name nsec_data ptr_data srv_data".split(),
+        "DnsQuestion DnsRecord MDNS_PORT encode_dns lower_name nsec_data ptr_data srv_data".split(),
     "discompute_lite.wire.mdns_browser": "BROWSE_FIRST_S BROWSE_LAST_S REFRESH_AT REFRESH_JITTER KNOWN_ANSWERS "
         "LAST_SECOND_S RECORD_LIFE_MOST_S MISSING_AFTER_S MISSING_TRIES MdnsFound MdnsLost _HeldRecord MdnsBrowser "
-        "Deadlines DNS_A DNS_AAAA DNS_PTR DNS_SRV DNS_TXT DnsMessage DnsName DnsQuestion DnsRecord encode_dns "
-        "lower_name read_ptr read_srv read_txt ANSWER_DELAY_S MDNS_PORT MdnsDatagram".split(),
+        "Deadlines DNS_A DNS_AAAA DNS_PTR DNS_SRV DNS_TXT DnsMessage DnsName DnsQuestion DnsRecord MDNS_PORT "
+        "encode_dns lower_name read_ptr read_srv read_txt ANSWER_DELAY_S MdnsDatagram".split(),
     "discompute_lite.net.mdns_places": "IPV6_INTERFACES ADDRESS_KINDS MdnsPlace address_kind mdns_places Interface "
         "DNS_A DNS_AAAA is_link_local".split(),
-    "discompute_lite.net.mdns_transport": "MDNS_GROUP MDNS_IPV6_GROUP SERVICE MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT "
-        "_IP_MULTICAST_ALL _IPV6_MULTICAST_ALL beacon_txt txt_beacon MdnsInterface MdnsTransport ProtocolError "
-        "Beacon decode_beacon encode_beacon decode_dns txt_data MdnsBrowser MdnsFound MdnsLost MDNS_PORT "
-        "MdnsResponder error_name split_address INTERFACES_EVERY_S DatagramSocket Heard TransportOptions "
+    "discompute_lite.net.mdns_transport": "MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT _IP_MULTICAST_ALL "
+        "_IPV6_MULTICAST_ALL beacon_txt txt_beacon MdnsInterface MdnsTransport ProtocolError Beacon decode_beacon "
+        "encode_beacon MDNS_GROUP MDNS_IPV6_GROUP MDNS_PORT SERVICE decode_dns txt_data MdnsBrowser MdnsFound "
+        "MdnsLost MdnsResponder error_name split_address INTERFACES_EVERY_S DatagramSocket Heard TransportOptions "
         "choose_interfaces list_interfaces list_ipv6 stays_on_loopback Loop Timer MdnsPlace mdns_places "
         "zone_index".split(),
     "discompute_lite.net.transports": "TRANSPORTS Catalog BroadcastTransport SeedTransport MdnsTransport".split(),
@@ -57866,9 +57867,9 @@ _end_sections({
         "is_loopback_host split_address allocate_attachment call_and_wait".split(),
     "discompute_lite.net.network_check": "CHECK_S SEND_AGAIN_S CHECK_TRY_S TRIAL_MARK HEARD_DEVICES CALLED_DEVICES "
         "CheckOptions check_network interfaces_of NetworkCheck BeaconFact NetworkFacts PeerFact Trial ProtocolError "
-        "Interface Limits decode_beacon DNS_PTR DnsMessage DnsQuestion encode_dns MDNS_PORT address_text error_name "
-        "host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES choose_interfaces list_interfaces bind_host "
-        "listen_on stays_on_loopback Loop MDNS_GROUP SERVICE Prober".split(),
+        "Interface Limits decode_beacon DNS_PTR MDNS_GROUP MDNS_PORT SERVICE DnsMessage DnsQuestion encode_dns "
+        "address_text error_name host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES choose_interfaces "
+        "list_interfaces bind_host listen_on stays_on_loopback Loop Prober".split(),
     "discompute_lite.checkup_parts": "NEIGHBOURS_TRIED ROUTER_PORTS Checkup check_up _open_state _boot_of _peers "
         "_neighbours can_work diagnose hosts_to_sweep networks_to_sweep device_id look_at_machine Probe StateFolder "
         "Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once CheckOptions "
@@ -58047,8 +58048,9 @@ _end_sections({
         "_types_of_variables _rewritten _with_suites _between _whole_tokens".split(),
     "discompute_lite.host.text_packing": "SHORT_WORDS LONG_WORDS _WORD _IMPORTS _STRING _WORD_BYTES _LOOK_BACK "
         "_SIZE_EXPONENT _MEMORY_LEVEL TextParts packed_texts _parts_of_text _next_to_alike _table _code".split(),
-    "discompute_lite.host.small_file": "LEFT_OUT_ROOMS LEFT_OUT_MODULES PHONE_ROWS PACKED_COLUMNS SMALL_FILE "
-        "small_file package_sources _for_phones StateError VERSION lean_text SHORT_WORDS packed_texts".split(),
+    "discompute_lite.host.small_file": "LEFT_OUT_ROOMS LEFT_OUT_MODULES PHONE_ROWS LEFT_OUT_LINES PACKED_COLUMNS "
+        "SMALL_FILE small_file package_sources _for_phones StateError VERSION lean_text SHORT_WORDS "
+        "packed_texts".split(),
     "discompute_lite.tasks.digits_data": "DIGIT_IMAGES DIGIT_LABELS".split(),
     "discompute_lite.tasks.value_table": "VALUE_TAGS value_table_markdown".split(),
 }, {

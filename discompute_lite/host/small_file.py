@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import base64
 import os
-from typing import Dict, List, Mapping
+from typing import Dict, Mapping
 
 from ..model.errors import StateError
 from ..model.version import VERSION
@@ -28,11 +28,14 @@ LEFT_OUT_ROOMS = ("sim",)
 LEFT_OUT_MODULES = (
     "faces.demo_stage", "faces.joblib_backend",                                 # Processes; scikit-learn.
     "faces.training", "faces.training_wishes", "ml.crew", "ml.rounds",          # To begin a training; all take part.
+    "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "tasks.digits_data",                                                        # Go along with what needs them.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
 #: Of these tables, by module, only the rows that begin so: no phone needs the others.
 PHONE_ROWS = {"host.chips": {"PC_GPUS": "", "APPLE_MODELS": "iP"}}
+#: Lines that go with what is left out, by module: those that mention it.
+LEFT_OUT_LINES = {"net.transports": "MdnsTransport"}
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
 PACKED_COLUMNS = 1000
 
@@ -175,15 +178,14 @@ def package_sources(folder: str) -> Dict[str, str]:
 
 
 def _for_phones(name: str, source: str) -> str:
-    """Return a module's text with those rows of its tables that phones need, each of which is a line."""
-    tables = PHONE_ROWS.get(name.partition(".")[2], {})
-    lines = source.splitlines(keepends=True)
+    """Return a module's text without the lines that no phone needs, and with those rows of its tables, each a line."""
+    module, lines = name.partition(".")[2], source.splitlines(keepends=True)
+    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module)
     for node in ast.parse(source).body if tables else ():
-        beginning = tables.get(node.target.id) if isinstance(node, ast.AnnAssign) and isinstance(
-            node.target, ast.Name) else None
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        beginning = tables.get(target.id) if isinstance(target, ast.Name) else None
         if beginning is not None:
-            rows: List[int] = [*range(node.lineno, (node.end_lineno or node.lineno) - 1)]
-            for number in rows:
+            for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
                 if not beginning or not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
-    return "".join(lines)
+    return "".join(line for line in lines if left_out is None or left_out not in line)

@@ -24,9 +24,9 @@ from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ..model.errors import ProtocolError
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon
-from ..wire.dns import decode_dns, txt_data
+from ..wire.dns import MDNS_GROUP, MDNS_IPV6_GROUP, MDNS_PORT, SERVICE, decode_dns, txt_data
 from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
-from ..wire.mdns_responder import MDNS_PORT, MdnsResponder
+from ..wire.mdns_responder import MdnsResponder
 from .addresses import error_name, split_address
 from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Heard, TransportOptions
 from .interfaces import choose_interfaces, list_interfaces, list_ipv6
@@ -35,8 +35,6 @@ from .loop import Loop, Timer
 from .mdns_places import MdnsPlace, mdns_places
 from .sockets import zone_index
 
-MDNS_GROUP, MDNS_IPV6_GROUP = "224.0.0.251", "ff02::fb"
-SERVICE = ("_discompute", "_tcp", "local")
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
 MDNS_EVERY_S = 30.0

@@ -21,15 +21,13 @@ from ..model.errors import ProtocolError
 from ..model.interface import Interface
 from ..model.limits import Limits
 from ..wire.beacon import decode_beacon
-from ..wire.dns import DNS_PTR, DnsMessage, DnsQuestion, encode_dns
-from ..wire.mdns_responder import MDNS_PORT
+from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
 from .addresses import address_text, error_name, host_of, is_numeric_host
 from .broadcast import LOOPBACK_BROADCAST
 from .datagrams import READ_DATAGRAM_BYTES
 from .interfaces import choose_interfaces, list_interfaces
 from .listener import bind_host, listen_on, stays_on_loopback
 from .loop import Loop
-from .mdns_transport import MDNS_GROUP, SERVICE
 from .prober import Prober
 
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.

@@ -30,6 +30,10 @@ from ..model.errors import ProtocolError
 DnsName = Tuple[str, ...]
 
 DNS_A, DNS_PTR, DNS_TXT, DNS_AAAA, DNS_SRV, DNS_NSEC, DNS_ANY = 1, 12, 16, 28, 33, 47, 255
+#: Where multicast DNS is spoken, and the name of our service there. An asker at another port is a plain DNS client, and
+#: gets a plain answer.
+MDNS_PORT, MDNS_GROUP, MDNS_IPV6_GROUP = 5353, "224.0.0.251", "ff02::fb"
+SERVICE = ("_discompute", "_tcp", "local")
 #: A response whose sender is the one who knows; a query has none of these bits.
 DNS_RESPONSE = 0x8400
 #: More known answers of the same query follow in further messages.

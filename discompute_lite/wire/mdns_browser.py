@@ -21,10 +21,10 @@ from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ..model.deadlines import Deadlines
 from .dns import (
-    DNS_A, DNS_AAAA, DNS_PTR, DNS_SRV, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord, encode_dns, lower_name,
-    read_ptr, read_srv, read_txt,
+    DNS_A, DNS_AAAA, DNS_PTR, DNS_SRV, DNS_TXT, DnsMessage, DnsName, DnsQuestion, DnsRecord, MDNS_PORT, encode_dns,
+    lower_name, read_ptr, read_srv, read_txt,
 )
-from .mdns_responder import ANSWER_DELAY_S, MDNS_PORT, MdnsDatagram
+from .mdns_responder import ANSWER_DELAY_S, MdnsDatagram
 
 #: Seconds from one question to the next: doubled up to an hour, as new services announce themselves.
 BROWSE_FIRST_S, BROWSE_LAST_S = 1.0, 3600.0

@@ -23,13 +23,11 @@ from typing import Any, Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 from ..model.deadlines import Deadlines
 from .dns import (
     DNS_A, DNS_AAAA, DNS_ANY, DNS_NSEC, DNS_PTR, DNS_RESPONSE, DNS_SRV, DNS_TRUNCATED, DNS_TXT, DnsMessage, DnsName,
-    DnsQuestion, DnsRecord, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
+    DnsQuestion, DnsRecord, MDNS_PORT, encode_dns, lower_name, nsec_data, ptr_data, srv_data,
 )
 
 #: Where all services of a network are listed (RFC 6763, section 9).
 SERVICE_LIST = ("_services", "_dns-sd", "_udp", "local")
-#: Where multicast DNS is spoken; an asker at another port is a plain DNS client and gets a plain answer.
-MDNS_PORT = 5353
 #: Seconds that others may keep our records. RFC 6762 advises 120 for what names a host, and 4,500 for the rest; here a
 #: device that has gone without a word should be forgotten everywhere after two minutes.
 MDNS_TTL_S = 120

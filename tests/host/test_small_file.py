@@ -115,6 +115,14 @@ def test_what_phones_need_of_tables_is_there_and_nothing_else(own_modules, packa
 
 
 @pytest.mark.slow
+def test_it_announces_itself_by_all_ways_that_a_phone_has(own_modules, package):
+    exec(package[1], {"__name__": "pasted"})
+    from discompute_lite.net.transports import TRANSPORTS
+
+    assert TRANSPORTS.names() == ("broadcast", "peers")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"discompute_lite.{name}" for name in LEFT_OUT_MODULES])
 def test_what_is_left_out_says_where_it_is(own_modules, package, name):
     assert name in package[0]
