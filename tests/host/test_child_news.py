@@ -17,7 +17,9 @@ class Child:
     """A process that waits for its end, its news, and the time."""
 
     def __init__(self):
-        self.process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+        # In a group of its own: SIGTSTP stops nobody whose group has no parent in the session, as where a check runs.
+        self.process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE,
+                                        preexec_fn=os.setpgrp)
         self.now = 100.0
         self.news = ChildNews(self.process, threading.Lock(), lambda: self.now)
         #: Tests wait by it though the code may have to do without.
