@@ -180,6 +180,7 @@ class Training:
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:
+            self._say_kinds(list(share.kinds), future.device)
             self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
 
@@ -210,13 +211,17 @@ class Training:
             ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums, compression)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
-        kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
+        self._say_kinds(leaf_kinds(tree), device_id)
+        return taken_tree(self._template, tree)
+
+    def _say_kinds(self, kinds: List[str], device_id: str) -> None:
+        """Tell of a device, once, that computes with lesser arrays than the job's."""
+        wanted = leaf_kinds(self._template)
         if kinds != wanted and device_id not in self._warned:
             self._warned.append(device_id)
             logging.getLogger("discompute").warning(
                 "device %s has not the library of the state's arrays (%s): it computes with %s", device_id[:8],
                 ", ".join(wanted), ", ".join(kinds))
-        return taken_tree(self._template, tree)
 
     # ---- actions -----------------------------------------------------------------------------------
 

@@ -31,8 +31,9 @@ class Share(NamedTuple):
     #: Seconds that its steps took there.
     compute_s: float
     steps: int
-    #: What of the state has no mean, where the tree stayed on its device, as a vector.
+    #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
     rest: Any = None
+    kinds: Sequence[str] = ()
 
 
 class Strategy:

@@ -23,7 +23,7 @@ from ..tasks.vector_folder import vector_folder
 from .digit_job import DigitJob
 from .optimizers import SGD, Adam
 from .strategies import Share, mean_metrics
-from .trees import mean_tree, taken_tree
+from .trees import leaf_kinds, mean_tree, taken_tree
 from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
@@ -92,7 +92,7 @@ def carry_out_here(
     state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
-    fields["rest"] = rest_of(tree)
+    fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))
     try:
         part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
         os.replace(part, os.path.join(folder, order.share))

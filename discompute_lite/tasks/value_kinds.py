@@ -21,7 +21,9 @@ from .value_buffers import (
     pack_array, pack_ndarray, pack_numbers, pack_view, unpack_array, unpack_ndarray, unpack_numbers, unpack_view,
     whole_numbers,
 )
-from .value_tensors import pack_mlx, pack_tinygrad, pack_torch, unpack_mlx, unpack_tinygrad, unpack_torch
+from .value_tensors import (
+    pack_jax, pack_mlx, pack_tinygrad, pack_torch, unpack_jax, unpack_mlx, unpack_tinygrad, unpack_torch,
+)
 
 from .blob_values import Blob, blob_hash, blob_value
 
@@ -231,6 +233,7 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("torch", "torch", "Tensor", pack_torch, unpack_torch, mutable=True),
         ValueKind("mlx", "mlx.core", "array", pack_mlx, unpack_mlx, mutable=True),
         ValueKind("tinygrad", "tinygrad.tensor", "Tensor", pack_tinygrad, unpack_tinygrad, mutable=True),
+        ValueKind("jax", "jaxlib._jax", "ArrayImpl", pack_jax, unpack_jax),
     )
 }
 _KINDS_BY_TYPE = {(kind.module, kind.type_name): kind for kind in VALUE_KINDS.values()}
@@ -244,6 +247,8 @@ def kind_of(value: Any) -> Optional[ValueKind]:
     row = _KINDS_BY_TYPE.get((module, name))
     if row is None and module.startswith("pathlib") and name in _PATH_NAMES:
         row, module = VALUE_KINDS["path"], "pathlib"
+    if row is None and name == "ArrayImpl" and module.partition(".")[0] in ("jax", "jaxlib"):
+        row = VALUE_KINDS["jax"]  # Its module has had several names.
     numpy = sys.modules.get("numpy") if module == "numpy" else None
     if row is None and numpy is not None and issubclass(kind, numpy.generic):
         row = VALUE_KINDS["ndarray"]

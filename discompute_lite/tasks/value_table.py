@@ -58,6 +58,8 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
             "mlx.core.array: as torch's, without the last"),
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                  "tinygrad.Tensor: as torch's, without the last"),
+    "jax": ('{"$t":"jax","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
+            "jax.Array: as torch's, without the last; a NumPy array too where jax would make 32 bits of 64"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
              "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',

@@ -1,4 +1,4 @@
-"""Take apart the tensors of torch, mlx and tinygrad, and make them again with the same library, where it is installed.
+"""Take apart tensors of torch, mlx, tinygrad and jax, and make them again with the same library, where there is one.
 
 Knows:   their item types by name; the form is that of NumPy's arrays: item type, shape, items row by row.
 Refuses: to import any of them but to make one of its own tensors; what no other device could read (ValueError).
@@ -90,6 +90,24 @@ def unpack_tinygrad(content: List[Any]) -> Any:
         return tinygrad.Tensor(bytes(data), dtype=kind).reshape(*shape)
 
     return _made_with("tinygrad", make, content)
+
+
+def pack_jax(value: Any) -> List[Any]:
+    """Return item type, shape and items."""
+    kind = _item_type(str(value.dtype))
+    # NumPy is there: jax is made of it.
+    return [kind, list(value.shape), _little_endian_only(import_module("numpy").asarray(value).tobytes())]
+
+
+def unpack_jax(content: List[Any]) -> Any:
+    """Rebuild an array on jax's default device; a NumPy array where jax would make its items narrower."""
+
+    def make(jax: Any, name: str, shape: List[int], data: bytearray) -> Any:
+        array = import_module("numpy").ndarray(tuple(shape), jax.dtype(name), data)
+        # Unless it was told otherwise, jax makes 32 bits of 64.
+        return jax.asarray(array) if jax.zeros(0, array.dtype).dtype == array.dtype else array
+
+    return _made_with("jax.numpy", make, content)
 
 
 def _item_type(name: str) -> str:

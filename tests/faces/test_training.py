@@ -221,6 +221,15 @@ def test_a_state_that_changes_its_shape_is_named():
         train(PlayedCluster(), job, rounds=2)
 
 
+def test_a_device_that_computes_with_lesser_arrays_is_told_of_once(caplog):
+    job = Slope()
+    job.init = lambda seed: {"x": array("d", [float(seed)]), "steps": 0}
+    result = train(PlayedCluster("mac"), job, rounds=3)
+    assert type(result.state["x"]) is array
+    assert [record.getMessage() for record in caplog.records] == [
+        "device mac has not the library of the state's arrays (array, number): it computes with list, number"]
+
+
 @pytest.mark.parametrize("wishes, about", [
     ({"compression": "zip"}, "write one of none, float16, top-k"),
     ({"compression": "top-k", "top_k": 0.0}, "write a part above 0"),

@@ -24,7 +24,7 @@ def leaves_of_every_kind(values):
     yield "", list(values)
     yield "", array("d", values)
     yield "", array("f", values)
-    for name, wanted in (("numpy", "array"), ("torch", "tensor")):
+    for name, wanted in (("numpy", "array"), ("torch", "tensor"), ("jax.numpy", "array")):
         module = optional_module(name)
         if module is not None:
             yield name, getattr(module, wanted)(values)

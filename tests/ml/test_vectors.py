@@ -61,6 +61,7 @@ def test_a_tree_of_another_size_is_refused(tree):
     ("torch", lambda lib: [lib.arange(6, dtype=lib.float32).reshape(2, 3), lib.ones(2, dtype=lib.bfloat16)]),
     ("torch", lambda lib: [lib.ones(3, dtype=lib.float64, requires_grad=True), lib.arange(3)]),
     ("mlx.core", lambda lib: [lib.ones((2, 2))]), ("tinygrad", lambda lib: [lib.Tensor.ones(2, 2)]),
+    ("jax.numpy", lambda lib: [lib.ones((2, 3)), lib.ones(2, lib.bfloat16), lib.arange(3)]),
 ])
 def test_arrays_of_libraries_come_back_as_they_were(library, make):
     lib = pytest.importorskip(library)

@@ -99,6 +99,7 @@ def carried_here(folder, source="", rest=(3,), share="a-o1", seat=None, is_way=F
 def test_a_share_stays_as_a_vector_and_what_has_no_mean_goes_back(tmp_path):
     fields = carried_here(tmp_path)
     assert (fields["tree"], fields["rest"], fields["samples"]) == (None, [4], 2)
+    assert fields["kinds"] == ["list", "number"]
     assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [5.0, 2.0]
     assert os.listdir(tmp_path) == ["a-o1"]
 

@@ -154,6 +154,48 @@ def test_three_devices_average_among_themselves(field, strategy):
     assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
 
 
+#: A job whose steps compute with whatever arrays the device has.
+HALVING = '''
+class Job:
+    def init(self, seed):
+        import numpy
+        return {"w": numpy.arange(6, dtype="f4").reshape(2, 3)}
+
+    def load(self, shard, shards):
+        return [shard]
+
+    def step(self, state, data, rng, config):
+        w = state["w"]
+        return {"w": [[x / 2 for x in row] for row in w] if isinstance(w, list) else w / 2}, 1, {}
+
+    def evaluate(self, state):
+        return {"dtype_is_f4": float(state["w"].dtype == "f4"), "last": float(state["w"][1][2])}
+'''
+
+
+@pytest.mark.parametrize("average", ["ring", "submitter"])
+def test_a_device_without_the_library_takes_part_with_lists_and_that_is_said(field, average):
+    pytest.importorskip("numpy")
+    without = field.folder / "without"
+    without.mkdir()
+    (without / "numpy.py").write_text("raise ImportError('not installed here')")
+    field.let_belong("command", "node-2", "node-3")
+    path = os.environ.get("PYTHONPATH", "")
+    poor = field.start("node-2", PYTHONPATH=os.pathsep.join(filter(None, [str(without), path])))
+    field.start("node-3")
+    done = field.run("train", "--min-devices", "3", "--rounds", "5", "--local-steps", "1", "--average", average,
+                     "--json", field.job("halving.py", HALVING))
+    assert done.code == 0, done.err
+    rounds = json.loads(done.out)["rounds"]
+    assert all(figures["evaluated"]["dtype_is_f4"] for figures in rounds)
+    # The faster make more steps of a round.
+    lasts = [5.0, *[figures["evaluated"]["last"] for figures in rounds]]
+    assert all(later <= 0.51 * earlier for earlier, later in zip(lasts, lasts[1:]))
+    assert any(member.startswith(poor.id) for figures in rounds for member in figures["shares"])
+    told = [line for line in done.err.splitlines() if "has not the library" in line]
+    assert len(told) == 1 and f"device {poor.id[:8]} " in told[0] and "(NumPy): it computes with list" in told[0]
+
+
 @pytest.mark.parametrize("kind, part", [("float16", 0.3), ("top-k", 0.5)])
 def test_what_devices_send_each_other_is_compressed_on_demand(field, kind, part):
     field.let_belong("command", "node-2", "node-3")

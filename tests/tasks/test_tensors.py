@@ -62,11 +62,11 @@ def test_what_no_other_device_could_read_is_refused(torch):
         assert words in refusal.value.message
 
 
-@pytest.mark.parametrize("tag", ["torch", "mlx", "tinygrad"])
+@pytest.mark.parametrize("tag", ["torch", "mlx", "tinygrad", "jax"])
 @pytest.mark.parametrize("content", [[], ["<f4", [2], b"abc"], ["<f4", [-1], b""], ["<U4", [1], b"abcd"],
                                      ["bfloat16", [2], b"abc"], [["<f4"], [1], FLOATS], ["<f4", None, FLOATS]])
 def test_hostile_tensors_are_refused_before_any_library_is_asked(monkeypatch, tag, content):
-    for library in ("torch", "mlx.core", "tinygrad"):
+    for library in ("torch", "mlx.core", "tinygrad", "jax.numpy"):
         monkeypatch.setitem(sys.modules, library, None)
     content = content + [False] if tag == "torch" else content
     with pytest.raises(TaskRejected):
@@ -76,7 +76,8 @@ def test_hostile_tensors_are_refused_before_any_library_is_asked(monkeypatch, ta
 # ---- where the library is missing -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tag, library", [("torch", "torch"), ("mlx", "mlx.core"), ("tinygrad", "tinygrad")])
+@pytest.mark.parametrize("tag, library", [("torch", "torch"), ("mlx", "mlx.core"), ("tinygrad", "tinygrad"),
+                                          ("jax", "jax.numpy")])
 def test_without_its_library_a_tensor_is_an_array_and_without_numpy_lists(monkeypatch, tag, library):
     monkeypatch.setitem(sys.modules, library, None)
     halves = struct.pack("<2H", 0x3fc0, 0xc000)
@@ -137,6 +138,43 @@ def test_arrays_of_the_real_libraries_arrive_as_they_were(library):
         arrived = travelled(ones)
         assert type(arrived) is type(ones) and arrived.dtype == ones.dtype and arrived.tolist() == ones.tolist()
     assert tuple(travelled(zeros((0, 3))).shape) == (0, 3)
+
+
+def test_arrays_of_the_real_jax_arrive_as_they_were():
+    jax = pytest.importorskip("jax.numpy")
+    for value in (jax.ones((2, 3)), jax.arange(3), jax.zeros(2, bool), jax.ones(2, jax.bfloat16), jax.zeros((0, 3)),
+                  jax.float32(4.0), jax.ones((2, 3)).T):
+        arrived = travelled(value)
+        assert type(arrived) is type(value) and arrived.dtype == value.dtype and arrived.shape == value.shape
+        assert arrived.tolist() == value.tolist()
+
+
+class JaxArray:
+    """Do what is asked of an array of jax."""
+
+    def __init__(self, array, dtype=None):
+        self.array, self.dtype, self.shape = array, dtype or array.dtype, array.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_an_array_of_jax_travels_as_its_documentation_says_and_none_gets_narrower(monkeypatch):
+    numpy = pytest.importorskip("numpy")
+    jax, jaxlib, library = types.ModuleType("jax"), types.ModuleType("jaxlib"), types.ModuleType("jaxlib._jax")
+    made = library.ArrayImpl = type("ArrayImpl", (JaxArray,), {"__module__": "jaxlib._jax"})
+    jax.numpy = types.ModuleType("jax.numpy")
+    jax.numpy.dtype, jax.numpy.asarray = numpy.dtype, made
+    # As jax does where nobody asked for 64 bits.
+    jax.numpy.zeros = lambda shape, dtype: numpy.zeros(shape, "f4" if dtype == "f8" else dtype)
+    for name, module in (("jax", jax), ("jax.numpy", jax.numpy), ("jaxlib", jaxlib), ("jaxlib._jax", library)):
+        monkeypatch.setitem(sys.modules, name, module)
+    arrived = travelled(made(numpy.ones((2, 3), "f4")))
+    assert type(arrived) is made and arrived.array.tolist() == [[1.0] * 3] * 2
+    wide = travelled(made(numpy.ones(2)))
+    assert type(wide) is numpy.ndarray and wide.dtype == numpy.float64
+    with pytest.raises(TaskRejected, match="convert them to a usual type"):
+        dump_value(made(numpy.ones(2), "key<fry>"))
 
 
 class TinyTensor:

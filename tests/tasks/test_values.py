@@ -456,7 +456,7 @@ def test_arrays_become_lists_where_numpy_is_missing(monkeypatch):
 
 
 #: Kinds that arrive as something else where their library is missing.
-LIBRARIES = {"ndarray": "numpy", "torch": "torch", "mlx": "mlx.core", "tinygrad": "tinygrad"}
+LIBRARIES = {"ndarray": "numpy", "torch": "torch", "mlx": "mlx.core", "tinygrad": "tinygrad", "jax": "jax"}
 
 
 @pytest.mark.parametrize("tag", VALUE_TAGS)
