@@ -10206,7 +10206,7 @@ def whole_numbers(content: Any, count: int) -> List[int]:
 # ---- discompute_lite/tasks/value_tensors.py ---------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.tasks.value_tensors")
-"""Take apart the tensors of torch, mlx and tinygrad, and make them again with the same library, where it is installed.
+"""Take apart tensors of torch, mlx, tinygrad and jax, and make them again with the same library, where there is one.
 
 Knows:   their item types by name; the form is that of NumPy's arrays: item type, shape, items row by row.
 Refuses: to import any of them but to make one of its own tensors; what no other device could read (ValueError).
@@ -10300,6 +10300,24 @@ def unpack_tinygrad(content: List[Any]) -> Any:
     return _made_with("tinygrad", make, content)
 
 
+def pack_jax(value: Any) -> List[Any]:
+    """Return item type, shape and items."""
+    kind = _item_type(str(value.dtype))
+    # NumPy is there: jax is made of it.
+    return [kind, list(value.shape), _little_endian_only(import_module("numpy").asarray(value).tobytes())]
+
+
+def unpack_jax(content: List[Any]) -> Any:
+    """Rebuild an array on jax's default device; a NumPy array where jax would make its items narrower."""
+
+    def make(jax: Any, name: str, shape: List[int], data: bytearray) -> Any:
+        array = import_module("numpy").ndarray(tuple(shape), jax.dtype(name), data)
+        # Unless it was told otherwise, jax makes 32 bits of 64.
+        return jax.asarray(array) if jax.zeros(0, array.dtype).dtype == array.dtype else array
+
+    return _made_with("jax.numpy", make, content)
+
+
 def _item_type(name: str) -> str:
     try:
         return ITEM_TYPES[name]
@@ -10358,7 +10376,9 @@ Modules are imported when their kind is first met: a child process starts in a t
 #>     pack_array, pack_ndarray, pack_numbers, pack_view, unpack_array, unpack_ndarray, unpack_numbers, unpack_view,
 #>     whole_numbers,
 #> )
-#> from .value_tensors import pack_mlx, pack_tinygrad, pack_torch, unpack_mlx, unpack_tinygrad, unpack_torch
+#> from .value_tensors import (
+#>     pack_jax, pack_mlx, pack_tinygrad, pack_torch, unpack_jax, unpack_mlx, unpack_tinygrad, unpack_torch,
+#> )
 
 #> from .blob_values import Blob, blob_hash, blob_value
 
@@ -10568,6 +10588,7 @@ VALUE_KINDS: Dict[str, ValueKind] = {
         ValueKind("torch", "torch", "Tensor", pack_torch, unpack_torch, mutable=True),
         ValueKind("mlx", "mlx.core", "array", pack_mlx, unpack_mlx, mutable=True),
         ValueKind("tinygrad", "tinygrad.tensor", "Tensor", pack_tinygrad, unpack_tinygrad, mutable=True),
+        ValueKind("jax", "jaxlib._jax", "ArrayImpl", pack_jax, unpack_jax),
     )
 }
 _KINDS_BY_TYPE = {(kind.module, kind.type_name): kind for kind in VALUE_KINDS.values()}
@@ -10581,6 +10602,8 @@ def kind_of(value: Any) -> Optional[ValueKind]:
     row = _KINDS_BY_TYPE.get((module, name))
     if row is None and module.startswith("pathlib") and name in _PATH_NAMES:
         row, module = VALUE_KINDS["path"], "pathlib"
+    if row is None and name == "ArrayImpl" and module.partition(".")[0] in ("jax", "jaxlib"):
+        row = VALUE_KINDS["jax"]  # Its module has had several names.
     numpy = sys.modules.get("numpy") if module == "numpy" else None
     if row is None and numpy is not None and issubclass(kind, numpy.generic):
         row = VALUE_KINDS["ndarray"]
@@ -54360,8 +54383,9 @@ class Share(NamedTuple):
     #: Seconds that its steps took there.
     compute_s: float
     steps: int
-    #: What of the state has no mean, where the tree stayed on its device, as a vector.
+    #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
     rest: Any = None
+    kinds: Sequence[str] = ()
 
 
 class Strategy:
@@ -55305,7 +55329,7 @@ module runs a person's code, and so it alone in this room may look at the clock.
 #> from .digit_job import DigitJob
 #> from .optimizers import SGD, Adam
 #> from .strategies import Share, mean_metrics
-#> from .trees import mean_tree, taken_tree
+#> from .trees import leaf_kinds, mean_tree, taken_tree
 #> from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
@@ -55374,7 +55398,7 @@ def carry_out_here(
     state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
-    fields["rest"] = rest_of(tree)
+    fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))
     try:
         part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
         os.replace(part, os.path.join(folder, order.share))
@@ -55763,6 +55787,7 @@ class Training:
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:
+            self._say_kinds(list(share.kinds), future.device)
             self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
 
@@ -55793,13 +55818,17 @@ class Training:
             ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums, compression)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
-        kinds, wanted = leaf_kinds(tree), leaf_kinds(self._template)
+        self._say_kinds(leaf_kinds(tree), device_id)
+        return taken_tree(self._template, tree)
+
+    def _say_kinds(self, kinds: List[str], device_id: str) -> None:
+        """Tell of a device, once, that computes with lesser arrays than the job's."""
+        wanted = leaf_kinds(self._template)
         if kinds != wanted and device_id not in self._warned:
             self._warned.append(device_id)
             logging.getLogger("discompute").warning(
                 "device %s has not the library of the state's arrays (%s): it computes with %s", device_id[:8],
                 ", ".join(wanted), ", ".join(kinds))
-        return taken_tree(self._template, tree)
 
     # ---- actions -----------------------------------------------------------------------------------
 
@@ -56953,6 +56982,8 @@ VALUE_TAGS: Dict[str, Tuple[str, str]] = {
             "mlx.core.array: as torch's, without the last"),
     "tinygrad": ('{"$t":"tinygrad","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
                  "tinygrad.Tensor: as torch's, without the last"),
+    "jax": ('{"$t":"jax","v":["<f4",[2],{"$t":"bytes","v":"AACAPwAAAEA="}]}',
+            "jax.Array: as torch's, without the last; a NumPy array too where jax would make 32 bits of 64"),
     "blob": ('{"$t":"blob","v":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}',
              "the value whose text has this SHA-256, sent apart (`GetBlob`)"),
     "enum": ('{"$t":"enum","v":["http","HTTPStatus","OK"]}',
@@ -57277,16 +57308,16 @@ _end_sections({
         "_little_endian pack_array unpack_array pack_numbers unpack_numbers pack_view unpack_view _ndarray_type "
         "pack_ndarray unpack_ndarray optional_module _plain_numbers _nested_lists whole_numbers".split(),
     "discompute_lite.tasks.value_tensors": "ITEM_TYPES _TINYGRAD_NAMES _NAMES pack_torch unpack_torch pack_mlx "
-        "unpack_mlx pack_tinygrad unpack_tinygrad _item_type _little_endian_only _made_with optional_module "
-        "unpack_ndarray".split(),
+        "unpack_mlx pack_tinygrad unpack_tinygrad pack_jax unpack_jax _item_type _little_endian_only _made_with "
+        "optional_module unpack_ndarray".split(),
     "discompute_lite.tasks.value_kinds": "DECIMAL_INT_BITS FRACTION_BITS DECIMAL_CHARACTERS ValueKind CannotTravel "
         "_pack_int _unpack_int _ODD_FLOATS _pack_float _unpack_float _pack_str _unpack_str _pack_bytes "
         "_unpack_bytes _unpack_bytearray _pack_fraction _unpack_fraction _unpack_decimal _unpack_complex _pack_span "
         "_unpack_range _unpack_slice _pack_moment _unpack_datetime _unpack_time _unpack_date _pack_timedelta "
         "_unpack_timedelta _pack_timezone _unpack_timezone _unpack_uuid _pack_path _unpack_path VALUE_KINDS "
         "_KINDS_BY_TYPE _PATH_NAMES kind_of pack_array pack_ndarray pack_numbers pack_view unpack_array "
-        "unpack_ndarray unpack_numbers unpack_view whole_numbers pack_mlx pack_tinygrad pack_torch unpack_mlx "
-        "unpack_tinygrad unpack_torch Blob blob_hash blob_value".split(),
+        "unpack_ndarray unpack_numbers unpack_view whole_numbers pack_jax pack_mlx pack_tinygrad pack_torch "
+        "unpack_jax unpack_mlx unpack_tinygrad unpack_torch Blob blob_hash blob_value".split(),
     "discompute_lite.tasks.value_collections": "COLLECTION_TAGS HEADED_TAGS MAPPINGS FACTORIES head_of "
         "empty_collection CannotTravel".split(),
     "discompute_lite.tasks.value_parts": "SCALARS BARE_TAGS VALUE_DEPTH PLAIN_INT_MIN PLAIN_INT_MAX _IMMUTABLE "
@@ -58033,8 +58064,8 @@ _end_sections({
     "discompute_lite.ml.digit_job": "_HOLD_OUT LabelledRows DigitJob _drawn _held_out _labelled DIGIT_PIXELS "
         "PackedDigits packed_digits unpacked_digits init_network network_score network_slope Adam".split(),
     "discompute_lite.ml.workbench": "BROUGHT_ALONG Seat VectorOrder carry_out_here _written_share _mapped carry_out "
-        "_is_empty _gradients _way TaskFailed vector_folder DigitJob SGD Adam Share mean_metrics mean_tree "
-        "taken_tree VectorForm fill_vector rest_of subtract_vector tree_of_vector with_rest".split(),
+        "_is_empty _gradients _way TaskFailed vector_folder DigitJob SGD Adam Share mean_metrics leaf_kinds "
+        "mean_tree taken_tree VectorForm fill_vector rest_of subtract_vector tree_of_vector with_rest".split(),
     "discompute_lite.faces.training_wishes": "AVERAGE_WORDS TrainingResult TrainingWishes strategy_of why_enough "
         "is_better COMPRESSION_WORDS TOP_K Compression STRATEGIES Strategy SettingsError".split(),
     "discompute_lite.faces.training": "LOOK_FOR_MEMBERS_S BLOB_STATE_NUMBERS SHARDS_A_PLACE SHARDS_AT_LEAST "
