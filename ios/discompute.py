@@ -20421,7 +20421,7 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 def read_program() -> bytes:
     """Return this whole program as the small file, the same from wherever it runs; raise StateError where it cannot be.
 
-    Takes a second of processor where it has to be made.
+    Takes some seconds of processor where it has to be made.
     """
     path = _single_file()
     if path is None:
@@ -52210,7 +52210,7 @@ def share_command(context: Context) -> int:
     """Lend this program to a phone as one file; print the one line to paste there."""
     console, wanted = context.console, context.arguments
     with Reach(context.settings, context.console.note) as reach:
-        # Made here: it takes a second, for which the node would hear nobody.
+        # Made here: it takes some seconds, for which the node would hear nobody.
         offer = reach.call("Share", {"program": program_as_file(), "open_s": 60.0 * (wanted.minutes or 0)})
         try:
             link = ""

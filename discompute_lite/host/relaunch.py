@@ -42,7 +42,7 @@ def relaunch_words(entry: str, *, is_isolated: bool = True) -> List[str]:
 def read_program() -> bytes:
     """Return this whole program as the small file, the same from wherever it runs; raise StateError where it cannot be.
 
-    Takes a second of processor where it has to be made.
+    Takes some seconds of processor where it has to be made.
     """
     path = _single_file()
     if path is None:
