@@ -22,7 +22,7 @@ from .model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts
 from .model.errors import DiscomputeError, StateError
 from .model.settings import Settings
 from .net.client import call_once
-from .net.network_check import CheckOptions, check_network
+from .net.network_check import CALLED_DEVICES, CheckOptions, check_network
 from .net.prober import swept_interfaces
 from .run import find_running_node, open_state_folder
 
@@ -67,7 +67,7 @@ def check_up(settings: Settings, probe: Optional[Probe] = None) -> Checkup:
     network = check_network(CheckOptions(
         bind=settings.bind, interface=settings.discovery_interface, port=port, discovery_port=settings.discovery_port,
         limits=settings.limits_for(False), own_id=own_id, own_boot=boot, is_running=running is not None,
-        peers=_peers(settings, state), neighbours=tuple(_neighbours(settings, machine.gateway)),
+        peers=_peers(settings, state, running), neighbours=tuple(_neighbours(settings, machine.gateway)),
     ))
     return Checkup(machine, network, node, diagnose(machine, network, node))
 
@@ -90,9 +90,22 @@ def _boot_of(port: int, token: str) -> str:
         return ""
 
 
-def _peers(settings: Settings, state: Optional[StateFolder]) -> Dict[str, str]:
-    """Return whom the node would call: the addresses that the user gave, then the remembered ones."""
+def _known_to(port: int, token: str) -> List[str]:
+    """Return where the others are whom the node that runs here knows, in whichever way it met them."""
+    try:
+        answer: Dict[str, Any] = call_once(f"127.0.0.1:{port}", "GetDevices", {}, token=token)
+        return [str(each.get("address", "")) for each in answer["devices"][1:] if each.get("status") != "OFFLINE"]
+    except DiscomputeError:
+        return []
+
+
+def _peers(
+    settings: Settings, state: Optional[StateFolder], running: Optional[Tuple[int, str]]
+) -> Dict[str, str]:
+    """Return whom to call: where the user says, where the node that runs here knows somebody, then the remembered."""
     peers = dict.fromkeys(settings.peers, "typed")
+    for address in (_known_to(*running) if running is not None else [])[:CALLED_DEVICES]:
+        peers.setdefault(address, "remembered")
     document = state.read_json("peers.json", {}) if state is not None else {}
     remembered = document.get("addresses")
     for address in remembered if isinstance(remembered, list) else []:

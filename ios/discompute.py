@@ -5682,6 +5682,7 @@ does not care; a socket of theirs can be told not to. Other systems have no such
 #> from __future__ import annotations
 
 #> import socket
+#> import struct
 #> import sys
 #> from typing import Any, Optional, Tuple
 
@@ -5690,6 +5691,9 @@ does not care; a socket of theirs can be told not to. Other systems have no such
 
 #: SO_NOSIGPIPE of <sys/socket.h>, which few Pythons name; 0 where there is none.
 _NO_SIGPIPE = getattr(socket, "SO_NOSIGPIPE", 0x1022 if sys.platform in ("darwin", "ios") else 0)
+
+#: Linux: a socket hears only the groups that it has joined itself.
+_IPV6_MULTICAST_ALL = 29
 
 
 def new_socket(host: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -5755,6 +5759,20 @@ def zone_index(zone: str) -> int:
     if index is None:
         raise OSError(0, "which interface leads there is not said")
     return index
+
+
+def join_ipv6_group(sock: socket.socket, group: str, interface: str) -> None:
+    """Prepare a socket of IPv6 that is to speak and hear on one interface; raise OSError."""
+    index = zone_index(interface)
+    for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
+                          (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
+        sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+    membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, group), index)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+    except OSError:
+        pass  # Elsewhere that is so anyway.
 
 
 def _index_of(zone: str) -> Optional[int]:
@@ -25893,7 +25911,7 @@ a socket that dies is rebuilt, slowly; a flood is left to the kernel.
 
 #> from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
 #> from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Destinations, Heard, TransportOptions
-#> from .interfaces import choose_interfaces, list_interfaces
+#> from .interfaces import choose_interfaces, list_interfaces, list_ipv6
 #> from .listener import bind_host, stays_on_loopback
 #> from .loop import Loop
 
@@ -25990,7 +26008,9 @@ class BroadcastTransport:
             found = [item for item in found if item.address == self._options.bind]
         useful = [item for item in found if item.broadcast]
         self.interface_name = useful[0].name if useful else ""
-        limited = ["255.255.255.255"] if self._options.interface == "all" else []
+        # Where IPv6 is all that there is, no broadcast can be sent, and its refusal is no news.
+        is_ipv6_alone = all(item.is_loopback for item in found) and any(not item.is_loopback for item in list_ipv6())
+        limited = ["255.255.255.255"] if self._options.interface == "all" and not is_ipv6_alone else []
         return list(dict.fromkeys([item.broadcast for item in useful] + limited))
 
     def _take(self, data: bytes, source: str) -> None:
@@ -27432,7 +27452,7 @@ The TXT record of a service holds its node's id for people, and the beacon in pi
 #> from .listener import stays_on_loopback
 #> from .loop import Loop, Timer
 #> from .mdns_places import MdnsPlace, mdns_places
-#> from .sockets import zone_index
+#> from .sockets import join_ipv6_group
 
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
@@ -27442,7 +27462,7 @@ _PIECE_BYTES = 250
 #: Of what we sent lately, to know it again: every socket hears its own words, and those of its brothers.
 _SENT_KEPT = 64
 #: Linux: a socket hears only the groups that it has joined itself.
-_IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
+_IP_MULTICAST_ALL = 49
 
 
 def beacon_txt(beacon: Beacon, datagram: bytes) -> bytes:
@@ -27490,17 +27510,7 @@ class MdnsInterface:
             pass  # Elsewhere that is so anyway.
 
     def _join_ipv6(self, sock: socket.socket) -> None:
-        """Do the same for IPv6, which goes by the interface's number."""
-        index = zone_index(self.place.name)
-        for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
-                              (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
-            sock.setsockopt(socket.IPPROTO_IPV6, option, value)
-        membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, MDNS_IPV6_GROUP), index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-        try:
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-        except OSError:
-            pass  # Elsewhere that is so anyway.
+        join_ipv6_group(sock, MDNS_IPV6_GROUP, self.place.name)
 
     def go_on(self) -> None:
         """Send what there is to send, tell what was found, and see when the next thing is due."""
@@ -44743,6 +44753,8 @@ def is_ios_app(machine: MachineFacts) -> bool:
 
 def is_tunnel(item: Interface) -> bool:
     """Whether an interface leads to one other end: a VPN, or a cellular network."""
+    if ":" in item.address:
+        return not item.broadcast
     own = ipaddress.IPv4Address(item.address)
     is_narrow = bool(item.netmask) and (not item.broadcast or item.netmask == "255.255.255.255")
     return item.name.startswith(_TUNNELS) or is_narrow or own in ipaddress.IPv4Network("100.64.0.0/10")
@@ -44752,12 +44764,14 @@ def network_text(item: Interface) -> str:
     """Return an address with the length of its mask, where that is known."""
     if not item.netmask:
         return f"{item.address} (mask unknown)"
-    return f"{item.address}/{ipaddress.IPv4Network(f'0.0.0.0/{item.netmask}').prefixlen}"
+    bits = item.netmask if ":" in item.address else ipaddress.IPv4Network(f"0.0.0.0/{item.netmask}").prefixlen
+    return f"{item.address}/{bits}"
 
 
 def _own_networks(interfaces: Sequence[Interface]) -> Tuple[ipaddress.IPv4Network, ...]:
     return tuple(
-        ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces if item.netmask
+        ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces
+        if item.netmask and ":" not in item.address
     )
 
 
@@ -45387,14 +45401,15 @@ Everything is tried at once, on one loop, and what has not come back at the end 
 #> from ..model.interface import Interface
 #> from ..model.limits import Limits
 #> from ..wire.beacon import decode_beacon
-#> from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
+#> from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_IPV6_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
 #> from .addresses import address_text, error_name, host_of, is_numeric_host
 #> from .broadcast import LOOPBACK_BROADCAST
 #> from .datagrams import READ_DATAGRAM_BYTES
-#> from .interfaces import choose_interfaces, list_interfaces
-#> from .listener import bind_host, listen_on, stays_on_loopback
+#> from .interfaces import choose_interfaces, list_interfaces, list_ipv6
+#> from .listener import bind_host, listen_on, open_ipv6_beside, stays_on_loopback
 #> from .loop import Loop
 #> from .prober import Prober
+#> from .sockets import join_ipv6_group, new_socket
 
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
 CHECK_S = 3.2
@@ -45446,7 +45461,12 @@ def interfaces_of(bind: str, wanted: str) -> List[Interface]:
     if stays_on_loopback(bind):
         return [item for item in list_interfaces() if item.is_loopback]
     found = choose_interfaces(list_interfaces(), wanted)
-    return [item for item in found if item.is_loopback or bind in ("all", item.address)]
+    chosen = [item for item in found if item.is_loopback or bind in ("all", item.address)]
+    if all(item.is_loopback for item in chosen):
+        # Nothing is judged by IPv6 where there is IPv4: what fails by one of them works by the other.
+        found = [item for item in choose_interfaces(list_ipv6(), wanted) if not item.is_loopback]
+        chosen += [item for item in found if bind in ("all", item.address)]
+    return chosen
 
 
 class NetworkCheck:
@@ -45475,7 +45495,9 @@ class NetworkCheck:
         for host in self._broadcast_hosts():
             self._send("broadcast", host, (host, self._options.discovery_port), self._udp("", 0), shared)
         for item in self._interfaces:
-            if not item.is_loopback:
+            if ":" in item.address:
+                self._try_multicast_ipv6(item)
+            elif not item.is_loopback:
                 self._try_multicast(item)
                 receiver = self._udp("", 0)
                 where = (item.address, receiver.getsockname()[1] if receiver else 0)
@@ -45515,16 +45537,17 @@ class NetworkCheck:
             except OSError as error:
                 self._port_error = self._port_error or error_name(error)
                 continue
-            self._sockets.append(sock)
-            return int(sock.getsockname()[1])
+            own_port = int(sock.getsockname()[1])
+            self._sockets += [sock, *open_ipv6_beside(self._options.bind, own_port)]
+            return own_port
         return 0
 
     def _dial_ourselves(self, port: int) -> None:
         bind = self._options.bind
         own = [item.address for item in self._interfaces if not item.is_loopback]
         for host in ["127.0.0.1", *own] if bind == "all" else [bind]:
-            if port and ":" not in host:
-                self._dial("self", f"{host}:{port}")
+            if port:
+                self._dial("self", address_text((host, port)))
 
     def _call(self, address: str, known_by: str) -> None:
         if is_numeric_host(host_of(address)) and address not in self._known_by:
@@ -45544,18 +45567,23 @@ class NetworkCheck:
     def _broadcast_hosts(self) -> List[str]:
         if self._is_local:
             return [LOOPBACK_BROADCAST]
-        limited = ["255.255.255.255"] if self._options.interface == "all" else []
-        return list(dict.fromkeys([item.broadcast for item in self._interfaces if item.broadcast] + limited))
+        found = [item for item in self._interfaces if ":" not in item.address]
+        is_ipv6_alone = len(found) < len(self._interfaces)
+        limited = ["255.255.255.255"] if self._options.interface == "all" and not is_ipv6_alone else []
+        return list(dict.fromkeys([item.broadcast for item in found if item.broadcast] + limited))
 
     def _udp(self, host: str, port: int, prepare: Callable[[socket.socket], None] = lambda sock: None) -> Any:
         """Return a socket that hears what comes to this port; None where that cannot be had."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = new_socket(host, socket.SOCK_DGRAM)
         try:
             if port:
                 for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
                     if hasattr(socket, name):
                         sock.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setblocking(False)
             sock.bind((host, port))
             prepare(sock)
@@ -45577,10 +45605,17 @@ class NetworkCheck:
             membership = struct.pack("=4s4s", socket.inet_aton(MDNS_GROUP), here)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
 
+        self._ask_by_multicast(item, MDNS_GROUP, self._udp("", MDNS_PORT, join))
+
+    def _try_multicast_ipv6(self, item: Interface) -> None:
+        if item.name and (item.name not in self._trials["multicast"]):
+            sock = self._udp("::", MDNS_PORT, lambda sock: join_ipv6_group(sock, MDNS_IPV6_GROUP, item.name))
+            self._ask_by_multicast(item, MDNS_IPV6_GROUP, sock)
+
+    def _ask_by_multicast(self, item: Interface, group: str, sock: Any) -> None:
         # A question that multicast DNS really has: who offers our service?
         question = DnsMessage(int.from_bytes(secrets.token_bytes(2), "big"), 0, (DnsQuestion(SERVICE, DNS_PTR),))
-        sock, name = self._udp("", MDNS_PORT, join), item.name or item.address
-        self._send("multicast", name, (MDNS_GROUP, MDNS_PORT), sock, sock, encode_dns(question))
+        self._send("multicast", item.name or item.address, (group, MDNS_PORT), sock, sock, encode_dns(question))
 
     def _send(
         self, kind: str, where: str, destination: Tuple[str, int], sender: Optional[socket.socket],
@@ -45657,7 +45692,7 @@ Read next: core/diagnosis.py (judges), host/machine_check.py and net/network_che
 #> from .model.errors import DiscomputeError, StateError
 #> from .model.settings import Settings
 #> from .net.client import call_once
-#> from .net.network_check import CheckOptions, check_network
+#> from .net.network_check import CALLED_DEVICES, CheckOptions, check_network
 #> from .net.prober import swept_interfaces
 #> from .run import find_running_node, open_state_folder
 
@@ -45702,7 +45737,7 @@ def check_up(settings: Settings, probe: Optional[Probe] = None) -> Checkup:
     network = check_network(CheckOptions(
         bind=settings.bind, interface=settings.discovery_interface, port=port, discovery_port=settings.discovery_port,
         limits=settings.limits_for(False), own_id=own_id, own_boot=boot, is_running=running is not None,
-        peers=_peers(settings, state), neighbours=tuple(_neighbours(settings, machine.gateway)),
+        peers=_peers(settings, state, running), neighbours=tuple(_neighbours(settings, machine.gateway)),
     ))
     return Checkup(machine, network, node, diagnose(machine, network, node))
 
@@ -45725,9 +45760,22 @@ def _boot_of(port: int, token: str) -> str:
         return ""
 
 
-def _peers(settings: Settings, state: Optional[StateFolder]) -> Dict[str, str]:
-    """Return whom the node would call: the addresses that the user gave, then the remembered ones."""
+def _known_to(port: int, token: str) -> List[str]:
+    """Return where the others are whom the node that runs here knows, in whichever way it met them."""
+    try:
+        answer: Dict[str, Any] = call_once(f"127.0.0.1:{port}", "GetDevices", {}, token=token)
+        return [str(each.get("address", "")) for each in answer["devices"][1:] if each.get("status") != "OFFLINE"]
+    except DiscomputeError:
+        return []
+
+
+def _peers(
+    settings: Settings, state: Optional[StateFolder], running: Optional[Tuple[int, str]]
+) -> Dict[str, str]:
+    """Return whom to call: where the user says, where the node that runs here knows somebody, then the remembered."""
     peers = dict.fromkeys(settings.peers, "typed")
+    for address in (_known_to(*running) if running is not None else [])[:CALLED_DEVICES]:
+        peers.setdefault(address, "remembered")
     document = state.read_json("peers.json", {}) if state is not None else {}
     remembered = document.get("addresses")
     for address in remembered if isinstance(remembered, list) else []:
@@ -52021,13 +52069,15 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
         ("State:", _state_text(local.node.belonging.cluster_name(), announce)),
     ]
+    # Brackets mean something else to a shell.
+    shown_address = f"'{device.address}'" if "[" in device.address else device.address
     if announce != "open":
         return [*facts, ("Join it:", f"invite here, then join CODE@host:port there; it is not seen ({announce})")]
     if is_this_machine_only(bind):
-        return [*facts, ("Join it:", f"only from this machine (--bind {bind}): start --peer {device.address}")]
+        return [*facts, ("Join it:", f"only from this machine (--bind {bind}): start --peer {shown_address}")]
     return [
         *facts, ("Join it:", f"{program_name()} invite here, and {program_name()} join on the other device"),
-        ("", f"not seen there? {program_name()} start --peer {device.address}"),
+        ("", f"not seen there? {program_name()} start --peer {shown_address}"),
     ]
 
 
@@ -57221,8 +57271,8 @@ _end_sections({
     "discompute_lite.net.interfaces": "IFF_UP IFF_BROADCAST IFF_LOOPBACK IFF_POINTOPOINT _HAS_SOCKADDR_LENGTH "
         "_ROUTE_PROBES _IPV6_ROUTE_PROBES ALL_NODES list_interfaces list_ipv6 _addresses_listed choose_interfaces "
         "_by_getifaddrs _ipv4_at _ipv6_at _ipv6_interface _by_routes_of_ipv6 _by_routes Interface".split(),
-    "discompute_lite.net.sockets": "_NO_SIGPIPE new_socket accept_from call_and_wait wake_pair spare_process "
-        "socket_address zone_index _index_of is_link_local list_ipv6".split(),
+    "discompute_lite.net.sockets": "_NO_SIGPIPE _IPV6_MULTICAST_ALL new_socket accept_from call_and_wait wake_pair "
+        "spare_process socket_address zone_index join_ipv6_group _index_of is_link_local list_ipv6".split(),
     "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines AttachmentMemory "
         "wake_pair".split(),
     "discompute_lite.net.farewell": "LINGER_S THROWN_AWAY_BYTES Farewell Loop".split(),
@@ -57575,7 +57625,7 @@ _end_sections({
         "stays_on_loopback Loop".split(),
     "discompute_lite.net.broadcast": "EXO_PORT LOOPBACK_BROADCAST BroadcastTransport SeedTransport error_name "
         "is_loopback_host is_numeric_host split_address INTERFACES_EVERY_S DatagramSocket Destinations Heard "
-        "TransportOptions choose_interfaces list_interfaces bind_host stays_on_loopback Loop".split(),
+        "TransportOptions choose_interfaces list_interfaces list_ipv6 bind_host stays_on_loopback Loop".split(),
     "discompute_lite.wire.beacon": "PRIVATE_BEACON_START NODE_ID_CHARS BEACON_EVERY_MAX_S BEACON_MAC_BYTES "
         "GO_PROGRAM EXO_PROGRAM _INTERFACE_PRIORITIES _INTERFACE_KINDS _BEACON_SEAL _BEACON_STATUSES "
         "_SHORTENED_FIELDS _BEACON_INT_MAX Beacon encode_beacon _beacon_json _without_surrogates _nominal_tflops "
@@ -57600,12 +57650,11 @@ _end_sections({
         "encode_dns lower_name read_ptr read_srv read_txt ANSWER_DELAY_S MdnsDatagram".split(),
     "discompute_lite.net.mdns_places": "IPV6_INTERFACES ADDRESS_KINDS MdnsPlace address_kind mdns_places Interface "
         "DNS_A DNS_AAAA is_link_local".split(),
-    "discompute_lite.net.mdns_transport": "MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT _IP_MULTICAST_ALL "
-        "_IPV6_MULTICAST_ALL beacon_txt txt_beacon MdnsInterface MdnsTransport ProtocolError Beacon decode_beacon "
-        "encode_beacon MDNS_GROUP MDNS_IPV6_GROUP MDNS_PORT SERVICE decode_dns txt_data MdnsBrowser MdnsFound "
-        "MdnsLost MdnsResponder error_name split_address INTERFACES_EVERY_S DatagramSocket Heard TransportOptions "
-        "choose_interfaces list_interfaces list_ipv6 stays_on_loopback Loop Timer MdnsPlace mdns_places "
-        "zone_index".split(),
+    "discompute_lite.net.mdns_transport": "MDNS_EVERY_S _PIECE_BYTES _SENT_KEPT _IP_MULTICAST_ALL beacon_txt "
+        "txt_beacon MdnsInterface MdnsTransport ProtocolError Beacon decode_beacon encode_beacon MDNS_GROUP "
+        "MDNS_IPV6_GROUP MDNS_PORT SERVICE decode_dns txt_data MdnsBrowser MdnsFound MdnsLost MdnsResponder "
+        "error_name split_address INTERFACES_EVERY_S DatagramSocket Heard TransportOptions choose_interfaces "
+        "list_interfaces list_ipv6 stays_on_loopback Loop Timer MdnsPlace mdns_places join_ipv6_group".split(),
     "discompute_lite.net.transports": "TRANSPORTS Catalog BroadcastTransport SeedTransport MdnsTransport".split(),
     "discompute_lite.core.access": "APPROVALS_KEPT OPERATION_LEVELS _HOURS _CODE_HASH Sender OfferedWork WorkRule "
         "WorkPolicy AccessDecision code_hash decide_operation decide_work _decide_kind _question _is_within "
@@ -57898,13 +57947,14 @@ _end_sections({
         "is_loopback_host split_address allocate_attachment call_and_wait".split(),
     "discompute_lite.net.network_check": "CHECK_S SEND_AGAIN_S CHECK_TRY_S TRIAL_MARK HEARD_DEVICES CALLED_DEVICES "
         "CheckOptions check_network interfaces_of NetworkCheck BeaconFact NetworkFacts PeerFact Trial ProtocolError "
-        "Interface Limits decode_beacon DNS_PTR MDNS_GROUP MDNS_PORT SERVICE DnsMessage DnsQuestion encode_dns "
-        "address_text error_name host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES choose_interfaces "
-        "list_interfaces bind_host listen_on stays_on_loopback Loop Prober".split(),
-    "discompute_lite.checkup_parts": "NEIGHBOURS_TRIED ROUTER_PORTS Checkup check_up _open_state _boot_of _peers "
-        "_neighbours can_work diagnose hosts_to_sweep networks_to_sweep device_id look_at_machine Probe StateFolder "
-        "Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once CheckOptions "
-        "check_network swept_interfaces find_running_node open_state_folder".split(),
+        "Interface Limits decode_beacon DNS_PTR MDNS_GROUP MDNS_IPV6_GROUP MDNS_PORT SERVICE DnsMessage DnsQuestion "
+        "encode_dns address_text error_name host_of is_numeric_host LOOPBACK_BROADCAST READ_DATAGRAM_BYTES "
+        "choose_interfaces list_interfaces list_ipv6 bind_host listen_on open_ipv6_beside stays_on_loopback Loop "
+        "Prober join_ipv6_group new_socket".split(),
+    "discompute_lite.checkup_parts": "NEIGHBOURS_TRIED ROUTER_PORTS Checkup check_up _open_state _boot_of _known_to "
+        "_peers _neighbours can_work diagnose hosts_to_sweep networks_to_sweep device_id look_at_machine Probe "
+        "StateFolder Finding MachineFacts NetworkFacts NodeFacts DiscomputeError StateError Settings call_once "
+        "CALLED_DEVICES CheckOptions check_network swept_interfaces find_running_node open_state_folder".split(),
     "discompute_lite.faces.averaging": "AVERAGE_TRIES FAILED_AVERAGES JOIN_S FETCH_S SOURCES_TOLD KeptShare "
         "AverageCame AveragingLeader _AverageTry _nothing_more VectorPorts TOP_K Compression CHAIN RING STAR "
         "VectorForm fill_vector subtract_vector tree_of_vector".split(),

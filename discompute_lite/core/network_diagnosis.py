@@ -221,6 +221,8 @@ def is_ios_app(machine: MachineFacts) -> bool:
 
 def is_tunnel(item: Interface) -> bool:
     """Whether an interface leads to one other end: a VPN, or a cellular network."""
+    if ":" in item.address:
+        return not item.broadcast
     own = ipaddress.IPv4Address(item.address)
     is_narrow = bool(item.netmask) and (not item.broadcast or item.netmask == "255.255.255.255")
     return item.name.startswith(_TUNNELS) or is_narrow or own in ipaddress.IPv4Network("100.64.0.0/10")
@@ -230,12 +232,14 @@ def network_text(item: Interface) -> str:
     """Return an address with the length of its mask, where that is known."""
     if not item.netmask:
         return f"{item.address} (mask unknown)"
-    return f"{item.address}/{ipaddress.IPv4Network(f'0.0.0.0/{item.netmask}').prefixlen}"
+    bits = item.netmask if ":" in item.address else ipaddress.IPv4Network(f"0.0.0.0/{item.netmask}").prefixlen
+    return f"{item.address}/{bits}"
 
 
 def _own_networks(interfaces: Sequence[Interface]) -> Tuple[ipaddress.IPv4Network, ...]:
     return tuple(
-        ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces if item.netmask
+        ipaddress.IPv4Network(f"{item.address}/{item.netmask}", strict=False) for item in interfaces
+        if item.netmask and ":" not in item.address
     )
 
 

@@ -122,13 +122,15 @@ def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
         ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
         ("State:", _state_text(local.node.belonging.cluster_name(), announce)),
     ]
+    # Brackets mean something else to a shell.
+    shown_address = f"'{device.address}'" if "[" in device.address else device.address
     if announce != "open":
         return [*facts, ("Join it:", f"invite here, then join CODE@host:port there; it is not seen ({announce})")]
     if is_this_machine_only(bind):
-        return [*facts, ("Join it:", f"only from this machine (--bind {bind}): start --peer {device.address}")]
+        return [*facts, ("Join it:", f"only from this machine (--bind {bind}): start --peer {shown_address}")]
     return [
         *facts, ("Join it:", f"{program_name()} invite here, and {program_name()} join on the other device"),
-        ("", f"not seen there? {program_name()} start --peer {device.address}"),
+        ("", f"not seen there? {program_name()} start --peer {shown_address}"),
     ]
 
 

@@ -17,7 +17,7 @@ from typing import List, Optional, Tuple
 
 from .addresses import error_name, is_loopback_host, is_numeric_host, split_address
 from .datagrams import INTERFACES_EVERY_S, DatagramSocket, Destinations, Heard, TransportOptions
-from .interfaces import choose_interfaces, list_interfaces
+from .interfaces import choose_interfaces, list_interfaces, list_ipv6
 from .listener import bind_host, stays_on_loopback
 from .loop import Loop
 
@@ -114,7 +114,9 @@ class BroadcastTransport:
             found = [item for item in found if item.address == self._options.bind]
         useful = [item for item in found if item.broadcast]
         self.interface_name = useful[0].name if useful else ""
-        limited = ["255.255.255.255"] if self._options.interface == "all" else []
+        # Where IPv6 is all that there is, no broadcast can be sent, and its refusal is no news.
+        is_ipv6_alone = all(item.is_loopback for item in found) and any(not item.is_loopback for item in list_ipv6())
+        limited = ["255.255.255.255"] if self._options.interface == "all" and not is_ipv6_alone else []
         return list(dict.fromkeys([item.broadcast for item in useful] + limited))
 
     def _take(self, data: bytes, source: str) -> None:

@@ -33,7 +33,7 @@ from .interfaces import choose_interfaces, list_interfaces, list_ipv6
 from .listener import stays_on_loopback
 from .loop import Loop, Timer
 from .mdns_places import MdnsPlace, mdns_places
-from .sockets import zone_index
+from .sockets import join_ipv6_group
 
 #: Seconds between two announcements of a device of which nothing has changed. Records live four times as long, and a
 #: device that is known by this way alone is missed after as long.
@@ -43,7 +43,7 @@ _PIECE_BYTES = 250
 #: Of what we sent lately, to know it again: every socket hears its own words, and those of its brothers.
 _SENT_KEPT = 64
 #: Linux: a socket hears only the groups that it has joined itself.
-_IP_MULTICAST_ALL, _IPV6_MULTICAST_ALL = 49, 29
+_IP_MULTICAST_ALL = 49
 
 
 def beacon_txt(beacon: Beacon, datagram: bytes) -> bytes:
@@ -91,17 +91,7 @@ class MdnsInterface:
             pass  # Elsewhere that is so anyway.
 
     def _join_ipv6(self, sock: socket.socket) -> None:
-        """Do the same for IPv6, which goes by the interface's number."""
-        index = zone_index(self.place.name)
-        for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
-                              (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
-            sock.setsockopt(socket.IPPROTO_IPV6, option, value)
-        membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, MDNS_IPV6_GROUP), index)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-        try:
-            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-        except OSError:
-            pass  # Elsewhere that is so anyway.
+        join_ipv6_group(sock, MDNS_IPV6_GROUP, self.place.name)
 
     def go_on(self) -> None:
         """Send what there is to send, tell what was found, and see when the next thing is due."""

@@ -21,14 +21,15 @@ from ..model.errors import ProtocolError
 from ..model.interface import Interface
 from ..model.limits import Limits
 from ..wire.beacon import decode_beacon
-from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
+from ..wire.dns import DNS_PTR, MDNS_GROUP, MDNS_IPV6_GROUP, MDNS_PORT, SERVICE, DnsMessage, DnsQuestion, encode_dns
 from .addresses import address_text, error_name, host_of, is_numeric_host
 from .broadcast import LOOPBACK_BROADCAST
 from .datagrams import READ_DATAGRAM_BYTES
-from .interfaces import choose_interfaces, list_interfaces
-from .listener import bind_host, listen_on, stays_on_loopback
+from .interfaces import choose_interfaces, list_interfaces, list_ipv6
+from .listener import bind_host, listen_on, open_ipv6_beside, stays_on_loopback
 from .loop import Loop
 from .prober import Prober
+from .sockets import join_ipv6_group, new_socket
 
 #: Seconds of a checkup: whoever announces itself every 2.5 s, a fifth more or less, is heard once.
 CHECK_S = 3.2
@@ -80,7 +81,12 @@ def interfaces_of(bind: str, wanted: str) -> List[Interface]:
     if stays_on_loopback(bind):
         return [item for item in list_interfaces() if item.is_loopback]
     found = choose_interfaces(list_interfaces(), wanted)
-    return [item for item in found if item.is_loopback or bind in ("all", item.address)]
+    chosen = [item for item in found if item.is_loopback or bind in ("all", item.address)]
+    if all(item.is_loopback for item in chosen):
+        # Nothing is judged by IPv6 where there is IPv4: what fails by one of them works by the other.
+        found = [item for item in choose_interfaces(list_ipv6(), wanted) if not item.is_loopback]
+        chosen += [item for item in found if bind in ("all", item.address)]
+    return chosen
 
 
 class NetworkCheck:
@@ -109,7 +115,9 @@ class NetworkCheck:
         for host in self._broadcast_hosts():
             self._send("broadcast", host, (host, self._options.discovery_port), self._udp("", 0), shared)
         for item in self._interfaces:
-            if not item.is_loopback:
+            if ":" in item.address:
+                self._try_multicast_ipv6(item)
+            elif not item.is_loopback:
                 self._try_multicast(item)
                 receiver = self._udp("", 0)
                 where = (item.address, receiver.getsockname()[1] if receiver else 0)
@@ -149,16 +157,17 @@ class NetworkCheck:
             except OSError as error:
                 self._port_error = self._port_error or error_name(error)
                 continue
-            self._sockets.append(sock)
-            return int(sock.getsockname()[1])
+            own_port = int(sock.getsockname()[1])
+            self._sockets += [sock, *open_ipv6_beside(self._options.bind, own_port)]
+            return own_port
         return 0
 
     def _dial_ourselves(self, port: int) -> None:
         bind = self._options.bind
         own = [item.address for item in self._interfaces if not item.is_loopback]
         for host in ["127.0.0.1", *own] if bind == "all" else [bind]:
-            if port and ":" not in host:
-                self._dial("self", f"{host}:{port}")
+            if port:
+                self._dial("self", address_text((host, port)))
 
     def _call(self, address: str, known_by: str) -> None:
         if is_numeric_host(host_of(address)) and address not in self._known_by:
@@ -178,18 +187,23 @@ class NetworkCheck:
     def _broadcast_hosts(self) -> List[str]:
         if self._is_local:
             return [LOOPBACK_BROADCAST]
-        limited = ["255.255.255.255"] if self._options.interface == "all" else []
-        return list(dict.fromkeys([item.broadcast for item in self._interfaces if item.broadcast] + limited))
+        found = [item for item in self._interfaces if ":" not in item.address]
+        is_ipv6_alone = len(found) < len(self._interfaces)
+        limited = ["255.255.255.255"] if self._options.interface == "all" and not is_ipv6_alone else []
+        return list(dict.fromkeys([item.broadcast for item in found if item.broadcast] + limited))
 
     def _udp(self, host: str, port: int, prepare: Callable[[socket.socket], None] = lambda sock: None) -> Any:
         """Return a socket that hears what comes to this port; None where that cannot be had."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = new_socket(host, socket.SOCK_DGRAM)
         try:
             if port:
                 for name in ("SO_REUSEADDR", "SO_REUSEPORT"):
                     if hasattr(socket, name):
                         sock.setsockopt(socket.SOL_SOCKET, getattr(socket, name), 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if sock.family == socket.AF_INET:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setblocking(False)
             sock.bind((host, port))
             prepare(sock)
@@ -211,10 +225,17 @@ class NetworkCheck:
             membership = struct.pack("=4s4s", socket.inet_aton(MDNS_GROUP), here)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
 
+        self._ask_by_multicast(item, MDNS_GROUP, self._udp("", MDNS_PORT, join))
+
+    def _try_multicast_ipv6(self, item: Interface) -> None:
+        if item.name and (item.name not in self._trials["multicast"]):
+            sock = self._udp("::", MDNS_PORT, lambda sock: join_ipv6_group(sock, MDNS_IPV6_GROUP, item.name))
+            self._ask_by_multicast(item, MDNS_IPV6_GROUP, sock)
+
+    def _ask_by_multicast(self, item: Interface, group: str, sock: Any) -> None:
         # A question that multicast DNS really has: who offers our service?
         question = DnsMessage(int.from_bytes(secrets.token_bytes(2), "big"), 0, (DnsQuestion(SERVICE, DNS_PTR),))
-        sock, name = self._udp("", MDNS_PORT, join), item.name or item.address
-        self._send("multicast", name, (MDNS_GROUP, MDNS_PORT), sock, sock, encode_dns(question))
+        self._send("multicast", item.name or item.address, (group, MDNS_PORT), sock, sock, encode_dns(question))
 
     def _send(
         self, kind: str, where: str, destination: Tuple[str, int], sender: Optional[socket.socket],

@@ -11,6 +11,7 @@ does not care; a socket of theirs can be told not to. Other systems have no such
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 from typing import Any, Optional, Tuple
 
@@ -19,6 +20,9 @@ from .interfaces import list_ipv6
 
 #: SO_NOSIGPIPE of <sys/socket.h>, which few Pythons name; 0 where there is none.
 _NO_SIGPIPE = getattr(socket, "SO_NOSIGPIPE", 0x1022 if sys.platform in ("darwin", "ios") else 0)
+
+#: Linux: a socket hears only the groups that it has joined itself.
+_IPV6_MULTICAST_ALL = 29
 
 
 def new_socket(host: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -84,6 +88,20 @@ def zone_index(zone: str) -> int:
     if index is None:
         raise OSError(0, "which interface leads there is not said")
     return index
+
+
+def join_ipv6_group(sock: socket.socket, group: str, interface: str) -> None:
+    """Prepare a socket of IPv6 that is to speak and hear on one interface; raise OSError."""
+    index = zone_index(interface)
+    for option, value in ((socket.IPV6_MULTICAST_IF, index), (socket.IPV6_MULTICAST_HOPS, 255),
+                          (socket.IPV6_UNICAST_HOPS, 255), (socket.IPV6_MULTICAST_LOOP, 1)):
+        sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+    membership = struct.pack("=16sI", socket.inet_pton(socket.AF_INET6, group), index)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+    except OSError:
+        pass  # Elsewhere that is so anyway.
 
 
 def _index_of(zone: str) -> Optional[int]:

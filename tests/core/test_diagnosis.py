@@ -103,6 +103,7 @@ CAUSES = [
     ("clock-off", "warning", {}, {"beacons": (SKEWED, replace(SKEWED, boot="2", name="Eve"))}, {},
      "This device's clock is 2 hours behind", "set its time"),
 ]
+LINK = Interface("eth0", "fe80::2%eth0", "64", "ff02::1")
 GOOD = {"python", "state", "port", "running", "interface", "broadcast", "multicast", "peer"}
 
 
@@ -112,6 +113,18 @@ def test_a_device_that_is_well_has_nothing_to_mend():
     assert all(not finding.cure for finding in findings)
     assert GOOD - {"running"} == {finding.cause for finding in findings}
     assert "running" in {finding.cause for finding in judge(node={"is_running": True})}
+
+
+def test_a_device_that_has_ipv6_alone_is_well_and_in_a_network():
+    network = {"interfaces": (LOOP, LINK), "broadcasts": (), "beacons": (), "self_dials": (
+        Trial("127.0.0.1:8080", "open"), Trial("[fe80::2%eth0]:8080", "open")),
+        "peers": (PeerFact(Trial("[fe80::3%eth0]:8080", "open"), "typed"),)}
+    findings = judge(network=network)
+    assert {finding.severity for finding in findings} == {Severity.GOOD}
+    assert "eth0: fe80::2%eth0/64" in [finding.text for finding in findings]
+    (tunnel,) = [one for one in judge(network={**network, "interfaces": (LOOP, replace(LINK, broadcast=""))})
+                 if one.severity is not Severity.GOOD]
+    assert tunnel.cause == "vpn-only"
 
 
 @pytest.mark.parametrize("cause, severity, machine, network, node, text, cure", CAUSES)

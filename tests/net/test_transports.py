@@ -347,6 +347,20 @@ def test_broadcasts_go_to_every_interface_that_broadcasts(paper, monkeypatch, ch
     assert transport.trouble() == []
 
 
+@pytest.mark.parametrize("bind, interfaces", [
+    ("fd00::1", [Interface("en0", "192.168.1.20", "255.255.254.0", "192.168.1.255")]), ("::1", []),
+    ("all", [Interface("lo0", "127.0.0.1", "255.0.0.0", is_loopback=True)]),
+])
+def test_where_there_is_ipv6_alone_nothing_is_broadcast_and_nothing_is_missed(paper, monkeypatch, bind, interfaces):
+    monkeypatch.setattr(broadcast, "list_interfaces", lambda: interfaces)
+    monkeypatch.setattr(broadcast, "list_ipv6", lambda: [Interface("en0", "fd00::1", "64", "ff02::1")])
+    transport = BroadcastTransport(PaperLoop(), options(bind=bind))
+    transport.open(lambda *words: None)
+    transport.announce(b"x")
+    assert all(sock.sent == [] for sock in paper) and transport.trouble() == [] and transport.targets() == []
+    transport.close()
+
+
 def test_a_node_of_the_loopback_listens_where_its_broadcasts_arrive(paper, monkeypatch):
     opened(BroadcastTransport, paper, INTERFACES, monkeypatch, bind="127.0.0.1")
     assert [sock.address for sock in paper] == [("127.0.0.1", 0), ("127.255.255.255", 5005)]

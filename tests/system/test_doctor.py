@@ -223,3 +223,23 @@ def test_a_state_folder_that_cannot_be_used_ends_with_1_and_says_so(field):
     done = field.type("doctor", "--json", DISCOMPUTE_STATE_DIR=str(path))
     (found,) = [each for each in done.document["findings"] if each["cause"] == "state-unusable"]
     assert done.code == 1 and not done.document["works"] and "--state-dir" in found["cure"]
+
+
+def test_without_ipv4_a_host_is_well_and_calls_whom_its_node_has_met(testbed, host_program, tmp_path):
+    """The other is heard by nothing that doctor does itself: there is no broadcast."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DISCOMPUTE_")}
+    with testbed.Testbed(2, is_ipv6=True) as bed:
+        nodes = [
+            host_program(bed, number, [sys.executable, "-m", "discompute_lite", "start", "--json", "--state-dir",
+                                       str(tmp_path / str(number)), "--config", os.devnull], environ,
+                         tmp_path / f"{number}.err") for number in (1, 2)]
+        nodes[0].expect(event="joined")
+        command = [sys.executable, "-m", "discompute_lite", "doctor", "--json", "--state-dir", str(tmp_path / "1"),
+                   "--config", os.devnull]
+        done = subprocess.run(bed.command(1, command), env=environ, capture_output=True, text=True)
+        for node in nodes:
+            node.end()
+    findings = {each["cause"]: each for each in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 0 and not {"no-network", "nobody", "broadcast-refused"} & set(findings), findings
+    assert findings["interface"]["text"] == "eth0: fe80::1%eth0/64" and findings["multicast"]["severity"] == "good"
+    assert findings["peer"]["text"] == "[fe80::2%eth0]:8080 answers"
