@@ -103,6 +103,9 @@ class CommandParser(argparse.ArgumentParser):
     """Say what is wrong in our words, with our exit code."""
 
     def __init__(self, **keywords: Any) -> None:
+        if sys.version_info >= (3, 14):
+            # There argparse paints its help, whatever was said about colours to us.
+            keywords["color"] = False
         super().__init__(allow_abbrev=False, **keywords)
 
     def error(self, message: str) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from discompute_lite.faces.cli import LISTED
-from discompute_lite.faces.command_line import CommandLine
+from discompute_lite.faces.command_line import CommandLine, CommandParser
 from discompute_lite.model.errors import SettingsError
 from discompute_lite.model.settings import SETTINGS
 
@@ -72,3 +72,10 @@ def test_addresses_may_be_given_again_and_again_before_and_after_the_command(wor
 def test_the_help_of_every_command_says_how_a_device_is_called_by_its_address(capsys):
     for name in LISTED:
         assert "--peer HOST[:PORT]" in help_of(capsys, name)
+
+
+def test_help_is_not_painted_whatever_the_python(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    parser = CommandParser(prog="x")
+    parser.add_argument("--flag", help="does it")
+    assert "\033" not in parser.format_help()
