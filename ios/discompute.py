@@ -21895,6 +21895,8 @@ Read next: host/executors.py (slots and their threads), host/loop_lane.py (the w
 WALL_S = 3600.0
 #: Seconds after which a child without work is ended: it holds memory, and data of its task.
 CHILD_IDLE_S = 30.0
+#: The same of one that has served nobody, once nothing runs: what a node at rest holds is what it needs.
+SPARE_IDLE_S = 2.0
 #: Requests between two looks at a child's memory, which take as long as a request of a moment.
 MEMORY_EVERY = 64
 _FOLDER_PREFIX = "child-"
@@ -21940,7 +21942,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._started = 0
         #: A child that has served nobody, for whoever needs one next; and whether one is to be laid ready.
         self._spare: Optional[ChildProcess] = None
-        self._is_spare_due, self._spared_at = False, 0.0
+        self._is_spare_due = False
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -22124,7 +22126,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         except (OSError, StateError):
             return  # Whoever needs one says why there is none.
         with self._lock:
-            self._spare, self._spared_at = spare, time.monotonic()
+            self._spare = spare
             is_late = self._is_closed
         if is_late:
             self._end_spare()
@@ -22163,19 +22165,21 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         return 2 if child is not None and child.owner == owner else 1 if child is None else 0
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
+        since = time.monotonic()
         while slot.child is not None:
             self._lay_spare(slot.child.memory_bytes)
             try:
-                return slot.inbox.get(timeout=CHILD_IDLE_S)
+                return slot.inbox.get(timeout=CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S))
             except Empty:
                 with self._lock:
                     # The lane may use it without a word to this thread, but not under this lock.
-                    is_idle = slot.current is None and time.monotonic() - slot.used_at >= CHILD_IDLE_S
+                    idle_s = time.monotonic() - max(since, slot.used_at)
+                    is_idle = slot.current is None and idle_s >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
-                    is_spare_idle = time.monotonic() - self._spared_at >= CHILD_IDLE_S
+                    is_at_rest = all(each.current is None for each in self._slots)
                 if child is not None:
                     child.end()
-                if is_spare_idle:
+                if is_at_rest:
                     self._end_spare()
         return slot.inbox.get()
 
@@ -57551,10 +57555,10 @@ _end_sections({
     "discompute_lite.host.executors": "stopped_outcome WorkFuture WorkSlot SlotKind SlotExecutor ThreadExecutor "
         "Limits BLAME_DEVICE WORK_LIMITS WorkOutcome WorkRequest install_taps remove_taps run_work".split(),
     "discompute_lite.host.loop_lane": "LANE_S LANE_BYTES LanePort LoopLane WorkOutcome Exchange".split(),
-    "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S MEMORY_EVERY _FOLDER_PREFIX ProcessSlot "
-        "ProcessExecutor StateError Limits BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied "
-        "ChildOverdue ChildProcess Exchange SlotExecutor WorkFuture WorkSlot stopped_outcome LANE_S LanePort "
-        "LoopLane resident_bytes".split(),
+    "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S SPARE_IDLE_S MEMORY_EVERY _FOLDER_PREFIX "
+        "ProcessSlot ProcessExecutor StateError Limits BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest "
+        "ChildDied ChildOverdue ChildProcess Exchange SlotExecutor WorkFuture WorkSlot stopped_outcome LANE_S "
+        "LanePort LoopLane resident_bytes".split(),
     "discompute_lite.host.active_limits": "NOT_LIMITED NETWORK_CHECK NETWORK_CHECK_S runs_in_processes "
         "is_kept_offline limits_for_tasks limits_of_children _has_rlimits PHONE_TYPES Hardware KIB Settings "
         "size_text NICENESS ChildLimits has_processes Probe WALL_S resident_bytes tree_processes".split(),

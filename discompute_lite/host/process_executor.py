@@ -29,6 +29,8 @@ from .process_tree import resident_bytes
 WALL_S = 3600.0
 #: Seconds after which a child without work is ended: it holds memory, and data of its task.
 CHILD_IDLE_S = 30.0
+#: The same of one that has served nobody, once nothing runs: what a node at rest holds is what it needs.
+SPARE_IDLE_S = 2.0
 #: Requests between two looks at a child's memory, which take as long as a request of a moment.
 MEMORY_EVERY = 64
 _FOLDER_PREFIX = "child-"
@@ -74,7 +76,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._started = 0
         #: A child that has served nobody, for whoever needs one next; and whether one is to be laid ready.
         self._spare: Optional[ChildProcess] = None
-        self._is_spare_due, self._spared_at = False, 0.0
+        self._is_spare_due = False
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -258,7 +260,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         except (OSError, StateError):
             return  # Whoever needs one says why there is none.
         with self._lock:
-            self._spare, self._spared_at = spare, time.monotonic()
+            self._spare = spare
             is_late = self._is_closed
         if is_late:
             self._end_spare()
@@ -297,19 +299,21 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         return 2 if child is not None and child.owner == owner else 1 if child is None else 0
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
+        since = time.monotonic()
         while slot.child is not None:
             self._lay_spare(slot.child.memory_bytes)
             try:
-                return slot.inbox.get(timeout=CHILD_IDLE_S)
+                return slot.inbox.get(timeout=CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S))
             except Empty:
                 with self._lock:
                     # The lane may use it without a word to this thread, but not under this lock.
-                    is_idle = slot.current is None and time.monotonic() - slot.used_at >= CHILD_IDLE_S
+                    idle_s = time.monotonic() - max(since, slot.used_at)
+                    is_idle = slot.current is None and idle_s >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
-                    is_spare_idle = time.monotonic() - self._spared_at >= CHILD_IDLE_S
+                    is_at_rest = all(each.current is None for each in self._slots)
                 if child is not None:
                     child.end()
-                if is_spare_idle:
+                if is_at_rest:
                     self._end_spare()
         return slot.inbox.get()
 

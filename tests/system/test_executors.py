@@ -275,10 +275,14 @@ def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
     bench.wait_for(lambda: not is_running(pid))
 
 
-def test_a_child_that_nobody_needed_is_let_go_with_those_that_rest(bench, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
+def test_a_child_that_nobody_needed_is_let_go_before_those_that_were_needed(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.process_executor.SPARE_IDLE_S", 0.05)
     executor = bench.processes()
-    assert bench.value(executor, "return 1") == 1
+    folder = bench.value(executor, "return os.getcwd()")
+    bench.wait_for(lambda: not executor._is_spare_due and [str(path) for path in bench.scratch.iterdir()] == [folder])
+    assert bench.value(executor, "return os.getcwd()") == folder
+    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
+    assert bench.value(executor, "return os.getcwd()") == folder
     bench.wait_for(lambda: not list(bench.scratch.iterdir()))
 
 
