@@ -198,7 +198,7 @@ class Limits:
     @classmethod
     def for_phone(cls, work_memory_mb: int = 0) -> Limits:
         """Return what an app that the system ends for its memory can afford; `work_memory_mb` is 0 where not known."""
-        work_bytes = work_memory_mb * MIB or 512 * MIB
+        work_bytes = work_memory_mb * MIB or 516 * MIB
         receive_kept_bytes = min(4 * MIB, work_bytes // 64)
         # A message, blobs, vectors and outcomes may all be there at once.
         part = min(128 * MIB, (work_bytes - receive_kept_bytes) // 4)
