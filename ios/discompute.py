@@ -34479,15 +34479,21 @@ def mean_tree(trees: Sequence[Any], weights: Sequence[float]) -> Any:
 
     The weights are not negative, and of any sum but 0. Raises `TaskFailed` that names the place where two trees differ.
     """
-    total = sum(weights)
-    if not total:
-        raise TaskFailed("no step of this round saw a sample; does the job's `load` return data?")
+    total = check_seen(weights)
     shares = [weight / total for weight in weights]
 
     def mean(kind: LeafKind, leaves: Sequence[Any]) -> Any:
         return kind.mean(leaves, shares) if kind.is_averaged(leaves[0]) else leaves[0]
 
     return walk_trees(mean, trees)
+
+
+def check_seen(samples: Sequence[float]) -> float:
+    """Return how many samples have been seen together; raise `TaskFailed` where there was none."""
+    total = sum(samples)
+    if not total:
+        raise TaskFailed("no step of this round saw a sample; does the job's `load` return data?")
+    return total
 
 
 def each_leaf(compute: Compute, *trees: Any) -> Any:
@@ -45829,7 +45835,9 @@ Who leaves takes it along.
 
 #> from ..ml.compression import TOP_K, Compression
 #> from ..ml.ring import CHAIN, RING, STAR
+#> from ..ml.trees import check_seen
 #> from ..ml.vectors import VectorForm, fill_vector, subtract_vector, tree_of_vector
+#> from ..model.errors import Forbidden
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -45897,7 +45905,14 @@ class AveragingLeader:
     # ---- who takes part ------------------------------------------------------------------------------
 
     def meet(self, device_id: str, ready: Callable[[], None]) -> None:
-        """Ask a device to take part; `ready` is called when it has answered, whatever it said."""
+        """Ask a device to take part; `ready` is called when it has answered, whatever it said.
+
+        It has nothing of this training then: one that is asked anew was away, or was restarted.
+        """
+        self.joined[device_id] = False
+        for kept in (self._holders, self._residuals, self._garbage):
+            kept.pop(device_id, None)
+
         def answered(result: Any, error: Any) -> None:
             self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
@@ -45946,12 +45961,19 @@ class AveragingLeader:
                 if is_there:
                     self.moved_bytes += self.form.size
                 else:
-                    self.joined[device_id] = False
+                    self._is_out(device_id, error)
                 done(name if is_there else None)
 
             params = {"name": name, "size": self.form.size, "sources": self._sources_for(device_id),
                       "drops": self._garbage.pop(device_id, [])}
             self._ports.ask(device_id, "FetchVector", params, fetched, FETCH_S)
+
+    def _is_out(self, device_id: str, error: Any) -> None:
+        """Do without a device; ask it anew where it forgot the training, which it had joined: it was restarted."""
+        if isinstance(error, Forbidden):
+            self.meet(device_id, lambda: None)
+        else:
+            self.joined[device_id] = False
 
     # ---- averages --------------------------------------------------------------------------------------
 
@@ -45969,7 +45991,8 @@ class AveragingLeader:
         return KeptShare(self._ports.own_id, name, samples)
 
     def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
-        """Average what devices keep; `done` is called once."""
+        """Average what devices keep; `done` is called once. Raises `TaskFailed` where they have seen no sample."""
+        check_seen([share.samples for share in shares])
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
     def _failed_once(self, reason: str) -> None:
@@ -46056,7 +46079,7 @@ class _AverageTry:
     def begin(self, lost: List[str], tries: int) -> None:
         """Try without those that are lost."""
         self.shares = [share for share in self.shares if share.device_id not in lost]
-        if not self.shares or not tries or self._ports.own_id in lost:
+        if not sum(share.samples for share in self.shares) or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
                 self._leader.give_up(self._problem)
             self._leader._failed_once(self._problem)
@@ -46088,6 +46111,8 @@ class _AverageTry:
             self._leader._not_needed(other, [name, *filter(None, [self.remainder])])
             if other != device_id:
                 self._ports.ask(other, "StopAverage", {"name": name}, _nothing_more, JOIN_S)
+        if isinstance(error, Forbidden):
+            self._leader._is_out(device_id, error)
         blamed = [device_id] if error is not None else [each for each in answer.get("lost", ()) if each in self.members]
         if not blamed and answer.get("unreached"):
             self._leader.is_star = True
@@ -54443,6 +54468,8 @@ class Share(NamedTuple):
     #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
     rest: Any = None
     kinds: Sequence[str] = ()
+    #: Whether nothing was done, since the state that was to be there was not: the device was restarted.
+    lacks_state: bool = False
 
 
 class Strategy:
@@ -55448,11 +55475,15 @@ def carry_out_here(
 ) -> Dict[str, Any]:
     """Carry out an order whose state and share are vectors on this device; `vectors` are those of a `VectorOrder`.
 
-    The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there.
+    The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there;
+    where the state is not here, as on a device that was restarted meanwhile, nothing is done, and that is said.
     """
     order, folder = VectorOrder(*vectors), vector_folder()
     form, source = VectorForm(order.code, order.numbers), os.path.join(folder, order.source)
-    state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
+    try:
+        state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
+    except FileNotFoundError:
+        return {"tree": None, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, "lacks_state": True}
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))
@@ -55808,6 +55839,8 @@ class Training:
         """Return who came and who left since the last look."""
         places = self._places()
         gone = [member for member in self._rounds.crew.members if member not in places]
+        for device_id in {member.partition("/")[0] for member in gone}:
+            self._met.pop(device_id, None)  # It is asked anew when it comes back.
         came = {member: score for member, score in places.items() if member not in self._rounds.crew}
         return [*map(MemberLeft, gone), *([MembersJoined(came)] if came else [])]
 
@@ -55832,6 +55865,9 @@ class Training:
 
     def _is_met(self, device_id: str) -> None:
         self._met[device_id] = True
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._look_at = 0.0
 
     def _share_came(self, order: Order, future: Any) -> Any:
@@ -55841,6 +55877,9 @@ class Training:
         except (CancelledError, TaskCancelled):
             return OrderLost(order.id)
         share = Share(**fields)
+        if share.lacks_state and self._leader is not None:
+            self._leader.meet(future.device, self._look_again)
+            return OrderLost(order.id)
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:
@@ -57764,8 +57803,8 @@ _end_sections({
         "PieceAverage RingAverage StarAverage average_of InvalidParams".split(),
     "discompute_lite.ml.arrays": "Compute LeafKind ListKind ArrayKind LibraryKind _root_of_array _with_numpy_items "
         "_with_torch_items LIBRARY_KINDS _NUMBER _LIST _ARRAY leaf_kind plain_numbers".split(),
-    "discompute_lite.ml.trees": "LeafCompute mean_tree each_leaf taken_tree tree_size leaf_kinds walk_trees _walk "
-        "_like _lengths _outline TaskFailed Compute LeafKind leaf_kind".split(),
+    "discompute_lite.ml.trees": "LeafCompute mean_tree check_seen each_leaf taken_tree tree_size leaf_kinds "
+        "walk_trees _walk _like _lengths _outline TaskFailed Compute LeafKind leaf_kind".split(),
     "discompute_lite.ml.vectors": "_NARROW_TYPES _AT_ONCE VectorForm vector_form fill_vector subtract_vector "
         "tree_of_vector rest_of with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of "
         "TaskFailed optional_module LeafKind LibraryKind plain_numbers walk_trees".split(),
@@ -57964,7 +58003,7 @@ _end_sections({
         "CALLED_DEVICES CheckOptions check_network swept_interfaces find_running_node open_state_folder".split(),
     "discompute_lite.faces.averaging": "AVERAGE_TRIES FAILED_AVERAGES JOIN_S FETCH_S SOURCES_TOLD KeptShare "
         "AverageCame AveragingLeader _AverageTry _nothing_more VectorPorts TOP_K Compression CHAIN RING STAR "
-        "VectorForm fill_vector subtract_vector tree_of_vector".split(),
+        "check_seen VectorForm fill_vector subtract_vector tree_of_vector Forbidden".split(),
     "discompute_lite.faces.blobs": "ClusterBlobs TaskRejected Blob PICKLES_UNWANTED ClassBook PickleRule "
         "dump_with_pieces".split(),
     "discompute_lite.tasks.uploads": "UploadedModule check_uploads _check_upload UploadBook TaskRejected "

@@ -29,7 +29,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ..ml.compression import TOP_K, Compression
 from ..ml.ring import CHAIN, RING, STAR
+from ..ml.trees import check_seen
 from ..ml.vectors import VectorForm, fill_vector, subtract_vector, tree_of_vector
+from ..model.errors import Forbidden
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -97,7 +99,14 @@ class AveragingLeader:
     # ---- who takes part ------------------------------------------------------------------------------
 
     def meet(self, device_id: str, ready: Callable[[], None]) -> None:
-        """Ask a device to take part; `ready` is called when it has answered, whatever it said."""
+        """Ask a device to take part; `ready` is called when it has answered, whatever it said.
+
+        It has nothing of this training then: one that is asked anew was away, or was restarted.
+        """
+        self.joined[device_id] = False
+        for kept in (self._holders, self._residuals, self._garbage):
+            kept.pop(device_id, None)
+
         def answered(result: Any, error: Any) -> None:
             self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
@@ -146,12 +155,19 @@ class AveragingLeader:
                 if is_there:
                     self.moved_bytes += self.form.size
                 else:
-                    self.joined[device_id] = False
+                    self._is_out(device_id, error)
                 done(name if is_there else None)
 
             params = {"name": name, "size": self.form.size, "sources": self._sources_for(device_id),
                       "drops": self._garbage.pop(device_id, [])}
             self._ports.ask(device_id, "FetchVector", params, fetched, FETCH_S)
+
+    def _is_out(self, device_id: str, error: Any) -> None:
+        """Do without a device; ask it anew where it forgot the training, which it had joined: it was restarted."""
+        if isinstance(error, Forbidden):
+            self.meet(device_id, lambda: None)
+        else:
+            self.joined[device_id] = False
 
     # ---- averages --------------------------------------------------------------------------------------
 
@@ -169,7 +185,8 @@ class AveragingLeader:
         return KeptShare(self._ports.own_id, name, samples)
 
     def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
-        """Average what devices keep; `done` is called once."""
+        """Average what devices keep; `done` is called once. Raises `TaskFailed` where they have seen no sample."""
+        check_seen([share.samples for share in shares])
         _AverageTry(self, list(shares), done).begin([], AVERAGE_TRIES)
 
     def _failed_once(self, reason: str) -> None:
@@ -256,7 +273,7 @@ class _AverageTry:
     def begin(self, lost: List[str], tries: int) -> None:
         """Try without those that are lost."""
         self.shares = [share for share in self.shares if share.device_id not in lost]
-        if not self.shares or not tries or self._ports.own_id in lost:
+        if not sum(share.samples for share in self.shares) or not tries or self._ports.own_id in lost:
             if self._ports.own_id in lost:
                 self._leader.give_up(self._problem)
             self._leader._failed_once(self._problem)
@@ -288,6 +305,8 @@ class _AverageTry:
             self._leader._not_needed(other, [name, *filter(None, [self.remainder])])
             if other != device_id:
                 self._ports.ask(other, "StopAverage", {"name": name}, _nothing_more, JOIN_S)
+        if isinstance(error, Forbidden):
+            self._leader._is_out(device_id, error)
         blamed = [device_id] if error is not None else [each for each in answer.get("lost", ()) if each in self.members]
         if not blamed and answer.get("unreached"):
             self._leader.is_star = True

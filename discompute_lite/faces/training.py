@@ -144,6 +144,8 @@ class Training:
         """Return who came and who left since the last look."""
         places = self._places()
         gone = [member for member in self._rounds.crew.members if member not in places]
+        for device_id in {member.partition("/")[0] for member in gone}:
+            self._met.pop(device_id, None)  # It is asked anew when it comes back.
         came = {member: score for member, score in places.items() if member not in self._rounds.crew}
         return [*map(MemberLeft, gone), *([MembersJoined(came)] if came else [])]
 
@@ -168,6 +170,9 @@ class Training:
 
     def _is_met(self, device_id: str) -> None:
         self._met[device_id] = True
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._look_at = 0.0
 
     def _share_came(self, order: Order, future: Any) -> Any:
@@ -177,6 +182,9 @@ class Training:
         except (CancelledError, TaskCancelled):
             return OrderLost(order.id)
         share = Share(**fields)
+        if share.lacks_state and self._leader is not None:
+            self._leader.meet(future.device, self._look_again)
+            return OrderLost(order.id)
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:

@@ -34,6 +34,8 @@ class Share(NamedTuple):
     #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
     rest: Any = None
     kinds: Sequence[str] = ()
+    #: Whether nothing was done, since the state that was to be there was not: the device was restarted.
+    lacks_state: bool = False
 
 
 class Strategy:

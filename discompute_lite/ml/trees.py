@@ -25,15 +25,21 @@ def mean_tree(trees: Sequence[Any], weights: Sequence[float]) -> Any:
 
     The weights are not negative, and of any sum but 0. Raises `TaskFailed` that names the place where two trees differ.
     """
-    total = sum(weights)
-    if not total:
-        raise TaskFailed("no step of this round saw a sample; does the job's `load` return data?")
+    total = check_seen(weights)
     shares = [weight / total for weight in weights]
 
     def mean(kind: LeafKind, leaves: Sequence[Any]) -> Any:
         return kind.mean(leaves, shares) if kind.is_averaged(leaves[0]) else leaves[0]
 
     return walk_trees(mean, trees)
+
+
+def check_seen(samples: Sequence[float]) -> float:
+    """Return how many samples have been seen together; raise `TaskFailed` where there was none."""
+    total = sum(samples)
+    if not total:
+        raise TaskFailed("no step of this round saw a sample; does the job's `load` return data?")
+    return total
 
 
 def each_leaf(compute: Compute, *trees: Any) -> Any:

@@ -85,11 +85,15 @@ def carry_out_here(
 ) -> Dict[str, Any]:
     """Carry out an order whose state and share are vectors on this device; `vectors` are those of a `VectorOrder`.
 
-    The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there.
+    The share's tree is None, and its `rest` is what is not averaged. Where nothing can be kept here, the tree is there;
+    where the state is not here, as on a device that was restarted meanwhile, nothing is done, and that is said.
     """
     order, folder = VectorOrder(*vectors), vector_folder()
     form, source = VectorForm(order.code, order.numbers), os.path.join(folder, order.source)
-    state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
+    try:
+        state = tree_of_vector(seat.template, form, _mapped(source)) if order.source else seat.template
+    except FileNotFoundError:
+        return {"tree": None, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, "lacks_state": True}
     fields = carry_out(seat, with_rest(state, order.rest), round_index, shards, steps, sends_gradients)
     tree = taken_tree(seat.template, fields["tree"])
     fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))

@@ -7,6 +7,7 @@ import pytest
 from discompute_lite.faces.averaging import AVERAGE_TRIES, FAILED_AVERAGES, AveragingLeader, KeptShare
 from discompute_lite.ml.compression import FLOAT16, TOP_K, Compression
 from discompute_lite.ml.vectors import VectorForm
+from discompute_lite.model.errors import Forbidden, TaskFailed
 
 
 class Devices:
@@ -194,6 +195,48 @@ def test_this_machine_without_room_ends_averaging_there(devices):
 
 
 # ---- compression ---------------------------------------------------------------------------------------
+
+
+def test_who_was_restarted_is_asked_anew_and_fetches_the_state(devices):
+    leader = leader_of(devices, "a", "b")
+    averaged(leader, devices, "a", "b")
+    all_answer(devices)
+    came = averaged(leader, devices, "a", "b")
+    devices.answer("b", "AverageVectors", error=Forbidden("you lead no such training"))
+    assert not leader.joined["b"]
+    all_answer(devices)
+    assert came[0].lost == ["b"]
+    devices.answer("b", "JoinTraining", success=True)
+    assert leader.joined["b"]
+    leader.bring_state("b", came.append)
+    devices.answer("b", "FetchVector", error=Forbidden("you lead no such training"))
+    assert came[1] is None and not leader.joined["b"]
+    devices.answer("b", "JoinTraining", success=True)
+    leader.bring_state("b", came.append)
+    devices.answer("b", "FetchVector", success=True)
+    assert came[2] == leader._state_name and leader.joined["b"]
+
+
+def test_who_is_asked_anew_has_nothing_of_the_training(devices):
+    leader = leader_of(devices, "a", compression=Compression(TOP_K, 0.5, False))
+    averaged(leader, devices, "a")
+    all_answer(devices)
+    leader.meet("a", lambda: None)
+    assert not leader.joined["a"]
+    devices.answer("a", "JoinTraining", success=True)
+    averaged(leader, devices, "a")
+    assert devices.params("a", "AverageVectors")["residual"] == ""
+    assert devices.params("own", "AverageVectors")["residual"] != ""
+
+
+def test_shares_that_saw_no_sample_have_no_mean(devices):
+    leader = leader_of(devices, "a", "b")
+    with pytest.raises(TaskFailed, match="no step of this round saw a sample"):
+        leader.average([KeptShare("a", "x", 0), KeptShare("b", "y", 0)], [].append)
+    came = []
+    leader.average([KeptShare("a", "x", 0), KeptShare("b", "y", 4)], came.append)
+    devices.answer("b", "AverageVectors", error=OSError("gone"))
+    assert came[0].mean is None and came[0].lost == ["b"]
 
 
 def test_a_way_is_added_to_the_state_that_all_have(devices):

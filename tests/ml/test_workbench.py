@@ -131,6 +131,12 @@ def test_where_nothing_can_be_kept_the_tree_goes_back(tmp_path):
     assert fields["tree"] == {"w": [5.0, 2.0], "seen": 4}
 
 
+def test_where_the_state_is_not_here_nothing_is_done(tmp_path):
+    fields = carried_here(tmp_path, "a-s1")
+    assert (fields["lacks_state"], fields["samples"], fields["steps"]) == (True, 0, 0)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_step_that_changes_its_states_shape_is_told_where(tmp_path):
     class Growing(Counting):
         def step(self, state, data, rng, config):

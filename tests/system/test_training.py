@@ -272,6 +272,34 @@ def test_a_device_that_dies_is_done_without(field, average):
     assert not any(member.startswith(node.id) for member in rounds[-1]["shares"])
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
+@pytest.mark.parametrize("compression", ["none", "top-k"])
+def test_a_device_that_was_restarted_averages_with_the_others_again(field, compression):
+    field.let_belong("command", "node-2")
+    node = field.start("node-2")
+    folder = str(field.folder / "run")
+    words = ["train", "--min-devices", "2", "--rounds", "100000", "--local-steps", "2", "--checkpoint", folder,
+             "--average", "ring", "--compression", compression, "digits", "--hidden", "8"]
+    training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], env=field.for_command(),
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def averages_since(made):
+        lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()[made:-1] if rounds_in(folder) else []
+        return [figures for figures in map(json.loads, lines) if figures["moved_bytes"]
+                and any(member.startswith(node.id) for member in figures["shares"])]
+
+    try:
+        field.wait_for(lambda: len(averages_since(0)) > 2 or training.poll() is not None, "the first averages", 30.0)
+        node.kill(signal.SIGKILL)
+        node = field.start("node-2")
+        made = len(rounds_in(folder))
+        field.wait_for(lambda: len(averages_since(made)) > 2 or training.poll() is not None, "more averages", 30.0)
+        assert training.poll() is None, training.communicate()[1]
+    finally:
+        training.kill()
+        training.communicate()
+
+
 @pytest.mark.parametrize("words, code, about", [
     (["nosuch.py"], 2, "nosuch.py cannot be read"), (["{}", "--slopes", "1"], 2, "there is no argument --slopes"),
     (["--strategy", "magic", "digits"], 2, "write one of sync, fedavg"),
