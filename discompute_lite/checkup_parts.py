@@ -21,8 +21,9 @@ from .host.store import StateFolder
 from .model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts
 from .model.errors import DiscomputeError, StateError
 from .model.settings import Settings
+from .net.addresses import host_of, is_loopback_host
 from .net.client import call_once
-from .net.network_check import CALLED_DEVICES, CheckOptions, check_network
+from .net.network_check import CALLED_DEVICES, CheckOptions, check_network, interfaces_of
 from .net.prober import swept_interfaces
 from .run import find_running_node, open_state_folder
 
@@ -58,18 +59,30 @@ def check_up(settings: Settings, probe: Optional[Probe] = None) -> Checkup:
         except StateError as error:
             problem = error.message
     port, boot = (running[0], _boot_of(*running)) if running is not None else (settings.port, "")
+    own_address, *met = _devices_of(*running) if running is not None else [""]
+    bind = _bind_of(own_address, settings)
     node = NodeFacts(
-        id=own_id, boot=boot, port=port, discovery_port=settings.discovery_port, bind=settings.bind,
+        id=own_id, boot=boot, port=port, discovery_port=settings.discovery_port, bind=bind,
         is_port_chosen=settings.source_of("port") != "default", announce=settings.announce,
         discovery=settings.discovery, is_running=running is not None,
     )
     machine = look_at_machine(probe, state, problem, (port or settings.port, settings.discovery_port), time.time())
     network = check_network(CheckOptions(
-        bind=settings.bind, interface=settings.discovery_interface, port=port, discovery_port=settings.discovery_port,
+        bind=bind, interface=settings.discovery_interface, port=port, discovery_port=settings.discovery_port,
         limits=settings.limits_for(False), own_id=own_id, own_boot=boot, is_running=running is not None,
-        peers=_peers(settings, state, running), neighbours=tuple(_neighbours(settings, machine.gateway)),
+        peers=_peers(settings, state, met), neighbours=tuple(_neighbours(settings, bind, machine.gateway)),
     ))
     return Checkup(machine, network, node, diagnose(machine, network, node))
+
+
+def _bind_of(own_address: str, settings: Settings) -> str:
+    """Return what the node that runs here is bound to: it may have been told what we are not."""
+    host = host_of(own_address)
+    if not is_loopback_host(host):
+        return settings.bind
+    # Where there is no network at all, a node that is bound to nothing has no better address either.
+    is_networked = any(not item.is_loopback for item in interfaces_of(settings.bind, settings.discovery_interface))
+    return host if is_networked else settings.bind
 
 
 def _open_state(
@@ -90,21 +103,19 @@ def _boot_of(port: int, token: str) -> str:
         return ""
 
 
-def _known_to(port: int, token: str) -> List[str]:
-    """Return where the others are whom the node that runs here knows, in whichever way it met them."""
+def _devices_of(port: int, token: str) -> List[str]:
+    """Return where the node that runs here is called, then where the others are whom it has met in whichever way."""
     try:
         answer: Dict[str, Any] = call_once(f"127.0.0.1:{port}", "GetDevices", {}, token=token)
-        return [str(each.get("address", "")) for each in answer["devices"][1:] if each.get("status") != "OFFLINE"]
+        return [str(each.get("address", "")) for each in answer["devices"] if each.get("status") != "OFFLINE"] or [""]
     except DiscomputeError:
-        return []
+        return [""]
 
 
-def _peers(
-    settings: Settings, state: Optional[StateFolder], running: Optional[Tuple[int, str]]
-) -> Dict[str, str]:
-    """Return whom to call: where the user says, where the node that runs here knows somebody, then the remembered."""
+def _peers(settings: Settings, state: Optional[StateFolder], met: List[str]) -> Dict[str, str]:
+    """Return whom to call: where the user says, where the node that runs here met somebody, then the remembered."""
     peers = dict.fromkeys(settings.peers, "typed")
-    for address in (_known_to(*running) if running is not None else [])[:CALLED_DEVICES]:
+    for address in met[:CALLED_DEVICES]:
         peers.setdefault(address, "remembered")
     document = state.read_json("peers.json", {}) if state is not None else {}
     remembered = document.get("addresses")
@@ -114,8 +125,8 @@ def _peers(
     return peers
 
 
-def _neighbours(settings: Settings, gateway: str) -> List[str]:
-    routers = [f"{gateway}:{port}" for port in ROUTER_PORTS] if gateway and settings.bind == "all" else []
-    swept, _ = networks_to_sweep(swept_interfaces(settings.bind, settings.discovery_interface))
+def _neighbours(settings: Settings, bind: str, gateway: str) -> List[str]:
+    routers = [f"{gateway}:{port}" for port in ROUTER_PORTS] if gateway and bind == "all" else []
+    swept, _ = networks_to_sweep(swept_interfaces(bind, settings.discovery_interface))
     near = [host for each in swept[:1] if not each.own.is_loopback for host in hosts_to_sweep(each, ())]
     return routers + [f"{host}:{settings.port or 8080}" for host in near[:NEIGHBOURS_TRIED]]

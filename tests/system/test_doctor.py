@@ -178,6 +178,20 @@ def test_what_is_wrong_on_a_host_is_named_with_its_cure(outcomes, number):
 
 
 @pytest.mark.namespaces
+@pytest.mark.parametrize("bind", ["127.0.0.1", "::1"])
+def test_a_node_that_was_bound_to_this_machine_is_no_sign_of_a_firewall(testbed, host_program, tmp_path, bind):
+    """Doctor is told nothing of it: --bind was said to start alone."""
+    with testbed.Testbed(1) as bed:
+        doctors = Doctors(bed, tmp_path)
+        node = doctors.start(1, host_program, "--bind", bind)
+        code, document = doctors.run(1, "--state-dir", str(tmp_path / "node-1"))
+        node.end()
+    findings = {finding["cause"]: finding["text"] for finding in document["findings"]}
+    assert code == 0 and "incoming-blocked" not in findings, findings
+    assert findings["bound-here"] == f"Bound to {bind}: only programs of this machine are met."
+
+
+@pytest.mark.namespaces
 def test_an_access_point_that_keeps_devices_apart_is_told_from_a_device_that_sleeps(testbed, tmp_path):
     with testbed.Testbed(3) as bed:
         doctors = Doctors(bed, tmp_path)
