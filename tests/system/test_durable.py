@@ -392,10 +392,11 @@ class KillLoop:
             self.nodes[victim].wait_end()
             self.nodes[victim] = self._start(victim)
         (trace / "go").touch()
-        outputs = [submitter.process.communicate()[0]] if victim != "submitter" else [""]
+        said = [submitter.process.communicate()] if victim != "submitter" else []
         if victim != "worker":
-            outputs.append(self.field.type("submit", "--resume", task_id, **self.mine).out)
-        assert [text for text in outputs if text] == [f"{self.VALUE}\n"], (number, victim, outputs)
+            resumed = self.field.type("submit", "--resume", task_id, **self.mine)
+            said.append((resumed.out, resumed.err))
+        assert [out for out, _ in said if out] == [f"{self.VALUE}\n"], (number, victim, said)
         times = Counter(done_in(trace))
         assert set(times) == set(range(self.PARTS)), (number, victim, times)
         assert all(times[index] == 1 for index in kept), (number, victim, kept, times)
