@@ -38482,6 +38482,7 @@ Read next: roles/coordinator.py, tasks/work.py (the phases).
 
 #> from __future__ import annotations
 
+#> from dataclasses import replace
 #> from typing import Any, Callable, Dict, List
 
 #> from ..model.device import short_id
@@ -38491,6 +38492,10 @@ Read next: roles/coordinator.py, tasks/work.py (the phases).
 
 #: Seconds after which is tried again what this device could not begin for want of room.
 WHOLE_AGAIN_S = 2.0
+#: Processes that may end amid the same split or merge before that is what ends them, as with pieces.
+WHOLE_TRIES = 3
+#: What an executor calls it when a process ended, or was given up, before it had answered (host/child_process.py).
+DIED = "Died"
 #: Tasks that are named as those for which another waits.
 NAMED_AHEAD = 3
 
@@ -38511,6 +38516,7 @@ class WholeWork:
         self._run(record, WorkRequest(
             phase="split", task_type=task.task_type, data=bytes(task.task_data), attempt_id=task.task_id,
             target=record.target or 4 * max(1, self._node.total_slots()), wall_s=wishes_of(task).deadline_s,
+            may_repeat=wishes_of(task).pure,
         ), "split", done)
 
     def merge(self, record: CoordinatedTask, done: OnWholeDone) -> None:
@@ -38519,7 +38525,7 @@ class WholeWork:
         results = [subtask.result_data for subtask in record.subtasks]
         self._run(record, WorkRequest(
             phase="merge", task_type=task.task_type, data=merge_data(bytes(task.task_data), results),
-            attempt_id=task.task_id,
+            attempt_id=task.task_id, may_repeat=wishes_of(task).pure,
         ), "merged", done)
 
     def again(self, callback: Callable[[CoordinatedTask], None], record: CoordinatedTask) -> None:
@@ -38532,7 +38538,7 @@ class WholeWork:
         if record.running is None:
             return f"it waits to be split on {where}, which has no room for that just now; it is tried again and again"
         if record.running.running():
-            return f"it is being split on {where}"
+            return f"it is being split on {where}{self.why_still(record)}"
         before = [f"{short_id(other)} is being {what}" for other, what in self._under_way.items()
                   if other != task_id and other in records and records[other].running.running()]
         busy = [short_id(other) for other, each in records.items() if self._runs_here(each)]
@@ -38540,19 +38546,34 @@ class WholeWork:
         first = " and ".join(before) or "more comes first"
         return f"it waits for a free slot on {where} to be split: {slots}, and {first}"
 
+    def why_still(self, record: CoordinatedTask) -> str:
+        """Say what keeps a split or a merge from going on, as an end of a sentence; "" where nothing does."""
+        standstill = getattr(record.running, "standstill", "")
+        return f": {standstill}, and what it does must not be done twice" if standstill else ""
+
     def _runs_here(self, record: CoordinatedTask) -> bool:
         return any(
             each.status is SubTaskStatus.RUNNING and each.assigned_device_id == self._node.id
             for each in record.subtasks
         )
 
-    def _run(self, record: CoordinatedTask, request: WorkRequest, what: str, done: OnWholeDone) -> None:
+    def _run(
+        self, record: CoordinatedTask, request: WorkRequest, what: str, done: OnWholeDone, tries: int = 1
+    ) -> None:
         task_id = record.task.task_id
 
         def ended(future: Any) -> None:
             record.running = None
             self._under_way.pop(task_id, None)
-            done(record, future.result())
+            outcome = future.result()
+            if outcome.error_type == DIED and not record.is_over:
+                # Whatever ended the process: all that the task has done is not given up for one that did.
+                if tries < WHOLE_TRIES:
+                    self._node.coordinator.tell(record, f"it is {what} once more: {outcome.error}")
+                    self._run(record, request, what, done, tries + 1)
+                    return
+                outcome = replace(outcome, error=f"{tries} processes ended amid it, the last: {outcome.error}")
+            done(record, outcome)
 
         self._under_way[task_id] = what
         record.running = self._node.executor.submit(request)
@@ -38794,7 +38815,8 @@ class Coordinator:
         if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
         if index < 0 and record.completed == len(record.subtasks):
-            return ExplainTaskAnswer(True, "every subtask is done; their results are being merged")
+            still = self._whole.why_still(record)
+            return ExplainTaskAnswer(True, f"every subtask is done; their results are being merged{still}")
         why = self._attempts.scheduler.why(task_id, index if index >= 0 else None)
         return ExplainTaskAnswer(True, why + self._attempts.why_still(task_id, max(index, -1)))
 
@@ -57879,8 +57901,8 @@ _end_sections({
         "journal_name restored_task retell KeepTaskAnswer".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
-    "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S NAMED_AHEAD OnWholeDone WholeWork _named short_id "
-        "SubTaskStatus wishes_of WorkOutcome WorkRequest merge_data CoordinatedTask".split(),
+    "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "
+        "short_id SubTaskStatus wishes_of WorkOutcome WorkRequest merge_data CoordinatedTask".split(),
     "discompute_lite.roles.coordinator": "NORMAL_PRIORITY _shutting_down Coordinator CancelAsked TaskSubmitted Tick "
         "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState wishes_of BLAME_REFUSED "
         "WorkOutcome split_parts Alarm Attempts CoordinatedTask problem_in Copies Durability unkept_sentence "

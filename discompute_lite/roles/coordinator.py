@@ -222,7 +222,8 @@ class Coordinator:
         if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
         if index < 0 and record.completed == len(record.subtasks):
-            return ExplainTaskAnswer(True, "every subtask is done; their results are being merged")
+            still = self._whole.why_still(record)
+            return ExplainTaskAnswer(True, f"every subtask is done; their results are being merged{still}")
         why = self._attempts.scheduler.why(task_id, index if index >= 0 else None)
         return ExplainTaskAnswer(True, why + self._attempts.why_still(task_id, max(index, -1)))
 

@@ -429,6 +429,55 @@ def test_an_error_in_merge_fails_the_task(world, alone):
     assert alone.state(task_id) == "FAILED" and "could not be merged" in alone.result(task_id)["message"]
 
 
+#: What an executor says when a process ended amid its work, or was given up.
+DIED = WorkOutcome(False, error="the process was stopped by signal 19 (SIGSTOP)", error_type="Died", blame="device")
+
+
+@pytest.mark.parametrize("phase", ["split", "merge"])
+def test_a_split_or_a_merge_whose_process_ends_is_done_again(world, alone, phase):
+    executor = alone.host.executor
+    executor.holds = {phase}
+    alone.client.begin("SubmitTask", world.echo(range(4), task_id="mine"))
+    world.settle()
+    for _ in range(2):
+        executor.end(DIED)
+        world.settle()
+        assert alone.state("mine") in ("PENDING", "RUNNING")
+    assert any("once more: the process was stopped" in line for line in alone.status("mine")["lite"]["story"])
+    let_go(world, alone.host)
+    assert alone.value("mine") == list(range(4)) and len(executor.runs()) == 4
+
+
+@pytest.mark.parametrize("phase", ["split", "merge"])
+def test_what_ends_three_processes_that_split_or_merge_it_fails_and_says_so(world, alone, phase):
+    executor = alone.host.executor
+    executor.holds = {phase}
+    alone.client.begin("SubmitTask", world.echo(range(4), task_id="mine"))
+    for _ in range(3):
+        world.settle()
+        executor.end(DIED)
+    world.settle()
+    assert not executor.held and alone.state("mine") == "FAILED"
+    assert "3 processes ended amid it, the last: the process was stopped" in alone.result("mine")["message"]
+
+
+@pytest.mark.parametrize("phase", ["split", "merge"])
+def test_a_stopped_process_that_splits_or_merges_is_given_up_where_the_task_is_pure_and_told_of_else(
+    world, alone, phase
+):
+    executor = alone.host.executor
+    executor.holds = {phase}
+    for task_id, lite in (("pure", {}), ("impure", {"pure": False})):
+        request = world.echo(range(4), task_id=task_id)
+        request["task"]["lite"] = lite
+        alone.client.begin("SubmitTask", request)
+        world.settle()
+    assert [future.request.may_repeat for future in executor.held] == [True, False]
+    executor.held[1].standstill = "process 7 was stopped by signal 19 (SIGSTOP)"
+    why = alone.client.call("ExplainTask", {"task_id": "impure"})["message"]
+    assert "process 7 was stopped" in why and "must not be done twice" in why
+
+
 #: What an executor says that cannot begin anything just now (host/process_executor.py).
 NO_ROOM = WorkOutcome(
     False, error="the folder for scratch cannot be used (No space left on device); make room on the disk",
