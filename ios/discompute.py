@@ -55815,7 +55815,7 @@ class Training:
             SHARDS_AT_LEAST, SHARDS_A_PLACE * len(places)))
         #: In the form that all states take: what devices send back is made like it.
         self._template = job.init(wishes.seed)
-        state = self._template if saved is None else taken_tree(self._template, saved["state"])
+        state = self._template if saved is None else self._state_in(saved)
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
         self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
@@ -56063,6 +56063,14 @@ class Training:
         moved = self._leader.moved_bytes if self._leader is not None else 0
         since, self._moved_before = moved - self._moved_before, moved
         return since
+
+    def _state_in(self, saved: Dict[str, Any]) -> Any:
+        assert self._folder is not None
+        try:
+            return taken_tree(self._template, saved["state"])
+        except TaskFailed:
+            raise SettingsError(f"{self._folder.path} holds the state of another job, or of this one with other "
+                                "arguments; use the same, or another folder") from None
 
     def _read_saved(self) -> Optional[Dict[str, Any]]:
         assert self._folder is not None

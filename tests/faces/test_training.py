@@ -145,6 +145,12 @@ def test_a_checkpoint_of_another_strategy_is_refused(tmp_path):
         train(PlayedCluster(), Slope(), rounds=2, strategy="fedavg", checkpoint=str(tmp_path), resume=True)
 
 
+def test_a_checkpoint_of_another_job_is_refused(tmp_path):
+    train(PlayedCluster(), Slope(), rounds=1, checkpoint=str(tmp_path))
+    with pytest.raises(SettingsError, match="holds the state of another job, or of this one with other arguments"):
+        train(PlayedCluster(), Wide(), rounds=2, checkpoint=str(tmp_path), resume=True)
+
+
 @pytest.mark.parametrize("data", [b"{}", b"[1]", b"{not json"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, data):
     (tmp_path / "checkpoint.json").write_bytes(data)
