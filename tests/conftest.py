@@ -56,6 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not shutil.which("clang"):
         # tinygrad has no device then; a few of its tensors it can compute in Python.
         os.environ.setdefault("DEV", "PYTHON")
+    # jax takes three quarters of a graphics card for itself, and tests run in several processes at once.
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
     # A shell starts what runs in the background with a deaf ear, nohup too, and whatever tests start would inherit it.
     for name, hearing in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         number = getattr(signal, name, None)
