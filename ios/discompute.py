@@ -38146,16 +38146,20 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 
 #> from __future__ import annotations
 
-#> from typing import Any, Dict, List, Optional
+#> from typing import Any, Dict, List, Optional, Tuple
 
 #> from ..core.journal import JournalWriter, read_journal
 #> from ..core.ownership import Claim, KeeperCandidate, choose_keeper, outranks
 #> from ..model.codec import from_json
 #> from ..model.device import PHONE_TYPES, short_id
-#> from ..model.errors import DiscomputeError
+#> from ..model.errors import DiscomputeError, Unavailable
 #> from .coordinated import CoordinatedTask
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 #> from .keeping_methods import KeepTaskAnswer
+#> from .ports import Later
+
+#: Seconds between two looks whether the copy of a task has come that another node has taken over; and how many.
+COPY_LOOK_S, COPY_LOOKS = 0.1, 100
 
 
 class SentCopy:
@@ -38339,6 +38343,21 @@ class Copies:
         """Return a task of another node, as far as it is known here."""
         held = self._held.get(task_id)
         return None if held is None else held.record
+
+    def answer_when_here(
+        self, later: Later, task_id: str, wanted: Tuple[int, int, int], looks: int = COPY_LOOKS
+    ) -> None:
+        """Answer what is `wanted` of a task's result, which has gone to another node, when its copy has come here.
+
+        The copy goes to where the task was submitted first, and there somebody may be waiting for it.
+        """
+        record = self._coordinator.own_record(task_id) or self.record_of(task_id)
+        if record is not None:
+            later.resolve(record.result_from(*wanted))
+        elif looks:
+            self._node.clock.call_later(COPY_LOOK_S, self.answer_when_here, later, task_id, wanted, looks - 1)
+        else:
+            later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
 
     def owner_of(self, task_id: str) -> str:
         """Return who answers for a task that is kept here, "" for others."""
@@ -38768,7 +38787,7 @@ class Coordinator:
             if waiting in record.watching:
                 record.watching.remove(waiting)
             if record.moved_to:
-                later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
+                self.copies.answer_when_here(later, task_id, (from_index, from_printed, most))
             elif self._is_stopping and not record.is_over:
                 later.fail(_shutting_down(task_id))
             else:
@@ -57904,9 +57923,9 @@ _end_sections({
         "PairingGrant beacon_pseudonym Alarm note_news SyncClusterAnswer FrontDesk OwnCluster Later LinkPort".split(),
     "discompute_lite.roles.keeping_methods": "AcknowledgeResultAnswer KeepTaskAnswer keep_task acknowledge_result "
         "Claim method LinkPort".split(),
-    "discompute_lite.roles.copies": "SentCopy HeldCopy Copies JournalWriter read_journal Claim KeeperCandidate "
-        "choose_keeper outranks from_json PHONE_TYPES short_id DiscomputeError CoordinatedTask COPY_MARK entries_of "
-        "journal_name restored_task retell KeepTaskAnswer".split(),
+    "discompute_lite.roles.copies": "COPY_LOOK_S COPY_LOOKS SentCopy HeldCopy Copies JournalWriter read_journal "
+        "Claim KeeperCandidate choose_keeper outranks from_json PHONE_TYPES short_id DiscomputeError Unavailable "
+        "CoordinatedTask COPY_MARK entries_of journal_name restored_task retell KeepTaskAnswer Later".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "

@@ -175,7 +175,7 @@ class Coordinator:
             if waiting in record.watching:
                 record.watching.remove(waiting)
             if record.moved_to:
-                later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
+                self.copies.answer_when_here(later, task_id, (from_index, from_printed, most))
             elif self._is_stopping and not record.is_over:
                 later.fail(_shutting_down(task_id))
             else:

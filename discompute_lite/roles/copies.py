@@ -9,16 +9,20 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..core.journal import JournalWriter, read_journal
 from ..core.ownership import Claim, KeeperCandidate, choose_keeper, outranks
 from ..model.codec import from_json
 from ..model.device import PHONE_TYPES, short_id
-from ..model.errors import DiscomputeError
+from ..model.errors import DiscomputeError, Unavailable
 from .coordinated import CoordinatedTask
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 from .keeping_methods import KeepTaskAnswer
+from .ports import Later
+
+#: Seconds between two looks whether the copy of a task has come that another node has taken over; and how many.
+COPY_LOOK_S, COPY_LOOKS = 0.1, 100
 
 
 class SentCopy:
@@ -202,6 +206,21 @@ class Copies:
         """Return a task of another node, as far as it is known here."""
         held = self._held.get(task_id)
         return None if held is None else held.record
+
+    def answer_when_here(
+        self, later: Later, task_id: str, wanted: Tuple[int, int, int], looks: int = COPY_LOOKS
+    ) -> None:
+        """Answer what is `wanted` of a task's result, which has gone to another node, when its copy has come here.
+
+        The copy goes to where the task was submitted first, and there somebody may be waiting for it.
+        """
+        record = self._coordinator.own_record(task_id) or self.record_of(task_id)
+        if record is not None:
+            later.resolve(record.result_from(*wanted))
+        elif looks:
+            self._node.clock.call_later(COPY_LOOK_S, self.answer_when_here, later, task_id, wanted, looks - 1)
+        else:
+            later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
 
     def owner_of(self, task_id: str) -> str:
         """Return who answers for a task that is kept here, "" for others."""

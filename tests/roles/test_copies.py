@@ -163,6 +163,8 @@ def test_it_can_go_to_and_fro(world, pair):
 def test_two_owners_at_once_are_harmless(world, pair):
     first, second = pair
     task_id = begin(world, first)
+    wait = {"task_id": task_id, "from_index": 8, "wait_s": 3600.0}
+    waiting = world.owner(first).begin("GetTaskResult", wait)
     world.part(first, second)
     first.drop_link(second)
     world.advance(GONE_S)
@@ -174,6 +176,8 @@ def test_two_owners_at_once_are_harmless(world, pair):
     world.advance(60.0)
     assert first.is_linked_with(second)
     assert own(first, task_id) is None and own(second, task_id) and copy(first, task_id)
+    (result, error), = waiting
+    assert error is None and result["state"] == "RUNNING", "who waits at the first is told how it goes on"
     let_go(world, first, second)
     assert value(world, first, task_id) == value(world, second, task_id) == list(range(8))
 
