@@ -37,7 +37,7 @@ PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: What every Python runs: no comparisons with other libraries, few real processes, and nothing that takes long;
 #: and fewer examples of each property, which is hardly ever broken on one of them alone.
 PORTABLE_TESTS = "not against and not slow and (not system or smoke)"
-PORTABLE_EXAMPLES = "25"
+PORTABLE_EXAMPLES = "10"
 #: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")
