@@ -33,12 +33,9 @@ def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: f
         device.failed_at = now
         # Longer than its own task leaves it alone: until something that has not failed yet was tried there.
         books.suspect(device, now + retry_s(device.failures + SUSPECTED_FOR, roll))
-    fault = task.faults.get(attempt.device_id)
+    fault = _fault_of(task, attempt.device_id, reason)
     if fault is None:
-        if len(task.faults) >= FAULTS_KEPT:
-            return
-        fault = task.faults[attempt.device_id] = TaskFault()
-    fault.reason = reason
+        return
     # Eight slots that fail at once are one piece of news.
     if not fault.failures or attempt.sent_at > fault.since:
         fault.failures += 1
@@ -72,12 +69,9 @@ def piece_at_fault(
 def _note_misfit(books: Ledger, attempt: AttemptRecord, reason: str, now: float, roll: float) -> None:
     """Let a device go on with lighter work; after several misfits in a row their task leaves it alone for a moment."""
     task = attempt.subtask.task
-    fault = task.faults.get(attempt.device_id)
+    fault = _fault_of(task, attempt.device_id, reason)
     if fault is None:
-        if len(task.faults) >= FAULTS_KEPT:
-            return
-        fault = task.faults[attempt.device_id] = TaskFault()
-    fault.reason = reason
+        return
     fault.failures += 1
     if fault.failures >= MISFITS_TRIED:
         books.avoid(task, attempt.device_id, now + refused_s(fault.failures - MISFITS_TRIED + 1, roll))
@@ -152,3 +146,14 @@ def rest_refusing(books: Ledger, device: DeviceRecord, reason: str, now: float, 
         device.rest_reason = f"rests since it refused an attempt ({reason})"
         books.quarantined.pop(device.device_id, None)
         books.rest_device(device, "rest", until)
+
+
+def _fault_of(task: ScheduledTask, device_id: str, reason: str) -> Optional[TaskFault]:
+    """Return what a task holds against a device, with its newest reason; None where it remembers no more devices."""
+    fault = task.faults.get(device_id)
+    if fault is None:
+        if len(task.faults) >= FAULTS_KEPT:
+            return None
+        fault = task.faults[device_id] = TaskFault()
+    fault.reason = reason
+    return fault
