@@ -5594,17 +5594,8 @@ def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> O
 
     BSD leaves a netmask's family at 0 and may cut its trailing zero bytes, as its length says.
     """
-    if not pointer:
-        return None
-    length = 8
-    if _HAS_SOCKADDR_LENGTH:
-        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
-    else:
-        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
-    if family != socket.AF_INET and not any_family:
-        return None
-    raw = ctypes.string_at(pointer, min(8, max(length, 2)))
-    return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
+    raw = _sockaddr_at(ctypes, pointer, 8, None if any_family else socket.AF_INET)
+    return socket.inet_ntoa(raw[4:8]) if raw else None
 
 
 def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> bytes:
@@ -5612,16 +5603,21 @@ def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> b
 
     Family and port stand as in `sockaddr_in`; then 4 bytes of flow, 16 of address, 4 of scope.
     """
+    return _sockaddr_at(ctypes, pointer, 24, None if any_family else socket.AF_INET6)[8:24]
+
+
+def _sockaddr_at(ctypes: Any, pointer: Optional[int], size: int, wanted: Optional[int]) -> bytes:
+    """Return so many bytes of a `struct sockaddr`, zeros for those cut off; b"" for none, or another family."""
     if not pointer:
         return b""
-    length = 24
+    length = size
     if _HAS_SOCKADDR_LENGTH:
         length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
     else:
         family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
-    if family != socket.AF_INET6 and not any_family:
+    if wanted is not None and family != wanted:
         return b""
-    return bytes(ctypes.string_at(pointer, min(24, max(length, 2)))[8:24].ljust(16, b"\0"))
+    return bytes(ctypes.string_at(pointer, min(size, max(length, 2))).ljust(size, b"\0"))
 
 
 def _ipv6_interface(name: str, raw: bytes, bits: str, can_broadcast: bool, is_loopback: bool) -> Interface:
@@ -31357,12 +31353,9 @@ def hold_against_both(books: Ledger, attempt: AttemptRecord, reason: str, now: f
         device.failed_at = now
         # Longer than its own task leaves it alone: until something that has not failed yet was tried there.
         books.suspect(device, now + retry_s(device.failures + SUSPECTED_FOR, roll))
-    fault = task.faults.get(attempt.device_id)
+    fault = _fault_of(task, attempt.device_id, reason)
     if fault is None:
-        if len(task.faults) >= FAULTS_KEPT:
-            return
-        fault = task.faults[attempt.device_id] = TaskFault()
-    fault.reason = reason
+        return
     # Eight slots that fail at once are one piece of news.
     if not fault.failures or attempt.sent_at > fault.since:
         fault.failures += 1
@@ -31396,12 +31389,9 @@ def piece_at_fault(
 def _note_misfit(books: Ledger, attempt: AttemptRecord, reason: str, now: float, roll: float) -> None:
     """Let a device go on with lighter work; after several misfits in a row their task leaves it alone for a moment."""
     task = attempt.subtask.task
-    fault = task.faults.get(attempt.device_id)
+    fault = _fault_of(task, attempt.device_id, reason)
     if fault is None:
-        if len(task.faults) >= FAULTS_KEPT:
-            return
-        fault = task.faults[attempt.device_id] = TaskFault()
-    fault.reason = reason
+        return
     fault.failures += 1
     if fault.failures >= MISFITS_TRIED:
         books.avoid(task, attempt.device_id, now + refused_s(fault.failures - MISFITS_TRIED + 1, roll))
@@ -31476,6 +31466,17 @@ def rest_refusing(books: Ledger, device: DeviceRecord, reason: str, now: float, 
         device.rest_reason = f"rests since it refused an attempt ({reason})"
         books.quarantined.pop(device.device_id, None)
         books.rest_device(device, "rest", until)
+
+
+def _fault_of(task: ScheduledTask, device_id: str, reason: str) -> Optional[TaskFault]:
+    """Return what a task holds against a device, with its newest reason; None where it remembers no more devices."""
+    fault = task.faults.get(device_id)
+    if fault is None:
+        if len(task.faults) >= FAULTS_KEPT:
+            return None
+        fault = task.faults[device_id] = TaskFault()
+    fault.reason = reason
+    return fault
 
 
 # ---- discompute_lite/core/endings.py ----------------------------------------------------------------
@@ -57376,7 +57377,8 @@ _end_sections({
     "discompute_lite.model.interface": "Interface".split(),
     "discompute_lite.net.interfaces": "IFF_UP IFF_BROADCAST IFF_LOOPBACK IFF_POINTOPOINT _HAS_SOCKADDR_LENGTH "
         "_ROUTE_PROBES _IPV6_ROUTE_PROBES ALL_NODES list_interfaces list_ipv6 _addresses_listed choose_interfaces "
-        "_by_getifaddrs _ipv4_at _ipv6_at _ipv6_interface _by_routes_of_ipv6 _by_routes Interface".split(),
+        "_by_getifaddrs _ipv4_at _ipv6_at _sockaddr_at _ipv6_interface _by_routes_of_ipv6 _by_routes "
+        "Interface".split(),
     "discompute_lite.net.sockets": "_NO_SIGPIPE _IPV6_MULTICAST_ALL new_socket accept_from call_and_wait wake_pair "
         "spare_process socket_address zone_index join_ipv6_group _index_of is_link_local list_ipv6".split(),
     "discompute_lite.net.loop": "Callback Watched LONGEST_SLEEP_S Timer Loop Deadlines AttachmentMemory "
@@ -57813,7 +57815,7 @@ _end_sections({
         "FINISHED_STORIES Ledger FAULTS_KEPT OVER_KEPT AttemptState DeviceRecord PoolKey ScheduledTask "
         "SubtaskState".split(),
     "discompute_lite.core.blame": "SUSPECTED_FOR hold_against_both piece_at_fault _note_misfit forgive blame_device "
-        "_put_in_quarantine freed_from_quarantine rest_refusing short_id AttemptFailed Ledger DevicePool "
+        "_put_in_quarantine freed_from_quarantine rest_refusing _fault_of short_id AttemptFailed Ledger DevicePool "
         "FAULTS_KEPT AttemptRecord DeviceRecord ScheduledTask SubtaskRecord TaskFault MISFITS_TRIED POISON_AFTER "
         "QUARANTINE_AFTER refused_s retry_s".split(),
     "discompute_lite.core.endings": "tell_line stop_attempts accept_result fail_for_good cancel_subtask "

@@ -104,17 +104,8 @@ def _ipv4_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> O
 
     BSD leaves a netmask's family at 0 and may cut its trailing zero bytes, as its length says.
     """
-    if not pointer:
-        return None
-    length = 8
-    if _HAS_SOCKADDR_LENGTH:
-        length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
-    else:
-        family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
-    if family != socket.AF_INET and not any_family:
-        return None
-    raw = ctypes.string_at(pointer, min(8, max(length, 2)))
-    return socket.inet_ntoa(raw[4:8].ljust(4, b"\0"))
+    raw = _sockaddr_at(ctypes, pointer, 8, None if any_family else socket.AF_INET)
+    return socket.inet_ntoa(raw[4:8]) if raw else None
 
 
 def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> bytes:
@@ -122,16 +113,21 @@ def _ipv6_at(ctypes: Any, pointer: Optional[int], any_family: bool = False) -> b
 
     Family and port stand as in `sockaddr_in`; then 4 bytes of flow, 16 of address, 4 of scope.
     """
+    return _sockaddr_at(ctypes, pointer, 24, None if any_family else socket.AF_INET6)[8:24]
+
+
+def _sockaddr_at(ctypes: Any, pointer: Optional[int], size: int, wanted: Optional[int]) -> bytes:
+    """Return so many bytes of a `struct sockaddr`, zeros for those cut off; b"" for none, or another family."""
     if not pointer:
         return b""
-    length = 24
+    length = size
     if _HAS_SOCKADDR_LENGTH:
         length, family = struct.unpack("BB", ctypes.string_at(pointer, 2))
     else:
         family = struct.unpack("=H", ctypes.string_at(pointer, 2))[0]
-    if family != socket.AF_INET6 and not any_family:
+    if wanted is not None and family != wanted:
         return b""
-    return bytes(ctypes.string_at(pointer, min(24, max(length, 2)))[8:24].ljust(16, b"\0"))
+    return bytes(ctypes.string_at(pointer, min(size, max(length, 2))).ljust(size, b"\0"))
 
 
 def _ipv6_interface(name: str, raw: bytes, bits: str, can_broadcast: bool, is_loopback: bool) -> Interface:
