@@ -14,6 +14,13 @@ else:
     # What is loaded stays: looking through it again and again costs a start a twentieth of its time.
     gc.disable()
 
+from .model.errors import NO_ZLIB
+
+try:
+    import zlib  # noqa: F401 - some builds of Python leave it out, and modules below need it.
+except ImportError:
+    sys.exit(NO_ZLIB)
+
 from .faces.cli import main
 
 gc.enable()

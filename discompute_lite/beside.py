@@ -2,7 +2,7 @@
 
 Knows:   where the running node is and its token; how to reach it, how long to wait for it, when to do without it.
 Refuses: to keep calls (roles/far_streams.py does) and to choose devices (nodes do).
-Read next: faces/api.py (the scripts), roles/script_calls.py (the node's side), run.py.
+Read next: faces/api.py (the scripts), roles/script_calls.py (the node's side), own_node.py.
 
 A node that runs here has this device's place in its cluster, and a script that would start a second one beside it had
 none. So the script shows the node its control token, as commands do, and the node makes the script's calls along with
@@ -19,19 +19,22 @@ import time
 from typing import Any, Callable, FrozenSet, List, Optional, Sequence, Union
 
 from .host.probe import Probe
-from .host.store import StateFolder
-from .model.codec import from_json
+from .model.codec import from_json, to_json
 from .model.errors import DiscomputeError, InvalidParams, LinkClosed, LinkError, MethodNotFound, StateError
 from .model.settings import Settings, peers_typed, with_peers
+from .model.told_round import ToldRound
 from .net.links import Dialler
 from .net.loop import Loop
+from .own_node import OwnNode, keep_calls_of
 from .roles.far_blobs import FarBlobs
 from .roles.far_streams import FarStreams, LinkCarrier, OwnCarrier
+from .roles.far_vectors import FarVectors
 from .roles.kept_calls import KeptCalls
-from .roles.offers import DeviceOffer, all_offers
+from .roles.meeting_methods import MeetAnswer
+from .roles.offers import DeviceOffer
 from .roles.ports import Later
 from .roles.script_methods import GetOffersAnswer
-from .run import LocalNode, Tell, open_state_folder
+from .run import Tell, open_state_folder
 
 #: Seconds for which a node that is gone is looked for, and between two looks: a service is started anew in a second.
 LOOK_S, LOOK_PAUSE_S = 2.0, 0.1
@@ -42,47 +45,16 @@ SCRIPT_HELLO_S = 5.0
 #: Connections in a row that ended before any outcome came, after which a node is given up though it is there.
 VAIN_CONNECTIONS = 3
 
+#: Seconds for a node to call the addresses that were typed: a dial, Hello and registration.
+CALL_TYPED_S = 20.0
 #: Seconds between two looks whether a script still has this machine's place.
 PLACE_LOOK_S = 0.1
 
-#: What is answered later to a question on the node's thread, and what is asked: faces reach these by this module.
+#: What is answered later to a question on the node's thread, what is asked and what typed: faces reach these by this
+#: module.
 PromisedAnswer = Later
 ListedOffer = DeviceOffer
-
-
-class OwnNode:
-    """Be a script's node where none runs: a node of its own, in a thread of its own."""
-
-    def __init__(self, settings: Settings, tell: Tell, loop: Optional[Loop] = None) -> None:
-        self.local = LocalNode(settings, tell=tell, loop=loop)
-        self.loop, self.limits = self.local.loop, self.local.limits
-
-    def start(self) -> None:
-        """Begin; raise before anything is shown."""
-        self.local.start()
-        node = self.local.node
-        self.streams, self.blobs, self.executor = node.streams, node.blobs, node.executor
-        self.may_send_pickles = node.belonging.may_send_pickles
-
-    def keep_calls(self, run: str, tell: Tell) -> KeptCalls:
-        """Return streams whose outcomes outlive this process; to be asked for between `start` and `run_in_thread`."""
-        return _keep_calls(self, self.local.state, run, tell)
-
-    def run_in_thread(self) -> threading.Thread:
-        """Run in a thread, which a script that ends may leave at work."""
-        return self.local.run_in_thread()
-
-    def offers(self) -> List[DeviceOffer]:
-        """Return what each device offers, this one first; on the node's thread."""
-        return all_offers(self.local.node)
-
-    def stop(self) -> None:
-        """End soon; any thread may call this."""
-        self.local.stop()
-
-    def close(self) -> None:
-        """Release everything, where it does not run."""
-        self.local.close()
+TypedAnswer = MeetAnswer
 
 
 class BesideNode:
@@ -120,7 +92,7 @@ class BesideNode:
 
     def keep_calls(self, run: str, tell: Tell) -> KeptCalls:
         """Return streams whose outcomes outlive this process; to be asked for between `start` and `run_in_thread`."""
-        return _keep_calls(self, self._state, run, tell)
+        return keep_calls_of(self, self._state, run, tell)
 
     def run_in_thread(self) -> threading.Thread:
         """Run in a thread, which a script that ends may leave at work."""
@@ -136,6 +108,19 @@ class BesideNode:
         later = Later()
         self._ask_for_offers(later)
         return later
+
+    def vectors(self) -> Later:
+        """Return, later, the vectors of trainings of whatever node there is; on the loop's thread."""
+        later = Later()
+        self._once_there(later, OwnNode.vectors, lambda link: later.resolve(FarVectors(link, self.limits)))
+        return later
+
+    def tell_round(self, told: ToldRound) -> None:
+        """Have the node tell of a training's round; on the loop's thread. One of an earlier version does without."""
+        if self._own is not None:
+            self._own.tell_round(told)
+        elif self._carrier is not None:
+            self._link.call("TellRound", to_json(told), lambda result, error: None)
 
     def may_send_pickles(self, device_id: str) -> bool:
         """Whether a device's pickles may be read; on the loop's thread."""
@@ -258,9 +243,14 @@ class BesideNode:
         self._outcomes_before = self.streams.outcomes
         self.streams.carry_by(self._carrier)
         if self._peers:
-            link.call("Meet", {"addresses": self._peers}, lambda result, error: None)
+            link.call("Meet", {"addresses": self._peers}, lambda result, error: (
+                None if error is not None else self._met(result)), timeout_s=CALL_TYPED_S)
         self.loop.call_later(BEAT_S, self._beat, link)
         self._ask_what_waited()
+
+    def _met(self, result: Any) -> None:
+        for trouble in from_json(MeetAnswer, result, "the answer to Meet").troubles(by_own_node=False):
+            self._tell("warning", trouble)
 
     def _beat(self, link: Any) -> None:
         """Exchange a sign of life; learn how many slots there are by now."""
@@ -329,14 +319,18 @@ class BesideNode:
                 # The node went away meanwhile: the next one is asked.
                 self._waiting.append(lambda: self._ask_for_offers(later))
 
+        self._once_there(later, OwnNode.offers, lambda link: link.call("GetOffers", {}, answered))
+
+    def _once_there(self, later: Later, by_own: Callable[[OwnNode], Any], by_link: Callable[[Any], None]) -> None:
+        """Have a question answered by a node of the script's own, or by the connection, when there is one of them."""
         if self._ended:
             later.fail(StateError(self._ended))
         elif self._own is not None:
-            later.resolve(self._own.offers())
+            later.resolve(by_own(self._own))
         elif self._carrier is not None:
-            self._link.call("GetOffers", {}, answered)
+            by_link(self._link)
         else:
-            self._waiting.append(lambda: self._ask_for_offers(later))
+            self._waiting.append(lambda: self._once_there(later, by_own, by_link))
 
     def _is_stopping_or_settled(self) -> bool:
         """Whether nobody is to be looked for any more."""
@@ -354,11 +348,6 @@ class BesideNode:
             self.loop.run()
         finally:
             self.close()
-
-
-def _keep_calls(node: Union[OwnNode, BesideNode], state: StateFolder, run: str, tell: Tell) -> KeptCalls:
-    journal = state.open_run(run, node.loop.post, node.limits.result_kept_s)
-    return KeptCalls(node.streams, journal.journals, journal.name, journal.read(), tell)
 
 
 def _slots_in(answer: Any) -> int:

@@ -12,15 +12,18 @@ import os
 import random
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from functools import partial
+from importlib import import_module
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from .crypto.p256 import device_id
-from .host.active_limits import NETWORK_CHECK, runs_in_processes
+from .host.active_limits import NETWORK_CHECK, limits_here, runs_in_processes
 from .host.app_registry import Turn, take_turn
+from .host.app_script import AppScript
 from .host.blob_files import BlobFiles
 from .host.checkpoints import CheckpointFolder
 from .host.child_limits import ChildLimits
@@ -28,16 +31,15 @@ from .host.collection import collection_of_new, collection_put_off
 from .host.config_file import read_config_file
 from .host.detect import detect_hardware, device_name, has_processes
 from .host.executors import ThreadExecutor
-from .host.foreign_executors import ExternalExecutor, load_executor
+from .host.free_memory import SETTLED_S, return_free_memory
 from .host.keyboard import Keyboard, is_in_foreground
 from .host.measuring import MeasuredNode, SpeedKeeper, power_of
 from .host.metrics import MetricsReader
 from .host.probe import Probe
 from .host.process_executor import ProcessExecutor
 from .host.relaunch import read_program, relaunch_words
-from .host.speed import SpeedReport
 from .host.stop_signals import StopSignals
-from .host.store import StateFolder, default_state_folders, instance_folders, open_state
+from .host.store import StateFolder, default_state_folders, open_state, running_folder
 from .host.this_device import (
     ThisDevice, describe_device, measured_facts, settings_here, slots_here, start_measurement, start_warnings,
 )
@@ -45,7 +47,7 @@ from .host.vector_files import VectorFiles
 from .host.trust import read_backup_file, write_backup_file
 from .member_parts import MemberParts
 from .model.codec import to_json
-from .model.device import PHONE_TYPES, Hardware
+from .model.device import Hardware
 from .model.errors import StateError
 from .model.setting_kinds import DEFAULT_DISCOVERY_PORT
 from .model.settings import Settings, load_settings
@@ -68,11 +70,15 @@ from .roles.vector_memory import MemoryVectors
 #: Seconds that a stopping node has to send its goodbyes.
 GOODBYE_S = 0.15
 
+#: The module of executors that a person names; it is there once one was made.
+FOREIGN_EXECUTORS = "discompute_lite.host.foreign_executors"
+
 #: (kind, text, **facts): one event, told in a sentence and in facts for programs.
 Tell = Callable[..., None]
 
-#: The folder of one training: faces reach this machine by this module.
+#: The folder of one training, and the script that waits for a node: faces reach this machine by this module.
 TrainingFolder = CheckpointFolder
+NodeScript = AppScript
 
 
 def program_as_file() -> bytes:
@@ -98,12 +104,8 @@ def find_running_node(settings: Settings) -> Optional[Tuple[int, str]]:
         root = open_state_folder(settings, Probe())
     except StateError:
         return None
-    for path in instance_folders(root.path) if root.path else []:
-        # A token that others could have read raises: the person has to know, whatever command was typed.
-        running = StateFolder(path).running_node() if os.path.isdir(path) else None
-        if running is not None:
-            return running
-    return None
+    running = running_folder(root)
+    return running.running_node() if running is not None else None
 
 
 def save_backup(path: str, data: bytes) -> None:
@@ -136,11 +138,11 @@ def describe_this_device(settings: Settings, *, with_bench: bool) -> ThisDevice:
     report = None
     if with_bench:
         try:
-            report = _start_measurement(probe, with_numpy=True).report()
+            report = start_measurement(probe, relaunch_command, with_numpy=True).report()
         except OSError as error:
-            raise StateError(f"no process could be started to measure ({error.strerror}); try again later") from None
+            raise StateError(f"no process could be started to measure ({error.strerror})", "try again later") from None
         if report is None:
-            raise StateError("the measurement gave no result; try again when this machine is less busy")
+            raise StateError("the measurement gave no result", "try again when this machine is less busy")
     state, network_check = open_state_folder(settings, probe), relaunch_command(NETWORK_CHECK)
     return describe_device(settings, probe, state, secrets.token_bytes, report, network_check=network_check)
 
@@ -155,6 +157,12 @@ def can_start_processes() -> bool:
     return has_processes(Probe())
 
 
+def end_in_time(code: int, say: Callable[[str], None]) -> None:
+    """Have this process end with `code` soon, should a person's executor hold up its end; `say` is told of that."""
+    if FOREIGN_EXECUTORS in sys.modules:
+        sys.modules[FOREIGN_EXECUTORS].end_process(code, say)
+
+
 class LocalNode:
     """Run one node in this process: `start`, then `run` in a thread of your choice, `stop` from any."""
 
@@ -166,7 +174,7 @@ class LocalNode:
         self.settings, self.probe = settings, probe or Probe()
         self._tell = tell
         self.hardware: Hardware = detect_hardware(self.probe)
-        self.limits = settings.limits_for(self.hardware.type in PHONE_TYPES, self.hardware.work_memory_mb)
+        self.limits, self.slots = limits_here(settings, self.hardware), slots_here(settings, self.hardware)
         self.loop, self._is_loop_lent = loop or Loop(), loop is not None
         #: What makes this node a cluster's member: without a membership it is alone, and speaks no TLS.
         self.door = TlsDoor(self.loop, self.limits, lambda: to_json(self.node.greeting()))
@@ -220,6 +228,7 @@ class LocalNode:
                 self.node.measured = measured_facts(stored)
             with collection_put_off():
                 self.node.start(self._own.port)
+            self.loop.call_later(SETTLED_S, return_free_memory)
             # Now, when everything that is kept was read.
             for note in self.state.notes + (self._parts.trust.files.notes if self._parts else []):
                 self.node.tell("note", note)
@@ -272,10 +281,6 @@ class LocalNode:
         # Not `stop`, which takes a lock that this thread may hold when the signal comes.
         return StopSignals(self.loop.watch, self._begin_stop)
 
-    def slots(self) -> int:
-        """Return how many subtasks run here at once."""
-        return slots_here(self.settings, self.hardware)
-
     def own_hosts(self) -> List[str]:
         """Return the addresses under which other machines may call this one, the best first; IPv6 in brackets."""
         return self._own.own_hosts()
@@ -289,7 +294,7 @@ class LocalNode:
 
     def _world(self) -> ClockAndWorld:
         settings, reader = self.settings, MetricsReader(
-            self.probe, state_folder=self.state.path, changed=lambda: self.loop.post(self._look_at_device))
+            self.probe, state_folder=self.state.path, changed=lambda: self.loop.post(lambda: self.node.feelings.look()))
         self.state.notes += [reader.app.why_not] * bool(reader.app.why_not)
         options = TransportOptions(
             bind=settings.bind, port=settings.discovery_port, interface=settings.discovery_interface,
@@ -299,32 +304,30 @@ class LocalNode:
         self._executor = self._make_executor()
         self._parts = MemberParts(self.state, self.loop, self.limits, self.door, settings, self._tell)
         return ClockAndWorld(
-            clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)),
+            clock=self.loop, wall=time.time, rng=random.Random(secrets.randbits(64)), own_hosts=self.own_hosts,
             dialler=self._dialler, transports=[make(self.loop, options) for make in makers],
-            executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots(),
-            own_hosts=self.own_hosts, sockets=self._own,
-            prober=Prober(self.loop, settings.bind, settings.discovery_interface),
+            executor=self._executor, store=self.state, tell=self._tell, read_metrics=reader.read, slots=self.slots,
+            sockets=self._own, prober=Prober(self.loop, settings.bind, settings.discovery_interface),
             neighbours=loopback_neighbours(
                 settings.port, usual=settings.discovery_port == DEFAULT_DISCOVERY_PORT,
                 host="::1" if settings.bind == "::1" else "127.0.0.1"),
             connection_closed=self._own.forget_connection, journals=self.state.open_journals(self.loop.post),
             blob_bytes=BlobFiles(os.path.join(self._scratch, "blobs")) if self._scratch else MemoryBlobs(),
-            vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path) else
+            vectors=MemoryVectors() if ":" in settings.executor or not (self._scratch or self.state.path)
+            or not self.probe.importable("mmap") else
             VectorFiles(os.path.join(self._scratch or self.state.path, "vectors")), **self._parts.ports(),
+            allocate=lambda size: self.loop.attachments.allocate(size, self.limits.receive_kept_bytes),
         )
 
-    def _look_at_device(self) -> None:
-        self.node.feelings.look()
-
     def _make_executor(self) -> Any:
-        wanted, slots, allow_pickle = self.settings.executor, self.slots(), self.settings.allow_pickle
+        wanted, slots, allow_pickle = self.settings.executor, self.slots, self.settings.allow_pickle
 
         def say(text: str) -> None:
             self.loop.post(self.node.tell, "warning", text)
 
         if ":" in wanted:
-            make = partial(load_executor, wanted)
-            return ExternalExecutor(make(), self.limits, allow_pickle, make, say)
+            # Loaded here: the small file for phones does without it.
+            return import_module(FOREIGN_EXECUTORS).external_executor(wanted, self.limits, allow_pickle, say)
         if not runs_in_processes(self.settings, self.probe):
             return ThreadExecutor(slots, self.limits, allow_pickle)
         # In the state folder what a killed node leaves is swept away at the next start.
@@ -337,7 +340,8 @@ class LocalNode:
 
     def _say_where_it_is(self, boot: str) -> None:
         try:
-            self.state.write_node_json(os.getpid(), self.control_port, boot, is_passing=self._is_passing)
+            self.state.write_node_json(os.getpid(), self.control_port, boot, is_passing=self._is_passing,
+                                       meets={**self.settings.of_meeting(), "port": self._own.port})
         except StateError as error:
             self.node.tell("warning", str(error))
         for warning in start_warnings(self.settings, self.probe, relaunch_command(NETWORK_CHECK)):
@@ -347,14 +351,14 @@ class LocalNode:
 
     def _make_speed_keeper(self) -> SpeedKeeper:
         node = self.node
-
-        def publish(report: SpeedReport) -> None:
-            node.set_measured(measured_facts(report))
-
         measured = MeasuredNode(
-            is_idle=lambda: node.worker.is_idle, power=lambda: power_of(node.own_device().capabilities),
-            publish=publish, warn=lambda text: node.tell("warning", text))
-        return SpeedKeeper(self.loop, self.state, lambda: _start_measurement(self.probe, with_numpy=False), measured)
+            # To measure takes all cores: what is spread from here is work, too.
+            is_idle=lambda: node.worker.is_idle and not node.attempts.is_at_work,
+            power=lambda: power_of(node.own_device().capabilities),
+            publish=lambda report: node.set_measured(measured_facts(report)),
+            warn=lambda text: node.tell("warning", text))
+        start = partial(start_measurement, self.probe, relaunch_command, with_numpy=False)
+        return SpeedKeeper(self.loop, self.state, start, measured)
 
     # ---- stopping ---------------------------------------------------------------------------------
 
@@ -392,8 +396,3 @@ class LocalNode:
             self.loop.close()
         self._is_closed = True  # Last: who was interrupted here can finish it.
         self._turn.is_over.set()
-
-
-def _start_measurement(probe: Probe, *, with_numpy: bool) -> Any:
-    measure, pace = (relaunch_command(f"host.parallel_speed:{entry}") for entry in ("speed_main", "pace_main"))
-    return start_measurement(probe, measure, pace, with_numpy=with_numpy)

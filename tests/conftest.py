@@ -8,9 +8,11 @@ Read next: pyproject.toml (markers), tools/check.py (who runs which tests), test
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
 import importlib.util
 import ipaddress
+import logging
 import os
 import shutil
 import signal
@@ -23,6 +25,7 @@ from typing import Any, Callable, Iterator, List, Tuple
 import pytest
 from hypothesis import HealthCheck, settings
 
+from discompute_lite.crypto import ecdsa, p256
 from discompute_lite.crypto.certificates import ca_certificate, device_certificate
 from discompute_lite.crypto.p256 import PrivateKey, device_id, pem, pkcs8_der, private_key
 from discompute_lite.net.tls import TlsIdentity
@@ -43,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     is_long = bool(os.environ.get("DISCOMPUTE_TEST_LONG"))
     settings.register_profile(
         "discompute",
-        max_examples=int(os.environ.get("DISCOMPUTE_TEST_EXAMPLES", "2000" if is_long else "100")),
+        max_examples=int(os.environ.get("DISCOMPUTE_TEST_EXAMPLES", "2000" if is_long else "50")),
         derandomize=not is_long,
         database=None,
         deadline=None,
@@ -150,6 +153,33 @@ def load_tool() -> Callable[[str], Any]:
     return load
 
 
+@pytest.fixture(scope="session")
+def single_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program as one file, made now."""
+    return _made_of_sources(
+        tmp_path_factory, "whole", lambda name: load_tool("bundle").bundled(root, name).encode("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def small_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program as phones fetch it, made now: once, since it takes seconds, for all rooms of a run."""
+    tool = load_tool("bundle")
+    sources = str(root / "discompute_lite")
+    return _made_of_sources(tmp_path_factory, "lean", lambda _: tool.small_file(tool.package_sources(sources)))
+
+
+def _made_of_sources(factory: pytest.TempPathFactory, folder: str, make: Callable[[str], bytes]) -> Path:
+    """Return the file that `make` makes of the sources: the one that another run of this check has made, if any."""
+    shared = os.environ.get("DISCOMPUTE_TEST_MADE")
+    path = (Path(shared, folder) if shared else factory.mktemp(folder)) / "discompute.py"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        part = path.with_name(f"part-{os.getpid()}")
+        part.write_bytes(make(path.name))
+        part.replace(path)
+    return path
+
+
 # ---- the environment ------------------------------------------------------------------------------
 
 
@@ -252,6 +282,30 @@ def _loopback_only(request: pytest.FixtureRequest, _loopback_rule: LoopbackOnly)
     _loopback_rule.attempts.clear()
     yield
     assert _loopback_rule.attempts == [], "this test spoke to another machine"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Give the program's log back as it was: a command takes it for itself, and later tests would not see a line."""
+    log = logging.getLogger("discompute")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    if (log.handlers, log.level, log.propagate) != (handlers, level, propagate):
+        log.handlers[:], log.propagate = handlers, propagate
+        log.setLevel(level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _points_once() -> Iterator[None]:
+    """Compute each point of the curve once a run: hundreds of worlds have the same keys, certificates and statements.
+
+    A point is a function of its numbers alone; that it is the right one, tests/crypto sees before it is kept.
+    """
+    kept = functools.lru_cache(maxsize=20_000)(p256.point_combine)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (p256, ecdsa):
+            patch.setattr(module, "point_combine", kept)
+        yield
 
 
 class MadeCluster:

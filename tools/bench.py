@@ -346,6 +346,8 @@ BENCHES: Dict[str, Callable[..., List[Dict[str, Any]]]] = {
     "rpc": bench_rpc, "security": bench_security, "start": bench_start, "tasks": bench_tasks, "hetero": bench_hetero,
     "beside": bench_beside, "discovery": bench_discovery, "phone": bench_phone,
 }
+#: Those of which some cases can be run alone.
+WITH_CASES = ("hetero", "ml")
 
 
 def main() -> int:
@@ -360,8 +362,10 @@ def main() -> int:
     parser.add_argument("what", choices=sorted(BENCHES), help="which figures")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of which the median is taken (default 7)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--only", default="", metavar="TEXT", help="of hetero, the cases with this in their names")
+    parser.add_argument("--only", default="", metavar="TEXT", help="of hetero and ml, cases with this in their names")
     arguments = parser.parse_args()
+    if arguments.only and arguments.what not in WITH_CASES:
+        parser.error(f"--only goes with {' and '.join(WITH_CASES)}; {arguments.what} is run as a whole")
     named = {"only": arguments.only} if arguments.only else {}
     results = BENCHES[arguments.what](arguments.rounds, **named)
     if arguments.json:

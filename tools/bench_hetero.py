@@ -121,6 +121,11 @@ class HeteroWorker:
         """Return where its vectors lie."""
         return Path(self._state, "scratch", "vectors")
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has measured its own speed."""
+        return Path(self._state, "speed.json").exists()
+
     def token(self) -> str:
         """Return what shows that its owner calls."""
         return Path(self._state, "control.token").read_text(encoding="ascii").strip()
@@ -170,6 +175,12 @@ class HeteroFleet:
         self.workers[number].process.wait()
         peers = ",".join(worker.address for index, worker in enumerate(self.workers) if index != number)
         self.workers[number] = HeteroWorker(self._folder, self._cluster, peers=peers)
+
+    def wait_until_measured(self, seconds: float) -> None:
+        """Wait until all have measured their own speed, so many seconds at most."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not all(worker.is_measured for worker in self.workers):
+            time.sleep(0.1)
 
     def speeds(self) -> Dict[int, int]:
         """Return the speed of each node, by its process."""

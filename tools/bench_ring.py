@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import struct
 import subprocess
@@ -18,15 +17,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Callable, List, Sequence
 
 NUMBERS = 10_000_000
 NODES = 4
 #: What each of them sends at least, in bytes.
 RING_BYTES = 4 * NUMBERS * 2 * (NODES - 1) // NODES
-#: Numbers of a piece over bare sockets: larger ones, which nodes may not send, were a tenth faster.
-PIECE_NUMBERS = 131072
 COPY_BYTES = 512 * 1024
+#: Memory for pieces that the ring over bare sockets keeps, as a node does.
+KEPT_BYTES = 32 * 1024 * 1024
 
 
 class Ranks:
@@ -91,19 +91,33 @@ def serve_gloo(rank: int, port: int, folder: str) -> None:
 
 def serve_bare(rank: int, port: int, folder: str, *, with_numpy: bool = True) -> None:
     """Be one of four whose pieces travel over bare sockets: our ring without nodes, calls and encryption."""
-    from discompute_lite.ml.ring import AverageOver, AveragePlan, average_of
-    from discompute_lite.ml.sums import VectorShare, vector_sums
+    from discompute_lite.ml.ring import AveragePlan, average_of
+    from discompute_lite.ml.sums import SumMemory, VectorShare, vector_sums
     from discompute_lite.ml.vectors import VectorForm
+    from discompute_lite.net.memory import AttachmentMemory
+    from discompute_lite.roles.averaging import piece_numbers
 
+    # What nodes receive into and send from: fresh memory costs as much as the socket.
+    memory = AttachmentMemory(time.monotonic, lambda *_: None)
     before, after = _ring_sockets(rank, port)
     form = VectorForm("f", NUMBERS)
     share, result = struct.pack("f", 1.0) * NUMBERS, bytearray(form.size)
-    names = tuple(map(str, range(NODES)))
+    names, piece_size = tuple(map(str, range(NODES))), piece_numbers(form, NODES) * form.item_bytes
+
+    def allocate(size: int) -> Any:
+        return memory.allocate(size, KEPT_BYTES)
+
+    def place(piece: int, hop: int, size: int) -> Any:
+        # What is whole comes to where it stays.
+        is_whole, start = hop > NODES - 2, piece * piece_size
+        return memoryview(result)[start:start + size] if is_whole else allocate(size)
 
     def average() -> None:
-        sums = vector_sums(form, [VectorShare(1 / NODES, share)], result, PIECE_NUMBERS, with_numpy=with_numpy)
+        sums = vector_sums(form, [VectorShare(1 / NODES, share)], result, piece_size // form.item_bytes,
+                           with_numpy=with_numpy, beside=SumMemory(allocate=allocate))
         part = average_of(AveragePlan(names), names[rank], sums)
-        _BareRing(part, names[(rank - 1) % NODES], before, after).run(part.begin(), AverageOver)
+        _BareRing(part, names[(rank - 1) % NODES], before, after, place).run()
+        assert result[:4] == result[-4:] == share[:4]
 
     serve_rank(average)
 
@@ -116,7 +130,6 @@ def serve_plain(rank: int, port: int, folder: str) -> None:
 def serve_copy(rank: int, port: int, folder: str) -> None:
     """Be one of four that send bytes around and do nothing else."""
     before, after = _ring_sockets(rank, port)
-    after.setblocking(True)
     _serve_bytes(before, after)
 
 
@@ -126,7 +139,6 @@ def serve_sealed(rank: int, port: int, folder: str) -> None:
     from discompute_lite.net.tls import make_tls_context
 
     before, after = _ring_sockets(rank, port)
-    after.setblocking(True)
     sealed: List[Any] = []
     # Each is the server of the one before it and the client of the one behind it, at the same time.
     server = threading.Thread(target=lambda: sealed.append(make_tls_context(
@@ -158,69 +170,60 @@ def _serve_bytes(before: Any, after: Any) -> None:
 
 
 class _BareRing:
-    """Move pieces and acknowledgements over two sockets: frames of piece, hop and size, then the bytes."""
+    """Move pieces over two sockets: frames of piece, hop and size, then the bytes.
+
+    Nothing is acknowledged beside what TCP does: a piece has arrived when its socket has taken it.
+    """
 
     HEAD = struct.Struct("<iiI")
 
-    def __init__(self, part: Any, before_name: str, before: socket.socket, after: socket.socket) -> None:
+    def __init__(
+        self, part: Any, before_name: str, before: socket.socket, after: socket.socket,
+        place: Callable[[int, int, int], Any],
+    ) -> None:
+        """`place(piece, hop, size)` gives the memory that a piece is received into."""
         self._part, self._before_name = part, before_name
         self._before, self._after = before, after
-        self._out: List[memoryview] = []
+        self._out: SimpleQueue[Any] = SimpleQueue()
+        self._place = place
+        #: Held by whichever of the two threads moves the average on.
+        self._lock = threading.Lock()
 
-    def run(self, actions: Sequence[Any], over: type) -> None:
+    def run(self) -> None:
         """Go on until the average is over."""
-        is_over = self._take(actions, over)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._before, selectors.EVENT_READ)
-            selector.register(self._after, selectors.EVENT_READ | selectors.EVENT_WRITE)
-            while not is_over or self._out:
-                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-                selector.modify(self._after, mask)
-                for key, events in selector.select():
-                    is_over = self._serve(key.fileobj, events, over) or is_over
+        # On a thread of its own: whoever waits for a socket to take something reads nothing meanwhile.
+        sender = threading.Thread(target=self._send_all)
+        self._take(self._part.begin())
+        sender.start()
+        while self._before_name in self._part.waits_for():
+            piece, hop, size = self.HEAD.unpack(_filled(self._before, bytearray(self.HEAD.size)))
+            with self._lock:
+                memory = self._place(piece, hop, size)
+            data = _filled(self._before, memory)
+            with self._lock:
+                self._take(self._part.piece_came(self._before_name, piece, hop, data))
+        sender.join()
 
-    def _serve(self, sock: Any, events: int, over: type) -> bool:
-        is_over = False
-        if sock is self._before:
-            piece, hop, size = self.HEAD.unpack(_read(self._before, self.HEAD.size))
-            actions = self._part.piece_came(self._before_name, piece, hop, _read(self._before, size))
-            self._before.send(b".")
-            is_over = self._take(actions, over)
-        elif events & selectors.EVENT_READ:
-            for _ in self._after.recv(64):
-                is_over = self._take(self._part.acknowledged(self._to), over) or is_over
-        if events & selectors.EVENT_WRITE and self._out:
-            self._write()
-        return is_over
-
-    def _take(self, actions: Sequence[Any], over: type) -> bool:
+    def _take(self, actions: Sequence[Any]) -> None:
         for action in actions:
-            if isinstance(action, over):
-                return True
-            self._to = action.to
-            self._out.append(memoryview(self.HEAD.pack(action.piece, action.hop, len(action.data))))
-            self._out.append(memoryview(action.data).cast("B"))
-        return False
+            self._out.put(action)
 
-    def _write(self) -> None:
-        try:
-            sent = self._after.send(self._out[0])
-        except BlockingIOError:
-            return
-        self._out[0] = self._out[0][sent:]
-        if not self._out[0]:
-            del self._out[0]
+    def _send_all(self) -> None:
+        while action := self._out.get():  # That it is over is the one action with nothing in it.
+            head = self.HEAD.pack(action.piece, action.hop, len(action.data))
+            # Together: by a head alone the one behind would be woken for nothing.
+            sent = self._after.sendmsg((head, action.data))
+            self._after.sendall(action.data[sent - len(head):])
+            with self._lock:
+                self._take(self._part.acknowledged(action.to))
 
 
-def _read(sock: socket.socket, size: int) -> Any:
-    import numpy
-
-    # Not a bytearray: filling fresh memory with zeros first costs as much as the socket.
-    data = memoryview(numpy.empty(size, dtype="u1"))
-    view = data
+def _filled(sock: socket.socket, memory: Any) -> Any:
+    view = memoryview(memory)
     while view:
-        view = view[sock.recv_into(view):]
-    return data
+        # All of it in one call where it comes soon: whoever returns in between waits for the other thread each time.
+        view = view[sock.recv_into(view, 0, socket.MSG_WAITALL):]
+    return memory
 
 
 def _ring_sockets(rank: int, port: int) -> Any:
@@ -235,7 +238,6 @@ def _ring_sockets(rank: int, port: int) -> Any:
         before, _ = server.accept()
     for sock in (before, after):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    after.setblocking(False)
     return before, after
 
 

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from discompute_lite.host.small_file import LEFT_OUT_ROOMS, package_sources, small_file  # noqa: E402
+from discompute_lite.model.errors import NO_ZLIB  # noqa: E402
 from discompute_lite.host.whole_file import NOT_RUN, SECTION_CALL, section_rule  # noqa: E402
 from discompute_lite.roles.sharing import compressed_program  # noqa: E402
 
@@ -40,6 +41,13 @@ imports; change them there. Licence: MIT.
 """
 
 from __future__ import annotations
+
+import sys
+
+try:
+    import zlib
+except ImportError:
+    sys.exit("{no_zlib}")
 
 {imports}
 
@@ -272,7 +280,7 @@ def bundled(root: pathlib.Path, name: str = "discompute.py") -> str:
     version = ast.literal_eval(_version(root))
     packages = tuple(dict.fromkeys([PACKAGE, *(f"{PACKAGE}.{module.name.split('.')[0]}" for module in modules
                                                if "." in module.name)]))
-    head = HEAD.format(version=version, name=name, imports="\n".join(imports), packages=packages)
+    head = HEAD.format(version=version, no_zlib=NO_ZLIB, name=name, imports="\n".join(imports), packages=packages)
     tail = TAIL.format(defined=_table(defined), doors=_table(doors(root)))
     return head + "\n\n" + "\n\n".join([*sections, *unread_sections(root)]) + tail
 
@@ -304,7 +312,8 @@ def main() -> int:
     data = small_file(package_sources(str(ROOT / PACKAGE))) if arguments.lean else bundled(
         ROOT, target.name).encode("utf-8")
     target.write_bytes(data)
-    print(f"{target.name}: {len(data) / 1000:,.1f} kB; phones fetch {len(compressed_program(data)) / 1000:,.1f} kB")
+    fetched = f"; phones fetch {len(compressed_program(data)) / 1000:,.1f} kB" if arguments.lean else ""
+    print(f"{target.name}: {len(data) / 1000:,.1f} kB{fetched}")
     return 0
 
 

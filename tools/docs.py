@@ -13,7 +13,7 @@ from typing import Callable, Dict, List, Tuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from discompute_lite.faces.cli import command_table  # noqa: E402
+from discompute_lite.faces.command import LISTED, load_command  # noqa: E402
 from discompute_lite.model.settings import settings_table_markdown  # noqa: E402
 from discompute_lite.roles.methods import METHODS, ping  # noqa: E402
 from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
@@ -25,6 +25,11 @@ LEVELS = {
     "alone": "anyone while the node is alone, then its cluster's devices",
     "device": "the cluster's devices", "work": "the cluster's devices that may send work", "owner": "the owner",
 }
+
+
+def command_table() -> Dict[str, str]:
+    """Return name -> help of every command, in the order of the help."""
+    return {name: load_command(name).help for name in LISTED}
 
 
 def commands_markdown() -> str:

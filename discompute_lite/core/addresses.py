@@ -45,6 +45,9 @@ class AddressBook:
         #: address -> how it answered; at most `most`.
         self._known: Dict[str, KnownAddress] = {}
         self._order = 0
+        #: How often in a row the device wanted no link with us, by whatever address, and until when it is left alone.
+        self._refusals = 0
+        self._rests_until = 0.0
 
     def ranked(self) -> List[KnownAddress]:
         """Return all, the most promising first."""
@@ -53,6 +56,11 @@ class AddressBook:
     def has(self, address: Any) -> bool:
         """Return whether this address is known."""
         return isinstance(address, str) and address in self._known
+
+    def is_latest(self, address: str) -> bool:
+        """Return whether of all that was heard first-hand the last was from here."""
+        known = self._known.get(address)
+        return known is not None and known.order == self._order
 
     def heard(self, address: str) -> bool:
         """Note that the device itself was heard from here; return whether that is new.
@@ -116,19 +124,40 @@ class AddressBook:
             entry.failed_at = now
             entry.retry_at = now + redial_s(entry.failures, roll)
 
+    def refused(self, now: float, roll: float) -> None:
+        """Note that the device answers, and wants no link with us: it is left alone for as long as a dead address.
+
+        Its answer makes no address worse, and each link that it ends is one that opened before: only the pause is kept.
+        """
+        self._refusals += 1
+        self._rests_until = now + redial_s(self._refusals, roll)
+
+    def welcome(self) -> None:
+        """Forget that it wanted no link: it describes itself to us, may be another process, or is of use."""
+        self._refusals, self._rests_until = 0, 0.0
+
+    def rests(self, now: float) -> bool:
+        """Return whether the device is left alone because it wanted no link."""
+        return now < self._rests_until
+
     def forgive(self, address: str = "") -> None:
         """Make one address, or all, worth trying at once: there is news that its device is back."""
+        if not address:
+            self.welcome()
         for entry in self._known.values():
             if address in ("", entry.address):
                 entry.failures = 0
 
     def due(self, now: float) -> List[str]:
         """Return those that may be dialled now, the most promising first."""
+        if self.rests(now):
+            return []
         return [entry.address for entry in self.ranked() if not entry.failures or entry.retry_at <= now]
 
     def next_try(self) -> Optional[float]:
         """Return when one may be dialled (0.0 for at once), or None when the book is empty."""
-        return min((entry.retry_at if entry.failures else 0.0 for entry in self._known.values()), default=None)
+        soonest = min((entry.retry_at if entry.failures else 0.0 for entry in self._known.values()), default=None)
+        return None if soonest is None else max(soonest, self._rests_until)
 
     def all_failed_since(self, when: float) -> bool:
         """Return whether there are addresses and each has failed at `when` or later."""

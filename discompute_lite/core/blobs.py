@@ -1,8 +1,8 @@
-"""Keep the books of blobs: which are here and may go, which ranges of one are still to come, and whom to ask for them.
+"""Keep the books of blobs: which are here and may go, and whom each device is to ask for one.
 
 Knows:   sizes, orders and names.
 Refuses: bytes on a disk (a port has them), hashes, links and waiting (roles/blobs.py).
-Read next: roles/blobs.py.
+Read next: core/ranges.py (how one comes here), roles/blobs.py.
 
 A blob is a value that many calls take. Devices fetch it by ranges, each from the one that it was told, and pass on
 what they have of it meanwhile: so the devices make a tree, in the order in which they first needed it.
@@ -16,114 +16,12 @@ what they have of it meanwhile: so the devices make a tree, in the order in whic
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set
+from typing import Dict, List, Optional, Set
 
 #: Devices that have a blob from one other, in the first place: with two the last of 1,000 devices is ten steps away.
 FANOUT = 2
-#: Ranges that are on their way at once: one is sent while the question for the next travels.
-RANGES_AHEAD = 2
 #: Others that a device is told of, for when the one that it asks first is gone; the owner is told besides.
 SPARE_SOURCES = 3
-
-
-class RangeAsk(NamedTuple):
-    """Ask `source` for `size` bytes from `offset` on."""
-
-    source: str
-    offset: int
-    size: int
-
-
-class BlobFetch:
-    """Bring one blob here: ranges in order, from the first source that there is, then from the next."""
-
-    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
-        self.size = size
-        self._range_bytes = range_bytes
-        self._sources: List[str] = []
-        self.add_sources(sources)
-        #: Bytes that are here from the beginning on, without a gap.
-        self.received = 0
-        #: offset -> what was asked and has not come; offset -> what came before what stands in front of it.
-        self._asked: Dict[int, RangeAsk] = {}
-        self._early: Dict[int, bytes] = {}
-        #: Whose bytes are among those received.
-        self._suppliers: Set[str] = set()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all bytes are here."""
-        return self.received == self.size
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether there is nobody left to ask."""
-        return not self._sources and not self.is_complete
-
-    @property
-    def is_asking(self) -> bool:
-        """Whether somebody was asked and has not answered."""
-        return bool(self._asked)
-
-    def add_sources(self, sources: Iterable[str]) -> None:
-        """Take note of others who have it, or will."""
-        for source in sources:
-            if source not in self._sources:
-                self._sources.append(source)
-
-    def next_asks(self) -> List[RangeAsk]:
-        """Return what is to be asked now."""
-        asks: List[RangeAsk] = []
-        offset = self.received
-        while self._sources and offset < self.size and len(self._asked) + len(self._early) < RANGES_AHEAD:
-            size = min(self._range_bytes, self.size - offset)
-            if offset not in self._asked and offset not in self._early:
-                ask = self._asked[offset] = RangeAsk(self._sources[0], offset, size)
-                asks.append(ask)
-            offset += size
-        return asks
-
-    def arrived(self, ask: RangeAsk, data: bytes) -> List[bytes]:
-        """Take an answer; return what follows now on what was received before. One of another length has failed."""
-        if self._asked.get(ask.offset) != ask:
-            return []  # Somebody else was asked meanwhile.
-        if len(data) != ask.size:
-            self.failed(ask.source)
-            return []
-        del self._asked[ask.offset]
-        self._early[ask.offset] = data
-        self._suppliers.add(ask.source)
-        pieces: List[bytes] = []
-        while self.received in self._early:
-            piece = self._early.pop(self.received)
-            pieces.append(piece)
-            self.received += len(piece)
-        return pieces
-
-    def failed(self, source: str) -> None:
-        """Do without a source; what it was asked for is to be asked again."""
-        if source in self._sources:
-            self._sources.remove(source)
-        self._asked = {offset: ask for offset, ask in self._asked.items() if ask.source != source}
-
-    def begin_anew(self) -> None:
-        """Forget all bytes, and whoever gave some: together they are not what was wanted.
-
-        Of several the last is kept, who is the owner: nobody knows whose were wrong, and it has its own.
-        """
-        blamed = [source for source in self._sources if source in self._suppliers]
-        for source in blamed if len(self._suppliers) == 1 else blamed[:-1]:
-            self.failed(source)
-        self.received = 0
-        self._asked, self._early, self._suppliers = {}, {}, set()
-
-    def check(self) -> None:
-        """Assert what always holds."""
-        assert 0 <= self.received <= self.size
-        assert len(self._asked) + len(self._early) <= RANGES_AHEAD
-        assert not self._asked.keys() & self._early.keys()
-        assert all(offset >= self.received for offset in (*self._asked, *self._early))
-        assert all(ask.source in self._sources for ask in self._asked.values())
 
 
 class BlobTakers:
@@ -217,8 +115,9 @@ class BlobShelf:
         return self._gone(owned)
 
     def forget(self, sha256: str) -> None:
-        """Do without a blob that could not be had, whoever needs it."""
-        self._remove(sha256)
+        """Do without a blob that could not be had, whoever needs it; one that has gone already is fine."""
+        if sha256 in self.blobs:
+            self._remove(sha256)
 
     def _gone(self, hashes: List[str]) -> List[str]:
         gone = [each for each in hashes if not self.blobs[each].uses and not self.blobs[each].owners]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Iterator, List
 
 from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, Severity
-from .network_diagnosis import judge_network
+from .network_diagnosis import is_ios_app, judge_network
 
 LEAST_PYTHON = (3, 9)
 #: What each module is for, and whether nothing works without it.
@@ -51,6 +51,7 @@ def _judge_python(machine: MachineFacts) -> Iterator[Finding]:
         use, is_vital = MODULE_USES.get(name, ("something", False))
         yield Finding("module-missing", Severity.BAD if is_vital else Severity.WARNING,
                       f"This Python lacks the module {name}, needed for {use}.",
+                      "Use another app, such as a-Shell." if is_ios_app(machine) else
                       "Use another Python, such as the one of python.org.")
     if 0 <= machine.open_files < LEAST_FILES:
         yield Finding("few-files", Severity.WARNING, f"Only {machine.open_files} files may be open at once.",
@@ -62,8 +63,9 @@ def _judge_python(machine: MachineFacts) -> Iterator[Finding]:
 
 def _judge_state(machine: MachineFacts) -> Iterator[Finding]:
     if machine.state_problem:
-        yield Finding("state-unusable", Severity.BAD, f"The state folder cannot be used: {machine.state_problem}",
-                      "Mend that, or name another folder with --state-dir FOLDER.")
+        cure = machine.state_cure or "name another folder with --state-dir FOLDER"
+        yield Finding("state-unusable", Severity.BAD, f"State folder: {machine.state_problem}.",
+                      cure[:1].upper() + cure[1:])
     elif not machine.is_state_kept:
         yield Finding("state-lost", Severity.WARNING, "No folder can be written: this device is a new one at each"
                       " start.", "Name a folder that can be written with --state-dir FOLDER.")

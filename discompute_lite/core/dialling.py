@@ -8,7 +8,7 @@ Read next: core/registry.py.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..model.deadlines import Deadlines
 from ..model.limits import Limits
@@ -49,6 +49,7 @@ class DialPlan:
         if device.linked or device.foreign:
             return
         device.is_wanted = True
+        device.addresses.welcome()
         if device.device_id in self._waiting:
             self._waiting.move_to_end(device.device_id, last=False)
         else:
@@ -93,6 +94,11 @@ class DialPlan:
             device.dialling.remove(address)
             if not device.dialling:
                 self._ended(device)
+
+    def refused(self, device: Optional[KnownDevice], now: float) -> None:
+        """Note that a device wants no link with us: else each of its beacons would have it dialled once more."""
+        if device is not None:
+            device.addresses.refused(now, self.roll())
 
     def stop(self, device: KnownDevice) -> None:
         """Forget all plans for a device: it is linked, or not to be dialled any more."""

@@ -79,8 +79,8 @@ class LinkLost:
     """The last connection to this device ended; it may only have moved, so it is asked for at once."""
 
     device_id: str
-    #: True when we closed it ourselves, to save room: no reason to suspect anything.
-    on_purpose: bool = False
+    on_purpose: bool = False  #: We closed it ourselves, to save room: no reason to suspect anything.
+    why: str = ""  #: What one side held against the other, "" where nothing was said.
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class TaskAccepted:
     #: The node that answers for it, in which of the terms (core/ownership.py).
     owner_id: str = ""
     term: int = 1
+    #: What claims to this task are proved by; "" in journals of versions that asked for none.
+    secret: str = ""
 
 
 @dataclass(frozen=True)

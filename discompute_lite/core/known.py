@@ -121,7 +121,7 @@ PAST_BOOTS = 4
 
 
 class KnownDevice:
-    """Hold what is believed about one device; only the registry changes it."""
+    """Hold what is believed about one device; only the registry changes it, but for `hears_again`."""
 
     def __init__(self, device: Device, now: float, most_addresses: int) -> None:
         self.device_id = device.id
@@ -190,6 +190,15 @@ class KnownDevice:
     def beacon_silence_s(self) -> float:
         """Return the seconds of silence after which it is dropped while no link tells more."""
         return max(BEACON_SILENCE_S, 4.0 * self.every_s)
+
+    def hears_again(self, address: str, boot: str, seq: int) -> bool:
+        """Take the next beacon of a linked device if it says what is known; return False where the registry has to."""
+        if not self.linked or not self.present or self.boot != boot or seq <= self.seq:
+            return False
+        if not self.addresses.is_latest(address):
+            return False
+        self.seq = seq
+        return True
 
     def doubt_after_s(self, roll: float) -> Optional[float]:
         """Return the seconds of silence after which it is worth a call; None where that gains nothing."""

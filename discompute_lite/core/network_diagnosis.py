@@ -20,6 +20,10 @@ AT_ONCE_S = 0.05
 CLOCK_OFF_S = 120.0
 #: Mobile networks and VPNs by what systems call them.
 _TUNNELS = ("utun", "tun", "tap", "wg", "ppp", "ipsec", "pdp_ip", "rmnet", "wwan", "tailscale", "zt")
+#: What the system says of a port that another program has.
+_PORT_TAKEN = ("EADDRINUSE", "WSAEADDRINUSE", "EACCES", "WSAEACCES")
+#: The broadcast address that needs no interface to be known: it reaches nobody whom those of the interfaces do not.
+_LIMITED_BROADCAST = "255.255.255.255"
 _IOS_APPS = ("Pythonista", "a-Shell", "Pyto")
 _IOS_APPS_CURE = "Settings, Privacy & Security, Local Network: switch on {app}, then start again."
 
@@ -29,13 +33,23 @@ def judge_network(machine: MachineFacts, network: NetworkFacts, node: NodeFacts)
     is_local = node.bind.startswith("127.") or node.bind == "::1"
     yield from _judge_ports(network, node)
     yield from _judge_identity(network, node)
-    if not is_local:
-        yield from _judge_interfaces(machine, network)
+    is_among_others = False
+    # Of an address that is not this machine's, nothing follows about its networks.
+    if not is_local and network.port_error in ("", *_PORT_TAKEN):
+        yield from _judge_interfaces(machine, network, node)
         if is_lan_refused(network):
             yield _lan_refused(machine)
             return
-    yield from _judge_datagrams(machine, network, node)
+        is_among_others = any(not item.is_loopback and not is_tunnel(item) for item in network.interfaces)
+    if is_local or is_among_others:
+        yield from _judge_broadcasts(machine, network, node)
+        yield from _judge_multicasts(network)
+    yield from _judge_unicasts(machine, network)
+    yield from _judge_firewalls(machine, node)
     yield from _judge_peers(network)
+    if is_among_others and not network.peers and not network.beacons:
+        yield Finding("nobody", Severity.NOTE, "No other device was heard.",
+                      "Run start on another device, then this again; or name one with --peer ADDRESS.")
     yield from _judge_clocks(network)
 
 
@@ -62,7 +76,7 @@ def _lan_refused(machine: MachineFacts) -> Finding:
 def _judge_ports(network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
     if node.is_running:
         yield Finding("running", Severity.GOOD, f"A node runs here, port {node.port}")
-    elif network.port_error in ("EADDRINUSE", "WSAEADDRINUSE", "EACCES", "WSAEACCES"):
+    elif network.port_error in _PORT_TAKEN:
         taken = f"Another program has TCP port {node.port}."
         if node.is_port_chosen:
             yield Finding("port-taken", Severity.BAD, taken, "Stop that program, or choose another --port.")
@@ -85,7 +99,8 @@ def _judge_ports(network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
     for trial in own:
         if trial.outcome != "open" and loop.outcome == "open":
             yield Finding("incoming-blocked", Severity.WARNING, f"Calls to {trial.where} do not arrive"
-                          f" ({_error_of(trial)}).", f"A firewall drops them: allow TCP port {node.port} in.")
+                          f" ({_error_of(trial)}).",
+                          f"A firewall drops them: allow TCP port {trial.where.rpartition(':')[2]} in.")
 
 
 def _judge_identity(network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
@@ -97,10 +112,14 @@ def _judge_identity(network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]
             return
 
 
-def _judge_interfaces(machine: MachineFacts, network: NetworkFacts) -> Iterator[Finding]:
+def _judge_interfaces(machine: MachineFacts, network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
     outward = [item for item in network.interfaces if not item.is_loopback]
     usual = [item for item in outward if not is_tunnel(item)]
-    if not outward:
+    if not outward and node.interface not in ("", "all") and network.interface_names:
+        yield Finding("no-interface", Severity.WARNING, f"No interface here is called {node.interface} or has that"
+                      " address: nobody is met by broadcast, mDNS or sweep.",
+                      f"Name one with --discovery-interface ({', '.join(network.interface_names)}), or leave it out.")
+    elif not outward:
         yield Finding("no-network", Severity.BAD, "This device is in no network.", "Join a Wi-Fi or plug in a cable.")
     elif not usual:
         yield Finding("vpn-only", Severity.WARNING, f"The only network is a VPN or cellular ({outward[0].address}):"
@@ -120,30 +139,40 @@ def _judge_interfaces(machine: MachineFacts, network: NetworkFacts) -> Iterator[
         yield Finding(machine.inside, Severity.WARNING, what + " Devices outside may not find this one.", cure)
 
 
-def _judge_datagrams(machine: MachineFacts, network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
-    for trial in network.broadcasts:
+def _judge_broadcasts(machine: MachineFacts, network: NetworkFacts, node: NodeFacts) -> Iterator[Finding]:
+    own = [trial for trial in network.broadcasts if trial.where != _LIMITED_BROADCAST]
+    for trial in own or network.broadcasts:
         if trial.outcome == "refused":
             yield _broadcast_refused(machine, trial)
         elif trial.outcome == "unheard" and not network.udp_error:
             yield Finding("broadcast-unheard", Severity.WARNING, f"A broadcast to {trial.where} was not heard here.",
                           f"A firewall drops it: {_firewall_cure(machine, f'allow UDP port {node.discovery_port} in')}")
+    if any(trial.outcome == "heard" for trial in own or network.broadcasts):
+        yield Finding("broadcast", Severity.GOOD, "Broadcasts are sent and heard")
+
+
+def _judge_multicasts(network: NetworkFacts) -> Iterator[Finding]:
     for trial in network.multicasts:
         if trial.outcome != "heard":
             how = f"is refused ({trial.error})" if trial.outcome == "refused" else "was not heard here"
             yield Finding("multicast-" + trial.outcome, Severity.NOTE, f"Multicast on {trial.where} {how}: no mDNS.",
                           "Allow UDP port 5353 in the firewall, if broadcast does not work either.")
+    if any(trial.outcome == "heard" for trial in network.multicasts):
+        yield Finding("multicast", Severity.GOOD, "Multicast is sent and heard")
+
+
+def _judge_unicasts(machine: MachineFacts, network: NetworkFacts) -> Iterator[Finding]:
     for trial in network.unicasts:
         if trial.outcome != "heard":
             yield Finding("unicast-" + trial.outcome, Severity.WARNING, f"A datagram to {trial.where} did not arrive"
                           f"{f' ({trial.error})' if trial.error else ''}.",
                           f"A firewall drops UDP: {_firewall_cure(machine, 'allow Python to receive')}")
-    if any(trial.outcome == "heard" for trial in network.broadcasts):
-        yield Finding("broadcast", Severity.GOOD, "Broadcasts are sent and heard")
-    if any(trial.outcome == "heard" for trial in network.multicasts):
-        yield Finding("multicast", Severity.GOOD, "Multicast is sent and heard")
+
+
+def _judge_firewalls(machine: MachineFacts, node: NodeFacts) -> Iterator[Finding]:
     for name, _ in machine.firewalls:
         yield Finding("firewall-on", Severity.NOTE, f"The firewall {name} is on.",
-                      _firewall_cure(machine, f"allow TCP port {node.port} and UDP port {node.discovery_port} in"))
+                      _firewall_cure(machine, f"Allow TCP port {node.port} and UDP port {node.discovery_port} in"))
 
 
 def _broadcast_refused(machine: MachineFacts, trial: Trial) -> Finding:
@@ -176,9 +205,6 @@ def _judge_peers(network: NetworkFacts) -> Iterator[Finding]:
             silent.append(peer)
     if silent:
         yield from _judge_silence(network, silent)
-    if not network.peers and not network.beacons:
-        yield Finding("nobody", Severity.NOTE, "No other device was heard.",
-                      "Run start on another device, then this again; or name one with --peer ADDRESS.")
 
 
 def _judge_silence(network: NetworkFacts, silent: Sequence[PeerFact]) -> Iterator[Finding]:

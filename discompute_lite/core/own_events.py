@@ -21,6 +21,13 @@ class LinkWanted:
     device_id: str
 
 
+@dataclass(frozen=True)
+class LinkRefused:
+    """A device that answers wants no link with us, as one of a cluster does not with a stranger: not again at once."""
+
+    device_id: str
+
+
 # ---- upkeep: what happened --------------------------------------------------------------------------
 
 

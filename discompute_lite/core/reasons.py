@@ -163,7 +163,9 @@ def _why_pending(books: Ledger, task: ScheduledTask, subtask: SubtaskRecord, now
     barred = _why_barred(books, subtask, now) if task.task_id in pool.aside else []
     parts = barred[:REASONS_NAMED]
     if task.at_device_limit:
-        return "; ".join([*parts, f"it may use {task.max_devices} devices at once, and these are busy"])
+        most = task.max_devices
+        taken = "1 device at once, and that is busy" if most == 1 else f"{most} devices at once, and these are busy"
+        return "; ".join([*parts, f"it may use {taken}"])
     if task.task_id in pool.kept:
         return "; ".join([*parts, why_kept(pool.kept[task.task_id])])
     parts += [_why_paused(books, device_id, now) for device_id in islice(pool.paused, REASONS_NAMED)]

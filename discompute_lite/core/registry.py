@@ -23,7 +23,7 @@ from .events import (
     TellRestarted, Tick,
 )
 from .known import Fact, KnownDevice, Liveness, told_addresses
-from .own_events import LinkWanted
+from .own_events import LinkRefused, LinkWanted
 from .table import DeviceTable
 from .vigil import Vigil
 
@@ -288,7 +288,7 @@ class DeviceRegistry:
             self._vigil.move(device, Fact.RETIRED, now, actions)
         else:
             device.lost_at = now
-            device.reason = "its connection was lost"
+            device.reason = f"its connection was closed: {event.why}" if event.why else "its connection was lost"
             self._vigil.move(device, Fact.LOST, now, actions)
             device.addresses.forgive()
             self._plan.begin(device, now, actions, urgent=True)
@@ -298,6 +298,7 @@ class DeviceRegistry:
         if device is None:
             return
         device.addresses.told(event.device.address)
+        device.addresses.welcome()
         device.foreign = ""
         device.describe(event.device, over_link=True)
         self._spoke(device, now, actions)
@@ -327,6 +328,9 @@ class DeviceRegistry:
         if device is not None and device.present:
             self._plan.want(device, now, actions)
 
+    def _on_refused(self, event: LinkRefused, now: float, actions: List[Any]) -> None:
+        self._plan.refused(self._table.get(event.device_id), now)
+
     def _on_round_trip(self, event: RoundTripMeasured, now: float, actions: List[Any]) -> None:
         device = self._table.get(event.device_id)
         if device is not None:
@@ -339,10 +343,9 @@ class DeviceRegistry:
 
     _TAKES: Dict[type, Callable[..., None]] = {
         Tick: _on_tick, BeaconHeard: _on_beacon, ForeignHeard: _on_foreign, GoodbyeHeard: _on_goodbye,
-        DeviceTold: _on_told, LinkOpened: _on_link_opened, LinkLost: _on_link_lost,
-        DeviceDescribed: _on_described, HeartbeatHeard: _on_heartbeat, HeartbeatMissed: _on_missed,
-        RoundTripMeasured: _on_round_trip, AddressFailed: _on_address_failed,
-        LinkWanted: _on_wanted,
+        DeviceTold: _on_told, LinkOpened: _on_link_opened, LinkLost: _on_link_lost, DeviceDescribed: _on_described,
+        HeartbeatHeard: _on_heartbeat, HeartbeatMissed: _on_missed, RoundTripMeasured: _on_round_trip,
+        AddressFailed: _on_address_failed, LinkWanted: _on_wanted, LinkRefused: _on_refused,
     }
 
     # ---- what follows -----------------------------------------------------------------------------

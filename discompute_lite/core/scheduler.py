@@ -23,10 +23,10 @@ from .events import (
     AttemptFailed, AttemptSucceeded, CancelAsked, DeviceLost, DeviceReady, LeaseRenewed, StartAttempt, StopAttempt,
     SubtaskCancelled, SubtasksAdded, SubtaskSized, TaskSealed, TaskSubmitted, Tick,
 )
-from .keeping import note_kept
+from .keeping import note_kept, tell_stalled, tell_stalled_news
 from .ledger import Ledger
 from .pools import DevicePool
-from .reasons import is_stalled, story_of, told_of, why_no_device, why_poison, why_second, why_subtask, why_task
+from .reasons import story_of, told_of, why_poison, why_second, why_subtask, why_task
 from .records import AttemptRecord, DeviceRecord, Harm, ScheduledTask
 from .retry import is_poison, refused_s, retry_s
 from .speculation import second_beside_quiet, second_beside_slow
@@ -132,9 +132,8 @@ class Scheduler:
         task = self._books.tasks.get(event.task_id)
         if task is not None and not task.is_sealed and event.count > 0:
             self._books.add_subtasks(task, event)
-            if not task.told_waiting and is_stalled(self._books, task):
-                task.told_waiting = True
-                tell_line(task, why_no_device(self._books, task), actions)
+            if not task.told_waiting:
+                tell_stalled(self._books, [task], actions)
 
     def _on_sealed(self, event: TaskSealed, now: float, actions: List[Any]) -> None:
         task = self._books.tasks.get(event.task_id)
@@ -159,13 +158,13 @@ class Scheduler:
     def _on_ready(self, event: DeviceReady, now: float, _actions: List[Any]) -> None:
         device = self._books.open_device(event.device_id)
         device.slots = max(0, event.slots)
-        device.speed, device.load = event.speed, event.load
-        device.offers = frozenset(event.offers)
+        device.speed, device.load, device.offers = event.speed, event.load, frozenset(event.offers)
         device.reason, device.lease_s = event.reason, event.lease_s
         device.window, device.silence_s = max(0, event.window), event.silence_s
         device.round_trip_s, device.bytes_s = event.round_trip_s, event.bytes_s
         self._books.begin_waiting(device, now)
-        self._books.heard(device, now)
+        if device.slots or not device.running:  # Else it may be said because it does not answer.
+            self._books.heard(device, now)
         self._books.watch_for_silence(device)
         self._books.device_changed(device)
 
@@ -305,11 +304,29 @@ class Scheduler:
         for pool in pools.values():
             for waiting, line in freed_from_quarantine(self._books, pool):
                 tell_line(waiting, line, actions)
-            # Before anything new: what runs on a silent device may be what all will wait for.
+        # Before anything new: what runs on a silent device may be what all will wait for.
+        for pool in pools.values():
             second = second_beside_quiet(pool) if pool.leading.quiet else None
             while second is not None:
                 self._start_second(*second, now, actions)
                 second = second_beside_quiet(pool)
+        self._place_waiting(now, actions)
+        # From the first again: what starts for one kind of tasks may be what those of another are to be compared with.
+        while any(self._place_beside_slow(pool, now, actions) for pool in pools.values()):
+            pass
+        tell_stalled_news(self._books, actions)
+
+    def _place_beside_slow(self, pool: DevicePool, now: float, actions: List[Any]) -> bool:
+        """Start the second attempt that gains most; return whether there was one, which changes what others see."""
+        second = second_beside_slow(self._books, pool, now) if pool.is_to_compare else None
+        if second is not None:
+            self._start_second(*second, now, actions)
+            # Who was set aside looks once more at the device, which has changed.
+            self._place_waiting(now, actions)
+        return second is not None
+
+    def _place_waiting(self, now: float, actions: List[Any]) -> None:
+        pools = self._books.pools
         while True:
             best: Optional[ScheduledTask] = None
             for pool in pools.values():
@@ -319,17 +336,6 @@ class Scheduler:
             if best is None:
                 break
             self._place_one(best, pools[best.pool_key], now, actions)
-        for pool in pools.values():
-            while pool.is_to_compare:
-                second = second_beside_slow(self._books, pool, now)
-                if second is not None:
-                    self._start_second(*second, now, actions)
-            if pool.stalled_news:
-                pool.stalled_news = False
-                for task in pool.tasks.values():
-                    if is_stalled(self._books, task):
-                        task.told_waiting = True
-                        tell_line(task, why_no_device(self._books, task), actions)
 
     def _place_one(self, task: ScheduledTask, pool: DevicePool, now: float, actions: List[Any]) -> None:
         chosen = pool.choose(task)
@@ -364,8 +370,7 @@ class Scheduler:
     # ---- what becomes of it -----------------------------------------------------------------------
 
     def _go_on(
-        self, attempt: AttemptRecord, told: str, harm: Optional[Harm],
-        pause: float, now: float, actions: List[Any],
+        self, attempt: AttemptRecord, told: str, harm: Optional[Harm], pause: float, now: float, actions: List[Any],
     ) -> None:
         """Decide what becomes of a subtask whose attempt was lost: again, after a pause, or never."""
         subtask, task = attempt.subtask, attempt.subtask.task
@@ -391,3 +396,5 @@ class Scheduler:
         check_books(self._books)
         # Whoever could be given work now has been: `_place` leaves no task's turn behind.
         assert all(pool.next_task() is None for pool in self._books.pools.values())
+        # Nor does anything run alone that could have had company by now.
+        assert not any(pool.is_to_compare or second_beside_quiet(pool) for pool in self._books.pools.values())

@@ -21,6 +21,9 @@ from ..model.interface import Interface
 SWEEP_FIRST_S, SWEEP_REFUSED_S = 5.0, 1.0
 #: Seconds between two sweeps that found nobody: doubled each time.
 SWEEP_AGAIN_S, SWEEP_LONGEST_S = 30.0, 600.0
+#: Seconds between two sweeps that the system refused, which end at once, and how many of them: a person may be reading
+#: just then whether this program is to be allowed the local network.
+SWEEP_PERMIT_S, SWEEP_PERMIT_TRIES = 3.0, 10
 #: Seconds for one address: Wi-Fi that sleeps answers within half of that. A little chance spreads what many begin.
 SWEEP_TRY_S = 1.0
 #: No more than so many bits of a network are swept: the rest of a larger one is somebody else's.
@@ -167,13 +170,18 @@ class SweepTimes:
 
     def __init__(self) -> None:
         self._again_s = SWEEP_AGAIN_S
+        #: Sweeps in a row that the system refused.
+        self._refused = 0
 
     def first_s(self, *, is_broadcast_refused: bool) -> float:
         """Return how long a node that has just started waits for the other ways."""
         return SWEEP_REFUSED_S if is_broadcast_refused else SWEEP_FIRST_S
 
-    def next_s(self, *, was_somebody_there: bool) -> float:
+    def next_s(self, *, was_somebody_there: bool, was_refused: bool = False) -> float:
         """Return how long to wait after a sweep, or after a look that found it needless."""
+        self._refused = self._refused + 1 if was_refused else 0
+        if 0 < self._refused <= SWEEP_PERMIT_TRIES:
+            return SWEEP_PERMIT_S
         if was_somebody_there:
             self._again_s = SWEEP_AGAIN_S
             return SWEEP_FIRST_S

@@ -119,6 +119,8 @@ class Weigher:
         there = there_s(piece_s=piece_s, way=way, running=len(device.running), slots=device.slots)
         fast_s = work / pace.speed(fastest.device_id, fastest.speed)
         running_s = len(fastest.running) * (pace.subtask_s(fastest.device_id) or fast_s)
+        if not pace.count and self.guess > FIRST_GUESS_S:
+            running_s = 0.0  # By such a guess it ends at this moment.
         alone = alone_s(piece_s=fast_s, waiting=task.waiting_calls, running_s=running_s, slots=fastest.slots)
         if there <= alone:
             return None
@@ -140,14 +142,15 @@ class Weigher:
         return now - min(began, default=now)
 
     def guess_by_age(self, task: ScheduledTask, device_id: str, now: float) -> None:
-        """Guess the work of a call by the age of the oldest that runs: it is taken to run as long again.
+        """Take the age of the oldest call that runs for the work of each: less it cannot be.
 
-        So what is kept while nobody knows how long a piece takes is not kept for ever.
+        So what is kept while nobody knows how long a piece takes is not kept for ever; and what is worth its way then
+        is worth it however long the pieces turn out to be, since it grows by what each of those that wait grows by.
         """
         device = self._members.get(device_id)
         if device is not None:
             age_s = self.age_s(task, device_id, now)
-            self.guess = max(self.guess, 2.0 * age_s * self._pace.speed(device_id, device.speed))
+            self.guess = max(self.guess, age_s * self._pace.speed(device_id, device.speed))
 
     def _rate(self, device: DeviceRecord) -> float:
         work = self._pace.work or self.guess

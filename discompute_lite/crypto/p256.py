@@ -70,7 +70,7 @@ def generate_key(random_bytes: Callable[[int], bytes]) -> PrivateKey:
         scalar = int.from_bytes(drawn, "big")
         if len(drawn) == 32 and 0 < scalar < P256_N:
             return private_key(scalar)
-    raise StateError("The system's source of random numbers is broken, so no key was made. Restart the device.")
+    raise StateError("the system's source of random numbers is broken, so no key was made", "restart the device")
 
 
 def private_key(scalar: int) -> PrivateKey:
@@ -214,9 +214,9 @@ def load_pkcs8_pem(text: str) -> PrivateKey:
         der = read_pem("PRIVATE KEY", text)
         key = private_key(int.from_bytes(der[len(_PKCS8_START):len(_PKCS8_START) + 32], "big"))
     except ValueError:
-        raise StateError("The key file is damaged. Restore it from a copy.") from None
+        raise StateError("the key file is damaged", "restore it from a copy") from None
     if pkcs8_der(key) != der:
-        raise StateError("The key file is damaged or was made by another program. Restore it from a copy.")
+        raise StateError("the key file is damaged or was made by another program", "restore it from a copy")
     return key
 
 

@@ -24,23 +24,26 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Union
 
-from ..beside import BesideNode, ListedOffer, OwnNode, node_for_script
+from ..beside import BesideNode, ListedOffer, node_for_script
 from ..model.device import Device, short_id
 from ..model.settings import Settings
+from ..model.told_round import ToldRound
+from ..own_node import OwnNode
 from ..run import read_settings
 from ..tasks.blob_values import Blob
 from ..tasks.class_book import PICKLES_ALLOWED, PICKLES_OF_WORKERS, PICKLES_UNWANTED, PickleRule
-from .averaging import VectorPorts
 from .blobs import ClusterBlobs
 from .calling import FunctionCalls
 from .cluster_view import ClusterView, text_of_cluster
+from .console import printable
 from .direct import direct_way
 from .dispatch import ClusterEnded, Dispatch, StreamKey
 from .futures import ClusterFuture, failure_of, one_outcome
 from .mapping import MapPorts, MapRun, MapWishes, write_out
 from .meter import MapBar, metered
-from .options import PLAIN_OPTIONS, CallOptions, read_options
+from .options import PLAIN_OPTIONS, CallOptions, read_argument, read_options
 from .packing import FunctionPacker, PackedLine
+from .vector_ports import FarVectorPorts, VectorPorts
 
 #: Seconds that a cluster waits for its node to end.
 STOP_CLUSTER_S = 5.0
@@ -55,8 +58,8 @@ class Cluster(Executor):
     """
 
     def __init__(
-        self, *addresses: str, config: Union[str, Settings, None] = None, min_devices: int = 1, wait: float = 10.0,
-        local: bool = True, durable: Union[bool, str] = False,
+        self, *addresses: str, config: Union[str, os.PathLike[str], Settings, None] = None, min_devices: int = 1,
+        wait: float = 10.0, local: bool = True, durable: Union[bool, str] = False,
     ) -> None:
         """Use the node that runs on this machine, or start one here, and wait until `min_devices` can take work.
 
@@ -64,10 +67,15 @@ class Cluster(Executor):
         `local=False` leaves this machine's own cores out. With `durable`, what calls return is on the disk before it
         is here, so that the same script, run again after a crash, need not make them again; a text names the run, True
         means this script with its arguments.
-        Raises TimeoutError that says who was seen, when there are too few after `wait` seconds.
+        Where nobody answers at an address is logged as a warning. Raises TimeoutError that says who was seen, when
+        there are too few after `wait` seconds; TypeError or ValueError for an argument that cannot be meant.
         """
-        settings = config if isinstance(config, Settings) else read_settings({}, os.environ, config or "")
-        self._local = node_for_script(settings, _log, is_elsewhere=not local, peers=addresses)
+        addresses = tuple(read_argument("an address", address) for address in addresses)
+        written, durable = read_argument("config", config), read_argument("durable", durable)
+        min_devices, wait = read_argument("min_devices", min_devices), read_argument("wait", wait)
+        is_elsewhere = not read_argument("local", local)
+        settings = written if isinstance(written, Settings) else read_settings({}, os.environ, written)
+        self._local = node_for_script(settings, _log, is_elsewhere=is_elsewhere, peers=addresses)
         self._local.start()
         try:
             self._kept = self._local.keep_calls(run_name(durable), _log) if durable else None
@@ -176,6 +184,8 @@ class Cluster(Executor):
 
         Raises TypeError or ValueError for what is none of these, `TaskRejected` for what cannot be uploaded.
         """
+        if named.get("durable") is True and self._kept is None:
+            raise ValueError("the option durable=True needs a cluster that keeps calls: Cluster(durable=True)")
         return ClusterView(self, read_options(named))
 
     def put(self, value: Any) -> Blob:
@@ -295,10 +305,15 @@ class Cluster(Executor):
         return {f"{offer.device.id}/{index}": offer.speed if are_measured else 1.0
                 for offer in offers for index in range(offer.slots)}
 
-    def vectors(self) -> Optional[VectorPorts]:
-        """Return the way to the vectors of this cluster's node; None where that is another process's."""
-        own = self._local.local.node if isinstance(self._local, OwnNode) else None
-        return VectorPorts(own, self._local.loop.post, self._dispatch.ask) if own is not None else None
+    def vectors(self) -> VectorPorts:
+        """Return the way to the vectors of trainings, for whoever leads one."""
+        found = self._dispatch.ask(self._local.vectors)
+        kind = VectorPorts if found.is_here else FarVectorPorts
+        return kind(self.devices()[0].id, found, self._local.loop.post, self._dispatch.ask)
+
+    def tell_round(self, told: ToldRound) -> None:
+        """Tell whoever listens to the node of a round of a training."""
+        self._local.loop.post(self._local.tell_round, told)
 
     def _wait_for_devices(self, wanted: int, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -367,4 +382,5 @@ def run_name(durable: Union[bool, str]) -> str:
 
 
 def _log(kind: str, text: str, **_: Any) -> None:
-    logging.getLogger("discompute").log(logging.WARNING if kind == "warning" else logging.INFO, "%s", text)
+    # It may repeat what another device said, and end on a terminal.
+    logging.getLogger("discompute").log(logging.WARNING if kind == "warning" else logging.INFO, "%s", printable(text))

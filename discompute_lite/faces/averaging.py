@@ -2,7 +2,8 @@
 
 Knows:   which devices can take part, who holds which vector, and what to do when one vanishes: once more without it.
 Refuses: to decide when a round is over (ml/rounds.py does) and to add anything up (the devices do).
-Read next: roles/averaging.py (what a device does), ml/ring.py (the way of the pieces), faces/training.py.
+Read next: faces/vector_ports.py (the way to devices and vectors), roles/averaging.py (what a device does), ml/ring.py
+           (the way of the pieces), faces/training.py.
 
 A training that averages between devices keeps its state as a vector on each of them. What a device's work made of it
 stays there as well, until all of a round are averaged, over the devices' own links:
@@ -12,7 +13,8 @@ stays there as well, until all of a round are averaged, over the devices' own li
     AverageVectors   when a round is over: to all that have a share, and to this machine
 
 A strategy that goes on from the mean on this machine (momentum, an optimizer) has the mean come here alone, by a
-chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star.
+chain, and its new state fetched. Where two devices have no link between them, all send to this machine: a star; so they
+do with a small vector, since of that the way around would take longest.
 
 What is compressed on its way is no state, but a gradient or the way from the state that all began with, which each
 device has and adds the mean to. With top-k each device keeps what it did not send, for its next average; the leader
@@ -31,7 +33,8 @@ from ..ml.compression import TOP_K, Compression
 from ..ml.ring import CHAIN, RING, STAR
 from ..ml.trees import check_seen
 from ..ml.vectors import VectorForm, fill_vector, subtract_vector, tree_of_vector
-from ..model.errors import Forbidden
+from ..model.errors import DiscomputeError, Forbidden, MethodNotFound, StateError
+from ..model.limits import KIB
 
 #: How often an average is tried: without who vanished, then as a star where the ring could not be closed.
 AVERAGE_TRIES = 4
@@ -41,6 +44,9 @@ FAILED_AVERAGES = 3
 JOIN_S = 5.0
 #: Seconds within which a large vector must have reached a device that lacks it, by whatever link.
 FETCH_S = 600.0
+#: Bytes of a vector that all send to this machine, in one piece: as much as a usual link carries in the time of a piece
+#: from device to device. The way around a ring has twice as many of these as there are other devices, that one has two.
+SMALL_VECTOR_BYTES = 64 * KIB
 #: Devices that a device is told of which have a vector, for when the first is gone.
 SOURCES_TOLD = 4
 
@@ -67,14 +73,15 @@ class AveragingLeader:
 
     def __init__(
         self, ports: Any, template: Any, form: VectorForm, is_mean_the_state: bool, is_wide: bool,
-        compression: Compression = Compression(),
+        compression: Compression = Compression(), small_bytes: int = SMALL_VECTOR_BYTES,
     ) -> None:
-        """`ports` is a cluster's `VectorPorts`."""
+        """`ports` are a cluster's (faces/vector_ports.py); a vector of `small_bytes` at most makes no way around."""
         self.training_id = secrets.token_hex(16)
         self._ports = ports
         self._template, self.form, self._is_wide = template, form, is_wide
         self.is_mean_the_state = is_mean_the_state
         self.compression = compression
+        self._is_small = form.size <= small_bytes
         #: What each device keeps of what it did not send.
         self._residuals: Dict[str, str] = {}
         #: Bytes that devices sent each other, in averages that succeeded and with states that were fetched.
@@ -94,7 +101,7 @@ class AveragingLeader:
         self._garbage: Dict[str, List[str]] = {}
         # This machine takes part, whether it computes or not.
         self.joined[ports.own_id] = True
-        self._ask_to_join(ports.own_id, _nothing_more)
+        self._ask_to_join(ports.own_id, self._own_node_answered)
 
     # ---- who takes part ------------------------------------------------------------------------------
 
@@ -108,6 +115,7 @@ class AveragingLeader:
             kept.pop(device_id, None)
 
         def answered(result: Any, error: Any) -> None:
+            self._look_for_node()
             self.joined[device_id] = error is None and bool(result.get("success")) and not self._has_given_up
             ready()
 
@@ -117,13 +125,27 @@ class AveragingLeader:
         params = {"training_id": self.training_id, "numbers": self.form.numbers}
         self._ports.ask(device_id, "JoinTraining", params, answered, JOIN_S)
 
+    def _own_node_answered(self, result: Any, error: Any) -> None:
+        """Give up where the node beside cannot ask devices for a script: it began before this program was updated."""
+        if isinstance(error, MethodNotFound):
+            self.give_up("the node on this machine is of an earlier version; start it anew")
+
     def give_up(self, reason: str) -> None:
-        """Average between devices no more: this machine has no room for vectors, say, or it failed too often."""
+        """Average between devices no more: this machine has no room for vectors, say, or it failed too often.
+
+        Nothing is lost by that: the state is here too, and what devices have made since is made once more.
+        """
         if not self._has_given_up:
             logging.getLogger("discompute").warning(
-                "devices average among themselves no more (%s): what they make comes to this machine", reason)
+                "devices average among themselves no more (%s): what they make comes to this machine%s", reason,
+                ", not compressed" if self.compression.kind else "")
         self._has_given_up = True
         self.joined = dict.fromkeys(self.joined, False)
+
+    def _look_for_node(self) -> None:
+        """Give up where the node beside is gone, by which devices were asked, and with it what they kept."""
+        if self._ports.is_gone:
+            self.give_up("the node on this machine went away")
 
     def end(self) -> None:
         """Have everybody forget the training."""
@@ -133,11 +155,10 @@ class AveragingLeader:
     # ---- states ----------------------------------------------------------------------------------------
 
     def new_state(self, state: Any) -> None:
-        """Take a state that was made here, as everybody's newest."""
+        """Take a state that was made here, as everybody's newest; give up where it cannot be kept."""
         name = self._next_name("s")
-        memory = self._ports.make(name, self.form.size)
-        fill_vector(state, self.form, memory)
-        self._newest(name, [self._ports.own_id])
+        if self._keep(name, partial(fill_vector, state, self.form)):
+            self._newest(name, [self._ports.own_id])
 
     def bring_state(self, device_id: str, done: Callable[[Optional[str]], None]) -> None:
         """Have the newest state on a device that takes part; `done(its vector's name)`, None where that cannot be.
@@ -149,6 +170,7 @@ class AveragingLeader:
             done(name)
         else:
             def fetched(result: Any, error: Any) -> None:
+                self._look_for_node()
                 is_there = error is None and bool(result.get("success"))
                 if is_there and name == self._state_name:
                     self._holders[device_id] = True
@@ -176,12 +198,20 @@ class AveragingLeader:
         return f"{self.training_id}-o{order_id}"
 
     def keep_tree(self, tree: Any, samples: int, order_id: int) -> KeptShare:
-        """Keep here, as a vector, what a device sent back that cannot keep it there."""
+        """Keep here, as a vector, what a device sent back that cannot keep it there.
+
+        Where that cannot be done either, the average misses the share, and is over without a mean.
+        """
         name = self.share_name(order_id)
-        memory = self._ports.make(name, self.form.size)
-        fill_vector(tree, self.form, memory)
-        if self.compression.of_ways:
-            subtract_vector(self.form, memory, self._ports.find(self._state_name, self.form.size))
+        start = self._ports.read(self._state_name, self.form.size) if self.compression.of_ways else None
+
+        def fill(memory: Any) -> None:
+            fill_vector(tree, self.form, memory)
+            if start is not None:
+                subtract_vector(self.form, memory, start)
+
+        if start is not None or not self.compression.of_ways:
+            self._keep(name, fill)
         return KeptShare(self._ports.own_id, name, samples)
 
     def average(self, shares: Sequence[KeptShare], done: Callable[[AverageCame], None]) -> None:
@@ -196,11 +226,20 @@ class AveragingLeader:
         if self._failed >= FAILED_AVERAGES:
             self.give_up(reason)
 
-    def _ended(self, tried: _AverageTry, lost: Sequence[str]) -> AverageCame:
-        """Take note of an average that has succeeded; return it."""
+    def _keep(self, name: str, fill: Callable[[Any], None]) -> bool:
+        """Keep a vector here; give up where there is no room for it, or the node is gone that had it."""
+        try:
+            self._ports.keep(name, self.form.size, fill)
+        except DiscomputeError as problem:
+            self._look_for_node()
+            self.give_up(problem.message)
+            return False
+        return True
+
+    def _ended(self, tried: _AverageTry, memory: Any, lost: Sequence[str]) -> AverageCame:
+        """Take note of an average that has succeeded, `memory` being its result; return it."""
         self._failed = 0
         self.moved_bytes += tried.sent_bytes
-        memory = self._ports.find(tried.name, self.form.size)
         mean = tree_of_vector(self._template, self.form, memory)
         for device_id in tried.members:
             self._not_needed(device_id, [share.name for share in tried.shares if share.device_id == device_id])
@@ -242,7 +281,8 @@ class AveragingLeader:
         """Return what a device is asked to do in an average."""
         own = [share for share in tried.shares if share.device_id == device_id]
         total = sum(share.samples for share in tried.shares)
-        shape = STAR if self.is_star else RING if self.is_mean_the_state else CHAIN
+        shape = STAR if self.is_star or (self._is_small and self.is_mean_the_state) else (
+            RING if self.is_mean_the_state else CHAIN)
         kind, top_k, of_ways = self.compression
         narrow = {
             "compression": kind, "top_k": top_k, "start": self._state_name if of_ways else "",
@@ -251,7 +291,7 @@ class AveragingLeader:
         return {
             "name": tried.name, "members": tried.members, "shape": shape,
             "root": tried.members.index(self._ports.own_id), "code": self.form.code,
-            "numbers": self.form.numbers, "is_wide": self._is_wide,
+            "numbers": self.form.numbers, "is_wide": self._is_wide, "piece": self.form.numbers if self._is_small else 0,
             "shares": [share.name for share in own], "weights": [share.samples / total for share in own],
             "drops": self._garbage.pop(device_id, []), **narrow,
         }
@@ -273,9 +313,12 @@ class _AverageTry:
     def begin(self, lost: List[str], tries: int) -> None:
         """Try without those that are lost."""
         self.shares = [share for share in self.shares if share.device_id not in lost]
-        if not sum(share.samples for share in self.shares) or not tries or self._ports.own_id in lost:
-            if self._ports.own_id in lost:
+        self._leader._look_for_node()
+        is_out = self._ports.is_gone or self._ports.own_id in lost
+        if not sum(share.samples for share in self.shares) or not tries or is_out:
+            if is_out:
                 self._leader.give_up(self._problem)
+            self.name = ""  # What others answer yet is of an earlier try.
             self._leader._failed_once(self._problem)
             self._done(AverageCame(None, lost, 0.0))
             return
@@ -296,10 +339,13 @@ class _AverageTry:
             self._answered[device_id] = True
             self.seconds = max(self.seconds, float(answer.get("seconds", 0.0)))
             self.sent_bytes += int(answer.get("sent_bytes", 0))
-            if len(self._answered) == len(self.members):
-                self.name = name
-                self._done(self._leader._ended(self, lost))
-            return
+            if len(self._answered) < len(self.members):
+                return
+            memory = self._ports.read(name, self._leader.form.size)
+            if memory is not None:
+                self._done(self._leader._ended(self, memory, lost))
+                return
+            device_id, error = self._ports.own_id, StateError("the mean cannot be read on this machine")
         self._problem = str(error if error is not None else answer.get("message", "")) or self._problem
         for other in self.members:
             self._leader._not_needed(other, [name, *filter(None, [self.remainder])])
@@ -315,31 +361,3 @@ class _AverageTry:
 
 def _nothing_more(result: Any, error: Any) -> None:
     """Heed no answer."""
-
-
-class VectorPorts:
-    """Reach the vectors of a cluster's own node, from another thread."""
-
-    def __init__(self, node: Any, post: Callable[..., None], ask: Callable[[Callable[[], Any]], Any]) -> None:
-        """`post` and `ask` bring something to the node's thread, and wait for what it gives."""
-        self.own_id = str(node.id)
-        self._vectors = node.averaging.vectors
-        self._post, self._ask = post, ask
-        #: Called with each reply, on the node's thread: brings it to the thread that waits for it.
-        self.deliver: Callable[[Callable[[], Any]], None] = lambda reply: None
-
-    def ask(self, device_id: str, method: str, params: Dict[str, Any], on_reply: Callable[[Any, Any], None],
-            timeout_s: Optional[float] = None) -> None:
-        """Call a method of vectors on a device."""
-        def replied(result: Any, error: Any) -> None:
-            self.deliver(partial(on_reply, result, error))
-
-        self._post(lambda: self._vectors.ask(device_id, method, params, replied, timeout_s))
-
-    def make(self, name: str, size: int) -> Any:
-        """Return memory for a new vector of this machine's; raise StateError where there is no room."""
-        return self._ask(partial(self._vectors.make, name, size))
-
-    def find(self, name: str, size: int) -> Any:
-        """Return the memory of a vector that is here, or None."""
-        return self._ask(partial(self._vectors.find, name, size))

@@ -7,6 +7,7 @@ Read next: faces/command_line.py, faces/command.py (the table), faces/node_comma
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -15,33 +16,27 @@ from typing import Any, Callable, Dict, Optional, Sequence
 
 from ..model.errors import DiscomputeError, SettingsError
 from ..model.settings import SETTINGS, unknown_environment, with_peers
-from ..run import read_settings
-from .cluster_commands import CLUSTER_COMMANDS
-from .command import COMMANDS, Context
+from ..run import end_in_time, read_settings
+from .command import LISTED, Context, load_command
 from .command_line import CommandLine
 from .console import Console
-from .demo import DEMO
-from .doctor_command import DOCTOR_COMMANDS
-from .map_command import MAP_COMMANDS
-from .node_commands import NODE_COMMANDS
-from .share_command import SHARE_COMMANDS
-from .status_commands import STATUS_COMMANDS
-from .story_commands import STORY_COMMANDS
-from .task_commands import TASK_COMMANDS
-from .train_command import TRAIN_COMMANDS
 
 INTERRUPTED = 130
 #: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
 END_SIGNALS = ("SIGTERM", "SIGHUP")
-#: In the order of the help. Naming them here also makes sure that their modules are there.
-LISTED = (*NODE_COMMANDS, *CLUSTER_COMMANDS, *SHARE_COMMANDS, *TASK_COMMANDS, *STATUS_COMMANDS, *MAP_COMMANDS,
-          *TRAIN_COMMANDS, *STORY_COMMANDS, *DOCTOR_COMMANDS, DEMO)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; return the exit code. May be called again and again in one interpreter."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    run = _CommandRun(words)
+    run = _CommandRun(list(sys.argv[1:] if argv is None else argv))
+    code = _run_to_end(run)
+    if argv is None:
+        # The command is all of this process, which ends now.
+        end_in_time(code, run.console.error)
+    return code
+
+
+def _run_to_end(run: _CommandRun) -> int:
     restore = _interrupt_on_signals()
     try:
         return run.run()
@@ -78,7 +73,7 @@ class _CommandRun:
 
     def run(self) -> int:
         """Parse and run; raise what goes wrong."""
-        arguments = CommandLine(LISTED).parse(self._words)
+        arguments = self._arguments()
         if arguments is None:
             return 0
         self.console = Console(
@@ -91,9 +86,17 @@ class _CommandRun:
         _log_to(self.console, settings.debug, getattr(arguments, "verbose", 0))
         for name in unknown_environment(os.environ):
             self.console.note(f"the environment variable {name} means nothing to this version", "warn")
-        command = COMMANDS.get(arguments.command)
-        assert command is not None
-        return command.run(Context(settings, arguments, self.console))
+        return load_command(arguments.command).run(Context(settings, arguments, self.console))
+
+    def _arguments(self) -> Optional[argparse.Namespace]:
+        """Read the words by the commands that they name alone; by all where these tell more."""
+        named = [name for name in LISTED if name in self._words]
+        if named and not {"-h", "--help"} & {*self._words}:
+            try:
+                return CommandLine(named).parse(self._words)
+            except SettingsError:
+                pass  # Said below, with what other commands are called and take.
+        return CommandLine(LISTED).parse(self._words)
 
     def explain(self, error: DiscomputeError) -> None:
         """Write the error's sentence; with --debug also what a job's own code says, and our own stack trace."""
@@ -161,9 +164,3 @@ class _LogStream:
 
     def flush(self) -> None:
         """Every line is written at once."""
-
-
-def command_table() -> Dict[str, str]:
-    """Return name -> help of every command, in the order of the help whatever was imported first; for the README."""
-    commands = dict(COMMANDS.items())
-    return {name: commands[name].help for name in LISTED}

@@ -20,10 +20,8 @@ from ..wire.invitation import read_join_words
 from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable, program_name
 from .listing import audit_line
-from .reach import Reach
+from .reach import Reach, reach_from
 
-#: What this module adds to the table of commands.
-CLUSTER_COMMANDS = ("invite", "join", "devices", "revoke", "policy", "audit")
 #: Seconds of one question to the node about its invitation, and of joining: a person over there has to look up.
 WATCH_INVITE_S, JOINING_S = 5.0, 330.0
 #: Seconds after an invitation's end for those who were let in to say that they kept what they got.
@@ -49,7 +47,7 @@ _STATES = {"here": "connected", "paired": "paired, not yet seen"}
 def invite_command(context: Context) -> int:
     """Let a device join: show a code of eight digits, or a link, and ask before it is let in."""
     wanted, console = context.arguments, context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         opened = reach.call("Invite", {
             "with_token": wanted.token, "asks_nobody": wanted.yes, "with_key": wanted.admin, "joins": wanted.count,
             "open_s": 60.0 * (wanted.minutes or 0),
@@ -138,7 +136,7 @@ def join_command(context: Context) -> int:
         if not words:
             raise SettingsError("CODE-OR-LINK is missing; write what `invite` printed on the other device")
     read_join_words(words)
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         # Whoever has a link is let in without a question, and whoever is a member already is refused without one.
         if not words.startswith("discompute:") and not reach.call("ListMembers", {})["cluster"]:
             console.note("if the code is right, the other device may ask now whether to let this one in: say yes there")
@@ -161,7 +159,7 @@ def _restore(context: Context) -> int:
     if context.arguments.words:
         raise SettingsError("a backup needs no CODE-OR-LINK; write join --restore FILE alone")
     backup = load_backup(path)
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         cluster = reach.call("RestoreCluster", {"backup": backup})["cluster"]
         # Whoever is here learns of it now; the others when they meet this device, or one that has.
         reach.look_around(None)
@@ -208,7 +206,7 @@ def _choose_host(console: Console, places: List[Dict[str, Any]]) -> Dict[str, An
 def devices_command(context: Context) -> int:
     """List the cluster's devices with their roles, or change one; back up or leave the cluster."""
     wanted, console = context.arguments, context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         if wanted.backup:
             _back_up(console, reach, wanted.backup, is_told=not wanted.leave)
             if not wanted.leave:
@@ -285,7 +283,7 @@ def _assignments(texts: List[str], names: Any) -> List[Tuple[str, str]]:
          JSON_FLAG)
 def revoke_command(context: Context) -> int:
     """Remove a device from the cluster, for ever; on an admin device."""
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         member = _member(reach, context.arguments.device)
         if member["state"] == "removed":
             raise Forbidden(f"{member['name']} was removed already; there is nothing to do")
@@ -317,7 +315,7 @@ def policy_command(context: Context) -> int:
             changes[name] = _RULES[name](text)
         except ValueError:
             raise SettingsError(f"{name} cannot be {text!r}; write a number") from None
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         answer = reach.call("GetPolicy", {})
         policy = answer["policy"]
         if changes and wanted.sender:
@@ -358,7 +356,7 @@ def _rule_text(value: Any) -> str:
 def audit_command(context: Context) -> int:
     """Show who was let in, changed or removed here, and whose work ran; or verify that log."""
     console = context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         answer = reach.call("ReadAudit", {})
     data = bytes_in(answer["lines"])
     if context.arguments.verify:

@@ -1,4 +1,4 @@
-"""Hold the table of commands: to add one, decorate a function.
+"""Hold the table of commands: to add one, decorate a function and name it in `LISTED`.
 
 Knows:   each command's name, help, arguments and function; how an argument's text is checked.
 Refuses: to parse (faces/cli.py does).
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import Any, Callable, Tuple
+from importlib import import_module
+from typing import Any, Callable, Dict, Tuple
 
 from ..model.catalog import Catalog
 from ..model.setting_kinds import SettingKind, number_kind, whole_kind
@@ -17,6 +18,20 @@ from ..model.settings import Settings
 from .console import Console
 
 COMMANDS: Catalog[Command] = Catalog("command")
+#: Where each command stands, in the order of the help. A module is loaded when a command of it is wanted: a node would
+#: hold all of them, with what they need, for as long as it runs, and a phone has little memory.
+LISTED: Dict[str, str] = {name: module for module, names in (
+    ("node_commands", "start info list send config version"),
+    ("cluster_commands", "invite join devices revoke policy audit"),
+    ("share_command", "share"),
+    ("task_commands", "submit result cancel"),
+    ("status_commands", "status tasks"),
+    ("map_command", "map"),
+    ("train_command", "train"),
+    ("story_commands", "why logs"),
+    ("doctor_command", "doctor"),
+    ("demo", "demo"),
+) for name in names.split()}
 #: What `command` takes for each argument: (flags, keywords) for `add_argument`.
 CommandArgument = Tuple[Tuple[str, ...], Any]
 #: Seconds that a person may let a command wait.
@@ -41,6 +56,14 @@ class Context:
     settings: Settings
     arguments: argparse.Namespace
     console: Console
+
+
+def load_command(name: str) -> Command:
+    """Return a command that is listed."""
+    import_module(f"discompute_lite.faces.{LISTED[name]}")
+    found = COMMANDS.get(name)
+    assert found is not None, name
+    return found
 
 
 def argument(*flags: str, **keywords: Any) -> CommandArgument:

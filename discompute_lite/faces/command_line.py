@@ -8,15 +8,15 @@ Read next: faces/cli.py (who runs), faces/command.py (the table).
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 import textwrap
-from typing import Any, List, Optional, Sequence
+from typing import Any, Iterable, List, Optional, Sequence
 
 from ..model.errors import SettingsError
+from ..model.setting_kinds import words_like
 from ..model.settings import PEER_FLAG, SETTINGS
-from .command import COMMANDS
+from .command import LISTED, load_command
 from .console import program_name, width_of, write_text
 from .quick import version_text
 
@@ -31,7 +31,7 @@ WIDEST_HELP = 78
 class CommandLine:
     """Hold the parsers of one program start."""
 
-    def __init__(self, listed: Sequence[str]) -> None:
+    def __init__(self, listed: Iterable[str]) -> None:
         """`listed` are the commands in the order of the help."""
         self._program = program_name()
         self._parser = CommandParser(
@@ -55,7 +55,8 @@ class CommandLine:
             arguments, strange = self._parser.parse_known_args(_with_switch_values(words))
         except SystemExit:
             return None  # --help and --version have printed what they had to.
-        if strange:
+        # Of a command whose flags are left out for phones, what it says by itself is the reason for which it is none.
+        if strange and not self._is_left_out(arguments.command):
             raise SettingsError(self._about_strange(strange[0], arguments.command or ""))
         if arguments.command is None:
             self._parser.print_help()
@@ -63,8 +64,7 @@ class CommandLine:
         return arguments
 
     def _add_command(self, commands: Any, name: str) -> List[str]:
-        command = COMMANDS.get(name)
-        assert command is not None, name
+        command = load_command(name)
         usage = [f"{self._program} {name}"]
         for flags, keywords in command.arguments:
             label = keywords.get("metavar") or flags[0]
@@ -88,6 +88,9 @@ class CommandLine:
         _add_shared_flags(entry, is_brief=name != FULL_HELP)
         return own
 
+    def _is_left_out(self, command: Optional[str]) -> bool:
+        return command == "train" and not self._own_flags[command]
+
     def _about_strange(self, word: str, command: str) -> str:
         see = f"see {self._program}{' ' + command if command else ''} --help"
         if not word.startswith("-"):
@@ -95,7 +98,7 @@ class CommandLine:
         flag = word.partition("=")[0]
         if any(flag in own for own in self._own_flags.values()):
             return f"{command} has no flag {flag}; {see}" if command else f"{flag} stands after a command; {see}"
-        close = difflib.get_close_matches(flag, self._shared_flags + self._own_flags.get(command, []), 1, 0.7)
+        close = words_like(flag, self._shared_flags + self._own_flags.get(command, []), likeness=0.7)
         return f"there is no flag {flag}; " + (f"did you mean {close[0]}?" if close else see)
 
 
@@ -122,7 +125,7 @@ def in_our_words(message: str) -> str:
     """Return what argparse complains about as a person would say it."""
     match = re.match(r"argument COMMAND: invalid choice: ('.*?')", message)
     if match:
-        close = difflib.get_close_matches(match.group(1)[1:-1], COMMANDS.names(), 1, 0.6)
+        close = words_like(match.group(1)[1:-1], tuple(LISTED))
         return f"there is no command {match.group(1)}" + (f"; did you mean {close[0]}?" if close else "")
     match = re.match(r"the following arguments are required: (.*)", message)
     if match:

@@ -77,11 +77,15 @@ class Console:
         self.end_progress()
         write_text(self._out, text + "\n")
 
-    def note(self, text: str, style: str = "quiet") -> None:
-        """Write one line beside the result: to standard error, and not at all when quiet."""
+    def note(self, text: str, style: str = "quiet", *, is_whole: bool = False) -> None:
+        """Write one line beside the result: to standard error, and not at all when quiet.
+
+        One that `is_whole` is left to the terminal to break, so that it can be copied.
+        """
         if not self.is_quiet:
             self.end_progress()
-            write_text(self._err, self._styled(self._err, self._fitted(self._err, text), style) + "\n")
+            fitted = text if is_whole else self._fitted(self._err, text)
+            write_text(self._err, self._styled(self._err, fitted, style) + "\n")
 
     def error(self, text: str) -> None:
         """Write the one line that says what went wrong and what to do."""
@@ -230,7 +234,8 @@ def width_of(stream: Any) -> int:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, AttributeError, ValueError):
         columns = 0
-    return max(NARROWEST, columns or DEFAULT_WIDTH)
+    is_phone = hasattr(os, "uname") and os.uname().machine.startswith("iPhone")
+    return max(NARROWEST, columns or (APP_WIDTH if is_phone else DEFAULT_WIDTH))
 
 
 def height_of(stream: Any) -> int:

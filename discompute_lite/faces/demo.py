@@ -13,11 +13,9 @@ from ..model.errors import SettingsError
 from ..run import can_start_processes
 from .command import JSON_FLAG, Context, argument, command, whole_number
 
-DEMO = "demo"
-
 
 @command(
-    DEMO, JSON_FLAG,
+    "demo", JSON_FLAG,
     argument("--limit", type=whole_number(10, 1797), default=0, metavar="N", help="use only the first N images"),
 )
 def demo_command(context: Context) -> int:

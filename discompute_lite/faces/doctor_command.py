@@ -18,8 +18,6 @@ from ..model.version import VERSION
 from .command import JSON_FLAG, Context, command
 from .console import printable
 
-#: What this module adds to the table of commands.
-DOCTOR_COMMANDS = ("doctor",)
 #: Columns of a phone's console.
 DOCTOR_COLUMNS = 40
 #: What stands before a finding, and its colour.

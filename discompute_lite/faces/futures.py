@@ -12,6 +12,7 @@ import time
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+from ..model.device import short_id
 from ..model.errors import DiscomputeError, TaskCancelled, TaskFailed
 from ..tasks.calls import CallOutcome, read_outcomes
 from ..tasks.class_book import PICKLES_UNWANTED, PickleRule
@@ -34,9 +35,16 @@ class CallEnded(TaskFailed):
     def __reduce__(self) -> Any:
         return type(self), (self.said, self.call)
 
-    def named(self, call: str) -> CallEnded:
-        """Return the same of a call that people know by a name."""
-        return type(self)(self.said, call)
+    def named(
+        self, call: str, device_id: str = "", with_names: Callable[[str], str] = lambda text: text,
+    ) -> CallEnded:
+        """Return the same of a call that people know by a name; with its device, where what befell it names none.
+
+        `with_names` puts the names of devices into a text that has the beginnings of their ids.
+        """
+        name = short_id(device_id)
+        where = f" on {name}" if name and name not in self.said else ""
+        return type(self)(with_names(self.said), with_names(call + where))
 
 
 class PoisonedSubtask(CallEnded):

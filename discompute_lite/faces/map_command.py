@@ -25,8 +25,6 @@ from .meter import Meter
 from .scripts import script_of
 from .trickle import Trickle
 
-#: What this module adds to the table of commands.
-MAP_COMMANDS = ("map",)
 
 
 @command(

@@ -23,8 +23,9 @@ from .futures import CallEnded
 UNIT_S = 0.05
 #: Seconds of work for each slot that are drawn ahead of whoever takes the results.
 AHEAD_S = 3.0
-#: Items in one unit, and items drawn ahead, at most; a `chunksize` of the caller's own may be more.
-UNIT_ITEMS, AHEAD_ITEMS = 8192, 200_000
+#: Items in one unit, and items drawn ahead, at most; a `chunksize` of the caller's own may be more. The way of a unit
+#: there and back takes most of a millisecond of processor time here, as much as some thousand trivial calls.
+UNIT_ITEMS, AHEAD_ITEMS = 25_000, 200_000
 #: Seconds that drawing pauses once there is a unit of many items for every slot. The interpreter takes a thread that
 #: computes off the processor only after 5 ms: so long the node's thread would not get round to sending them.
 HAND_OVER_S = 0.0003

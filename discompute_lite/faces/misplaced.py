@@ -11,7 +11,7 @@ import shlex
 from typing import Dict, List
 
 from ..model.settings import PEER_FLAG, SETTINGS
-from .command import COMMANDS
+from .command import load_command
 
 #: Flags of every command that are no settings, with what follows them.
 SHARED_FLAGS = {
@@ -45,9 +45,7 @@ def with_advice(command: str, file: str, words: List[str], problem: str) -> str:
 def _flags_of(command: str) -> Dict[str, str]:
     """Return each flag that may stand between the command and its file, with what a value of it is called."""
     known = dict(SHARED_FLAGS)
-    entry = COMMANDS.get(command)
-    assert entry is not None, command
-    for flags, keywords in entry.arguments:
+    for flags, keywords in load_command(command).arguments:
         known.update({flag: keywords.get("metavar", "") for flag in flags if flag.startswith("-")})
     for setting in SETTINGS:
         if setting.flag:

@@ -17,17 +17,15 @@ from ..model.device import Device, DeviceStatus, short_id
 from ..model.errors import NotFound, SettingsError, Unavailable
 from ..model.settings import settings_rows
 from ..model.version import VERSION
-from ..net.client import call_once, looks_like_address
-from ..run import LocalNode, describe_this_device, is_this_machine_only, settings_of_this_device
+from ..net.client import address_in, call_once
+from ..run import LocalNode, NodeScript, describe_this_device, is_this_machine_only, settings_of_this_device
 from .awake import staying_awake
 from .command import JSON_FLAG, Context, argument, command, number_between, wait_seconds
 from .console import Console, printable, program_name
 from .listing import clock_time, hardware_lines, listing
 from .quick import version_text
-from .reach import Reach, choose_device
+from .reach import Reach, choose_device, reach_from
 
-#: What this module adds to the table of commands.
-NODE_COMMANDS = ("start", "info", "list", "send", "config", "version")
 #: Columns below which settings are not laid out as a table.
 NARROWEST_TABLE = 60
 #: Seconds between two pictures of `list --watch`.
@@ -47,19 +45,24 @@ EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "
 )
 def start_command(context: Context) -> int:
     """Run a node until Ctrl-C."""
-    # The loop's thread tells of events: a reader that does not read must not hold it up.
-    end_console = context.console.stop_waiting()
-    try:
-        with staying_awake():
-            _run_node(context)
-        if not context.console.is_json:
-            context.console.note("stopped")
-    finally:
-        end_console()
+    script = NodeScript()
+
+    def work() -> None:
+        # The loop's thread tells of events: a reader that does not read must not hold it up.
+        end_console = context.console.stop_waiting()
+        try:
+            with staying_awake():
+                _run_node(context, script)
+            if not context.console.is_json:
+                context.console.note("stopped")
+        finally:
+            end_console()
+
+    script.run(work)
     return 0
 
 
-def _run_node(context: Context) -> None:
+def _run_node(context: Context, script: NodeScript) -> None:
     console = context.console
 
     def tell(kind: str, text: str, **facts: Any) -> None:
@@ -80,6 +83,7 @@ def _run_node(context: Context) -> None:
     )
     # Before the start, so that there is no moment in which Ctrl-C would leave something behind.
     signals = local.stop_on_signals()
+    script.watch(local.stop, local.loop)
     try:
         local.start(takes_over=True)
         minutes = context.arguments.minutes
@@ -91,7 +95,7 @@ def _run_node(context: Context) -> None:
             tell(kind, text, **facts)
         local.run()
     finally:
-        # Interrupted before `run`, in a thread that hears no signals, it still has all that it took.
+        # Where something was raised before `run`, it still has all that it took.
         local.close()
         signals.restore()
 
@@ -115,11 +119,12 @@ def _say_ready(console: Console, local: LocalNode, minutes: Optional[float], has
 
 def _ready_facts(local: LocalNode, device: Device) -> List[Tuple[str, str]]:
     capabilities, bind, announce = device.capabilities, local.settings.bind, local.settings.announce
+    slots = f"{local.node.slots} {'slot' if local.node.slots == 1 else 'slots'}"
     what = [item for item in (local.hardware.model or device.type, capabilities.chip) if item]
     facts = [
         ("Name:", printable(device.name)), ("Device:", short_id(device.id)), ("Address:", ", ".join(local.addresses)),
         ("Hardware:", ", ".join(dict.fromkeys(what))),
-        ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {local.node.slots} slots"),
+        ("", f"{capabilities.cpu_cores} cores, {capabilities.memory_mb} MB, {slots}"),
         ("State:", _state_text(local.node.belonging.cluster_name(), announce)),
     ]
     # Brackets mean something else to a shell.
@@ -174,7 +179,7 @@ def info_command(context: Context) -> int:
 )
 def list_command(context: Context) -> int:
     """List the devices on the network, this one first."""
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         devices = reach.look_around(context.arguments.wait)
         while True:
             _show_devices(context.console, devices, watched=context.arguments.watch)
@@ -198,15 +203,15 @@ def _show_devices(console: Console, devices: List[Device], *, watched: bool) -> 
         console.print(line)
 
 
-@command("send", argument("device", metavar="DEVICE", help="an id, its beginning, a name, or host:port"),
+@command("send", argument("device", metavar="DEVICE", help="an id, its beginning, a name, or HOST[:PORT]"),
          argument("text", metavar="TEXT", nargs="+", help="what to say"), JSON_FLAG)
 def send_command(context: Context) -> int:
     """Send a message to a device; print its acknowledgement."""
     wanted, text = context.arguments.device, " ".join(context.arguments.text)
     if not wanted.strip():
-        raise SettingsError("DEVICE is empty; give an id, its beginning, a name, or host:port")
+        raise SettingsError("DEVICE is empty; give an id, its beginning, a name, or HOST[:PORT]")
     params: Dict[str, Any] = {"message_type": "text", "payload": text.encode("utf-8", "replace")}
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         params["from_device_id"] = reach.devices()[0].id
         try:
             device = _find_device(reach, wanted)
@@ -216,9 +221,10 @@ def send_command(context: Context) -> int:
             answer = reach.call("SendMessage", {**params, "to_device_id": device.id})
             name = device.name
         except NotFound:
-            if not looks_like_address(wanted):
+            address = address_in(wanted)
+            if not address:
                 raise
-            answer = call_once(wanted, "SendMessage", params)
+            answer = call_once(address, "SendMessage", params)
             name = wanted
     if not answer.get("success"):
         raise Unavailable(f"{name} did not take the message: {answer.get('message', '')}")
@@ -238,7 +244,7 @@ def _find_device(reach: Reach, wanted: str) -> Device:
         except NotFound as error:
             return "several" in error.message
 
-    if looks_like_address(wanted):
+    if address_in(wanted):
         return choose_device(reach.devices(), wanted)  # Called directly where it is not known.
     at_most_s = SEND_LOOK_S if reach.local is not None else SEND_LOOK_AGAIN_S
     return choose_device(reach.look_around(None, is_known, at_most_s=at_most_s), wanted)

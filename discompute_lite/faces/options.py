@@ -1,17 +1,19 @@
-"""Read how calls are to be run: what `Cluster.options` takes, and what is wrong with it in a sentence.
+"""Read what a script says to `Cluster` and to `Cluster.options`, and say in a sentence what is wrong with it.
 
-Knows:   every option, what it may be, and what holds where nobody says anything.
+Knows:   every option and argument, what it may be, and what holds where nobody says anything.
 Refuses: to know what follows from one; see faces/dispatch.py and roles/streams.py.
-Read next: faces/api.py (`Cluster.options`).
+Read next: faces/api.py (`Cluster`, `Cluster.options`).
 """
 
 from __future__ import annotations
 
 import operator
-from difflib import get_close_matches
+import os
 from math import isfinite
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
+from ..model.setting_kinds import words_like
+from ..model.settings import Settings
 from ..tasks.uploads import UploadedModule
 from .uploading import read_uploads
 
@@ -44,21 +46,38 @@ def read_options(named: Dict[str, Any]) -> CallOptions:
     for name, value in named.items():
         if name not in _READERS:
             *most, last = _READERS
-            close = get_close_matches(name, _READERS, 1)
+            close = words_like(name, _READERS)
             advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(most)} and {last}"
             raise TypeError(f"there is no option {name}; {advice}")
-        read, allowed = _READERS[name]
-        try:
-            found[name] = read(value)
-        except (TypeError, ValueError) as problem:
-            text = f"the option {name} is {allowed}, and not {value!r:.60}"
-            raise type(problem)(text) from None
+        found[name] = _read(f"the option {name}", _READERS[name], value)
     return PLAIN_OPTIONS._replace(**found)
 
 
+def read_argument(name: str, value: Any) -> Any:
+    """Return what `Cluster` was given as `name`; raise TypeError or ValueError that say what it may be."""
+    return _read(f"{name} of Cluster", _ARGUMENT_READERS[name], value)
+
+
+def _read(what: str, reader: Tuple[Callable[[Any], Any], str], value: Any) -> Any:
+    read, allowed = reader
+    try:
+        return read(value)
+    except (TypeError, ValueError) as problem:
+        # Whatever kind of the two it was, a kind of its own may need more than a text.
+        kind = TypeError if isinstance(problem, TypeError) else ValueError
+        raise kind(f"{what} is {allowed}, and not {value!r:.60}") from None
+
+
 def _seconds(value: Any) -> float:
-    seconds = 0.0 if value is None else float(_no_text(value))
-    if not (isfinite(seconds) and seconds >= 0):
+    seconds = 0.0 if value is None else _any_seconds(value)
+    if not isfinite(seconds):
+        raise ValueError
+    return seconds
+
+
+def _any_seconds(value: Any) -> float:
+    seconds = float(_no_text(value))
+    if not seconds >= 0:
         raise ValueError
     return seconds
 
@@ -92,6 +111,20 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _some_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if not value.strip():
+        raise ValueError
+    return value
+
+
+def _some_config(value: Any) -> Any:
+    if value is None:
+        return ""
+    return value if isinstance(value, Settings) else _some_text(os.fspath(value))
+
+
 #: Of each option how it is read, and in words what it may be.
 _READERS: Dict[str, Tuple[Callable[[Any], Any], str]] = {
     "timeout": (_seconds, "a number of seconds, 0 for the device's own limit"),
@@ -102,4 +135,15 @@ _READERS: Dict[str, Tuple[Callable[[Any], Any], str]] = {
     "pure": (lambda value: None if value is None else _yes_or_no(value), "True or False"),
     "durable": (_yes_or_no, "True or False"),
     "upload": (read_uploads, 'the path of a module or a package, such as "helpers.py", or a list of these'),
+}
+
+#: The same of each argument of `Cluster`.
+_ARGUMENT_READERS: Dict[str, Tuple[Callable[[Any], Any], str]] = {
+    "an address": (_some_text, 'the text host:port, such as "192.168.1.20:8080"'),
+    "config": (_some_config, "the path of a configuration file, or settings that were read"),
+    "min_devices": (_whole_within(0), "a whole number, 0 or more"),
+    "wait": (_any_seconds, "a number of seconds, 0 or more"),
+    "local": (_yes_or_no, "True or False"),
+    "durable": (lambda value: value if isinstance(value, bool) else _some_text(value),
+                "True, False or the name of a run"),
 }

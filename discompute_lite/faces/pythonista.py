@@ -41,13 +41,12 @@ def screen_main(environ: Any) -> bool:
     phone = PhoneNode(read_settings({}, environ))
     try:
         phone.start()
-    except DiscomputeError as error:
-        Console().error(error.message)
-        return True
-    try:
         with staying_awake():
             NodeScreen(ui, console, phone).show()
+    except DiscomputeError as error:
+        Console().error(error.message)
     finally:
+        # Also where the app's stop button came while it started.
         phone.stop()
     return True
 

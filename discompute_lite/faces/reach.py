@@ -8,17 +8,20 @@ Read next: faces/node_commands.py.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Callable, List, Optional, Sequence, Type
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Type
 
+from ..beside import CALL_TYPED_S, TypedAnswer
 from ..model.codec import from_json
 from ..model.device import Device, DeviceStatus
-from ..model.errors import NotFound
+from ..model.errors import LinkError, NotFound
 from ..model.settings import Settings, peers_typed
-from ..net.client import Client
+from ..net.client import Client, address_in
 from ..net.event_client import EventClient
 from ..run import LocalNode, find_running_node, is_this_machine_only
+from .command import Context
 from .console import printable
 
 #: Seconds that a node started for one command looks for others before its first answer.
@@ -26,8 +29,6 @@ LOOK_AROUND_S = 1.5
 #: Seconds in which whoever runs on this machine has answered a beacon, wherever it listens: the second is out by then.
 ANSWERED_HERE_S = 0.5
 POLL_S = 0.05
-#: Seconds for a node that runs to call the addresses that were typed: a dial, Hello and registration.
-CALL_TYPED_S = 20.0
 #: Seconds that a node started for one command may take to end; its thread does not hold up the program beyond.
 STOP_OWN_S = 5.0
 
@@ -101,10 +102,10 @@ class Reach:
         """Have the node call the addresses that were typed: one that runs has read its settings long ago."""
         if not typed:
             return
-        ends = "start a node there" if self.local is not None else "it is called again and again"
-        for met in self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S).get("met", []):
-            if not met.get("device_id"):
-                say(f"nobody answers at {printable(met['address'])}, {ends}: {printable(met.get('message', ''))}")
+        result = self.call("Meet", {"addresses": list(typed)}, CALL_TYPED_S)
+        answer = from_json(TypedAnswer, result, "the answer to Meet")
+        for trouble in answer.troubles(by_own_node=self.local is not None):
+            say(printable(trouble))
 
     def _is_settled(self) -> bool:
         """Whether everybody whom a node started here can meet has answered or refused: known on loopback only."""
@@ -132,10 +133,32 @@ class Reach:
             self.local.close()
 
 
+def reach_from(context: Context) -> Reach:
+    """Return the reach of a command, which says on its console what concerns the addresses that were typed."""
+    return Reach(context.settings, context.console.note)
+
+
+@contextmanager
+def following(task_id: str) -> Iterator[None]:
+    """Say what becomes of a task where its node is lost while it is being followed."""
+    try:
+        yield
+    except LinkError as error:
+        sentence = f"the node was lost, and this task is kept; go on with: submit --resume {task_id}"
+        raise type(error)(sentence) from error
+
+
 def choose_device(devices: List[Device], wanted: str) -> Device:
-    """Return the device that a person means: an id, a unique beginning of one, a name, an alias or host:port."""
-    exact = [item for item in devices if wanted in (item.id, item.name, item.lite.get("label"), item.address)]
+    """Return the device that a person means: an id, a unique beginning of one, a name, an alias or an address.
+
+    An address without a port means the usual one, or else the only device that is there.
+    """
+    address = address_in(wanted) or wanted
+    exact = [item for item in devices if wanted
+             and (wanted in (item.id, item.name, item.lite.get("label")) or address == item.address)]
     found = exact or [item for item in devices if wanted and item.id.startswith(wanted.lower())]
+    host = wanted.strip("[]")
+    found = found or [item for item in devices if host and item.address.rpartition(":")[0].strip("[]") == host]
     # Who is there is meant rather than who was: a gone device's name and address are often given again.
     found = [item for item in found if item.status is not DeviceStatus.OFFLINE] or found
     if len(found) == 1:

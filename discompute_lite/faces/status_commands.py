@@ -17,17 +17,15 @@ from ..net.event_client import EventClient
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
 from .listing import clock_time, halted_note, status_lines, task_lines
-from .reach import Reach
+from .reach import Reach, reach_from
 from .task_commands import find_task
 
-#: What this module adds to the table of commands.
-STATUS_COMMANDS = ("status", "tasks")
 #: Seconds between two pictures at least, and at most: the expected end comes nearer without any event.
 PICTURE_LEAST_S, PICTURE_MOST_S = 0.1, 1.0
 #: Lines of a task's story below its status.
 STORY_LINES = 10
-#: What is new of a task for whoever reads lines.
-TOLD_EVENTS = ("task", "progress", "skipped")
+#: What is new of a task, or a training, for whoever reads lines.
+TOLD_EVENTS = ("task", "progress", "round", "skipped")
 WATCH = argument("--watch", action="store_true",
                  help="keep showing: in place on a terminal, else a line for each change")
 FINAL_NAMES = tuple(state.value for state in FINAL_STATES)
@@ -41,7 +39,7 @@ def status_command(context: Context) -> int:
     if context.arguments.task is None:
         return tasks_command(context)
     console = context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
 
         def show() -> bool:
@@ -59,7 +57,7 @@ def status_command(context: Context) -> int:
 def tasks_command(context: Context) -> int:
     """List the tasks of this machine's node, the newest first."""
     console = context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
 
         def show() -> bool:
             answer = reach.call("ListTasks", {})
@@ -135,8 +133,10 @@ def _show_tasks(console: Console, answer: Any, *, watched: bool, is_unattended: 
     if console.is_json:
         console.json({**answer, "tasks": [_with_note(task, is_unattended) for task in answer["tasks"]]})
         return
-    lines = [line for item in answer["tasks"]
-             for line in task_lines(from_json(ComputeTask, item), is_unattended=is_unattended)]
+    # Trainings, which scripts lead by this node: a line as `train` prints it.
+    lines = [printable(training["text"]) for training in answer.get("trainings", ())]
+    lines += [line for item in answer["tasks"]
+              for line in task_lines(from_json(ComputeTask, item), is_unattended=is_unattended)]
     if watched and console.is_live:
         console.redraw(lines or ["no tasks yet; submit FILE.py starts one"])
         return

@@ -7,6 +7,7 @@ Read next: faces/task_commands.py (the other commands about work).
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Dict, Iterator, List
 
 from ..model.codec import from_json
@@ -16,12 +17,10 @@ from ..model.task import SubTask
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
 from .listing import halted_note
-from .reach import Reach
+from .reach import Reach, following, reach_from
 from .status_commands import FINAL_NAMES
 from .task_commands import TASK, find_task
 
-#: What this module adds to the table of commands.
-STORY_COMMANDS = ("why", "logs")
 #: Seconds that one call of `logs --follow` waits for something new.
 FOLLOW_WAIT_S = 5.0
 
@@ -36,12 +35,11 @@ def why_command(context: Context) -> int:
     wanted, slash, number = context.arguments.task.partition("/")
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task = find_task(reach, wanted)
         task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
-        answer = reach.call("ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
-        if note:
-            answer["message"] = note
+        answer: Dict[str, Any] = {"success": True, "message": note} if note else reach.call(
+            "ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:
         raise NotFound(answer["message"])
     if context.console.is_json:
@@ -56,11 +54,12 @@ def why_command(context: Context) -> int:
 def logs_command(context: Context) -> int:
     """Print what a task's functions printed so far, each line with its device."""
     console = context.console
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         if context.arguments.follow:
-            for page in _pages_of_printed(reach, task_id, is_following=True):
-                for entry in _in_order(page):
+            pages = _pages_of_printed(reach, task_id, is_following=True)
+            with following(task_id):
+                for entry in chain.from_iterable(map(_in_order, pages)):
                     _show_entry(console, task_id, entry)
             return 0
         found = _in_order([entry for page in _pages_of_printed(reach, task_id, is_following=False) for entry in page])

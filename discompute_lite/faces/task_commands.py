@@ -25,10 +25,8 @@ from .command import JSON_FLAG, Context, argument, command, whole_number
 from .console import Console, printable
 from .failures import with_place
 from .misplaced import with_advice
-from .reach import Reach
+from .reach import Reach, following, reach_from
 
-#: What this module adds to the table of commands.
-TASK_COMMANDS = ("submit", "result", "cancel")
 #: Seconds that a node may take to have a task on its disk.
 ACCEPT_S = 120.0
 #: Seconds that one call waits for news of a task.
@@ -74,7 +72,7 @@ def submit_command(context: Context) -> int:
         task["lite"]["pure"] = False
     # The id is made here, so that Ctrl-C can cancel the task before the node has answered.
     task_id = task["task_id"] = secrets.token_hex(6)
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         if arguments.detach and reach.local is not None:
             raise SettingsError("--detach leaves the task with a running node, and none runs here; run start first")
         is_member = bool(reach.call("ListMembers", {})["cluster"])
@@ -116,7 +114,7 @@ def _resume(context: Context) -> int:
     arguments = context.arguments
     if arguments.file or arguments.detach:
         raise SettingsError("--resume stands alone: the task has its file and arguments already; leave out the rest")
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task_id = find_task(reach, arguments.resume).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -125,7 +123,9 @@ def _resume(context: Context) -> int:
 def _bring(reach: Reach, console: Console, task_id: str) -> None:
     """Show a task's result when it is there, then let the node delete it."""
     try:
-        _show_value(console, task_id, _follow(reach, console, task_id))
+        with following(task_id):
+            value = _follow(reach, console, task_id)
+        _show_value(console, task_id, value)
     except (TaskFailed, TaskCancelled):
         # That was its result; where it only ended with its node, its journal is out of reach and stays.
         _acknowledge_quietly(reach, task_id)
@@ -210,7 +210,7 @@ def _builtin_arguments(name: str, words: List[str]) -> Dict[str, Any]:
 
 def _follow(reach: Reach, console: Console, task_id: str) -> Any:
     """Show progress until the task is over; return its value, or raise what ended it."""
-    next_index, next_printed, idle_looks = 0, 0, 0
+    next_index, next_printed, idle_looks, done_before = 0, 0, 0, 0
     while True:
         answer = reach.call("GetTaskResult", {
             "task_id": task_id, "from_index": next_index, "from_printed": next_printed, "wait_s": NEWS_S,
@@ -235,13 +235,11 @@ def _follow(reach: Reach, console: Console, task_id: str) -> Any:
         console.progress(
             status["completion_percentage"] / 100, f"{answer['message']}, {devices} device(s) at work", f"{done} done"
         )
-        is_unsplit = state == TaskState.PENDING.value
-        is_waiting = is_unsplit or (not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0)
-        idle_looks = idle_looks + 1 if is_waiting else 0
+        is_left = not devices and status["lite"].get("counts", {}).get("PENDING", 0) > 0
+        is_waiting = state == TaskState.PENDING.value or (is_left and done == done_before)
+        idle_looks, done_before = (idle_looks + 1 if is_waiting else 0), done
         if idle_looks == IDLE_LOOKS:
-            why = "no device takes this work just now"
-            if is_unsplit:
-                why = printable(reach.call("ExplainTask", {"task_id": task_id})["message"])
+            why = printable(reach.call("ExplainTask", {"task_id": task_id})["message"])
             console.note(f"{why}; it goes on by itself, or: cancel {task_id}")
 
 
@@ -292,7 +290,7 @@ def find_task(reach: Reach, wanted: str) -> ComputeTask:
 @command("result", TASK, JSON_FLAG)
 def result_command(context: Context) -> int:
     """Print a task's result, waiting for it where it is still running."""
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         _bring(reach, context.console, task_id)
     return 0
@@ -301,7 +299,7 @@ def result_command(context: Context) -> int:
 @command("cancel", TASK, JSON_FLAG)
 def cancel_command(context: Context) -> int:
     """Cancel a task, down to its running processes."""
-    with Reach(context.settings, context.console.note) as reach:
+    with reach_from(context) as reach:
         task_id = find_task(reach, context.arguments.task).task_id
         answer = reach.call("CancelTask", {"task_id": task_id})
     if context.console.is_json:

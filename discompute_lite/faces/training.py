@@ -7,37 +7,30 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device), faces/training
 
 from __future__ import annotations
 
-import logging
+import secrets
 import sys
 import time
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Union
 
 from ..ml.rounds import (
-    CombineShares,
-    GiveOrder,
-    MemberLeft,
-    MembersJoined,
-    Order,
-    OrderLost,
-    RoundClosed,
-    ShareCame,
-    SharesCombined,
-    TimePassed,
-    TrainingPlan,
-    TrainingRounds,
-    WithdrawOrder,
+    CombineShares, GiveOrder, MemberLeft, MembersJoined, Order, OrderLost, RoundClosed, ShareCame, SharesCombined,
+    TimePassed, TrainingPlan, TrainingRounds, WithdrawOrder,
 )
-from ..ml.strategies import Share, Strategy
+from ..ml.shares import Share
+from ..ml.strategies import Strategy
 from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
 from ..ml.vectors import rest_of, vector_form, with_rest
-from ..ml.workbench import Seat, carry_out, carry_out_here
-from ..model.errors import SettingsError, TaskCancelled, TaskFailed, TaskRejected
-from ..run import TrainingFolder
-from ..tasks.values import dump_value, load_value
-from .averaging import AverageCame, AveragingLeader, KeptShare
+from ..ml.workbench import Seat, carry_out, carry_out_here, figures_of
+from ..model.errors import SettingsError, TaskCancelled, TaskFailed
+from ..model.told_round import ToldRound
+from .averaging import SMALL_VECTOR_BYTES, AverageCame, AveragingLeader, KeptShare
+from .futures import CallEnded
+from .train_lines import told_round
+from .training_news import DeviceNames, TrainingNews, lacking
+from .training_saves import TrainingSaves
 from .training_wishes import AVERAGE_WORDS, TrainingResult, TrainingWishes, strategy_of, why_enough
 
 #: Seconds between two looks at who is there.
@@ -47,7 +40,6 @@ BLOB_STATE_NUMBERS = 4096
 #: Parts into which all data are divided for each place that is there at the beginning; speeds are matched by them.
 SHARDS_A_PLACE = 8
 SHARDS_AT_LEAST = 16
-CHECKPOINT_FORMAT = 1
 
 
 def train(
@@ -57,7 +49,7 @@ def train(
     """Train `job` on the devices of `cluster`; return its state with the figures of each round.
 
     `strategy` is one of `discompute_lite.ml` or its short name: sync, fedavg, diloco, async. `checkpoint` names a
-    folder into which each round is saved, and from which `resume` goes on, or begins where nothing was saved.
+    folder for each round, which holds no training yet, unless `resume` is to go on from it, or begin without one.
     `wishes` are the fields of `TrainingWishes`. Raises what a step raised, TaskFailed for a job that breaks the
     rules, SettingsError for wishes that do not fit.
     """
@@ -78,8 +70,8 @@ class Training:
         self._strategy = strategy_of(strategy)
         self._wishes = wishes
         optimizer = getattr(job, "optimizer", None)
-        self._folder = TrainingFolder(checkpoint) if checkpoint else None
-        saved = self._read_saved() if self._folder is not None and resume else None
+        self._saves = TrainingSaves(checkpoint, resume, repr(self._strategy))
+        saved = self._saves.find(resume)
         if saved is not None:
             wishes = self._wishes = wishes._replace(seed=saved["seed"], shards=saved["shards"])
         places = cluster.places()
@@ -87,10 +79,11 @@ class Training:
             SHARDS_AT_LEAST, SHARDS_A_PLACE * len(places)))
         #: In the form that all states take: what devices send back is made like it.
         self._template = job.init(wishes.seed)
-        state = self._template if saved is None else self._state_in(saved)
+        state = self._template if saved is None else self._saves.state_in(saved, self._template)
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
-        self._history: List[Dict[str, Any]] = [] if self._folder is None else self._folder.begin_metrics(done)
+        self._news = TrainingNews(DeviceNames(cluster), self._template)
+        self._history: List[Dict[str, Any]] = self._saves.begin()
         #: What came, each to be called on this thread; it returns an event of the rounds, or None.
         self._events: Any = SimpleQueue()
         #: Devices that were asked whether they average with others, and whether they have answered.
@@ -110,11 +103,14 @@ class Training:
             self._vector_version = -1
         self._kept: Dict[int, KeptShare] = {}
         self._moved_before = 0
+        #: What tells this training from others for those who look on.
+        self._told_as = secrets.token_hex(4)
         #: The state as it travels, made once a version.
         self._sent_state: Any = None
         self._sent_version = -1
         self._is_large = tree_size(state) > BLOB_STATE_NUMBERS
-        self._warned: List[str] = []
+        #: Devices that lack a library of the job's.
+        self._unfit: Set[str] = set()
 
     def run(self) -> TrainingResult:
         """Return when all rounds are made, or the wishes say that it is enough."""
@@ -136,6 +132,8 @@ class Training:
             self._do(self._rounds.stop())
             if self._leader is not None:
                 self._leader.end()
+            self._cluster.tell_round(ToldRound(self._told_as, is_over=True))
+            self._saves.draw(self._history)
         return TrainingResult(self._rounds.state, self._history, ended)
 
     # ---- events ------------------------------------------------------------------------------------
@@ -158,7 +156,8 @@ class Training:
 
     def _places(self) -> Dict[str, float]:
         """Return the places of devices that have said whether they average with others, at first of all or none."""
-        places: Dict[str, float] = self._cluster.places()
+        places = {member: score for member, score in self._cluster.places().items()
+                  if member.partition("/")[0] not in self._unfit}
         if self._leader is None:
             return places
         for device_id in dict.fromkeys(member.partition("/")[0] for member in places):
@@ -181,6 +180,13 @@ class Training:
             fields = future.result()
         except (CancelledError, TaskCancelled):
             return OrderLost(order.id)
+        except ImportError as problem:
+            return self._lacks_library(order, problem, str(problem))
+        except CallEnded as problem:
+            if lacking(problem.said):
+                return self._lacks_library(order, problem, lacking(problem.said))
+            raise problem.named(f"the job's step in round {order.round + 1}", future.device,
+                                self._news.names.put_into) from None
         share = Share(**fields)
         if share.lacks_state and self._leader is not None:
             self._leader.meet(future.device, self._look_again)
@@ -188,9 +194,20 @@ class Training:
         if share.tree is not None:
             share = share._replace(tree=self._as_template(share.tree, future.device))
         elif self._leader is not None:
-            self._say_kinds(list(share.kinds), future.device)
+            self._news.kinds(share.kinds, future.device)
             self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
+
+    def _lacks_library(self, order: Order, problem: Exception, lacks: str) -> MemberLeft:
+        """Do without a device that has not what the job imports, where another one is there; else raise the problem."""
+        device_id = order.member.partition("/")[0]
+        if not device_id or all(member.startswith(device_id) for member in self._rounds.crew.members):
+            raise problem
+        if device_id not in self._unfit:
+            self._unfit.add(device_id)
+            self._news.left_out(device_id, lacks)
+        self._look_again()
+        return MemberLeft(order.member)
 
     def _make_leader(self, state: Any, optimizer: Any) -> Optional[AveragingLeader]:
         """Return who has devices average among themselves; None where that is not wanted, or cannot be."""
@@ -202,11 +219,10 @@ class Training:
         if compression.kind and wishes.average == "submitter":
             raise SettingsError("what comes to this machine is not compressed; leave out one of compression and "
                                 "average=submitter")
-        form, ports = vector_form(state), self._cluster.vectors()
+        form = vector_form(state)
         why_not = "a reproducible training sums exactly, on one machine" if wishes.reproducible else (
             "this strategy merges each share alone" if self._strategy.merges_each else
             "the state holds no numbers, or complex ones" if form is None else
-            "a node runs beside this script, which has none of its own" if ports is None else
             "this machine is not little-endian" if sys.byteorder != "little" else "")
         if wants_ring and why_not:
             raise SettingsError(f"devices cannot average among themselves here: {why_not}; leave out the "
@@ -214,22 +230,18 @@ class Training:
         if why_not or wishes.average == "submitter" or form is None or (
                 not wants_ring and form.numbers <= BLOB_STATE_NUMBERS):
             return None
+        is_mean = self._strategy.is_mean(optimizer)
+        if compression.kind and not is_mean:
+            self._news.whole_states(wishes.compression)
+        ports = self._cluster.vectors()
         ports.deliver = lambda reply: self._events.put(reply)
-        return AveragingLeader(
-            ports, state, form, self._strategy.is_mean(optimizer), wishes.float64_sums, compression)
+        # Who asks for a ring gets one, however small the state is.
+        small_bytes = 0 if wishes.average == "ring" else SMALL_VECTOR_BYTES
+        return AveragingLeader(ports, state, form, is_mean, wishes.float64_sums, compression, small_bytes)
 
     def _as_template(self, tree: Any, device_id: str) -> Any:
-        self._say_kinds(leaf_kinds(tree), device_id)
+        self._news.kinds(leaf_kinds(tree), device_id)
         return taken_tree(self._template, tree)
-
-    def _say_kinds(self, kinds: List[str], device_id: str) -> None:
-        """Tell of a device, once, that computes with lesser arrays than the job's."""
-        wanted = leaf_kinds(self._template)
-        if kinds != wanted and device_id not in self._warned:
-            self._warned.append(device_id)
-            logging.getLogger("discompute").warning(
-                "device %s has not the library of the state's arrays (%s): it computes with %s", device_id[:8],
-                ", ".join(wanted), ", ".join(kinds))
 
     # ---- actions -----------------------------------------------------------------------------------
 
@@ -253,12 +265,12 @@ class Training:
     def _give(self, order: Order) -> None:
         self._calls[order.id] = None
         device_id, leader = order.member.partition("/")[0], self._leader
+        if leader is not None and leader.joined.get(device_id) and self._vector_version != self._rounds.version:
+            leader.new_state(self._rounds.state)
+            self._vector_version = self._rounds.version
         if leader is None or not leader.joined.get(device_id):
             self._call(order, carry_out, self._state_to_send())
             return
-        if self._vector_version != self._rounds.version:
-            leader.new_state(self._rounds.state)
-            self._vector_version = self._rounds.version
         leader.bring_state(device_id, partial(self._give_there, order, rest_of(self._rounds.state)))
 
     def _give_there(self, order: Order, rest: List[Any], source: Optional[str]) -> None:
@@ -278,7 +290,8 @@ class Training:
         if order.member:
             options["requires"] = order.member.partition("/")[0]
         future = self._cluster.options(**options).submit(
-            function, self._seat, state, order.round, list(order.shards), order.steps, self._strategy.sends_gradients)
+            function, self._seat, state, order.round, list(order.shards), order.steps, self._strategy.sends_gradients,
+            order.within_s)
         self._calls[order.id] = future
         future.add_done_callback(lambda future: self._events.put(partial(self._share_came, order, future)))
 
@@ -316,16 +329,16 @@ class Training:
     def _close(self, closed: RoundClosed) -> str:
         """Evaluate, save and tell of a round; return why it was the last one, or ""."""
         state, memory = self._rounds.state, self._rounds.memory
-        evaluated = {str(name): float(value) for name, value in dict(self._job.evaluate(state)).items()}
+        self._saves.check(closed.round, self._template, state)
+        evaluated = figures_of(self._job.evaluate(state), "what evaluate returns")
+        self._news.odd_figures(closed.round, {**closed.metrics, **evaluated})
         figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
                    "average_s": self._average_s, "moved_bytes": self._moved_bytes()}
         self._history.append(figures)
-        if self._folder is not None:
-            self._folder.add_metrics(figures)
-            self._folder.save(dump_value({
-                "format": CHECKPOINT_FORMAT, "round": closed.round, "seed": self._wishes.seed,
-                "shards": self._plan.shards, "strategy": repr(self._strategy), "state": state, "memory": memory,
-            }, "the state"))
+        self._saves.add(figures, {
+            "seed": self._wishes.seed, "shards": self._plan.shards, "state": state, "memory": memory})
+        name = self._wishes.name or type(self._job).__name__
+        self._cluster.tell_round(told_round(self._told_as, name, figures, self._plan.rounds, self._news.names.of))
         if self._wishes.on_round is not None:
             self._wishes.on_round(figures)
         return why_enough(self._wishes, self._history)
@@ -335,27 +348,3 @@ class Training:
         moved = self._leader.moved_bytes if self._leader is not None else 0
         since, self._moved_before = moved - self._moved_before, moved
         return since
-
-    def _state_in(self, saved: Dict[str, Any]) -> Any:
-        assert self._folder is not None
-        try:
-            return taken_tree(self._template, saved["state"])
-        except TaskFailed:
-            raise SettingsError(f"{self._folder.path} holds the state of another job, or of this one with other "
-                                "arguments; use the same, or another folder") from None
-
-    def _read_saved(self) -> Optional[Dict[str, Any]]:
-        assert self._folder is not None
-        data = self._folder.load()
-        if data is None:
-            return None
-        try:
-            saved = load_value(data)
-        except TaskRejected:
-            saved = None
-        if not isinstance(saved, dict) or saved.get("format") != CHECKPOINT_FORMAT:
-            raise SettingsError(f"{self._folder.path} holds no checkpoint that this version reads; name another folder")
-        if saved["strategy"] != repr(self._strategy):
-            raise SettingsError(f"{self._folder.path} was made with {saved['strategy']}, not {self._strategy!r}; "
-                                "use the same, or another folder")
-        return saved

@@ -7,6 +7,7 @@ Read next: faces/training.py, ml/strategies.py, ml/compression.py.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Union
 
 from ..ml.compression import COMPRESSION_WORDS, TOP_K, Compression
@@ -21,8 +22,8 @@ class TrainingResult(NamedTuple):
     """Hold what a training came to."""
 
     state: Any
-    #: Figures of each round: round, seconds, compute_s, average_s, moved_bytes, samples, metrics, evaluated, shares,
-    #: missing.
+    #: Figures of each round: round, seconds, compute_s, starting_s, average_s, moved_bytes, samples, metrics,
+    #: evaluated, shares, missing.
     history: List[Dict[str, Any]]
     #: Why there were no more rounds, in words.
     ended: str
@@ -47,8 +48,9 @@ class TrainingWishes(NamedTuple):
     float64_sums  add up float32 in float64, for half as many bytes again
     compression   of what devices send each other for that: "none"; "float16"; or "top-k", of what each has computed the
                   largest numbers alone, the others being added to the next round's
+    name          what the training is called by those who look on; "" for the name of the job's class
     pure          whether two devices may make the same steps at the same time
-    top_k         the part of the numbers that each device sends, with "top-k"
+    top_k         the part of the numbers that each device sends, with "top-k" alone; 0.01 where nothing is said
     """
 
     seed: int = 0
@@ -61,7 +63,8 @@ class TrainingWishes(NamedTuple):
     average: str = "auto"
     float64_sums: bool = False
     compression: str = "none"
-    top_k: float = 0.01
+    top_k: Optional[float] = None
+    name: str = ""
     pure: bool = True
 
     def compressed(self, *, of_ways: bool) -> Compression:
@@ -69,11 +72,15 @@ class TrainingWishes(NamedTuple):
         if self.compression not in COMPRESSION_WORDS:
             raise SettingsError(f"compression cannot be {self.compression!r}; write one of "
                                 f"{', '.join(COMPRESSION_WORDS)}")
-        if not 0.0 < self.top_k <= 1.0:
-            raise SettingsError(f"top_k cannot be {self.top_k:g}; write a part above 0 and 1 at most, such as 0.01")
+        if self.top_k is not None and self.compression != TOP_K:
+            raise SettingsError(f"top_k belongs to the compression top-k, and this one is {self.compression}; choose "
+                                "top-k, or leave out top_k")
+        top_k = Compression().top_k if self.top_k is None else self.top_k
+        if not 0.0 < top_k <= 1.0:
+            raise SettingsError(f"top_k cannot be {top_k:g}; write a part above 0 and 1 at most, such as 0.01")
         if self.compression == COMPRESSION_WORDS[0]:
             return Compression()
-        return Compression(self.compression, self.top_k if self.compression == TOP_K else 1.0, of_ways)
+        return Compression(self.compression, top_k if self.compression == TOP_K else 1.0, of_ways)
 
 
 def strategy_of(wanted: Union[Strategy, str], *, local_steps: int = 0) -> Strategy:
@@ -109,6 +116,8 @@ def why_enough(wishes: TrainingWishes, history: Sequence[Dict[str, Any]]) -> str
 
 
 def is_better(name: str, value: float, than: float) -> bool:
-    """Whether a metric is better: less of a loss or an error, more of anything else."""
+    """Whether a metric is better: less of a loss or an error, more of anything else, any number than none."""
+    if math.isnan(value) or math.isnan(than):
+        return math.isnan(than) and not math.isnan(value)
     is_less = any(word in name.lower() for word in ("loss", "error", "perplexity"))
     return value < than if is_less else value > than

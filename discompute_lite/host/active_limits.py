@@ -12,11 +12,12 @@ import sys
 from typing import Dict, List
 
 from ..model.device import PHONE_TYPES, Hardware
-from ..model.limits import KIB
+from ..model.limits import KIB, Limits
 from ..model.settings import Settings
 from .child_guard import size_text
 from .child_limits import NICENESS, ChildLimits
 from .detect import has_processes
+from .open_files import most_open_files
 from .probe import Probe
 from .process_executor import WALL_S
 from .process_tree import resident_bytes, tree_processes
@@ -45,9 +46,14 @@ def is_kept_offline(settings: Settings, probe: Probe, network_check: List[str]) 
     return done.returncode == 0
 
 
+def limits_here(settings: Settings, hardware: Hardware) -> Limits:
+    """Return a node's limits on this device; asks the system for as many open files as it may need."""
+    return settings.limits_for(hardware.type in PHONE_TYPES, hardware.work_memory_mb, most_open_files())
+
+
 def limits_for_tasks(settings: Settings, probe: Probe, hardware: Hardware, is_offline: bool) -> Dict[str, str]:
     """Return by name what holds for tasks here; `is_offline` says that they are kept from the network."""
-    limits = settings.limits_for(hardware.type in PHONE_TYPES, hardware.work_memory_mb)
+    limits = limits_here(settings, hardware)
     if runs_in_processes(settings, probe):
         child = ChildLimits.of_device(limits, hardware.capabilities.memory_mb, settings.task_network)
         facts = limits_of_children(child, is_offline)

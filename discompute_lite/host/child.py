@@ -28,7 +28,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 from ..model.errors import TaskRejected
 from ..tasks.work import WORK_LIMITS, CappedOutput, WorkOutcome, WorkRequest, install_taps, run_work
@@ -38,6 +38,8 @@ from .child_limits import ChildLimits, step_back, take_child_limits
 
 #: Bytes of a frame's length.
 FRAME_PREFIX = 4
+#: Most bytes read at once.
+REQUEST_READ_BYTES = 1 << 20
 #: Seconds between two looks at who the parent is.
 PARENT_EVERY_S = 1.0
 #: Longest frame that the prefix can announce.
@@ -159,31 +161,52 @@ def _hide_pipes() -> Tuple[int, int]:
 
 def _requests_from(fd: int) -> Callable[[], WorkRequest]:
     """Return what waits for the next request; when the pipe ends so does this process, whatever it is doing."""
-    stream = os.fdopen(fd, "rb")
     if sys.platform == "win32":
         # Pipes cannot be watched there without reading them, so another thread reads.
         inbox: SimpleQueue[WorkRequest] = SimpleQueue()
 
         def read() -> None:
             while True:
-                inbox.put(_next_request(stream))
+                inbox.put(_next_request(fd))
 
         threading.Thread(target=read, daemon=True).start()
         return inbox.get
     threading.Thread(target=_end_with_parent, args=(fd,), daemon=True).start()
-    return lambda: _next_request(stream)
+    return partial(_next_request, fd)
 
 
-def _next_request(stream: BinaryIO) -> WorkRequest:
+def _next_request(fd: int) -> WorkRequest:
     try:
-        prefix = stream.read(FRAME_PREFIX)
-        length = int.from_bytes(prefix, "big")
-        body = stream.read(length) if len(prefix) == FRAME_PREFIX else b""
-        if body and len(body) == length:
-            return unpack_request(body)
-    except (OSError, ValueError, TypeError):
+        # No byte more than this request: what lies behind it the node may take back until its turn comes.
+        length = int.from_bytes(_read_exactly(fd, FRAME_PREFIX), "big")
+        return unpack_request(_read_exactly(fd, length))
+    except (OSError, EOFError, ValueError, TypeError):
         pass  # Whatever this is, it is no parent that can be served.
     end_own_group()
+
+
+def _read_exactly(fd: int, size: int) -> bytes:
+    """Wait for so many bytes; raise EOFError where the pipe ends before."""
+    pieces: List[bytes] = []
+    while size > 0:
+        try:
+            piece = os.read(fd, min(size, REQUEST_READ_BYTES))
+        except BlockingIOError:
+            _wait_readable(fd)
+            continue
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _wait_readable(fd: int) -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.poll()
 
 
 def _end_with_parent(fd: int) -> None:

@@ -24,6 +24,7 @@ from .child_news import ChildNews, named_signal
 from .exchange import Exchange
 from .files import scratch_errors
 from .process_tree import tree_processes
+from .request_pipe import RequestPipe
 
 #: What a child keeps of the node's environment: the rest may hold secrets.
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "LD_LIBRARY_PATH")
@@ -82,27 +83,35 @@ class ChildProcess:
         self._is_killed = False
         #: It has started well: what it said before that is no reason for its end.
         self.has_answered = False
+        # Pipes cannot be read without waiting on Windows.
+        self._requests = RequestPipe() if sys.platform != "win32" else None
         try:
             with contextlib.ExitStack() as stack:
                 with scratch_errors():
                     os.makedirs(folder, mode=0o700)
                     complaints = stack.enter_context(open(os.path.join(folder, ".start"), "wb"))
+                stdin = subprocess.PIPE if self._requests is None else self._requests.child_end
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, cwd=folder,
+                    command, stdin=stdin, stdout=subprocess.PIPE, stderr=complaints, bufsize=0, cwd=folder,
                     env=child_environ(environ, folder), start_new_session=True,
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
         except (OSError, StateError):
             shutil.rmtree(folder, ignore_errors=True)
+            if self._requests is not None:
+                self._requests.close()
             raise
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        assert self._process.stdout is not None
+        self._stdout = self._process.stdout
         self._news = ChildNews(self._process, self._lock)
         #: Where requests are written, and where outcomes are read, both without blocking where that can be had.
-        self.request_fd, self.outcome_fd = self._stdin.fileno(), self._stdout.fileno()
-        if sys.platform != "win32":
+        self.outcome_fd = self._stdout.fileno()
+        if self._requests is None:
+            assert self._process.stdin is not None
+            self.request_fd = self._process.stdin.fileno()
+        else:
+            self.request_fd = self._requests.fd
             # Of two who are told that there is something to read the second one finds nothing.
-            os.set_blocking(self.request_fd, False)
             os.set_blocking(self.outcome_fd, False)
             _widen(self.outcome_fd)
 
@@ -123,6 +132,10 @@ class ChildProcess:
         """Whether it may be given a request: it lives, and nobody has stopped it meanwhile."""
         return self.is_alive() and not self._news.stopped_s()
 
+    def take_back(self, size: int) -> bool:
+        """Take back the request that was written last, by its length; return False where it has been begun."""
+        return self._requests is not None and self._requests.take_back(size)
+
     def wait_outcome(self, seconds: float) -> bool:
         """Wait until there is something to read, its end included; return whether there is."""
         import select
@@ -131,10 +144,14 @@ class ChildProcess:
         poll.register(self.outcome_fd, select.POLLIN)
         return bool(poll.poll(max(0.0, 1000 * seconds)))
 
-    def finish(self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None) -> WorkOutcome:
+    def finish(
+        self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> WorkOutcome:
         """Wait for the outcome of an exchange, however far it is; raise `ChildDied` or `ChildOverdue`.
 
         `on_stop(how)` hears each second that a signal has stopped it meanwhile, and "" when it goes on; it may raise.
+        `on_sent()` is called once the child has all that it needs, in time that nobody waits for.
         """
         clock = None
         if sys.platform == "win32":
@@ -143,7 +160,7 @@ class ChildProcess:
             clock.daemon = True
             clock.start()
         try:
-            outcome = self._drive(exchange, on_stop)
+            outcome = self._drive(exchange, on_stop, on_sent)
         except (OSError, EOFError):
             if clock is not None and time.monotonic() >= exchange.deadline:
                 raise ChildOverdue from None  # The clock has ended it.
@@ -185,7 +202,10 @@ class ChildProcess:
             except subprocess.TimeoutExpired:
                 pass
             self._reap_group()
-        self._stdin.close()
+        if self._requests is not None:
+            self._requests.close()
+        elif self._process.stdin is not None:
+            self._process.stdin.close()
         self._stdout.close()
         printed = read_black_box(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -199,7 +219,9 @@ class ChildProcess:
             while os.waitpid(-self._process.pid, os.WNOHANG) != (0, 0) or time.monotonic() < until:
                 time.sleep(0.001)
 
-    def _drive(self, exchange: Exchange, on_stop: Callable[[str], None]) -> WorkOutcome:
+    def _drive(
+        self, exchange: Exchange, on_stop: Callable[[str], None], on_sent: Callable[[], None]
+    ) -> WorkOutcome:
         if exchange.problem is not None:
             raise exchange.problem
         is_sent, outcome = False, None
@@ -209,6 +231,7 @@ class ChildProcess:
                 is_sent = True
             except BlockingIOError:
                 self._wait(self.request_fd, False, exchange.deadline, on_stop)
+        on_sent()
         while outcome is None:
             if sys.platform != "win32":
                 self._wait(self.outcome_fd, True, exchange.deadline, on_stop)
@@ -220,9 +243,16 @@ class ChildProcess:
         import select
 
         poll = select.poll()
+        # Who is gone shows by the end of its outcomes: the other pipe stays open, since we hold its other end too.
+        poll.register(self.outcome_fd, 0)
         poll.register(fd, select.POLLIN if for_reading else select.POLLOUT)
         wait_s = 0.0
-        while not poll.poll(1000 * max(0.0, min(wait_s, deadline - time.monotonic()))):
+        while True:
+            ready = dict(poll.poll(1000 * max(0.0, min(wait_s, deadline - time.monotonic()))))
+            if fd in ready:
+                return
+            if ready:
+                raise self._death()
             if time.monotonic() >= deadline:
                 raise ChildOverdue
             if self._news.has_ended():

@@ -18,7 +18,8 @@ from ..model.catalog import Catalog
 from ..model.device import Hardware
 from .detect_apple import detect_ios, detect_macos
 from .detect_linux import detect_linux
-from .detect_others import detect_android, detect_other, detect_windows
+from .detect_others import detect_android, detect_other
+from .detect_windows import detect_windows
 from .probe import Probe
 from .relaunch import can_relaunch
 

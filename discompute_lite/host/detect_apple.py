@@ -44,10 +44,10 @@ def detect_macos(probe: Probe) -> Optional[Hardware]:
         gpu_type, speed = _gpu_of_mac(probe, chip, row, sources, notes)
     has_apple_gpu = chip.startswith("Apple ") and not virtual
     capabilities = DeviceCapabilities(
-        cpu_cores=probe.sysctl_number("hw.logicalcpu") or probe.cpu_count(), memory_mb=_memory_mb(probe, row, sources),
-        has_gpu=bool(gpu_type), gpu_type=gpu_type, fp32_tflops=speed.fp32, fp16_tflops=speed.fp16,
-        int8_tflops=speed.int8, chip=chip, os_version=apple_os_version(probe, "macOS"),
-        supports_metal=has_apple_gpu or bool(gpu_type))
+        cpu_cores=probe.sysctl_number("hw.logicalcpu") or _counted_cores(probe, row, sources),
+        memory_mb=_memory_mb(probe, row, sources), has_gpu=bool(gpu_type), gpu_type=gpu_type,
+        fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
+        os_version=apple_os_version(probe, "macOS"), supports_metal=has_apple_gpu or bool(gpu_type))
     return Hardware(type=_mac_type(row.name if row else identifier), model=_mac_name(identifier, row),
                     identifier=identifier, capabilities=capabilities, physical_cores=physical,
                     sources=tuple(sources.items()), notes=tuple(notes))
@@ -76,10 +76,12 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
         speed = _speed_of_bin(row.chip, _one_or_smallest(row.gpu_cores), sources, notes)
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
-    cores = probe.sysctl_number("hw.ncpu") or _app_cores(probe, row, sources)
+    cores = probe.sysctl_number("hw.ncpu") or _counted_cores(probe, row, sources)
+    # In the simulator of an Intel Mac the chip is a processor without a GPU of Apple's.
+    gpu = chip if chip.startswith("Apple ") else ""
     memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
     capabilities = DeviceCapabilities(
-        cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(chip), gpu_type=chip,
+        cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(gpu), gpu_type=gpu,
         fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
         os_version=apple_os_version(probe, _ios_name(identifier)), supports_metal=True)
     name = row.name if row else f"{_family_word(identifier)} (unknown model)"
@@ -267,7 +269,7 @@ def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str])
     return min(sizes) if sizes else told >> 20
 
 
-def _app_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
+def _counted_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
     """Return the cores where sysctl is refused: as Python counts them, else the fewest that the model is sold with."""
     counted = probe.cpu_count()
     if counted > 1 or row is None or not row.performance_cores:

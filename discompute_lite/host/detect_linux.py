@@ -257,10 +257,22 @@ def _distribution(probe: Probe) -> str:
     return found.group(1).strip() if found else f"Linux {probe.uname()[2]}".strip()
 
 
+def surroundings(probe: Probe) -> str:
+    """Return what this system runs inside of: "wsl", "container", or ""."""
+    if probe.platform != "linux":
+        return ""
+    if "microsoft" in probe.uname()[2].lower():
+        return "wsl"
+    marks = ("/.dockerenv", "/run/.containerenv")
+    return "container" if any(probe.read_text(path) is not None for path in marks) else ""
+
+
 def _note_surroundings(probe: Probe, cpu_facts: str, notes: List[str]) -> None:
-    release = probe.uname()[2].lower()
+    release, inside = probe.uname()[2].lower(), surroundings(probe)
     flags: Tuple[str, ...] = tuple(cpuinfo_value(cpu_facts, "flags").split())
-    if "microsoft" in release:
+    if inside == "container" and not any("Inside a container" in note for note in notes):
+        notes.append("Inside a container without limits of its own.")
+    if inside == "wsl":
         notes.append("Inside the Windows Subsystem for Linux.")
     elif "ish" in release.split("-"):
         notes.append("Inside iSH, which emulates a PC on an iPhone: slow.")

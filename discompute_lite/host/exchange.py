@@ -40,9 +40,12 @@ class Exchange:
         self._received = bytearray()
         #: Bytes of the whole frame that is due; 0 until its length has come.
         self._wanted = 0
-        self.began_at = time.monotonic()
-        #: When it is overdue, monotonic seconds.
-        self.deadline = self.began_at + wall_s
+        self._wall_s = wall_s
+        self.start_clock()
+        #: How much of the request has been written.
+        self.sent_bytes = 0
+        #: Another request lies behind this one: what comes after the outcome is the next one's.
+        self.is_followed = False
         #: Why it cannot go on, where whoever found out has left the rest to another.
         self.problem: Optional[Exception] = None
         #: It is done, or the slot's thread's: whoever has claimed it keeps it.
@@ -63,6 +66,17 @@ class Exchange:
         """Let others go on with this."""
         self._claims.clear()
 
+    def start_clock(self) -> None:
+        """Let its time begin now."""
+        self.began_at = time.monotonic()
+        #: When it is overdue, monotonic seconds.
+        self.deadline = self.began_at + self._wall_s
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the whole request has been written."""
+        return not self._unsent
+
     def write(self, fd: int) -> None:
         """Write all that is left; what the pipe does not take stays left."""
         while self._unsent:
@@ -70,6 +84,7 @@ class Exchange:
             try:
                 sent = os.write(fd, piece)
             finally:
+                self.sent_bytes += sent
                 if sent < len(piece):
                     self._unsent.append(piece[sent:])
 
@@ -80,8 +95,12 @@ class Exchange:
 
     def read(self, fd: int) -> Optional[WorkOutcome]:
         """Read once; return the outcome when it is complete. Raises EOFError at the pipe's end, ValueError for junk."""
-        # One byte more than is due: a frame that is followed by anything is none.
-        chunk = os.read(fd, min(max(self.left_bytes + 1, FRAME_FIRST_BYTES), FRAME_READ_BYTES))
+        if self.is_followed:
+            most = self.left_bytes if self._wanted else FRAME_PREFIX - len(self._received)
+        else:
+            # One byte more than is due: a frame that is followed by anything is none.
+            most = max(self.left_bytes + 1, FRAME_FIRST_BYTES)
+        chunk = os.read(fd, min(most, FRAME_READ_BYTES))
         if not chunk:
             raise EOFError
         received = self._received

@@ -49,6 +49,11 @@ class WorkFuture(Future):
         if not self.done():
             self._executor.interrupt(self, reason or "stopped")
 
+    def begin(self) -> bool:
+        """Take note that it begins, perhaps anew; return False where it was cancelled before."""
+        self.has_begun = self.has_begun or self.set_running_or_notify_cancel()
+        return self.has_begun
+
     def settle(self, outcome: WorkOutcome) -> None:
         """Give the result, unless there is one already."""
         try:
@@ -104,6 +109,7 @@ class SlotExecutor(Generic[SlotKind]):
                 slot = self._free_slot(request)
                 if slot is None:
                     self._queue_of(request).append(future)
+                    self._look_ahead()
                 else:
                     self._begin(slot, future)
                 return future
@@ -149,6 +155,9 @@ class SlotExecutor(Generic[SlotKind]):
     def _stop_running(self, slot: SlotKind) -> bool:
         """Stop what a slot runs, under the lock; return whether its future is to be settled at once."""
         raise AssertionError("a subclass writes this")
+
+    def _look_ahead(self) -> None:
+        """Prepare for what waits, under the lock."""
 
     def _suits(self, slot: SlotKind, owner: str) -> int:
         """Return how well an idle slot suits a task, higher is better."""
@@ -214,8 +223,8 @@ class SlotExecutor(Generic[SlotKind]):
             with self._lock:
                 # Somebody else may have begun it, and left the rest to this thread.
                 is_new = not future.has_begun
-                future.has_begun = future.has_begun or future.set_running_or_notify_cancel()
-            if future.has_begun:
+                has_begun = future.begin()
+            if has_begun:
                 is_stopped = is_new and bool(future.stop_reason)
                 outcome = stopped_outcome(future.stop_reason) if is_stopped else self._perform_safely(slot, future)
             with self._lock:

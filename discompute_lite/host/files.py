@@ -25,13 +25,15 @@ STATE_FILE_BYTES = 5 * MIB
 SAFE_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-def write_atomically(path: str, data: bytes) -> None:
+def write_atomically(path: str, data: bytes, flag: str = "--state-dir") -> None:
     """Replace `path` by a file with `data` that only its owner can read; it is on the disk on return.
+
+    `flag` chooses another folder for it.
 
     Raises StateError, and leaves the old file as it was, when the disk is full or read-only.
     """
     fresh = f"{path}.{secrets.token_hex(4)}.new"
-    with state_errors(path):
+    with state_errors(path, flag):
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o600)
         try:
             try:
@@ -97,29 +99,29 @@ def remove_file(path: str) -> None:
 
 def read_small_file(path: str, secret: str = "") -> Optional[bytes]:
     """Return a file's bytes, None where there is none; `secret` names one that only its owner may read."""
-    what = f"The {secret}" if secret else "The file"
+    what = f"the {secret}" if secret else "the file"
     with state_errors(path):
         try:
             named = os.lstat(path)
         except FileNotFoundError:
             return None
         if stat.S_ISLNK(named.st_mode):
-            raise StateError(f"{what} is a link, which others may have made. Put the file itself there: {path}")
+            raise StateError(f"{what} is a link, which others may have made", f"put the file itself there: {path}")
         if not stat.S_ISREG(named.st_mode):
             kind = "a folder" if stat.S_ISDIR(named.st_mode) else "not a plain file"
-            raise StateError(f"{what} is {kind}. Move away what is there: {path}")
+            raise StateError(f"{what} is {kind}", f"move away what is there: {path}")
         try:
             descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
         except PermissionError:
             if named.st_uid != my_uid():
                 raise
-            raise StateError(f"{what} may not be read. Run: chmod 600 {shlex.quote(path)}") from None
+            raise StateError(f"{what} may not be read", f"run: chmod 600 {shlex.quote(path)}") from None
         try:
             facts = os.fstat(descriptor)  # Of what was opened, whatever the name means by now.
             if secret:
                 _check_secret(what, path, facts)
             if not stat.S_ISREG(facts.st_mode) or facts.st_size > STATE_FILE_BYTES:
-                raise StateError(f"{what} is larger than {STATE_FILE_BYTES} bytes. Move it away: {path}")
+                raise StateError(f"{what} is larger than {STATE_FILE_BYTES} bytes", f"move it away: {path}")
             parts: List[bytes] = []
             while True:
                 part = os.read(descriptor, 65536)
@@ -135,9 +137,9 @@ def _check_secret(what: str, path: str, facts: os.stat_result) -> None:
     if me is None:
         return  # Windows: the user's profile is the user's by its access list, and modes say nothing.
     if facts.st_uid != me:
-        raise StateError(f"{what} belongs to another user. Run as that user, or set --state-dir: {path}")
+        raise StateError(f"{what} belongs to another user", f"run as that user, or set --state-dir: {path}")
     if facts.st_mode & 0o077:
-        raise StateError(f"{what} can be read by others. Run: chmod 600 {shlex.quote(path)}")
+        raise StateError(f"{what} can be read by others", f"run: chmod 600 {shlex.quote(path)}")
 
 
 def make_private_folder(path: str, probe: str) -> None:
@@ -163,9 +165,9 @@ def make_private_folder(path: str, probe: str) -> None:
         raise PermissionError(errno.EPERM, "this disk does not keep permissions", path)
     # A link is fine when we made it; in a shared folder for temporary files others could have.
     if me is not None and (facts.st_uid != me or link.st_uid != me):
-        raise StateError(f"the state folder {path} belongs to another user; choose another with --state-dir")
+        raise StateError(f"the state folder {path} belongs to another user", "choose another with --state-dir")
     if me is not None and facts.st_mode & 0o022:
-        raise StateError(f"the state folder can be changed by others; run: chmod 700 {shlex.quote(path)}")
+        raise StateError("the state folder can be changed by others", f"run: chmod 700 {shlex.quote(path)}")
     where = os.path.join(path, probe)
     descriptor = os.open(where, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600)
     is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -180,20 +182,21 @@ def my_uid() -> Optional[int]:
 
 
 @contextmanager
-def state_errors(path: str) -> Iterator[None]:
-    """Translate what the system says into sentences for people; one about a file in the folder `path` names that."""
+def state_errors(path: str, flag: str = "--state-dir") -> Iterator[None]:
+    """Translate what the system says into sentences for people; one about a file in the folder `path` names that.
+
+    `flag` is what chooses another folder.
+    """
     try:
         yield
     except (OSError, ValueError) as error:
         number, about = getattr(error, "errno", None), getattr(error, "filename", None)
         path = about if isinstance(about, str) and os.path.dirname(about) == path else path
         if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            sentence = f"the disk is full; free some space, then try again: {path}"
-        elif number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            sentence = f"{path} may not be read or written; choose another folder with --state-dir"
-        else:
-            sentence = f"{path} cannot be used ({reason_of(error)}); choose another folder with --state-dir"
-        raise StateError(sentence) from None
+            raise StateError("the disk is full", f"free some space, then try again: {path}") from None
+        is_forbidden = number in (errno.EROFS, errno.EACCES, errno.EPERM)
+        what = "may not be read or written" if is_forbidden else f"cannot be used ({reason_of(error)})"
+        raise StateError(f"{path} {what}", f"choose another folder with {flag}") from None
 
 
 @contextmanager
@@ -203,7 +206,7 @@ def scratch_errors() -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise StateError(f"the folder for scratch cannot be used ({reason}); make room on the disk") from None
+        raise StateError(f"the folder for scratch cannot be used ({reason})", "make room on the disk") from None
 
 
 def reason_of(error: Exception) -> str:

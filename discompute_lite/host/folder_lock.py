@@ -16,6 +16,8 @@ from .files import SAFE_OPEN_FLAGS, remove_file
 
 #: Pauses before the lock is tried again: a command that only asks who holds it does so for a moment.
 _LOCK_PAUSES_S = (0.0, 0.02, 0.05)
+#: Further ones where the process that had it last is gone: whoever has it only asks, and was held up on a busy machine.
+_ASKED_PAUSES_S = (0.1,) * 10
 #: The byte that is locked on Windows, where nobody else can read a locked one: far behind the pid.
 _LOCKED_BYTE = 1 << 30
 #: A process number takes so much room in a lock file, so that a shorter one needs no cutting.
@@ -25,7 +27,8 @@ _PID_WIDTH = 20
 class FolderLock:
     """Hold a lock until `release` or the end of the process."""
 
-    def __init__(self, descriptor: int, pid_path: str = "") -> None:
+    def __init__(self, path: str, descriptor: int, pid_path: str = "") -> None:
+        self._path = path
         self._descriptor = descriptor
         #: The pid file that stands for the lock where the system has none.
         self._pid_path = pid_path
@@ -41,20 +44,37 @@ class FolderLock:
         if self._pid_path:
             remove_file(self._pid_path)
 
+    def remove(self) -> None:
+        """Let others have what was locked, and leave no file."""
+        if os.name == "posix":
+            # Before it is let go: whoever opened it meanwhile sees that it is none any more.
+            remove_file(self._path)
+            self.release()
+        else:
+            self.release()
+            try:
+                remove_file(self._path)
+            except OSError:
+                pass  # Somebody else has it by now: Windows removes no file that is open.
+
 
 def take_folder_lock(path: str) -> Optional[FolderLock]:
     """Return the lock, or None when somebody else has it."""
-    for pause in _LOCK_PAUSES_S:
+    for number, pause in enumerate((*_LOCK_PAUSES_S, *_ASKED_PAUSES_S)):
+        if number >= len(_LOCK_PAUSES_S) and not _has_ended(pid_in(path)):
+            break
         time.sleep(pause)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_OPEN_FLAGS, 0o600)
         is_ours: Optional[bool] = False
         try:
             is_ours = _try_lock(descriptor, is_shared=False)
+            if is_ours and not _is_file_at(path, descriptor):
+                is_ours = False  # Whoever had it last has removed it: others lock the next file of this name.
             if is_ours:
-                return FolderLock(descriptor)
+                return FolderLock(path, descriptor)
             if is_ours is None and _make_pid_file(path + ".pid"):
                 is_ours = True
-                return FolderLock(descriptor, path + ".pid")
+                return FolderLock(path, descriptor, path + ".pid")
         finally:
             if not is_ours:
                 os.close(descriptor)
@@ -72,6 +92,14 @@ def is_folder_locked(path: str) -> bool:
         return is_process_alive(pid_in(path + ".pid")) if is_free is None else not is_free
     finally:
         os.close(descriptor)
+
+
+def _is_file_at(path: str, descriptor: int) -> bool:
+    """Whether an open file is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(descriptor: int, *, is_shared: bool) -> Optional[bool]:
@@ -129,6 +157,10 @@ def pid_in(path: str) -> int:
     except OSError:
         return 0
     return int(text) if text.isdigit() else 0
+
+
+def _has_ended(pid: int) -> bool:
+    return pid > 0 and not is_process_alive(pid)
 
 
 def is_process_alive(pid: int) -> bool:

@@ -229,7 +229,7 @@ def _read_whole(path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StateError(f"The journal is not a file. Move away what is there: {path}")
+                raise StateError("the journal is not a file", f"move away what is there: {path}")
             parts: List[bytes] = []
             while True:
                 part = os.read(descriptor, JOURNAL_READ_BYTES)

@@ -44,7 +44,8 @@ def lean_text(source: str) -> str:
     Its future imports go too: whoever compiles it brings them along.
     """
     tree, places, tokens = ast.parse(source), _Places(source), list(_whole_tokens(source))
-    changes = [*_docstrings(tree, places), *_protocols(tree, places), *_types(tree, places)]
+    changes = [*_docstrings(tree, places), *_protocols(tree, places), *_types(tree, places),
+               *_reprs(tree, places)]
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module in _BARE_IMPORTS]
     bare = _rewritten(tokens, [*changes, *(places.change(node, node) for node in imports)])
     used = set(re.findall(r"\w+", bare))
@@ -76,9 +77,17 @@ def _without_unused(node: ast.ImportFrom, used: Set[str], places: _Places) -> Ch
     return places.change(node, node, f"from {node.module} import {','.join(names)}" if names else "")
 
 
+def _statements(within: Any) -> Iterator[Any]:
+    """Yield the statements in a node at any depth. Expressions, of which most nodes are, hold none."""
+    for field in ("body", "orelse", "handlers", "finalbody"):
+        for node in getattr(within, field, ()):
+            yield node
+            yield from _statements(node)
+
+
 def _docstrings(tree: ast.Module, places: _Places) -> Iterator[Change]:
     """Leave the first lines of docstrings that are shown."""
-    for node in ast.walk(tree):
+    for node in (tree, *_statements(tree)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
             is_needed = len(node.body) == 1 or _has_name(node, "decorator_list", ("dataclass",))
             is_shown = _has_name(node, "decorator_list", SHOWN_DECORATORS)
@@ -93,6 +102,17 @@ def _protocols(tree: ast.Module, places: _Places) -> Iterator[Change]:
             yield places.change(node.body[0], node.body[-1], NO_DOCSTRING)
 
 
+def _reprs(tree: ast.Module, places: _Places) -> Iterator[Change]:
+    """Have data classes do without `__repr__`: Python makes one for each, and keeps 4 kB for it."""
+    for node in tree.body:
+        for each in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(each, ast.Call) and getattr(each.func, "id", "") == "dataclass":
+                line, column = places.end_of(each)
+                yield Change((line, column - 1), (line, column), ",repr=False)")
+            elif getattr(each, "id", "") == "dataclass":
+                yield places.change(each, each, "dataclass(repr=False)")
+
+
 def _has_name(node: ast.AST, where: str, names: Tuple[str, ...]) -> bool:
     """Whether a decorator or base of a node is one of these names, or a call of it."""
     return any(getattr(getattr(each, "func", each), "id", "") in names for each in getattr(node, where, ()))
@@ -100,7 +120,7 @@ def _has_name(node: ast.AST, where: str, names: Tuple[str, ...]) -> bool:
 
 def _types(tree: ast.Module, places: _Places) -> Iterator[Change]:
     """Yield the types that nobody reads: all but those of what a class holds, and of functions that say more."""
-    for function in ast.walk(tree):
+    for function in _statements(tree):
         if not isinstance(function, ast.FunctionDef) or _has_name(function, "decorator_list", TYPED_DECORATORS):
             continue
         taken = function.args
@@ -116,7 +136,7 @@ def _types(tree: ast.Module, places: _Places) -> Iterator[Change]:
 
 
 def _types_of_variables(within: Any, places: _Places, *, is_module: bool = False) -> Iterator[Change]:
-    for node in within.body if is_module else ast.walk(within):
+    for node in within.body if is_module else _statements(within):
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             yield Change(places.end_of(node.target), places.end_of(node.annotation))
 

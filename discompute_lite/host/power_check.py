@@ -1,4 +1,4 @@
-"""Say for a checkup what this device tells of battery, power saving, heat and screen, each with where that was read.
+"""Say for a checkup what a device tells of battery, saving, heat, screen and an app's memory, each with its source.
 
 Knows:   for each system where these stand, and why one may not be known there.
 Refuses: to judge, and to read otherwise than a node does: the readings are host/metrics.py's and host/app_sensors.py's.
@@ -45,6 +45,9 @@ def sensed_facts(probe: Probe, state_folder: str) -> Tuple[SensedFact, ...]:
 
 
 def _of_app(probe: Probe, state_folder: str) -> Iterator[SensedFact]:
+    # How much of its memory iOS gives an app differs between apps and systems, and no table has it.
+    left = probe.app_memory_left() >> 20
+    yield _heard("memory left", (left, f"{left} MB") if left > 0 else None, "os_proc_available_memory", left)
     answers, why = app_answers(probe, AppSensors(probe, state_folder))
     if answers is None:
         for what in ("charge", "plugged in", "low power", "heat", "screen"):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 #: What `uname().machine` begins with where Python runs inside an app of Apple's. It is the model identifier.
 IOS_MACHINES = ("iPhone", "iPad", "iPod", "RealityDevice", "AppleTV")
@@ -64,13 +65,15 @@ class Probe:
         return self.uname()[4]
 
     def inside_ios(self) -> bool:
-        """Say whether Python is embedded in an app of iOS, also one that runs on a Mac."""
+        """Say whether Python is embedded in an app of iOS, also one that runs on a Mac, or in its simulator."""
         if self.platform == "ios":
             return True
         if self.platform != "darwin":
             return False
         inside_app = "Pythonista" in self.executable or self.environ.get("APPNAME", "").startswith("a-Shell")
-        return inside_app or self.machine().startswith(IOS_MACHINES)
+        # There the machine is called after the Mac's processor.
+        is_simulated = "SIMULATOR_MODEL_IDENTIFIER" in self.environ
+        return inside_app or is_simulated or self.machine().startswith(IOS_MACHINES)
 
     # ---- files and commands ---------------------------------------------------------------------------
 
@@ -180,14 +183,8 @@ class Probe:
         """Return the bytes that this iOS app may still take before the system kills it, -1 where unknown."""
         if not self.inside_ios():
             return -1
-        try:
-            import ctypes
-
-            ask = ctypes.CDLL(None).os_proc_available_memory
-            ask.restype, ask.argtypes = ctypes.c_size_t, []
-            left = int(ask())
-        except (ImportError, OSError, AttributeError, ValueError):
-            return -1
+        ask = _memory_question()
+        left = int(ask()) if ask is not None else -1
         return left if left > 0 else -1
 
     def app_bridge(self) -> Optional[Tuple[Any, Any]]:
@@ -310,6 +307,19 @@ class Probe:
         except (ImportError, OSError, AttributeError):
             return None
         return buffer.raw if filled else None
+
+
+@lru_cache(maxsize=1)
+def _memory_question() -> Optional[Callable[[], int]]:
+    """Return iOS's own function, None elsewhere; looked up once, which takes longer than all that is asked by it."""
+    try:
+        import ctypes
+
+        ask = ctypes.CDLL(None).os_proc_available_memory
+        ask.restype, ask.argtypes = ctypes.c_size_t, []
+    except (ImportError, OSError, AttributeError, ValueError):
+        return None
+    return ask
 
 
 def count_core_records(raw: bytes) -> int:

@@ -21,9 +21,9 @@ from ..model.limits import Limits
 from ..tasks.work import BLAME_REFUSED, BLAME_TASK, WORK_LIMITS, WorkOutcome, WorkRequest
 from .child_process import ChildDied, ChildOverdue, ChildProcess
 from .exchange import Exchange
-from .executors import SlotExecutor, WorkFuture, WorkSlot, stopped_outcome
+from .executors import SlotExecutor, WorkFuture, stopped_outcome
 from .loop_lane import LANE_S, LanePort, LoopLane
-from .process_tree import resident_bytes
+from .process_slot import ProcessSlot
 
 #: Seconds that a request may take where it names no limit itself.
 WALL_S = 3600.0
@@ -31,24 +31,9 @@ WALL_S = 3600.0
 CHILD_IDLE_S = 30.0
 #: The same of one that has served nobody, once nothing runs: what a node at rest holds is what it needs.
 SPARE_IDLE_S = 2.0
-#: Requests between two looks at a child's memory, which take as long as a request of a moment.
-MEMORY_EVERY = 64
+#: Seconds after which one is laid ready, once one was needed: what has just begun has the processor until then.
+SPARE_AFTER_S = 0.5
 _FOLDER_PREFIX = "child-"
-
-
-class ProcessSlot(WorkSlot):
-    """Hold a slot's child as well, and how it was used."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.child: Optional[ChildProcess] = None
-        #: What is under way: with the loop's lane, or with the thread, which then has `current` in its inbox.
-        self.exchange: Optional[Exchange] = None
-        #: When the lane's last request ended; the requests that the child has served; and the bytes that it held after
-        #: the first of them, 0 where that cannot be seen.
-        self.used_at = 0.0
-        self.served = 0
-        self.first_bytes = 0
 
 
 class ProcessExecutor(SlotExecutor[ProcessSlot]):
@@ -74,9 +59,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._say = say
         self._limits = limits
         self._started = 0
-        #: A child that has served nobody, for whoever needs one next; and whether one is to be laid ready.
+        #: A child that has served nobody, for whoever needs one next; when it was laid ready; and when the next one is
+        #: to be, 0 for never.
         self._spare: Optional[ChildProcess] = None
-        self._is_spare_due = False
+        self._spare_at = self._spare_due = 0.0
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -84,8 +70,13 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def shutdown(self, now: bool = True) -> None:
         """End all children and remove their folders."""
+        with self._lock:
+            self._is_closed = True
         if self._lane is not None:
             self._lane.give_up()
+        # What could not be taken back is begun, though nobody has read yet what was before it.
+        for ahead in [slot.ahead for slot in self._slots if slot.ahead is not None and now]:
+            ahead.future.stop("the node is shutting down")
         super().shutdown(now)
         self._end_spare()
         self._sweep_scratch()
@@ -143,9 +134,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             exchange = Exchange(request, request.wall_s or WALL_S)
         except ValueError:
             return False
-        if not future.set_running_or_notify_cancel():
+        if not future.begin():
             return False  # It was cancelled as it waited.
-        future.has_begun = True
         slot.exchange, slot.current = exchange, future
         self._lane.begin(slot)
         return True
@@ -155,24 +145,96 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         future = slot.current
         if future is not None and future.on_long is not None:
             future.on_long()
+        if slot.ahead is not None:
+            # Another slot may be free for it sooner. (Not under the lock here: whoever has it has begun just now, with
+            # nothing behind it.)
+            with self._lock:
+                self._take_back(slot)
         slot.inbox.put(future)
 
     def _is_warm_for(self, slot: ProcessSlot, request: WorkRequest) -> bool:
         """Whether a request may go past the slot's thread to its child."""
         child = slot.child
         return (
-            self._lane is not None and child is not None and child.serves(request) and not self._is_worn(slot)
+            self._lane is not None and child is not None and child.serves(request) and not slot.is_worn(self._limits)
             and not 0 < request.wall_s < LANE_S and child.is_ready()
         )
 
     def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
         assert slot.child is not None and slot.current is not None
         slot.child.has_answered = True
-        self._served(slot)
+        slot.note_served()
         with self._lock:
             future, slot.exchange, slot.used_at = slot.current, None, time.monotonic()
             self._free(slot, self._begin)
         future.settle(outcome)
+
+    # ---- what lies ahead in a child's pipe; all under the lock ------------------------------------------
+
+    def interrupt(self, future: WorkFuture, reason: str) -> None:
+        """Do what `WorkFuture.stop` promises."""
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.ahead is not None and slot.ahead.future is future), None)
+            if slot is not None and slot.ahead is not None:
+                future.stop_reason = reason
+                ahead, slot.ahead = slot.ahead, None
+                if not ahead.child.take_back(ahead.exchange.sent_bytes):
+                    # It is begun, so the one before it has answered: that lies in the other pipe.
+                    ahead.child.kill()
+                self._look_ahead()
+        if slot is None:
+            super().interrupt(future, reason)
+        else:
+            future.settle(stopped_outcome(reason))
+
+    def _look_ahead(self) -> None:
+        if self._waiting_whole:
+            # It comes first, in whatever slot.
+            for slot in self._slots:
+                self._take_back(slot)
+        elif self._lane is not None and self._lane.is_for_all and not self._is_closed:
+            while self._waiting and self._lay_ahead(self._waiting[0]):
+                self._waiting.popleft()
+
+    def _lay_ahead(self, future: WorkFuture) -> bool:
+        """Give what waits first to a child that is busy; return whether it waits no more."""
+        request = future.request
+        if 0 < request.wall_s < LANE_S:
+            return False
+        for slot in self._slots:
+            if slot.may_be_followed(request, self._limits):
+                # What was cancelled as it waited is over.
+                return not future.begin() or slot.write_ahead(future, request.wall_s or WALL_S)
+        return False
+
+    def _take_back(self, slot: ProcessSlot) -> bool:
+        """Let what lies ahead in a slot wait for any slot again; return whether it does."""
+        future = slot.take_back()
+        if future is not None:
+            self._waiting.appendleft(future)
+        return future is not None
+
+    def _free(self, slot: ProcessSlot, give: Callable[[ProcessSlot, WorkFuture], None]) -> None:
+        if not self._goes_on(slot):
+            if not self._waiting and not slot.is_reserved:
+                # Rather here than behind what may last long.
+                any(self._take_back(other) for other in self._slots)
+            super()._free(slot, give)
+        self._look_ahead()
+
+    def _goes_on(self, slot: ProcessSlot) -> bool:
+        """Let what lies ahead be a slot's current request; return False where there is none, or its child is gone."""
+        ahead, slot.ahead = slot.ahead, None
+        if ahead is None or self._lane is None:
+            return False
+        if ahead.child is not slot.child or not ahead.child.is_ready():
+            # Whatever ended the child, it was for what came before; and where it was not, it happens again.
+            self._waiting.appendleft(ahead.future)
+            return False
+        ahead.exchange.start_clock()
+        slot.exchange, slot.current = ahead.exchange, ahead.future
+        self._lane.begin(slot)
+        return True
 
     # ---- on the slots' threads ----------------------------------------------------------------------
 
@@ -184,8 +246,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                 child = slot.child
             else:
                 child, exchange = self._begun_child(slot, future), Exchange(request, wall_s)
-            outcome = child.finish(exchange, partial(self._stands_still, future, child.pid))
-            self._served(slot)
+            outcome = child.finish(exchange, partial(self._stands_still, future, child.pid), partial(self._bury, slot))
+            slot.note_served()
             return outcome
         except ValueError as error:
             return WorkOutcome(False, error=f"its data is too large: {error}", error_type="TooLarge", blame=BLAME_TASK)
@@ -193,6 +255,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             reason, kind, blame = f"it ran longer than its limit of {wall_s:g} s", "TimedOut", BLAME_TASK
         except ChildDied as died:
             reason, kind, blame = str(died), died.kind, died.blame
+        finally:
+            self._bury(slot)
         printed = self._end_child(slot)
         if future.stop_reason:
             return replace(stopped_outcome(future.stop_reason), output=printed)
@@ -222,12 +286,12 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _child_for(self, slot: ProcessSlot, request: WorkRequest) -> ChildProcess:
         child = slot.child
-        if child is not None and (not child.serves(request) or self._is_worn(slot) or not child.is_ready()):
-            self._end_child(slot)
-            child = None
+        if child is not None and (not child.serves(request) or slot.is_worn(self._limits) or not child.is_ready()):
+            child.kill()
+            slot.replaced, slot.child, child = child, None, None
         if child is None:
             with self._lock:
-                child, self._is_spare_due = self._spare, True
+                child, self._spare_due = self._spare, time.monotonic() + SPARE_AFTER_S
                 is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_ready()
                 if is_fit:
                     self._spare = None
@@ -251,8 +315,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         """Have a child ready before one is needed, after one was: then another task, or what follows a piece that was
         stopped, begins without the twentieth of a second in which a Python starts."""
         with self._lock:
-            is_due, self._is_spare_due = self._is_spare_due, False
-            if not is_due or self._is_closed or (self._spare is not None and self._spare.is_ready()):
+            if not self._spare_due or time.monotonic() < self._spare_due:
+                return
+            self._spare_due = 0.0
+            if self._is_closed or (self._spare is not None and self._spare.is_ready()):
                 return
         self._end_spare()
         try:
@@ -260,7 +326,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         except (OSError, StateError):
             return  # Whoever needs one says why there is none.
         with self._lock:
-            self._spare = spare
+            self._spare, self._spare_at = spare, time.monotonic()
             is_late = self._is_closed
         if is_late:
             self._end_spare()
@@ -270,23 +336,6 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             spare, self._spare = self._spare, None
         if spare is not None:
             spare.end()
-
-    def _served(self, slot: ProcessSlot) -> None:
-        """Take note of a request that a child has served."""
-        slot.served += 1
-        if slot.served == 1:
-            slot.first_bytes = self._held_bytes(slot)
-
-    def _is_worn(self, slot: ProcessSlot) -> bool:
-        """Whether a child has served its time, or holds far more memory than after its first request."""
-        if slot.served >= self._limits.child_requests:
-            return True
-        if not slot.first_bytes or slot.served % MEMORY_EVERY:
-            return False
-        return self._held_bytes(slot) > max(self._limits.child_rest_bytes, 2 * slot.first_bytes)
-
-    def _held_bytes(self, slot: ProcessSlot) -> int:
-        return 0 if slot.child is None else resident_bytes([slot.child.pid]) or 0
 
     def _stop_running(self, slot: ProcessSlot) -> bool:
         # `stop_reason` is set already: a child that is only being started will not be used.
@@ -303,7 +352,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         while slot.child is not None:
             self._lay_spare(slot.child.memory_bytes)
             try:
-                return slot.inbox.get(timeout=CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S))
+                return slot.inbox.get(timeout=self._look_again_s())
             except Empty:
                 with self._lock:
                     # The lane may use it without a word to this thread, but not under this lock.
@@ -311,11 +360,17 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     is_idle = slot.current is None and idle_s >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
                     is_at_rest = all(each.current is None for each in self._slots)
+                    is_unused = time.monotonic() - self._spare_at >= SPARE_IDLE_S
                 if child is not None:
                     child.end()
-                if is_at_rest:
+                if is_at_rest and is_unused:
                     self._end_spare()
         return slot.inbox.get()
+
+    def _look_again_s(self) -> float:
+        """Return the seconds until a slot's thread has something to do beside its work."""
+        due, idle_s = self._spare_due, CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S)
+        return min(idle_s, max(0.0, due - time.monotonic())) if due else idle_s
 
     def _slot_ends(self, slot: ProcessSlot) -> None:
         self._end_child(slot)
@@ -324,6 +379,12 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         """End a slot's child; return what it had printed in a request that it did not finish."""
         child, slot.child = slot.child, None
         return child.end() if child is not None else ""
+
+    def _bury(self, slot: ProcessSlot) -> None:
+        """Take leave of the child in whose place another works by now, which shall not wait for that."""
+        replaced, slot.replaced = slot.replaced, None
+        if replaced is not None:
+            replaced.end()
 
     def _sweep_scratch(self) -> None:
         """Remove the folders of children that are no more, those of a node that was killed included."""

@@ -46,7 +46,7 @@ def read_program() -> bytes:
     """
     path = _single_file()
     if path is None:
-        raise StateError("this program was pasted and lies in no file; run `share` where it is a file or a clone")
+        raise StateError("this program was pasted and lies in no file", "run `share` where it is a file or a clone")
     if not path:
         making, folder = _making(), next(iter(sys.modules[PROGRAM].__path__))
         return bytes(making.small_file(making.package_sources(os.path.abspath(folder))))

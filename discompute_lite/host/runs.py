@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from ..model.errors import StateError
 from .files import remove_file, state_errors
@@ -32,8 +32,8 @@ class RunJournal:
             lock = take_folder_lock(os.path.join(folder, self.name + LOCK_END))
         if lock is None:
             raise StateError(
-                'Another script that runs now keeps its calls under this name. Give this one a name of its own:'
-                ' Cluster(durable="NAME").')
+                "another script that runs now keeps its calls under this name",
+                'give this one a name of its own: Cluster(durable="NAME")')
         self._lock: FolderLock = lock
         self.journals = JournalFolder(folder, post)
 
@@ -42,21 +42,33 @@ class RunJournal:
         return self.journals.read(self.name)
 
     def close(self) -> None:
-        """Write what was asked for, and let others have the run."""
+        """Write what was asked for, and let others have the run; its lock is there only while somebody has it."""
         self.journals.close()
-        self._lock.release()
+        self._lock.remove()
 
 
 def forget_old_runs(folder: str, kept_s: float) -> None:
     """Delete the journals to which nothing was added for so long, and that nobody has."""
     with state_errors(folder):
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            lock, journal = os.path.join(folder, name), os.path.join(folder, name[:-len(LOCK_END)] + JOURNAL_END)
-            if name.endswith(LOCK_END) and not is_folder_locked(lock) and _age_s(journal, lock) > kept_s:
-                remove_file(journal)
-                remove_file(lock)
+            run, end = os.path.splitext(os.path.join(folder, name))
+            # Of a run that ended by a kill there is a lock too, with or without a journal.
+            if end in (LOCK_END, JOURNAL_END) and _age_s(run + JOURNAL_END, run + LOCK_END) > kept_s:
+                _forget_run(run)
 
 
-def _age_s(*paths: str) -> Any:
-    changed = [os.stat(path).st_mtime for path in paths if os.path.lexists(path)]
+def _forget_run(run: str) -> None:
+    lock = None if is_folder_locked(run + LOCK_END) else take_folder_lock(run + LOCK_END)
+    if lock is not None:
+        remove_file(run + JOURNAL_END)
+        lock.remove()
+
+
+def _age_s(*paths: str) -> float:
+    changed = []
+    for path in paths:
+        try:
+            changed.append(os.stat(path).st_mtime)
+        except FileNotFoundError:
+            pass  # Never there, or another script has just forgotten it.
     return time.time() - max(changed, default=time.time())

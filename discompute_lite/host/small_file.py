@@ -5,7 +5,7 @@ Refuses: to know who wants such a file: `share` lends it, `tools/bundle.py --lea
 Read next: host/lean_text.py (what becomes of each text), host/text_packing.py (of all of them), tools/bundle.py (the
            file to be read).
 
-Against one long text, as the file to be read is: Python compiles a text as a whole, which takes 140 MB and seconds of a
+Against one long text, as the file to be read is: Python compiles a text as a whole, which takes 160 MB and seconds of a
 phone's processor before its first line runs, and the memory is not given back. Here each module is compiled when it is
 first imported, so a node needs as little as from a package; and the file is a sixth as large.
 """
@@ -17,7 +17,7 @@ import base64
 import os
 from typing import Dict, Mapping
 
-from ..model.errors import StateError
+from ..model.errors import NO_ZLIB, StateError
 from ..model.version import VERSION
 from .lean_text import lean_text
 from .text_packing import SHORT_WORDS, packed_texts
@@ -27,15 +27,27 @@ LEFT_OUT_ROOMS = ("sim",)
 #: Modules that are not: what they offer is refused there in one sentence.
 LEFT_OUT_MODULES = (
     "faces.demo_stage", "faces.joblib_backend",                                 # Processes; scikit-learn.
-    "faces.training", "faces.training_wishes", "ml.crew", "ml.rounds",          # To begin a training; all take part.
+    "faces.averaging", "faces.train_job", "faces.train_lines", "faces.training",  # To begin a training.
+    "faces.train_flags", "faces.train_run", "faces.training_news", "faces.training_saves", "faces.training_wishes",
+    "ml.crew", "ml.curves", "ml.rounds", "ml.strategies", "roles.far_vectors", "roles.training_metrics",
+    "host.checkpoints",                                                         # Of a training that begins here.
     "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
+    "host.foreign_executors",                                                   # Of a cluster that is none of phones.
     "tasks.digits_data",                                                        # Go along with what needs them.
+    "host.detect_windows", "host.firewalls",                                    # No phone runs or has any.
+    "core.audit",                                                               # For tests and simulations.
+    "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
 #: Of these tables, by module, only the rows that begin so: no phone needs the others.
 PHONE_ROWS = {"host.chips": {"PC_GPUS": "", "APPLE_MODELS": "iP"}}
 #: Lines that go with what is left out, by module: those that mention it.
-LEFT_OUT_LINES = {"net.transports": "MdnsTransport"}
+LEFT_OUT_LINES = {
+    "run": "CheckpointFolder",
+    "net.transports": "MdnsTransport", "host.detect": "detect_windows", "host.machine_check": "firewalls",
+    "core.scheduler": "check_books", "beside": "FarVectors", "roles.web": "_metrics",
+    "faces.train_command": "TRAIN_FLAGS",
+}
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
 PACKED_COLUMNS = 1000
 
@@ -55,7 +67,11 @@ import importlib.machinery
 import os
 import re
 import sys
-import zlib
+
+try:
+    import zlib
+except ImportError:
+    sys.exit("{no_zlib}")
 
 PROGRAM = "discompute_lite"
 LEFT_OUT = """
@@ -71,25 +87,17 @@ class PackedTexts:
 
     def __init__(self, packed, file):
         self._packed, self._file = packed, file
-        self._texts = self._read()
-        self._names = set(self._texts)
+        self._held = self._read()
+        self._names, self._loading = set(self._held[0]), []
 
     def _read(self):
         first, *pieces = zlib.decompress(self._packed).split(b"\\0")
         count = int(first)
         codes = [bytes([each]) for each in range(0x80, LONG)]
         codes += [bytes([high, low]) for high in range(LONG, 0x100) for low in range(2, 0x100)]
-        self._words = dict(zip(codes, pieces[4 * count:]))
+        words = dict(zip(codes, pieces[4 * count:]))
         names, *parts = (pieces[start * count:][:count] for start in range(4))
-        return {{self._spelled(name).decode("ascii"): rest for name, *rest in zip(names, *parts)}}
-
-    def _spelled(self, text):
-        return CODE.sub(lambda code: self._words[code.group()], text)
-
-    def _text(self, imports, statements, strings):
-        # Each byte 1 in the statements stands for the next of the strings.
-        others = [*strings.split(b"\\1"), b""]
-        return self._spelled(imports + b"".join(map(b"".join, zip(statements.split(b"\\1"), others))))
+        return {{_spelled(name, words).decode("ascii"): rest for name, *rest in zip(names, *parts)}}, words
 
     def path_of(self, name):
         end = ".__init__" if name + ".__init__" in self._names else ""
@@ -109,20 +117,39 @@ class PackedTexts:
 
     def exec_module(self, module):
         key, origin = self.path_of(module.__name__)
-        # Once it is compiled its text is needed for tracebacks only.
-        exec(self._compiled(self._texts.pop(key, None) or self._read()[key], origin), vars(module))
+        self._loading.append(key)
+        try:
+            held = self._held = self._held or self._read()
+            exec(_compiled(key, origin, *held), vars(module))
+        finally:
+            self._loading.remove(key)
+            if not self._loading:
+                # What is imported later has them read again: seldom, and they would stay for good.
+                self._held = None
 
     def get_source(self, name):
-        parts = self._read().get(self.path_of(name)[0])
-        return parts and self._text(*parts).decode("utf-8")
+        texts, words = self._read()
+        key = self.path_of(name)[0]
+        return _text(texts[key], words).decode("utf-8") if key in texts else None
 
     def get_code(self, name):
-        key, origin = self.path_of(name)
-        return self._compiled(self._read()[key], origin)
+        return _compiled(*self.path_of(name), *self._read())
 
-    def _compiled(self, parts, origin):
-        # The texts come without their future imports.
-        return compile(self._text(*parts), origin, "exec", __future__.annotations.compiler_flag, True)
+
+def _spelled(text, words):
+    return CODE.sub(lambda code: words[code.group()], text)
+
+
+def _text(parts, words):
+    # Each byte 1 in the statements stands for the next of the strings.
+    imports, statements, strings = parts
+    others = [*strings.split(b"\\1"), b""]
+    return _spelled(imports + b"".join(map(b"".join, zip(statements.split(b"\\1"), others))), words)
+
+
+def _compiled(key, origin, texts, words):
+    # The texts come without their future imports.
+    return compile(_text(texts[key], words), origin, "exec", __future__.annotations.compiler_flag, True)
 
 
 def _load(packed):
@@ -157,7 +184,7 @@ def small_file(sources: Mapping[str, str]) -> bytes:
     packed = base64.b64encode(packed_texts(texts)).decode("ascii")
     lines = (packed[start:start + PACKED_COLUMNS] for start in range(0, len(packed), PACKED_COLUMNS))
     left_out = "\n".join(f"discompute_lite.{name}" for name in LEFT_OUT_MODULES)
-    return SMALL_FILE.format(version=VERSION, left_out=left_out, long=0x80 + SHORT_WORDS,
+    return SMALL_FILE.format(version=VERSION, no_zlib=NO_ZLIB, left_out=left_out, long=0x80 + SHORT_WORDS,
                              packed="\n".join(lines)).encode("ascii")
 
 
@@ -173,7 +200,7 @@ def package_sources(folder: str) -> Dict[str, str]:
                 with open(os.path.join(place, file), encoding="utf-8") as text:
                     found[".".join([*parts, file[:-len(".py")]])] = text.read()
     if not found:
-        raise StateError("the program's sources are not here; run `share` where they are: in a clone, or in one file")
+        raise StateError("the program's sources are not here", "run `share` where they are: in a clone, or in one file")
     return found
 
 
@@ -181,7 +208,12 @@ def _for_phones(name: str, source: str) -> str:
     """Return a module's text without the lines that no phone needs, and with those rows of its tables, each a line."""
     module, lines = name.partition(".")[2], source.splitlines(keepends=True)
     tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module)
-    for node in ast.parse(source).body if tables else ():
+    tree = ast.parse(source)
+    for node in ast.walk(tree) if module.startswith("core.") else ():
+        # Invariants are asserted after each event by tests and simulations, and by nobody else.
+        if isinstance(node, ast.FunctionDef) and node.name == "check":
+            lines[node.lineno - 1:node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    for node in tree.body if tables else ():
         target = node.target if isinstance(node, ast.AnnAssign) else None
         beginning = tables.get(target.id) if isinstance(target, ast.Name) else None
         if beginning is not None:

@@ -8,7 +8,7 @@ Read next: crypto/p256.py (the key), faces/cli.py (reaches a running node by `ru
     <folder>, 0700        ~/.discompute; on iOS ~/Documents/.discompute
       device.key          0600, PKCS #8 in PEM: who this device is
       control.token       0600, one line: lets a process of the same user command the node
-      node.json           {"pid", "port", "boot"} of the node that runs now; gone when none does
+      node.json           {"pid", "port", "boot", "meets"} of the node that runs now; gone when none does
       lock                held by the node that runs now; holds its pid
       ca.pem, device.pem, ca.key, beacon.key, statements   what makes it a member (host/trust.py)
       journals            a file for each accepted task (host/journals.py)
@@ -87,6 +87,16 @@ def instance_folders(root: str) -> List[str]:
     return [root, *(os.path.join(root, str(instance)) for instance in range(2, STATE_INSTANCES + 1))]
 
 
+def running_folder(root: StateFolder) -> Optional[StateFolder]:
+    """Return the first folder, of this one and those of further nodes in it, from which a node runs; None for none."""
+    for path in instance_folders(root.path) if root.path else []:
+        # A token that others could have read raises: the person has to know, whatever command was typed.
+        folder = StateFolder(path)
+        if os.path.isdir(path) and folder.running_node() is not None:
+            return folder
+    return None
+
+
 class StateFolder:
     """Own one state folder, or stand in for one where nothing can be written (`path` is "").
 
@@ -131,7 +141,7 @@ class StateFolder:
                 if instance > 1:
                     self.notes.append(f"another node uses {root}; this one is a device of its own and uses {path}")
                 return instance
-        raise StateError(f"{STATE_INSTANCES} nodes run from {root} already. Stop one, or set --state-dir.")
+        raise StateError(f"{STATE_INSTANCES} nodes run from {root} already", "stop one, or set --state-dir")
 
     def _try_to_lock(self, path: str) -> bool:
         with state_errors(path):
@@ -154,7 +164,7 @@ class StateFolder:
     def open_run(self, run: str, post: Callable[..., None], kept_s: float) -> RunJournal:
         """Return the journal of a run, which is closed with the folder; old ones are deleted after `kept_s`."""
         if not self._root:
-            raise StateError("Calls cannot be kept: no folder can be written. Name one with the setting state-dir.")
+            raise StateError("calls cannot be kept: no folder can be written", "name one with the setting state-dir")
         folder = os.path.join(self._root, "runs")
         self._run = RunJournal(folder, run, post)
         forget_old_runs(folder, kept_s)
@@ -165,7 +175,7 @@ class StateFolder:
         path = self._where("scratch")
         with state_errors(path):
             if os.path.islink(path):
-                raise StateError(f"The folder for tasks' files is a link. Move away what is there: {path}")
+                raise StateError("the folder for tasks' files is a link", f"move away what is there: {path}")
             os.makedirs(path, mode=0o700, exist_ok=True)
         return path
 
@@ -206,8 +216,9 @@ class StateFolder:
             return load_pkcs8_pem(data.decode("ascii"))
         except (UnicodeDecodeError, StateError):
             raise StateError(
-                f"The key file is {'damaged' if data else 'empty'}. Restore it from a copy, or move it away to be a new"
-                f" device, which has to be paired again: {self._where(_KEY_FILE)}"
+                f"the key file is {'damaged' if data else 'empty'}",
+                "restore it from a copy, or move it away to be a new device, which has to be paired again:"
+                f" {self._where(_KEY_FILE)}"
             ) from None
 
     def has_key(self) -> bool:
@@ -224,13 +235,19 @@ class StateFolder:
 
     # ---- the node that runs -----------------------------------------------------------------------
 
-    def write_node_json(self, pid: int, port: int, boot: str, *, is_passing: bool = False) -> None:
-        """Say where the node that holds the lock can be reached, and whether it ends with its script or command."""
+    def write_node_json(
+        self, pid: int, port: int, boot: str, *, is_passing: bool = False, meets: Optional[Dict[str, Any]] = None
+    ) -> None:
+        """Say where the node that holds the lock can be reached, and whether it ends with its script or command.
+
+        `meets` is how it meets others, for `doctor`: it may have been told at its start what no later command is told.
+        """
         passing = {"passing": True} if is_passing else {}
-        self._write(_NODE_FILE, encode_json({"pid": pid, "port": port, "boot": boot, **passing}))
+        self._write(_NODE_FILE, encode_json(
+            {"pid": pid, "port": port, "boot": boot, **passing, **({"meets": meets} if meets else {})}))
 
     def read_node_json(self) -> Optional[Dict[str, Any]]:
-        """Return {"pid", "port", "boot", "passing"} as last written, None when there is none or it is damaged."""
+        """Return {"pid", "port", "boot", "passing", "meets"} as last written, None where there is none of them."""
         try:
             facts = parse_strict(self._read(_NODE_FILE) or b"")
         except (StateError, ParseError):
@@ -239,7 +256,10 @@ class StateFolder:
         if not isinstance(facts, dict) or any(type(facts.get(name)) is not kind for name, kind in wanted):
             return None
         known = {name: facts[name] for name, _ in wanted}
-        return {**known, "passing": facts.get("passing") is True} if 0 < facts["port"] < 65536 else None
+        if not 0 < facts["port"] < 65536:
+            return None
+        meets = facts.get("meets")
+        return {**known, "passing": facts.get("passing") is True, "meets": meets if isinstance(meets, dict) else {}}
 
     def remove_node_json(self) -> None:
         """Say that no node can be reached."""
@@ -274,6 +294,11 @@ class StateFolder:
         token = self._read_token()
         return None if token is None else (facts["port"], token)
 
+    def running_meets(self) -> Dict[str, Any]:
+        """Return how the node that runs from this folder meets others, by the names of settings; {} where none runs."""
+        facts = self._running_facts()
+        return facts["meets"] if facts is not None else {}
+
     # ---- documents --------------------------------------------------------------------------------
 
     def read_json(self, name: str, default: Any, *, is_vital: bool = False) -> Any:
@@ -297,8 +322,8 @@ class StateFolder:
             pass
         if is_vital:
             raise StateError(
-                "The file is damaged. Restore it from a copy, or remove it and set again what it held:"
-                f" {self._where(name)}")
+                "the file is damaged",
+                f"restore it from a copy, or remove it and set again what it held: {self._where(name)}")
         self.notes.append(f"{self._where(name)} was damaged; it is kept as {name}.damaged and started afresh.")
         self._memory.pop(name, None)
         try:
@@ -331,8 +356,8 @@ class StateFolder:
         if data is None:
             return None
         if not _TOKEN_TEXT.fullmatch(data):
-            where = self._where(_TOKEN_FILE)
-            raise StateError(f"The control token is damaged. Stop the node, remove the file and start: {where}")
+            raise StateError(
+                "the control token is damaged", f"stop the node, remove the file and start: {self._where(_TOKEN_FILE)}")
         return data.strip().decode("ascii")
 
 

@@ -152,11 +152,12 @@ class MeasurementHere:
 
 
 def start_measurement(
-    probe: Probe, command: List[str], pace_command: List[str], *, with_numpy: bool
+    probe: Probe, relaunch: Callable[[str], List[str]], *, with_numpy: bool
 ) -> Union[Measurement, MeasurementHere]:
-    """Start to measure by commands that run `speed_main` and `pace_main`, or in this process where there can be no
-    other; raise OSError as above."""
+    """Start to measure by commands that `relaunch` gives for `speed_main` and `pace_main`, or in this process where
+    there can be no other; raise OSError as above."""
     if not has_processes(probe):
         return MeasurementHere()
+    command, pace_command = (relaunch(f"host.parallel_speed:{entry}") for entry in ("speed_main", "pace_main"))
     processes = max(1, min(len(probe.affinity() or ()) or probe.cpu_count(), PACED_PROCESSES_MAX))
     return Measurement([*command, json.dumps(pace_command), str(processes), *(["numpy"] if with_numpy else [])])

@@ -95,22 +95,22 @@ class TrustFiles:
         try:
             ca_public = read_ca_certificate(ca)
         except ValueError:
-            raise self._damage(_CA_FILE, "The cluster's certificate is damaged") from None
+            raise self._damage(_CA_FILE, "the cluster's certificate is damaged") from None
         try:
             is_ours = read_device_certificate(certificate, ca_public) == key.public
         except ValueError:
-            raise self._damage(_CERTIFICATE_FILE, "This device's certificate is missing or damaged") from None
+            raise self._damage(_CERTIFICATE_FILE, "this device's certificate is missing or damaged") from None
         if not is_ours:
-            raise self._damage(_CERTIFICATE_FILE, "This device has a new identity; its certificate is the old one's")
+            raise self._damage(_CERTIFICATE_FILE, "this device has a new identity; its certificate is the old one's")
         beacon_key = self._read(_BEACON_KEY_FILE, _BEACON_KEY_NAME) or b""
         if len(beacon_key) != BEACON_KEY_BYTES:
-            raise self._damage(_BEACON_KEY_FILE, "The beacon key is missing or damaged")
+            raise self._damage(_BEACON_KEY_FILE, "the beacon key is missing or damaged")
         return PairingGrant(ca, certificate, self._load_statements(ca_public), beacon_key, self._load_ca_key(ca_public))
 
     def keep(self, grant: PairingGrant) -> None:
         """Put a membership, or what changed of it, on the disk."""
         if not self._folder:
-            raise StateError("No folder can be written, so this device cannot join a cluster. Set a --state-dir.")
+            raise StateError("no folder can be written, so this device cannot join a cluster", "set a --state-dir")
         ca_pem = pem("CERTIFICATE", grant.ca).encode("ascii")
         if self._read(_CA_FILE) != ca_pem:
             # Until all of it is there this device belongs to no cluster, rather than to half of two.
@@ -138,9 +138,9 @@ class TrustFiles:
         try:
             ca_key = load_pkcs8_pem(data.decode("ascii"))
         except (UnicodeDecodeError, StateError):
-            raise self._damage(_CA_KEY_FILE, "The cluster's key is damaged") from None
+            raise self._damage(_CA_KEY_FILE, "the cluster's key is damaged") from None
         if ca_key.public != ca_public:
-            raise self._damage(_CA_KEY_FILE, "The cluster's key is another cluster's")
+            raise self._damage(_CA_KEY_FILE, "the cluster's key is another cluster's")
         return ca_key
 
     def _load_statements(self, ca_public: CurvePoint) -> Tuple[Statement, ...]:
@@ -162,11 +162,9 @@ class TrustFiles:
             )
         return tuple(statements)
 
-    def _damage(self, name: str, sentence: str) -> StateError:
-        return StateError(
-            f"{sentence}. Restore it from a copy, or remove ca.pem beside it and pair this device again:"
-            f" {self._where(name)}"
-        )
+    def _damage(self, name: str, what: str) -> StateError:
+        return StateError(what, "restore it from a copy, or remove ca.pem beside it and pair this device again:"
+                                f" {self._where(name)}")
 
     def _where(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -194,7 +192,7 @@ def write_backup_file(path: str, data: bytes) -> None:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, 0o600)
         except FileExistsError:
-            raise StateError(f"There is a file already. Choose another name for the backup: {path}") from None
+            raise StateError("there is a file already", f"choose another name for the backup: {path}") from None
         try:
             write_whole(descriptor, data)
             sync_file(descriptor)
@@ -209,7 +207,7 @@ def read_backup_file(path: str) -> bytes:
     """Return a backup's bytes. Who else may read it is not asked: sticks and shares often keep no permissions."""
     data = read_small_file(path)
     if data is None:
-        raise StateError(f"There is no such file. Name the backup that an admin device made: {path}")
+        raise StateError("there is no such file", f"name the backup that an admin device made: {path}")
     return data
 
 

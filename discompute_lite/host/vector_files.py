@@ -7,7 +7,6 @@ Read next: roles/vectors.py (whose they are), ml/workbench.py (who reads and wri
 
 from __future__ import annotations
 
-import mmap
 import os
 import shutil
 import threading
@@ -19,7 +18,7 @@ from .files import remove_file, scratch_errors
 
 
 class VectorFiles:
-    """Be a `VectorsPort`."""
+    """Be a `VectorsPort`, where Python has the module mmap; where it has none, vectors stay in the node's memory."""
 
     def __init__(self, folder: str) -> None:
         """Make the folder, without what a node that was killed left there."""
@@ -29,6 +28,8 @@ class VectorFiles:
 
     def make(self, name: str, size: int) -> Any:
         """Return new memory of so many bytes under this name; raise StateError where the disk takes no more."""
+        import mmap
+
         with self._new(name, size) as descriptor:
             return memoryview(mmap.mmap(descriptor, size))
 
@@ -42,9 +43,12 @@ class VectorFiles:
 
         In large pieces that costs a third of writing to mapped memory, where each page of 4 KiB is a fault of its own.
         """
-        with scratch_errors(), open(os.path.join(self.folder, name), "r+b") as file:
+        # Without a buffer: to make one for each piece took a third of the time of its write.
+        with scratch_errors(), open(os.path.join(self.folder, name), "r+b", buffering=0) as file:
             file.seek(offset)
-            file.write(data)
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view):]
 
     def prepare(self) -> None:
         """Load NumPy on a thread of its own: while the loop did it, its first average waited 0.3 s for all devices."""
@@ -70,6 +74,8 @@ class VectorFiles:
     def find(self, name: str) -> Optional[Any]:
         """Return a vector as memory of the caller's own, None where there is none of this name; what nobody changes
         is copied nowhere."""
+        import mmap
+
         try:
             with open(os.path.join(self.folder, name), "rb") as file:
                 return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))

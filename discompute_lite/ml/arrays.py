@@ -56,6 +56,10 @@ class LeafKind:
         """Return a leaf's items in one list, row by row."""
         return [leaf]
 
+    def is_finite(self, leaf: Any) -> bool:
+        """Whether all items are numbers, and none infinite."""
+        return math.isfinite(leaf)
+
 
 class ListKind(LeafKind):
     """Compute with lists of numbers."""
@@ -79,6 +83,9 @@ class ListKind(LeafKind):
 
     def numbers(self, leaf: Any) -> List[float]:
         return list(leaf)
+
+    def is_finite(self, leaf: Any) -> bool:
+        return all(map(math.isfinite, leaf))
 
     def _made(self, like: Any, items: List[Any]) -> Any:
         return list(items)
@@ -132,6 +139,11 @@ class LibraryKind(LeafKind):
 
     def numbers(self, leaf: Any) -> List[float]:
         return plain_numbers(leaf.tolist())
+
+    def is_finite(self, leaf: Any) -> bool:
+        # tinygrad has it as a method alone, NumPy as a function alone.
+        flags = leaf.isfinite() if hasattr(leaf, "isfinite") else self._library().isfinite(leaf)
+        return bool(flags.all().item())
 
     def of_memory(self, like: Any, numbers: Any) -> Any:
         """Return an array like another with the numbers of an `array.array` or a flat NumPy array, in whose memory it

@@ -2,17 +2,18 @@
 
 Knows:   scales and marks.
 Refuses: to invent points: what was not measured is not drawn.
-Read next: faces/train_command.py (who shows them).
+Read next: faces/train_lines.py (who shows them).
 """
 
 from __future__ import annotations
 
 import math
 from typing import List, Optional, Sequence, Tuple
-from html import escape
 
-#: Pictures are so wide and high, with so much for the words at the edges.
-SVG_WIDTH, SVG_HEIGHT, SVG_MARGIN = 640, 320, 48
+#: Pictures are so wide, with so much free at both sides; curves are so high.
+SVG_WIDTH, SVG_MARGIN, SVG_PLOT_HEIGHT = 640, 32, 240
+#: Where the names of curves begin, above all curves, and how far each stands below the last one.
+_NAMES_TOP, _NAME_HEIGHT = 42, 16
 _COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#8250df")
 #: A named row of numbers, one a round; None where a round has none.
 Curve = Tuple[str, Sequence[Optional[float]]]
@@ -42,28 +43,33 @@ def curve_text(curve: Curve, width: int, height: int = 8) -> List[str]:
 
 
 def curve_svg(curves: Sequence[Curve], title: str) -> str:
-    """Return a picture of curves over rounds, each on the scale of its own values."""
-    rounds = max((len(values) for _, values in curves), default=0)
-    left, right, top, bottom = SVG_MARGIN, SVG_WIDTH - 16, 40, SVG_HEIGHT - 32
+    """Return a picture of curves over rounds, each on the scale of its own values, which its name above them tells."""
+    from html import escape  # Half a megabyte of names of letters.
+
+    drawn = [(name, _points(values)) for name, values in curves if _points(values)]
+    last = max((index for _, points in drawn for index, _ in points), default=0)
+    left, right, top = SVG_MARGIN, SVG_WIDTH - SVG_MARGIN, _NAMES_TOP + _NAME_HEIGHT * len(drawn)
+    bottom = top + SVG_PLOT_HEIGHT
+    height = bottom + 32
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SVG_WIDTH}" height="{SVG_HEIGHT}" font-family="sans-serif"'
-        ' font-size="12">',
-        f'<rect width="{SVG_WIDTH}" height="{SVG_HEIGHT}" fill="white"/>',
-        f'<text x="{left}" y="20" font-size="14">{escape(title)}</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SVG_WIDTH}" height="{height}"'
+        f' viewBox="0 0 {SVG_WIDTH} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{SVG_WIDTH}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="14">{escape(title)}</text>',
         f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#8c959f"/>',
-        f'<text x="{right}" y="{bottom + 18}" text-anchor="end">round {rounds}</text>',
+        f'<text x="{left}" y="{bottom + 18}" text-anchor="middle">1</text>',
+        f'<text x="{right}" y="{bottom + 18}" text-anchor="end">round {last + 1}</text>',
     ]
-    for number, (name, values) in enumerate(curves):
-        points = _points(values)
-        if not points:
-            continue
+    for number, (name, points) in enumerate(drawn):
         colour = _COLOURS[number % len(_COLOURS)]
         low, high = min(value for _, value in points), max(value for _, value in points)
-        span = (high - low) or 1.0
-        line = " ".join(f"{left + index / max(1, rounds - 1) * (right - left):.1f},"
-                        f"{bottom - (value - low) / span * (bottom - top):.1f}" for index, value in points)
+        places = [(left + index / max(1, last) * (right - left),
+                   bottom - (value - low) / ((high - low) or 1.0) * SVG_PLOT_HEIGHT) for index, value in points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{left + 8}" y="{top + 14 * (number + 1)}" fill="{colour}">{escape(name)}: '
+        # Of one alone there is no line to be seen.
+        parts.append(f'<circle cx="{places[-1][0]:.1f}" cy="{places[-1][1]:.1f}" r="3" fill="{colour}"/>')
+        parts.append(f'<text x="{left}" y="{_NAMES_TOP + _NAME_HEIGHT * number}" fill="{colour}">{escape(name)}: '
                      f"{values_span(low, high, points[-1][1])}</text>")
     return "\n".join([*parts, "</svg>", ""])
 

@@ -27,8 +27,8 @@ from typing import Any, Deque, Dict, List, NamedTuple, Set, Tuple
 from ..model.errors import InvalidParams
 
 RING, CHAIN, STAR = "ring", "chain", "star"
-#: Pieces that may be on their way to one device, unacknowledged: one is added up, one travels, and some wait there.
-UNACKNOWLEDGED_PIECES = 4
+#: Pieces that may be on their way to one device, unacknowledged: one travels, and the next waits there.
+UNACKNOWLEDGED_PIECES = 2
 
 
 class AveragePlan(NamedTuple):

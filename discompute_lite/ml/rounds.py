@@ -13,7 +13,9 @@ own for whoever is free, and every one of them is waited for.
 Where shares stay on their devices, which average them among themselves, a round is over when that is done: the
 driver does it and tells what came of it.
 
-While nobody's pace is known, the round's steps are few: the slowest device would hold up all others for long.
+An order of a device whose pace is not known, among others, is bounded in time: it makes as many of its steps as fit.
+So the first round is short, and nobody idles in it whose step is shorter than that; and who joins later, or was late,
+is ready with the rest however slow it is.
 
 A strategy that merges each share gives its member the next order at once; such a round is as many merges as members.
 """
@@ -23,15 +25,16 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .crew import Crew, levelled_steps
-from .strategies import Share, Strategy, mean_metrics
+from .shares import Share, mean_metrics
+from .strategies import Strategy
 
 #: The part of a round's steps that must have come before it may end without the rest.
 QUORUM = 0.7
 #: How long the rest is waited for, as a part of the time until the quorum; and at least so many seconds.
 PATIENCE = 1.0
 PATIENCE_LEAST_S = 0.25
-#: The part of the strategy's steps that is made, one at least, while nobody's pace is known.
-FIRST_PART = 0.125
+#: Seconds for an order of the first round, in which nobody's pace is known: about as long as processes take to start.
+FIRST_ROUND_S = 0.25
 
 
 class Order(NamedTuple):
@@ -45,6 +48,8 @@ class Order(NamedTuple):
     version: int
     shards: Tuple[int, ...]
     steps: int
+    #: Seconds that the steps may take, one step at least; 0 for any.
+    within_s: float = 0.0
 
 
 class MembersJoined(NamedTuple):
@@ -111,8 +116,10 @@ class RoundClosed(NamedTuple):
 
     round: int
     seconds: float
-    #: Seconds of computing by the device that computed longest.
+    #: Seconds of computing by the member that was busy longest (where orders are anybody's, by each on average), and
+    #: those until it could begin: its process was started and given the job, if it is new, and loaded data.
     compute_s: float
+    starting_s: float
     samples: int
     metrics: Dict[str, float]
     #: Samples by member.
@@ -148,6 +155,10 @@ class TrainingRounds:
         self._next_id = 1
         #: The shares of this round by the order of their shards.
         self._came: List[Tuple[Order, Share, str]] = []
+        #: By member the seconds until it could begin.
+        self._starting: Dict[str, float] = {}
+        #: Seconds of this round, each counted as often as there were members, until a moment.
+        self._member_s, self._counted_until = 0.0, 0.0
         #: Orders that nobody is there for.
         self._left_over: List[Order] = []
         self._missing: List[str] = []
@@ -168,6 +179,8 @@ class TrainingRounds:
 
     def apply(self, event: Any, now: float) -> List[Any]:
         """Return what is to be done after an event."""
+        self._member_s += len(self.crew) * (now - self._counted_until)
+        self._counted_until = now
         return self._apply[type(event)](event, now)
 
     def next_deadline(self) -> Optional[float]:
@@ -198,7 +211,8 @@ class TrainingRounds:
             return [action for member in new for action in self._order_for(member)]
         # Who comes in the middle of a round waits for the next, unless something of this one lies about.
         left_over, self._left_over = self._left_over, []
-        return [self._give(new[index % len(new)], order.shards, order.steps) for index, order in enumerate(left_over)]
+        return [self._give(new[index % len(new)], order.shards, order.steps, order.within_s)
+                for index, order in enumerate(left_over)]
 
     def _left(self, event: MemberLeft, now: float) -> List[Any]:
         self.crew.remove(event.member)
@@ -211,10 +225,14 @@ class TrainingRounds:
         order = self._orders.pop(event.order_id, None)
         if order is None:
             return []  # Its round is over.
-        self.crew.measure(order.member, event.share.steps, event.share.compute_s)
+        share = event.share
+        self.crew.measure(order.member, share.steps, share.compute_s, share.first_step_s)
+        if self._began_at is not None:
+            self._starting.setdefault(
+                event.by, now - self._began_at - share.compute_s if share.is_first else share.loading_s)
         if self._plan.strategy.merges_each:
             return self._merge(order, event, now)
-        self._came.append((order, event.share, event.by))
+        self._came.append((order, share, event.by))
         return self._maybe_close(now)
 
     def _order_lost(self, event: OrderLost, now: float) -> List[Any]:
@@ -237,13 +255,13 @@ class TrainingRounds:
         # The fastest of those with the least to do.
         busy = [each.member for each in self._orders.values()]
         member = min(paces, key=lambda each: (busy.count(each), -paces[each]))
-        return [self._give(member, order.shards, order.steps)]
+        return [self._give(member, order.shards, order.steps, order.within_s)]
 
     # ---- rounds ------------------------------------------------------------------------------------
 
     def _begin_round(self, now: float) -> List[Any]:
         self._began_at, self._quorum_at = None, None
-        self._came, self._missing, self._left_over = [], [], []
+        self._came, self._missing, self._left_over, self._starting, self._member_s = [], [], [], {}, 0.0
         if self.is_over or not len(self.crew):
             return []
         self._began_at = now
@@ -259,9 +277,13 @@ class TrainingRounds:
         else:
             held = self.crew.divide()
             steps = {member: self._steps_for(len(shards)) for member, shards in held.items()}
-            if not plan.strategy.sends_gradients and self.crew.is_measured:
-                steps = levelled_steps(steps, self.crew.paces())
-            orders = [self._give(member, shards, steps[member]) for member, shards in held.items()]
+            within_s = {}
+            if not plan.strategy.sends_gradients:
+                if self.crew.is_measured:
+                    steps = levelled_steps(steps, self.crew.paces())
+                within_s = self._bounds_in_time(steps)
+            orders = [self._give(member, shards, steps[member], within_s.get(member, 0.0))
+                      for member, shards in held.items()]
         self._steps_wanted = sum(order.order.steps for order in orders)
         return orders
 
@@ -271,15 +293,21 @@ class TrainingRounds:
         if plan.strategy.sends_gradients:
             return shards
         members = min(len(self.crew), plan.shards)
-        part = 1.0 if self.crew.is_measured else FIRST_PART
-        return max(1, round(part * plan.strategy.local_steps * shards * members / plan.shards))
+        return max(1, round(plan.strategy.local_steps * shards * members / plan.shards))
+
+    def _bounds_in_time(self, steps: Dict[str, int]) -> Dict[str, float]:
+        """Return the seconds of those whose pace is not known: as long as the others' steps will take."""
+        paces = self.crew.paces()
+        timed = [*filter(self.crew.is_sure_of, steps)] or [*filter(self.crew.has_begun, steps)]
+        longest = max((steps[member] / paces[member] for member in timed), default=FIRST_ROUND_S * (len(steps) > 1))
+        return {member: longest for member in steps if not self.crew.is_sure_of(member)}
 
     def _order_for(self, member: str) -> List[Any]:
         shards = self.crew.divide().get(member, ())
         return [self._give(member, shards, self._plan.strategy.local_steps)] if shards else []
 
-    def _give(self, member: str, shards: Tuple[int, ...], steps: int) -> GiveOrder:
-        order = Order(self._next_id, member, self.rounds_done, self.version, shards, steps)
+    def _give(self, member: str, shards: Tuple[int, ...], steps: int, within_s: float = 0.0) -> GiveOrder:
+        order = Order(self._next_id, member, self.rounds_done, self.version, shards, steps, within_s)
         self._next_id += 1
         self._orders[order.id] = order
         return GiveOrder(order)
@@ -343,7 +371,7 @@ class TrainingRounds:
         actions: List[Any] = []
         if len(self._came) >= max(1, len(self.crew)):
             actions.append(self._report(now))
-            self._began_at, self._came, self._missing = now, [], []
+            self._began_at, self._came, self._missing, self._starting = now, [], [], {}
         if self.is_over:
             return [*self.stop(), *actions]
         return actions + (self._order_for(order.member) if order.member in self.crew else [])
@@ -358,5 +386,10 @@ class TrainingRounds:
             samples[by] = samples.get(by, 0) + share.samples
             seconds[by] = seconds.get(by, 0.0) + share.compute_s
         took = now - self._began_at
-        return RoundClosed(self.rounds_done, took, min(took, max(seconds.values())), sum(samples.values()),
+        slowest = max(seconds, key=lambda by: seconds[by] + self._starting.get(by, 0.0))
+        # Of orders that are anybody's nobody knows which place made them, and places come and go.
+        is_anybodys = self._plan.is_reproducible and self._member_s > 0
+        compute_s = min(took, took * sum(seconds.values()) / self._member_s if is_anybodys else seconds[slowest])
+        starting_s = min(took - compute_s, max(0.0, self._starting.get(slowest, 0.0)))
+        return RoundClosed(self.rounds_done, took, compute_s, starting_s, sum(samples.values()),
                            mean_metrics(shares), samples, tuple(dict.fromkeys(self._missing)))

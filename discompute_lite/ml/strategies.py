@@ -4,38 +4,20 @@ Knows:   synchronous gradients, federated averaging, DiLoCo, and merging as resu
 Refuses: to know when a round ends (ml/rounds.py does) and what a step computes (the job does).
 Read next: ml/optimizers.py (which steps down a gradient), ml/rounds.py.
 
-To add a strategy, write a class like these and register it under a short name. A share is what one device did in a
-round: a tree, with the number of samples that it saw. A job with an `optimizer` returns gradients from its steps, one
-without returns new states.
+To add a strategy, write a class like these and register it under a short name. A job with an
+`optimizer` returns gradients from its steps, one without returns new states.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Optional, Sequence, Tuple
 
 from ..model.catalog import Catalog
+from .shares import Share
 from .trees import each_leaf, mean_tree
 
 STRATEGIES: Catalog[type] = Catalog("strategy")
-
-
-class Share(NamedTuple):
-    """Hold what one device brought back."""
-
-    #: The state after its steps, or the mean of its gradients.
-    tree: Any
-    #: What weighs it in a mean.
-    samples: int
-    metrics: Dict[str, float]
-    #: Seconds that its steps took there.
-    compute_s: float
-    steps: int
-    #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
-    rest: Any = None
-    kinds: Sequence[str] = ()
-    #: Whether nothing was done, since the state that was to be there was not: the device was restarted.
-    lacks_state: bool = False
 
 
 class Strategy:
@@ -135,14 +117,3 @@ class BoundedStaleness(Strategy):
         """Return the state after one share."""
         weight = self.rate / (1 + staleness)
         return mean_tree([state, share.tree], [1 - weight, weight])
-
-
-def mean_metrics(shares: Sequence[Share]) -> Dict[str, float]:
-    """Return the mean of each metric over the shares that have it, weighted by samples."""
-    sums: Dict[str, List[float]] = {}
-    for share in shares:
-        for name, value in share.metrics.items():
-            total = sums.setdefault(name, [0.0, 0.0])
-            total[0] += value * share.samples
-            total[1] += share.samples
-    return {name: value / count for name, (value, count) in sums.items() if count}

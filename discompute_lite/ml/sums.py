@@ -23,13 +23,16 @@ from __future__ import annotations
 
 import sys
 from array import array
-from operator import add
-from typing import Any, List, NamedTuple, Sequence
+from itertools import repeat
+from operator import add, mul
+from typing import Any, Callable, List, NamedTuple, Sequence
 
 from ..tasks.value_buffers import optional_module
 from .compression import TOP_K, Compression, kept_count, largest_places, packing_of
 from .vectors import VectorForm
 
+#: Numbers whose product with a weight is added to others at once: 128 or 256 KiB.
+BLOCK_NUMBERS = 32768
 #: A vector of fewer is added up in 5 ms without NumPy, which takes some 150 ms to load.
 NUMPY_NUMBERS = 32768
 
@@ -42,7 +45,7 @@ class VectorShare(NamedTuple):
 
 
 class SumMemory(NamedTuple):
-    """Hold memory that a sum uses beside its shares and its result; each may be None.
+    """Hold memory that a sum uses beside its shares and its result; each vector may be None.
 
     What is left out of a sum has the type of its arithmetic (`remainder_form`).
     """
@@ -53,6 +56,8 @@ class SumMemory(NamedTuple):
     residual: Any = None
     #: Where it keeps what it does not send in this one.
     remainder: Any = None
+    #: allocate(size): gives memory for what is computed to be sent. NumPy uses it; an `array` has its own.
+    allocate: Callable[[int], Any] = bytearray
 
 
 def remainder_form(form: VectorForm, *, wide: bool) -> VectorForm:
@@ -81,7 +86,7 @@ class VectorSums:
             self._result: Any = memoryview(result).cast("B")
         except TypeError:
             self._result = result  # None, or what writes into a file.
-        self._compression = compression
+        self._compression, self._allocate = compression, beside.allocate
         self._partial = packing_of(compression.kind, self._code, self._numpy)
         self._whole = packing_of(compression.kind, form.code, self._numpy)
         self._start = self._maybe_view(beside.start, form.code)
@@ -136,7 +141,8 @@ class VectorSums:
     def _weighted(self, piece: int) -> Any:
         place, total = self._range(piece), None
         for weight, view in self._shares:
-            product = array(self._code, [weight * number for number in view[place]])
+            # By no list: its floats would take eight times the piece.
+            product = array(self._code, map(mul, repeat(weight), view[place]))
             total = product if total is None else self._sum(total, product)
         return array(self._code, bytes(8 if self._code == "d" else 4)) * self._length(piece) if total is None else total
 
@@ -188,8 +194,9 @@ class NumpyVectorSums(VectorSums):
     def __init__(self, numpy: Any, *arguments: Any, **options: Any) -> None:
         self._numpy = numpy
         super().__init__(*arguments, **options)
-        #: Where a product is computed that is added to something at once.
-        self._scratch = numpy.empty(self._length(0), dtype=numpy.dtype(self._code))
+        #: Where a product is computed that is added to something at once: of a whole piece, and of a block of one.
+        self._scratch = self._fresh(0) if len(self._shares) > 1 else None
+        self._block = self._numpy.empty(min(BLOCK_NUMBERS, self._piece), dtype=self._code)
         self._is_one = len(self._shares) == 1 and self._residual is None and self._compression.kind != TOP_K
 
     def _view(self, memory: Any, code: str) -> Any:
@@ -198,7 +205,7 @@ class NumpyVectorSums(VectorSums):
     def _weighted(self, piece: int) -> Any:
         numpy, place, total = self._numpy, self._range(piece), None
         for weight, view in self._shares:
-            product = self._product(weight, view[place], None if total is None else self._scratch)
+            product = self._product(weight, view[place], self._fresh(piece) if total is None else self._scratch)
             total = product if total is None else numpy.add(total, product, out=total)
         return numpy.zeros(self._length(piece), dtype=self._code) if total is None else total
 
@@ -206,15 +213,22 @@ class NumpyVectorSums(VectorSums):
         came = self._partial.numbers(data, self._length(piece))
         if not self._is_one or not came.flags.writeable:
             return super().added(piece, data)
-        # In the memory that was received: it is nobody's but this sum's.
+        # In the memory that was received: it is nobody's but this sum's. A block at a time: between its product and its
+        # sum it stays in the processor's first caches.
         (weight, view), = self._shares
-        return self._partial.packed(self._numpy.add(
-            came, self._product(weight, view[self._range(piece)], self._scratch), out=came))
+        own = view[self._range(piece)]
+        for start in range(0, len(own), BLOCK_NUMBERS):
+            block = came[start:start + BLOCK_NUMBERS]
+            self._numpy.add(block, self._product(weight, own[start:start + BLOCK_NUMBERS], self._block), out=block)
+        return self._partial.packed(came)
 
     def _product(self, weight: float, numbers: Any, memory: Any) -> Any:
         kind = self._numpy.dtype(self._code)
-        out = None if memory is None else memory[:len(numbers)]
-        return self._numpy.multiply(numbers, kind.type(weight), dtype=kind, out=out)
+        return self._numpy.multiply(numbers, kind.type(weight), dtype=kind, out=memory[:len(numbers)])
+
+    def _fresh(self, piece: int) -> Any:
+        kind = self._numpy.dtype(self._code)
+        return self._numpy.frombuffer(self._allocate(self._length(piece) * kind.itemsize), dtype=kind)
 
     def _sum(self, first: Any, second: Any) -> Any:
         # The second is this device's own, made a moment ago.

@@ -11,7 +11,7 @@ Where two trees differ, the error names the place as Python would: ``state['laye
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
 from ..model.errors import TaskFailed
 from .arrays import Compute, LeafKind, leaf_kind
@@ -74,6 +74,17 @@ def tree_size(tree: Any) -> int:
     return sum(sizes)
 
 
+def lost_place(begun: Any, tree: Any) -> str:
+    """Return the first place where a tree holds no number, or an infinite one, and `begun`, of the same structure, did
+    not; "" where there is none.
+
+    What began so is meant: a mask, or the best loss so far.
+    """
+    pairs = zip(_leaves(begun, "state"), _leaves(tree, "state"))
+    return next((place for (_, _, first), (place, kind, leaf) in pairs
+                 if kind.is_averaged(leaf) and not kind.is_finite(leaf) and kind.is_finite(first)), "")
+
+
 def leaf_kinds(tree: Any) -> List[str]:
     """Return the names of the kinds of leaves in a tree, each once, in the order of the tree."""
     names: List[str] = []
@@ -122,6 +133,19 @@ def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: boo
             raise TaskFailed(f"{place} has shape {shape} here and {_outline(each)} came back; a step must keep the "
                              "shapes of its state")
     return compute(kind, trees)
+
+
+def _leaves(tree: Any, place: str) -> Iterator[Tuple[str, LeafKind, Any]]:
+    """Yield each leaf with its place and kind."""
+    kind = leaf_kind(tree)
+    if kind is not None:
+        yield place, kind, tree
+    elif isinstance(tree, dict):
+        for key, each in tree.items():
+            yield from _leaves(each, f"{place}[{key!r}]")
+    elif isinstance(tree, (list, tuple)):
+        for index, each in enumerate(tree):
+            yield from _leaves(each, f"{place}[{index}]")
 
 
 def _like(first: Any, items: List[Any]) -> Any:

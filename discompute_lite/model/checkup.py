@@ -65,8 +65,9 @@ class MachineFacts:
     #: Modules that this Python lacks, of those that we use.
     missing: Tuple[str, ...] = ()
     state_path: str = ""
-    #: Why the state folder cannot be used, "" where it can; and whether what is in it outlives the process.
+    #: Why the state folder cannot be used, "" where it can; what helps; and whether what is in it outlives the process.
     state_problem: str = ""
+    state_cure: str = ""
     is_state_kept: bool = True
     #: -1 where unknown.
     disk_free_mb: int = -1
@@ -131,6 +132,7 @@ class BeaconFact:
 class NetworkFacts:
     """Say what the network lets through."""
 
+    #: Those that the node uses.
     interfaces: Tuple[Interface, ...] = ()
     #: Why the node's port cannot be opened, "" where it can or the node that runs here has it; and the same for UDP.
     port_error: str = ""
@@ -144,6 +146,8 @@ class NetworkFacts:
     neighbours: Tuple[Trial, ...] = ()
     peers: Tuple[PeerFact, ...] = ()
     beacons: Tuple[BeaconFact, ...] = ()
+    #: Of all that lead somewhere, whether the node uses them or not.
+    interface_names: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class NodeFacts:
     #: Whether a person chose the port, so that it must not change.
     is_port_chosen: bool = False
     bind: str = "all"
+    interface: str = "all"
     announce: str = "open"
     discovery: Tuple[str, ...] = ()
     is_running: bool = False

@@ -42,6 +42,15 @@ def to_json(value: Any) -> Any:
     return value if kind in _PLAIN_TYPES else _writer_of(kind)(value)
 
 
+def strict_numbers(value: Any) -> Any:
+    """Return a plain value with None for each number that JSON has no word for: infinite, or no number at all."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: strict_numbers(item) for name, item in value.items()}
+    return [strict_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def from_json(kind: Type[T], raw: Any, where: str = "") -> T:
     """Read `raw` as a `kind`; raise `InvalidParams` naming the field below `where` that does not fit."""
     plain_kind: Any = kind

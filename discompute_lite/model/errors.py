@@ -30,6 +30,10 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 
+#: What is said, and nothing else, where a part of the standard library that some builds leave out is missing.
+NO_ZLIB = "discompute: this Python lacks zlib, which the program needs; run it in an app or Python that has it"
+
+
 class DiscomputeError(Exception):
     """Carry one plain sentence that says what happened and what to do."""
 
@@ -184,9 +188,13 @@ class SettingsError(DiscomputeError):
 
 
 class StateError(DiscomputeError):
-    """The state folder or a file in it cannot be used."""
+    """The state folder or a file in it cannot be used: what is wrong, and the cure, "" where nobody knows one."""
 
     exit_status = 2
+
+    def __init__(self, what: str, cure: str = "") -> None:
+        super().__init__(f"{what}; {cure}" if cure else what)
+        self.what, self.cure = what, cure
 
 
 #: Wire code -> the class that a caller sees; the other half of ``DiscomputeError.code``.

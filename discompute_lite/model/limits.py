@@ -30,6 +30,9 @@ class Limits:
     attachments: int = 256
     #: Attachments of one message together. Beyond: TooLarge, close, nothing allocated. (wire/framing)
     message_bytes: int = 1 * GIB
+    #: Attachments that all connections together receive at once: two of the largest messages. Beyond: whoever comes
+    #: later is read when there is room. (net/memory)
+    receiving_bytes: int = 2 * GIB
     #: JSON nesting. CPython's own parser gives up near 1,000; nobody needs 64. Beyond: ParseError, close.
     #: (wire/framing)
     json_depth: int = 64
@@ -60,8 +63,8 @@ class Limits:
     message_s: float = 600.0
     #: Seconds without a message after which a connection that is nobody's link is closed. (net/stream)
     idle_s: float = 120.0
-    #: Connections of a node: half of the 512 descriptors that many systems give. Beyond: closed at accept.
-    #: (net/listener)
+    #: Connections of a node; where the system gives it fewer than 512 open files, half of these. Beyond: closed at
+    #: accept. (net/listener)
     connections: int = 256
     #: Connections of one remote address: leaves room for others. Beyond: closed at accept. (net/listener)
     connections_per_address: int = 32
@@ -137,8 +140,8 @@ class Limits:
     #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
     #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
     work_bytes: int = 1 << 53
-    #: Memory that all connections together keep for what they receive next: some of each would be a phone's whole
-    #: budget. Beyond: fresh memory, which takes longer. (net/memory)
+    #: Memory that all connections together keep for what they receive next, and averages for what they send: some of
+    #: each would be a phone's whole budget. Beyond: fresh memory, which takes longer. (net/memory)
     receive_kept_bytes: int = 32 * MIB
     #: Seconds an outcome is kept for a coordinator that lost its link. (roles/worker)
     outcome_kept_s: float = 3600.0
@@ -203,7 +206,8 @@ class Limits:
         # A message, blobs, vectors and outcomes may all be there at once.
         part = min(128 * MIB, (work_bytes - receive_kept_bytes) // 4)
         return cls(
-            message_bytes=part, connections=64, connections_per_address=16, connections_for_owner=8, devices=512,
-            idle_links=16, links_sought=8, events_kept=512, event_readers=4, blob_bytes=part, blobs=64,
-            vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes, receive_kept_bytes=receive_kept_bytes,
+            message_bytes=part, receiving_bytes=part, connections=64, connections_per_address=16,
+            connections_for_owner=8, devices=512, idle_links=16, links_sought=8, events_kept=512, event_readers=4,
+            blob_bytes=part, blobs=64, vector_bytes=part, outcome_bytes=part, work_bytes=work_bytes,
+            receive_kept_bytes=receive_kept_bytes,
         )

@@ -11,7 +11,6 @@ Text is typed as a plain YAML scalar is, so `0x1F90` and `8080` mean the same in
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -173,13 +172,20 @@ def peers_kind() -> SettingKind:
                                           f"separated by commas (a list in a file), or {EMPTY_LIST_WORD}", take)
 
 
+def words_like(word: str, known: Iterable[str], most: int = 1, likeness: float = 0.6) -> List[str]:
+    """Return the known words that may have been meant, the likest first."""
+    import difflib  # A quarter of a megabyte, which only a slip of the pen needs.
+
+    return difflib.get_close_matches(word, list(known), most, likeness)
+
+
 def limits_kind() -> SettingKind:
     """Return the kind that changes fields of Limits: a tuple of (name with hyphens, number) in their order."""
     def take(value: Any) -> Tuple[Tuple[str, float], ...]:
         numbers: Dict[str, Any] = {}
         for name, number in _read_pairs(value):
             if name not in standard:
-                close = difflib.get_close_matches(str(name), standard, 3, 0.6)
+                close = words_like(str(name), standard, 3)
                 raise ValueError(name, f"{' or '.join(close) or 'one of ' + ', '.join(standard)} with a number")
             if name in numbers:
                 raise ValueError(name)

@@ -12,7 +12,6 @@ To add a setting, add one row to `Settings`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -34,6 +33,7 @@ from .setting_kinds import (
     several_kind,
     switch_kind,
     whole_kind,
+    words_like,
 )
 from .yaml_subset import read_yaml
 from .yaml_writer import dump_scalar, dump_yaml
@@ -48,6 +48,10 @@ RESERVED_ENVIRONMENT = ("DISCOMPUTE_CONFIG", "DISCOMPUTE_TEST_")
 PEER_FLAG = "--peer"
 #: Where a value came from that neither a file nor the environment nor a flag gave.
 SOURCE_DEFAULT, SOURCE_PROGRAM = "default", "the program"
+
+
+#: By these a node meets others.
+MEETING_SETTINGS = ("bind", "announce", "discovery", "discovery_port", "discovery_interface")
 
 
 def setting_row(default: Any, kind: SettingKind, meaning: str, *, shown: str = "") -> Any:
@@ -105,10 +109,15 @@ class Settings:
             value = setting.check(getattr(self, setting.name), self.sources.get(setting.name, SOURCE_PROGRAM))
             object.__setattr__(self, setting.name, value)
 
-    def limits_for(self, phone: bool, work_memory_mb: int = 0) -> Limits:
-        """Return the limits of a phone, with so much memory for work, or a computer, with what `limits` changes."""
+    def limits_for(self, phone: bool, work_memory_mb: int = 0, open_files: int = -1) -> Limits:
+        """Return the limits of a phone, with so much memory for work, or a computer, with what `limits` changes.
+
+        Of the files that it may open at once, where that is known, connections are half at most.
+        """
         standard = Limits.for_phone(work_memory_mb) if phone else Limits()
         changes: Dict[str, Any] = {name.replace("-", "_"): number for name, number in self.limits}
+        if open_files >= 0:
+            changes.setdefault("connections", min(standard.connections, open_files // 2))
         return dataclasses.replace(standard, **changes)
 
     def source_of(self, name: str) -> str:
@@ -120,6 +129,10 @@ class Settings:
         """Return a copy with `changes`, checked; their source becomes the program."""
         sources = {name: source for name, source in self.sources.items() if name not in changes}
         return dataclasses.replace(self, **{"sources": sources, **changes})
+
+    def of_meeting(self) -> Dict[str, Any]:
+        """Return those by which a node meets others, as JSON has them: `doctor` looks as the node does that runs."""
+        return {name: _SETTING_BY_NAME[name].plain(getattr(self, name)) for name in MEETING_SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -246,7 +259,7 @@ def settings_table_markdown() -> str:
 
 
 def _nearest_setting(key: str) -> str:
-    close = difflib.get_close_matches(key.replace("_", "-").lower(), [setting.key for setting in SETTINGS], 1, 0.5)
+    close = words_like(key.replace("_", "-").lower(), [setting.key for setting in SETTINGS], likeness=0.5)
     return f"write {close[0]}" if close else "see `config --show` for the names of all settings"
 
 

@@ -57,6 +57,11 @@ class BroadcastTransport:
         if options.interop:
             self._sockets.append(DatagramSocket(self._loop, (shared_host, EXO_PORT), options.limits, self._take))
 
+    def reaches_anybody(self) -> bool:
+        """Whether there is a destination that is not backing off: on phones there mostly is none."""
+        now = self._loop.now()
+        return any(self._destinations.may_try(destination, now) for destination in self.targets())
+
     def announce(self, datagram: bytes) -> None:
         """Send to every destination that is not backing off."""
         for destination in self.targets():

@@ -15,10 +15,11 @@ from typing import Any, Optional
 
 from ..model.errors import CallTimeout, DiscomputeError, LinkClosed, MethodNotFound, Unreachable
 from ..model.limits import Limits
+from ..model.setting_kinds import DEFAULT_NODE_PORT
 from ..wire.envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_refusal
 from ..wire.framing import MessageDecoder, encode_message, encode_sendable, join_attachments
 from ..wire.repeats import RepeatedAnswer
-from .addresses import error_words, is_loopback_host, split_address
+from .addresses import address_text, error_words, is_loopback_host, is_numeric_host, split_address
 from .memory import allocate_attachment
 from .sockets import call_and_wait
 
@@ -31,7 +32,7 @@ class Client:
 
     def __init__(self, address: str, *, token: str = "", timeout_s: float = 10.0, limits: Limits = Limits()) -> None:
         """Connect to host:port and, on loopback, show the control `token`; raise `LinkError` or what the node says."""
-        host, port = split_address(address, 8080)
+        host, port = split_address(address, DEFAULT_NODE_PORT)
         self.address = address
         self._timeout_s = timeout_s
         try:
@@ -153,9 +154,12 @@ def call_once(address: str, method: str, params: Any, *, token: str = "", timeou
         return client.call(method, params, timeout_s=timeout_s)
 
 
-def looks_like_address(text: str) -> bool:
-    """Whether `text` is host:port."""
+def address_in(text: str) -> str:
+    """Return host:port where `text` is that, or an address without a port, which is the usual one; "" otherwise."""
     try:
-        return bool(split_address(text)[1])
+        host, port = split_address(text)
     except DiscomputeError:
-        return False
+        return ""
+    # A word without a port may be a device's name; nobody is called like a number.
+    port = port or (DEFAULT_NODE_PORT if is_numeric_host(host) else 0)
+    return address_text((host, port)) if port else ""

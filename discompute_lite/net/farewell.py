@@ -22,17 +22,16 @@ THROWN_AWAY_BYTES = 64 * 1024
 class Farewell:
     """Send the end of the stream, then throw away what comes until the other side ends it too, or time is up."""
 
-    def __init__(self, loop: Loop, sock: Any) -> None:
-        """`sock` is a socket, or what has the methods of one (net/tls_channel.py)."""
-        self._loop = loop
-        self._sock = sock
+    def __init__(self, loop: Loop, sock: socket.socket, channel: Any) -> None:
+        """`channel` is the socket itself, or what encrypts what goes through it (net/tls_channel.py)."""
+        self._loop, self._sock, self._channel = loop, sock, channel
         self._on_over: Callable[[], None] = sock.close
 
     def begin(self, on_over: Callable[[], None]) -> None:
         """Begin; `on_over()` is to close the socket, may come at once and, harmlessly, twice."""
         self._on_over = on_over
         try:
-            self._sock.shutdown(socket.SHUT_WR)
+            self._channel.shutdown(socket.SHUT_WR)
         except OSError:
             on_over()
             return
@@ -41,7 +40,7 @@ class Farewell:
 
     def _throw_away(self) -> None:
         try:
-            if self._sock.recv(THROWN_AWAY_BYTES):
+            if self._channel.recv(THROWN_AWAY_BYTES):
                 return
         except (BlockingIOError, InterruptedError):
             return

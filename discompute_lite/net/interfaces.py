@@ -10,7 +10,8 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import Any, Iterator, List, Optional
+from functools import cache
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..model.interface import Interface
 
@@ -55,7 +56,12 @@ def choose_interfaces(found: List[Interface], wanted: str) -> List[Interface]:
     return [item for item in found if wanted in ("all", "", item.name, item.address)]
 
 
-def _by_getifaddrs() -> Iterator[Interface]:
+@cache
+def _ifaddrs_of_c() -> Tuple[Any, Any, Any]:
+    """Return ctypes, a pointer to a `struct ifaddrs` and the library that knows it.
+
+    They are made once: ctypes keeps for ever each class of which there was a pointer.
+    """
     import ctypes  # Absent in some app Pythons, so asked for only here.
 
     class IfAddrs(ctypes.Structure):
@@ -66,8 +72,12 @@ def _by_getifaddrs() -> Iterator[Interface]:
         ("address", ctypes.c_void_p), ("netmask", ctypes.c_void_p), ("broadcast", ctypes.c_void_p),
         ("data", ctypes.c_void_p),
     ]
-    library: Any = ctypes.CDLL(None)
-    head = ctypes.POINTER(IfAddrs)()
+    return ctypes, ctypes.POINTER(IfAddrs), ctypes.CDLL(None)
+
+
+def _by_getifaddrs() -> Iterator[Interface]:
+    ctypes, pointer, library = _ifaddrs_of_c()
+    head = pointer()
     if library.getifaddrs(ctypes.byref(head)) != 0:
         return
     try:
@@ -158,15 +168,19 @@ def _by_routes_of_ipv6() -> Iterator[Interface]:
             yield _ipv6_interface(name, raw, "", bool(name), False)
 
 
-def _by_routes() -> Iterator[Interface]:
-    seen = set()
+def addresses_out() -> Tuple[str, ...]:
+    """Return the IPv4 addresses from which packets leave this machine, without repeats; none where no way leads out."""
+    found: Dict[str, None] = {}
     for probe in _ROUTE_PROBES:
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.connect((probe, 9))
-                address = sock.getsockname()[0]
+                found[sock.getsockname()[0]] = None
         except OSError:
             continue
-        if address not in seen:
-            seen.add(address)
-            yield Interface(name="", address=address, is_loopback=address.startswith("127."))
+    return tuple(found)
+
+
+def _by_routes() -> Iterator[Interface]:
+    for address in addresses_out():
+        yield Interface(name="", address=address, is_loopback=address.startswith("127."))

@@ -10,18 +10,20 @@ door for other threads; behind it lies the only lock of the package's heart (a d
 
 from __future__ import annotations
 
-import errno
 import logging
+import math
 import selectors
 import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, Callable, Deque, Optional, Tuple, Union
 
 from ..model.deadlines import Deadlines
 from .memory import AttachmentMemory
-from .sockets import wake_pair
+from .room import Room
+from .sockets import let_go_if_taken, wake_pair
 
 Callback = Callable[..., None]
 #: A socket, or the number of a descriptor.
@@ -45,6 +47,7 @@ class Timer:
         """Do not call; harmless when it has been called already."""
         self.is_cancelled = True
         self._loop._deadlines.cancel(self)
+        self._loop._patient.cancel(self)
 
 
 class Loop:
@@ -53,6 +56,8 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._deadlines = Deadlines()
+        #: From when on those of `call_between` may be called, and a time before which none of them may.
+        self._patient, self._patient_from = Deadlines(), math.inf
         self._posted: Deque[Tuple[Callback, Tuple[Any, ...]]] = deque()
         self._wake_lock = threading.Lock()
         self._watch_lock = threading.Lock()
@@ -66,6 +71,7 @@ class Loop:
         self._make_wakes()
         #: What all connections of this loop receive into.
         self.attachments = AttachmentMemory(self.now, self.call_later)
+        self.room = Room(self.post, self.now, self.call_later)
 
     #: now() -> monotonic seconds.
     now = staticmethod(time.monotonic)
@@ -79,6 +85,16 @@ class Loop:
     def call_later(self, delay_s: float, callback: Callback, *arguments: Any) -> Timer:
         """Call back after `delay_s` seconds, on the loop's thread."""
         return self.call_at(time.monotonic() + delay_s, callback, *arguments)
+
+    def call_between(self, first: float, last: float, callback: Callback, *arguments: Any) -> Timer:
+        """Call back when the loop is awake anyway from `first` on, and at `last` at the latest.
+
+        To wake up costs an idle device more than most of what is done then: what can wait is done together.
+        """
+        timer = self.call_at(last, callback, *arguments)
+        self._patient.set(timer, first)
+        self._patient_from = min(self._patient_from, first)
+        return timer
 
     def post(self, callback: Callback, *arguments: Any) -> None:
         """Call back soon, on the loop's thread; the one method that any thread may call."""
@@ -135,21 +151,15 @@ class Loop:
         """Whether the system takes note of what is watched while it waits for readiness (epoll and kqueue do)."""
         return type(self._selector).__name__ in ("EpollSelector", "KqueueSelector")
 
-    def put_away(self, sock: socket.socket, address: Any) -> None:
-        """Unwatch and close a socket that may be dead; `address` is what it was bound to.
+    def put_away(self, sock: socket.socket, local: Any, remote: Any = None, channel: Any = None) -> None:
+        """Unwatch and close a socket that may be dead, with what encrypts it; `local` and `remote` are its names.
 
         Where its number is another socket's by now, that one stays as it is.
         """
         self.unwatch(sock)
-        try:
-            now_at = sock.getsockname()
-            is_strange = now_at != address and not (isinstance(now_at, tuple) and now_at[1] == 0)
-        except OSError as error:
-            is_strange = error.errno == errno.EBADF
-        if is_strange:
-            sock.detach()
-        else:
-            sock.close()
+        let_go_if_taken(sock, local, remote)
+        with suppress(OSError):  # It may die at this very moment; whoever noticed that it is of no use is not to fail.
+            (channel or sock).close()
 
     def look_at_wakes(self) -> None:
         """Try the sockets by which other threads wake this one: dead ones are replaced."""
@@ -198,15 +208,27 @@ class Loop:
                 self.call_now(on_readable)
             if mask & selectors.EVENT_WRITE and on_writable is not None:
                 self.call_now(on_writable)
-        if due_at is not None and time.monotonic() >= due_at:
-            for timer in self._deadlines.pop_due(time.monotonic()):
+        now = time.monotonic()
+        if due_at is not None and now >= due_at:
+            for timer in self._deadlines.pop_due(now):
+                self._patient.cancel(timer)
                 # One that was due at the same time may have cancelled it.
                 if not timer.is_cancelled:
                     self.call_now(timer.callback, *timer.arguments)
+        if now >= self._patient_from:
+            self._call_patient(now)
         # Only as many as are here now: callbacks that post again must not starve the sockets.
         for _ in range(len(self._posted)):
             callback, arguments = self._posted.popleft()
             self.call_now(callback, *arguments)
+
+    def _call_patient(self, now: float) -> None:
+        for timer in self._patient.pop_due(now):
+            if not timer.is_cancelled:
+                self._deadlines.cancel(timer)
+                self.call_now(timer.callback, *timer.arguments)
+        first = self._patient.next()
+        self._patient_from = math.inf if first is None else first
 
     def _stop_running(self) -> None:
         self._is_running = False

@@ -24,6 +24,7 @@ from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ..model.errors import ProtocolError
 from ..wire.beacon import Beacon, decode_beacon, encode_beacon
+from ..wire.beacon_memory import beacon_pieces
 from ..wire.dns import MDNS_GROUP, MDNS_IPV6_GROUP, MDNS_PORT, SERVICE, decode_dns, txt_data
 from ..wire.mdns_browser import MdnsBrowser, MdnsFound, MdnsLost
 from ..wire.mdns_responder import MdnsResponder
@@ -159,6 +160,8 @@ class MdnsTransport:
         self._next_look: Optional[Timer] = None
         #: The beacon on offer, and when it was last renewed.
         self._beacon: Optional[Beacon] = None
+        #: What stays the same of the last one that was announced.
+        self._pieces: Tuple[bytes, ...] = ()
         self._txt = b""
         self._renewed_at = 0.0
         self.sent: Deque[bytes] = deque(maxlen=_SENT_KEPT)
@@ -170,13 +173,20 @@ class MdnsTransport:
         self._report = heard
         self._look()
 
+    def reaches_anybody(self) -> bool:
+        """Whether this is spoken at all: on loopback it is not."""
+        return not stays_on_loopback(self.options.bind)
+
     def announce(self, datagram: bytes) -> None:
         """Offer what a beacon says; it is multicast when that has changed, and every 30 s."""
+        now, (pieces, _) = self.loop.now(), beacon_pieces(datagram)
+        if pieces and pieces == self._pieces and now < self._renewed_at + MDNS_EVERY_S:
+            return  # It says what the last one said, and need not be read to see that.
         beacon = decode_beacon(datagram, self.options.limits)
         if beacon is None or beacon.type != "discovery":
             return
+        self._pieces = pieces
         facts = replace(beacon, seq=0, timestamp=0, reply=False, every_s=MDNS_EVERY_S)
-        now = self.loop.now()
         if facts == self._beacon and now < self._renewed_at + MDNS_EVERY_S:
             return
         self._beacon, self._renewed_at = facts, now

@@ -6,13 +6,14 @@ Read next: net/stream.py.
 
 Measured, 64 MiB received over loopback, as a ratio to a reused buffer: into a fresh bytearray 1.9,
 into a private anonymous map with huge pages 0.9. Smaller ones that come again and again, such as the pieces of an
-average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those. All
-connections of a node share it, since a phone has not the memory for some of each.
+average, go into memory that nobody uses any more: a tenth of a node's time went into fresh bytearrays of those. What
+was given last is given again first, being still in the processor's caches: in an average of 40 MB the system took a
+fifth less time than with what was given longest ago. All connections of a node share it, since a phone has not the
+memory for some of each, and so does what a node computes to be sent.
 """
 
 from __future__ import annotations
 
-import mmap
 import sys
 from typing import Any, Callable, List, Union
 
@@ -26,19 +27,20 @@ KEPT_IDLE_S = 10.0
 
 def allocate_attachment(size: int) -> Union[bytearray, memoryview]:
     """Return `size` bytes of writable memory; freed when the last view of it goes."""
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if size < HUGE_PAGE_BYTES or advice is None:
+    if size < HUGE_PAGE_BYTES:
         return bytearray(size)
     try:
+        import mmap  # Absent in some Pythons, as huge pages are.
+
         region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        region.madvise(advice)
-    except (OSError, ValueError):
+        region.madvise(mmap.MADV_HUGEPAGE)
+    except (ImportError, AttributeError, OSError, ValueError):
         return bytearray(size)
     return memoryview(region)
 
 
 class AttachmentMemory:
-    """Give a node's connections their memory, over again when all references to it are gone; one thread's."""
+    """Give a node memory for what it receives and sends, over again when nobody refers to it; one thread's."""
 
     def __init__(self, now: Callable[[], float], call_later: Callable[..., Any]) -> None:
         self._now, self._call_later = now, call_later
@@ -50,9 +52,9 @@ class AttachmentMemory:
         """Return `size` bytes of writable memory, with whatever is in it; all that is kept are `most_bytes`."""
         if not AGAIN_BYTES <= size < HUGE_PAGE_BYTES or size > most_bytes or not hasattr(sys, "getrefcount"):
             return allocate_attachment(size)
-        for index, piece in enumerate(self._kept):
-            if len(piece.memory) == size and _references(piece) == _ALONE:
-                del self._kept[index]
+        for index in reversed(range(len(self._kept))):
+            if len(self._kept[index].memory) == size and _references(self._kept[index]) == _ALONE:
+                piece = self._kept.pop(index)
                 break
         else:
             piece = _Piece(bytearray(size))

@@ -26,7 +26,7 @@ from .addresses import address_text, error_name, host_of, is_numeric_host
 from .broadcast import LOOPBACK_BROADCAST
 from .datagrams import READ_DATAGRAM_BYTES
 from .interfaces import choose_interfaces, list_interfaces, list_ipv6
-from .listener import bind_host, listen_on, open_ipv6_beside, stays_on_loopback
+from .listener import FALLBACK_PORTS, bind_host, listen_on, open_ipv6_beside, stays_on_loopback
 from .loop import Loop
 from .prober import Prober
 from .sockets import join_ipv6_group, new_socket
@@ -55,7 +55,8 @@ class CheckOptions:
     #: What is not to be heard: our own identity under the boot of our own node.
     own_id: str = ""
     own_boot: str = ""
-    is_running: bool = False
+    #: Where the node that runs here takes commands, at 127.0.0.1; 0 where none runs.
+    control_port: int = 0
     #: Addresses to call, host:port -> typed or remembered.
     peers: Dict[str, str] = field(default_factory=dict)
     #: The router and some neighbours, host:port.
@@ -110,7 +111,8 @@ class NetworkCheck:
 
     def begin(self) -> None:
         """Open all sockets, send and call."""
-        self._dial_ourselves(self._listen())
+        for where in self._own_addresses():
+            self._dial("self", address_text(where))
         shared = self._udp(LOOPBACK_BROADCAST if self._is_local else "", self._options.discovery_port)
         for host in self._broadcast_hosts():
             self._send("broadcast", host, (host, self._options.discovery_port), self._udp("", 0), shared)
@@ -131,11 +133,12 @@ class NetworkCheck:
         """Return what was found out."""
         dials = {kind: tuple(trials.values()) for kind, trials in self._dials.items()}
         sent = {kind: tuple(trials.values()) for kind, trials in self._trials.items()}
+        names = [item.name for item in [*list_interfaces(), *list_ipv6()] if item.name and not item.is_loopback]
         return NetworkFacts(
             tuple(self._interfaces),
             self._port_error, self._udp_error, dials["self"], sent["broadcast"], sent["multicast"], sent["unicast"],
             dials["neighbour"], tuple(PeerFact(trial, self._known_by[trial.where]) for trial in dials["peer"]),
-            tuple(self._beacons.values()),
+            tuple(self._beacons.values()), tuple(dict.fromkeys(names)),
         )
 
     def close(self) -> None:
@@ -146,28 +149,31 @@ class NetworkCheck:
 
     # ---- connections ----------------------------------------------------------------------------------
 
-    def _listen(self) -> int:
-        """Return the port at which we can be called: the node's, else ours."""
-        if self._options.is_running:
-            return self._options.port
-        host = bind_host(self._options.bind)
-        for port in (self._options.port, 0):
+    def _own_addresses(self) -> List[Tuple[str, int]]:
+        """Return where we can be called, 127.0.0.1 first: at the node that runs, else at sockets as it would have."""
+        bind, port, control_port = self._options.bind, self._options.port, self._options.control_port
+        if not control_port:
+            port, self._port_error = self._listen(bind_host(bind), port)
+            self._sockets += open_ipv6_beside(bind, port)
+            # Commands call 127.0.0.1, whatever else a node is bound to.
+            control_port = port if bind in ("all", "127.0.0.1") else self._listen("127.0.0.1", port)[0]
+        own = [item.address for item in self._interfaces if not item.is_loopback] if bind == "all" else [bind]
+        found = [("127.0.0.1", control_port), *((host, port) for host in own if host != "127.0.0.1")]
+        return [(host, number) for host, number in found if number]
+
+    def _listen(self, host: str, wanted: int) -> Tuple[int, str]:
+        """Return the port on which we listen, 0 for none: this one, or one that a node takes instead; and why not this
+        one, "" where it is."""
+        trouble = ""
+        for port in (wanted, *FALLBACK_PORTS, 0):
             try:
                 sock = listen_on(host, port)
             except OSError as error:
-                self._port_error = self._port_error or error_name(error)
-                continue
-            own_port = int(sock.getsockname()[1])
-            self._sockets += [sock, *open_ipv6_beside(self._options.bind, own_port)]
-            return own_port
-        return 0
-
-    def _dial_ourselves(self, port: int) -> None:
-        bind = self._options.bind
-        own = [item.address for item in self._interfaces if not item.is_loopback]
-        for host in ["127.0.0.1", *own] if bind == "all" else [bind]:
-            if port:
-                self._dial("self", address_text((host, port)))
+                trouble = trouble or error_name(error)
+            else:
+                self._sockets.append(sock)
+                return int(sock.getsockname()[1]), trouble
+        return 0, trouble
 
     def _call(self, address: str, known_by: str) -> None:
         if is_numeric_host(host_of(address)) and address not in self._known_by:

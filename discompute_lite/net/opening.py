@@ -12,16 +12,18 @@ caller has written is often lost.
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Any, Optional
 
-from ..model.errors import InvalidRequest
+from ..model.errors import DiscomputeError, InvalidRequest
 from ..model.limits import Limits
 from ..wire.http import HttpSession
 from ..wire.rpc import RpcSession
 from ..wire.sniff import sniff
 from .addresses import host_of
 from .loop import Loop
+from .room import ConnectionRoom
 from .tls import ALPN_HTTP, TlsPipe
 from .tls_channel import TlsChannel
 from .tls_door import TlsDoor
@@ -121,8 +123,23 @@ class Opening:
             admit=lambda method: connection.receiver.admit_call(connection, method),
             allocate=lambda size: self._loop.attachments.allocate(size, limits.receive_kept_bytes),
             repeated=connection.receiver.repeated_methods,
+            room=ConnectionRoom(
+                self._loop.room, limits.receiving_bytes, limits.message_s, on_room=connection.resume,
+                missing=lambda: connection.rpc.missing_bytes, on_stalled=self._expel),
         )
         return connection.rpc
+
+    def _expel(self, error: DiscomputeError) -> None:
+        """Tell the other side why it may not stay, as far as it reads, and close."""
+        connection = self._connection
+        if connection.is_closed or connection.rpc.is_closing:
+            return
+        connection.broken_by = error
+        if connection.is_dialled:  # Of those who call the listener tells, and not each time.
+            logging.getLogger("discompute").info("%s: %s", connection.remote_address, error)
+        connection.rpc.close_with(error)
+        connection.send(connection.rpc.data_to_send())
+        connection.end_politely(error.message)
 
     def _host(self) -> str:
         return host_of(self._connection.remote_address)

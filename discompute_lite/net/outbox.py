@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from typing import Any, Deque, List, Sequence, Tuple
+from typing import Any, Deque, List, Optional, Sequence, Tuple
 
 from ..model.limits import KIB, MIB
 from ..wire.framing import Buffer
+from ..wire.rpc import RpcSession
 
 #: Pieces below this size are joined before they are written: two writes cost more than one copy.
 JOIN_BYTES = 64 * KIB
 #: What one connection may write before the others get their turn.
 WRITE_TURN_BYTES = 8 * MIB
+#: Answers that a peer may leave unread, when much waits for it, while it owes us answers itself. Two nodes that each
+#: send large results must both go on reading, or both wait for ever; nobody who owes us nothing gets this.
+UNREAD_ANSWERS = 64
 
 
 class Outbox:
@@ -33,6 +37,14 @@ class Outbox:
         self._marks: Deque[Tuple[int, int]] = deque()
         #: Answers that have left this process: at most those made.
         self._answers_sent = 0
+
+    def is_left_unread(self, session: Optional[RpcSession], most_bytes: int) -> bool:
+        """Whether the other side, which speaks RPC or HTTP, has to read before more of it is taken."""
+        if self.waiting_bytes <= most_bytes:
+            return False
+        if session is None:
+            return True
+        return self.unsent_answers(session.answers_made) > (UNREAD_ANSWERS if session.is_waiting else 0)
 
     def unsent_answers(self, answers_made: int) -> int:
         """Return how many answers have not left yet, when so many have been made."""

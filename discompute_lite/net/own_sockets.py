@@ -13,14 +13,14 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from ..model.limits import Limits
 from .addresses import error_words, is_link_local
-from .interfaces import list_interfaces, list_ipv6
+from .interfaces import addresses_out, list_interfaces, list_ipv6
 from .knock import KNOCK_S, OnKnocked, knock_at
-from .listener import Guests, Listener, bind_host, open_ipv6_beside, open_listening_socket
+from .listener import Guests, Listener, bind_host, open_ipv6_beside, open_listening_socket, stays_on_loopback
 from .loop import Loop
 from .receiver import Receiver
 from .tls_door import TlsDoor
 
-#: Seconds for which a look at the interfaces is believed, and how many of our own addresses are told to others.
+#: Seconds for which a look at the interfaces is believed while the same way leads out; own addresses told to others.
 OWN_HOSTS_EVERY_S, OWN_HOSTS_TOLD = 15.0, 4
 #: The names of the listeners.
 PEERS_PORT, PEERS_IPV6_PORT, COMMANDS_PORT = "peers", "peers over IPv6", "commands"
@@ -36,6 +36,8 @@ class OwnSockets:
         self._sockets: Dict[str, socket.socket] = {}
         self._listeners: Dict[str, Listener] = {}
         self._own_hosts: Tuple[List[str], float] = ([], 0.0)
+        #: The addresses that were seen, by which ways out, and until when they are believed.
+        self._seen: Tuple[Tuple[str, ...], Tuple[str, ...], float] = ((), (), 0.0)
 
     def open(self, port: int, may_move: bool, note: Callable[[str], None]) -> None:
         """Take the port, or where it `may_move` another one; raise SettingsError. `note` is told what is unexpected."""
@@ -111,7 +113,20 @@ class OwnSockets:
             listener.on_failed = partial(tell, name)
 
     def addresses(self) -> Tuple[str, ...]:
-        """Return this machine's own addresses, as they are now: those of IPv6 only where it has no other."""
+        """Return this machine's own addresses: those of IPv6 only where it has no other; none where no other matters.
+
+        They are listed anew when packets would leave by another address than before, which costs a twentieth to see.
+        """
+        if stays_on_loopback(self._bind):
+            return ()
+        seen, ways_out, until = self._seen
+        ways_now, now = addresses_out(), self._loop.now()
+        if ways_now != ways_out or now >= until:
+            seen = self._list_addresses()
+            self._seen = seen, ways_now, now + OWN_HOSTS_EVERY_S
+        return seen
+
+    def _list_addresses(self) -> Tuple[str, ...]:
         items = list_interfaces() if ":" not in self._bind else []
         found = [item.address for item in items if not item.is_loopback]
         if not found:

@@ -1,6 +1,7 @@
 """Make the sockets of this package: each of the right family, and none that could end the process.
 
-Knows:   IPv4 and IPv6, the interface behind a link-local address, and SO_NOSIGPIPE of Apple's systems.
+Knows:   IPv4 and IPv6, the interface behind a link-local address, SO_NOSIGPIPE of Apple's systems, and that a number
+         may have become another socket's.
 Refuses: to wait, to listen, to say a word: whoever asks for a socket does that.
 Read next: net/links.py (dials), net/listener.py (accepts), net/datagrams.py (UDP).
 
@@ -10,6 +11,7 @@ does not care; a socket of theirs can be told not to. Other systems have no such
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -64,6 +66,24 @@ def spare_process(sock: socket.socket) -> socket.socket:
         except OSError:
             pass  # One that died on the way says so by itself; a system without the option knows no better.
     return sock
+
+
+def let_go_if_taken(sock: socket.socket, local: Any, remote: Any = None) -> None:
+    """Let go of a socket's number where that is another one's by now, so that closing does not close a stranger.
+
+    The system takes sockets away while an app sleeps, without a word, and gives their numbers to whatever is opened
+    next. `local` and `remote` are the names that the socket had; of one that is dead the system may know them no more.
+    """
+    try:
+        now_at = sock.getsockname()
+        is_taken = now_at != local and not (isinstance(now_at, tuple) and now_at[1] == 0)
+        if not is_taken and remote is not None:
+            # A listener has the address of what it accepted.
+            is_taken = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) or sock.getpeername() != remote
+    except OSError as error:
+        is_taken = error.errno in (errno.EBADF, errno.ENOTSOCK)
+    if is_taken:
+        sock.detach()
 
 
 def socket_address(host: str, port: int) -> Tuple[Any, ...]:

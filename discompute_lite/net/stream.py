@@ -22,6 +22,7 @@ from ..wire.http import HttpSession
 from ..wire.rpc import CallReceived, ProtocolBroken, RpcSession
 from .addresses import address_text, error_name, is_loopback_host, split_address
 from .farewell import Farewell
+from .hearing import Hearing
 from .loop import Loop, Timer
 from .opening import Opening
 from .outbox import Outbox
@@ -36,9 +37,6 @@ TURN_BYTES = 8 * MIB
 TURN_READS = 4
 #: Answers are written when so many bytes of them wait, though more calls are there to be answered.
 ANSWER_BYTES = 256 * KIB
-#: Answers beyond `send_buffer_bytes` that a peer may leave unread while it owes us answers itself. Two nodes that each
-#: send large results must both go on reading, or both wait for ever; nobody who owes us nothing gets this.
-UNREAD_ANSWERS = 64
 
 
 class Connection:
@@ -53,8 +51,10 @@ class Connection:
         self.verified_id = ""
         self._opening = Opening(self, loop, sock, limits, door)
         self.receiver, self._limits, self.is_dialled = receiver, limits, is_dialled
-        self.remote_address = address_text(sock.getpeername())
-        self.local_host, self.local_port = sock.getsockname()[:2]
+        #: Both ends' names, by which the socket is known though its number should become another's.
+        self._names = sock.getsockname(), sock.getpeername()
+        self.remote_address = address_text(self._names[1])
+        self.local_host, self.local_port = self._names[0][:2]
         #: Whether the other end is a process of this machine.
         self.is_loopback = is_loopback_host(split_address(self.remote_address)[0])
         #: What roles remember of this connection: the peer's id, whether it showed the token, and more.
@@ -73,8 +73,9 @@ class Connection:
         self._is_processing = False
         #: We have said all we want to; what still comes is thrown away, so that our last words arrive.
         self._is_lingering = False
-        #: Too many calls are unanswered, or too many answers unread: nothing more is taken until that is better.
+        #: Too many calls are unanswered, answers unread or attachments under way: nothing more is taken until then.
         self._is_held = False
+        self.hearing = Hearing(loop.now(), limits.message_s)
         self._outbox = Outbox(sock)
         self._wake_at: Optional[float] = None
         self._wake_timer: Optional[Timer] = None
@@ -126,6 +127,8 @@ class Connection:
             self.send(pieces)
         if not self._is_held and self._must_hold():
             self._hold()
+        elif self._is_held and not self._is_processing:
+            self.resume()  # Of whoever is called meanwhile, and owes an answer now, more is read.
         # A message that has begun must be complete in time, unless it is us who do not read it.
         if self._had_message and (self._is_held or session.is_between_messages):
             self._message_due = None
@@ -153,10 +156,9 @@ class Connection:
         if self.is_closed:
             return
         self.is_closed = True
-        self._loop.unwatch(self._sock)
         if self._wake_timer is not None:
             self._wake_timer.cancel()
-        self._channel.close()
+        self._loop.put_away(self._sock, *self._names, channel=self._channel)
         self._outbox.clear()
         if self.rpc is not None:
             error = LinkClosed(f"the connection to {self.remote_address} ended ({reason}); try again")
@@ -197,7 +199,7 @@ class Connection:
     def _received(self, data: Buffer, is_worth_a_look: bool) -> None:
         session = self.rpc or self.http
         if session is None or not session.is_closing:
-            self._last_active = self._loop.now()
+            self._last_active = self.hearing.heard_at = self._loop.now()
         if session is None:
             self._opening.take(bytes(data))
             is_worth_a_look = self.rpc is not None or self.http is not None
@@ -217,25 +219,24 @@ class Connection:
         """An answer is ready to be sent."""
         if not self._is_processing and not self.is_closed:
             self.flush()
-            self._resume()
+            self.resume()
 
     def _must_hold(self) -> bool:
-        if self.rpc is not None and self.rpc.is_held:
-            return True
-        if self._outbox.waiting_bytes <= self._limits.send_buffer_bytes:
-            return False
-        if self.rpc is None:
-            return True
-        return self._outbox.unsent_answers(self.rpc.answers_made) > (UNREAD_ANSWERS if self.rpc.is_waiting else 0)
+        is_ours = self.rpc is not None and self.rpc.is_held
+        return is_ours or self._outbox.is_left_unread(self.rpc, self._limits.send_buffer_bytes)
 
     def _hold(self) -> None:
         self._is_held = True
         self._watch()
+        if self.rpc is not None and self.rpc.is_held and not self.is_closed:
+            self.hearing.stop(self._loop.now())
+            self._loop.post(self.hearing.on_unread)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Take the calls that were held back, when that may be again."""
         if self._is_held and not self.is_closed and not self._must_hold():
             self._is_held = False
+            self.hearing.go_on(self._loop.now())
             self._process()
             self._watch()
 
@@ -316,7 +317,7 @@ class Connection:
         """Send what the socket takes at once, say that no more comes, then close."""
         if not self.is_closed and not self._is_lingering:
             self._is_lingering = True
-            Farewell(self._loop, self._channel).begin(lambda: self.close(reason))
+            Farewell(self._loop, self._sock, self._channel).begin(lambda: self.close(reason))
 
     # ---- writing ----------------------------------------------------------------------------------
 
@@ -334,12 +335,12 @@ class Connection:
     def _writable(self) -> None:
         try:
             if self._outbox.push():
-                self._last_active = self._loop.now()
+                self._last_active = self.hearing.heard_at = self._loop.now()
         except OSError as error:
             self.failed(error)
             return
         if not self._close_if_over():
-            self._resume()
+            self.resume()
             self._watch()
 
     def _wants_data(self) -> bool:

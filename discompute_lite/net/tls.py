@@ -75,7 +75,7 @@ def bare_tls_context(*, is_server: bool) -> Any:
 
 
 def _no_tls(reason: str) -> StateError:
-    return StateError(f"{reason}, so this device stays alone; use another Python to join a cluster")
+    return StateError(f"{reason}, so this device stays alone", "use another Python to join a cluster")
 
 
 def why_no_tls() -> str:
@@ -103,7 +103,7 @@ def make_tls_context(identity: TlsIdentity, *, is_server: bool) -> Any:
         context.load_verify_locations(cadata=identity.ca_pem)
         context.load_cert_chain(identity.certificate_file, identity.key_file)
     except (OSError, ValueError) as error:
-        raise StateError(f"this device's certificate cannot be used ({type(error).__name__}); pair it anew") from None
+        raise StateError(f"this device's certificate cannot be used ({type(error).__name__})", "pair it anew") from None
     context.set_alpn_protocols([ALPN_RPC, ALPN_HTTP] if is_server else [ALPN_RPC])
     return context
 

@@ -14,14 +14,19 @@ import socket
 from typing import Callable, List
 
 from ..model.errors import DiscomputeError, ProtocolError
-from ..model.limits import KIB
+from ..model.limits import KIB, MIB
 from ..wire.framing import Buffer
 from .tls import RECORD_BYTES, TlsPipe
 
 #: One read of ciphertext: more than a turn's plaintext, so that one system call is enough for it.
 CIPHERTEXT_BYTES = 128 * KIB
-#: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs.
-PLAINTEXT_BYTES = 128 * KIB
+#: Where so much of a message is still to come, its ciphertext is received into the memory that is its plaintext's in a
+#: moment: up to so much at once, and so much plaintext until others get their turn.
+BULK_BYTES, BULK_READ_BYTES, BULK_TURN_BYTES = 64 * KIB, 256 * KIB, 1 * MIB
+#: Plaintext that is encrypted before the socket has taken it: bounds what a slow reader costs. Each time goes through
+#: all layers of a connection, so of a large message it is much.
+PLAINTEXT_BYTES = 256 * KIB
+_NO_MEMORY = memoryview(b"")
 
 
 class TlsBroken(ConnectionError):
@@ -53,11 +58,7 @@ class TlsChannel:
         self._is_shut = False
         self._send_control()
 
-    def fileno(self) -> int:
-        """Return the socket's descriptor."""
-        return self._sock.fileno()
-
-    def take(self, ciphertext: bytes) -> None:
+    def take(self, ciphertext: Buffer) -> None:
         """Take what was read from the socket before this was made."""
         self._received(ciphertext)
 
@@ -82,11 +83,19 @@ class TlsChannel:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def recv_into(self, view: memoryview) -> int:
-        """Fill `view` with plaintext as far as there is some; return how much."""
-        while True:
-            filled = self.pipe.read_into(view)
-            if filled or not len(view) or not self._receive():
-                return filled
+        """Fill `view` with plaintext as far as there is some, up to a turn; return how much."""
+        view = view[:BULK_TURN_BYTES]
+        filled = self.pipe.read_into(view)
+        while filled < len(view):
+            try:
+                if not self._receive(view[filled:]):
+                    break
+            except BlockingIOError:
+                if filled:
+                    break
+                raise
+            filled += self.pipe.read_into(view[filled:])
+        return filled
 
     def send(self, plaintext: Buffer) -> int:
         """Send the beginning of `plaintext`; raise BlockingIOError until its ciphertext has gone.
@@ -122,17 +131,20 @@ class TlsChannel:
 
     # ---- inside -----------------------------------------------------------------------------------
 
-    def _receive(self) -> bool:
-        """Give the pipe what the socket has; return False at the end of the stream."""
+    def _receive(self, memory: memoryview = _NO_MEMORY) -> bool:
+        """Give the pipe what the socket has, by way of `memory` where that is large; return False at its end."""
         if self.pipe.state == "ended":
             return False
         self._raise_if_broken()
-        self._received(self._sock.recv(CIPHERTEXT_BYTES))
+        if len(memory) < BULK_BYTES:
+            self._received(self._sock.recv(CIPHERTEXT_BYTES))
+        else:
+            self._received(memory[:self._sock.recv_into(memory[:BULK_READ_BYTES])])
         if self._is_shut:
             raise BlockingIOError  # It was refused, so nothing of it is read.
         return True
 
-    def _received(self, ciphertext: bytes) -> None:
+    def _received(self, ciphertext: Buffer) -> None:
         was_open = self.pipe.state != "handshaking"
         self.pipe.receive_data(ciphertext)
         if was_open:

@@ -7,7 +7,7 @@ Read next: model/deadlines.py (the many deadlines), roles/discovery.py (an owner
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 from .ports import Clock, TimerPort
 
@@ -16,30 +16,43 @@ LATE_S = 1.0
 
 
 class Alarm:
-    """Ring once, no later than at the earliest time that it was set to since it rang last.
+    """Ring once, no later than at the earliest time that it was set to since it rang last, or was cleared.
 
-    It is never put off: an owner whose deadline moved is woken once for nothing, which costs less than a new timer
-    each time that something is heard.
+    Setting it never puts it off: an owner whose deadline moved is woken once for nothing, which costs less than a new
+    timer each time that something is heard.
     """
 
     def __init__(self, clock: Clock, ring: Callable[[float], None]) -> None:
         """`ring(late_s)` is called when it is time, with the seconds by which that came too late."""
         self._clock = clock
         self._ring = ring
-        #: When the timer rings; both are set or neither is.
-        self._due: Optional[float] = None
+        #: Between what times the timer rings, and that timer; None while there is none.
+        self._due: Optional[Tuple[float, float]] = None
         self._timer: Optional[TimerPort] = None
 
-    def set(self, due: Optional[float]) -> None:
-        """Ring at `due` at the latest; None asks for nothing."""
-        if due is None or (self._due is not None and self._due <= due):
+    def set(self, due: Optional[float], patience_s: float = 0.0) -> None:
+        """Ring at `due` at the latest; None asks for nothing.
+
+        With patience it is so much later at the latest, and from `due` on when the node is awake for something else.
+        """
+        if due is None:
             return
+        first, last = due, due + patience_s
+        if self._due is not None and self._timer is not None:
+            if self._due[0] <= first and self._due[1] <= last:
+                return
+            self._timer.cancel()
+            first, last = min(first, self._due[0]), min(last, self._due[1])
+        self._due, self._timer = (first, last), self._clock.call_between(first, last, self._rung)
+
+    def clear(self) -> None:
+        """Forget what it was set to: for an owner that knows that this is not worth waking up for."""
         if self._timer is not None:
             self._timer.cancel()
-        self._due, self._timer = due, self._clock.call_at(due, self._rung)
+        self._due = self._timer = None
 
     def _rung(self) -> None:
         assert self._due is not None
-        late_s = self._clock.now() - self._due
+        late_s = self._clock.now() - self._due[1]
         self._due = self._timer = None
         self._ring(late_s)

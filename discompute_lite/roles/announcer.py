@@ -7,12 +7,14 @@ Read next: roles/discovery.py.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
-from typing import Any, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional
 
 from ..core.events import BeaconHeard, DeviceTold, ForeignHeard, GoodbyeHeard
 from ..core.pacing import Pace
 from ..core.policy import TokenBucket
+from ..model.deadlines import COMPANY_S
 from ..model.device import Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import ProtocolError, Unauthenticated
 from ..wire.beacon import (
@@ -27,6 +29,11 @@ from .sockets_port import TransportPort
 FIRST_BEACONS_S = (0.0, 0.3, 0.9)
 #: Seconds within which answers come.
 ANSWERS_COME_S = 0.5
+#: Seconds for which a beacon that would go nowhere, since the system refuses all, may wait until the node is awake for
+#: something else: on phones that is most of them.
+NOWHERE_PATIENCE_S = COMPANY_S
+#: Datagrams of our own that are known again when they come back, as broadcasts do: of each way, by each interface, one.
+OWN_DATAGRAMS = 8
 #: As little as can be said: not even whose device it is.
 SENTENCE_HIDDEN = "Pair this device first: it does not show itself to strangers (its setting announce)."
 
@@ -50,6 +57,7 @@ class Announcer:
         self._seq = 0
         self._pace = Pace(node.settings.broadcast_interval, node.rng.random)
         self._memory = BeaconMemory()
+        self._sent: Deque[bytes] = deque(maxlen=OWN_DATAGRAMS)
         #: Until then what is heard may be an answer to us: it says nothing of how often its sender speaks.
         self._answers_until = 0.0
         #: Those that are open altogether: an interrupt may come while one is being opened.
@@ -79,11 +87,16 @@ class Announcer:
     def _announce_regularly(self) -> None:
         if self._discovery.is_stopping:
             return
-        targets = sum(len(transport.targets()) for transport in self._node.transports)
+        speaking = self._speaking()
+        targets = sum([len(transport.targets()) for transport in speaking])
         self._pace.next_interval(self._node.clock.now(), self._discovery.registry.present, targets)
-        self.announce(False)
+        # First of all the next one: nothing that goes wrong in this one may be the end of announcing.
+        due = self._node.clock.now() + self._pace.wait_s()
+        patience_s = 0.0 if speaking else NOWHERE_PATIENCE_S
+        self._node.clock.call_between(due, due + patience_s, self._announce_regularly)
+        if speaking:
+            self.announce(False)
         self._discovery.heartbeats.ask_the_silent()
-        self._node.clock.call_later(self._pace.wait_s(), self._announce_regularly)
 
     def announce(self, wants_reply: bool, kind: str = "discovery") -> None:
         """Send one beacon, or goodbye, by every transport."""
@@ -95,8 +108,14 @@ class Announcer:
             return  # Another has this id.
         if wants_reply:
             self._answers_until = self._node.clock.now() + ANSWERS_COME_S
-        for transport in self._open:
-            transport.announce(self._beacon(wants_reply, kind, transport.interface_name))
+        for transport in self._speaking():
+            datagram = self._beacon(wants_reply, kind, transport.interface_name)
+            self._sent.append(datagram)
+            transport.announce(datagram)
+
+    def _speaking(self) -> List[TransportPort]:
+        """Return the ways by which somebody can be reached just now."""
+        return [each for each in self._open if each.reaches_anybody()]
 
     def _beacon(self, wants_reply: bool, kind: str, interface_name: str) -> bytes:
         self._seq += 1
@@ -118,7 +137,7 @@ class Announcer:
         return encode_beacon(beacon, node.settings_limits, node.belonging.beacon_key())
 
     def _datagram(self, data: bytes, source: str, via: str) -> None:
-        if self._discovery.is_stopping:
+        if self._discovery.is_stopping or data in self._sent:
             return
         if data.startswith(PRIVATE_BEACON_START):
             self._private_datagram(data, source, via)
@@ -159,7 +178,10 @@ class Announcer:
             self._discovery.apply(DeviceTold(device, beacon.node_id))
             return
         self._node.belonging.desk.hosts.heard(beacon.node_id, beacon.name, source, beacon.pair)
-        self._discovery.apply(BeaconHeard(device, device.address, beacon.boot, seq, beacon.every_s, via))
+        # Of a device to which there is a link, as of a phone's neighbours, nearly all beacons are no news.
+        known = self._discovery.registry.get(beacon.node_id)
+        if known is None or not known.hears_again(device.address, beacon.boot, seq):
+            self._discovery.apply(BeaconHeard(device, device.address, beacon.boot, seq, beacon.every_s, via))
         self._discovery.heartbeats.beacon_heard(beacon.node_id, beacon.every_s)
         now = self._node.clock.now()
         if not beacon.reply:

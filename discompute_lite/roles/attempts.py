@@ -158,6 +158,12 @@ class Attempts:
                 self._owners[action.task_id].told(f"subtask {action.index}: {_stands_still(action, why)}")
             self._still[attempt_id] = why
 
+    def still_there(self, device_id: str) -> None:
+        """A device lives, and cannot say just now which attempts run there: all that it was sent may."""
+        if device_id in self._sent_by_device:
+            sent = (key for key, (action, _) in self._sent.items() if action.device_id == device_id)
+            self.apply(LeaseRenewed(device_id, tuple(sent)))
+
     def why_still(self, task_id: str, index: int = -1) -> str:
         """Return which attempts of a task, or of one subtask of it, stand still on their devices, and why."""
         found = [
@@ -169,6 +175,11 @@ class Attempts:
     def has_work_with(self, device_id: str) -> bool:
         """Whether attempts of ours are on this device."""
         return device_id in self._sent_by_device
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether attempts of ours are under way, wherever."""
+        return bool(self._sent)
 
     def acknowledgements_for(self, device_id: str) -> List[str]:
         """Return, once, the outcomes that this device may forget."""

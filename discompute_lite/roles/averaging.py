@@ -17,13 +17,14 @@ from ..ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, PieceAverage,
 from ..ml.sums import SumMemory, VectorShare, VectorSums, is_numpy_worth_it, remainder_form, vector_sums
 from ..ml.vectors import VectorForm
 from ..model.errors import CallTimeout, DiscomputeError, Forbidden, InvalidParams, MethodNotFound, StateError
-from ..model.limits import MIB
-from .ports import Later, LinkPort
+from ..model.limits import KIB, MIB
+from .ports import Later, LinkPort, TimerPort
 from .vectors import Vectors
 from .vector_methods import AverageAnswer, AverageWish, VectorAnswer
 
-#: Bytes of a piece: a heartbeat waits behind four of them, and each costs a call.
-SUM_PIECE_BYTES = 1 * MIB
+#: Bytes of a piece at most: a heartbeat waits behind two of them, and each costs a call, whose code the numbers before
+#: it have driven out of the processor's caches. Memory for as much as 2 MiB would not be used again (net/memory.py).
+SUM_PIECE_BYTES = 2 * MIB - 64 * KIB
 #: Pieces for each member at least, so that all links are in use while sums are computed.
 PIECES_A_MEMBER = 4
 #: Seconds within which a piece must be acknowledged. Devices that are silent altogether are noticed by heartbeats.
@@ -36,8 +37,8 @@ RESEND_S, RESEND_MOST_S = 0.005, 0.5
 #: Seconds for which that is done; and without any link, which is dialled anew at once where it can be.
 RESEND_FOR_S, LINKLESS_S = 5.0, 2.0
 #: Pieces of averages that have not begun here yet which are kept until they do, all together, and for how many seconds:
-#: the members begin one after another, and to send four pieces twice costs more than to keep them.
-EARLY_PIECES, EARLY_S = 16, 1.0
+#: the members begin one after another, and to send two pieces twice costs more than to keep them.
+EARLY_PIECES, EARLY_S = 8, 1.0
 #: Names of averages that are over here, remembered for whoever did not hear that a piece had come.
 AVERAGES_KEPT = 64
 MEMBERS_MOST = 1024
@@ -49,6 +50,8 @@ class RunningAverage:
     def __init__(self, wish: AverageWish, part: PieceAverage, later: Later, now: float) -> None:
         self.wish, self.part, self.later = wish, part, later
         self.began_at = self.moved_at = now
+        #: Wakes up to see whether it still moves; cancelled at its end, since it holds the memory of all shares.
+        self.look: Optional[TimerPort] = None
 
 
 class EarlyPiece(NamedTuple):
@@ -91,7 +94,7 @@ class Averaging:
             return later
         running = RunningAverage(wish, average_of(plan, self._node.id, sums), later, self._node.clock.now())
         self._running[wish.name] = running
-        self._node.clock.call_later(STALL_LOOK_S, self._look, running)
+        self._look_later(running)
         try:
             self._do(running, running.part.begin())
         except StateError as problem:
@@ -161,6 +164,9 @@ class Averaging:
             raise InvalidParams(f"shape is {RING}, {CHAIN} or {STAR}, and root is the place of a member")
         if wish.code not in ("f", "d") or wish.numbers < 1 or len(wish.shares) != len(wish.weights):
             raise InvalidParams("code is f or d, there is a number at least, and each share has a weight")
+        most = SUM_PIECE_BYTES // VectorForm(wish.code, wish.numbers).item_bytes
+        if not 0 <= wish.piece <= most:
+            raise InvalidParams(f"a piece has {most} numbers at most, and 0 is for as many as suit the members")
         named = [*wish.shares, *filter(None, (wish.start, wish.residual, wish.remainder))]
         if any(self.vectors.training_of(name) != self.vectors.training_of(wish.name) for name in named):
             raise InvalidParams("all vectors of an average belong to one training")
@@ -183,22 +189,23 @@ class Averaging:
         residual = vectors.find(wish.residual, left_out.size) if wish.residual else None
         keeps = wish.compression == TOP_K and wish.remainder and (shares or residual is not None)
         remainder = vectors.make(wish.remainder, left_out.size) if keeps else None
-        piece = min(SUM_PIECE_BYTES // form.item_bytes, -(-form.numbers // (PIECES_A_MEMBER * len(plan.members))))
         return vector_sums(
-            form, shares, result, max(1, piece), with_numpy=is_numpy_worth_it(form.numbers), wide=wish.is_wide,
-            compression=Compression(wish.compression, wish.top_k), beside=SumMemory(start, residual, remainder))
+            form, shares, result, wish.piece or piece_numbers(form, len(plan.members)), wide=wish.is_wide,
+            with_numpy=is_numpy_worth_it(form.numbers), compression=Compression(wish.compression, wish.top_k),
+            beside=SumMemory(start, residual, remainder, self._node.world.allocate))
 
     def _keep_early(self, early: EarlyPiece) -> Any:
         if self.vectors.training_of(early.name) not in self.vectors.trainings or len(self._early) >= EARLY_PIECES:
             return _too_early()
         self._early.append(early)
-        self._node.clock.call_later(EARLY_S, self._give_back, early)
+        self._node.clock.call_later(EARLY_S, self._give_back, early.later)
         return early.later
 
-    def _give_back(self, early: EarlyPiece) -> None:
-        if any(each is early for each in self._early):
-            self._early = [each for each in self._early if each is not early]
-            early.later.resolve(_too_early())
+    def _give_back(self, later: Later) -> None:
+        """Have a piece sent again whose average did not begin; the timer knows it by its answer, to hold no memory."""
+        if any(each.later is later for each in self._early):
+            self._early = [each for each in self._early if each.later is not later]
+            later.resolve(_too_early())
 
     def _take_early(self, running: RunningAverage) -> None:
         for early in [each for each in self._early if each.name == running.wish.name]:
@@ -266,10 +273,19 @@ class Averaging:
             if self._node.clock.now() - running.moved_at > STALL_S:
                 self._fail(running, "nothing moves any more")
             else:
-                self._node.clock.call_later(STALL_LOOK_S, self._look, running)
+                self._look_later(running)
+
+    def _look_later(self, running: RunningAverage) -> None:
+        running.look = self._node.clock.call_later(STALL_LOOK_S, self._look, running)
+
+    def _forget(self, running: RunningAverage) -> None:
+        del self._running[running.wish.name]
+        if running.look is not None:
+            running.look.cancel()
+            running.look = None
 
     def _end(self, running: RunningAverage) -> None:
-        del self._running[running.wish.name]
+        self._forget(running)
         self._over.append(running.wish.name)
         seconds = self._node.clock.now() - running.began_at
         running.later.resolve(AverageAnswer(True, "", [], [], running.part.sent_bytes, seconds))
@@ -277,10 +293,16 @@ class Averaging:
     def _fail(
         self, running: RunningAverage, reason: str, lost: Sequence[str] = (), unreached: Sequence[str] = ()
     ) -> None:
-        del self._running[running.wish.name]
+        self._forget(running)
         for name in filter(None, (running.wish.name, running.wish.remainder)):
             self.vectors.drop(name)
         running.later.resolve(AverageAnswer(False, reason, list(lost), list(unreached)))
+
+
+def piece_numbers(form: VectorForm, members: int) -> int:
+    """Return how many numbers a piece has: as many pieces for each member, so that no link has more to carry."""
+    pieces = max(PIECES_A_MEMBER, -(-form.size // (SUM_PIECE_BYTES * members))) * members
+    return -(-form.numbers // pieces)
 
 
 def _too_early() -> VectorAnswer:

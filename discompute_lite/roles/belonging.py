@@ -146,12 +146,15 @@ class Belonging:
 
     def may_work_over(self, link: LinkPort) -> bool:
         """Whether work of ours may go to the other end."""
-        own = self.cluster.membership.role_of(self._node.id) if self.cluster is not None else ""
-        return own in ROLES[1:] and bool(self.role_of(link))
+        return self.may_send_work() and bool(self.role_of(link))
+
+    def may_send_work(self) -> bool:
+        """Whether this device's role in its cluster lets it send work."""
+        return self.cluster is not None and self.cluster.membership.role_of(self._node.id) in ROLES[1:]
 
     def beacon_key(self) -> bytes:
         """Return what beacons are sealed with, b"" while alone."""
-        return self.cluster.grant.beacon_key if self.cluster is not None else b""
+        return self.cluster.beacon_key if self.cluster is not None else b""
 
     def is_member_here(self, device_id: str) -> bool:
         """Whether this is a device of our cluster, as far as is known here."""

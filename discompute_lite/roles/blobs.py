@@ -1,8 +1,9 @@
 """Bring values that many calls take to the devices that need them, once each, and from device to device.
 
-Knows:   the blobs that are here or on their way, whom to ask for them, and who asked for a range that is not here yet.
+Knows:   the blobs that are here or on their way, who needs them, and whom each device is to ask.
 Refuses: to know what is in a blob (tasks/calls.py reads it); to keep the bytes (`BlobBytesPort` does).
-Read next: core/blobs.py (the books), roles/blob_methods.py (the calls), roles/worker.py (who needs them).
+Read next: core/blobs.py (the books), roles/arriving.py (how one comes), roles/blob_methods.py (the calls),
+           roles/worker.py (who needs them).
 
 Who sends a subtask says in its `lite.blobs` which it needs and whom to ask: [[sha256, size, [device, …]], …].
 """
@@ -12,24 +13,19 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
-from ..core.blobs import BlobFetch, BlobShelf, BlobTakers, RangeAsk
-from ..model.codec import from_json
+from ..core.blobs import BlobShelf, BlobTakers
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, InvalidParams, StateError
 from ..tasks.blob_values import blobs_in
+from .arriving import Arriving, OnHere, check_range
 from .blob_methods import GetBlobAnswer, HasBlobAnswer, PutBlobAnswer
 from .ports import Later, LinkPort
 
-#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
-RANGE_S = 30.0
 #: Sources that are heeded of those that a sender names, and blobs of one subtask.
 SOURCES_HEEDED, NEEDS_HEEDED = 8, 256
 _SHA256 = re.compile("[0-9a-f]{64}")
-
-#: Called with "" when all is here, else with the reason why it will not be.
-OnFetched = Callable[[str], None]
 
 
 class BlobNeed(NamedTuple):
@@ -40,15 +36,25 @@ class BlobNeed(NamedTuple):
     sources: Tuple[str, ...]
 
 
-class ArrivingBlob:
-    """Hold a blob that is on its way here: fetched, or put by ranges."""
+class ArrivingBlob(Arriving):
+    """Write a blob that is on its way here, and hold it to its hash when all of it has come."""
 
-    def __init__(self, size: int, range_bytes: int, sources: Iterable[str]) -> None:
-        self.fetch = BlobFetch(size, range_bytes, sources)
-        self.digest = hashlib.sha256()
-        self.waiting: List[OnFetched] = []
-        #: Callers of `GetBlob` who want what has not come yet: (end of their range, how to answer).
-        self.readers: List[Tuple[int, Callable[[str], None]]] = []
+    noun, method = "blob", "GetBlob"
+
+    def __init__(self, node: Any, sha256: str, size: int, on_over: OnHere) -> None:
+        super().__init__(node, {"sha256": sha256}, size, on_over)
+        self._sha256, self._digest = sha256, hashlib.sha256()
+
+    def keep(self, offset: int, piece: bytes) -> str:
+        """Append a piece to what is on the disk."""
+        self._node.world.blob_bytes.append(self._sha256, piece)
+        self._digest.update(piece)
+        if offset + len(piece) < self.fetch.size or self._digest.hexdigest() == self._sha256:
+            return ""
+        self._node.count("blobs_wrong")
+        self._node.world.blob_bytes.remove(self._sha256)
+        self._digest = hashlib.sha256()
+        return f"the bytes of the blob {short_id(self._sha256)} are not those of its hash; put it again"
 
 
 class Blobs:
@@ -75,11 +81,11 @@ class Blobs:
             if sha256 in self.shelf.blobs:
                 self.shelf.use(sha256)
             else:
-                self._begin(sha256, size, [])
+                self._begin(sha256, size)
             self._own[sha256] = self._own.get(sha256, 0) + 1
         arriving = self._arriving.get(sha256)
         if arriving is not None and offset == arriving.fetch.received:
-            self._take_put(sha256, arriving, data)
+            self._take_put(arriving, data)
 
     def release_own(self, sha256: str) -> None:
         """Take back a use of a blob of ours: where that was the last, it is deleted here and wherever it went."""
@@ -120,7 +126,7 @@ class Blobs:
 
     # ---- what work here needs -----------------------------------------------------------------------
 
-    def fetch(self, needs: List[BlobNeed], owner: str, done: OnFetched) -> None:
+    def fetch(self, needs: List[BlobNeed], owner: str, done: OnHere) -> None:
         """Have all of these here, each used once until `release`; `done(reason)` comes once, now or later."""
         held: List[str] = []
         missing = {need.sha256 for need in needs}
@@ -159,9 +165,9 @@ class Blobs:
         return tuple((each, self._bytes.source(each)) for each in hashes
                      if each in self.shelf.blobs and each not in self._arriving)
 
-    def _need(self, need: BlobNeed, owner: str, came: OnFetched) -> None:
+    def _need(self, need: BlobNeed, owner: str, came: OnHere) -> None:
         if need.sha256 not in self.shelf.blobs:
-            self._begin(need.sha256, need.size, need.sources)
+            self._begin(need.sha256, need.size)
         else:
             self.shelf.use(need.sha256)
         if owner != self._node.id:
@@ -170,9 +176,8 @@ class Blobs:
         if arriving is None:
             came("")
             return
-        arriving.waiting.append(came)
-        arriving.fetch.add_sources(source for source in need.sources if source != self._node.id)
-        self._node.clock.post(self._go_on, need.sha256, arriving)
+        arriving.when_here(arriving.fetch.size, came)
+        arriving.fetch_from(need.sources)
 
     # ---- what other devices ask ---------------------------------------------------------------------
 
@@ -191,7 +196,7 @@ class Blobs:
             self.fetch([need], owner, lambda problem: self._put_ended(later, need, problem))
             return later
         if sha256 not in self.shelf.blobs:
-            self._begin(sha256, size, [])
+            self._begin(sha256, size)
             self.shelf.blobs[sha256].owners.add(owner)
             self.shelf.release(sha256)
         self.shelf.blobs[sha256].owners.add(owner)
@@ -201,7 +206,7 @@ class Blobs:
         if arriving.fetch.is_asking or offset != arriving.fetch.received or arriving.fetch.size != size:
             is_fetched = "it is being fetched" if arriving.fetch.is_asking else "go on from what is here"
             return PutBlobAnswer(False, is_fetched, arriving.fetch.received)
-        self._take_put(sha256, arriving, data)
+        self._take_put(arriving, data)
         if sha256 not in self.shelf.blobs:
             return PutBlobAnswer(False, "these are not the bytes of that hash; put them again")
         return PutBlobAnswer(True, "kept", offset + len(data))
@@ -211,8 +216,7 @@ class Blobs:
         blob, arriving = self.shelf.blobs.get(sha256), self._arriving.get(sha256)
         if blob is None:
             return GetBlobAnswer(False, "that blob is not here; ask another device")
-        if not 0 < size <= self._range_bytes or not 0 <= offset <= blob.size - size:
-            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
+        check_range(offset, size, blob.size, self._range_bytes)
         if arriving is None or offset + size <= arriving.fetch.received:
             return self._range(sha256, offset, size)
         later = Later()
@@ -226,7 +230,7 @@ class Blobs:
             except StateError as error:
                 later.fail(error)
 
-        arriving.readers.append((offset + size, answer))
+        arriving.when_here(offset + size, answer)
         return later
 
     def state_of(self, sha256: str) -> HasBlobAnswer:
@@ -260,106 +264,37 @@ class Blobs:
 
     # ---- arriving -----------------------------------------------------------------------------------
 
-    def _begin(self, sha256: str, size: int, sources: Iterable[str]) -> None:
+    def _begin(self, sha256: str, size: int) -> None:
         """Give a blob that is not here a place, used once; raise StateError where there is no room."""
         going = self.shelf.place(sha256, size)
         if going is None:
             most = self._node.settings_limits.blob_bytes
-            raise StateError(f"there is no room for a blob of {size} bytes beside those in use ({most} bytes at most);"
-                             " raise limits: {blob_bytes: …} there")
+            raise StateError(f"there is no room for a blob of {size} bytes beside those in use ({most} bytes at most)",
+                             "raise limits: {blob_bytes: …} there")
         self._removed(going)
-        self._arriving[sha256] = ArrivingBlob(size, self._range_bytes, sources)
+        self._arriving[sha256] = ArrivingBlob(self._node, sha256, size, partial(self._ended, sha256))
 
-    def _take_put(self, sha256: str, arriving: ArrivingBlob, data: bytes) -> None:
+    def _take_put(self, arriving: ArrivingBlob, data: bytes) -> None:
         fetch = arriving.fetch
         if not 0 < len(data) <= min(self._range_bytes, fetch.size - fetch.received):
             raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, and ends with the blob")
-        try:
-            self._add(sha256, arriving, data)
-        except StateError as error:
-            # Some of it may have been written.
-            self._give_up(sha256, error.message)
-            raise
-        fetch.received += len(data)
-        self._grown(sha256, arriving)
+        arriving.put(data)
 
-    def _go_on(self, sha256: str, arriving: ArrivingBlob) -> None:
-        """Ask for the next ranges."""
-        while self._arriving.get(sha256) is arriving:
-            asks = arriving.fetch.next_asks()
-            if not asks:
-                if arriving.fetch.is_hopeless:
-                    self._give_up(sha256, "none of the devices that have a blob can be reached")
-                return
-            for ask in asks:
-                link = self._node.discovery.trusted_link_to(ask.source)
-                if link is None:
-                    arriving.fetch.failed(ask.source)
-                    break
-                params = {"sha256": sha256, "offset": ask.offset, "size": ask.size}
-                link.call("GetBlob", params, partial(self._came, sha256, arriving, ask), timeout_s=RANGE_S,
-                          tell_timeout=True)
-
-    def _came(
-        self, sha256: str, arriving: ArrivingBlob, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
-    ) -> None:
-        if self._arriving.get(sha256) is not arriving:
-            return
-        try:
-            answer = from_json(GetBlobAnswer, result, "the answer to GetBlob") if error is None else GetBlobAnswer()
-            if answer.success:
-                for piece in arriving.fetch.arrived(ask, bytes(answer.data)):
-                    self._add(sha256, arriving, piece)
-            else:
-                arriving.fetch.failed(ask.source)
-        except StateError as problem:
-            self._give_up(sha256, problem.message)
-            return
-        except DiscomputeError:
-            arriving.fetch.failed(ask.source)
-        self._grown(sha256, arriving)
-        self._go_on(sha256, arriving)
-
-    def _add(self, sha256: str, arriving: ArrivingBlob, piece: bytes) -> None:
-        self._bytes.append(sha256, piece)
-        arriving.digest.update(piece)
-
-    def _grown(self, sha256: str, arriving: ArrivingBlob) -> None:
-        """Answer whoever waits for what is here by now."""
-        fetch = arriving.fetch
-        if fetch.is_complete and arriving.digest.hexdigest() != sha256:
-            self._begin_anew(sha256, arriving)
-            return
-        ready = [answer for end, answer in arriving.readers if end <= fetch.received]
-        arriving.readers = [reader for reader in arriving.readers if reader[0] > fetch.received]
-        if fetch.is_complete:
-            del self._arriving[sha256]
-        for answer in (*ready, *(arriving.waiting if fetch.is_complete else ())):
-            answer("")
-
-    def _begin_anew(self, sha256: str, arriving: ArrivingBlob) -> None:
-        self._node.count("blobs_wrong")
-        self._bytes.remove(sha256)
-        arriving.digest = hashlib.sha256()
-        arriving.fetch.begin_anew()
-        if arriving.fetch.is_hopeless:
-            self._give_up(sha256, f"the bytes of the blob {short_id(sha256)} are not those of its hash; put it again")
-
-    def _give_up(self, sha256: str, problem: str) -> None:
-        arriving = self._arriving[sha256]
-        self._own.pop(sha256, None)
-        self.shelf.forget(sha256)
-        self._removed([sha256])
-        for waiting in arriving.waiting:
-            waiting(problem)
+    def _ended(self, sha256: str, problem: str) -> None:
+        """A blob is here, or will not be."""
+        del self._arriving[sha256]
+        if problem:
+            self._own.pop(sha256, None)
+            self.shelf.forget(sha256)
+            self._bytes.remove(sha256)
 
     def _removed(self, hashes: List[str]) -> None:
         """Forget what has left the shelf."""
         for sha256 in hashes:
-            arriving = self._arriving.pop(sha256, None)
-            self._bytes.remove(sha256)
-            for _, answer in arriving.readers if arriving is not None else ():
-                answer("that blob is here no more; ask another device")
+            if sha256 in self._arriving:
+                self._arriving[sha256].give_up("that blob is here no more; ask another device")
+            else:
+                self._bytes.remove(sha256)
 
 
 def checked_need(sha256: Any, size: Any, sources: Any) -> BlobNeed:

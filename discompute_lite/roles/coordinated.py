@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, List, Optional
 
 from ..core.ownership import named_devices
-from ..model.errors import DiscomputeError
+from ..model.device import short_id
+from ..model.errors import DiscomputeError, Unavailable
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, SubTaskStatus, TaskState, is_private
 from ..tasks.types import TASK_TYPES
 from ..tasks.work import STREAM_MARK
@@ -34,6 +35,8 @@ PRINTED_TOO_MUCH = "[what is printed from here on, beside results, is not kept]\
 SPLIT_LATER = "it is to be split"
 #: Lines of a task's story that are kept.
 KEPT_STORY_LINES = 200
+#: States in which a subtask stays.
+ENDED_STATES = (SubTaskStatus.COMPLETED, SubTaskStatus.FAILED, SubTaskStatus.CANCELLED)
 
 
 def problem_in(task: ComputeTask) -> str:
@@ -45,6 +48,11 @@ def problem_in(task: ComputeTask) -> str:
     if is_private(task) and not named_devices(task.required_capabilities):
         return "A private task stays on the device that it names. Name one: submit --private --requires DEVICE"
     return ""
+
+
+def shutting_down(task_id: str) -> Unavailable:
+    """Tell whoever waits for a task that its node stops."""
+    return Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}")
 
 
 class CoordinatedTask:
@@ -61,6 +69,8 @@ class CoordinatedTask:
         self.message = ""
         #: Who answers for it, in which term, and where it was submitted; "" for this node (core/ownership.py).
         self.term, self.owner_id, self.first_owner_id = 1, "", ""
+        #: What its owners and those who keep its copy know, and its workers do not; "" where nobody drew one.
+        self.secret = ""
         #: Since when the node that answers for it is gone, Unix seconds; 0.0 while it is there, or is this one.
         self.owner_lost_at = 0.0
         #: Another node answers for it from now on; "" while this one does.
@@ -153,14 +163,30 @@ class CoordinatedTask:
         """The task is over; what went into it, which may be large, is kept no longer."""
         self.state, self.message, self.finished_at = state, message, wall_now
         self.task = replace(self.task, task_data=b"")
-        ended = (SubTaskStatus.COMPLETED, SubTaskStatus.FAILED)
         self.subtasks = [
-            replace(subtask, subtask_data=b"", status=subtask.status if subtask.status in ended
+            replace(subtask, subtask_data=b"", status=subtask.status if subtask.status in ENDED_STATES
                     else SubTaskStatus.CANCELLED)
             for subtask in self.subtasks
         ]
 
     # ---- how it is told ---------------------------------------------------------------------------
+
+    def has_ended(self, index: int) -> bool:
+        """Whether nothing more will befall a subtask."""
+        return self.subtasks[index].status in ENDED_STATES
+
+    def end_of(self, index: int) -> str:
+        """Say what became of a subtask that has ended, and in further lines what the story tells of it."""
+        subtask = self.subtasks[index]
+        if subtask.status is SubTaskStatus.COMPLETED:
+            took_s = subtask.lite.get("seconds")
+            took = f" took {took_s:.2f} s" if isinstance(took_s, (int, float)) else ""
+            said = f"subtask {index} is done: {short_id(subtask.assigned_device_id)}{took}"
+        elif subtask.status is SubTaskStatus.FAILED:
+            said = f"subtask {index} failed: {subtask.error_message or self.message}"
+        else:
+            said = f"subtask {index} ended with its task: {self.message}"
+        return "\n".join([said, *(line for line in self.story if f" subtask {index}: " in line)])
 
     def submitted(self) -> SubmitTaskAnswer:
         """Answer its submission, once it is known how it was split."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Deque, Dict, List, Optional
 
 from ..core.events import CancelAsked, TaskSubmitted, Tick
+from ..core.ownership import Claim
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
@@ -20,7 +21,7 @@ from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
 from ..tasks.work import BLAME_REFUSED, WorkOutcome, split_parts
 from .alarm import Alarm
 from .attempts import Attempts
-from .coordinated import CoordinatedTask, problem_in
+from .coordinated import CoordinatedTask, problem_in, shutting_down
 from .copies import Copies
 from .durability import Durability, unkept_sentence
 from .job_owner import JobOwner
@@ -33,10 +34,6 @@ from .whole_work import WholeWork
 
 #: Priority of a task that names none.
 NORMAL_PRIORITY = 5
-
-
-def _shutting_down(task_id: str) -> Unavailable:
-    return Unavailable(f"this node is shutting down; once it runs again: submit --resume {task_id}")
 
 
 class Coordinator:
@@ -77,7 +74,7 @@ class Coordinator:
             seed = f"{self._node.id}/{self._node.boot}/{self._submitted}"
             task = replace(task, task_id=hashlib.sha256(seed.encode()).hexdigest()[:12])
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
-        record.submitted_at = self._node.wall()
+        record.submitted_at, record.secret = self._node.wall(), self.copies.claims.new_secret()
         record.splitting.append(later)
         if at_once:
             # Whoever does not wait for the split is told of it by the task, whose journal says all that is known.
@@ -103,17 +100,21 @@ class Coordinator:
         self.durability.write(record)
         self._go_on(record, "taken over")
 
-    def give_up(self, record: CoordinatedTask, owner_id: str) -> None:
+    def give_up(self, record: CoordinatedTask, claim: Claim) -> None:
         """Let another node answer for a task; what ran of it here is stopped."""
-        task_id = record.task.task_id
+        task_id, owner_id = record.task.task_id, claim.owner_id
         record.moved_to = owner_id
         self.durability.let_go(task_id)
         self._records.pop(task_id, None)
+        self.copies.moved(record, claim)
         self._node.tell("note", f"task {short_id(task_id)} goes on at {short_id(owner_id)}")
-        if self._attempts.scheduler.task(task_id) is not None:
-            self._attempts.apply(CancelAsked(task_id, f"here: it goes on at {short_id(owner_id)}"))
+        self._drop(record, f"it goes on at {short_id(owner_id)}")
+
+    def _drop(self, record: CoordinatedTask, why: str) -> None:
+        if self._attempts.scheduler.task(record.task.task_id) is not None:
+            self._attempts.apply(CancelAsked(record.task.task_id, f"here: {why}"))
         if not record.is_over:
-            self.end(record, TaskState.CANCELLED, f"it goes on at {short_id(owner_id)}")
+            self.end(record, TaskState.CANCELLED, why)
 
     def kept_records(self) -> List[CoordinatedTask]:
         """Return the tasks of ours that have a journal."""
@@ -122,6 +123,10 @@ class Coordinator:
     def own_record(self, task_id: str) -> Optional[CoordinatedTask]:
         """Return a task that this node answers for."""
         return self._records.get(task_id)
+
+    def was_shown(self, record: CoordinatedTask) -> bool:
+        """Whether a task of ours is over and its result came to whoever submitted it: nobody needs it any more."""
+        return record.is_over and not self.durability.has(record)
 
     def _go_on(self, record: CoordinatedTask, how: str) -> None:
         self._records[record.task.task_id] = record
@@ -139,16 +144,6 @@ class Coordinator:
     def _find(self, task_id: str) -> Optional[CoordinatedTask]:
         """Return a task of ours, or another node's whose copy is here."""
         return self._records.get(task_id) or self.copies.record_of(task_id)
-
-    def _ask_owner(self, method: str, kind: Any, task_id: str) -> Any:
-        """Have the node that answers for a task do something."""
-        link = self._node.link_for_work(self.copies.owner_of(task_id))
-        if link is None:
-            return kind(False, "this node knows no such task, or the one that answers for it cannot be reached")
-        later = Later()
-        link.call(method, {"task_id": task_id}, lambda result, error: (
-            later.fail(error) if error is not None else later.resolve(result)))
-        return later
 
     def status(self, task_id: str) -> GetTaskStatusAnswer:
         """Say how far a task is; `success` is false when it is not known here."""
@@ -174,12 +169,10 @@ class Coordinator:
             timer.cancel()
             if waiting in record.watching:
                 record.watching.remove(waiting)
-            if record.moved_to:
-                self.copies.answer_when_here(later, task_id, (from_index, from_printed, most))
-            elif self._is_stopping and not record.is_over:
-                later.fail(_shutting_down(task_id))
+            if self._is_stopping and not record.is_over:
+                later.fail(shutting_down(task_id))
             else:
-                later.resolve(record.result_from(from_index, from_printed, most))
+                later.resolve((self._find(task_id) or record).result_from(from_index, from_printed, most))
 
         waiting.then(woken)
         return later
@@ -188,7 +181,7 @@ class Coordinator:
         """Cancel a task."""
         record = self._records.get(task_id)
         if record is None:
-            return self._ask_owner("CancelTask", CancelTaskAnswer, task_id)
+            return self.copies.ask_owner("CancelTask", CancelTaskAnswer, task_id)
         if record.is_over:
             return CancelTaskAnswer(False, f"the task is over already: {record.state.value}")
         if record.state is TaskState.PENDING or record.completed == len(record.subtasks):
@@ -197,29 +190,33 @@ class Coordinator:
             self._attempts.apply(CancelAsked(task_id, "by its owner"))
         return CancelTaskAnswer(True, "cancelled")
 
-    def acknowledge(self, task_id: str) -> Any:
-        """Delete a result from the disk, and soon from memory: whoever wanted it has it."""
+    def acknowledge(self, task_id: str, *, is_elsewhere: bool = False) -> Any:
+        """Delete a result from the disk, and soon from memory: whoever wanted it has it, perhaps from elsewhere."""
         record = self._records.get(task_id)
         if record is None:
-            return self._ask_owner("AcknowledgeResult", AcknowledgeResultAnswer, task_id)
-        if not record.is_over:
+            return self.copies.ask_owner("AcknowledgeResult", AcknowledgeResultAnswer, task_id)
+        if not record.is_over and not is_elsewhere:
             return AcknowledgeResultAnswer(False, "the task is not over; acknowledge its result when it is there")
+        if not record.is_over:
+            self._drop(record, "its result was shown on another device")
         self.durability.forget(task_id)
         self._keep_for(record, self._node.settings_limits.acknowledged_kept_s)
         return AcknowledgeResultAnswer(True, "its result is deleted")
 
-    def explain(self, task_id: str, index: int) -> ExplainTaskAnswer:
+    def explain(self, task_id: str, index: int) -> Any:
         """Say why a task, or with `index` not negative one subtask, is where it is."""
         record = self._records.get(task_id)
         if record is None:
-            return ExplainTaskAnswer(False, "this node knows no such task; it may have been forgotten")
+            return self.copies.explain(task_id, index)
         if index >= len(record.subtasks) and index >= 0:
             count = len(record.subtasks)
             return ExplainTaskAnswer(False, f"there is no subtask {index}; it has {count}, counted from 0")
         if record.state is TaskState.PENDING:
             return ExplainTaskAnswer(True, self._whole.why(record, self._records))
+        if index >= 0 and record.has_ended(index):
+            return ExplainTaskAnswer(True, record.end_of(index))
         self._attempts.apply(Tick())
-        if self._attempts.scheduler.task(task_id) is None or (index < 0 and record.is_over):
+        if self._attempts.scheduler.task(task_id) is None or record.is_over:
             return ExplainTaskAnswer(True, f"it is over: {record.message or record.state.value.lower()}")
         if index < 0 and record.completed == len(record.subtasks):
             still = self._whole.why_still(record)
@@ -231,7 +228,8 @@ class Coordinator:
         """List all tasks, the newest first."""
         others = [self.copies.record_of(task_id) for task_id in self.copies.task_ids()]
         records = [*reversed(self._records.values()), *(record for record in others if record is not None)]
-        return ListTasksAnswer([record.described() for record in sorted(records, key=lambda each: -each.submitted_at)])
+        return ListTasksAnswer([record.described() for record in sorted(records, key=lambda each: -each.submitted_at)],
+                               self._node.told_rounds.newest())
 
     def wall(self) -> float:
         """Return Unix seconds."""
@@ -243,7 +241,7 @@ class Coordinator:
         for record in list(self._records.values()):
             if self.durability.keeps(record):
                 record.wake_watchers()
-                record.answer_submissions(_shutting_down(record.task.task_id))
+                record.answer_submissions(shutting_down(record.task.task_id))
             elif not record.is_over:
                 self.end(record, TaskState.CANCELLED, "the node that coordinated it was stopped")
         self.durability.stop()

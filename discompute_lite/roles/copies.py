@@ -9,20 +9,26 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from collections import defaultdict
+from typing import Any, DefaultDict, Dict, List, Optional, Set
 
 from ..core.journal import JournalWriter, read_journal
-from ..core.ownership import Claim, KeeperCandidate, choose_keeper, outranks
+from ..core.ownership import MOST_TERM, Claim, KeeperCandidate, choose_keeper, next_term, outranks
 from ..model.codec import from_json
 from ..model.device import PHONE_TYPES, short_id
-from ..model.errors import DiscomputeError, Unavailable
+from ..model.errors import DiscomputeError, LinkClosed, Unavailable
+from ..model.task import TaskState
+from .claims import Claims
 from .coordinated import CoordinatedTask
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-from .keeping_methods import KeepTaskAnswer
-from .ports import Later
+from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
+from .methods import ExplainTaskAnswer
+from .ports import Later, TimerPort
 
-#: Seconds between two looks whether the copy of a task has come that another node has taken over; and how many.
-COPY_LOOK_S, COPY_LOOKS = 0.1, 100
+#: Seconds in which the copy of a task that went on to another node has come, or goes to where it was submitted.
+COPY_COMES_S = 10.0
+#: Seconds after which a copy whose link ended goes by another link to that device, if there is one.
+OTHER_LINK_S = 1.0
 
 
 class SentCopy:
@@ -59,8 +65,13 @@ class Copies:
         self._coordinator = coordinator
         #: task id -> where our task's copy is.
         self._sent: Dict[str, SentCopy] = {}
+        #: task id -> where older copies of it are, which are kept until the newest has come.
+        self._former: DefaultDict[str, Set[str]] = defaultdict(set)
         #: task id -> the copy that is here; never of a task that we answer for.
         self._held: Dict[str, HeldCopy] = {}
+        #: device id -> when its tasks are taken over: of owners that are gone.
+        self._leases: Dict[str, TimerPort] = {}
+        self.claims = Claims(node, coordinator)
 
     # ---- our tasks ----------------------------------------------------------------------------------
 
@@ -73,12 +84,36 @@ class Copies:
             copy.entries.append(entry)
             self._send(record, copy)
 
-    def forgotten(self, task_id: str) -> None:
-        """A task of ours is kept no longer: nor is its copy."""
+    def forgotten(self, task_id: str, but_at: str = "") -> None:
+        """A task of ours is kept no longer: nor are its copies, but at the device that has another use for its own."""
         copy = self._sent.pop(task_id, None)
-        link = None if copy is None else self._node.link_for_work(copy.device_id)
-        if link is not None:
-            link.call("KeepTask", {"task_id": task_id, "is_over": True}, lambda result, error: None)
+        if copy is not None:
+            self._former[task_id].add(copy.device_id)
+        self._forget_former(task_id, but_at)
+
+    def _forget_former(self, task_id: str, but_at: str = "") -> None:
+        for device_id in sorted(self._former.pop(task_id, set()) - {but_at}):
+            link = self._node.link_for_work(device_id)
+            if link is not None:
+                link.call("KeepTask", {"task_id": task_id, "is_over": True}, lambda result, error: None)
+
+    def moved(self, record: CoordinatedTask, claim: Claim) -> None:
+        """A task of ours goes on at another node: what is known of it here is told until its copy comes.
+
+        Where it was submitted somebody waits for it: there it is known however long that takes, and goes on from what
+        is known if that other node is gone too.
+        """
+        task_id, known = record.task.task_id, restored_task(entries_of(record, self._node.id))
+        assert known is not None
+        known.owner_id = claim.owner_id
+        # Where it was submitted the new owner may be out of reach, and who waits there asks by way of this node.
+        self.forgotten(task_id, but_at=record.first_owner_id)
+        held = self._held[task_id] = HeldCopy(claim, known, 0)
+        is_awaited = record.first_owner_id in ("", self._node.id)
+        kept_s = self._node.settings_limits.result_kept_s if is_awaited else COPY_COMES_S
+        self._node.clock.call_later(kept_s, self._expired, task_id, held)
+        if self._node.link_for_work(claim.owner_id) is None:
+            self._await_owner(claim.owner_id)
 
     def is_kept_at(self, task_id: str, device_id: str) -> bool:
         """Whether the copy of a task of ours is at this device."""
@@ -87,13 +122,14 @@ class Copies:
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
-        for held in self._held.values():
-            if held.claim.owner_id == device_id:
-                held.record.owner_lost_at = 0.0
+        self._owner_is_back(device_id)
+        self.claims.compare(device_id, self._coordinator.kept_records())
         for record in self._coordinator.kept_records():
             copy = self._sent.get(record.task.task_id)
             if copy is None or device_id in (copy.device_id, record.first_owner_id):
-                self._sent.pop(record.task.task_id, None)
+                if copy is not None:
+                    del self._sent[record.task.task_id]
+                    self._former[record.task.task_id].add(copy.device_id)
                 self.changed(record, None)
 
     def device_lost(self, device_id: str) -> None:
@@ -143,26 +179,44 @@ class Copies:
             answer = KeepTaskAnswer()
         copy.is_busy = False
         if answer.success:
+            self._forget_former(task_id, copy.device_id)
             if copy.entries or copy.is_whole:
                 self._send(record, copy)
+        elif answer.is_shown:
+            self._coordinator.acknowledge(task_id, is_elsewhere=True)
         elif answer.owner_id:
-            del self._sent[task_id]
-            self._coordinator.give_up(record, answer.owner_id)
+            # In which of its terms it does is not said; seldom in this one, with the smaller id.
+            self._coordinator.give_up(record, Claim(next_term(record.term), answer.owner_id))
         else:
             # It has lost what was sent, or its link: all of it, when it can be called again.
             copy.is_whole = True
+            if isinstance(error, LinkClosed):
+                # Of another link that was open all the time nobody will tell.
+                self._node.clock.call_later(OTHER_LINK_S, self._send_again, record, copy)
+
+    def _send_again(self, record: CoordinatedTask, copy: SentCopy) -> None:
+        if self._sent.get(record.task.task_id) is copy and copy.is_whole:
+            self._send(record, copy)
 
     # ---- the tasks of others ------------------------------------------------------------------------
 
     def keep(self, claim: Claim, task_id: str, lines: bytes, is_whole: bool) -> KeepTaskAnswer:
         """Keep the copy of a task, or refuse it by the name of its later owner."""
-        sender, record = claim.owner_id, self._coordinator.own_record(task_id)
+        sender, record, held = claim.owner_id, self._coordinator.own_record(task_id), self._held.get(task_id)
+        refusal = _refusal(claim, record, held, lines, is_whole)
+        if refusal:
+            self._node.count("unproven_claims")
+            return KeepTaskAnswer(False, refusal)
         if record is not None:
             own = Claim(record.term, self._node.id)
+            if self._coordinator.was_shown(record):
+                return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
             if outranks(own, claim):
                 return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
-            self._coordinator.give_up(record, sender)
-        held = self._held.get(task_id)
+            if not is_whole:
+                return KeepTaskAnswer(False, "this node has not the beginning of it")
+            self._coordinator.give_up(record, claim)
+            held = self._held.get(task_id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
@@ -176,6 +230,9 @@ class Copies:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
         if is_whole:
             port.replace(name, lines)
+            if held is not None and held.record.state is TaskState.COMPLETED:
+                # Whoever asks has its result now, though the other node comes to it once more.
+                record = held.record
             self._held[task_id] = HeldCopy(claim, record, reading.chain)
         else:
             port.append(name, lines)
@@ -207,25 +264,33 @@ class Copies:
         held = self._held.get(task_id)
         return None if held is None else held.record
 
-    def answer_when_here(
-        self, later: Later, task_id: str, wanted: Tuple[int, int, int], looks: int = COPY_LOOKS
-    ) -> None:
-        """Answer what is `wanted` of a task's result, which has gone to another node, when its copy has come here.
-
-        The copy goes to where the task was submitted first, and there somebody may be waiting for it.
-        """
-        record = self._coordinator.own_record(task_id) or self.record_of(task_id)
-        if record is not None:
-            later.resolve(record.result_from(*wanted))
-        elif looks:
-            self._node.clock.call_later(COPY_LOOK_S, self.answer_when_here, later, task_id, wanted, looks - 1)
-        else:
-            later.fail(Unavailable(f"the task goes on at another node; see it with: submit --resume {task_id}"))
-
-    def owner_of(self, task_id: str) -> str:
-        """Return who answers for a task that is kept here, "" for others."""
+    def claim_of(self, task_id: str) -> Optional[Claim]:
+        """Return who answers for a task of another node, as far as it is known here."""
         held = self._held.get(task_id)
-        return "" if held is None else held.claim.owner_id
+        return None if held is None else held.claim
+
+    def ask_owner(self, method: str, kind: Any, task_id: str, **params: Any) -> Any:
+        """Have the node that answers for a task do something; `kind` is the answer where there is no such task."""
+        held = self._held.get(task_id)
+        if held is None:
+            return kind(False, "this node knows no such task; it may have been forgotten")
+        link = self._node.link_for_work(held.claim.owner_id)
+        if link is None:
+            owner = short_id(held.claim.owner_id)
+            raise Unavailable(f"{owner}, which answers for this task, cannot be reached; try again in a moment")
+        later = Later()
+        link.call(method, {"task_id": task_id, **params}, lambda result, error: (
+            later.fail(error) if error is not None else later.resolve(result)))
+        return later
+
+    def explain(self, task_id: str, index: int) -> Any:
+        """Have the node that answers for a task say why it is where it is; say here that this node is gone."""
+        held = self._held.get(task_id)
+        if held is None or self._node.link_for_work(held.claim.owner_id) is not None:
+            return self.ask_owner("ExplainTask", ExplainTaskAnswer, task_id, index=index)
+        owner, lease_s = short_id(held.claim.owner_id), self._node.settings_limits.owner_lease_s
+        later = f"once it is gone for {lease_s:g} s, this node goes on with the task"
+        return ExplainTaskAnswer(True, f"its node {owner} cannot be reached; {later}")
 
     def task_ids(self) -> List[str]:
         """Return the tasks whose copies are here."""
@@ -239,10 +304,56 @@ class Copies:
         waiting = [held.record for held in self._held.values() if held.claim.owner_id == device_id]
         for record in waiting:
             record.owner_lost_at = record.owner_lost_at or self._node.wall()
-        if waiting:
-            self._node.clock.call_later(self._node.settings_limits.owner_lease_s, self._lease_over, device_id)
+        if waiting and device_id not in self._leases:
+            lease_s = self._node.settings_limits.owner_lease_s
+            self._leases[device_id] = self._node.clock.call_later(lease_s, self._lease_over, device_id)
+
+    def _owner_is_back(self, device_id: str) -> None:
+        """A device can be called that may have been missed: what it needs no more is kept no more."""
+        lease = self._leases.pop(device_id, None)
+        if lease is not None:
+            lease.cancel()
+        held = {task_id: each for task_id, each in self._held.items() if each.claim.owner_id == device_id}
+        for each in held.values():
+            each.record.owner_lost_at = 0.0
+        link = self._node.link_for_work(device_id) if held else None
+        if link is not None:
+            link.call("NeedCopies", {"task_ids": list(held)}, lambda result, error: (
+                None if error is not None else self._needs_known(held, result)))
+
+    def _needs_known(self, asked: Dict[str, HeldCopy], result: Any) -> None:
+        try:
+            needs = from_json(NeedCopiesAnswer, result, "the answer to NeedCopies")
+        except DiscomputeError:
+            return
+        for task_id, held in asked.items():
+            if self._held.get(task_id) is not held:
+                continue
+            if task_id in needs.lost and not held.record.is_over:
+                self._take_over(held, "has lost it")
+            elif task_id not in (*needs.needed, *needs.lost):
+                self._remove(task_id)
+
+    def needs_of(self, sender: str, task_ids: List[str]) -> NeedCopiesAnswer:
+        """Say which copies at another device may be all that is left one day, and which are that already."""
+        coordinator, needed, lost = self._coordinator, [], []
+        for task_id in task_ids:
+            record, copy = coordinator.own_record(task_id), self._sent.get(task_id)
+            if record is None:
+                held = self._held.get(task_id)
+                if held is None and coordinator.durability.has_lost(task_id):
+                    lost.append(task_id)
+                elif held is not None and held.record.first_owner_id == sender:
+                    needed.append(task_id)
+            elif coordinator.durability.has(record) and (
+                copy is None or sender in (copy.device_id, record.first_owner_id) or copy.is_busy or copy.is_whole
+            ):
+                needed.append(task_id)
+                self._former[task_id].add(sender)
+        return NeedCopiesAnswer(needed, lost)
 
     def _lease_over(self, device_id: str) -> None:
+        self._leases.pop(device_id, None)
         if self._node.link_for_work(device_id) is not None:
             return
         for task_id, held in list(self._held.items()):
@@ -253,11 +364,33 @@ class Copies:
                 kept_s = self._node.settings_limits.result_kept_s
                 self._node.clock.call_later(kept_s, self._expired, task_id, held)
             else:
-                record.term, record.owner_lost_at = held.claim.term + 1, 0.0
-                self._node.tell("note", f"task {short_id(task_id)} goes on here: {short_id(device_id)} is gone")
-                self._coordinator.adopt(record)
+                self._take_over(held, "is gone")
+
+    def _take_over(self, held: HeldCopy, why: str) -> None:
+        record = held.record
+        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
+        task_id, owner_id = short_id(record.task.task_id), short_id(held.claim.owner_id)
+        self._node.tell("note", f"task {task_id} goes on here: {owner_id} {why}")
+        self._coordinator.adopt(record)
+        self.claims.took_over(record)
 
     def _expired(self, task_id: str, held: HeldCopy) -> None:
         """Nobody has asked for this result, and its owner has not come back."""
         if self._held.get(task_id) is held:
             self._remove(task_id)
+
+
+def _refusal(
+    claim: Claim, record: Optional[CoordinatedTask], held: Optional[HeldCopy], lines: bytes, is_whole: bool
+) -> str:
+    """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
+
+    Of a task that is known here its other owners had a copy, and with it the secret.
+    """
+    if not 1 <= claim.term <= MOST_TERM:
+        return f"a task has terms from 1 to {MOST_TERM}"
+    known = record or (held.record if held is not None and held.claim.owner_id != claim.owner_id else None)
+    if known is None or not known.secret or not is_whole:
+        return ""
+    told = restored_task(read_journal(lines).entries)
+    return "" if told is not None and told.secret == known.secret else "another task has this id here"

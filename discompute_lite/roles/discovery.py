@@ -11,6 +11,7 @@ find nobody, `Hello` to whoever listens in the own network (roles/sweeper.py).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ..core.events import (
@@ -175,6 +176,7 @@ class Discovery:
         # The newest goes first: an older one may be half-open, with nobody left at its other end.
         self.links.pop(node_id, None)
         self.links[node_id] = [link, *links]
+        link.hearing.on_unread = partial(self._unread, link)
         self.heartbeats.link_changed(node_id)
         self.apply(LinkOpened(node_id, greeting.name[:NAME_CHARS], address, boot, bool(link.verified_id)))
         for other in links:
@@ -184,6 +186,12 @@ class Discovery:
         # Our answer to its Hello has to go first: by that it knows whose work comes.
         self._node.clock.post(self._link_ready, link)
         return True
+
+    def _unread(self, link: LinkPort) -> None:
+        """A link is not read any more, and its device, whose calls wait, has to hear that we live."""
+        if self.link_to(link.peer.node_id) is link:
+            self.heartbeats.beat(link.peer.node_id)
+            self._schedule()
 
     def _link_ready(self, link: LinkPort) -> None:
         if not link.is_closed:
@@ -219,7 +227,8 @@ class Discovery:
             del self.links[node_id]
             self.heartbeats.end(node_id)
             if not self.is_stopping:
-                self.apply(LinkLost(node_id, on_purpose=link.peer.is_retired))
+                why = link.broken_by.message if link.broken_by is not None else ""
+                self.apply(LinkLost(node_id, on_purpose=link.peer.is_retired, why=why))
         self._node.device_changed(node_id)
 
     def drop_links(self, device_id: str) -> None:
@@ -327,10 +336,15 @@ class Discovery:
                 self._node.membership_changed(action)
         self._schedule()
 
+    def schedule_anew(self) -> None:
+        """What was waited for has come: do not wake up at the time at which its absence would have been told."""
+        self._alarm.clear()
+        self._schedule()
+
     def _schedule(self) -> None:
         """Wake up at the earliest of the registry's and the heartbeats' deadlines."""
         if not self.is_stopping:
-            self._alarm.set(self.heartbeats.next_deadline())
+            self._alarm.set(self.heartbeats.next_deadline(), self.heartbeats.patience_s())
             self._alarm.set(self.registry.next_deadline())
 
     def _woken(self, late_s: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..core.journal import (
     JournalReading, JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided, read_journal,
@@ -47,6 +47,8 @@ class Durability:
         #: task id -> where its next line goes: exactly the tasks with a journal.
         self._writers: Dict[str, JournalWriter] = {}
         self._is_stopped = False
+        #: Names of journals that were here and tell of no task any more; None while no journal could be read at all.
+        self._lost: Optional[Set[str]] = set()
         #: Where copies go; set by whoever makes both (roles/copies.py).
         self.copies: Any = None
 
@@ -58,6 +60,10 @@ class Durability:
     def has(self, record: CoordinatedTask) -> bool:
         """Whether a task has a journal."""
         return record.task.task_id in self._writers
+
+    def has_lost(self, task_id: str) -> bool:
+        """Whether there may have been a journal of this task whose beginning cannot be read."""
+        return self._lost is None or journal_name(task_id) in self._lost
 
     def keeps(self, record: CoordinatedTask) -> bool:
         """Whether a task outlives the process."""
@@ -146,6 +152,7 @@ class Durability:
             journals = self._port.read_all()
         except StateError as error:
             self._node.tell("warning", f"tasks of before cannot be read: {error.message}")
+            self._lost = None
             return []
         found = []
         for name, data in journals.items():
@@ -169,6 +176,8 @@ class Durability:
         record = restored_task(reading.entries)
         if record is None or mark + journal_name(record.task.task_id) != name:
             self._port.remove(name)
+            if self._lost is not None and not mark:
+                self._lost.add(name)
             return None, 0
         if reading.good_bytes < len(data):
             self._port.replace(name, data[:reading.good_bytes])
@@ -193,7 +202,7 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
         return None
     first: TaskAccepted = entries[0]
     record = CoordinatedTask(first.task, first.max_devices, first.target)
-    record.submitted_at = first.submitted_at
+    record.submitted_at, record.secret = first.submitted_at, first.secret
     record.term, record.owner_id, record.first_owner_id = first.term, first.owner_id, first.owner_id
     retell(record, entries[1:])
     return record
@@ -230,7 +239,8 @@ def entries_of(record: CoordinatedTask, owner_id: str) -> List[Any]:
     task = replace(record.task, task_data=bytes(record.task.task_data))
     first_owner_id = record.first_owner_id or owner_id
     entries: List[Any] = [
-        TaskAccepted(task, record.max_devices, record.target, record.submitted_at, first_owner_id),
+        TaskAccepted(
+            task, record.max_devices, record.target, record.submitted_at, first_owner_id, secret=record.secret),
     ]
     if record.term > 1:
         entries.append(OwnerNamed(owner_id, record.term))

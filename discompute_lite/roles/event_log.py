@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 #: Events that come often and that programs want: they are not shown to people by `start`.
-QUIET_EVENTS = ("changed", "placed", "progress")
+QUIET_EVENTS = ("changed", "placed", "progress", "round")
 #: Characters of an event's sentence; a text message has 2 KiB. Beyond: cut.
 EVENT_TEXT_CHARS = 4096
 

@@ -13,8 +13,10 @@ from ..core.allowance import Allowance, AllowancePolicy, Feeling
 from ..model.device import PHONE_TYPES
 from .alarm import Alarm
 
-#: Seconds between two looks at load, memory and battery.
-FEEL_EVERY_S = 5.0
+#: Seconds between two looks at load, memory and battery; on a phone that does nothing, and is to sleep, seldom.
+FEEL_EVERY_S, FEEL_RESTING_S = 5.0, 15.0
+#: The part of these after which a node that is awake for something else looks too.
+FEEL_EARLIER = 0.7
 #: The same on a phone that works: its system stops an app some five seconds after it has left the screen, and until
 #: then the work has to be back.
 FEEL_AT_WORK_S = 1.0
@@ -41,7 +43,7 @@ class Feelings:
     def start(self) -> None:
         """Look again and again from now on."""
         self._tell_people(self.allowance())
-        self._alarm.set(self._node.clock.now() + FEEL_EVERY_S)
+        self._feel_later()
 
     def load_changed(self) -> None:
         """Something began or ended: a phone that works looks more often."""
@@ -99,8 +101,12 @@ class Feelings:
         node.worker.heard_from(node.id)
         running = node.worker.running_for(node.id)
         node.attempts.lease_renewed(node.id, tuple(running), running)
-        self._alarm.set(node.clock.now() + FEEL_EVERY_S)
+        self._feel_later()
         self.load_changed()
+
+    def _feel_later(self) -> None:
+        every_s = FEEL_RESTING_S if self._is_phone and not self._node.worker.running else FEEL_EVERY_S
+        self._alarm.set(self._node.clock.now() + every_s * FEEL_EARLIER, every_s * (1.0 - FEEL_EARLIER))
 
     def _judge(self, reading: Any) -> Allowance:
         node, metrics = self._node, reading.metrics

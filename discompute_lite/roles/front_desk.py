@@ -269,7 +269,7 @@ class FrontDesk:
         self._joining, node = None, self._node
         try:
             if grant is None:
-                raise error or StateError("Joining ended without a reason. Try again.")
+                raise error or StateError("joining ended without a reason", "try again")
             node.belonging.enter(grant)
         except DiscomputeError as problem:
             node.world.audit.note("not-joined", {"reason": problem.message})

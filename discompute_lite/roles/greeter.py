@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..core.events import AddressFailed, RoundTripMeasured
+from ..core.own_events import LinkRefused
 from ..model.codec import from_json, to_json
 from ..model.device import Device
 from ..model.errors import DiscomputeError, NothingListens, ProtocolError, Unauthenticated, Unavailable
@@ -23,6 +24,8 @@ from .ports import Later, LinkPort
 
 #: Seconds between two rounds of Hello to addresses that nobody answers at, while nobody is known / otherwise.
 SEED_ALONE_S, SEED_KNOWN_S = 5.0, 30.0
+#: The part of these after which a node that is awake for something else does it too.
+SEED_EARLIER = 0.8
 #: Seconds allowed for Hello and RegisterDevice.
 GREETING_S = 5.0
 #: Addresses typed while a node runs that it goes on calling; more are called once.
@@ -61,6 +64,8 @@ class Greeter:
         self._missed: Set[str] = set()
         #: Addresses that its owner typed while the node runs, in order.
         self._typed: Dict[str, None] = {}
+        #: Where others were when this node last ended, None until it was read: nobody writes it meanwhile.
+        self._remembered: Optional[List[str]] = None
         #: address -> who answered there last: a name, or an address without a port, is no link's own address.
         self._answered_by: Dict[str, str] = {}
 
@@ -70,18 +75,20 @@ class Greeter:
             return
         nobody = not self._discovery.links
         for address in self.seeds(nobody):
-            if not self._linked_at(address):
+            if not self._linked_at(address) and not self._rests_at(address):
                 self._try(address, partial(self._seed_ended, address))
-        self._node.clock.call_later(SEED_ALONE_S if nobody else SEED_KNOWN_S, self.greet_seeds)
+        now, again_s = self._node.clock.now(), SEED_ALONE_S if nobody else SEED_KNOWN_S
+        self._node.clock.call_between(now + again_s * SEED_EARLIER, now + again_s, self.greet_seeds)
 
     def meet(self, addresses: Sequence[str], show: Callable[[List[MetAddress]], Any]) -> Later:
         """Say Hello at these addresses, now and until somebody answers; `show(outcomes)` once all were tried."""
-        later, outcomes = Later(), {address: MetAddress(address, self._linked_at(address)) for address in addresses}
+        later, outcomes = Later(), {address: self._met_at(address, self._linked_at(address)) for address in addresses}
         waiting = {address for address, outcome in outcomes.items() if not outcome.device_id}
 
         def tried(address: str, error: Optional[DiscomputeError]) -> None:
-            device_id = "" if error is not None else self._answered_by.get(address, "")
-            outcomes[address] = MetAddress(address, device_id, error.message if error is not None else "")
+            answered = self._answered_by.get(address, "")
+            is_met = error is None or answered == self._node.id
+            outcomes[address] = self._met_at(address, answered if is_met else "", error.message if error else "")
             waiting.discard(address)
             if not waiting:
                 later.resolve(show(list(outcomes.values())))
@@ -93,6 +100,13 @@ class Greeter:
         if not waiting:
             later.resolve(show(list(outcomes.values())))
         return later
+
+    def _met_at(self, address: str, device_id: str, message: str = "") -> MetAddress:
+        """Return how it went to call an address; this node's own is one at which nobody is met."""
+        if device_id and device_id == self._node.id:
+            self._typed.pop(address, None)
+            return MetAddress(address, "", "this device itself answers at this address", is_own=True)
+        return MetAddress(address, device_id, message)
 
     def greet_everybody(self) -> None:
         """Say Hello once more to all who are known and to whom no link is open: what they are may have changed."""
@@ -117,9 +131,12 @@ class Greeter:
 
     def remembered(self) -> List[str]:
         """Return where others were when this node last ended."""
-        document = self._node.store.read_json("peers.json", {})
-        remembered = document.get("addresses") if isinstance(document, dict) else None
-        return [each for each in remembered if isinstance(each, str)] if isinstance(remembered, list) else []
+        if self._remembered is None:
+            document = self._node.store.read_json("peers.json", {})
+            remembered = document.get("addresses") if isinstance(document, dict) else None
+            self._remembered = [
+                each for each in (remembered if isinstance(remembered, list) else []) if isinstance(each, str)]
+        return self._remembered
 
     def greet_found(self, address: str, done: Callable[[Optional[DiscomputeError]], None]) -> None:
         """Say Hello to whoever listens at an address that a sweep has found."""
@@ -159,6 +176,11 @@ class Greeter:
             return answered
         links = self._discovery.links.items()
         return next((who for who, open_to in links if any(link.remote_address == address for link in open_to)), "")
+
+    def _rests_at(self, address: str) -> bool:
+        """Return whether who answered at this address wanted no link with us, and is left alone for a while."""
+        device = self._discovery.registry.get(self._answered_by.get(address, ""))
+        return device is not None and device.addresses.rests(self._node.clock.now())
 
     def dial_device(self, device_id: str, addresses: Sequence[str]) -> None:
         """Open a link to a device, trying its addresses in order; each that fails is told to the registry."""
@@ -261,6 +283,7 @@ class Greeter:
         if isinstance(error, Unauthenticated):
             # It belongs to a cluster and we do not, so it closes the link: it has not gone.
             link.peer.is_retired = True
+            self._discovery.apply(LinkRefused(node_id))
         if error is not None or self._discovery.is_stopping:
             return
         try:

@@ -7,11 +7,11 @@ Read next: roles/discovery.py.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Set, Union
 
 from ..core.events import HeartbeatHeard, HeartbeatMissed, RoundTripMeasured
 from ..model.codec import from_json, to_json
-from ..model.deadlines import Deadlines
+from ..model.deadlines import COMPANY_S, Deadlines
 from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import DiscomputeError
 from .bounds import bounded_capabilities, devices_that_fit
@@ -21,6 +21,8 @@ from .ports import LinkPort
 
 #: Heartbeats: over an idle link; with attempts under way; the same on loopback and wire.
 IDLE_BEAT_S, BUSY_BEAT_S, BUSY_NEAR_BEAT_S = 15.0, 1.0, 0.25
+#: Seconds for which the heartbeat of an idle link may wait until the node is awake for something else.
+BEAT_PATIENCE_S = COMPANY_S
 #: Over more idle links than so many, heartbeats are rarer in proportion: a crowd must cost nobody more. Whoever is
 #: silent is noticed by its beacons all the same (`BEACONS_MISSED`).
 UNSTRETCHED_BEATS = 8
@@ -46,6 +48,8 @@ class Heartbeats:
         self._discovery = discovery
         #: device id -> when its next heartbeat is due; exactly the devices with a link.
         self._beats = Deadlines()
+        #: Those of them with whom there was work when the next heartbeat was planned.
+        self._busy: Set[str] = set()
         #: device id -> when the heartbeat without an answer was sent.
         self._beats_sent: Dict[str, float] = {}
         #: device id -> when the silence of its beacons becomes odd; one may outlast its link, and then asks nobody.
@@ -75,6 +79,7 @@ class Heartbeats:
     def end(self, device_id: str) -> None:
         """There is no link to this device any more."""
         self._beats.cancel(device_id)
+        self._busy.discard(device_id)
         self._beats_sent.pop(device_id, None)
 
     def beacon_heard(self, device_id: str, every_s: float) -> None:
@@ -93,6 +98,10 @@ class Heartbeats:
     def next_deadline(self) -> Optional[float]:
         """Return when `send_due` is next worth calling."""
         return self._beats.next()
+
+    def patience_s(self) -> float:
+        """Return for how long what is due then may wait: not at all while there is work, or an answer is owed."""
+        return 0.0 if self._busy or self._beats_sent else BEAT_PATIENCE_S
 
     def send_due(self, now: float) -> None:
         """Send the heartbeats that are due."""
@@ -148,8 +157,10 @@ class Heartbeats:
 
     def _beat_s(self, device_id: str) -> float:
         if not self._node.has_work_with(device_id):
+            self._busy.discard(device_id)
             stretched = max(1.0, len(self._beats) / UNSTRETCHED_BEATS)
-            return IDLE_BEAT_S * stretched * (0.8 + 0.4 * self._node.rng.random())
+            return IDLE_BEAT_S * stretched * (0.8 + 0.4 * self._node.rng.random()) - BEAT_PATIENCE_S
+        self._busy.add(device_id)
         link = self._discovery.link_to(device_id)
         return BUSY_NEAR_BEAT_S if link is not None and link.is_loopback else BUSY_BEAT_S
 
@@ -163,7 +174,7 @@ class Heartbeats:
             is_overdue = now >= sent_at + BEAT_ANSWER_S
             self._beats.set(device_id, now + BEAT_OVERDUE_S if is_overdue else sent_at + BEAT_ANSWER_S)
             if is_overdue:
-                self._discovery.apply(HeartbeatMissed(device_id, now - sent_at))
+                self._unanswered(device_id, link, link.hearing.silent_s(sent_at, now))
             return
         self._beats_sent[device_id] = now
         # Until it is answered: then `_beat_answered` says when the next one is due.
@@ -177,12 +188,29 @@ class Heartbeats:
             **self._node.heartbeat_notes_for(device_id), "knows": self._discovery.registry.knows(but=device_id)}
         link.call("Heartbeat", params, lambda result, error: self._beat_answered(device_id, link, now, result, error))
 
+    def _unanswered(self, device_id: str, link: LinkPort, silent_s: float) -> None:
+        """Judge a device that owes an answer by what else is heard of it, and let it hear of us.
+
+        An answer stands behind whatever its device is sending, and its question behind what we are, which may take
+        minutes; where one of both has no room for that, nothing passes. Meanwhile each tells the other that it lives.
+        """
+        if silent_s >= BEAT_ANSWER_S:
+            self._discovery.apply(HeartbeatMissed(device_id, silent_s))
+        else:
+            self._discovery.apply(HeartbeatHeard(device_id))
+            if self._node.belonging.is_trusted(link):
+                self._node.attempts.still_there(device_id)
+                self._node.worker.heard_from(device_id)
+        link.notify("Ping", {})
+
     def _beat_answered(
         self, device_id: str, link: LinkPort, sent_at: float, result: Any, error: Optional[DiscomputeError]
     ) -> None:
         if self._beats_sent.get(device_id) == sent_at:
             del self._beats_sent[device_id]
             self._beats.set(device_id, max(self._node.clock.now(), sent_at + self._beat_s(device_id)))
+            if not self._busy and not self._beats_sent:
+                self._discovery.schedule_anew()
         if error is not None or self._discovery.is_stopping:
             return
         self._discovery.apply(RoundTripMeasured(device_id, self._address_of(link), self._node.clock.now() - sent_at))

@@ -77,7 +77,9 @@ class JobOwner:
         self._coordinator.end(self._record, TaskState.CANCELLED, f"cancelled {reason}", is_told=True)
 
     def told(self, text: str) -> None:
-        """Add to the task's story."""
+        """Add to the task's story, unless another node goes on with it: what ends here is no end."""
+        if self._record.moved_to:
+            return
         about = ABOUT_SUBTASK.match(text)
         facts = {"subtask": int(about.group(1))} if about else {}
         self._coordinator.tell(self._record, text, **facts)

@@ -8,14 +8,19 @@ Read next: core/upkeep.py.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..core.own_events import (
     AddressesSeen, ClocksRead, Knock, KnockAnswered, KnockUntold, LeaveAddresses, ListenerFailed, ListenerRebuilt,
     LookAtDatagrams, ProveLinks, RebuildFailed, RebuildListener, RenewDatagrams, SeeAddresses, ShowUp, TellUpkeep,
 )
 from ..core.upkeep import Upkeep
+from ..model.deadlines import COMPANY_S
 from .alarm import Alarm
+
+#: Seconds after which the clocks are read if the node is awake, and for which they may wait until it is: a sleep that
+#: matters is longer.
+CLOCKS_FIRST_S, CLOCKS_PATIENCE_S = 1.0, COMPANY_S - 1.0
 
 
 class Keeper:
@@ -26,6 +31,8 @@ class Keeper:
         self._discovery = discovery
         self._sockets = node.world.sockets
         self._upkeep = Upkeep(())
+        #: Those that were told last: mostly they are the same.
+        self._addresses: Optional[Tuple[str, ...]] = None
         self._alarm = Alarm(node.clock, lambda late_s: self._read_clocks())
 
     def start(self) -> None:
@@ -36,17 +43,26 @@ class Keeper:
             self._read_clocks()
 
     def _read_clocks(self) -> None:
-        self._apply(ClocksRead(self._node.wall()))
+        if not self._discovery.is_stopping:
+            # Set before anything is done: what goes wrong with one socket may not be the end of looking after them.
+            self._alarm.set(self._node.clock.now() + CLOCKS_FIRST_S, CLOCKS_PATIENCE_S)
+            self._apply(ClocksRead(self._node.wall()))
 
     def _apply(self, event: Any) -> None:
         if self._discovery.is_stopping:
             return
-        for action in self._upkeep.apply(event, self._node.clock.now()):
+        actions = self._upkeep.apply(event, self._node.clock.now())
+        # Repairs are in a hurry, the clocks are not.
+        self._alarm.set(self._upkeep.next_repair())
+        for action in actions:
             self._OBEY[type(action)](self, action)
-        self._alarm.set(self._upkeep.next_deadline())
 
     def _see_addresses(self, _action: SeeAddresses) -> None:
-        self._node.clock.post(lambda: self._apply(AddressesSeen(self._sockets.addresses())))
+        addresses = self._sockets.addresses()
+        if addresses != self._addresses:
+            # Not at once: what follows from it comes after what is being done.
+            self._addresses = addresses
+            self._node.clock.post(self._apply, AddressesSeen(addresses))
 
     def _knock(self, action: Knock) -> None:
         self._sockets.knock(action.listener, partial(self._knocked, action.listener))

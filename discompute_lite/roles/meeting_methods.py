@@ -24,6 +24,12 @@ class MetAddress:
     #: "" where nobody did.
     device_id: str = ""
     message: str = ""
+    #: It is the called node's own address.
+    is_own: bool = False
+
+    def own_sentence(self) -> str:
+        """Say that this address leads nowhere else."""
+        return f"{self.address} is the node of this device itself: name another device's address"
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,18 @@ class MeetAnswer:
     success: bool = False
     met: List[MetAddress] = field(default_factory=list)
 
+    def troubles(self, *, by_own_node: bool) -> List[str]:
+        """Say of each address where nobody answered that it is so; a node of one's own will not be there for long."""
+        ends = "start a node there" if by_own_node else "it is called again and again"
+        # Of one without a message nothing is known: the node that called it ended meanwhile.
+        return [each.own_sentence() if each.is_own else f"nobody answers at {each.address}, {ends}: {each.message}"
+                for each in self.met if not each.device_id and each.message]
+
+
+def answer_to_meet(met: List[MetAddress]) -> MeetAnswer:
+    """Return the answer to `Meet` once all addresses were tried."""
+    return MeetAnswer(all(each.device_id for each in met), met)
+
 
 @method("Meet", level="owner")
 def meet(node: Any, link: LinkPort, addresses: Optional[List[str]] = None) -> MeetAnswer:
@@ -41,4 +59,4 @@ def meet(node: Any, link: LinkPort, addresses: Optional[List[str]] = None) -> Me
         read = peers_kind().take(addresses or [])
     except ValueError as misfit:
         raise InvalidParams(f"{str(misfit.args[0])[:64]!r} is not host:port; write 192.168.1.20:8080, say") from None
-    return node.discovery.meet(list(read), lambda met: MeetAnswer(all(each.device_id for each in met), met))
+    return node.discovery.meet(list(read), answer_to_meet)

@@ -22,6 +22,7 @@ from ..model.codec import reader_of, schema_of
 from ..model.device import ComputeMetrics, Device, DeviceCapabilities, DeviceStatus
 from ..model.errors import InvalidParams
 from ..model.task import ComputeTask, SubTask
+from ..model.told_round import ToldRound
 from ..tasks.types import task_type_schemas
 from .bounds import devices_that_fit
 from .ports import LinkPort
@@ -210,6 +211,8 @@ class ListTasksAnswer:
     """List the tasks of a node, newest first; each one's `lite` has state, message and percentage."""
 
     tasks: List[ComputeTask] = field(default_factory=list)
+    #: Of each training that a script leads here, its newest round.
+    trainings: List[ToldRound] = field(default_factory=list)
 
 
 # ---- meeting ----------------------------------------------------------------------------------------
@@ -351,12 +354,6 @@ def cancel_task(
         # Another device may stop what it sent here itself, or tasks of ours that it keeps for us, and nothing else.
         return node.worker.cancel(sender or link.peer.node_id, attempt)
     return node.coordinator.cancel(task_id)
-
-
-@method("ExplainTask", level="owner")
-def explain_task(node: Any, link: LinkPort, task_id: str = "", index: int = -1) -> ExplainTaskAnswer:
-    """Say in words why a task, or the subtask `index` of it, waits, is where it is, or was tried again."""
-    return node.coordinator.explain(task_id, index)
 
 
 @method("ListTasks", level="owner")

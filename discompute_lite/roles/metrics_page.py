@@ -2,7 +2,7 @@
 
 Knows:   the format, and where each figure is kept.
 Refuses: to measure anything for it, and to give a figure that nobody knows.
-Read next: roles/web.py (the route).
+Read next: roles/web.py (the route), roles/training_metrics.py.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
+from ..wire.http import HttpRequest
+from .training_metrics import about_trainings
+
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: One line: labels and value.
 Sample = Tuple[Mapping[str, str], float]
 
 
+def answer_with_metrics(node: Any, connection: Any, request: HttpRequest) -> None:
+    """Answer with all figures of this node."""
+    connection.http.answer(request, 200, metrics_page(node).encode("utf-8"), METRICS_TYPE)
+
+
 def metrics_page(node: Any) -> str:
     """Return the whole page."""
     lines: List[str] = []
-    for name, kind, text, samples in (*_about_node(node), *_about_work(node), *_about_events(node)):
+    about = (
+        *_about_node(node), *_about_work(node), *_about_events(node),
+        *about_trainings(node.told_rounds.newest()),
+    )
+    for name, kind, text, samples in about:
         rows = [f"discompute_{name}{_labels(labels)} {value:.12g}" for labels, value in samples]
         if rows:
             lines += [f"# HELP discompute_{name} {text}", f"# TYPE discompute_{name} {kind}", *rows]

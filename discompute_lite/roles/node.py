@@ -48,6 +48,7 @@ from .post import PostOffice
 from .script_calls import ScriptCalls
 from .sharing import Sharing
 from .streams import Streams
+from .told_rounds import ToldRounds
 from .twin import Twin
 from .web import admit_web_request, answer_web_request
 from .web_events import EventReaders
@@ -102,6 +103,7 @@ class Node:
         self.coordinator = Coordinator(self, self.attempts)
         self.streams, self.scripts, self.sharing = Streams(self, self.attempts), ScriptCalls(self), Sharing(self)
         self.post_office, self.event_readers = PostOffice(self), EventReaders(self)
+        self.told_rounds = ToldRounds(self.tell)
         self.is_stopping = False
 
     # ---- life -------------------------------------------------------------------------------------

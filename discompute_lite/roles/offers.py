@@ -54,7 +54,7 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
     link = node.link_for_work(known.device_id)
     is_near = link is not None and link.is_loopback
     if link is None:
-        slots, reason = 0, "not paired with this device"
+        slots, reason = 0, _why_no_link(node, known)
     elif known.state.value != "alive":
         slots, reason = 0, "it does not answer"
     load = min(1.0, max(0.0, known.device.compute_metrics.cpu_usage))
@@ -65,6 +65,15 @@ def peer_offer(node: Any, known: KnownDevice) -> DeviceReady:
         round_trip_s=0.0 if link is None or is_near else max(LEAST_TRIP_S, link.peer.round_trip_s),
         bytes_s=0.0 if link is None else link.peer.bytes_s,
     )
+
+
+def _why_no_link(node: Any, known: KnownDevice) -> str:
+    belonging = node.belonging
+    if not belonging.is_member_here(known.device_id):
+        return "not paired with this device"
+    if not belonging.may_send_work():
+        return "this device's role lets it send no work"
+    return known.reason or "not connected just now"
 
 
 def offer_of(node: Any, device_id: str) -> Optional[DeviceReady]:

@@ -113,6 +113,11 @@ class OwnCluster:
         return replace(self._grant, statements=tuple(self.membership.statements()))
 
     @property
+    def beacon_key(self) -> bytes:
+        """What beacons are sealed with: asked for with each that is heard."""
+        return self._grant.beacon_key
+
+    @property
     def is_admin(self) -> bool:
         """Whether this device may change the cluster: its role says so, and it has the key."""
         return self._grant.ca_key is not None and self.membership.role_of(self.me) == "admin"

@@ -13,7 +13,9 @@ from typing import Any, Callable, Dict, Optional, Set
 from ..crypto.certificates import SERIAL_BYTES, pairing_certificate
 from ..crypto.p256 import PrivateKey, generate_key
 from ..model.device import PHONE_TYPES, short_id
-from ..model.errors import CallError, CallTimeout, DiscomputeError, Forbidden, LinkError, StateError, Unavailable
+from ..model.errors import (
+    CallError, CallTimeout, DiscomputeError, Forbidden, LinkError, NothingListens, StateError, Unavailable,
+)
 from ..model.limits import Limits
 from ..wire.invitation import PAIRING_REST_S, Invitation, JoinWords, draw_code, draw_token
 from ..wire.pairing import (
@@ -276,6 +278,11 @@ class Joining:
         self, line: Optional[PairingLine], certificate: bytes, error: Optional[DiscomputeError]
     ) -> Optional[PairingListener]:
         if line is None:
+            if isinstance(error, NothingListens):
+                where = self._words.addresses[self._address]
+                error = NothingListens(
+                    f"nobody is let in at {where} any more: the code or link was used, or its time is over; have"
+                    " `invite` or `share --invite` make a new one there")
             self._try_next(error or self._error)
             return None
         machine = PairingJoiner(

@@ -41,8 +41,23 @@ class Clock(Protocol):
     def call_later(self, delay_s: float, callback: Callable[..., None], *arguments: Any) -> TimerPort:
         """Call back after `delay_s` seconds."""
 
+    def call_between(
+        self, first: float, last: float, callback: Callable[..., None], *arguments: Any
+    ) -> TimerPort:
+        """Call back when this node is awake anyway from `first` on, and at `last` at the latest."""
+
     def post(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Call back soon; any thread may call this."""
+
+
+class HearingPort(Protocol):
+    """Say for how long the other end of a link has been silent."""
+
+    #: Called when the link is not read any more for want of room or slots here: it cannot be heard then.
+    on_unread: Callable[[], None]
+
+    def silent_s(self, since: float, now: float) -> float:
+        """Return for how many seconds nothing was heard that could have been, beginning with `since`."""
 
 
 class LinkPort(Protocol):
@@ -59,6 +74,12 @@ class LinkPort(Protocol):
     verified_id: str
     #: A `Peer`, set by roles/node.py.
     peer: Any
+    #: What ended the conversation, where one of both ends said so.
+    broken_by: Optional[DiscomputeError]
+
+    @property
+    def hearing(self) -> HearingPort:
+        """Return what is heard of its other end."""
 
     def call(
         self, method: str, params: Any, on_reply: OnReply, *,
@@ -318,6 +339,8 @@ class ClockAndWorld:
     blob_bytes: BlobBytesPort = field(default_factory=MemoryBlobs)
     #: Where the vectors of trainings are kept.
     vectors: VectorsPort = field(default_factory=MemoryVectors)
+    #: allocate(size): memory, with whatever is in it, that is given again when all references to it are gone.
+    allocate: Callable[[int], Any] = bytearray
     #: None where this device can only be alone.
     trust: Optional[TrustPort] = None
     #: Where devices are let in; None where nobody is.

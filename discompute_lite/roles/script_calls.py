@@ -5,7 +5,8 @@ Refuses: to choose devices or to know what calls are: streams like those of a sc
 Read next: roles/script_methods.py (what scripts ask), roles/far_streams.py (the other end), roles/streams.py.
 
 A script shows the control token, as commands do: it is this node's owner. What it has under way lives as long as its
-connection: when that ends, all of it is cancelled, down to the processes, and what it had put is deleted.
+connection: when that ends, all of it is cancelled, down to the processes, what it had put is deleted, and devices
+forget the trainings that it led.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .far_streams import lines_to_send
 from .offers import ELSEWHERE, DeviceOffer, all_offers
 from .ports import LinkPort
 from .script_methods import CallsToOpen, ServeScriptAnswer
+from .script_trainings import ScriptTrainings
 
 #: Outcomes are sent when so many wait, or so many bytes of them, or of errors, which are part of a line of JSON.
 TOLD_UNITS, TOLD_BYTES, TOLD_TEXT_BYTES = 4096, 4 * 1024 * 1024, 256 * 1024
@@ -180,6 +182,7 @@ class Script:
         self.is_elsewhere = False
         self.streams: Dict[int, ScriptStream] = {}
         self.blobs: Set[str] = set()
+        self.trainings = ScriptTrainings(node)
         #: Streams with outcomes, and with units that began, of which it has not been told.
         self._news: Dict[ScriptStream, None] = {}
         self._begun: Dict[ScriptStream, None] = {}
@@ -224,7 +227,7 @@ class Script:
         self._begun[stream] = None
 
     def end(self, reason: str) -> None:
-        """Cancel all that it has under way, and delete what it has put."""
+        """Cancel all that it has under way, and delete what it has put, and what its trainings left anywhere."""
         self._is_over = True
         for stream in list(self.streams.values()):
             stream.stream.stop(reason)
@@ -232,6 +235,7 @@ class Script:
         for sha256 in self.blobs:
             self.node.blobs.release_own(sha256)
         self.blobs.clear()
+        self.trainings.end()
 
     def _tell(self) -> None:
         news, self._news = self._news, {}

@@ -2,7 +2,7 @@
 
 Knows:   the names and parameters of these calls.
 Refuses: to do the work; roles/script_calls.py does.
-Read next: roles/script_calls.py, roles/far_streams.py (who calls these).
+Read next: roles/script_calls.py, roles/far_streams.py and roles/far_vectors.py (who call these).
 
 The node tells the script two things, as notifications. `CallsCame` {stream, numbers, lines, attempts, at, devices,
 failed, work_s, slots} brings the outcomes of units: a line each (in `text` where they are short), the place in
@@ -14,8 +14,9 @@ not over soon.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
+from ..model.told_round import ToldRound
 from .bounds import devices_that_fit
 from .methods import method
 from .offers import DeviceOffer
@@ -115,3 +116,29 @@ def spread_blob(node: Any, link: LinkPort, sha256: str = "") -> None:
 def release_blob(node: Any, link: LinkPort, sha256: str = "") -> None:
     """Need a blob no more: it is deleted here and wherever it went, unless others need it."""
     node.scripts.release_blob(link, sha256)
+
+
+@method("AskInTraining", level="owner")
+def ask_in_training(
+    node: Any, link: LinkPort, device_id: str = "", method: str = "", params: Optional[Dict[str, Any]] = None,
+    within_s: float = 0.0,
+) -> Dict[str, Any]:
+    """Ask a device, this one included, what a training's leader asks; the answer is the device's, or its error.
+
+    When the script's connection ends, all devices leave the trainings that they joined so.
+    """
+    return node.scripts.script_of(link).trainings.ask(device_id, method, params or {}, within_s)
+
+
+@method("KeepVector", level="owner")
+def keep_vector(
+    node: Any, link: LinkPort, name: str = "", size: int = 0, offset: int = 0, data: bytes = b""
+) -> None:
+    """Take the next range of a vector of a training that the script leads; `GetVector` returns what is here."""
+    node.scripts.script_of(link).trainings.keep_range(name, size, offset, data)
+
+
+@method("TellRound", level="owner", form=ToldRound)
+def tell_round(node: Any, link: LinkPort, told: ToldRound) -> None:
+    """Tell of a round of a training that the script leads: it is an event, and `ListTasks` has the newest."""
+    node.scripts.script_of(link).trainings.tell(told)

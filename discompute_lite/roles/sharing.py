@@ -9,7 +9,6 @@ Read next: roles/web.py (the routes), faces/share_command.py (the line that a pe
 from __future__ import annotations
 
 import hashlib
-import html
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, List
@@ -36,7 +35,8 @@ code{{word-break:break-all}}</style>
 <li>Compare its SHA-256 with the one on {name}'s own screen, or use the line that stands there: it checks that itself.
 <li>Pythonista, Pyto: open the file and press <b>&#9654;</b>. a-Shell, computers:
 <code>python3 discompute.py start</code>
-<li>To join, run <code>python3 discompute.py join</code> with the code that {name} shows after <code>invite</code>.
+<li>To join with the code that {name} shows after <code>invite</code>: <b>Join&hellip;</b> in Pythonista, elsewhere
+<code>python3 discompute.py join</code>.
 </ol>
 """
 
@@ -146,6 +146,8 @@ def _answer_with(node: Any, connection: Any, request: Any, data: bytes, content_
 def _web_shared_page(node: Any, connection: Any, request: Any) -> None:
     if not _is_offered(node, connection, request):
         return
+    import html  # Half a megabyte of names of letters.
+
     size = f"{len(node.sharing.data) / 1e3:,.0f} kB"
     page = STEPS.format(name=html.escape(node.name), size=size)
     connection.http.answer(request, 200, page.encode("utf-8"), "text/html; charset=utf-8")

@@ -19,6 +19,9 @@ class TransportPort(Protocol):
     def open(self, heard: Callable[[bytes, str, str], None]) -> None:
         """Listen; `heard(datagram, source, transport)`."""
 
+    def reaches_anybody(self) -> bool:
+        """Whether an announcement would go anywhere just now."""
+
     def announce(self, datagram: bytes) -> None:
         """Send to everybody whom this transport reaches."""
 

@@ -18,6 +18,9 @@ from .ports import TimerPort
 #: The ways by which one who knows somebody hears of others.
 TELLING_WAYS = ("broadcast", "mdns", "exchange")
 
+#: Seconds for which a node that knows somebody may wait with its look whether that is still so.
+LOOK_PATIENCE_S = 5.0
+
 
 class Sweeper:
     """Sweep for one node; at most one sweep at a time."""
@@ -66,7 +69,7 @@ class Sweeper:
         if self._discovery.is_stopping or self._sweep is not None:
             return
         if self._knows_enough():
-            self._after(self._times.next_s(was_somebody_there=True), self._look)
+            self._after(self._times.next_s(was_somebody_there=True), self._look, LOOK_PATIENCE_S)
         else:
             self._begin()
 
@@ -121,7 +124,8 @@ class Sweeper:
         elif not self._knows_somebody():
             self._say("note", f"nobody was found on {networks}, each address was tried; start a node there, or give the"
                               " address of a device in another network with --peer; `doctor` says more")
-        self._after(self._times.next_s(was_somebody_there=self._knows_enough()), self._look)
+        wait_s = self._times.next_s(was_somebody_there=self._knows_enough(), was_refused=sweep.is_refused)
+        self._after(wait_s, self._look)
 
     def _knows_enough(self) -> bool:
         """Whether somebody is known; but where no other way is on, nobody would tell of the rest."""
@@ -135,8 +139,9 @@ class Sweeper:
             self._told.add(text)
             self._node.tell(kind, text)
 
-    def _after(self, delay_s: float, callback: Callable[[], None]) -> None:
+    def _after(self, delay_s: float, callback: Callable[[], None], patience_s: float = 0.0) -> None:
         # What many begin at once, after a power cut, is spread a little.
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._node.clock.call_later(delay_s * (0.9 + 0.2 * self._node.rng.random()), callback)
+        due = self._node.clock.now() + delay_s * (0.9 + 0.2 * self._node.rng.random())
+        self._timer = self._node.clock.call_between(due, due + patience_s, callback)

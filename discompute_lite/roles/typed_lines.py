@@ -37,5 +37,7 @@ def _tell_met(node: Any, met: MetAddress) -> None:
         device = node.discovery.registry.get(met.device_id)
         name = device.device.name if device is not None else short_id(met.device_id)
         node.tell("note", f"{name} answers at {met.address}")
+    elif met.is_own:
+        node.tell("note", met.own_sentence())
     else:
         node.tell("note", f"nobody answers there yet, it is called again and again: {met.message}")

@@ -62,6 +62,8 @@ class AverageWish:
     code: str = ""
     numbers: int = 0
     is_wide: bool = False
+    #: Numbers of a piece, the same for all members; 0 for as many as suit so many members.
+    piece: int = 0
     #: This device's own vectors, and what each is multiplied by.
     shares: List[str] = field(default_factory=list)
     weights: List[float] = field(default_factory=list)

@@ -2,39 +2,42 @@
 
 Knows:   which trainings this device takes part in, who leads each, and which vectors are here or on their way.
 Refuses: to average them (roles/averaging.py does), to know what their numbers mean (ml/vectors.py does).
-Read next: roles/vector_methods.py (the calls), roles/averaging.py, core/blobs.py (how ranges are fetched).
+Read next: roles/vector_methods.py (the calls), roles/averaging.py, roles/arriving.py (how one is fetched).
 """
 
 from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from ..core.blobs import BlobFetch, RangeAsk
 from ..ml.sums import is_numpy_worth_it
-from ..model.codec import from_json, to_json
+from ..model.codec import to_json
 from ..model.errors import DiscomputeError, Forbidden, InvalidParams, StateError, Unreachable
+from .arriving import Arriving, OnHere, check_range
 from .methods import METHODS
 from .ports import Later, LinkPort, OnReply, VectorsPort
 from .vector_methods import GetVectorAnswer, VectorAnswer
 
-#: Seconds for one range, waiting for whoever has it himself from another included: then somebody else is asked.
-VECTOR_RANGE_S = 30.0
 #: Trainings that a device takes part in at once; beyond it the oldest goes, whose leader will notice.
 TRAININGS = 64
 _TRAINING = re.compile("[0-9a-f]{32}")
 _VECTOR = re.compile("([0-9a-f]{32})-[a-z0-9]{1,32}")
 
 
-class ArrivingVector:
-    """Hold a vector that is on its way here."""
+class ArrivingVector(Arriving):
+    """Write a vector that is on its way here into its memory."""
 
-    def __init__(self, memory: Any, fetch: BlobFetch) -> None:
-        self.memory, self.fetch = memory, fetch
-        self.waiting: List[Later] = []
-        #: Callers of `GetVector` who want what has not come yet: (offset, end, how to answer).
-        self.readers: List[Tuple[int, int, Later]] = []
+    noun, method = "vector", "GetVector"
+
+    def __init__(self, node: Any, name: str, memory: Any, on_over: OnHere) -> None:
+        super().__init__(node, {"name": name}, len(memory), on_over)
+        self.memory = memory
+
+    def keep(self, offset: int, piece: bytes) -> str:
+        """Put a piece in its place."""
+        self.memory[offset:offset + len(piece)] = piece
+        return ""
 
 
 class NewVector:
@@ -50,6 +53,9 @@ class NewVector:
 
 class Vectors:
     """Hold the vectors of one node."""
+
+    #: Their memory is that of this process.
+    is_here = True
 
     def __init__(self, node: Any, training_over: Callable[[str], None]) -> None:
         """`training_over(training)` is called before its vectors are forgotten."""
@@ -135,9 +141,10 @@ class Vectors:
 
     def drop(self, name: str) -> None:
         """Forget a vector."""
-        self._give_up(name, "that vector is here no more; ask another device")
-        self._sizes.pop(name, None)
-        self._port.remove(name)
+        if name in self._arriving:
+            self._arriving[name].give_up("that vector is here no more; ask another device")
+        else:
+            self._remove(name)
 
     def drop_all(self, names: Sequence[str], training_id: str) -> None:
         """Forget vectors of a training; raise `InvalidParams` where one is of another."""
@@ -154,13 +161,24 @@ class Vectors:
             return VectorAnswer(True, "it is here")
         arriving = self._arriving.get(name)
         if arriving is None:
-            fetch = BlobFetch(size, self._range_bytes, ())
-            arriving = self._arriving[name] = ArrivingVector(self.make(name, size), fetch)
-        arriving.fetch.add_sources(source for source in sources if source != self._node.id)
+            arriving = self._begin(name, size)
         later = Later()
-        arriving.waiting.append(later)
-        self._node.clock.post(self._go_on, name, arriving)
+        arriving.when_here(arriving.fetch.size, lambda problem: later.resolve(
+            VectorAnswer(not problem, problem or "it is here")))
+        arriving.fetch_from(sources)
         return later
+
+    def keep_range(self, name: str, size: int, offset: int, data: bytes) -> None:
+        """Take the next range of a vector that the owner brings; raise StateError where there is no room for it."""
+        self.check_led(None, name)
+        check_range(offset, len(data), size, self._range_bytes)
+        if not offset:
+            self.drop(name)
+            self._begin(name, size)
+        arriving = self._arriving.get(name)
+        if arriving is None or (arriving.fetch.size, arriving.fetch.received) != (size, offset):
+            raise InvalidParams("each range of a vector follows on the one before; begin with the first")
+        arriving.put(data)
 
     def read_range(self, name: str, offset: int, size: int) -> Any:
         """Return a range of a vector, when it is here."""
@@ -170,12 +188,12 @@ class Vectors:
         memory = self._port.find(name) if arriving is None else arriving.memory
         if memory is None:
             return GetVectorAnswer(False, "that vector is not here; ask another device")
-        if not 0 < size <= self._range_bytes or not 0 <= offset <= len(memory) - size:
-            raise InvalidParams(f"a range has 1 to {self._range_bytes} bytes, of those that there are")
+        check_range(offset, size, len(memory), self._range_bytes)
         if arriving is None or offset + size <= arriving.fetch.received:
             return GetVectorAnswer(True, "", memory[offset:offset + size])
         later = Later()
-        arriving.readers.append((offset, offset + size, later))
+        arriving.when_here(offset + size, lambda problem: later.resolve(
+            GetVectorAnswer(not problem, problem, b"" if problem else memory[offset:offset + size])))
         return later
 
     # ---- calls ---------------------------------------------------------------------------------------
@@ -201,69 +219,27 @@ class Vectors:
         else:
             on_reply(to_json(answer), None)
 
-    # ---- arriving ------------------------------------------------------------------------------------
+    # ---- coming and going ------------------------------------------------------------------------------
 
     def _check_room(self, size: int) -> None:
         if not 0 < size <= self._most_bytes - sum(self._sizes.values()):
             raise StateError(f"there is no room for a vector of {size} bytes beside those in use ({self._most_bytes} "
-                             "bytes at most); raise limits: {vector_bytes: …} there")
+                             "bytes at most)", "raise limits: {vector_bytes: …} there")
 
-    def _go_on(self, name: str, arriving: ArrivingVector) -> None:
-        while self._arriving.get(name) is arriving:
-            asks = arriving.fetch.next_asks()
-            if not asks:
-                if arriving.fetch.is_hopeless:
-                    self._give_up(name, "none of the devices that have the vector can be reached")
-                return
-            for ask in asks:
-                link = self._node.discovery.trusted_link_to(ask.source)
-                if link is None:
-                    arriving.fetch.failed(ask.source)
-                    break
-                params = {"name": name, "offset": ask.offset, "size": ask.size}
-                link.call("GetVector", params, partial(self._came, name, arriving, ask), timeout_s=VECTOR_RANGE_S,
-                          tell_timeout=True)
+    def _begin(self, name: str, size: int) -> ArrivingVector:
+        arriving = ArrivingVector(self._node, name, self.make(name, size), partial(self._ended, name))
+        self._arriving[name] = arriving
+        return arriving
 
-    def _came(
-        self, name: str, arriving: ArrivingVector, ask: RangeAsk, result: Any, error: Optional[DiscomputeError]
-    ) -> None:
-        if self._arriving.get(name) is not arriving:
-            return
-        try:
-            answer = from_json(GetVectorAnswer, result, "the answer to GetVector") if error is None else None
-        except DiscomputeError:
-            answer = None
-        offset = arriving.fetch.received
-        pieces = arriving.fetch.arrived(ask, bytes(answer.data)) if answer is not None and answer.success else []
-        if answer is None or not answer.success:
-            arriving.fetch.failed(ask.source)
-        for piece in pieces:
-            arriving.memory[offset:offset + len(piece)] = piece
-            offset += len(piece)
-        self._grown(name, arriving)
-        self._go_on(name, arriving)
+    def _ended(self, name: str, problem: str) -> None:
+        """A vector is here, or will not be."""
+        del self._arriving[name]
+        if problem:
+            self._remove(name)
 
-    def _grown(self, name: str, arriving: ArrivingVector) -> None:
-        received = arriving.fetch.received
-        ready = [reader for reader in arriving.readers if reader[1] <= received]
-        arriving.readers = [reader for reader in arriving.readers if reader[1] > received]
-        if arriving.fetch.is_complete:
-            del self._arriving[name]
-        for start, end, later in ready:
-            later.resolve(GetVectorAnswer(True, "", arriving.memory[start:end]))
-        for later in arriving.waiting if arriving.fetch.is_complete else ():
-            later.resolve(VectorAnswer(True, "it is here"))
-
-    def _give_up(self, name: str, problem: str) -> None:
-        arriving = self._arriving.pop(name, None)
-        if arriving is None:
-            return
+    def _remove(self, name: str) -> None:
         self._sizes.pop(name, None)
         self._port.remove(name)
-        for later in arriving.waiting:
-            later.resolve(VectorAnswer(False, problem))
-        for _, _, later in arriving.readers:
-            later.resolve(GetVectorAnswer(False, problem))
 
     def _forget(self, training_id: str) -> None:
         del self.trainings[training_id]

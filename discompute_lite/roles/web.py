@@ -20,7 +20,7 @@ from ..wire.http_asker import bearer_token, check_browser_headers
 from ..wire.rpc import RpcSession
 from .audit_notes import note_refusal
 from .bounds import devices_that_fit
-from .metrics_page import METRICS_TYPE, metrics_page
+from .metrics_page import answer_with_metrics
 from .peer import Peer
 
 WebAnswer = Callable[[Any, Any, HttpRequest], None]
@@ -166,9 +166,7 @@ def _web_events(node: Any, connection: Any, request: HttpRequest) -> None:
     node.event_readers.open(connection, request)
 
 
-@web_route("GET /metrics")
-def _web_metrics(node: Any, connection: Any, request: HttpRequest) -> None:
-    connection.http.answer(request, 200, metrics_page(node).encode("utf-8"), METRICS_TYPE)
+web_route("GET /metrics")(answer_with_metrics)
 
 
 @web_route("POST /rpc", level="device")

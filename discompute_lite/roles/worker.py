@@ -32,7 +32,8 @@ from .worker_attempt import OUTGROWN, RELEASED, UNFIT, AttemptKey, WorkerAttempt
 
 #: Attempts that may wait here for a slot, for each slot: twice what one coordinator sends in advance.
 WAITING_PER_SLOT = 16
-#: Of these so many, for each slot, wait in the executor, which begins them the moment that a slot comes free.
+#: Of these so many, for each slot, wait in the executor, which begins them the moment that a slot comes free, or has
+#: them lie ready for a process that is busy.
 HANDED_AHEAD = 1
 #: Seconds for which a lease is granted when the coordinator names none; clients send no heartbeats to renew theirs.
 LEASE_S, CLIENT_LEASE_S = 15.0, 3600.0

@@ -234,7 +234,8 @@ class World:
         self._at(noticed, self._is_missed, device)
 
     def _is_missed(self, device: SimDevice) -> None:
-        if device.plan.device_id in self._known:
+        # Who is back before it was missed has been told of then.
+        if not device.is_here and device.plan.device_id in self._known:
             del self._known[device.plan.device_id]
             self._feed(DeviceLost(device.plan.device_id, "it is gone", clean=device.plan.is_goodbye))
 

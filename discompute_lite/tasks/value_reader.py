@@ -19,6 +19,10 @@ from .value_objects import OBJECT_TAGS, Attributes, empty_object, member_of, nam
 from .value_parts import BARE_TAGS, SCALARS, VALUE_DEPTH, Unfinished, with_article
 
 _COLLECTIONS = frozenset(COLLECTION_TAGS.values())
+#: How often memory that came may be copied into values: a view that can be written to is made of a bytearray, which is
+#: made of bytes. What is referred to again beyond that would cost what no bound of the data covers. And a little more,
+#: so that nobody counts what is small.
+COPIES_MOST, COPIED_FREELY = 2, 64 * 1024
 _UNPACK_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 
 
@@ -29,6 +33,8 @@ class ValueReader:
         self._classes = classes
         #: What stands beside the text; of a piece that was read once its bytes.
         self._pieces = list(pieces)
+        #: Bytes that may still be copied.
+        self._copyable = COPIED_FREELY + COPIES_MOST * sum(map(len, pieces))
         self._marked: Dict[int, Any] = {}
         #: Tuples being read: a reference to one of them is answered later.
         self._open: Set[int] = set()
@@ -102,7 +108,7 @@ class ValueReader:
         if tag in OBJECT_TAGS:
             return self._read_object(tag, mark, content, depth)
         if tag == "pickle":
-            inner = self.read(content, depth + 1)
+            inner = self._counted(self.read(content, depth + 1))
             return self._keep(mark, unpickle_value(inner, self._classes or ClassBook()))
         return self._keep(mark, self._unpacked(tag, content, depth))
 
@@ -196,18 +202,35 @@ class ValueReader:
         done = value.make([self._resolved(item, depth + 1) for item in value.items or ()])
         return self._keep(value.mark, done)
 
+    def _counted(self, content: Any) -> Any:
+        """Return what a value will be made of, or refuse that: its memory is copied with that."""
+        for part in content if type(content) in (list, tuple) else (content,):
+            if type(part) not in SCALARS:
+                try:
+                    self._copyable -= memoryview(part).nbytes
+                except (TypeError, ValueError):
+                    pass  # It is no memory.
+        if self._copyable < 0:
+            raise TaskRejected("the data have much more memory made of the same bytes than they hold; send these once")
+        return content
+
     def _unpacked(self, tag: str, content: Any, depth: int) -> Any:
         kind = VALUE_KINDS.get(tag)
         if kind is None and tag not in ("set", "frozenset"):
             raise TaskRejected(f"this version does not know the tag {tag[:40]!r}; update this device")
         is_bare = tag in BARE_TAGS and not (tag == "bytearray" and type(content) is dict)
-        value = content if is_bare else self.read(content, depth + 1)
+        if is_bare:
+            # As text it is four thirds of what it will be.
+            self._copyable += COPIES_MOST * len(content) if type(content) is str else 0
+            value = content
+        else:
+            value = self._counted(self.read(content, depth + 1))
         if type(value) is list and any(type(item) is Unfinished for item in value):
             raise TaskRejected(f"the content of {tag!r} cannot hold what it belongs to")
         try:
             if kind is not None:
                 return kind.unpack(value)
-            if type(value) is not list:
+            if type(content) is not list:
                 raise TypeError("an array is wanted")
             return set(value) if tag == "set" else frozenset(value)
         except _UNPACK_ERRORS as error:

@@ -21,7 +21,7 @@ two others read: `timestamp` and `memory` must be integers, or a Go node cannot 
 from __future__ import annotations
 
 import base64
-import hashlib
+import binascii
 import hmac
 import math
 import re
@@ -177,7 +177,7 @@ def _sealed_beacon(data: bytes, beacon_key: bytes) -> bytes:
 
 
 def _beacon_mac(start: bytes, beacon_key: bytes) -> bytes:
-    return hmac.new(beacon_key, start, hashlib.sha256).digest()[:BEACON_MAC_BYTES]
+    return hmac.digest(beacon_key, start, "sha256")[:BEACON_MAC_BYTES]
 
 
 # ---- reading ----------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def verify_beacon(data: bytes, beacon_key: bytes) -> bool:
     seal = _BEACON_SEAL.search(data)
     if seal is None:
         return False
-    return hmac.compare_digest(_beacon_mac(data[:seal.start()], beacon_key), base64.b64decode(seal.group(1)))
+    return hmac.compare_digest(_beacon_mac(data[:seal.start()], beacon_key), binascii.a2b_base64(seal.group(1)))
 
 
 def _read_ours(message: Mapping[str, Any]) -> Beacon:

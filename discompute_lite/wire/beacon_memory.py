@@ -46,7 +46,7 @@ class BeaconMemory:
 
     def remember(self, source: str, data: bytes, beacon: Beacon, note: Any) -> None:
         """Keep a datagram that was read, and what was made of it."""
-        pieces, _ = _beacon_pieces(data)
+        pieces, _ = beacon_pieces(data)
         if not pieces:
             return
         self._known[source] = pieces, beacon, note
@@ -59,15 +59,15 @@ class BeaconMemory:
         known = self._known.get(source)
         if known is None:
             return None
-        pieces, seq = _beacon_pieces(data)
+        pieces, seq = beacon_pieces(data)
         last, beacon, note = known
-        if pieces != last or _seal_holds(data, beacon_key) != beacon.mac_ok:
+        if pieces != last or _seal_holds(data, pieces, beacon_key) != beacon.mac_ok:
             return None
         self._known.move_to_end(source)
         return RecalledBeacon(beacon, seq, note)
 
 
-def _beacon_pieces(data: bytes) -> Tuple[Tuple[bytes, ...], int]:
+def beacon_pieces(data: bytes) -> Tuple[Tuple[bytes, ...], int]:
     """Return what stays the same of a datagram, and its number; nothing where it has another form."""
     text = unsealed(data)
     match = _PIECES.match(text)
@@ -77,6 +77,6 @@ def _beacon_pieces(data: bytes) -> Tuple[Tuple[bytes, ...], int]:
     return (head, middle, tail, b"sealed" if len(text) < len(data) else b""), int(seq)
 
 
-def _seal_holds(data: bytes, beacon_key: bytes) -> Optional[bool]:
-    """Return what `Beacon.mac_ok` would be."""
-    return verify_beacon(data, beacon_key) if beacon_key and len(unsealed(data)) < len(data) else None
+def _seal_holds(data: bytes, pieces: Tuple[bytes, ...], beacon_key: bytes) -> Optional[bool]:
+    """Return what `Beacon.mac_ok` would be; the last of the pieces says whether there is a seal."""
+    return verify_beacon(data, beacon_key) if beacon_key and pieces and pieces[-1] else None

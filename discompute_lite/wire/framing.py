@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple, Union
 
 from ..model.errors import InvalidRequest, LocalProtocolError, TooLarge
 from ..model.limits import KIB, Limits
@@ -35,6 +35,19 @@ _BRACE = ord("{")
 _NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 
+class RoomPort(Protocol):
+    """Say when the attachments of one stream may be received: all streams of a node have one bound."""
+
+    #: Whether nothing may be received until there is room.
+    is_waiting: bool
+
+    def take(self, size: int) -> None:
+        """Take room for the attachments of one message, or wait for it."""
+
+    def give_back(self) -> None:
+        """Give back what was taken or is waited for, if anything."""
+
+
 class MessageDecoder:
     """Turn received bytes into messages, incrementally and within limits.
 
@@ -50,13 +63,15 @@ class MessageDecoder:
         admit: Optional[Callable[[Any], bool]] = None,
         allocate: Callable[[int], Any] = bytearray,
         parse: Optional[Callable[[bytes], Any]] = None,
+        room: Optional[RoomPort] = None,
     ) -> None:
         """`parse(line)` returns a line's JSON value. `admit(value)` is asked about a line that announces attachments,
         before any memory is taken for them: it refuses by raising, and by returning False has the whole message read
-        and thrown away. `allocate(size)` returns writable memory."""
+        and thrown away. `allocate(size)` returns writable memory, once there is `room` for the whole message."""
         self._limits = limits
         self._admit = admit
         self._allocate = allocate
+        self._room = room
         self._parse = parse or MessageParser(limits.json_depth, limits.json_values).parse
         self._data = bytearray()
         #: The one whole line that came, with its newline, while `_data` is empty: most messages come so.
@@ -109,12 +124,30 @@ class MessageDecoder:
                 self._begin(self._parse(found))
             else:
                 self._skip_blank_lines()
+        if self.is_waiting:
+            return None
         self._fill()
         if self._missing:
             return None
+        self.give_room_back()
         message = (self._value, self._attachments)
         self._value, self._attachments, self._sizes = None, [], []
         return message
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing can be received until there is room for the attachments that a line announced."""
+        return self._room is not None and self._room.is_waiting
+
+    @property
+    def missing_bytes(self) -> int:
+        """Return how much of the message that is being received is still to come, its line aside."""
+        return self._missing + sum(self._sizes)
+
+    def give_room_back(self) -> None:
+        """Leave the room for attachments to others; also where the stream ends in the middle of them."""
+        if self._room is not None:
+            self._room.give_back()
 
     def direct_buffer(self) -> Optional[memoryview]:
         """Return where the next bytes belong, when a large attachment is being received."""
@@ -162,7 +195,8 @@ class MessageDecoder:
                 self._unwanted = sum(sizes)
                 return
             self._sizes = sizes[::-1]
-            self._next_attachment()
+            if sizes and self._room is not None:
+                self._room.take(sum(sizes))
         # A JSON null is a message too (an invalid one), and must not read as "no message yet".
         self._value = value if value is not None else _NULL
 
@@ -185,6 +219,7 @@ class MessageDecoder:
             self._missing = size
 
     def _fill(self) -> None:
+        self._next_attachment()
         while self._missing and self._data:
             count = min(self._missing, len(self._data))
             target = memoryview(self._attachments[-1])
@@ -193,8 +228,6 @@ class MessageDecoder:
                 target[start:start + count] = source[:count]
             del self._data[:count]
             self._missing -= count
-            self._next_attachment()
-        if not self._missing:
             self._next_attachment()
 
 
@@ -226,8 +259,10 @@ def encode_sendable(value: Any, limits: Limits, inline_bytes: int = INLINE_BYTES
     try:
         # Written here, most messages are spared a call on their way.
         pieces: List[Buffer] = [encode_line(value)]
-    except (TypeError, ValueError, RecursionError):
-        pieces = encode_message(value, inline_bytes)
+    except TypeError:
+        pieces = _encode_with_bytes(value, inline_bytes)
+    except (ValueError, RecursionError) as error:
+        raise _unsendable(error) from None
     # The line ends with a newline that does not count, and stands before the attachments.
     size = len(pieces[0]) - 1
     if size > limits.line_bytes and size > inline_bytes:

@@ -1,7 +1,7 @@
 """Make QR codes of short texts, so that a phone's camera reads what nobody wants to type.
 
-Knows:   model 2 in byte mode (ISO/IEC 18004): versions 1 to 15, levels L and M, Reed-Solomon, masks.
-Refuses: what is longer than 271 bytes, and to draw (faces/qr_picture.py does).
+Knows:   model 2 in byte mode (ISO/IEC 18004): versions 1 to 22, levels L and M, Reed-Solomon, masks.
+Refuses: what is longer than 1,003 bytes, and to draw (faces/qr_picture.py does).
 Read next: faces/qr_picture.py.
 
     >>> code = qr_code(b"HELLO")
@@ -31,16 +31,19 @@ class QrBlocks(NamedTuple):
 
 
 #: Codewords of each version, from 1 on; correction codewords a block and blocks, for L and for M. (Tables 1 and 9)
-_CODEWORDS = (26, 44, 70, 100, 134, 172, 196, 242, 292, 346, 404, 466, 532, 581, 655)
+_CODEWORDS = (26, 44, 70, 100, 134, 172, 196, 242, 292, 346, 404, 466, 532, 581, 655, 733, 815, 901,
+              991, 1085, 1156, 1258)
 _LEVELS = {
-    "L": (0b01, (7, 10, 15, 20, 26, 18, 20, 24, 30, 18, 20, 24, 26, 30, 22),
-          (1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 4, 4, 6)),
-    "M": (0b00, (10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24),
-          (1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10)),
+    "L": (0b01, (7, 10, 15, 20, 26, 18, 20, 24, 30, 18, 20, 24, 26, 30, 22, 24, 28, 30, 28, 28, 28, 28),
+          (1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 4, 4, 6, 6, 6, 6, 7, 8, 8, 9)),
+    "M": (0b00, (10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24, 28, 28, 26, 26, 26, 26, 28),
+          (1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10, 10, 11, 13, 14, 16, 17, 17)),
 }
 #: Centres of alignment patterns, in rows and in columns, from version 1 on. (Annex E)
 _ALIGNMENT = ((), (6, 18), (6, 22), (6, 26), (6, 30), (6, 34), (6, 22, 38), (6, 24, 42), (6, 26, 46), (6, 28, 50),
-              (6, 30, 54), (6, 32, 58), (6, 34, 62), (6, 26, 46, 66), (6, 26, 48, 70))
+              (6, 30, 54), (6, 32, 58), (6, 34, 62), (6, 26, 46, 66), (6, 26, 48, 70),
+              (6, 26, 50, 74), (6, 30, 54, 78), (6, 30, 56, 82), (6, 30, 58, 86), (6, 34, 62, 90),
+              (6, 28, 50, 72, 94), (6, 26, 50, 74, 98))
 _BYTE_MODE = 0b0100
 #: Fills what is left of the data, one after the other.
 _PADDING = (0xEC, 0x11)

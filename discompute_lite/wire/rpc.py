@@ -31,7 +31,7 @@ from ..model.errors import (
 )
 from ..model.limits import Limits
 from .envelope import check_rpc_call, is_rpc_answer, rpc_error, rpc_id, rpc_refusal
-from .framing import INLINE_BYTES, Buffer, MessageDecoder, encode_message, encode_sendable, join_attachments
+from .framing import INLINE_BYTES, Buffer, MessageDecoder, RoomPort, encode_message, encode_sendable, join_attachments
 from .repeats import RepeatReader
 
 #: Kept free for each answer of a batch that must become an error.
@@ -111,11 +111,13 @@ class RpcSession:
         on_answer: Optional[Callable[[], None]] = None,
         inline_bytes: int = INLINE_BYTES,
         repeated: FrozenSet[str] = frozenset(),
+        room: Optional[RoomPort] = None,
     ) -> None:
         """`admit(method)` is asked before memory is taken for the attachments of a call; what it
         returns is answered, and the session closes without reading them. `on_answer()` is told
         whenever an answer to a call of theirs is ready to be sent; bytes up to `inline_bytes` travel as text.
-        `repeated` names methods of which the same call comes again and again (wire/repeats.py)."""
+        `repeated` names methods of which the same call comes again and again (wire/repeats.py); `room` is what the
+        attachments of all connections share."""
         self._limits = limits
         #: Who wants bytes as text (HTTP) gets lines of any length; over a link ours must pass at the other end.
         self._line_limit = max(limits.line_bytes, inline_bytes)
@@ -123,7 +125,7 @@ class RpcSession:
         self._on_answer = on_answer
         self._inline_bytes = inline_bytes
         parse = RepeatReader(repeated, limits.json_depth, limits.json_values).parse if repeated else None
-        self._decoder = MessageDecoder(limits, admit=self._admit, allocate=allocate, parse=parse)
+        self._decoder = MessageDecoder(limits, admit=self._admit, allocate=allocate, parse=parse, room=room)
         self.direct_buffer = self._decoder.direct_buffer
         self.direct_filled = self._decoder.direct_filled
         self._events: Deque[RpcEvent] = deque()
@@ -165,8 +167,14 @@ class RpcSession:
 
     @property
     def is_held(self) -> bool:
-        """Whether too many calls are unanswered: stop reading, ask `next_event` again after answers."""
-        return self._unanswered >= self._limits.calls_in_flight
+        """Whether too many calls are unanswered, or attachments wait for room: stop reading, ask `next_event` again
+        after answers, or when there is room."""
+        return self._unanswered >= self._limits.calls_in_flight or self._decoder.is_waiting
+
+    @property
+    def missing_bytes(self) -> int:
+        """Return how much is still to come of attachments that are being received."""
+        return self._decoder.missing_bytes
 
     @property
     def is_between_messages(self) -> bool:
@@ -237,6 +245,7 @@ class RpcSession:
         answers += [AnswerReceived(context, None, error) for context in self._waiting.values()]
         self._events.clear()
         self._waiting.clear()
+        self._decoder.give_room_back()
         self.is_closing = True
         return answers
 

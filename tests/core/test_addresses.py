@@ -36,6 +36,30 @@ def test_a_failing_address_backs_off_and_is_normal_again_after_success():
     assert book.next_try() == 202.0
 
 
+def test_a_device_that_wants_no_link_rests_ever_longer_whatever_address_it_answers_at():
+    book = AddressBook(8)
+    assert book.next_try() is None
+    book.heard("a:1")
+    book.heard("b:1")
+    for rest_s in (2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0):
+        book.answered("a:1")
+        book.refused(now=100.0, roll=0.5)
+        assert book.rests(99.9 + rest_s) and book.due(99.9 + rest_s) == [] and book.next_try() == 100.0 + rest_s
+        assert not book.rests(100.0 + rest_s) and book.due(100.0 + rest_s) == ["a:1", "b:1"]
+
+
+@pytest.mark.parametrize("news", [AddressBook.welcome, AddressBook.forgive])
+def test_with_news_of_a_device_that_wanted_no_link_its_rest_is_over(news):
+    book = AddressBook(8)
+    book.heard("a:1")
+    book.refused(now=100.0, roll=0.5)
+    book.refused(now=100.0, roll=0.5)
+    news(book)
+    assert book.due(100.0) == ["a:1"] and book.next_try() == 0.0
+    book.refused(now=100.0, roll=0.5)
+    assert book.next_try() == 102.0
+
+
 def test_the_least_promising_makes_room_but_proven_ones_never_for_unproven_ones():
     book = AddressBook(2)
     book.measured("proven:1", 0.1)

@@ -49,9 +49,12 @@ CAUSES = [
     ("python-old", "bad", {"python": (3, 8, 10)}, {}, {}, "3.8.10", "3.9 or newer"),
     ("module-missing", "bad", {"missing": ("socket",)}, {}, {}, "lacks the module socket", "another Python"),
     ("module-missing", "warning", {"missing": ("ssl",)}, {}, {}, "encrypted", "another Python"),
+    ("module-missing", "warning", {"missing": ("ssl",), "platform": "ios"}, {}, {}, "encrypted", "another app"),
     ("few-files", "warning", {"open_files": 64}, {}, {}, "64 files", "ulimit"),
     ("clock-unset", "warning", {"wall": 5.0}, {}, {}, "clock", "set its time"),
-    ("state-unusable", "bad", {"state_problem": "it is read-only"}, {}, {}, "it is read-only", "--state-dir"),
+    ("state-unusable", "bad", {"state_problem": "it is read-only"}, {}, {}, "it is read-only.", "--state-dir"),
+    ("state-unusable", "bad", {"state_problem": "it is a file", "state_cure": "choose another folder"}, {}, {},
+     "State folder: it is a file.", "Choose another folder"),
     ("state-lost", "warning", {"is_state_kept": False}, {}, {}, "new one at each start", "--state-dir"),
     ("disk-full", "warning", {"disk_free_mb": 3}, {}, {}, "3 MB", "Free some space"),
     ("bound-here", "warning", {}, {}, {"bind": "127.0.0.1"}, "127.0.0.1", "without --bind"),
@@ -69,6 +72,8 @@ CAUSES = [
     ("same-identity", "bad", {}, {"beacons": (replace(HEARD, node_id="a" * 52),)}, {"boot": "mine"},
      "192.168.1.30", "Delete the copied state folder"),
     ("no-network", "bad", {}, {"interfaces": (LOOP,)}, {}, "in no network", "Join a Wi-Fi"),
+    ("no-interface", "warning", {}, {"interfaces": (LOOP,), "interface_names": ("en0", "en5")},
+     {"interface": "wlan9"}, "called wlan9", "(en0, en5)"),
     ("vpn-only", "warning", {}, {"interfaces": (LOOP, VPN)}, {}, "10.8.0.2", "--peer"),
     ("vpn-on", "note", {}, {"interfaces": (LOOP, WLAN, VPN)}, {}, "VPN is on", "switch it off"),
     ("wsl", "warning", {"inside": "wsl"}, {}, {}, "WSL", "mirrored"),
@@ -165,6 +170,29 @@ def test_a_refusal_by_the_system_is_told_instead_of_all_that_follows_from_it():
     causes = {finding.cause for finding in judge(network={
         **AT_ONCE, "broadcasts": (Trial("192.168.1.255", "refused", "EHOSTUNREACH"),)})}
     assert "lan-refused" in causes and not causes & {"broadcast-refused", "nobody", "peer-silent"}
+
+
+@pytest.mark.parametrize("network, node", [
+    ({"port_error": "EADDRNOTAVAIL", "interfaces": (LOOP,)}, {"bind": "10.1.1.1"}),
+    ({"interfaces": (LOOP,)}, {}),
+    ({"interfaces": (LOOP, VPN)}, {}),
+    ({"interfaces": (LOOP,)}, {"bind": "127.0.0.1"}),
+])
+def test_where_no_network_is_looked_at_nothing_is_said_of_it(network, node):
+    """That a broadcast is refused there, or nobody heard, follows from what is said already."""
+    findings = judge(network={"peers": (), "beacons": (), "broadcasts": (), **network}, node=node)
+    refused = judge(network={"peers": (), "beacons": (), **network, "broadcasts": (
+        Trial("255.255.255.255", "refused", "ENETUNREACH"),)}, node=node)
+    assert len([each for each in findings if each.severity is not Severity.GOOD]) == 1
+    assert {each.cause for each in refused} - {each.cause for each in findings} <= (
+        {"broadcast-refused"} if node.get("bind") == "127.0.0.1" else set())
+
+
+def test_a_broadcast_that_needs_a_route_is_not_missed_where_those_of_the_networks_are_heard():
+    trials = Trial("192.168.1.255", "heard"), Trial("255.255.255.255", "refused", "ENETUNREACH")
+    assert {finding.severity for finding in judge(network={"broadcasts": trials})} == {Severity.GOOD}
+    trials = Trial("192.168.1.255", "unheard"), Trial("255.255.255.255", "unheard")
+    assert [finding.cause for finding in judge(network={"broadcasts": trials}) if finding.cure] == ["broadcast-unheard"]
 
 
 def test_one_own_node_is_no_copied_folder():

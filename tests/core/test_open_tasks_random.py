@@ -60,6 +60,12 @@ class AnythingIsAdded(RuleBasedStateMachine):
     def pick(self, number):
         return list(self.open)[number % len(self.open)] if self.open else "x"
 
+    def is_kept(self, name):
+        """Whether what waits beside room is for the fastest device, which is at work for the same task."""
+        keeping = self.scheduler._books.pools[self.scheduler.task(name).pool_key].kept.get(name)
+        return keeping is not None and any(
+            (each.device_id, each.task_id) == (keeping.fastest_id, name) for each in self.running.values())
+
     def pick_attempt(self, number):
         return self.running.pop(list(self.running)[number % len(self.running)]).attempt_id if self.running else "x/0.9"
 
@@ -84,7 +90,7 @@ class AnythingIsAdded(RuleBasedStateMachine):
         if room and not self.open[name][1]:
             self.open[name][0] += room
             count = sum(isinstance(each, StartAttempt) for each in self.feed(SubtasksAdded(name, room)))
-            assert count >= room or self.scheduler.task(name).max_devices
+            assert count >= room or self.scheduler.task(name).max_devices or self.is_kept(name)
 
     @rule(number=st.integers(0, 9))
     def seal(self, number):
@@ -153,7 +159,7 @@ class AnythingIsAdded(RuleBasedStateMachine):
             assert task.total == total
             assert set(task.subtasks) == {index for index in range(total) if (name, index) not in self.fate}
             assert self.scheduler.why(name) and (not total or self.scheduler.why(name, total - 1))
-            assert not task.pending or task.max_devices or not self.scheduler.room_of(name)
+            assert not task.pending or task.max_devices or not self.scheduler.room_of(name) or self.is_kept(name)
 
     def teardown(self):
         """Sealed, and with the faults off, every task ends."""

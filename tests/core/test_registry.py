@@ -153,6 +153,22 @@ def test_hearsay_fills_only_its_share_of_the_table(world):
 # ---- repeats, restarts, copies ---------------------------------------------------------------------
 
 
+def test_the_next_beacon_of_a_linked_device_needs_no_look_at_anything_else(world):
+    world.beacon(seq=5)
+    world.link()
+    world.beacon(seq=6)
+    device, said = world.registry.get(AFTER), {"address": "10.0.0.2:8080", "boot": "b1", "seq": 7}
+    for news in ({"boot": "b2"}, {"seq": 6}, {"address": "10.0.0.9:8080"}):
+        assert not device.hears_again(**{**said, **news}), news
+    assert device.hears_again(**said) and device.seq == 7
+    assert not device.hears_again(**said)
+    # Whoever was heard elsewhere meanwhile is heard from here anew.
+    world.beacon(seq=8, address="192.168.0.2:8080")
+    assert not device.hears_again(**{**said, "seq": 9})
+    world(LinkLost(AFTER))
+    assert not device.hears_again(**{**said, "seq": 9, "address": "192.168.0.2:8080"})
+
+
 def test_older_and_equal_beacons_of_a_boot_are_dropped_but_teach_a_second_address(world):
     world.beacon(seq=5, name="new")
     world.beacon(seq=4, name="old", address="10.9.9.9:1")
@@ -486,6 +502,7 @@ def test_the_longest_silent_stranger_makes_room_and_members_never_do():
     assert world.beacon("s4") == [] and world.registry.get("s4") is None
 
 
+@pytest.mark.slow
 def test_a_flood_of_made_up_devices_costs_little_and_dials_little():
     registry = DeviceRegistry(OWN, "own-boot", Limits(devices=500), random.Random(1))
     registry.apply(LinkOpened(AFTER, "friend", "10.0.0.2:8080", "b1", True), 0.0)

@@ -459,6 +459,7 @@ def test_an_impossible_move_tells_the_story_of_the_attempt(world):
 # ---- cost ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_devices_cost_no_more_an_event_than_ten(monkeypatch):
     """Count comparisons of costs, the work of the heaps, rather than seconds."""
     counted = {}

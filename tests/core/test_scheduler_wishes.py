@@ -242,7 +242,7 @@ def test_why_speaks_of_the_device_that_is_asked_for_by_its_id_and_of_no_other(wo
 def test_why_names_the_device_limit_and_what_is_missing(world):
     world.devices("a")
     world.submit(subtasks=2, max_devices=1)
-    assert why_pending(world, "t", 1) == "it may use 1 devices at once, and these are busy"
+    assert why_pending(world, "t", 1) == "it may use 1 device at once, and that is busy"
     world.submit("gpu", requires=("gpu",))
     assert why_pending(world, "gpu", 0) == "a does not offer gpu"
 
@@ -297,6 +297,7 @@ def operations_of_a_subtask(monkeypatch, fleet):
     return counted["n"] / (3 * fleet)
 
 
+@pytest.mark.slow
 def test_a_subtask_costs_at_most_twice_as_much_among_many_devices(monkeypatch):
     few = operations_of_a_subtask(monkeypatch, 10)
     many = operations_of_a_subtask(monkeypatch, 1000)

@@ -123,6 +123,15 @@ def test_a_silent_device_is_left_before_anything_new_and_not_given_more(world):
         StopAttempt("t/0.2", "b", "another attempt was faster"), AcceptResult("t", 0, "t/0.1", "a")]
 
 
+def test_that_a_device_does_not_answer_is_no_sign_of_its_life(world):
+    world.devices("a", silence_s=1.0)
+    world.submit(pure=True)
+    world.devices("b", silence_s=1.0)
+    assert world.wait(0.9, renew=("b",)) == []
+    assert world.devices("a", slots=0, silence_s=1.0, reason="it does not answer") == []
+    assert started(world.wait(0.2, renew=("b",))) == [("t/0.2", "b")]
+
+
 def test_a_silent_device_that_speaks_again_is_given_work_again(world):
     world.devices("a", silence_s=1.0, slots=2)
     world.submit(pure=True)
@@ -168,3 +177,16 @@ def test_second_attempts_keep_to_the_limit_of_devices(world):
     world.submit(pure=True, max_devices=1)
     world.devices("b", speed=9.0)
     assert world.wait(10) == []
+
+
+def test_who_could_have_company_gets_it_at_once_though_another_kind_of_task_was_looked_at_last(world):
+    world.devices("a", speed=1.0)
+    for task_id, subtasks, function in (("t", 4, "f"), ("u", 2, "f"), ("v", 1, "")):
+        world.submit(task_id, subtasks, pure=True, function=function)
+    world.wait(5.0, renew=("a",))
+    world.devices("c", slots=6, speed=100.0)
+    world.devices("a", slots=6, speed=1000.0)
+    for _ in range(2):
+        # After each event of these `check` finds whoever is left alone beside a free slot.
+        world.wait(0.1)
+    assert {where for key, where in world.running.items() if key.startswith("u/")} >= {"a"}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.core.sweep import (
-    FURTHER_PORTS, REFUSED_AT_ONCE, SWEEP_AGAIN_S, SWEEP_FIRST_S, SWEEP_LONGEST_S, SWEPT_NETWORKS, Sweep, SweepTimes,
-    SweptNetwork, TryOutcome, hosts_to_sweep, networks_to_sweep,
+    FURTHER_PORTS, REFUSED_AT_ONCE, SWEEP_AGAIN_S, SWEEP_FIRST_S, SWEEP_LONGEST_S, SWEEP_PERMIT_S, SWEPT_NETWORKS,
+    Sweep, SweepTimes, SweptNetwork, TryOutcome, hosts_to_sweep, networks_to_sweep,
 )
 
 MASK_24 = "255.255.255.0"
@@ -184,3 +184,11 @@ def test_sweeps_that_find_nobody_become_seldom_and_somebody_brings_them_back():
     assert waits[:3] == [SWEEP_AGAIN_S, 2 * SWEEP_AGAIN_S, 4 * SWEEP_AGAIN_S] and waits[-1] == SWEEP_LONGEST_S
     times.next_s(was_somebody_there=True)
     assert times.next_s(was_somebody_there=False) == SWEEP_AGAIN_S
+
+
+def test_while_a_person_may_be_asked_for_permission_half_a_minute_of_sweeps_follow_closely():
+    times = SweepTimes()
+    waits = [times.next_s(was_somebody_there=False, was_refused=True) for _ in range(12)]
+    assert waits == [SWEEP_PERMIT_S] * 10 + [SWEEP_AGAIN_S, 2 * SWEEP_AGAIN_S] and sum(waits[:10]) == 30
+    assert times.next_s(was_somebody_there=False) == 4 * SWEEP_AGAIN_S, "it was let through, and nobody was there"
+    assert times.next_s(was_somebody_there=False, was_refused=True) == SWEEP_PERMIT_S

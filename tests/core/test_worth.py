@@ -107,6 +107,16 @@ def test_what_turns_out_to_be_long_goes_over_the_same_link(world):
     assert started(world.wait(2.0, renew=("here",))) == [("t/1.1", "far")]
 
 
+def test_nothing_goes_far_that_is_worth_it_only_if_what_runs_goes_on_running(world):
+    """As old as it is, it may end at once: then the two that wait are done here before one would be back."""
+    world.devices("here", speed=1.0)
+    world.devices("far", speed=4.0, round_trip_s=0.3, bytes_s=50_000.0)
+    assert started(world.submit(subtasks=3, function="f", size_bytes=10_000)) == [("t/0.1", "here")]
+    assert started(world.wait(0.2, renew=("here",))) == []
+    # Of 0.4 s, which it then is at least, two are 0.8, and one is back from there in 0.6.
+    assert started(world.wait(0.2, renew=("here",))) == [("t/1.1", "far")]
+
+
 def test_who_runs_nothing_of_a_task_is_not_waited_for(world):
     world.devices("fast", speed=8.0)
     world.submit("other", subtasks=1, function="g")

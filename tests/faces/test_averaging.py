@@ -7,7 +7,7 @@ import pytest
 from discompute_lite.faces.averaging import AVERAGE_TRIES, FAILED_AVERAGES, AveragingLeader, KeptShare
 from discompute_lite.ml.compression import FLOAT16, TOP_K, Compression
 from discompute_lite.ml.vectors import VectorForm
-from discompute_lite.model.errors import Forbidden, TaskFailed
+from discompute_lite.model.errors import Forbidden, MethodNotFound, StateError, TaskFailed
 
 
 class Devices:
@@ -17,16 +17,19 @@ class Devices:
 
     def __init__(self):
         self.asked, self.memory = [], {}
+        self.is_gone, self.has_room = False, True
 
     def ask(self, device_id, method, params, on_reply, timeout_s=None):
         self.asked.append((device_id, method, params, on_reply))
 
-    def make(self, name, size):
+    def keep(self, name, size, fill):
+        if self.is_gone or not self.has_room:
+            raise StateError("there is no room")
         self.memory[name] = bytearray(size)
-        return self.memory[name]
+        fill(self.memory[name])
 
-    def find(self, name, size):
-        return self.memory.get(name)
+    def read(self, name, size):
+        return None if self.is_gone else self.memory.get(name)
 
     def answer(self, device_id, method, error=None, **result):
         """Answer the oldest call of this method that a device has."""
@@ -49,8 +52,8 @@ def devices():
     return Devices()
 
 
-def leader_of(devices, *device_ids, is_mean=True, compression=Compression()):
-    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False, compression)
+def leader_of(devices, *device_ids, is_mean=True, compression=Compression(), small_bytes=8):
+    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), is_mean, False, compression, small_bytes)
     devices.answer("own", "JoinTraining", success=True)
     for device_id in device_ids:
         leader.meet(device_id, lambda: None)
@@ -80,6 +83,15 @@ def test_all_with_a_share_and_this_machine_take_part(devices):
     assert devices.params("own", "AverageVectors")["shares"] == []
     all_answer(devices)
     assert came[0].mean == [7.0, 8.0] and came[0].lost == [] and came[0].seconds == 0.5
+
+
+@pytest.mark.parametrize("small_bytes, is_mean, shape, piece", [
+    (15, True, "ring", 0), (16, True, "star", 2), (15, False, "chain", 0), (16, False, "chain", 2)])
+def test_a_small_vector_comes_to_this_machine_and_goes_back_in_one_piece(devices, small_bytes, is_mean, shape, piece):
+    leader = leader_of(devices, "a", "b", is_mean=is_mean, small_bytes=small_bytes)
+    averaged(leader, devices, "a", "b")
+    wish = devices.params("a", "AverageVectors")
+    assert (wish["shape"], wish["piece"], wish["members"][wish["root"]]) == (shape, piece, "own")
 
 
 def test_who_has_the_mean_has_the_state(devices):
@@ -295,3 +307,78 @@ def test_at_the_end_all_forget_it(devices):
     leader = leader_of(devices, "a", "b")
     leader.end()
     assert devices.waiting("LeaveTraining") == ["a", "b", "own"]
+
+
+# ---- this machine's node ---------------------------------------------------------------------------------
+
+
+def test_a_state_for_which_there_is_no_room_ends_averaging_there(devices):
+    leader = leader_of(devices, "a")
+    devices.has_room = False
+    leader.new_state([1.0, 2.0])
+    assert leader.joined == {"own": False, "a": False}
+
+
+def test_a_share_for_which_there_is_no_room_is_missed_by_the_average(devices):
+    leader = leader_of(devices, "a")
+    devices.has_room = False
+    kept, came = leader.keep_tree([5.0, 5.0], 3, 9), []
+    leader.average([kept, KeptShare("a", leader.share_name(1), 1)], came.append)
+    devices.answer("own", "AverageVectors", success=False, message="a share is not here", lost=["own"])
+    assert came[0].mean is None and leader.joined == {"own": False, "a": False}
+
+
+def test_when_the_node_beside_goes_away_nobody_averages_there_any_more(devices, caplog):
+    leader = leader_of(devices, "a", "b")
+    came = averaged(leader, devices, "a", "b")
+    devices.is_gone = True
+    devices.answer("a", "AverageVectors", error=ConnectionError("the connection broke"))
+    assert came[0].mean is None and not any(leader.joined.values())
+    assert "the node on this machine went away" in caplog.text
+    # What comes after it is no other outcome.
+    devices.answer("b", "AverageVectors", error=ConnectionError("the connection broke"))
+    assert len(came) == 1
+
+
+@pytest.mark.parametrize("method", ["JoinTraining", "FetchVector"])
+def test_whoever_is_asked_when_the_node_beside_is_gone_is_the_last(devices, method, caplog):
+    leader = leader_of(devices, "a", "b")
+    leader.new_state([1.0, 2.0])
+    names = []
+    if method == "JoinTraining":
+        leader.meet("c", lambda: names.append(None))
+    else:
+        leader.bring_state("c", names.append)
+    devices.is_gone = True
+    devices.answer("c", method, error=ConnectionError("the connection broke"))
+    assert names == [None] and not any(leader.joined.values())
+    assert caplog.text.count("the node on this machine went away") == 1
+
+
+@pytest.mark.parametrize("kind, is_narrow", [("", False), (FLOAT16, True)])
+def test_a_node_beside_that_is_too_old_for_it_is_said_once(devices, caplog, kind, is_narrow):
+    leader = AveragingLeader(devices, [0.0, 0.0], VectorForm("d", 2), True, False, Compression(kind))
+    for device_id in ("own", "a"):
+        leader.meet(device_id, lambda: None)
+    for device_id in ("own", "own", "a"):
+        devices.answer(device_id, "JoinTraining", error=MethodNotFound("there is no method AskInTraining"))
+    assert not any(leader.joined.values())
+    assert caplog.text.count("the node on this machine is of an earlier version; start it anew") == 1
+    assert ("not compressed" in caplog.text) is is_narrow
+
+
+def test_another_device_that_is_too_old_for_it_is_done_without(devices, caplog):
+    leader = leader_of(devices, "a")
+    leader.meet("b", lambda: None)
+    devices.answer("b", "JoinTraining", error=MethodNotFound("there is no method JoinTraining"))
+    assert leader.joined == {"own": True, "a": True, "b": False}
+    assert not caplog.records
+
+
+def test_a_mean_that_went_with_the_node_beside_is_none(devices):
+    leader = leader_of(devices, "a")
+    came = averaged(leader, devices, "a")
+    devices.answer("a", "AverageVectors", success=True)
+    devices.is_gone = True
+    devices.answer("own", "AverageVectors", success=True)
+    assert came[0].mean is None and leader.joined == {"own": False, "a": False}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from discompute_lite.faces.cli import LISTED
+from discompute_lite.faces.command import LISTED
 from discompute_lite.faces.command_line import CommandLine, CommandParser
 from discompute_lite.model.errors import SettingsError
 from discompute_lite.model.settings import SETTINGS

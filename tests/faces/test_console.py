@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from discompute_lite.faces import quick
-from discompute_lite.faces.console import Console, write_text
+from discompute_lite.faces.console import Console, width_of, write_text
 from discompute_lite.faces.outlet import Outlet
 
 
@@ -84,3 +84,13 @@ def test_the_quick_way_leaves_to_the_whole_program_what_it_cannot_do(monkeypatch
     assert quick.main_quick() is None and narrow.shown == ""
     monkeypatch.setattr(quick.os, "get_terminal_size", lambda fd: os.terminal_size((80, 24)))
     assert quick.main_quick() == 0 and narrow.shown == quick.version_text(is_json=False) + "\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "uname"), reason="Windows runs on no phone")
+@pytest.mark.parametrize("machine, columns", [("iPhone17,3", 40), ("iPad13,4", 80), ("x86_64", 80)])
+def test_a_terminal_that_does_not_tell_its_columns_has_a_phones_on_a_phone(monkeypatch, machine, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Darwin", "localhost", "25.0.0", "", machine)))
+    assert width_of(Terminal("utf-8")) == columns
+    monkeypatch.setenv("COLUMNS", "52")
+    assert width_of(Terminal("utf-8")) == 52

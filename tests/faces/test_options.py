@@ -1,12 +1,19 @@
 """Options of calls: what each may be, and a sentence for what it may not."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from discompute_lite.faces.cluster_view import ClusterView, text_of_cluster
-from discompute_lite.faces.options import PLAIN_OPTIONS, read_options
+from discompute_lite.faces.options import PLAIN_OPTIONS, read_argument, read_options
 from discompute_lite.model.device import Device
 from discompute_lite.model.errors import TaskRejected
+from discompute_lite.model.settings import Settings
 from discompute_lite.roles.offers import DeviceOffer
+
+
+SETTINGS = Settings(slots=3)
 
 
 class Three:
@@ -53,6 +60,35 @@ def test_what_is_refused_is_cut_short():
     with pytest.raises(TypeError) as caught:
         read_options({"priority": "x" * 5000})
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("name, value, expected", [
+    ("an address", "attic:8081", "attic:8081"),
+    ("config", None, ""), ("config", Path("a") / "b", os.path.join("a", "b")), ("config", SETTINGS, SETTINGS),
+    ("min_devices", Three(), 3), ("min_devices", 0, 0), ("wait", 0, 0.0), ("wait", float("inf"), float("inf")),
+    ("local", False, False), ("durable", True, True), ("durable", "nightly", "nightly"),
+])
+def test_what_a_cluster_may_be_given(name, value, expected):
+    assert read_argument(name, value) == expected
+
+
+@pytest.mark.parametrize("name, value, error, words", [
+    ("an address", 8080, TypeError, 'an address of Cluster is the text host:port, such as "192.168.1.20:8080", and n'),
+    ("an address", " ", ValueError, "and not ' '"), ("an address", ["a:1"], TypeError, "and not ['a:1']"),
+    ("config", 5, TypeError, "config of Cluster is the path of a configuration file, or settings that were read"),
+    ("config", b"c.yaml", TypeError, "and not b'c.yaml'"), ("config", "", ValueError, "and not ''"),
+    ("min_devices", -1, ValueError, "min_devices of Cluster is a whole number, 0 or more, and not -1"),
+    ("min_devices", 1.5, TypeError, "and not 1.5"), ("min_devices", True, TypeError, "and not True"),
+    ("wait", -1, ValueError, "wait of Cluster is a number of seconds, 0 or more, and not -1"),
+    ("wait", float("nan"), ValueError, "and not nan"), ("wait", "5", TypeError, "and not '5'"),
+    ("wait", None, TypeError, "and not None"), ("local", "no", TypeError, "local of Cluster is True or False, and not"),
+    ("durable", 3, TypeError, "durable of Cluster is True, False or the name of a run, and not 3"),
+    ("durable", "", ValueError, "and not ''"), ("durable", None, TypeError, "and not None"),
+])
+def test_what_a_cluster_may_not_be_given_is_said_in_a_sentence(name, value, error, words):
+    with pytest.raises(error) as caught:
+        read_argument(name, value)
+    assert words in str(caught.value) and len(str(caught.value)) < 250
 
 
 # ---- how clusters show themselves ------------------------------------------------------------------

@@ -7,7 +7,9 @@ from typing import Any, List
 import pytest
 
 from discompute_lite.faces import reach
-from discompute_lite.faces.reach import ANSWERED_HERE_S, LOOK_AROUND_S, Reach
+from discompute_lite.faces.reach import ANSWERED_HERE_S, LOOK_AROUND_S, Reach, choose_device
+from discompute_lite.model.device import Device, DeviceStatus
+from discompute_lite.model.errors import NotFound
 from discompute_lite.model.settings import Settings
 
 
@@ -105,3 +107,36 @@ def test_it_ends_as_soon_as_what_was_looked_for_is_there(here):
     here.local.met_at = 0.3
     assert here.looks_around(None, lambda devices: "other" in devices) == 0.3
     assert here.looks_around(4.0, lambda devices: "another" in devices) == 4.0
+
+
+# ---- whom a person means -----------------------------------------------------------------------------------
+
+
+def device(device_id, address, name="", *, is_gone=False):
+    status = DeviceStatus.OFFLINE if is_gone else DeviceStatus.AVAILABLE
+    return Device(id=device_id, name=name or device_id, address=address, status=status)
+
+
+KNOWN = [
+    device("aaaa", "10.0.0.2:8080", "attic"), device("abab", "10.0.0.2:8081"), device("cccc", "10.0.0.3:8083"),
+    device("dddd", "10.0.0.4:8081"), device("dede", "10.0.0.4:8082"), device("eeee", "[fe80::5%eth0]:8080"),
+    device("ffff", "10.0.0.3:8083", is_gone=True), device("ghgh", ""),
+]
+
+
+@pytest.mark.parametrize("wanted, found", [
+    ("cccc", "cccc"), ("C", "cccc"), ("attic", "aaaa"), ("10.0.0.2:8081", "abab"), ("10.0.0.3:8083", "cccc"),
+    ("10.0.0.2", "aaaa"), ("10.0.0.3", "cccc"), ("fe80::5%eth0", "eeee"), ("[fe80::5%eth0]", "eeee"),
+])
+def test_a_device_is_named_by_id_name_or_address_which_needs_no_port(wanted, found):
+    assert choose_device(KNOWN, wanted).id == found
+
+
+@pytest.mark.parametrize("wanted, says", [
+    ("10.0.0.4", "several devices (dddd, dede)"), ("d", "several devices"), ("10.0.0.5", "no device is called"),
+    ("10.0.0.3:8080", "no device is called"), ("8083", "no device is called"), ("", "no device is called"),
+])
+def test_what_means_nobody_or_several_is_refused(wanted, says):
+    with pytest.raises(NotFound) as refused:
+        choose_device(KNOWN, wanted)
+    assert says in str(refused.value)

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from discompute_lite.faces import api, training
+from discompute_lite.faces import api, train_run
 from discompute_lite.faces.command_line import CommandLine
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.map_command import map_command
 from discompute_lite.faces.scripts import script_of
 from discompute_lite.faces.train_command import train_command
 from discompute_lite.faces.training_wishes import TrainingResult
+from discompute_lite.model.device import Device
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.model.settings import Settings
 
@@ -31,6 +32,9 @@ class HeardCluster:
     def places(self):
         return {"mac/0": 1.0}
 
+    def devices(self):
+        return [Device(id="mac", name="mac")]
+
 
 @pytest.fixture
 def heard(monkeypatch):
@@ -46,7 +50,8 @@ def heard(monkeypatch):
         return TrainingResult(state=None, history=[], ended="")
 
     monkeypatch.setattr(api, "Cluster", cluster)
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(train_run, "Cluster", cluster)
+    monkeypatch.setattr(train_run, "train", train)
     return heard
 
 

@@ -8,6 +8,7 @@ import pytest
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.listing import halted_note, local_time, status_lines, task_lines
 from discompute_lite.faces.node_commands import _show_devices
+from discompute_lite.faces.status_commands import _show_tasks
 from discompute_lite.model.device import Device
 from discompute_lite.model.task import ComputeTask
 
@@ -62,6 +63,15 @@ def test_a_list_that_is_watched_is_drawn_over_and_one_that_is_not_is_printed(con
     assert "  Name: second" in shown(console) and "  Name: first" not in shown(console)
     _show_devices(console, [Device("third" * 6, "third")], watched=False)
     assert "  Name: second" in shown(console) and "  Name: third" in shown(console)
+
+
+def test_trainings_that_go_on_stand_above_the_tasks_in_words(console):
+    task = {"task_id": "t" * 12, "task_type": "echo", "lite": {"state": "RUNNING"}}
+    tasks = {"tasks": [task], "trainings": [{"text": "a: round 1/2\x1b[2J"}]}
+    _show_tasks(console, tasks, watched=True, is_unattended=False)
+    assert shown(console)[0] == "a: round 1/2\\x1b[2J" and shown(console)[1].startswith("tttttttt")
+    _show_tasks(console, {"tasks": [], "trainings": []}, watched=True, is_unattended=False)
+    assert shown(console)[0].startswith("no tasks")
 
 
 def test_what_is_printed_stays_above_the_next_picture(console):

@@ -4,16 +4,28 @@ import json
 import math
 from array import array
 from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
+from discompute_lite.faces.futures import CallOverLimit, PoisonedSubtask
 from discompute_lite.faces.training import train
 from discompute_lite.faces.training_wishes import is_better, strategy_of
 from discompute_lite.ml.digit_job import DigitJob
 from discompute_lite.ml.optimizers import SGD
 from discompute_lite.ml.strategies import DiLoCo, FedAvg
-from discompute_lite.model.errors import SettingsError, TaskCancelled, TaskFailed
+from discompute_lite.model.device import Device
+from discompute_lite.model.errors import SettingsError, TaskCancelled, TaskFailed, Unreachable
 from discompute_lite.tasks.values import dump_value, load_value
+
+
+class NoVectors:
+    """Have no device take part in averages: all that they make comes to this machine."""
+
+    own_id, is_gone = "own", False
+
+    def ask(self, device_id, method, params, on_reply, timeout_s=None):
+        self.deliver(partial(on_reply, None, Unreachable("there is no link to that device")))
 
 
 class PlayedCluster:
@@ -21,17 +33,26 @@ class PlayedCluster:
 
     def __init__(self, *devices):
         self.there = list(devices) or ["mac"]
+        #: What people call them, where that is not their id.
+        self.names = {}
         self.requires = ""
         self.calls = 0
         #: Raised instead of the call with this number.
         self.fails = {}
         self.after_call = lambda: None
+        self.told = []
+
+    def tell_round(self, told):
+        self.told.append(told)
 
     def places(self):
         return {f"{device}/0": 1.0 for device in self.there}
 
+    def devices(self):
+        return [Device(id=device, name=self.names.get(device, device)) for device in self.there]
+
     def vectors(self):
-        return None
+        return NoVectors()
 
     def put(self, value):
         return value
@@ -121,14 +142,97 @@ def test_rounds_are_saved_with_their_figures(tmp_path):
     train(PlayedCluster(), Slope(), rounds=3, checkpoint=str(tmp_path / "run"))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [1, 2, 3]
-    assert set(lines[0]) == {"round", "seconds", "compute_s", "samples", "metrics", "shares", "missing", "evaluated",
-                             "average_s", "moved_bytes"}
+    assert set(lines[0]) == {"round", "seconds", "compute_s", "starting_s", "samples", "metrics", "shares", "missing",
+                             "evaluated", "average_s", "moved_bytes"}
     saved = load_value((tmp_path / "run" / "checkpoint.json").read_bytes())
     assert (saved["round"], saved["strategy"]) == (3, "Synchronous()")
+    assert "Synchronous(), 3 rounds" in (tmp_path / "run" / "curves.svg").read_text()
+
+
+@pytest.mark.parametrize("wishes, name", [({}, "Slope"), ({"name": "slope.py"}, "slope.py")])
+def test_each_round_is_told_to_the_node_and_the_end_whatever_it_is(wishes, name):
+    cluster = PlayedCluster("mac", "pad")
+    train(cluster, Slope(), rounds=2, **wishes)
+    *told, over = cluster.told
+    assert [(each.name, each.round, each.rounds) for each in told] == [(name, 1, 2), (name, 2, 2)]
+    assert not any(each.is_over for each in told)
+    assert over.is_over and {each.training for each in cluster.told} == {over.training}
+    cluster.after_call = lambda: cluster.there.clear() or (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(cluster, Slope(), rounds=2)
+    assert cluster.told[-1].is_over and cluster.told[-1].training != over.training
 
 
 def test_resuming_where_nothing_was_saved_begins(tmp_path):
     assert len(train(PlayedCluster(), Slope(), rounds=2, checkpoint=str(tmp_path), resume=True).history) == 2
+
+
+def test_a_training_that_was_saved_is_not_begun_anew_in_its_folder(tmp_path):
+    train(PlayedCluster(), Slope(), rounds=2, checkpoint=str(tmp_path))
+    cluster, saved = PlayedCluster(), (tmp_path / "checkpoint.json").read_bytes()
+    with pytest.raises(SettingsError, match="--resume"):
+        train(cluster, Slope(), rounds=2, checkpoint=str(tmp_path))
+    assert (cluster.calls, (tmp_path / "checkpoint.json").read_bytes()) == (0, saved)
+
+
+class Diverging(Slope):
+    """Find no number any more from the fourth step of each device on; "best" is infinite from the beginning."""
+
+    optimizer = None
+
+    def init(self, seed):
+        return {"x": [1.0, 2.0], "best": math.inf}
+
+    def step(self, state, data, rng, config):
+        return {"x": [state["x"][0] + 1, math.nan if config["round"] > 2 else 2.0], "best": math.inf}, 4, {}
+
+
+@pytest.mark.parametrize("strategy", ["sync", FedAvg(2), "async"])
+def test_a_state_that_has_become_no_number_ends_the_training_and_the_last_good_one_stays(strategy, tmp_path):
+    with pytest.raises(TaskFailed) as caught:
+        train(PlayedCluster(), Diverging(), rounds=9, strategy=strategy, checkpoint=str(tmp_path))
+    assert caught.value.message == (
+        "in round 4 state['x'] has become infinite or no number, which no further round mends; "
+        f"{tmp_path} keeps the state of round 3; train again with a smaller rate, or without data that are no numbers")
+    saved = load_value((tmp_path / "checkpoint.json").read_bytes())
+    assert saved["round"] == 3
+    assert all(map(math.isfinite, saved["state"]["x"]))
+    assert "3 rounds" in (tmp_path / "curves.svg").read_text()
+
+
+def test_a_training_without_numbers_from_its_first_round_on_names_no_checkpoint(tmp_path):
+    job = Diverging()
+    job.step = lambda state, data, rng, config: ({"x": [math.inf, 2.0], "best": 1.0}, 4, {})
+    with pytest.raises(TaskFailed, match="^in round 1 .* no further round mends; train again with a smaller rate"):
+        train(PlayedCluster(), job, rounds=9, checkpoint=str(tmp_path))
+    assert not (tmp_path / "checkpoint.json").exists()
+
+
+class Lost(Slope):
+    """Learn what nobody can judge."""
+
+    def evaluate(self, state):
+        return {"loss": math.nan, "gain": math.inf}
+
+
+def test_a_training_without_numbers_is_resumed_and_ended_by_its_patience(tmp_path):
+    train(PlayedCluster(), Lost(), rounds=2, checkpoint=str(tmp_path))
+    again = train(PlayedCluster(), Lost(), rounds=9, checkpoint=str(tmp_path), resume=True, patience=3)
+    assert again.ended == "loss has not been better than nan for 3 rounds"
+
+
+@pytest.mark.parametrize("ended, said", [
+    (PoisonedSubtask("it failed 3 times, all on k3fq9zt2: each time the process ended by itself with exit status 3"),
+     "the job's step in round 2 failed 3 times, all on Ann's pad: each time the process ended"),
+    (CallOverLimit("it used 3 GiB"), "the job's step in round 2 on Ann's pad used 3 GiB"),
+])
+def test_a_step_that_takes_down_its_process_is_told_with_its_round_and_the_devices_name(ended, said):
+    cluster = PlayedCluster("k3fq9zt2" + "a" * 44)
+    cluster.names[cluster.there[0]] = "Ann's pad"
+    cluster.fails[2] = ended
+    with pytest.raises(type(ended)) as caught:
+        train(cluster, Slope(), rounds=3, strategy="fedavg")
+    assert caught.value.message.startswith(said)
 
 
 def test_a_finished_training_is_resumed_without_a_step(tmp_path):
@@ -212,6 +316,54 @@ def test_what_a_step_raises_ends_the_training():
         train(cluster, Slope(), rounds=3)
 
 
+def test_a_device_that_lacks_a_library_is_left_out_and_that_is_said_once(caplog):
+    cluster = PlayedCluster("mac", "pad")
+    cluster.fails = {2: ModuleNotFoundError("No module named 'torch'")}
+    result = train(cluster, Slope(), rounds=4, strategy="fedavg")
+    assert len(result.history) == 4
+    assert all(set(figures["shares"]) == {"mac/0"} for figures in result.history)
+    assert [record.getMessage() for record in caplog.records] == [
+        "device pad is left out: No module named 'torch'; install it there for the next training"]
+
+
+def test_a_device_that_cannot_read_the_job_is_left_out_too(caplog):
+    cluster = PlayedCluster("mac", "pad")
+    cluster.fails = {2: PoisonedSubtask("it failed 3 times, all on pad: each time carry_out_here needs torch 2.8, "
+                                        "which this device cannot import (No module named 'torch'); install it here")}
+    result = train(cluster, Slope(), rounds=4, strategy="fedavg")
+    assert all(set(figures["shares"]) == {"mac/0"} for figures in result.history)
+    assert [record.getMessage() for record in caplog.records] == [
+        "device pad is left out: the job needs torch 2.8, which this device cannot import; install it there for the "
+        "next training"]
+
+
+@pytest.mark.parametrize("devices, fails", [(["mac"], [2]), (["mac", "pad"], [1, 2]), (["mac", "pad"], [1, 2, 3])])
+def test_a_library_that_nobody_has_ends_the_training(devices, fails):
+    cluster = PlayedCluster(*devices)
+    cluster.fails = dict.fromkeys(fails, ModuleNotFoundError("No module named 'torch'"))
+    with pytest.raises(ModuleNotFoundError):
+        train(cluster, Slope(), rounds=3, strategy="fedavg")
+
+
+@pytest.mark.parametrize("evaluated", [None, 3.0, {"loss": "low"}, ["loss"]])
+def test_an_evaluation_that_is_no_dict_of_numbers_is_told_what_is_wanted(evaluated):
+    job = Slope()
+    job.evaluate = lambda state: evaluated
+    with pytest.raises(TaskFailed, match="what evaluate returns must be a dict of metrics, such as {'loss': 0.5}, not"):
+        train(PlayedCluster(), job, rounds=2)
+
+
+def test_a_loss_that_is_no_number_is_told_once_and_is_no_gain(caplog):
+    job = Slope()
+    losses = iter([math.nan, 3.0, math.nan, math.nan, 4.0])
+    job.evaluate = lambda state: {"loss": next(losses)}
+    result = train(PlayedCluster(), job, rounds=9, patience=3)
+    assert result.ended == "loss has not been better than 3 for 3 rounds"
+    assert [record.getMessage() for record in caplog.records] == [
+        "after round 1 loss is nan, though the state holds numbers; try a smaller rate, or look for data that are no "
+        "numbers"]
+
+
 @pytest.mark.parametrize("name", ["init", "load", "step", "evaluate"])
 def test_a_job_without_a_method_is_refused(name):
     job = type("Job", (), {each: (lambda self, *args: None) for each in ("init", "load", "step", "evaluate")
@@ -239,11 +391,12 @@ def test_a_device_that_computes_with_lesser_arrays_is_told_of_once(caplog):
 @pytest.mark.parametrize("wishes, about", [
     ({"compression": "zip"}, "write one of none, float16, top-k"),
     ({"compression": "top-k", "top_k": 0.0}, "write a part above 0"),
+    ({"top_k": 0.1}, "top_k belongs to the compression top-k, and this one is none; choose top-k, or leave out top_k"),
+    ({"compression": "float16", "top_k": 0.1}, "this one is float16"),
     ({"compression": "float16", "average": "submitter"}, "leave out one of"),
     ({"compression": "top-k", "reproducible": True}, "sums exactly, on one machine; leave out the compression"),
     ({"compression": "float16", "strategy": "async"}, "merges each share alone; leave out the compression"),
-    ({"compression": "float16"}, "which has none of its own; leave out the compression"),
-    ({"average": "ring"}, "leave out the ring"),
+    ({"average": "ring", "reproducible": True}, "sums exactly, on one machine; leave out the ring"),
 ])
 def test_a_compression_that_cannot_be_is_refused(wishes, about):
     with pytest.raises(SettingsError, match=about):

@@ -182,6 +182,7 @@ def test_nonsense_from_a_command_is_not_known(told: str) -> None:
 ROWS = [(identifier, *row[1:]) for row in APPLE_MODELS for identifier in row[0].split()]
 #: Those on which Python runs in an app.
 APP_ROWS = [row for row in ROWS if row[0].startswith(("iP", "Reality", "AppleTV"))]
+MAC_ROWS = [row for row in ROWS if row not in APP_ROWS and row[4]]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
@@ -225,6 +226,18 @@ def test_the_identifier_alone_gives_the_least_that_is_sold_under_it(row: Any) ->
     assert hardware.capabilities.cpu_cores == cores
     gpu, bins = min(map(int, gpu_cores.split()), default=0), {row[1]: row[4] for row in APPLE_CHIPS if row[0] == chip}
     assert hardware.capabilities.fp32_tflops == pytest.approx(bins.get(gpu, 0.0))
+
+
+@pytest.mark.parametrize("row", MAC_ROWS, ids=[row[0] for row in MAC_ROWS])
+def test_a_mac_that_tells_its_model_alone_has_the_fewest_cores_and_the_least_memory_of_it(row: Any) -> None:
+    identifier, name, chip, memory_gb, fast, slow, gpu_cores = row
+    hardware = detect_hardware(recorded.RecordedProbe(
+        {"platform": "darwin", "uname": ["Darwin", "", "25.0.0", "", "arm64"], "sysctl": {"hw.model": identifier}}))
+    assert (hardware.model, hardware.capabilities.chip) == (name, f"Apple {chip}")
+    assert hardware.capabilities.memory_mb == min(map(int, memory_gb.split())) * 1024
+    assert hardware.capabilities.cpu_cores == sum(min(map(int, kind.split()), default=0) for kind in (fast, slow))
+    gpu, bins = min(map(int, gpu_cores.split())), {row[1]: row[4] for row in APPLE_CHIPS if row[0] == chip}
+    assert hardware.capabilities.fp32_tflops == pytest.approx(bins[gpu])
 
 
 # ---- iPhones and iPads --------------------------------------------------------------------------------
@@ -301,6 +314,24 @@ def test_a_simulator_names_the_device_but_not_its_figures() -> None:
     assert_tflops(hardware, 0, 0)
 
 
+@pytest.mark.parametrize("platform", ["ios", "darwin"])
+@pytest.mark.parametrize("machine, brand, gpu", [
+    ("arm64", "Apple M1 Pro", "Apple M1 Pro"), ("x86_64", "Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz", "")])
+@pytest.mark.parametrize("identifier, kind, name", [
+    ("iPhone16,1", "iphone", "iPhone 15 Pro (simulator)"), ("iPad20,3", "ipad", "iPad (unknown model) (simulator)")])
+def test_a_simulator_is_told_from_the_mac_that_it_runs_on(
+    platform: str, machine: str, brand: str, gpu: str, identifier: str, kind: str, name: str
+) -> None:
+    probe = recorded.RecordedProbe({
+        "platform": platform, "uname": ["Darwin", "desk.local", "25.0.0", "", machine],
+        "environ": {"SIMULATOR_MODEL_IDENTIFIER": identifier},
+        "sysctl": {"hw.model": "Mac14,9", "hw.ncpu": 10, "machdep.cpu.brand_string": brand}})
+    hardware = detect_hardware(probe)
+    assert (hardware.type, hardware.model) == (kind, name)
+    assert (hardware.capabilities.chip, hardware.capabilities.gpu_type) == (brand, gpu)
+    assert hardware.capabilities.fp32_tflops == 0 and not has_processes(probe)
+
+
 # ---- Linux --------------------------------------------------------------------------------------------
 
 
@@ -366,6 +397,17 @@ def test_the_limits_of_a_v2_container_are_the_least_on_the_way_up() -> None:
 def test_the_limits_of_a_v1_container_are_below_its_mount_point() -> None:
     hardware = detected("linux_container_v1")
     assert (hardware.capabilities.cpu_cores, hardware.capabilities.memory_mb) == (2, 2048)
+
+
+def test_a_container_without_limits_says_so_and_one_with_limits_says_these() -> None:
+    free, bound = recording("linux_hybrid_nested"), recording("linux_container_v2")
+    free.files = {path: text for path, text in free.files.items() if "cgroup" not in path}
+    for probe, said in ((free, ["Inside a container without limits of its own."]), (bound, [
+        "Inside a container limited to 1.5 of 64 CPUs.", "Inside a container limited to 4096 of 262144 MB of memory.",
+    ])):
+        probe.files["/.dockerenv"] = ""
+        hardware = detect_hardware(probe)
+        assert [note for note in hardware.notes if "container" in note] == said
 
 
 def test_hybrid_groups_and_a_nested_limit() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
+from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.host import child
+from discompute_lite.host import child, foreign_executors
 from discompute_lite.host.child import FRAME_PREFIX, pack_outcome, pack_request, unpack_outcome, unpack_request
 from discompute_lite.host.child_process import THREAD_COUNTS, child_environ, describe_exit
 from discompute_lite.host.exchange import OUTCOME_BYTES, Exchange
@@ -111,18 +113,22 @@ class HandExecutor(Executor):
     """A foreign executor that runs nothing until it is told to."""
 
     def __init__(self):
-        self.work = []
+        self.work = SimpleQueue()
         self.was_shut_down = []
 
     def submit(self, function, *arguments):
         if self.was_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future = Future()
-        self.work.append((future, function, arguments))
+        self.work.put((future, function, arguments))
         return future
 
+    def take(self):
+        """Return what came next: its future, and what is to be called with what."""
+        return self.work.get(timeout=10)
+
     def run_one(self):
-        future, function, arguments = self.work.pop(0)
+        future, function, arguments = self.take()
         future.set_running_or_notify_cancel()
         future.set_result(function(*arguments))
 
@@ -146,22 +152,24 @@ def test_any_executor_will_do(external, hand):
     future = external.submit(ECHO)
     assert not future.done()
     hand.run_one()
-    assert future.result(0).data == b"7"
+    assert future.result(10).data == b"7"
     future.stop("too late")
     assert future.result(0).ok
 
 
 def test_stopping_cancels_what_has_not_begun(external, hand):
     future = external.submit(ECHO)
+    inner, _, _ = hand.take()
     future.stop("not wanted")
-    assert hand.work[0][0].cancelled()
+    with pytest.raises(CancelledError):
+        inner.result(10)
     outcome = future.result(0)
     assert (outcome.ok, outcome.error, outcome.error_type, outcome.blame) == (False, "not wanted", "Stopped", "")
 
 
 def test_stopping_disowns_what_runs(external, hand):
     future = external.submit(ECHO)
-    inner, function, arguments = hand.work[0]
+    inner, function, arguments = hand.take()
     inner.set_running_or_notify_cancel()
     future.stop("not wanted")
     inner.set_result(function(*arguments))
@@ -171,13 +179,13 @@ def test_stopping_disowns_what_runs(external, hand):
 @pytest.mark.parametrize("trouble", ["cancel", "break"])
 def test_an_executor_that_fails_is_the_devices_fault(external, hand, trouble):
     future = external.submit(ECHO)
-    inner = hand.work[0][0]
+    inner, _, _ = hand.take()
     if trouble == "cancel":
         inner.cancel()
-        assert future.result(0).error == "its executor cancelled it"
+        assert future.result(10).error == "its executor cancelled it"
     else:
         inner.set_exception(OSError("pool is broken"))
-        assert future.result(0).blame == "device" and "OSError: pool is broken" in future.result(0).error
+        assert future.result(10).blame == "device" and "OSError: pool is broken" in future.result(0).error
 
 
 def test_after_shutdown_there_is_an_outcome_and_no_exception(external, hand):
@@ -201,9 +209,9 @@ class Maker:
         self.made.append(HandExecutor())
         return self.made[-1]
 
-    def fail_all(self, error):
-        """All that the newest one holds fails."""
-        for inner, _, _ in self.made[-1].work:
+    def fail(self, error, count=1):
+        """So many of what the newest one was given fail."""
+        for inner, _, _ in [self.made[-1].take() for _ in range(count)]:
             inner.set_exception(error)
 
 
@@ -216,14 +224,14 @@ def maker():
 
 def test_an_executor_that_breaks_is_made_anew_and_that_is_said_once(maker):
     futures = [maker.executor.submit(ECHO) for _ in range(3)]
-    maker.fail_all(BrokenProcessPool("a child was killed"))
-    assert all(future.result(0).blame == "device" for future in futures), "they are tried again, as on any device"
+    maker.fail(BrokenProcessPool("a child was killed"), 3)
+    assert all(future.result(10).blame == "device" for future in futures), "they are tried again, as on any device"
     assert "the executor broke (BrokenProcessPool: a child was killed); a new one is in its place" in maker.said.get(
         timeout=10)
     assert len(maker.made) == 2 and maker.made[0].was_shut_down == [False] and maker.said.empty()
     future = maker.executor.submit(ECHO)
     maker.made[1].run_one()
-    assert future.result(0).ok
+    assert future.result(10).ok
 
 
 def test_one_that_refuses_because_it_is_broken_is_made_anew_and_the_work_goes_there(maker, monkeypatch):
@@ -242,11 +250,10 @@ def test_one_that_refuses_because_it_is_broken_is_made_anew_and_the_work_goes_th
 
 def test_a_split_that_an_executor_broke_under_is_tried_once_more_in_the_new_one(maker):
     split = maker.executor.submit(WorkRequest("split", "echo", b'{"parts":[1]}', "t"))
-    maker.fail_all(BrokenProcessPool("a child was killed"))
+    maker.fail(BrokenProcessPool("a child was killed"))
     maker.said.get(timeout=10)
-    maker.executor.submit(ECHO)
-    assert not split.done() and len(maker.made[1].work) >= 1
-    maker.fail_all(BrokenProcessPool("again"))
+    assert not split.done()
+    maker.fail(BrokenProcessPool("again"))
     assert split.result(10).blame == "device"
     maker.said.get(timeout=10)
 
@@ -262,11 +269,146 @@ def test_what_cannot_be_made_anew_is_said_and_tried_again_with_the_next_work(mon
     assert future.done()
 
 
+def test_one_that_could_not_be_made_anew_is_tried_again_though_the_broken_one_says_only_that_it_is_shut_down():
+    maker = Maker(OSError("no scheduler answers"))
+    maker.executor.submit(ECHO)
+    maker.fail(BrokenProcessPool("a child was killed"))
+    assert "none can be made in its place" in maker.said.get(timeout=10)
+    future = maker.executor.submit(ECHO)
+    assert "(BrokenProcessPool: a child was killed); a new one is in its place" in maker.said.get(timeout=10)
+    maker.made[1].run_one()
+    assert future.result(10).ok
+    maker.executor.shutdown()
+
+
+def test_a_maker_that_would_end_the_program_ends_nothing(maker):
+    maker.problems.append(SystemExit("no licence"))
+    maker.executor.submit(ECHO)
+    maker.fail(BrokenProcessPool("a child was killed"))
+    assert "none can be made in its place (no licence)" in maker.said.get(timeout=10)
+    maker.executor.submit(ECHO)
+    assert "a new one is in its place" in maker.said.get(timeout=10)
+
+
+def test_what_waits_when_none_can_be_made_fails_with_it_and_makes_no_further_ones(monkeypatch):
+    maker, begun, may_go_on = Maker(*[OSError("no scheduler answers")] * 2), Event(), Event()
+
+    def refuse(*_):
+        begun.set()
+        may_go_on.wait(10)
+        raise BrokenProcessPool("gone")
+
+    monkeypatch.setattr(maker.made[0], "submit", refuse)
+    first = maker.executor.submit(ECHO)
+    assert begun.wait(10)
+    waiting = [maker.executor.submit(ECHO) for _ in range(3)]
+    may_go_on.set()
+    assert all("no scheduler answers" in future.result(10).error for future in [first, *waiting])
+    maker.executor.shutdown()
+    assert len(maker.problems) == 1, "one was tried to be made"
+
+
+class HangingExecutor(Executor):
+    """A foreign executor that does not come back, whatever it is asked."""
+
+    def __init__(self):
+        self.asked, self.may_end = SimpleQueue(), Event()
+
+    def submit(self, *_):
+        self.asked.put("submit")
+        self.may_end.wait()
+
+    def shutdown(self, wait=True):
+        self.asked.put("shutdown")
+        self.may_end.wait()
+
+
+@pytest.mark.parametrize("asked", ["submit", "shutdown"])
+def test_one_that_hangs_holds_up_neither_who_submits_nor_the_nodes_end(monkeypatch, asked):
+    monkeypatch.setattr(foreign_executors, "SHUTDOWN_S", 0.05)
+    hanging = HangingExecutor()
+    executor = ExternalExecutor(hanging)
+    futures = [executor.submit(ECHO) for _ in range(2)] if asked == "submit" else []
+    if futures:
+        assert hanging.asked.get(timeout=10) == "submit"
+    executor.shutdown(now=True)
+    assert [future.result(0).error for future in futures] == ["the node is shutting down"] * len(futures)
+    if not futures:
+        assert hanging.asked.get(timeout=10) == "shutdown"
+    hanging.may_end.set()
+
+
+def test_one_whose_cancelling_hangs_holds_up_nobody(external, hand):
+    """Dask's asks its scheduler."""
+    may_go_on = Event()
+    future = external.submit(ECHO)
+    inner, _, _ = hand.take()
+    inner.add_done_callback(lambda _: may_go_on.wait(10))
+    future.stop("not wanted")
+    assert future.result(0).error == "not wanted" and not may_go_on.is_set()
+    may_go_on.set()
+
+
+def test_what_has_not_begun_is_cancelled_before_the_executor_is_shut_down(external, hand):
+    external.submit(ECHO)
+    inner, _, _ = hand.take()
+    seen = []
+    inner.add_done_callback(lambda inner: seen.append((inner.cancelled(), list(hand.was_shut_down))))
+    external.shutdown(now=True)
+    assert seen == [(True, [])] and hand.was_shut_down == [False]
+
+
+class LostProcess:
+    """A process of a pool which that has lost from sight."""
+
+    def __init__(self, events):
+        self._events = events
+
+    def kill(self):
+        self._events.append("killed")
+
+
+def test_the_processes_of_a_pool_that_broke_are_ended_before_it_is_waited_for(maker):
+    """A pool may hold its lock while it joins them, and `shutdown` takes that lock."""
+    events = []
+    maker.made[0]._processes = {1: LostProcess(events), 2: LostProcess(events)}
+    maker.made[0].shutdown = lambda wait: events.append("shut down")
+    maker.executor.submit(ECHO)
+    maker.fail(BrokenProcessPool("a child was killed"))
+    maker.said.get(timeout=10)
+    assert events == ["killed", "killed", "shut down"]
+
+
+class StubbornProcess:
+    """A child that ends only when it has to."""
+
+    def __init__(self, events):
+        self.terminate, self.kill = lambda: events.append("terminate"), lambda: events.append("kill")
+        self.join = lambda limit_s: events.append("join")
+
+
+@pytest.mark.parametrize("end_s, in_time", [(0.0, "in 0 seconds"), (3600.0, "at once")])
+def test_a_process_that_threads_or_children_hold_up_ends_with_them_and_says_so(monkeypatch, end_s, in_time):
+    """In time, or when Ctrl-C is pressed once more."""
+    events, ended, said, called = [], SimpleQueue(), [], {}
+    monkeypatch.setattr(foreign_executors, "END_S", end_s)
+    monkeypatch.setattr(multiprocessing, "active_children", lambda: [StubbornProcess(events)])
+    monkeypatch.setattr(os, "_exit", ended.put)
+    monkeypatch.setattr(signal, "signal", called.__setitem__)
+    foreign_executors.end_process(7, said.append)
+    if end_s:
+        called[signal.SIGINT](signal.SIGINT, None)
+    assert ended.get(timeout=10) == 7
+    assert events == ["terminate", "join", "kill"], "whoever can still tidy up may"
+    assert len(said) == 1 and f"have not ended {in_time} and are ended by force" in said[0]
+
+
 def test_callbacks_get_the_future(external, hand):
     seen = []
     future = external.submit(ECHO)
     future.add_done_callback(seen.append)
     hand.run_one()
+    future.result(10)
     assert seen == [future]
 
 

@@ -8,9 +8,12 @@ import sys
 import pytest
 from .recorded import RecordedProbe
 
-from discompute_lite.host.machine_check import firewalls, gateway, look_at_machine, surroundings, trial_of_state
+from discompute_lite.host.firewalls import firewalls
+from discompute_lite.host.detect_linux import surroundings
+from discompute_lite.host.machine_check import gateway, look_at_machine, trial_of_state
 from discompute_lite.host.probe import Probe
 from discompute_lite.host.store import StateFolder, open_state
+from discompute_lite.model.errors import StateError
 
 ROUTE = "Iface\tDestination\tGateway\tFlags\neth0\t0001A8C0\t00000000\t0001\neth0\t00000000\t0101A8C0\t0003\n"
 
@@ -78,7 +81,7 @@ def test_what_it_runs_inside_of(probe, inside):
 def test_a_good_folder_is_tried_and_left_as_it_was(tmp_path):
     state = open_state(str(tmp_path / "state"))
     before = sorted(os.listdir(state.path))
-    facts = look_at_machine(Probe(), state, "", (8080, 5005), 1e9)
+    facts = look_at_machine(Probe(), state, None, (8080, 5005), 1e9)
     assert facts.state_problem == "" and facts.is_state_kept and facts.disk_free_mb > 0
     assert sorted(os.listdir(state.path)) == before
 
@@ -88,13 +91,20 @@ def test_a_damaged_key_is_a_problem_of_the_folder(tmp_path):
     state.load_or_make_key(os.urandom)
     with open(state.key_file, "w") as file:
         file.write("no key")
-    assert "damaged" in trial_of_state(state)
+    assert trial_of_state(state).what == "the key file is damaged"
+
+
+def test_what_is_wrong_with_a_folder_and_what_helps_are_told_apart_whatever_its_name(tmp_path):
+    path = str(tmp_path / "a. b; c")
+    facts = look_at_machine(Probe(), StateFolder(path), None, (8080, 5005), 1e9)
+    assert facts.state_problem == f"{os.path.join(path, 'doctor.json')} cannot be used (no such file or directory)"
+    assert facts.state_cure == "choose another folder with --state-dir"
 
 
 def test_memory_only_is_no_problem_and_is_said():
-    facts = look_at_machine(Probe(), StateFolder(""), "", (8080, 5005), 1e9)
+    facts = look_at_machine(Probe(), StateFolder(""), None, (8080, 5005), 1e9)
     assert (facts.state_problem, facts.is_state_kept, facts.disk_free_mb) == ("", False, -1)
-    assert not look_at_machine(Probe(), None, "it is a file; move it", (1, 2), 1e9).state_path
+    assert not look_at_machine(Probe(), None, StateError("it is a file", "move it"), (1, 2), 1e9).state_path
 
 
 def test_modules_that_an_app_lacks_are_named():
@@ -102,4 +112,4 @@ def test_modules_that_an_app_lacks_are_named():
         def importable(self, name):
             return name not in ("ssl", "ctypes")
 
-    assert look_at_machine(Lacking(), None, "", (1, 2), 1e9).missing == ("ssl", "ctypes")
+    assert look_at_machine(Lacking(), None, None, (1, 2), 1e9).missing == ("ssl", "ctypes")

@@ -230,7 +230,7 @@ def test_where_power_comes_from(level, is_charging, power):
 def test_an_app_that_cannot_start_processes_measures_in_its_own(monkeypatch):
     probe = Probe()
     monkeypatch.setattr(probe, "inside_ios", lambda: True)
-    here = start_measurement(probe, ["this is not started"], [], with_numpy=False)
+    here = start_measurement(probe, lambda entry: ["this is not started"], with_numpy=False)
     assert isinstance(here, MeasurementHere)
     taken = here.report()
     assert taken.score > 0 and taken.python == PYTHON and (taken.parallel, taken.processes) == (1.0, 1)

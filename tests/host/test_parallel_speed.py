@@ -64,6 +64,7 @@ def test_a_pace_is_counted_over_a_moment():
     assert pace(lambda: next(ticks)) == pytest.approx(3 * 1e9 / (5 * PACE_NS / 4), rel=0.3)
 
 
+@pytest.mark.slow
 def test_real_children_compute_beside_one_another():
     command = [sys.executable, "-c", "from discompute_lite.host.parallel_speed import pace_main; pace_main()"]
     assert parallel_factor(command, 2) > 0

@@ -87,6 +87,8 @@ def test_no_process_is_started_inside_an_ios_app() -> None:
     ("darwin", "RealityDevice14,1", "", {}, True),
     ("darwin", "arm64", "/Applications/Pythonista.app/Wrapper/Pythonista3.app/Pythonista3", {}, True),
     ("darwin", "arm64", "", {"APPNAME": "a-Shell-mini"}, True),
+    ("darwin", "arm64", "", {"SIMULATOR_MODEL_IDENTIFIER": "iPhone16,1"}, True),
+    ("darwin", "x86_64", "", {"SIMULATOR_MODEL_IDENTIFIER": "iPad20,3"}, True),
     ("darwin", "arm64", "/usr/bin/python3", {}, False),
     ("darwin", "x86_64", "/usr/bin/python3", {"TERM_PROGRAM": "Apple_Terminal"}, False),
     ("linux", "iPhone17,1", "Pythonista", {}, False),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import os
 import random
 import re
@@ -15,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.host.lean_text import lean_text
-from discompute_lite.host.small_file import LEFT_OUT_MODULES, SMALL_FILE, package_sources, small_file
+from discompute_lite.host.small_file import (
+    LEFT_OUT_LINES, LEFT_OUT_MODULES, PHONE_ROWS, SMALL_FILE, package_sources, small_file,
+)
 from discompute_lite.host.text_packing import SHORT_WORDS, packed_texts
 from discompute_lite.model.errors import StateError
 
@@ -56,6 +60,14 @@ def test_it_runs_as_a_script(tmp_path):
     assert done.stdout.decode("utf-8").split() == ["grüße", "hello"]
 
 
+def test_without_zlib_it_is_one_sentence(tmp_path):
+    (tmp_path / "dl.py").write_bytes(small_file(SOURCES))
+    words = "import sys, runpy; sys.modules['zlib'] = None; runpy.run_path('dl.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", words], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"discompute: this Python lacks zlib, .*; run it in .*\n", done.stderr)
+
+
 def test_a_module_is_loaded_when_it_is_first_asked_for(own_modules):
     load(SOURCES)
     assert "discompute_lite.model.words" not in sys.modules
@@ -86,11 +98,14 @@ def test_tracebacks_show_its_lines(own_modules):
     assert "raise ValueError('wrong')" in "".join(traceback.format_exception(ValueError, caught.value, caught.tb))
 
 
+#: What begins a method that asserts invariants.
+CHECK = "\n    def check(self)"
+
+
 @pytest.fixture(scope="module")
-def package(root):
+def package(root, small_file):
     """The package's texts, and the small file that is made of them."""
-    sources = package_sources(str(root / "discompute_lite"))
-    return sources, small_file(sources)
+    return package_sources(str(root / "discompute_lite")), small_file.read_bytes()
 
 
 @pytest.mark.slow
@@ -98,10 +113,43 @@ def test_every_module_is_there_as_it_was_packed(own_modules, package):
     sources, file = package
     exec(file, {"__name__": "pasted"})
     loader = sys.meta_path[0]
-    whole = [name for name in sources if name.partition(".")[2] not in (*LEFT_OUT_MODULES, "host.chips")]
+    not_whole = {*LEFT_OUT_MODULES, *PHONE_ROWS, *LEFT_OUT_LINES}
+    whole = [name for name in sources if name.partition(".")[2] not in not_whole and CHECK not in sources[name]]
     assert len(whole) > 250
     for name in random.Random(7).sample(whole, 30):
         assert loader.get_source(name.replace(".__init__", "")) == lean_text(sources[name]), name
+
+
+def imported_at_once(name, source):
+    """Yield what a module of the package imports when it is loaded, and the lines that do."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found = importlib.util.resolve_name("." * node.level + (node.module or ""), name.rpartition(".")[0])
+            for each in (found, *(f"{found}.{alias.name}" for alias in node.names)):
+                yield each, "\n".join(lines[node.lineno - 1:node.end_lineno])
+
+
+def test_nothing_that_is_there_loads_what_is_left_out(root):
+    """What is left out is asked for by name, and refused in a sentence: its users must not fall with it."""
+    left_out = {f"discompute_lite.{name}" for name in LEFT_OUT_MODULES}
+    for name, source in package_sources(str(root / "discompute_lite")).items():
+        without = LEFT_OUT_LINES.get(name.partition(".")[2])
+        for other, line in imported_at_once(name, source) if name not in left_out else ():
+            assert other not in left_out or (without is not None and without in line), f"{name}: {line}"
+
+
+@pytest.mark.slow
+def test_invariants_that_only_tests_assert_are_not_there_and_what_stands_around_them_is(own_modules, package):
+    sources, file = package
+    exec(file, {"__name__": "pasted"})
+    found = {name: sys.meta_path[0].get_source(name) for name in sources if CHECK in sources[name] and ".core." in name}
+    assert len(found) > 10
+    for name, text in found.items():
+        kept, whole = (
+            {node.name for node in ast.walk(ast.parse(each)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+            for each in (text, sources[name]))
+        assert whole - kept == {"check"}, name
 
 
 @pytest.mark.slow
@@ -140,7 +188,7 @@ def test_the_simulated_world_is_not_there(own_modules, package):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["demo"], ["train", "digits"]])
+@pytest.mark.parametrize("words", [["demo"], ["train", "digits"], ["train", "--rounds", "3", "digits"]])
 def test_a_command_that_needs_what_is_left_out_is_one_sentence(package, tmp_path, words):
     (tmp_path / "dl.py").write_bytes(package[1])
     environ = {**os.environ, "DISCOMPUTE_STATE_DIR": str(tmp_path), "DISCOMPUTE_BIND": "127.0.0.1"}
@@ -158,7 +206,7 @@ TEXTS = st.dictionaries(st.sampled_from("abcdef"), st.text(
 @given(TEXTS)
 def test_any_texts_come_out_as_they_went_in(texts):
     space = {"__name__": "pasted"}
-    source = SMALL_FILE.format(version="", left_out="", packed="", long=0x80 + SHORT_WORDS)
+    source = SMALL_FILE.format(version="", no_zlib="", left_out="", packed="", long=0x80 + SHORT_WORDS)
     exec(source.partition("\n_load(")[0], space)
     loader = space["PackedTexts"](packed_texts(texts), "dl.py")
     assert {name: loader.get_source(name) for name in texts} == texts

@@ -31,6 +31,7 @@ BOOT = "9f2c"
 def no_pauses(monkeypatch):
     """A taken lock is still asked for twice, only not a moment later."""
     monkeypatch.setattr(folder_lock, "_LOCK_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(folder_lock, "_ASKED_PAUSES_S", (0.0,) * 3)
 
 
 def chance(seed: int) -> Callable[[int], bytes]:
@@ -188,7 +189,7 @@ def test_where_nothing_can_be_written_memory_serves(tmp_path):
         assert folder.read_json("peers.json", []) == [1]
         folder.write_node_json(1, 2, BOOT)
         assert folder.read_node_json() == {
-            "pid": 1, "port": 2, "boot": BOOT, "passing": False} and folder.running_node() is None
+            "pid": 1, "port": 2, "boot": BOOT, "passing": False, "meets": {}} and folder.running_node() is None
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -291,6 +292,21 @@ def test_a_moment_of_asking_does_not_cost_a_node_its_folder(path, monkeypatch):
         assert folder.lock() == 1
 
 
+@posix_only
+@pytest.mark.parametrize("is_alive, instance", [(False, 1), (True, 2)], ids=["ended", "alive"])
+def test_who_asks_for_long_costs_a_node_its_folder_only_where_another_may_have_it(
+    path, monkeypatch, is_alive, instance
+):
+    path.mkdir(mode=0o700)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (path / "lock").write_text(str(os.getpid() if is_alive else ended.pid))
+    results = iter([False, False, True] if is_alive else [False] * 4 + [True])
+    monkeypatch.setattr(folder_lock, "_try_lock", lambda descriptor, is_shared: next(results))
+    with open_state(str(path)) as folder:
+        assert folder.lock() == instance
+
+
 # ---- the key ----------------------------------------------------------------------------------------
 
 
@@ -344,15 +360,15 @@ def spoil_by_size(key_file: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (spoil_by_mode, "can be read by others. Run: chmod 600 {}"),
-        (lambda key_file: key_file.chmod(0o604), "can be read by others. Run: chmod 600 {}"),
+        (spoil_by_mode, "can be read by others; run: chmod 600 {}"),
+        (lambda key_file: key_file.chmod(0o604), "can be read by others; run: chmod 600 {}"),
         (spoil_by_link, "is a link"),
         (spoil_by_dangling_link, "is a link"),
         (spoil_by_folder, "is a folder"),
         (spoil_by_pipe, "is not a plain file"),
-        (lambda key_file: key_file.write_bytes(b""), "is empty. Restore it"),
-        (spoil_by_truncating, "is damaged. Restore it"),
-        (lambda key_file: key_file.write_bytes(b"\xff" * 300), "is damaged. Restore it"),
+        (lambda key_file: key_file.write_bytes(b""), "is empty; restore it"),
+        (spoil_by_truncating, "is damaged; restore it"),
+        (lambda key_file: key_file.write_bytes(b"\xff" * 300), "is damaged; restore it"),
         (spoil_by_size, "is larger than"),
     ],
 )
@@ -388,7 +404,7 @@ def test_row_16_a_secret_that_may_not_be_read_is_refused_with_the_remedy(folder,
     folder.load_or_make_key(chance(1))
     folder.control_token()
     monkeypatch.setattr(os, "open", fail_with(errno.EACCES))
-    with pytest.raises(StateError, match=f"may not be read. Run: chmod 600 {path}"):
+    with pytest.raises(StateError, match=f"may not be read; run: chmod 600 {path}"):
         read(folder)
 
 
@@ -430,15 +446,17 @@ def test_a_damaged_token_is_refused(folder, path, data):
 def test_a_token_that_others_could_read_is_refused(folder, path):
     folder.control_token()
     (path / "control.token").chmod(0o644)
-    with pytest.raises(StateError, match="control token can be read by others. Run: chmod 600"):
+    with pytest.raises(StateError, match="control token can be read by others; run: chmod 600"):
         folder.control_token()
 
 
 def test_a_running_node_is_found_with_its_token(folder, run_elsewhere):
     token = folder.control_token()
-    folder.write_node_json(os.getpid(), 8081, BOOT)
-    assert folder.read_node_json() == {"pid": os.getpid(), "port": 8081, "boot": BOOT, "passing": False}
-    assert folder.running_node() == (8081, token)
+    meets = {"bind": "10.0.0.1", "discovery": ["peers"], "port": 8080}
+    folder.write_node_json(os.getpid(), 8081, BOOT, meets=meets)
+    assert folder.read_node_json() == {
+        "pid": os.getpid(), "port": 8081, "boot": BOOT, "passing": False, "meets": meets}
+    assert folder.running_node() == (8081, token) and folder.running_meets() == meets
     assert run_elsewhere("print(*folder.running_node())") == f"8081 {token}"
 
 
@@ -544,7 +562,7 @@ def test_a_folder_or_a_giant_in_place_of_a_document_is_kept_aside(folder, path):
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff" * 9])
 def test_a_damaged_document_that_is_vital_is_refused_and_stays(folder, path, data):
     (path / "policy.json").write_bytes(data)
-    with pytest.raises(StateError, match=f"is damaged. Restore it from a copy, or remove it.*: {path}"):
+    with pytest.raises(StateError, match=f"is damaged; restore it from a copy, or remove it.*: {path}"):
         folder.read_json("policy.json", {}, is_vital=True)
     assert (path / "policy.json").read_bytes() == data and not folder.notes
 

@@ -71,7 +71,7 @@ def test_everything_is_for_its_owner_alone(files, tmp_path):
 def test_a_secret_that_others_could_read_is_refused_with_the_remedy(files, tmp_path, name):
     files.keep(FULL)
     (tmp_path / name).chmod(0o644)
-    with pytest.raises(StateError, match=f"Run: chmod 600 .*{name}"):
+    with pytest.raises(StateError, match=f"run: chmod 600 .*{name}"):
         files.load(KEY)
 
 
@@ -218,7 +218,7 @@ def test_a_backup_is_private_and_never_overwritten(tmp_path):
     write_backup_file(str(path), write_backup(FULL, LIMITS))
     assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_backup(read_backup_file(str(path)), LIMITS) == FULL
-    with pytest.raises(StateError, match="Choose another name"):
+    with pytest.raises(StateError, match="choose another name"):
         write_backup_file(str(path), b"")
     assert read_backup_file(str(path)) == write_backup(FULL, LIMITS)
 

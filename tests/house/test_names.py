@@ -106,11 +106,13 @@ def breaches_of_words(source):
                 yield source.at(node, f"{name!r} contains {word!r}; say what it is for")
 
 
+@pytest.mark.once
 def test_top_level_names_are_unique(package, obeyed):
     # sim is never part of the single file.
     obeyed(breaches_of_uniqueness([source for source in package if source.room != "sim"]))
 
 
+@pytest.mark.once
 def test_names_say_something(package, obeyed):
     obeyed(breach for source in package for breach in breaches_of_words(source))
 

@@ -3,6 +3,7 @@
 import math
 import struct
 from array import array
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -202,6 +203,7 @@ def test_fewer_bytes_move(compression, part):
 # ---- a training ------------------------------------------------------------------------------------------
 
 
+@cache
 def accuracy(compression, *, hidden, with_numpy, rounds, devices=3, steps=4):
     """Train on the digits as devices do that average among themselves; return the accuracy at the end."""
     job = DigitJob(hidden=hidden, with_numpy=with_numpy)

@@ -76,6 +76,42 @@ def test_two_measurements_forget_half_of_an_old_pace():
     assert crew.paces() == {"a": 150.0}
 
 
+def test_a_first_step_in_which_libraries_are_imported_is_left_out_of_the_pace():
+    crew = Crew(8)
+    crew.add("a", 1.0)
+    crew.measure("a", 5, 4.0, first_s=2.0)
+    assert (crew.paces(), crew.is_sure_of("a")) == ({"a": 2.0}, True)
+
+
+def test_who_has_made_its_first_step_only_gets_a_part_until_its_pace_is_seen():
+    crew = Crew(8)
+    crew.add("old", 1.0)
+    crew.measure("old", 100, 1.0)
+    crew.add("new", 1.0)
+    crew.measure("new", 1, 5.0, first_s=5.0)
+    assert (crew.is_sure_of("new"), crew.has_begun("new")) == (False, True)
+    assert {name: len(shards) for name, shards in crew.divide().items()} == {"old": 7, "new": 1}
+    # Another that comes is compared with those whose pace is known.
+    crew.add("third", 1.0)
+    assert crew.paces()["third"] == 100.0
+    crew.remove("third")
+    crew.measure("new", 100, 1.0)
+    assert (crew.is_sure_of("new"), crew.has_begun("new")) == (True, False)
+    assert {name: len(shards) for name, shards in crew.divide().items()} == {"old": 4, "new": 4}
+
+
+@pytest.mark.parametrize("end", [lambda crew: crew.measure("new", 1, 5.0), lambda crew: crew.was_late("new"),
+                                 lambda crew: crew.remove("new")])
+def test_a_device_that_is_slow_after_its_first_step_too_is_done_without(end):
+    crew = Crew(8)
+    crew.add("old", 1.0)
+    crew.measure("old", 100, 1.0)
+    crew.add("new", 1.0)
+    crew.measure("new", 1, 5.0, first_s=5.0)
+    end(crew)
+    assert set(crew.divide()) == {"old"}
+
+
 def test_who_was_late_gets_less():
     crew = Crew(8)
     for name in "ab":

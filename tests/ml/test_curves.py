@@ -35,3 +35,13 @@ def test_the_picture_is_xml_with_a_point_for_each_value():
     words = [each.text for each in picture if each.tag.endswith("text")]
     assert words[0] == "a & b"
     assert "loss <train>: 1 to 4, at the end 1" in words
+
+
+def test_no_curve_crosses_what_is_written_above_them():
+    picture = xml.etree.ElementTree.fromstring(curve_svg([("loss", FALLING), ("accuracy", FALLING[::-1])], "both"))
+    curves = [point.split(",") for each in picture if each.tag.endswith("polyline")
+              for point in each.get("points").split()]
+    names = [each for each in picture if each.tag.endswith("text") and ": " in each.text]
+    assert len(names) == 2
+    assert max(float(each.get("y")) for each in names) < min(float(y) for _, y in curves)
+    assert max(float(y) for _, y in curves) < float(picture.get("height"))

@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from discompute_lite.ml.ring import CHAIN, RING, STAR, AverageOver, AveragePlan, SendPiece, average_of
-from discompute_lite.ml.sums import VectorShare, vector_sums
+from discompute_lite.ml.sums import SumMemory, VectorShare, vector_sums
 from discompute_lite.ml.vectors import VectorForm
 from discompute_lite.model.errors import InvalidParams
 
 ROOT = 0
+
+
+def used(size):
+    """Memory in which something was: numbers that are none."""
+    return bytearray(b"\xff") * size
 
 
 class Table:
@@ -30,7 +35,8 @@ class Table:
             result = self.results[index] if shape != CHAIN or index == ROOT else None
             numpy_here = index % 2 == 0 if with_numpy is None else with_numpy
             self.parts[name] = average_of(
-                plan, name, vector_sums(self.form, own, result, piece, wide=wide, with_numpy=numpy_here))
+                plan, name, vector_sums(
+                    self.form, own, result, piece, wide=wide, with_numpy=numpy_here, beside=SumMemory(allocate=used)))
         self.on_way, self.over = [], []
         self.most_on_way = 0
 

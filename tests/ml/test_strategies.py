@@ -3,9 +3,8 @@
 import pytest
 
 from discompute_lite.ml.optimizers import SGD
-from discompute_lite.ml.strategies import (
-    STRATEGIES, BoundedStaleness, DiLoCo, FedAvg, Share, Synchronous, mean_metrics,
-)
+from discompute_lite.ml.shares import Share, mean_metrics
+from discompute_lite.ml.strategies import STRATEGIES, BoundedStaleness, DiLoCo, FedAvg, Synchronous
 
 
 def share(tree, samples=1, **metrics):

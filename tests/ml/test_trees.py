@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.ml.arrays import LIBRARY_KINDS, leaf_kind, plain_numbers
-from discompute_lite.ml.trees import each_leaf, leaf_kinds, mean_tree, taken_tree, tree_size
+from discompute_lite.ml.trees import each_leaf, leaf_kinds, lost_place, mean_tree, taken_tree, tree_size
 from discompute_lite.model.errors import TaskFailed
 from discompute_lite.tasks.value_buffers import optional_module
 from discompute_lite.tasks.values import dump_value, load_value
@@ -49,6 +49,25 @@ def test_a_leaf_that_came_as_lists_becomes_what_it_was(module, leaf):
     assert type(taken["layers"][0]) is type(leaf)
     assert type(taken["layers"][1]) is tuple
     assert plain_numbers(taken["layers"][0]) == [1.0, 2.0, 6.0]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("module, leaf", list(leaves_of_every_kind([1.0, 2.0, 6.0])))
+def test_where_a_state_has_become_no_number_is_named(module, leaf, odd):
+    begun = {"best": math.inf, "mask": [-math.inf, 0.0], "layers": [{"bias": 0.5}, {"weights": leaf}], "steps": 3}
+    lost = taken_tree(leaf, [1.0, odd, 6.0])
+    assert lost_place(begun, {**begun, "best": 0.5, "mask": [0.0, 0.0]}) == ""
+    assert lost_place(begun, {**begun, "layers": [{"bias": 0.5}, {"weights": lost}]}) == "state['layers'][1]['weights']"
+    assert lost_place(begun, {**begun, "layers": [{"bias": odd}, {"weights": lost}]}) == "state['layers'][0]['bias']"
+    assert lost_place({"weights": lost}, {"weights": lost}) == ""
+
+
+@pytest.mark.parametrize("name", ["mlx.core", "tinygrad"])
+def test_arrays_of_other_libraries_are_looked_through_too(name):
+    library = pytest.importorskip(name)
+    make = library.array if name == "mlx.core" else library.Tensor
+    assert lost_place([make([1.0, 2.0])], [make([1.0, 3.0])]) == ""
+    assert lost_place([make([1.0, 2.0])], [make([1.0, math.nan])]) == "state[0]"
 
 
 @pytest.mark.parametrize("name", sorted(LIBRARY_KINDS))

@@ -34,12 +34,57 @@ def carried(job, round_index=0, shards=(1, 2), steps=4, sends_gradients=False, s
     return carry_out(seat or Seat(job, 5, 7, {"rate": 3}), [10.0], round_index, list(shards), steps, sends_gradients)
 
 
+@pytest.mark.parametrize("step_s, within_s, made", [
+    (0.25, 1.0, 4), (0.26, 1.0, 3), (9.0, 1.0, 1), (0.01, 1.0, 6), (9.0, 0.0, 6)])
+def test_steps_are_made_as_long_as_another_fits_into_the_time(monkeypatch, step_s, within_s, made):
+    clock = [100.0]
+    monkeypatch.setattr("discompute_lite.ml.workbench.time.perf_counter", lambda: clock[0])
+
+    class Paced(Counting):
+        def step(self, *asked):
+            clock[0] += step_s
+            return super().step(*asked)
+
+    fields = carry_out(Seat(Paced(), 5, 7, {}), [10.0], 0, [1, 2], 6, False, within_s)
+    assert (fields["steps"], fields["samples"]) == (made, 2 * made)
+    assert fields["compute_s"] == pytest.approx(made * step_s)
+
+
 def test_data_are_loaded_once_for_many_orders():
     job = Counting()
     seat = Seat(job, 5, 7, {})
     carried(job, seat=seat)
     carried(job, seat=seat, shards=(2, 3))
     assert job.loads == [(1, 5), (2, 5), (3, 5)]
+
+
+def test_the_first_step_of_a_process_is_told_once(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("discompute_lite.ml.workbench.time.perf_counter", lambda: clock[0])
+
+    class Importing(Counting):
+        def step(self, *asked):
+            clock[0] += 0.25 if self.draws else 3.0
+            return super().step(*asked)
+
+    seat = Seat(Importing(), 5, 7, {})
+    told = [carry_out(seat, [10.0], 0, [1], 3, False) for _ in range(2)]
+    assert [(each["first_step_s"], each["compute_s"]) for each in told] == [(3.0, 3.5), (0.0, 0.75)]
+
+
+def test_it_is_told_how_long_data_were_loaded_and_whether_the_process_is_new(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("discompute_lite.ml.workbench.time.perf_counter", lambda: clock[0])
+
+    class Distant(Counting):
+        def load(self, shard, shards):
+            clock[0] += 0.5
+            return super().load(shard, shards)
+
+    seat = Seat(Distant(), 5, 7, {})
+    told = [carry_out(seat, [10.0], 0, shards, 4, False) for shards in ([1, 2], [1, 2], [2, 3])]
+    assert [(each["loading_s"], each["is_first"], each["compute_s"]) for each in told] == [
+        (1.0, True, 0.0), (0.0, False, 0.0), (0.5, False, 0.0)]
 
 
 def test_steps_go_round_the_shards():
@@ -80,6 +125,17 @@ def test_a_step_that_returns_something_else_is_told_what_is_wanted():
     job = Counting()
     job.step = lambda *args: [1.0]
     with pytest.raises(TaskFailed, match="three things"):
+        carried(job)
+
+
+@pytest.mark.parametrize("samples, metrics, about", [
+    (-3, {}, "the number of samples, 0 or more, not -3"), (None, {}, "the number of samples, 0 or more, not None"),
+    (1, None, "must be a dict of metrics, such as {'loss': 0.5}, not None"),
+])
+def test_what_a_step_returns_is_read_before_it_is_counted(samples, metrics, about):
+    job = Counting()
+    job.step = lambda state, *rest: (state, samples, metrics)
+    with pytest.raises(TaskFailed, match=about):
         carried(job)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +80,22 @@ def test_memory_follows_the_living_whether_the_others_were_replaced_or_cancelled
         deadlines.cancel(key)
         assert len(deadlines._heap) <= 64 + 2 * len(deadlines)
     assert deadlines.next() == 1999.0
+
+
+class Key:
+    """A key that much memory may hang on."""
+
+
+@pytest.mark.parametrize("forget", [
+    lambda deadlines, key: deadlines.cancel(key),
+    lambda deadlines, key: (deadlines.set(key, 9.0), deadlines.cancel(key)),
+    lambda deadlines, key: deadlines.pop_due(7.0),
+])
+def test_a_key_that_is_forgotten_is_let_go_at_once(forget):
+    deadlines, key = Deadlines(), Key()
+    deadlines.set("before", 1.0)
+    deadlines.set(key, 7.0)
+    forget(deadlines, key)
+    kept = weakref.ref(key)
+    del key
+    assert kept() is None

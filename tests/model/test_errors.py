@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from discompute_lite.model import errors
-from discompute_lite.model.errors import ERRORS_BY_CODE, CallError, DiscomputeError, error_from_wire
+from discompute_lite.model.errors import ERRORS_BY_CODE, CallError, DiscomputeError, StateError, error_from_wire
 
 ALL = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DiscomputeError)]
 
@@ -49,3 +49,10 @@ def test_every_error_can_travel_and_end_a_command(kind):
     assert error.exit_status in (1, 2, 3, 4, 5)
     assert error.code in ERRORS_BY_CODE
     assert kind.__doc__ and kind.__name__ in errors.__doc__
+
+
+def test_what_is_wrong_with_the_state_and_its_cure_are_one_sentence_and_two_facts():
+    error = StateError("the disk is full. Really; so", "free some space")
+    assert (error.what, error.cure) == ("the disk is full. Really; so", "free some space")
+    assert str(error) == error.message == "the disk is full. Really; so; free some space"
+    assert StateError("it is broken").message == "it is broken"

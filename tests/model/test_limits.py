@@ -39,7 +39,7 @@ def test_the_figures_of_the_protocol_and_security_pages():
 def test_what_a_phone_may_hold_at_once_fits_the_memory_that_work_gets(work_memory_mb):
     limits = Limits.for_phone(work_memory_mb)
     assert limits.work_bytes == (work_memory_mb or 516) * 2 ** 20
-    held = limits.message_bytes + limits.blob_bytes + limits.vector_bytes + limits.outcome_bytes
+    held = limits.receiving_bytes + limits.blob_bytes + limits.vector_bytes + limits.outcome_bytes
     held += limits.receive_kept_bytes
     assert held <= limits.work_bytes and limits.message_bytes <= 128 * 2 ** 20
 
@@ -47,6 +47,7 @@ def test_what_a_phone_may_hold_at_once_fits_the_memory_that_work_gets(work_memor
 def test_the_limits_fit_each_other():
     for limits in (Limits(), Limits.for_phone()):
         assert limits.line_bytes < limits.message_bytes and limits.http_head_bytes < limits.line_bytes
+        assert limits.message_bytes <= limits.receiving_bytes
         assert limits.connections_per_address <= limits.connections and limits.idle_links <= limits.connections
         assert limits.connections_for_owner <= limits.connections // 2
         assert limits.first_message_s <= limits.message_s
@@ -55,3 +56,11 @@ def test_the_limits_fit_each_other():
 def test_limits_are_not_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Limits().line_bytes = 1
+
+
+def test_a_phone_holds_fewer_than_two_hundred_descriptors_whoever_calls():
+    """Systems of phones give an app 256, and its own files and windows are among them."""
+    phone = Limits.for_phone()
+    files_and_own_sockets = 40
+    calls = phone.connections + phone.idle_links + phone.pairing_lines + phone.sweep_sockets
+    assert calls + files_and_own_sockets <= 200

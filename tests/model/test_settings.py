@@ -309,6 +309,12 @@ def test_limits_are_changed_by_name_on_phone_and_computer():
     assert Limits() != Limits.for_phone()
 
 
+@pytest.mark.parametrize("open_files, connections", [(-1, 256), (1024, 256), (512, 256), (256, 128), (200, 100)])
+def test_connections_leave_half_of_the_open_files_to_all_else(open_files, connections):
+    assert Settings().limits_for(False, open_files=open_files) == dataclasses.replace(Limits(), connections=connections)
+    assert load(file="limits: {connections: 300}").limits_for(False, open_files=open_files).connections == 300
+
+
 # ---- the table -----------------------------------------------------------------------------------
 
 CLI_PAGE = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from discompute_lite.model.errors import LinkClosed, ParseError, TooLarge
 from discompute_lite.model.limits import Limits
-from discompute_lite.net.client import Client
+from discompute_lite.net.client import Client, address_in
 from discompute_lite.wire.repeats import REMEMBERED_BYTES
 
 BEAT = '{"ok":true,"devices":[],"x":1.5}'
@@ -110,3 +110,11 @@ def test_answers_are_the_same_however_they_are_cut(answers, cuts):
         pieces = [data[start:end] for start, end in zip(marks, marks[1:])]
     client = client_of(pieces)
     assert [client.call("Beat", {}) for _ in answers] == [json.loads(result) for result, _, _ in answers]
+
+
+@pytest.mark.parametrize("text, address", [
+    ("10.0.0.2", "10.0.0.2:8080"), ("10.0.0.2:9", "10.0.0.2:9"), ("attic:8081", "attic:8081"), ("::1", "[::1]:8080"),
+    ("[fe80::2%eth0]", "[fe80::2%eth0]:8080"), ("attic", ""), ("k3fq9zt2", ""), ("", ""), ("10.0.0.2:99999", ""),
+])
+def test_an_address_that_was_typed_needs_no_port_and_a_name_is_none_without(text, address):
+    assert address_in(text) == address

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import socket
+import tracemalloc
 
 import pytest
 
@@ -34,6 +36,23 @@ def test_this_machine_has_a_loopback_interface():
         if item.broadcast:
             network = ipaddress.ip_network(f"{item.address}/{item.netmask}", strict=False)
             assert item.broadcast == str(network.broadcast_address) or not item.is_loopback
+
+
+def test_a_node_that_looks_for_days_keeps_nothing_of_it():
+    def look():
+        for _ in range(25):
+            list_interfaces()
+            list_ipv6()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        look()  # What is made once.
+        before = look()
+        assert look() - before < 2_500, "7 kB each time are 290 MB a day"
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("error", [ImportError, OSError, AttributeError, ValueError, TypeError])

@@ -71,6 +71,27 @@ def test_a_timer_that_was_called_may_be_cancelled(loop):
     assert called == [1]
 
 
+def test_what_can_wait_is_called_with_what_cannot(loop):
+    called: List[str] = []
+    now = loop.now()
+    loop.call_between(now, now + 60.0, called.append, "patient")
+    loop.call_between(now + 30.0, now + 60.0, called.append, "more patient")
+    loop.call_between(now, now + 60.0, called.append, "cancelled").cancel()
+    loop.call_later(0.01, called.append, "due")
+    loop.call_later(0.02, loop.stop)
+    loop.run()
+    assert called == ["due", "patient"]
+
+
+def test_what_can_wait_is_called_once_when_its_time_is_over(loop):
+    called: List[str] = []
+    now = loop.now()
+    loop.call_between(now + 0.005, now + 0.01, called.append, "patient")
+    loop.call_later(0.03, loop.stop)
+    loop.run()
+    assert called == ["patient"] and loop.now() >= now + 0.01
+
+
 def test_timers_set_by_timers_are_called(loop):
     called: List[int] = []
 

@@ -135,6 +135,15 @@ def test_a_node_that_keeps_to_its_machine_multicasts_nothing(opened, bind):
     assert Speaker.made == []
 
 
+def test_what_says_the_same_as_before_is_not_read_again(opened, monkeypatch):
+    transport = opened()[0]
+    transport.announce(encode_beacon(BEACON, Limits()))
+    monkeypatch.setattr(mdns_transport, "decode_beacon", lambda *_: pytest.fail("it was read"))
+    transport.announce(encode_beacon(replace(BEACON, seq=BEACON.seq + 1), Limits()))
+    with pytest.raises(pytest.fail.Exception):
+        transport.announce(encode_beacon(replace(BEACON, seq=BEACON.seq + 2, status="BUSY"), Limits()))
+
+
 def test_only_news_are_announced_at_once(opened):
     transport, loop, _ = opened(LAN)
     speaker = Speaker.made[0]

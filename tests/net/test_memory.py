@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from discompute_lite.net.memory import AGAIN_BYTES, HUGE_PAGE_BYTES, KEPT_IDLE_S, AttachmentMemory, allocate_attachment
+from discompute_lite.net.memory import (
+    AGAIN_BYTES, HUGE_PAGE_BYTES, KEPT_IDLE_S, AttachmentMemory, allocate_attachment,
+)
 
 
 @pytest.mark.parametrize("size", [1, 1000, HUGE_PAGE_BYTES - 1, HUGE_PAGE_BYTES, HUGE_PAGE_BYTES + 12345])
@@ -23,6 +27,8 @@ def test_without_maps_it_is_a_bytearray(monkeypatch):
         raise OSError("no more maps")
 
     monkeypatch.setattr(mmap, "mmap", refuse)
+    assert isinstance(allocate_attachment(HUGE_PAGE_BYTES), bytearray)
+    monkeypatch.setitem(sys.modules, "mmap", None)
     assert isinstance(allocate_attachment(HUGE_PAGE_BYTES), bytearray)
 
 
@@ -70,6 +76,17 @@ def test_memory_that_nobody_looks_at_any_more_is_given_again(memory):
     view.release()
     assert id(memory.allocate(AGAIN_BYTES, MOST)) == place
     assert len(memory.allocate(AGAIN_BYTES + 1, MOST)) == AGAIN_BYTES + 1
+
+
+def test_what_was_given_last_is_given_again_first(memory):
+    held = [memory.allocate(AGAIN_BYTES, MOST) for _ in range(3)]
+    first, second, third = map(id, held)
+    del held[1:]
+    assert id(memory.allocate(AGAIN_BYTES, MOST)) == third
+    held.append(memory.allocate(AGAIN_BYTES, MOST))
+    assert id(memory.allocate(AGAIN_BYTES, MOST)) == second
+    del held[:]
+    assert id(memory.allocate(AGAIN_BYTES, MOST)) == second != first
 
 
 def test_what_is_kept_is_bounded_and_what_is_in_use_is_never_given_twice(memory):

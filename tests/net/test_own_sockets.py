@@ -201,6 +201,23 @@ def test_a_node_shows_addresses_of_ipv6_where_it_has_no_others(monkeypatch, ipv4
 
     monkeypatch.setattr(own_sockets, "list_interfaces", listed(ipv4))
     monkeypatch.setattr(own_sockets, "list_ipv6", listed(ipv6))
+    monkeypatch.setattr(own_sockets, "addresses_out", tuple)
     loop = Loop()
     assert OwnSockets(loop, "all").own_hosts() == hosts
+    loop.close()
+
+
+def test_the_interfaces_are_listed_again_when_another_address_leads_out_or_after_a_while(monkeypatch):
+    loop, times, ways_out, here = Loop(), [0.0], ["192.168.1.20"], [Interface("en0", "192.168.1.20")]
+    monkeypatch.setattr(loop, "now", lambda: times[0])
+    monkeypatch.setattr(own_sockets, "addresses_out", lambda: tuple(ways_out))
+    monkeypatch.setattr(own_sockets, "list_interfaces", lambda: here)
+    own = OwnSockets(loop, "all")
+    assert own.addresses() == ("192.168.1.20",)
+    here = [Interface("en0", "192.168.1.20"), Interface("en5", "10.0.0.7")]
+    assert own.addresses() == ("192.168.1.20",), "nothing says that anything has changed"
+    times[0] = own_sockets.OWN_HOSTS_EVERY_S
+    assert own.addresses() == ("192.168.1.20", "10.0.0.7")
+    here, ways_out = [Interface("en5", "10.0.0.7")], ["10.0.0.7"]
+    assert own.addresses() == ("10.0.0.7",)
     loop.close()

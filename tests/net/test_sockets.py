@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
+import struct
 from typing import Any, List, Tuple
 
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from discompute_lite.model.interface import Interface
 from discompute_lite.net import sockets
 from discompute_lite.net.sockets import (
-    accept_from, call_and_wait, new_socket, socket_address, spare_process, wake_pair, zone_index,
+    accept_from, call_and_wait, let_go_if_taken, new_socket, socket_address, spare_process, wake_pair, zone_index,
 )
 
 #: SO_NOSIGPIPE of Darwin's <sys/socket.h>.
@@ -99,6 +102,67 @@ def test_other_systems_are_told_nothing():
 def test_an_address_has_the_socket_of_its_family(host, family):
     with new_socket(host, socket.SOCK_DGRAM) as sock:
         assert sock.family == family
+
+
+# ---- a number that is another's by now ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ends():
+    """Both ends of a connection, and their listener."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, new_socket("127.0.0.1") as caller:
+        caller.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            yield accepted, caller, listener
+
+
+def names_of(sock):
+    return sock.getsockname(), sock.getpeername()
+
+
+def take_away(sock, stranger):
+    """Have the number of a socket mean another one, as where the system has closed it; return that one's copy."""
+    number = sock.fileno()
+    os.dup2(stranger.fileno(), number)
+    return number
+
+
+@pytest.mark.parametrize("what", ["another connection", "its own listener", "a socket that is new", "a file"])
+def test_a_stranger_that_has_the_number_by_now_stays_open(ends, what, tmp_path):
+    accepted, caller, listener = ends
+    names = names_of(accepted)
+    with socket.create_connection(listener.getsockname()), open(tmp_path / "file", "w") as file:
+        another, _ = listener.accept()
+        with another, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as new:
+            new.bind(("127.0.0.1", 0))
+            strangers = {"another connection": another, "its own listener": listener, "a socket that is new": new,
+                         "a file": file}
+            number = take_away(accepted, strangers[what])
+            let_go_if_taken(accepted, *names)
+            accepted.close()
+            os.close(number)  # It is there: EBADF would be raised.
+
+
+def test_a_number_that_was_closed_is_let_go(ends):
+    accepted, _, _ = ends
+    names = names_of(accepted)
+    os.close(accepted.fileno())
+    let_go_if_taken(accepted, *names)
+    assert accepted.fileno() < 0
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_a_dead_connection_is_still_its_own(ends, is_reset):
+    accepted, caller, _ = ends
+    names = names_of(accepted)
+    if is_reset:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()
+    with contextlib.suppress(ConnectionResetError):
+        accepted.recv(1)  # It is dead when this returns, and not before.
+    let_go_if_taken(accepted, *names)
+    assert accepted.fileno() >= 0, "its owner closes it"
 
 
 # ---- the interface behind a link-local address ----------------------------------------------------------------

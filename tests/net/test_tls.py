@@ -139,16 +139,24 @@ def test_much_plaintext_crosses_into_a_buffer(pair):
 
 
 class OneRead:
-    """Be a socket that has so many bytes and no more."""
+    """Be a socket that has so many bytes and no more, and gives `step` of them at a time."""
 
-    def __init__(self, data):
-        self.data = data
+    def __init__(self, data, step=MIB):
+        self.data, self.step = data, step
 
     def recv(self, size):
-        data, self.data = self.data[:size], self.data[size:]
+        data, self.data = self.data[:min(size, self.step)], self.data[min(size, self.step):]
         if not data:
             raise BlockingIOError
         return data
+
+    def recv_into(self, view):
+        data = self.recv(len(view))
+        view[:len(data)] = data
+        return len(data)
+
+    def send(self, data):
+        return len(data)
 
 
 def test_a_line_is_read_without_what_follows_it_where_that_is_much(pair):
@@ -163,6 +171,61 @@ def test_a_line_is_read_without_what_follows_it_where_that_is_much(pair):
     client.write(b"four\n")
     channel = TlsChannel(OneRead(client.data_to_send()), server, lambda: None, lambda: None)
     assert channel.recv(64 * KIB) == b"three\nfour\n"
+
+
+@pytest.mark.parametrize("step", [1009, 16406, 70_000, MIB])
+def test_a_large_message_comes_by_the_memory_that_it_is_for(pair, step):
+    client, server = pair()
+    data = bytes(range(251)) * 1200
+    client.write(data)
+    client.write(b"next\n")
+    channel = TlsChannel(OneRead(client.data_to_send(), step), server, lambda: None, lambda: None)
+    received = bytearray(len(data))
+    # In one go, whatever the socket gives at a time; and nothing of what follows it.
+    assert channel.recv_into(memoryview(received)) == len(data) and received == data
+    assert channel.recv(100) == b"next\n"
+    with pytest.raises(BlockingIOError):
+        channel.recv_into(memoryview(received))
+
+
+def test_what_has_come_of_a_large_message_is_told_and_the_rest_comes_later(pair):
+    client, server = pair()
+    data = bytes(range(251)) * 1200
+    client.write(data)
+    ciphertext = client.data_to_send()
+    sock = OneRead(ciphertext[:100_000])
+    channel = TlsChannel(sock, server, lambda: None, lambda: None)
+    received = bytearray(len(data))
+    # Six records are whole.
+    filled = channel.recv_into(memoryview(received))
+    assert filled == 6 * 16 * KIB and received[:filled] == data[:filled]
+    sock.data = ciphertext[100_000:]
+    assert channel.recv_into(memoryview(received)[filled:]) == len(data) - filled and received == data
+    client.close()
+    sock.data = client.data_to_send()
+    assert channel.recv_into(memoryview(received)) == 0
+
+
+def test_a_large_message_has_its_turn_and_then_others_have_theirs(pair):
+    client, server = pair()
+    client.write(bytes(3 * MIB))
+    channel = TlsChannel(OneRead(client.data_to_send()), server, lambda: None, lambda: None)
+    view = memoryview(bytearray(4 * MIB))
+    assert [channel.recv_into(view) for _ in range(3)] == [MIB] * 3
+
+
+def test_a_record_of_a_large_message_that_was_changed_is_given_to_nobody(pair):
+    client, server = pair()
+    client.write(bytes(10 * 16 * KIB))
+    ciphertext = bytearray(client.data_to_send())
+    ciphertext[5 * 16406 + 100] ^= 1
+    channel = TlsChannel(OneRead(bytes(ciphertext), 3 * 16406), server, lambda: None, lambda: None)
+    view = memoryview(bytearray(MIB))
+    with pytest.raises(ConnectionError):
+        channel.recv_into(view)
+    with pytest.raises(ConnectionError):
+        channel.recv_into(view)
+    assert server.state == "broken"
 
 
 def test_an_end_is_told_and_the_other_direction_stays(pair):

@@ -135,6 +135,8 @@ class PaperSocket:
         self.inbox: List[Any] = []
         self.sent: List[Tuple[bytes, Tuple[str, int]]] = []
         self.send_error: Optional[OSError] = None
+        #: destination -> what the system says of it.
+        self.refusing: Dict[Any, OSError] = {}
         self.is_closed = False
         self.address: Any = None
         self.made.append(self)
@@ -154,6 +156,8 @@ class PaperSocket:
     def sendto(self, data: bytes, destination: Tuple[str, int]) -> None:
         if self.send_error is not None:
             raise self.send_error
+        if destination in self.refusing:
+            raise self.refusing[destination]
         self.sent.append((data, destination))
 
     def recvfrom(self, size: int) -> Tuple[bytes, Tuple[str, int]]:
@@ -281,9 +285,17 @@ def test_a_socket_found_dead_by_sending_is_rebuilt(paper, name):
     assert paper[1].sent == [(b"y", HERE)]
 
 
-def test_a_destination_that_is_away_kills_no_socket(paper):
+#: What sending says on one system or another while nothing is wrong with the socket.
+NOBODYS_FAULT = [
+    "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "EADDRNOTAVAIL", "ENOBUFS", "EACCES", "EPERM", "EINVAL",
+    "EMSGSIZE", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET",
+]
+
+
+@pytest.mark.parametrize("name", NOBODYS_FAULT)
+def test_a_destination_that_is_away_kills_no_socket(paper, name):
     item = DatagramSocket(PaperLoop(), ("", 0), Limits(), print)
-    paper[0].send_error = refused("EHOSTUNREACH")
+    paper[0].send_error = refused(name)
     with pytest.raises(OSError):
         item.send(b"x", HERE)
     assert item.is_alive and len(paper) == 1
@@ -371,12 +383,28 @@ def test_a_refused_broadcast_backs_off_and_is_told(paper, monkeypatch):
     paper[0].send_error = refused()
     transport.announce(b"one")
     assert transport.trouble() == ["broadcast to 192.168.1.255:5005 is refused by the system"]
+    assert not transport.reaches_anybody()
     paper[0].send_error = None
     transport.announce(b"two")
     assert paper[0].sent == []
     transport._loop.advance(2.0)
+    assert transport.reaches_anybody()
     transport.announce(b"three")
     assert paper[0].sent == [(b"three", ("192.168.1.255", 5005))] and transport.trouble() == []
+
+
+@pytest.mark.parametrize("name", NOBODYS_FAULT)
+def test_whatever_one_destination_says_the_others_get_theirs_and_it_is_tried_for_ever(paper, monkeypatch, name):
+    transport = opened(BroadcastTransport, paper, INTERFACES, monkeypatch)
+    failing, *others = transport.targets()
+    paper[0].refusing = {failing: refused(name)}
+    for _ in range(50):
+        transport.announce(b"x")
+        transport._loop.advance(transport._loop.time + 61.0)
+    assert [paper[0].sent.count((b"x", each)) for each in others] == [50, 50] and len(transport.trouble()) == 1
+    paper[0].refusing = {}
+    transport.announce(b"y")
+    assert (b"y", failing) in paper[0].sent and transport.trouble() == []
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "all"])
@@ -437,6 +465,30 @@ def test_what_is_heard_comes_with_its_source(paper, monkeypatch):
         sock.inbox = [b"beacon"]
         transport._loop.watched[sock]()
     assert transport.heard == [(b"beacon", "127.0.0.1:9", "broadcast")] * 3
+
+
+@pytest.mark.parametrize("name", NOBODYS_FAULT)
+def test_where_the_system_lets_nothing_be_sent_others_are_heard_all_the_same(paper, monkeypatch, name):
+    """On an iPhone the one may be allowed without the other."""
+    transport = opened(BroadcastTransport, paper, INTERFACES, monkeypatch)
+    for sock in paper:
+        sock.send_error = refused(name)
+    for number in range(20):
+        transport.announce(b"beacon")
+        transport.look()
+        transport._loop.advance(100.0 * (number + 1))
+    assert len(paper) == 2 and all(sock.sent == [] for sock in paper)
+    for sock in paper:
+        sock.inbox = [b"of another"]
+        transport._loop.watched[sock]()
+    assert transport.heard == [(b"of another", "127.0.0.1:9", "broadcast")] * 2
+
+
+def test_where_nothing_can_be_heard_what_is_to_be_sent_is_sent_all_the_same(paper, monkeypatch):
+    PaperSocket.refusals = [None, refused("EADDRINUSE")]
+    transport = opened(BroadcastTransport, paper, INTERFACES, monkeypatch, interface="en0")
+    transport.announce(b"beacon")
+    assert paper[0].sent == [(b"beacon", ("192.168.1.255", 5005))] and transport.reaches_anybody()
 
 
 def test_a_port_that_cannot_be_opened_is_told(paper, monkeypatch):

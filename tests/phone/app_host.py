@@ -10,9 +10,9 @@ It is started as a process of its own and reads one JSON command a line: see `Ho
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import ctypes
-import importlib
 import io
 import json
 import os
@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from app_sensors import Sensors, named_module
 
@@ -66,8 +66,8 @@ PROFILES = {
     "pyto": Profile("ios", "iPhone12,8", "", {}, offers=("pyto", "background", "console")),
     "strict": Profile(
         "ios", "iPhone99,9", "", {},
-        lacks=("ssl", "_ssl", "ctypes", "_ctypes", "sqlite3", "subprocess", "_posixsubprocess", "termios", "fcntl",
-               "resource", "numpy"),
+        lacks=("ssl", "_ssl", "ctypes", "_ctypes", "sqlite3", "_sqlite3", "subprocess", "_posixsubprocess", "termios",
+               "fcntl", "resource", "numpy", "mmap", "lzma", "_lzma", "bz2", "_bz2"),
     ),
 }
 
@@ -148,6 +148,28 @@ class Console:
         self.text += text
 
 
+class ConsoleOfScript(Console):
+    """Show what threads of one script print, and nothing of others, as Pyto's does."""
+
+    def write(self, text: str) -> None:
+        """Take a text from a thread that says whose it is."""
+        if hasattr(threading.current_thread(), "script_path"):
+            super().write(text)
+
+
+def threads_of_scripts() -> None:
+    """Let threads say whose they are, as Pyto does: whoever starts one passes it on, if it has it."""
+    start = threading.Thread.start
+
+    def start_of_script(thread: threading.Thread) -> None:
+        # Whoever starts it is not asked where that is known: to ask makes an entry for a thread that has none.
+        if not hasattr(thread, "script_path") and hasattr(threading.current_thread(), "script_path"):
+            vars(thread)["script_path"] = vars(threading.current_thread())["script_path"]
+        start(thread)
+
+    threading.Thread.start = start_of_script  # type: ignore[method-assign]
+
+
 class Terminal(Console):
     """Be a console that knows how terminals behave, as a-Shell's does."""
 
@@ -170,11 +192,32 @@ class NoKeyboard:
         return ""
 
 
+class Lock:
+    """Be one of those locks that a script makes itself; a thread that was ended does not come back from it."""
+
+    def __init__(self, lock: Any, come_back: Callable[[], None]) -> None:
+        self._lock, self._come_back = lock, come_back
+        self.release, self.locked = lock.release, lock.locked
+
+    def acquire(self, *how: Any) -> bool:
+        """Take it."""
+        is_taken = self._lock.acquire(*how)
+        self._come_back()
+        return is_taken
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class Host:
     """Own the app: its consoles, its scripts and what it does to them.
 
-    Commands: `run` a text with `argv` under a `name`; `stop` it by an exception, as the app's button does; `wait` for
-    its end; `suspend` and `kill_sockets`, as iOS does; `feel` otherwise, as a phone; `look` at what it holds.
+    Commands: `run` a text with `argv` under a `name`; `stop` it by an exception, as the app's button does, or `cancel`
+    it; `wait` for its end; `suspend` and `kill_sockets`, as iOS does; `feel` otherwise, as a phone; `look` at what it
+    holds.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -184,6 +227,10 @@ class Host:
         self._ends: Dict[str, str] = {}
         self.screen = Screen()
         self._keyboard = -1
+        self._console_kind = Terminal if profile.has_terminal else Console
+        if "pyto" in profile.offers:
+            self._console_kind = ConsoleOfScript
+            threads_of_scripts()
         if profile.has_terminal:
             typed, self._keyboard = os.pipe()
             sys.stdin = os.fdopen(typed, encoding="utf-8")
@@ -192,11 +239,29 @@ class Host:
         #: "start" and "stop" of Pyto's background tasks, in order.
         self._background: List[str] = []
         self._raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        #: The threads that are ended.
+        self._cancelled: Set[int] = set()
+        self._sleep_really, time.sleep = time.sleep, self._sleep
+        make_lock = _thread.allocate_lock
+        _thread.allocate_lock = lambda: Lock(make_lock(), self._come_back)  # type: ignore[assignment]
 
     def background_task(self) -> Any:
-        """Be Pyto's `background.BackgroundTask`, and remember what a script does with it."""
+        """Be Pyto's `background.BackgroundTask`, and remember what a script does with it.
+
+        To stop it raises an exception in the thread that has started it, unless that is the one that stops it.
+        """
         task = type("BackgroundTask", (), {})()
-        task.start, task.stop = (lambda what=what: self._background.append(what) for what in ("start", "stop"))
+
+        def start() -> None:
+            task.thread = threading.get_ident()
+            self._background.append("start")
+
+        def stop() -> None:
+            self._background.append("stop")
+            if task.thread != threading.get_ident():
+                self._raise_in(ctypes.c_ulong(task.thread), ctypes.py_object(RuntimeError))
+
+        task.start, task.stop = start, stop
         return task
 
     def kept_awake(self) -> List[Any]:
@@ -207,7 +272,7 @@ class Host:
         self, name: str, text: str, argv: List[str], file: str = "", environ: Optional[Dict[str, str]] = None
     ) -> None:
         """Run a script's text in a thread of its own; without `file` it is one that was pasted."""
-        console = Terminal() if self._profile.has_terminal else Console()
+        console = self._console_kind()
         self._consoles[name] = console
         sys.stdout = sys.stderr = console  # type: ignore[assignment]
         sys.argv = argv
@@ -230,12 +295,32 @@ class Host:
                 self._ends[name] = end
 
         self._scripts[name] = threading.Thread(target=script, name=f"app-{name}", daemon=True)
+        if "pyto" in self._profile.offers:
+            vars(self._scripts[name])["script_path"] = file or name
         self._scripts[name].start()
 
     def stop(self, name: str, by: str = "KeyboardInterrupt") -> None:
         """Raise an exception in the script's own thread, and touch no other."""
         thread = self._scripts[name]
         self._raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(getattr(builtins, by)))
+
+    def stop_after(self, name: str, by: str, milliseconds: float) -> None:
+        """Do the same a moment from now."""
+        self._sleep_really(milliseconds / 1000)
+        self.stop(name, by)
+
+    def cancel(self, name: str) -> None:
+        """End the script's own thread without a word where it waits next, as a-Shell's Ctrl-C may."""
+        self._cancelled.add(self._scripts[name].ident or 0)
+
+    def _sleep(self, seconds: float) -> None:
+        self._sleep_really(seconds)
+        self._come_back()
+
+    def _come_back(self) -> None:
+        # A real pthread_cancel would stop the whole app where it finds a thread that waits for the interpreter.
+        if threading.get_ident() in self._cancelled:
+            threading.Event().wait()
 
     def type_line(self, text: str) -> None:
         """Type a line and press return, as whoever looks at the app."""
@@ -255,6 +340,10 @@ class Host:
         views = {view.kind: view for view in self.screen.views}
         return {"text": views["TextView"].text if "TextView" in views else "", "alerts": self.screen.alerts,
                 "switch": views["Switch"].value if "Switch" in views else None, "awake": self.screen.awake}
+
+    def ask_for_network(self, refusals: int) -> None:
+        """Refuse so many connections as iOS does while it asks the person whether the app may find local devices."""
+        Consent.refusals = refusals
 
     def touch(self, title: str = "", switch: Optional[bool] = None, typed: str = "") -> None:
         """Press the button of this title, or put the switch on or off."""
@@ -351,8 +440,6 @@ def be_strict(profile: Profile, home: str) -> None:
     for name in profile.offers:
         sys.modules[name] = named_module(name)
     forbid_broadcast()
-    # Imported before this says that it is an iPhone, where it asks modules that are not here.
-    importlib.import_module("urllib.request")
     sys.platform = profile.platform
 
 
@@ -370,6 +457,12 @@ def not_in_main_thread(*_: Any) -> Any:
     raise ValueError("signal only works in main thread of the main interpreter")
 
 
+class Consent:
+    """Hold how many connections are refused until the person has allowed them; Darwin's number for *no route*."""
+
+    refusals, no_route = 0, 65
+
+
 def forbid_broadcast() -> None:
     """Let no datagram out to a broadcast or multicast address: that needs an entitlement."""
     import errno
@@ -382,6 +475,12 @@ def forbid_broadcast() -> None:
             if host.endswith(".255") or 224 <= int(host.split(".")[0] if host[0].isdigit() else 0) < 240:
                 raise OSError(errno.EHOSTUNREACH, "No route to host")
             return send(self, data, *rest)
+
+        def connect_ex(self, address: Any) -> int:
+            if Consent.refusals:
+                Consent.refusals -= 1
+                return Consent.no_route
+            return super().connect_ex(address)
 
     socket.socket = DeafSocket  # type: ignore[misc]
 

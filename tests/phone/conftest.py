@@ -34,11 +34,16 @@ def open_app(tmp_path: Path, scale: Callable[[float], float], root: Path) -> Ite
     for app in apps:
         app.close()
     for app in apps:
+        # Whoever runs the tests may be allowed to write into a folder that the app's scripts may only read.
+        assert [path.name for path in app.home.iterdir()] == ["Documents"]
         assert app.home.with_suffix(".err").read_text(encoding="utf-8") == ""
 
 
 class Desktop:
-    """Hold a node that runs from one file on a computer, which it lends to phones, and commands of its owner."""
+    """Hold a node that runs from one file on a computer, which it lends to phones, and commands of its owner.
+
+    Only what is about the file runs from it: its text is compiled at each start, which takes most of a short command.
+    """
 
     def __init__(self, file: Path, folder: Path, scale: Callable[[float], float]) -> None:
         self._file, self._scale = file, scale
@@ -48,17 +53,24 @@ class Desktop:
             "DISCOMPUTE_STATE_DIR": str(folder / "state"), "DISCOMPUTE_BIND": "127.0.0.1", "DISCOMPUTE_SLOTS": "1",
         }
         self._open: List[subprocess.Popen] = []
-        ready = json.loads(self.begin("start", "--json", "--port", "0").stdout.readline())
+        ready = json.loads(self.begin_from_file("start", "--json", "--port", "0").stdout.readline())
         self.id = ready["device"]["id"]
         # Tests ask again and again until something has happened; a command for each question would be most of the work.
         self._owner = socket.create_connection(("127.0.0.1", ready["port"]), scale(10.0))
         self._answers = self._owner.makefile("rb")
         self._call("Hello", auth=(folder / "state" / "control.token").read_text(encoding="ascii").strip())
 
+    def begin_from_file(self, *words: str) -> subprocess.Popen:
+        """Start a command of the file and let it run."""
+        return self._begun(str(self._file), *words)
+
     def begin(self, *words: str) -> subprocess.Popen:
-        """Start a command and let it run."""
+        """Start a command of the package and let it run."""
+        return self._begun("-m", "discompute_lite", *words)
+
+    def _begun(self, *words: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, str(self._file), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             env=self._environ, text=True, encoding="utf-8",
         )
         self._open.append(process)
@@ -66,7 +78,10 @@ class Desktop:
 
     def run(self, *words: str) -> str:
         """Run a command to its good end; return what it printed."""
-        process = self.begin(*words)
+        return self.printed_by(self.begin(*words))
+
+    def printed_by(self, process: subprocess.Popen) -> str:
+        """Wait for the good end of a command; return what it printed."""
         out, _ = process.communicate(timeout=self._scale(60.0))
         assert process.returncode == 0, out
         return out
@@ -74,7 +89,7 @@ class Desktop:
     @contextmanager
     def offer(self) -> Iterator[Any]:
         """Offer the program and an invitation for as long as this lasts; give what `share` says."""
-        share = self.begin("share", "--invite", "--json")
+        share = self.begin_from_file("share", "--invite", "--json")
         yield json.loads(share.stdout.readline())
         share.send_signal(signal.SIGINT)
         share.communicate(timeout=self._scale(20.0))
@@ -96,22 +111,6 @@ class Desktop:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
             process.communicate(timeout=self._scale(20.0))
-
-
-@pytest.fixture(scope="session")
-def single_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program as one file, made now."""
-    path = tmp_path_factory.mktemp("file") / "discompute.py"
-    path.write_text(load_tool("bundle").bundled(root, path.name), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="session")
-def small_file(load_tool: Callable[[str], Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program as phones fetch it, made now."""
-    path, tool = tmp_path_factory.mktemp("small") / "discompute.py", load_tool("bundle")
-    path.write_bytes(tool.small_file(tool.package_sources(str(root / "discompute_lite"))))
-    return path
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ WIDTH = 40
 #: What each app says of the battery.
 CHARGES = {"pythonista": "charge 80% (UIDevice.batteryLevel)", "pyto": "charge 80% (UIDevice.batteryLevel)",
            "a-shell": "screen unknown: a-Shell gives scripts no bridge", "strict": "this app gives scripts no bridge"}
+LESS_STRICT = [profile for profile in CHARGES if profile != "strict"]
 
 
-@pytest.mark.parametrize("profile", CHARGES)
+@pytest.mark.parametrize("profile", ["strict", *(pytest.param(each, marks=pytest.mark.slow) for each in LESS_STRICT)])
 def test_a_phone_says_all_that_is_asked_of_it(open_app, profile):
     app = open_app(profile)
     app.type("doctor", "doctor", "--bind", "127.0.0.1", "--port", "0")
@@ -27,6 +28,7 @@ def test_a_phone_says_all_that_is_asked_of_it(open_app, profile):
         assert words in said, words
 
 
+@pytest.mark.slow
 def test_programs_get_the_same_as_json(open_app):
     app = open_app("pythonista")
     app.type("doctor", "doctor", "--json", "--bind", "127.0.0.1", "--port", "0")

@@ -28,7 +28,7 @@ NAMES = {"pythonista": "iPhone 14", "pyto": "iPhone SE (2nd generation)"}
 def work_with(open_app, desktop, tmp_path):
     """Let a phone join the desktop, begin a job over both, and wait until the phone works for it."""
     def begin(profile):
-        offer = json.loads(desktop.begin("share", "--invite", "--json").stdout.readline())
+        offer = json.loads(desktop.begin_from_file("share", "--invite", "--json").stdout.readline())
         app = open_app(profile)
         app.do("run", name="line", text=offer["line"], argv=["untitled.py"], environ={"DISCOMPUTE_BIND": "127.0.0.1"})
         app.screen_when_ready("line")
@@ -73,7 +73,7 @@ def test_a_phone_that_is_left_hands_its_work_back_before_it_sleeps_and_comes_bac
 
 @pytest.mark.slow
 def test_heat_low_power_and_an_empty_battery_are_told_on_the_phone_and_in_the_list(open_app, desktop):
-    offer = json.loads(desktop.begin("share", "--invite", "--json").stdout.readline())
+    offer = json.loads(desktop.begin_from_file("share", "--invite", "--json").stdout.readline())
     app = open_app("pythonista")
     app.do("run", name="line", text=offer["line"], argv=["untitled.py"], environ={"DISCOMPUTE_BIND": "127.0.0.1"})
     app.screen_when_ready("line")

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from hashlib import sha256
 
 import pytest
 
-PROFILES = ["pythonista", "a-shell", "a-shell-mini", "pyto", "strict"]
+
+def once(*values):
+    """Have one Python alone meet these: every other one meets the app that lacks most, or a sibling."""
+    return [pytest.param(value, marks=pytest.mark.once) for value in values]
+
+
+PROFILES = ["strict", *once("pythonista", "a-shell", "a-shell-mini", "pyto")]
+#: Apps with a terminal, in which one can type.
+TYPED_IN = ["a-shell", *once("a-shell-mini")]
 WIDTH = 40
 
 
@@ -26,6 +35,7 @@ def test_pressing_run_again_is_one_node_and_nothing_is_left(open_app, profile):
     assert "Traceback" not in app.do("all_printed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
 def test_it_knows_where_it_is(open_app, profile):
     facts = open_app(profile).start_node("node")
@@ -36,6 +46,7 @@ def test_it_knows_where_it_is(open_app, profile):
     }[profile]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["pythonista", "pyto", "strict"])
 def test_what_it_prints_fits_a_phone_and_has_no_codes(open_app, profile):
     app = open_app(profile)
@@ -46,7 +57,7 @@ def test_what_it_prints_fits_a_phone_and_has_no_codes(open_app, profile):
         assert line.isprintable()
 
 
-@pytest.mark.parametrize("by", ["KeyboardInterrupt", "SystemExit"])
+@pytest.mark.parametrize("by", ["KeyboardInterrupt", *once("SystemExit")])
 def test_the_stop_button_ends_it_and_says_so(open_app, by):
     app = open_app("pythonista")
     app.start_node("node")
@@ -55,7 +66,37 @@ def test_the_stop_button_ends_it_and_says_so(open_app, by):
     app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
 
 
-@pytest.mark.parametrize("profile", ["a-shell", "a-shell-mini"])
+@pytest.mark.parametrize("profile", ["strict", *once("pythonista", "a-shell", "pyto")])
+def test_a_stop_at_any_moment_of_a_start_leaves_nothing(open_app, profile):
+    """The button is pressed after so many milliseconds, from the first line of the program to a node at rest."""
+    app, rng = open_app(profile), random.Random(profile)
+    app.start_node("first")
+    app.do("stop", name="first")
+    app.end_of("first")
+    app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+    before = app.look()["descriptors"]
+    for number in range(6):
+        script, by = f"node {number}", rng.choice(["KeyboardInterrupt", "SystemExit"])
+        app.type(script, "start", "--bind", "127.0.0.1", "--port", "0")
+        app.do("stop_after", name=script, by=by, milliseconds=rng.choice([3, 20, 150]) * rng.random())
+        app.end_of(script)
+        app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
+        assert app.look()["descriptors"] == before, f"{script}, by {by}"
+    assert app.start_node("last")["Device"] in app.printed("first")
+
+
+@pytest.mark.parametrize("profile", TYPED_IN)
+def test_a_node_whose_script_was_ended_without_a_word_ends_by_itself(open_app, profile):
+    app = open_app(profile)
+    before = app.look()
+    app.start_node("node")
+    app.do("cancel", name="node")
+    app.wait_for(lambda: app.look()["threads"] == [], "the node ends")
+    assert app.look()["descriptors"] == before["descriptors"]
+    assert app.do("wait", name="node", limit_s=0.0) == ""
+
+
+@pytest.mark.parametrize("profile", TYPED_IN)
 def test_a_typed_q_ends_it_where_what_is_typed_can_be_heard(open_app, profile):
     app = open_app(profile)
     app.start_node("node")
@@ -66,7 +107,8 @@ def test_a_typed_q_ends_it_where_what_is_typed_can_be_heard(open_app, profile):
     app.wait_for(lambda: app.look()["threads"] == [], "all threads end")
 
 
-@pytest.mark.parametrize("profile", ["a-shell", "a-shell-mini"])
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", TYPED_IN)
 def test_it_calls_a_device_whose_address_is_typed(open_app, profile):
     caller, called = open_app(profile), open_app("pyto")
     address = called.start_node("called", "--name", "Attic", "--discovery", "none")["Address"]
@@ -91,6 +133,7 @@ def test_it_leaves_by_itself_after_the_minutes_that_it_was_given(open_app):
     assert "its time is over" in " ".join(app.printed("node").split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["KeyboardInterrupt", "SystemExit"])
 @pytest.mark.parametrize("profile, awake, asleep", [
     ("pythonista", [True], [True, False]), ("pyto", ["start"], ["start", "stop"]), ("a-shell", [], []),
@@ -129,27 +172,31 @@ def merge(parts):
 
 
 def test_one_pasted_line_makes_a_phone_a_member_that_works(open_app, desktop, tmp_path):
-    offer = json.loads(desktop.begin("share", "--invite", "--json").stdout.readline())
+    offer = json.loads(desktop.begin_from_file("share", "--invite", "--json").stdout.readline())
     assert re.fullmatch("[0-9a-f]{64}", offer["sha256"])
     app = open_app("pythonista")
+    app.do("ask_for_network", refusals=2)
     app.do("run", name="line", text=offer["line"], argv=["untitled.py"], environ={"DISCOMPUTE_BIND": "127.0.0.1"})
     app.screen_when_ready("line")
     app.wait_for(lambda: (desktop.device("iPhone 14") or {}).get("status") == "AVAILABLE", "the desktop sees the phone")
     assert "belongs to cluster" in app.printed("line")
+    assert "no node runs here" not in app.printed("line")
     phone = desktop.device("iPhone 14")["id"]
     (tmp_path / "job.py").write_text(JOB)
     done = json.loads(desktop.run("submit", "--json", "--requires", phone, str(tmp_path / "job.py")))
     assert done["result"] == [number * number for number in range(8)]
 
 
+@pytest.mark.slow
 def test_the_file_to_be_read_lends_the_small_one(single_file, small_file, open_desktop):
     with open_desktop(single_file).offer() as offer:
         assert offer["sha256"] == sha256(small_file.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_line_for_another_file_runs_nothing(open_app, desktop):
-    offer = json.loads(desktop.begin("share", "--json").stdout.readline())
+    offer = json.loads(desktop.begin_from_file("share", "--json").stdout.readline())
     app = open_app("pyto")
     app.do("run", name="line", text=offer["line"].replace(offer["sha256"], 64 * "0"), argv=["untitled.py"])
-    assert app.end_of("line").startswith("AssertionError")
-    assert "Ready" not in app.printed("line")
+    assert app.end_of("line") == "SystemExit: 1"
+    assert re.fullmatch("discompute: not the file offered - is share on .*\n", app.printed("line"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 WIDTH = 40
 
 
@@ -36,6 +38,7 @@ def test_the_single_file_has_the_screen_too(open_app, single_file):
     assert "alone" in app.wait_for(lambda: app.do("shown")["text"], "the screen")
 
 
+@pytest.mark.slow
 def test_the_switch_takes_no_work_and_takes_it_again(open_app, root):
     app = open_app("pythonista")
     open_screen(app, root)
@@ -46,6 +49,7 @@ def test_the_switch_takes_no_work_and_takes_it_again(open_app, root):
     app.wait_for(lambda: app.do("shown")["switch"] is True, "it accepts work again")
 
 
+@pytest.mark.slow
 def test_it_calls_a_device_at_an_address_that_is_typed(open_app, root):
     caller, called = open_app("pythonista"), open_app("pythonista")
     open_screen(caller, root)
@@ -58,6 +62,7 @@ def test_it_calls_a_device_at_an_address_that_is_typed(open_app, root):
         app.wait_for(lambda app=app: "no other device" not in app.do("shown")["text"], "both know each other")
 
 
+@pytest.mark.slow
 def test_it_lets_a_device_in_by_a_code_and_joins_by_one(open_app, root):
     host, joiner = open_app("pythonista"), open_app("pythonista")
     open_screen(host, root)

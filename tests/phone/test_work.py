@@ -145,6 +145,7 @@ def test_a_phone_trains_on_digits_that_come_along(open_app, open_desktop, single
     desktop = open_desktop(single_file)
     join(open_app, desktop, "pythonista")
     phone = desktop.device(NAMES["pythonista"])["id"]
-    trained = json.loads(desktop.run("train", "--json", "--min-devices", "2", "--wait", "60", "--rounds", "3",
-                                     "digits", "--hidden", "8"))
+    training = desktop.begin_from_file("train", "--json", "--min-devices", "2", "--wait", "60", "--rounds", "3",
+                                       "digits", "--hidden", "8")
+    trained = json.loads(desktop.printed_by(training))
     assert phone in {member.partition("/")[0] for figures in trained["rounds"] for member in figures["shares"]}

@@ -23,6 +23,7 @@ from discompute_lite.model.errors import LinkClosed, NothingListens, StateError,
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.settings import Settings
 from discompute_lite.model.statement import Statement
+from discompute_lite.net.hearing import Hearing
 from discompute_lite.roles.journals import MemoryJournals
 from discompute_lite.roles.node import Identity, Node
 from discompute_lite.roles.own_cluster import found_cluster
@@ -51,7 +52,7 @@ class FakeTimer:
         self.callback, self.arguments = callback, arguments
 
     def cancel(self):
-        self.callback = None
+        self.callback, self.arguments = None, ()
 
 
 class WorldClock:
@@ -75,6 +76,9 @@ class WorldClock:
 
     def call_later(self, delay_s, callback, *arguments):
         return self.call_at(self.time + delay_s, callback, *arguments)
+
+    def call_between(self, first, last, callback, *arguments):
+        return self.call_at(last, callback, *arguments)
 
     def post(self, callback, *arguments):
         self.call_at(self.time, callback, *arguments)
@@ -108,6 +112,9 @@ class HostClock:
     def call_later(self, delay_s, callback, *arguments):
         return self.call_at(self.now() + delay_s, callback, *arguments)
 
+    def call_between(self, first, last, callback, *arguments):
+        return self.call_at(last, callback, *arguments)
+
     def post(self, callback, *arguments):
         self.call_at(self.now(), callback, *arguments)
 
@@ -127,6 +134,9 @@ class FakeLink:
         self.is_loopback = remote_address.startswith("127.")
         self.verified_id = ""
         self.local_host, self.local_port = "", 8080
+        self.hearing, self.broken_by = Hearing(clock.now(), limits.message_s), None
+        #: What came while its end had no room for it, in order; None while it reads.
+        self.unread = None
         self.is_dialled = is_dialled
         self.is_closed = self.is_link = False
         #: Seconds that everything takes to the other end, how many more it may take, and bytes a second; 0 for at once.
@@ -202,9 +212,27 @@ class FakeLink:
         self._receiver.connection_closed(self, reason)
 
     def arrived(self, data):
-        if not self.is_closed:
-            self.rpc.receive_data(data)
-            self._process()
+        if self.is_closed:
+            return
+        if self.unread is not None:
+            self.unread.append(data)
+            return
+        self.hearing.heard_at = self._clock.now()
+        self.rpc.receive_data(data)
+        self._process()
+
+    def read_no_more(self):
+        """There is no room here for what the other end sends."""
+        self.unread = []
+        self.hearing.stop(self._clock.now())
+        self._clock.post(self.hearing.on_unread)
+
+    def read_on(self):
+        """There is room."""
+        unread, self.unread = self.unread, None
+        self.hearing.go_on(self._clock.now())
+        for data in unread:
+            self.arrived(data)
 
     @property
     def clock_of_receiver(self):
@@ -218,7 +246,9 @@ class FakeLink:
                 break
             if isinstance(event, CallReceived):
                 self._receiver.call_received(self, event)
-            elif not isinstance(event, ProtocolBroken):
+            elif isinstance(event, ProtocolBroken):
+                self.broken_by = event.error
+            else:
                 event.context(event.result, event.error)
         self._is_processing = False
         self.flush()
@@ -265,12 +295,15 @@ class FakeTransport:
     def __init__(self, host):
         self._host = host
         self._heard = None
-        self.is_open = False
+        self.is_open = self.is_refused = False
         #: Datagrams that this host sent, in order: (time, bytes).
         self.sent = []
 
     def open(self, heard):
         self._heard, self.is_open = heard, True
+
+    def reaches_anybody(self):
+        return not self.is_refused
 
     def announce(self, datagram):
         self.sent.append((self._host.clock.now(), datagram))

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from discompute_lite.model.errors import Unreachable
-from discompute_lite.roles.announcer import Announcer
+from discompute_lite.roles.announcer import NOWHERE_PATIENCE_S, Announcer
+from discompute_lite.roles.heartbeats import Heartbeats
 from discompute_lite.wire.beacon import decode_beacon
 
 
@@ -45,6 +46,22 @@ def test_three_beacons_in_the_first_second_ask_for_an_answer_and_later_ones_do_n
     assert all(2.0 <= pause <= 3.0 for pause in pauses) and len({round(pause, 3) for pause in pauses}) > 3
 
 
+def test_what_goes_wrong_in_one_announcement_is_not_the_end_of_them(world, monkeypatch):
+    node = world.host("a").start()
+    world.advance(10)
+
+    def fail(heartbeats):
+        raise OSError("a socket that is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Heartbeats, "ask_the_silent", fail)
+        with pytest.raises(OSError):
+            world.advance(5)
+    sent = len(node.transport.sent)
+    world.advance(10)
+    assert len(node.transport.sent) >= sent + 3
+
+
 def test_a_beacon_says_who_and_what_the_node_is(world):
     node = world.host("a", device_id="desk").start()
     world.settle()
@@ -57,6 +74,7 @@ def test_a_beacon_says_who_and_what_the_node_is(world):
     assert numbers == sorted(set(numbers))
 
 
+@pytest.mark.slow
 def test_the_interval_stretches_so_that_a_crowd_stays_under_a_hundred_datagrams_a_second(world):
     node = world.host("a", limits={"idle_links": 1}).start()
     for number in range(399):
@@ -78,6 +96,24 @@ def test_a_node_that_does_not_announce_itself_openly_sends_nothing_at_all(world,
     assert quiet.transport.sent == [] and quiet.sees(other).name == "device b"
 
 
+def test_an_announcement_that_would_go_nowhere_waits_until_the_node_is_awake_for_something_else(world):
+    node, waits = world.host("a").start(), []
+    call_between = node.clock.call_between
+    node.clock.call_between = lambda first, last, callback, *arguments: (
+        waits.append(last - first) if callback.__name__ == "_announce_regularly" else None,
+        call_between(first, last, callback, *arguments))[1]
+    world.advance(20)
+    assert set(waits) == {0.0}
+    node.transport.is_refused = True
+    del waits[:]
+    world.advance(20)
+    sent = len(node.transport.sent)
+    assert set(waits[1:]) == {NOWHERE_PATIENCE_S}
+    node.transport.is_refused = False
+    world.advance(3.0 + NOWHERE_PATIENCE_S)
+    assert len(node.transport.sent) > sent
+
+
 def test_a_node_that_stops_says_goodbye_and_closes_its_transports(world):
     node = world.host("a").start()
     world.advance(3)
@@ -96,6 +132,7 @@ def test_who_has_heard_enough_asks_nobody_any_more(world):
     assert [beacon.reply for beacon in ours(node)[:3]] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_of_a_crowd_only_some_answer(world):
     node = world.host("a", limits={"idle_links": 1, "beacon_replies_per_s": 1000}).start()
     for number in range(400):
@@ -149,6 +186,16 @@ def test_our_own_beacons_are_not_taken_for_another_device(world):
     for _, datagram in list(node.transport.sent):
         node.transport.arrive(datagram, "10.0.0.1:5005")
     assert len(node.node.discovery.list_devices()) == 1 and node.told == []
+
+
+def test_our_own_beacons_are_known_again_without_being_read(world, monkeypatch):
+    node = world.host("a").start()
+    world.advance(10)
+    monkeypatch.setattr("discompute_lite.roles.announcer.decode_beacon", lambda *_: pytest.fail("it was read"))
+    node.transport.arrive(node.transport.sent[-1][1], "10.0.0.1:5005")
+    with pytest.raises(pytest.fail.Exception):
+        node.transport.arrive(node.transport.sent[-1][1] + b" ", "10.0.0.1:5005")
+        world.settle()
 
 
 def test_a_copy_of_our_identity_is_told(world):

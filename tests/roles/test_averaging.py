@@ -1,13 +1,15 @@
 """Whole nodes average vectors over their links, whoever is early, silent, gone, or no member at all."""
 
+import gc
 import sys
+import weakref
 from array import array
 
 import pytest
 
 from discompute_lite.ml.sums import NUMPY_NUMBERS
 from discompute_lite.model.errors import Forbidden, InvalidParams, StateError, Unauthenticated
-from discompute_lite.roles.averaging import EARLY_S, RESEND_FOR_S, PIECE_S, STALL_S
+from discompute_lite.roles.averaging import EARLY_S, PIECE_S, RESEND_FOR_S, RESEND_MOST_S, STALL_S
 
 TRAINING = "0123456789abcdef" * 2
 RESULT = f"{TRAINING}-s1"
@@ -73,6 +75,65 @@ def test_four_nodes_average_over_their_links(world):
     # What went into it stays until it is known that nobody vanished.
     crew.ask(crew.hosts[1], "FetchVector", name=RESULT, size=size, drops=[f"{TRAINING}-o1"])
     assert [sorted(host.vectors.vectors) for host in crew.hosts[:2]] == [[f"{TRAINING}-o1", RESULT], [RESULT]]
+
+
+@pytest.mark.parametrize("shape, piece, calls", [
+    ("star", NUMBERS, 6), ("ring", NUMBERS, 6), ("ring", NUMBERS // 2, 12)])
+def test_pieces_are_as_large_as_the_leader_says(world, shape, piece, calls):
+    crew = Crew(world)
+    sent = []
+    for host in crew.hosts:
+        def came(link, name, piece, hop, data, take=host.node.averaging.piece_came):
+            sent.append(len(data))
+            return take(link, name, piece, hop, data)
+
+        host.node.averaging.piece_came = came
+    crew.average(shape=shape, piece=piece)
+    world.advance(1.0)
+    assert [crew.result(host) for host in crew.hosts] == [[2.5] * NUMBERS] * 4
+    assert sent == [4 * piece] * calls
+
+
+def test_what_a_node_sends_of_its_own_is_computed_in_memory_that_it_has(world):
+    pytest.importorskip("numpy")
+    crew = Crew(world)
+    kept, sizes = [bytearray(b"\xff" * 4 * NUMBERS) for _ in range(40)], []
+
+    def allocate(size):
+        sizes.append(size)
+        return memoryview(kept.pop())[:size]
+
+    crew.hosts[1].node.world.allocate = allocate
+    crew.average()
+    world.advance(1.0)
+    assert [crew.result(host) for host in crew.hosts] == [[2.5] * NUMBERS] * 4
+    # Each of its own pieces, a quarter of the vector; others' are added up where they came to.
+    assert sum(sizes) == pytest.approx(NUMBERS * 4 / 4, rel=0.02)
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_when_it_is_over_nothing_holds_the_memory_of_the_shares(world, is_stopped):
+    crew, held = Crew(world), []
+    first, second = crew.hosts[:2]
+    make_sums = first.node.averaging._sums
+
+    def seen_sums(*arguments):
+        sums = make_sums(*arguments)
+        held.append(weakref.ref(sums))
+        return sums
+
+    first.node.averaging._sums = seen_sums
+    gc.disable()
+    try:
+        if is_stopped:
+            crew.average(first, members=[first.id, second.id])
+            assert held[0]() is not None and crew.ask(first, "StopAverage", name=RESULT)["success"]
+        else:
+            crew.average()
+        world.advance(2 * RESEND_MOST_S)
+        assert crew.answers["a"]["success"] is not is_stopped and held[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("shape, everywhere", [("chain", False), ("star", True)])
@@ -233,7 +294,7 @@ def test_without_the_state_that_the_mean_is_added_to_a_device_takes_no_part(worl
     ({"start": f"{'f' * 32}-s1"}, "belong to one training"), ({"remainder": "../x"}, "is named by"),
     ({"members": ["x"]}, "this one among them"), ({"shape": "heap"}, "shape is ring"), ({"root": 7}, "root is the"),
     ({"numbers": 0}, "code is f or d"), ({"shares": ["x"]}, "each share has a weight"),
-    ({"name": "../x"}, "is named by"),
+    ({"name": "../x"}, "is named by"), ({"piece": -1}, "a piece has"), ({"piece": 507905}, "507904 numbers at most"),
     ({"drops": [f"{'f' * 32}-s1"]}, "belong to one training"),
 ])
 def test_a_wish_that_makes_no_sense_is_refused(world, params, refused):

@@ -109,6 +109,40 @@ def test_a_device_that_is_alone_sees_a_member_and_gets_no_work_and_no_link(town,
     assert x.node.why_no_work(a.id) == "not paired with this device"
 
 
+@pytest.mark.parametrize("letter", "bcdx")
+def test_a_device_that_is_alone_does_not_dial_a_cluster_with_each_of_its_beacons(town, world, letter):
+    """Its Hello is answered, and what it says of itself refused: each link opens, and is closed in good order."""
+    a, b = town.cluster("ax" if letter != "x" else "ab")
+    alone = town.host(letter, None)
+    town.settle(200.0)
+    before = [len(host.dialler.dialled) for host in (a, b, alone)]
+    world.advance(300.0)
+    dials = [len(host.dialler.dialled) - count for host, count in zip((a, b, alone), before)]
+    # Each minute once, to each of them; of beacons there are some hundred from each.
+    assert dials[0] <= 7 and dials[1] <= 7 and 6 <= dials[2] <= 14
+    assert town.status(alone, a) == town.status(alone, b) == "AVAILABLE"
+
+
+def test_a_device_that_is_alone_does_not_call_a_cluster_ever_again_at_an_address_that_it_was_given(town, world):
+    (a,) = town.cluster("a")
+    world.has_broadcast = False
+    alone = town.host("x", None, peers=(a.address,))
+    town.settle(300.0)
+    before = len(alone.dialler.dialled)
+    world.advance(300.0)
+    assert 3 <= len(alone.dialler.dialled) - before <= 20
+
+
+def test_who_leaves_a_cluster_is_linked_by_one_that_it_refused(town, world):
+    (a,) = town.cluster("a")
+    alone = town.host("x", None)
+    town.settle(200.0)
+    assert not alone.node.discovery.links
+    a.node.belonging.leave()
+    town.settle(75.0)
+    assert set(alone.node.discovery.links) == {a.id}
+
+
 def test_what_one_admin_says_reaches_all_that_can_be_reached(town):
     a, b, c = town.cluster("abc")
     town.settle()
@@ -382,6 +416,17 @@ def test_a_member_does_not_start_without_tls(town):
     with pytest.raises(SettingsError, match="tls false is for a device that is alone"):
         town.cluster("ab", tls=False)
     assert not town.hosts["a"].node.belonging.is_member
+
+
+def test_a_device_that_takes_no_work_of_ours_says_why(town, world):
+    a, b = town.cluster("ab", roles={"b": "worker"})
+    x = town.host("x", None)
+    town.settle(20.0)
+    assert a.node.why_no_work(b.id) == "" and a.node.why_no_work(x.id) == "not paired with this device"
+    assert b.node.why_no_work(a.id) == "this device's role lets it send no work"
+    world.part(a, b)
+    a.drop_link(b)
+    assert a.node.why_no_work(b.id) == "its connection was lost"
 
 
 def test_two_clusters_on_one_network_leave_each_other_alone(town, world):

@@ -8,7 +8,7 @@ import pytest
 from discompute_lite.model.codec import from_json
 from discompute_lite.model.errors import InvalidParams, StateError, Unauthenticated
 from discompute_lite.model.limits import KIB, MIB
-from discompute_lite.roles.blobs import RANGE_S
+from discompute_lite.roles.arriving import RANGE_S
 from discompute_lite.roles.ports import Later
 from discompute_lite.tasks.blob_values import Blob
 from discompute_lite.tasks.calls import call_unit, function_line, read_outcomes

@@ -3,7 +3,7 @@
 import pytest
 
 from discompute_lite.model.limits import GIB
-from discompute_lite.model.task import ComputeTask, SubTask, SubTaskStatus
+from discompute_lite.model.task import ComputeTask, SubTask, SubTaskStatus, TaskState
 from discompute_lite.roles.bounds import OUTPUT_CHARS
 from discompute_lite.roles.coordinated import (
     KEPT_PRINTED_CHARS, OUTPUT_TOLD_CHARS, PARTS_TOLD, PRINTED_TOO_MUCH, CoordinatedTask,
@@ -57,3 +57,19 @@ def test_what_merge_printed_comes_with_the_last_of_the_parts(task):
     assert [entry.phase for entry in first.printed] == ["split", "run"]
     last = task.result_from(first.next_index, first.next_printed, GIB)
     assert len(last.parts) == 1 and [entry.phase for entry in last.printed] == ["merge"]
+
+
+def test_what_became_of_each_subtask_is_told_when_it_has_ended_with_what_befell_it_before(task):
+    task.divide([b"1", b"2", b"3", b"4"])
+    task.story.extend(["   0.50 s  subtask 1: attempt 1 on here failed there", "   0.60 s  subtask 11: is another"])
+    for index, done in enumerate([SubTask(lite={"seconds": 1.5}), SubTask(), SubTask(lite={"seconds": "soon"})]):
+        task.accept(index, f"device-{index}", done, 10.0)
+    assert task.has_ended(1) and not task.has_ended(3)
+    assert [task.end_of(index) for index in range(3)] == [
+        "subtask 0 is done: device-0 took 1.50 s",
+        "subtask 1 is done: device-1\n   0.50 s  subtask 1: attempt 1 on here failed there",
+        "subtask 2 is done: device-2"]
+    task.fail(2, "it divides by zero")
+    task.close(TaskState.FAILED, "it divides by zero", 20.0)
+    assert task.end_of(2) == "subtask 2 failed: it divides by zero"
+    assert task.end_of(3) == "subtask 3 ended with its task: it divides by zero"

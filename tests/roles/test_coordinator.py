@@ -98,6 +98,14 @@ def test_a_task_is_split_spread_and_merged_in_order(world, pair):
         f"{task_id}/{index}.1" for index in range(10)]
 
 
+def test_who_has_its_work_done_elsewhere_is_at_work_until_the_last_piece_is_back(world, pair):
+    first, second, owner = pair
+    task_id = owner.submit(world.echo(range(3), required_capabilities=[second.node.id]))["task_id"]
+    assert first.node.worker.is_idle and first.node.attempts.is_at_work
+    let_go(world, second)
+    assert owner.state(task_id) == "COMPLETED" and not first.node.attempts.is_at_work
+
+
 def test_a_job_file_is_run_and_what_it_printed_comes_with_its_parts(world, pair):
     first, second, owner = pair
     let_go(world, first, second)
@@ -548,7 +556,7 @@ def test_a_task_and_its_pieces_are_explained_at_every_stage(world, pair):
     assert "runs on" in explained(owner, task_id, 0)[1] and "waits: every slot" in explained(owner, task_id, 5)[1]
     let_go(world, first, second)
     assert explained(owner, task_id) == (True, "it is over: completed")
-    assert explained(owner, task_id, 2)[0] and not explained(owner, task_id, 6)[0]
+    assert "subtask 2 is done: " in explained(owner, task_id, 2)[1] and not explained(owner, task_id, 6)[0]
     assert explained(owner, "nobody's")[0] is False
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from discompute_lite.model.device import DeviceCapabilities, Hardware
-from discompute_lite.roles.feelings import FEEL_AT_WORK_S, FEEL_EVERY_S, LEAVE_WITHIN_S
+from discompute_lite.roles.feelings import FEEL_AT_WORK_S, FEEL_EVERY_S, FEEL_RESTING_S, LEAVE_WITHIN_S
 from discompute_lite.tasks.work import WorkOutcome
 
 PHONE = Hardware(type="iphone", model="iPhone 14", capabilities=DeviceCapabilities(cpu_cores=6, memory_mb=6144))
@@ -115,11 +115,12 @@ def test_a_version_that_does_not_know_of_handing_back_takes_it_for_a_refusal(wor
 
 def test_a_phone_that_works_looks_each_second_and_one_that_rests_seldom(world, pair):
     computer, phone = pair
-    looks = []
-    read = phone.node.world.read_metrics
-    phone.node.world.read_metrics = lambda *now: looks.append(world.clock.time) or read(*now)
+    looks, looks_of_computer = ([], [])
+    for host, seen in ((phone, looks), (computer, looks_of_computer)):
+        read = host.node.world.read_metrics
+        host.node.world.read_metrics = lambda *now, read=read, seen=seen: seen.append(world.clock.time) or read(*now)
     world.advance(60.0)
-    assert len(looks) == 60.0 / FEEL_EVERY_S
+    assert len(looks) == 60.0 / FEEL_RESTING_S < len(looks_of_computer) == 60.0 / FEEL_EVERY_S
     submitted(world, computer)
     del looks[:]
     world.advance(10.0)
@@ -193,6 +194,7 @@ def test_what_it_feels_at_its_start_is_told(world):
 # ---- memory ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_piece_too_heavy_for_a_phone_is_not_sent_there_and_is_done_where_there_is_room(world):
     computer, phone = world.member("a").start(), world.member("b", slots=1, accept="any")
     phone.hardware = replace(PHONE, work_memory_mb=1)

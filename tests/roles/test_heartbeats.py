@@ -2,7 +2,9 @@
 
 import pytest
 
+from discompute_lite.core.events import RoundTripMeasured, Tick
 from discompute_lite.model.device import DeviceStatus
+from discompute_lite.model.errors import Unavailable
 
 
 @pytest.fixture
@@ -31,6 +33,17 @@ def beats_of(host, other, world, seconds):
 def test_an_idle_link_carries_a_heartbeat_about_every_15_seconds(world):
     first, second = world.nodes("ab")
     assert 4 <= beats_of(first, second, world, 90) <= 8
+
+
+def test_a_heartbeat_that_was_answered_wakes_nobody_up_to_see_whether_it_was(world):
+    first, _ = world.nodes("ab")
+    world.advance(20)
+    sent, woken, apply = [], [], first.node.discovery.registry.apply
+    first.node.discovery.registry.apply = lambda event, now: (
+        sent.append(now) if isinstance(event, RoundTripMeasured) else None,
+        woken.append(now) if isinstance(event, Tick) else None, apply(event, now))[2]
+    world.advance(150)
+    assert len(sent) >= 8 and len(woken) <= len(sent) + 1
 
 
 @pytest.mark.parametrize("ip, least, most", [("127.0.0.1", 36, 44), ("10.0.0.2", 8, 12)])
@@ -312,3 +325,98 @@ def test_devices_without_beacons_are_not_asked_early(world):
     first.node.discovery.heartbeats._beacon_due.clear()
     first.node.discovery.heartbeats.ask_the_silent()
     assert not asked
+
+
+# ---- answers that are stuck ---------------------------------------------------------------------------
+
+
+def busy(world, letters="ab"):
+    """Two nodes of which the first has a piece of work at the second, which holds it; and both ends of their link."""
+    first, second = world.nodes(letters, ip="10.0.0.2")
+    for host in (first, second):
+        host.executor.holds.add("run")
+    world.owner(first).call("SubmitTask", world.echo(range(6), lite={"pure": False}))
+    world.advance(1.0)
+    assert second.executor.held and first.executor.held
+    link = first.node.discovery.link_to(second.id)
+    return first, second, link, second.node.discovery.link_to(first.id)
+
+
+def assert_nothing_was_lost(*hosts):
+    for host in hosts:
+        assert not {"suspect", "lost", "left", "restarted"} & set(host.kinds_told())
+        assert not [future for future in host.executor.held if future.stop_reason]
+
+
+@pytest.mark.parametrize("reads", [(True, False), (False, True), (False, False)], ids=["back", "there", "neither"])
+def test_whoever_has_no_room_to_read_is_not_silent_and_finds_nobody_so(world, reads):
+    first, second, *ends = busy(world)
+    before = first.executor.runs() + second.executor.runs()
+    waiting = [end for end, is_read in zip(ends, reads) if not is_read]
+    for end in waiting:
+        end.read_no_more()
+    world.advance(120.0)
+    for end in waiting:
+        end.read_on()
+    world.advance(60.0)
+    assert first.node.discovery.link_to(second.id) is ends[0] and not ends[0].is_closed
+    assert_nothing_was_lost(first, second)
+    assert first.executor.runs() + second.executor.runs() == before, "nothing was begun anew"
+
+
+def test_an_idle_link_that_is_not_read_any_more_is_spoken_over_at_once(world):
+    """Its other end, which sends something large, has asked just before and would wait for no more than 15 s."""
+    first, second = world.nodes("ab", ip="10.0.0.2")
+    world.advance(30.0)
+    link = second.node.discovery.link_to(first.id)
+    first.node.discovery.prove_links()
+    link.read_no_more()
+    heard_before = link.other.hearing.heard_at
+    world.advance(0.1)
+    assert link.other.hearing.heard_at > heard_before
+    world.advance(60.0)
+    assert link.other.hearing.heard_at > world.clock.time - 2.0
+    assert_nothing_was_lost(first, second)
+
+
+def test_a_message_that_takes_minutes_is_a_sign_of_life_although_its_senders_answers_stand_behind_it(world):
+    first, second, ours, theirs = busy(world)
+    # What comes of it comes in pieces, and what is said meanwhile stands behind.
+    ours.read_no_more()
+    ours.hearing.go_on(world.clock.time)
+    for _ in range(120):
+        world.advance(1.0)
+        ours.hearing.heard_at = world.clock.time
+    assert_nothing_was_lost(first, second)
+    ours.read_on()
+    world.advance(30.0)
+    assert_nothing_was_lost(first, second)
+
+
+def test_whoever_dies_while_it_is_not_read_is_missed_when_it_is_again(world):
+    first, second, link, _ = busy(world)
+    link.read_no_more()
+    second.freeze()
+    world.advance(60.0)
+    assert "lost" not in first.kinds_told()
+    link.read_on()
+    world.advance(16.0)
+    assert "lost" in first.kinds_told()
+
+
+def test_whoever_is_not_read_for_ever_is_lost_in_the_end(world):
+    first, second, link, _ = busy(world)
+    link.read_no_more()
+    second.freeze()
+    world.advance(first.limits.message_s + 5.0)
+    assert "lost" in first.kinds_told() and link.is_closed
+
+
+def test_why_says_what_ended_a_link(world):
+    first, second = world.nodes("ab")
+    link = first.node.discovery.link_to(second.id)
+    link.broken_by = Unavailable("a message was not coming on")
+    second.freeze()
+    link.close("a message was not coming on")
+    world.settle()
+    assert first.node.why_no_work(second.id) == "its connection was closed: a message was not coming on"

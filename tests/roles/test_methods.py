@@ -6,6 +6,7 @@ import pytest
 
 from discompute_lite.model.errors import Forbidden, InvalidParams, MethodNotFound, NotFound, Unauthenticated
 from discompute_lite.core.policy import ACCESS_LEVELS
+from discompute_lite.model.told_round import ToldRound
 from discompute_lite.roles.methods import METHODS, Greeting
 from discompute_lite.roles.script_methods import CallsToOpen
 from discompute_lite.roles.vector_methods import AverageWish
@@ -15,18 +16,19 @@ from discompute_lite.tasks.types import TASK_TYPES
 FOR_STRANGERS = {"Hello", "Goodbye", "Ping", "GetDevices", "RegisterDevice", "Heartbeat", "SendMessage"}
 ALL = sorted(METHODS.names())
 #: Methods that take a form: its fields are their parameters.
-FORMS = {"Hello": Greeting, "OpenCalls": CallsToOpen, "AverageVectors": AverageWish}
+FORMS = {"Hello": Greeting, "OpenCalls": CallsToOpen, "AverageVectors": AverageWish, "TellRound": ToldRound}
 
 
 def test_the_original_methods_and_ours_are_there():
     original = {"RegisterDevice", "SendMessage", "Heartbeat", "GetDevices", "SubmitTask", "ExecuteSubtask",
                 "GetTaskStatus"}
     ours = {"Hello", "Goodbye", "Ping", "CancelTask", "GetTaskResult", "ExplainTask", "ListTasks", "AcknowledgeResult",
-            "KeepTask", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob", "rpc.discover", "Invite",
-            "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers", "ChangeMember", "Revoke",
-            "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster", "RestoreCluster",
+            "KeepTask", "NeedCopies", "CompareOwners", "SyncCluster", "PutBlob", "GetBlob", "HasBlob", "DropBlob",
+            "rpc.discover", "Invite", "WatchInvite", "AnswerInvite", "StopInvite", "FindHosts", "Join", "ListMembers",
+            "ChangeMember", "Revoke", "LeaveCluster", "Meet", "GetPolicy", "SetPolicy", "ReadAudit", "BackUpCluster",
+            "RestoreCluster",
             "ServeScript", "GetOffers", "OpenCalls", "MakeCalls", "CancelCalls", "CloseCalls", "KeepBlob", "SpreadBlob",
-            "ReleaseBlob",
+            "ReleaseBlob", "AskInTraining", "KeepVector", "TellRound",
             "JoinTraining", "LeaveTraining", "FetchVector", "GetVector", "AverageVectors", "StopAverage",
             "AveragePiece", "Share", "StopShare"}
     assert set(ALL) == original | ours

@@ -9,7 +9,7 @@ import pytest
 
 from discompute_lite.crypto.p256 import device_id, private_key
 from discompute_lite.model.errors import (
-    CallTimeout, Forbidden, LinkClosed, StateError, Unauthenticated, Unavailable, Unreachable,
+    CallTimeout, Forbidden, LinkClosed, NothingListens, StateError, Unauthenticated, Unavailable, Unreachable,
 )
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
@@ -69,7 +69,10 @@ class Door:
         self.clock.post(self._connect, address, called)
 
     def _connect(self, address, called):
-        if self.answer is None or address != HOST:
+        if self.answer is None and address == HOST:
+            called(None, b"", NothingListens("nothing listens there; is the node there running?"))
+            return
+        if address != HOST:
             called(None, b"", Unreachable("nobody listens there"))
             return
         host, joiner = Line(self.clock, "192.168.1.23"), Line(self.clock, address)
@@ -270,6 +273,14 @@ def test_every_address_is_tried(meeting):
 def test_where_nobody_listens_it_says_so(meeting):
     assert isinstance(meeting.join("48219903", addresses=("10.0.0.9:1", "10.0.0.8:1")), Unreachable)
     assert isinstance(meeting.join("48219903", addresses=()), CallTimeout)
+
+
+def test_a_link_that_was_used_says_so_and_not_that_no_node_runs(meeting):
+    code = meeting.invite(with_token=True, asks_nobody=True).code
+    meeting.join(code, BEN)
+    refused = meeting.join(code, CAT)
+    assert isinstance(refused, NothingListens)
+    assert refused.message.startswith(f"nobody is let in at {HOST} any more") and "a new one" in refused.message
 
 
 def test_a_wrong_code_is_not_tried_at_every_address(meeting):

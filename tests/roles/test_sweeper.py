@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from discompute_lite.core.sweep import SWEEP_AGAIN_S, SWEEP_FIRST_S
+from discompute_lite.core.sweep import SWEEP_AGAIN_S, SWEEP_FIRST_S, SWEEP_PERMIT_S
 from discompute_lite.roles.node import Node
 
 
@@ -137,9 +137,22 @@ def test_a_system_that_lets_nobody_be_reached_is_told_with_its_remedy(quiet):
     host = in_network(quiet, "a", 5)
     host.prober.is_refused = True
     host.start()
-    quiet.advance(10)
+    quiet.advance(SWEEP_FIRST_S * 1.1 + 1)
     (said,) = host.texts_told("warning")
     assert "Local Network" in said and len(host.prober.tried) < 100
+
+
+def test_a_permission_that_comes_late_is_used_within_seconds(quiet):
+    host, other = in_network(quiet, "a", 5), in_network(quiet, "b", 77)
+    host.prober.is_refused = True
+    other.start()
+    other.prober.interfaces = []
+    host.start()
+    quiet.advance(20)
+    assert not host.is_linked_with(other)
+    host.prober.is_refused = False
+    quiet.advance(SWEEP_PERMIT_S * 1.1 + 3)
+    assert host.is_linked_with(other) and len(host.texts_told("warning")) == 1
 
 
 def test_whoever_wants_to_join_need_not_wait_for_the_first_sweep(quiet):

@@ -45,3 +45,15 @@ def test_what_is_nearly_an_address_is_refused_with_one_that_is(pair, line):
     ours, _ = pair
     take_typed_line(ours.node, line)
     assert len(told(ours)) == 1 and "is no address; type one such as 192.168.1.20" in told(ours)[0]
+
+
+def test_ones_own_address_is_told_to_be_that_and_is_not_called_again(world, pair):
+    ours, _ = pair
+    own = f"{ours.address} is the node of this device itself: name another device's address"
+    for _ in range(2):
+        take_typed_line(ours.node, ours.address)
+        world.advance(1)
+    assert told(ours) == [own, own]
+    calls = len(ours.dialler.dialled)
+    world.advance(120)
+    assert len(ours.dialler.dialled) == calls

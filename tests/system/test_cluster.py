@@ -211,12 +211,12 @@ def test_cancelling_what_waits_keeps_it_from_running(cluster, tmp_path, note):
     assert done.result() == 4 and not done.cancel()
 
 
-@pytest.mark.smoke
 def one_by_one(cluster, count=20):
     """Make calls of which each waits for the last: soon they go past the node's thread."""
     assert [cluster.submit(square, number).result() for number in range(count)] == [n * n for n in range(count)]
 
 
+@pytest.mark.smoke
 def test_calls_one_after_the_other_are_as_all_others_are(cluster, tmp_path):
     one_by_one(cluster)
     future = cluster.submit(square, 7)
@@ -594,10 +594,39 @@ def test_too_few_devices_are_named_with_their_reasons(environment, field):
         Cluster(f"127.0.0.1:{stranger.port}", local=False, wait=1.5)
 
 
+def test_an_address_where_nobody_answers_is_named_by_the_own_node_and_by_the_one_beside(
+    environment, field, monkeypatch, caplog, tmp_path
+):
+    monkeypatch.setenv("DISCOMPUTE_STATE_DIR", str(tmp_path))
+    said = "nobody answers at 127.0.0.1:1, {}: nothing listens on 127.0.0.1:1; is the node there running?"
+    with Cluster("127.0.0.1:1") as cluster:
+        assert cluster.submit(square, 3).result() == 9
+        field.wait_for(lambda: caplog.messages == [said.format("start a node there")], "it is said")
+    node = field.start("node", "--slots", "1")
+    for name, value in field.environ(DISCOMPUTE_STATE_DIR=str(node.state)).items():
+        monkeypatch.setenv(name, value)
+    caplog.clear()
+    with Cluster("127.0.0.1:1"):
+        field.wait_for(lambda: caplog.messages == [said.format("it is called again and again")], "it is said")
+
+
+def test_what_a_cluster_is_given_is_read_before_anything_is_started(environment, monkeypatch):
+    monkeypatch.setenv("DISCOMPUTE_PORT", "wrong")  # Whoever reads settings raises something else.
+    with pytest.raises(ValueError, match="min_devices of Cluster is a whole number, 0 or more, and not -1"):
+        Cluster(min_devices=-1)
+    with pytest.raises(TypeError, match="durable of Cluster is True, False or the name of a run, and not 3"):
+        Cluster(durable=3)
+
+
+def test_a_call_is_kept_by_a_durable_cluster_only(cluster):
+    with pytest.raises(ValueError, match=r"needs a cluster that keeps calls: Cluster\(durable=True\)"):
+        cluster.options(durable=True)
+    assert cluster.options(durable=False).submit(square, 3).result() == 9
+
+
 # ---- scripts and nodes ----------------------------------------------------------------------------
 
 
-@pytest.mark.smoke
 def test_a_script_that_forgets_to_shut_down_ends_when_its_calls_are_done(tmp_path):
     out = run_script("""
         import time

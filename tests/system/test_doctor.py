@@ -64,14 +64,17 @@ CASES = dict(enumerate([
     Case("self-unreachable", True, setup=f"{DROP} tcp -i lo"),
     Case("multicast-unheard", setup=f"{DROP} udp --dport 5353"),
     Case("unicast-unheard", setup=f"{DROP} udp -d {{own}}"),
-    Case("broadcast-refused", setup="ip route del default"),
+    Case("broadcast-refused", setup="iptables -A OUTPUT -j DROP -p udp --dport 5005"),
     Case("lan-refused", True, setup="ip route del 10.99.0.0/24; ip route add unreachable 10.99.0.0/24"),
     Case("no-network", True, setup="ip link set eth0 down"),
-    Case("vpn-only", setup="ip addr flush dev eth0; ip addr add 10.8.0.2/32 dev eth0"),
+    Case("no-interface", words="--discovery-interface wlan9"),
+    Case("vpn-only", setup="ip link set eth0 down; ip tuntap add dev tun0 mode tun; ip addr add 10.8.0.2/24 dev tun0;"
+                           " ip link set tun0 up"),
     Case("udp-taken", holder="udp 5005"),
     Case("port-taken", True, words="--port 8080", holder="tcp 8080"),
     Case("port-moves", holder="tcp 8080"),
     Case("cannot-listen", True, words="--bind 10.99.7.7"),
+    Case("incoming-blocked", setup=f"{DROP} tcp --dport 8080 -d {{own}}", words="--bind {own}"),
     Case("state-unusable", True, words="--state-dir /dev/null/x"),
     Case("peer-no-node", words="--peer 10.99.0.2:8099"),
     Case("peer-elsewhere", words="--peer 10.77.0.1"),
@@ -138,7 +141,8 @@ def outcomes(testbed: Any, host_program: Any, tmp_path_factory: pytest.TempPathF
                 doctors.prepare(number, case.setup)
                 if case.holder:
                     running.append(doctors.hold(number, host_program, HOLDER, *case.holder.split()))
-            words = {number: case.words.format(copy=folder / "copy").split() for number, case in CASES.items()}
+            words = {number: case.words.format(copy=folder / "copy", own=bed.address(number)).split()
+                     for number, case in CASES.items()}
             with ThreadPoolExecutor(DOCTORS) as pool:
                 begun = {number: pool.submit(doctors.run, number, *words.get(number, ()))
                          for number in (2, *CASES)}
@@ -175,6 +179,8 @@ def test_what_is_wrong_on_a_host_is_named_with_its_cure(outcomes, number):
     found = [finding for finding in document["findings"] if finding["cause"] == case.cause]
     assert found and found[0]["cure"], document
     assert (code, document["works"]) == ((1, False) if case.is_bad else (0, True)), document["findings"]
+    wrong = {finding["cause"] for finding in document["findings"] if finding["severity"] in ("warning", "bad")}
+    assert wrong <= {case.cause, "container", "wsl"}, document["findings"]
 
 
 @pytest.mark.namespaces
@@ -189,6 +195,30 @@ def test_a_node_that_was_bound_to_this_machine_is_no_sign_of_a_firewall(testbed,
     findings = {finding["cause"]: finding["text"] for finding in document["findings"]}
     assert code == 0 and "incoming-blocked" not in findings, findings
     assert findings["bound-here"] == f"Bound to {bind}: only programs of this machine are met."
+
+
+@pytest.mark.namespaces
+def test_a_node_is_looked_at_as_it_was_started_though_doctor_is_told_nothing_of_it(testbed, host_program, tmp_path):
+    """It hears one of two addresses, others meet it at another port than this machine's commands, and elsewhere."""
+    with testbed.Testbed(2) as bed:
+        doctors = Doctors(bed, tmp_path)
+        doctors.prepare(1, "ip addr add 10.50.0.1/24 brd + dev eth0")
+        code = HOLDER.replace('sock.bind(("",', 'sock.bind(("127.0.0.1",')
+        running = [doctors.hold(1, host_program, code, "tcp", "8080")]
+        try:
+            words = "--bind", "10.99.0.1", "--discovery-port", "5115", "--discovery", "broadcast,peers"
+            running += [doctors.start(number, host_program, *words[0 if number == 1 else 2:]) for number in (1, 2)]
+            running[1].expect(event="joined")
+            code, document = doctors.run(1, "--state-dir", str(tmp_path / "node-1"))
+        finally:
+            for each in running:
+                each.end()
+    findings = {finding["cause"]: finding["text"] for finding in document["findings"]}
+    assert code == 0 and not {"incoming-blocked", "self-unreachable", "nobody"} & set(findings), findings
+    assert findings["running"] == "A node runs here, port 8080"
+    assert findings["interface"] == "eth0: 10.99.0.1/24" and findings["peer"] == "10.99.0.2:8080 answers"
+    assert [each["where"] for each in document["network"]["self_dials"]] == ["127.0.0.1:8081", "10.99.0.1:8080"]
+    assert [each["address"] for each in document["network"]["beacons"]] == ["10.99.0.2:8080"]
 
 
 @pytest.mark.namespaces

@@ -77,7 +77,6 @@ def figure(node, name):
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))
 
 
-@pytest.mark.smoke
 def test_a_task_is_heard_from_its_submission_to_its_end_and_start_prints_the_same(node):
     reader = Reader(node)
     task_id = node.submit(JOB)
@@ -92,6 +91,21 @@ def test_a_task_is_heard_from_its_submission_to_its_end_and_start_prints_the_sam
     # With the same facts, but for the moment, which each reads for itself.
     heard = [event for event in events if event["event"] == "task"]
     assert [{**event, "time": 0} for event in printed] == [{**event, "time": 0} for event in heard]
+
+
+def test_the_rounds_of_a_training_beside_the_node_are_heard_with_their_figures(node):
+    reader = Reader(node)
+    words = ["train", "--rounds", "3", "--json", "digits", "--hidden", "0"]
+    done = node.field.run(*words, DISCOMPUTE_STATE_DIR=str(node.state))
+    assert done.code == 0, done.err
+    events = [event for event in reader.until(lambda event: event.get("round") == 3) if event["event"] == "round"]
+    reader.close()
+    for event, figures in zip(events, json.loads(done.out)["rounds"]):
+        assert event["text"].startswith(f"digits: round {figures['round']}/3  loss ")
+        assert event["shares"] == {node.id: figures["samples"]} and event["rounds"] == 3
+        assert [event[each] for each in ("round", "seconds", "compute_s", "evaluated")] == [
+            figures[each] for each in ("round", "seconds", "compute_s", "evaluated")]
+    node.field.wait_for(lambda: node.call("ListTasks")["trainings"] == [], "the end of the training")
 
 
 def test_a_reader_that_is_gone_is_noticed_and_may_come_back(node):

@@ -209,6 +209,19 @@ def test_a_process_serves_one_task_only(bench):
     assert executor.children() == [second[0]]
 
 
+def test_a_task_begins_before_the_process_of_the_one_before_is_buried(bench, tmp_path, monkeypatch):
+    executor, begun, end = bench.processes(), tmp_path / "begun", child_process.ChildProcess.end
+
+    def end_late(child):
+        bench.wait_for(begun.exists)
+        return end(child)
+
+    folder = bench.value(executor, "return os.getcwd()")
+    monkeypatch.setattr(child_process.ChildProcess, "end", end_late)
+    bench.value(executor, "open(part, 'w').close()", part=str(begun), owner="other")
+    assert not os.path.exists(folder)
+
+
 def test_requests_wait_for_a_slot_in_order(bench):
     executor = bench.processes()
     futures = [executor.submit(job("return part", part=number)) for number in range(20)]
@@ -263,6 +276,16 @@ def test_after_a_child_was_needed_the_next_is_ready_and_has_served_nobody(bench)
     assert bench.value(executor, "return os.getcwd(), os.path.exists('left.txt')", owner="other") == (ready, False)
 
 
+def test_until_some_time_after_a_child_was_needed_no_other_is_started(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.process_executor.SPARE_AFTER_S", 3600.0)
+    executor = bench.processes()
+    folder = bench.value(executor, "return os.getcwd()")
+    assert bench.value(executor, "return os.getcwd()") == folder and executor._spare is None
+    # Who needs another one in the meantime starts it.
+    other = bench.value(executor, "return os.getcwd()", owner="other")
+    assert other != folder and executor._spare is None and executor._spare_due
+
+
 @posix
 def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
     executor = bench.processes()
@@ -277,9 +300,12 @@ def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
 
 def test_a_child_that_nobody_needed_is_let_go_before_those_that_were_needed(bench, monkeypatch):
     monkeypatch.setattr("discompute_lite.host.process_executor.SPARE_IDLE_S", 0.05)
+    # A slot that the loop serves is asleep for as long when the second change comes, and sees it afterwards.
+    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 10.0)
     executor = bench.processes()
     folder = bench.value(executor, "return os.getcwd()")
-    bench.wait_for(lambda: not executor._is_spare_due and [str(path) for path in bench.scratch.iterdir()] == [folder])
+    bench.wait_for(lambda: executor._spare is None and not executor._spare_due)
+    bench.wait_for(lambda: [str(path) for path in bench.scratch.iterdir()] == [folder])
     assert bench.value(executor, "return os.getcwd()") == folder
     monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
     assert bench.value(executor, "return os.getcwd()") == folder
@@ -664,13 +690,194 @@ def test_a_child_that_has_served_its_time_is_replaced(bench):
 
 @pytest.mark.skipif(resident_bytes([os.getpid()]) is None, reason="memory of processes cannot be seen")
 def test_a_child_that_holds_far_more_memory_than_at_first_is_replaced(bench, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.process_executor.MEMORY_EVERY", 1)
+    monkeypatch.setattr("discompute_lite.host.process_slot.MEMORY_EVERY", 1)
     executor = bench.processes(limits=Limits(child_rest_bytes=1))
     keep, pid = "kept.append(bytes(1) * part)\nreturn os.getpid()", "kept = []"
     first = bench.value(executor, keep, part=0, head=pid)
     assert bench.value(executor, keep, part=1000, head=pid) == first
     assert bench.value(executor, keep, part=200_000_000, head=pid) == first
     assert bench.value(executor, keep, part=0, head=pid) != first
+
+
+def pure(body, **named):
+    """Return a request of a job's piece that may be done twice, as most are."""
+    return replace(job(body, **named), may_repeat=True)
+
+
+class Pieces:
+    """Two pieces for one warm child: the first lasts until it may go, and the second lies ahead meanwhile."""
+
+    def __init__(self, bench, folder, last="", **named):
+        self.bench, self.go, self.begun = bench, folder / "go", folder / "begun"
+        self.executor = bench.processes(**named)
+        self.pid = bench.value(self.executor, "return os.getpid()")
+        lasts = f"while not os.path.exists(part): time.sleep(0.001)\n{last}\nreturn os.getpid()"
+        self.first = self.executor.submit(pure(lasts, part=str(self.go)))
+        bench.wait_for(self.first.running)
+        self.second = self.executor.submit(self.note())
+        self.lies_ahead = any(slot.ahead is not None for slot in self.executor._slots)
+        assert self.lies_ahead == (bench.loop is not None)
+
+    def note(self):
+        """Return a piece that leaves word where it has begun, once for each time."""
+        body = "with open(part, 'a') as file: file.write(f'{os.getpid()}\\n')\nreturn os.getpid()"
+        return pure(body, part=str(self.begun))
+
+    def begun_by(self):
+        return [int(line) for line in self.begun.read_text().split()] if self.begun.exists() else []
+
+    def pid_of(self, future):
+        outcome = self.bench.result(future)
+        assert outcome.ok, outcome.error
+        return load_value(outcome.data)
+
+    def while_the_loop_stands_still(self, act):
+        """Have the child answer and begin what lies ahead, and then do something before the loop can read."""
+        def turn():
+            self.go.touch()
+            self.bench.wait_for(self.begun_by)
+            act()
+
+        self.executor.ask(turn)
+
+
+@posix
+def test_a_child_goes_on_with_what_lies_ahead_before_the_node_looks(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    if pieces.lies_ahead:
+        pieces.while_the_loop_stands_still(lambda: None)
+    pieces.go.touch()
+    assert pieces.pid_of(pieces.first) == pieces.pid_of(pieces.second) == pieces.pid
+    assert pieces.begun_by() == [pieces.pid]
+
+
+@posix
+def test_what_lies_ahead_and_is_stopped_never_begins_and_costs_no_process(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    pieces.second.stop("not wanted")
+    assert pieces.second.result(0).error == "not wanted" and not pieces.first.done()
+    pieces.go.touch()
+    assert pieces.pid_of(pieces.first) == bench.value(pieces.executor, "return os.getpid()") == pieces.pid
+    assert pieces.begun_by() == []
+
+
+@posix
+def test_stopping_what_runs_leaves_what_lies_ahead_to_another_child(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    pieces.first.stop("enough")
+    assert bench.result(pieces.first).error == "enough"
+    assert pieces.pid_of(pieces.second) != pieces.pid and len(pieces.begun_by()) == 1
+
+
+@posix
+def test_stopping_what_has_just_begun_leaves_the_answer_before_it(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    if pieces.lies_ahead:
+        pieces.while_the_loop_stands_still(lambda: pieces.second.stop("enough"))
+        assert pieces.second.result(0).error == "enough"
+        assert pieces.pid_of(pieces.first) == pieces.pid
+        assert bench.value(pieces.executor, "return os.getpid()") != pieces.pid
+
+
+@posix
+def test_a_stop_that_comes_after_the_answer_costs_what_has_just_begun_nothing_but_time(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    if pieces.lies_ahead:
+        pieces.while_the_loop_stands_still(lambda: pieces.first.stop("enough"))
+        assert bench.result(pieces.first).ok
+        assert pieces.pid_of(pieces.second) != pieces.pid and len(pieces.begun_by()) == 2
+
+
+@posix
+@pytest.mark.parametrize("last, words", [
+    ("os._exit(3)", "exit status 3"), ("os.kill(os.getpid(), 9)", "signal 9"),
+    ("os.kill(os.getpid(), 19)\ntime.sleep(100)", "was stopped by signal"),
+])
+def test_a_child_that_dies_or_is_stopped_blames_what_ran_and_not_what_lies_ahead(bench, tmp_path, last, words):
+    pieces = Pieces(bench, tmp_path, last)
+    pieces.go.touch()
+    outcome = bench.result(pieces.first)
+    assert words in outcome.error and outcome.error_type == "Died"
+    assert pieces.pid_of(pieces.second) != pieces.pid and len(pieces.begun_by()) == 1
+
+
+@posix
+def test_what_has_begun_and_ends_its_child_is_blamed_itself(bench, tmp_path):
+    pieces = Pieces(bench, tmp_path)
+    pieces.second.stop("not wanted")
+    dies = pieces.executor.submit(pure("os._exit(4)"))
+    after = pieces.executor.submit(pieces.note())
+    pieces.go.touch()
+    assert pieces.pid_of(pieces.first) == pieces.pid
+    assert "exit status 4" in bench.result(dies).error and pieces.pid_of(after) != pieces.pid
+
+
+@posix
+def test_what_lies_ahead_goes_to_the_slot_that_is_free_first(bench, tmp_path):
+    executor, go = bench.processes(slots=2), [tmp_path / "a", tmp_path / "b"]
+    both = [executor.submit(pure("time.sleep(0.1)\nreturn os.getpid()")) for _ in go]
+    assert all(bench.result(future).ok for future in both)
+    lasting = [executor.submit(pure(LASTS, part=str(path))) for path in go]
+    waits = [executor.submit(pure("return part", part=number)) for number in range(3)]
+    go[1].touch()
+    assert [load_value(bench.result(future).data) for future in waits] == [0, 1, 2] and not lasting[0].done()
+    go[0].touch()
+    assert all(bench.result(future).ok for future in lasting)
+
+
+@posix
+def test_what_lies_behind_something_long_is_taken_back_when_its_thread_goes_on_with_that(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.loop_lane.LANE_S", 0.05)
+    pieces = Pieces(bench, tmp_path)
+    bench.wait_for(lambda: all(slot.ahead is None for slot in pieces.executor._slots))
+    assert pieces.begun_by() == [] and not pieces.second.done()
+    pieces.go.touch()
+    assert pieces.pid_of(pieces.first) == pieces.pid_of(pieces.second) == pieces.pid
+
+
+@posix
+def test_a_split_that_waits_comes_before_what_lies_ahead(bench, tmp_path):
+    pieces, ended = Pieces(bench, tmp_path), []
+    hangs = pieces.executor.submit(split("while True: time.sleep(1)", owner="hangs"))
+    bench.wait_for(hangs.running)
+    splits = pieces.executor.submit(split())
+    for future in (pieces.second, splits):
+        future.add_done_callback(ended.append)
+    pieces.go.touch()
+    assert bench.result(splits).ok and bench.result(pieces.second).ok and ended == [splits, pieces.second]
+
+
+@posix
+def test_a_child_that_has_served_its_time_is_replaced_though_much_waits(bench):
+    executor = bench.processes(limits=Limits(child_requests=3))
+    futures = [executor.submit(pure("return os.getpid()")) for _ in range(7)]
+    pids = [load_value(bench.result(future).data) for future in futures]
+    assert pids[0] == pids[1] == pids[2] != pids[3] == pids[4] == pids[5] != pids[6]
+
+
+@posix
+def test_a_shutdown_ends_what_lies_ahead_and_what_has_just_begun(bench, tmp_path):
+    for round_number in range(2):
+        folder = tmp_path / str(round_number)
+        folder.mkdir()
+        pieces = Pieces(bench, folder)
+        if round_number and pieces.lies_ahead:
+            pieces.while_the_loop_stands_still(pieces.executor.shutdown)
+            assert bench.result(pieces.first).ok
+        pieces.executor.shutdown()
+        assert bench.result(pieces.second).error == "the node is shutting down" and not is_running(pieces.pid)
+
+
+def test_stops_at_any_moment_amid_a_flow_of_pieces_hit_only_their_own(bench):
+    executor = bench.processes(slots=2)
+    for round_number in range(40):
+        futures = [executor.submit(pure("return part", part=number)) for number in range(6)]
+        time.sleep(0.0003 * (round_number % 20))
+        futures[round_number % 6].stop("enough")
+        for number, future in enumerate(futures):
+            outcome = bench.result(future)
+            is_stopped = number == round_number % 6 and outcome.error == "enough"
+            assert is_stopped or load_value(outcome.data) == number, outcome
 
 
 @posix

@@ -148,6 +148,23 @@ def test_row_01_the_owner_gets_in_when_many_addresses_have_taken_all_places(fiel
             sock.close()
 
 
+def test_row_01_the_owner_gets_in_where_the_system_gives_few_files_to_begin_with(field, scale):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        node = field.start("alpha", "--limits", "first-message-s=600")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with contextlib.ExitStack() as idle:
+        for number in range(320):
+            place = (f"127.0.0.{2 + number // 20}", 0)
+            idle.enter_context(socket.create_connection(("127.0.0.1", node.port), scale(5.0), place))
+        with node.client() as owner:
+            assert owner.call("GetDevices")["devices"][0]["id"] == node.id
+        assert node.answers()
+
+
 # ---- row 3: what is not for strangers -----------------------------------------------------------------------
 
 
@@ -346,9 +363,13 @@ NASTY = [
 
 def test_row_22_names_are_words_and_nothing_else(unharmed, shared):
     def files():
-        """Return what there is but for the journals of tasks, whose names are digests, whatever a task is called."""
+        """Return what there is but for the journals of tasks, whose names are digests, whatever a task is called.
+
+        A journal that is being rewritten stands beside its `.new` for a moment.
+        """
+        journal = re.compile(r"[0-9a-f]{32}\.journal(\.[0-9a-f]+\.new)?")
         found = [path for path in shared.folder.rglob("*") if "scratch" not in path.parts]
-        return sorted(path for path in found if not re.fullmatch("[0-9a-f]{32}[.]journal", path.name))
+        return sorted(path for path in found if not journal.fullmatch(path.name))
 
     before = files()
     for number, name in enumerate(NASTY):

@@ -1,7 +1,10 @@
 """A node whose work runs in somebody else's executor, by `--executor module:callable`: Dask, process pools, threads."""
 
+import base64
+import json
 import os
 import signal
+import sys
 import textwrap
 
 import pytest
@@ -44,13 +47,46 @@ MAKERS = {
         def make():
             return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
     """,
+    "forked pool": """
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        def make():
+            return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
+    """,
+    "served pool": """
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        def make():
+            return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver"))
+    """,
     "threads": """
         from concurrent.futures import ThreadPoolExecutor
 
         def make():
             return ThreadPoolExecutor(2)
     """,
+    "hangs": """
+        import threading
+        from concurrent.futures import Executor
+
+        class Hanging(Executor):
+            def submit(self, *call):
+                open(__file__ + ".called", "w").close()
+                threading.Event().wait()
+
+            def shutdown(self, wait=True):
+                threading.Event().wait()
+
+        def make():
+            return Hanging()
+    """,
 }
+
+
+#: Becomes the command that it is given, as in a terminal of its own: Ctrl-C there is a signal to all its processes.
+IN_A_TERMINAL = [sys.executable, "-c", "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"]
 
 
 @pytest.fixture(params=[pytest.param("dask", marks=pytest.mark.against), "pool", "threads"])
@@ -61,8 +97,10 @@ def node(request, field):
     (field.folder / "maker.py").write_text(textwrap.dedent(MAKERS[request.param]))
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([root, str(field.folder)])
-    node = field.start("foreign", "--executor", "maker:make", "--slots", "2", PYTHONPATH=path)
+    within = IN_A_TERMINAL if os.name == "posix" else []
+    node = field.start("foreign", "--executor", "maker:make", "--slots", "2", within=within, PYTHONPATH=path)
     node.kind = request.param
+    node.called = field.folder / "maker.py.called"
     return node
 
 
@@ -126,3 +164,64 @@ def test_a_pool_whose_process_is_killed_while_it_rests_is_made_anew(node, field)
     for pid in set(value["pids"]):
         os.kill(pid, signal.SIGKILL)
     assert node.result_of(node.submit(JOB, n=4), 60.0)[0] == "COMPLETED"
+
+
+FOR_EVER = """
+import threading
+def work(path=""):
+    open(path, "w").close()
+    threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("node", ["pool", "threads"], indirect=True)
+def test_ctrl_c_ends_a_node_though_what_runs_there_does_not_end(node, field):
+    """The interpreter would wait for the threads and processes of a standard pool; for Dask's it does not."""
+    path = str(field.folder / "begun")
+    node.submit(FOR_EVER, path=path)
+    field.wait_for(lambda: os.path.exists(path), "it begins", 30.0)
+    node.kill(signal.SIGINT)
+    assert node.wait_end(20.0) == 0
+    assert node.complaints().count("\n") == 1 and "are ended by force" in node.complaints()
+
+
+STARTS_A_PROGRAM = """
+import os, subprocess, sys
+PROGRAM = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
+def work(path=""):
+    code = subprocess.run([sys.executable, "-c", PROGRAM, path + ".begun"], stderr=subprocess.DEVNULL).returncode
+    with open(path, "w") as file:
+        file.write(str(code))
+"""
+
+
+@pytest.mark.parametrize("node", ["pool", "forked pool", "served pool"], indirect=True)
+def test_ctrl_c_in_a_terminal_shows_no_traceback_of_a_pools_processes(node, posix):
+    """It goes to all of them, those that rest too."""
+    assert node.result_of(node.submit(JOB, n=4), 60.0)[0] == "COMPLETED"
+    os.killpg(node.process.pid, signal.SIGINT)
+    assert (node.wait_end(20.0), node.complaints()) == (0, "")
+
+
+@pytest.mark.parametrize("node", ["pool", "threads"], indirect=True)
+def test_ctrl_c_in_a_terminal_ends_the_programs_that_work_started(node, field, posix):
+    """They would outlive the node, which has no word of them."""
+    path = str(field.folder / "code")
+    node.submit(STARTS_A_PROGRAM, path=path)
+    field.wait_for(lambda: os.path.exists(path + ".begun"), "the program begins", 30.0)
+    os.killpg(node.process.pid, signal.SIGINT)
+    assert (node.wait_end(20.0), node.complaints()) == (0, "")
+    with open(path, encoding="utf-8") as file:
+        assert int(file.read()) != 0
+
+
+@pytest.mark.parametrize("node", ["hangs"], indirect=True)
+def test_a_node_whose_executor_hangs_as_it_is_called_answers_and_ends(node, field):
+    work = json.dumps({"source": JOB, "args": {}, "name": "job.py"})
+    task = {"task_type": "job", "task_data": base64.b64encode(work.encode()).decode()}
+    with node.client() as waiting:
+        waiting.send("SubmitTask", {"task": task})
+        field.wait_for(lambda: node.called.exists(), "the executor is called")
+        assert node.answers()
+    node.kill(signal.SIGINT)
+    assert node.wait_end(20.0) == 0

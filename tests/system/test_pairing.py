@@ -214,7 +214,7 @@ def test_a_second_admin_decides_too_and_a_lost_cluster_lives_on_from_its_backup(
     backup = str(field.folder / "cluster.backup")
     assert town.type(ann, "devices", "--backup", backup).code == 0
     assert os.name != "posix" or os.stat(backup).st_mode & 0o777 == 0o600
-    fails(town.type(ann, "devices", "--backup", backup), 2, "Choose another name")
+    fails(town.type(ann, "devices", "--backup", backup), 2, "choose another name")
     fails(town.type(cat, "devices", "--backup", backup + "2"), 4, "Do it on ann or ben")
     assert town.type(ann, "devices", "ben", "role=member").code == 0
     field.wait_for(lambda: not (ben.state / "ca.key").exists(), "ben gives up the cluster's key")

@@ -26,7 +26,7 @@ from discompute_lite.model.errors import (
     Unreachable,
 )
 from discompute_lite.model.limits import MIB, Limits
-from discompute_lite.net import memory
+from discompute_lite.net import memory, room
 from discompute_lite.net.client import Client, call_once
 from discompute_lite.net.links import Dialler
 from discompute_lite.net.listener import FALLBACK_PORTS, Listener, open_listening_socket
@@ -371,6 +371,28 @@ def test_a_lost_link_ends_its_calls_at_once_and_once(start, scale, is_mid_messag
     assert type(replies[3][1]) is LinkClosed and len(node.reasons) == 1
 
 
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["closed", "replaced"])
+def test_a_link_whose_socket_the_system_has_taken_ends_and_whoever_sends_does_not_fail(start, scale, is_replaced):
+    """An app that slept finds its descriptors closed, or another, dead socket behind them."""
+    node = start()
+    link = dialled(node, f"127.0.0.1:{node.port}", scale)
+    replies: List[Tuple[Any, Any]] = []
+
+    def take_and_call() -> str:
+        number = link._sock.fileno()
+        if is_replaced:
+            with socket.socket() as dead:
+                os.dup2(dead.fileno(), number)
+        else:
+            os.close(number)
+        link.call("Echo", {}, lambda *reply: replies.append(reply))
+        return "went on"
+
+    assert node.on_loop(take_and_call) == "went on"
+    assert_soon(lambda: replies, scale)
+    assert type(replies[0][1]) is LinkClosed and link.is_closed
+
+
 def test_a_call_ends_in_time_when_nobody_answers(start, scale):
     node = start()
     link = dialled(node, f"127.0.0.1:{node.port}", scale)
@@ -394,6 +416,91 @@ def test_a_mistake_of_the_receiver_costs_one_answer(start, connect, caplog):
 
 
 # ---- much ----------------------------------------------------------------------------------------------------------
+
+#: A call whose attachment, which follows, takes all the room that the node below has for what it receives.
+LARGE_LINE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "Bytes", "attachments": [2 * MIB],
+                         "params": {"size": 9, "data": {"$attachment": 0}}}).encode() + b"\n"
+
+
+@pytest.fixture
+def half_received(start: Any, connect: Any, scale: Callable[[float], float]) -> Tuple[Node, socket.socket]:
+    """Return a node that has room for one large message, and who holds it: half of its message has come."""
+    node = start(message_bytes=2 * MIB, receiving_bytes=2 * MIB, first_message_s=1000.0)
+    holder = connect(node)
+    holder.sendall(LARGE_LINE + bytes(MIB))
+    assert_soon(lambda: node.loop.room.taken == 2 * MIB, scale)
+    return node, holder
+
+
+def test_a_crowd_that_sends_much_at_once_is_received_one_after_the_other(half_received, connect, scale):
+    node, first = half_received
+
+    def waiting() -> int:
+        return sum(each.rpc is not None and each.rpc.is_held for each in node.listener.connections())
+
+    others = [connect(node) for _ in range(7)]
+    for sock in others:
+        sock.sendall(LARGE_LINE)
+    assert_soon(lambda: node.on_loop(waiting) == len(others), scale)
+    # What is small passes.
+    small = connect(node)
+    small.sendall(line_of("Echo", number=5))
+    assert read_lines(small, 1)[0]["id"] == 5 and node.loop.room.taken == 2 * MIB
+    # The first one goes in the middle of its message.
+    first.close()
+    senders = [threading.Thread(target=sock.sendall, args=(bytes(2 * MIB),)) for sock in others]
+    for sender in senders:
+        sender.start()
+    for sock, sender in zip(others, senders):
+        assert read_lines(sock, 1)[0]["id"] == 1
+        sender.join(scale(PATIENCE_S))
+    assert_soon(lambda: node.loop.room.taken == 0, scale)
+
+
+def test_whoever_stops_in_the_middle_of_a_message_that_others_wait_for_is_told_so_and_closed(
+    half_received, connect, scale, monkeypatch, caplog
+):
+    monkeypatch.setattr(room, "STANDSTILL_S", 0.3)
+    monkeypatch.setattr(room, "ROOM_LOOK_S", 0.05)
+    caplog.set_level("INFO", "discompute")
+    node, first = half_received
+    second = connect(node)
+    second.sendall(LARGE_LINE + bytes(2 * MIB))
+    assert read_lines(second, 1)[0]["id"] == 1
+    error = json.loads(read_to_end(first))["error"]
+    assert error["code"] == -32005 and error["message"].startswith("a message of 2.0 MB was not coming on")
+    first.close()
+    assert_soon(lambda: len(node.reasons) == 1, scale)
+    assert error["message"] in node.reasons
+    assert error["message"] in caplog.text and node.loop.room.taken == 0
+
+
+def test_whoever_is_not_read_for_want_of_room_is_not_silent_and_somebody_hears_of_it(half_received, connect, scale):
+    node, holder = half_received
+    waiter = connect(node)
+    waiter.sendall(line_of("Echo", number=7))
+    assert read_lines(waiter, 1)[0]["id"] == 7
+    link, unread = node.connections[-1], threading.Event()
+    link.hearing.on_unread = unread.set
+    waiter.sendall(LARGE_LINE + bytes(2 * MIB))
+    assert unread.wait(scale(PATIENCE_S))
+    assert node.on_loop(lambda: link.hearing.silent_s(0.0, node.loop.now() + 500.0)) == 0.0
+    holder.close()
+    assert read_lines(waiter, 1)[0]["id"] == 1
+    assert node.on_loop(lambda: link.hearing.silent_s(0.0, node.loop.now() + 500.0)) > 499.0
+
+
+def test_whoever_reads_nothing_is_read_again_once_it_is_asked_something(start, connect, scale):
+    """Where both send much, each waits for the other: a heartbeat is what goes on then, and its answer must get in."""
+    node = start(send_buffer_bytes=MIB)
+    sock = connect(node)
+    for number in range(2):
+        sock.sendall(json.dumps({"jsonrpc": "2.0", "id": number, "method": "Bytes", "params": {"size": 16 * MIB}}
+                                ).encode() + b"\n")
+    assert_soon(lambda: node.connections and node.on_loop(lambda: node.connections[0].waiting_bytes) > MIB, scale)
+    sock.sendall(line_of("Later", number=5))
+    node.on_loop(lambda: node.connections[0].call("Ping", {}, lambda result, error: None))
+    assert_soon(lambda: node.later, scale)
 
 
 def test_what_all_connections_keep_to_receive_into_has_one_bound(start, connect):

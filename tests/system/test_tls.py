@@ -244,6 +244,16 @@ def test_both_say_goodbye_in_order(two, cluster):
     other.wait_until(lambda: "the other side closed it" in other.reasons)
 
 
+def test_a_link_that_ended_politely_is_watched_no_more(two):
+    one, other = two
+    link, _ = one.dial(other)
+    one.on_loop(link.finish)
+    one.wait_until(lambda: "the conversation is over" in one.reasons)
+    # Where the system is asked about each number, as on Windows, one that is closed would end the loop.
+    watched = one.on_loop(lambda: [key.fileobj.fileno() for key in one.loop._selector.get_map().values()])
+    assert len(watched) == 2 and min(watched) >= 0, "the listener and what wakes the loop"
+
+
 # ---- refusals ---------------------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,6 @@ def rounds_in(folder):
     return [json.loads(line)["round"] for line in lines if line.endswith("}")]
 
 
-@pytest.mark.smoke
 def test_a_job_of_ones_own(field):
     job = field.job("line.py", JOB)
     done = field.run("train", "--strategy", "sync", "--rounds", "60", job, "--slope", "-3")
@@ -139,14 +138,18 @@ def test_on_one_two_and_three_devices_the_bits_are_those_of_a_plain_loop(field):
         assert load_value((Path(folder) / "checkpoint.json").read_bytes())["state"] == wanted
 
 
-@pytest.mark.parametrize("strategy", [pytest.param("fedavg", marks=pytest.mark.smoke), "diloco"])
-def test_three_devices_average_among_themselves(field, strategy):
+@pytest.mark.parametrize("strategy, more, said", [
+    ("fedavg", [], ""),
+    ("diloco", ["--compression", "float16"], "the new state is made on this machine, and travels whole"),
+])
+def test_three_devices_average_among_themselves(field, strategy, more, said):
     field.let_belong("command", "node-2", "node-3")
     field.start("node-2")
     field.start("node-3")
     done = field.run("train", "--strategy", strategy, "--min-devices", "3", "--rounds", "6", "--local-steps", "8",
-                     "--average", "ring", "--json", "digits", "--hidden", "16")
+                     "--average", "ring", "--json", *more, "digits", "--hidden", "16")
     assert done.code == 0, done.err
+    assert said in done.err
     rounds = json.loads(done.out)["rounds"]
     assert [figures["round"] for figures in rounds] == list(range(1, 7))
     assert all(figures["average_s"] > 0 for figures in rounds)
@@ -193,18 +196,36 @@ def test_a_device_without_the_library_takes_part_with_lists_and_that_is_said(fie
     assert all(later <= 0.51 * earlier for earlier, later in zip(lasts, lasts[1:]))
     assert any(member.startswith(poor.id) for figures in rounds for member in figures["shares"])
     told = [line for line in done.err.splitlines() if "has not the library" in line]
-    assert len(told) == 1 and f"device {poor.id[:8]} " in told[0] and "(NumPy): it computes with list" in told[0]
+    assert len(told) == 1 and f"device {poor.name} " in told[0] and "(NumPy): it computes with list" in told[0]
 
 
-@pytest.mark.parametrize("kind, part", [("float16", 0.3), ("top-k", 0.5)])
-def test_what_devices_send_each_other_is_compressed_on_demand(field, kind, part):
+def test_a_device_without_what_the_job_imports_at_its_top_is_left_out_and_that_is_said(field):
+    pytest.importorskip("numpy")
+    without = field.folder / "without"
+    without.mkdir()
+    (without / "numpy.py").write_text("raise ImportError('not installed here')")
+    field.let_belong("command", "node-2")
+    path = os.environ.get("PYTHONPATH", "")
+    poor = field.start("node-2", PYTHONPATH=os.pathsep.join(filter(None, [str(without), path])))
+    job = "import numpy\n" + HALVING.replace("        import numpy\n", "").replace("w / 2}", "numpy.divide(w, 2)}")
+    done = field.run("train", "--min-devices", "2", "--rounds", "5", "--local-steps", "1", "--json",
+                     field.job("dividing.py", job))
+    assert done.code == 0, done.err
+    assert not any(member.startswith(poor.id) for figures in json.loads(done.out)["rounds"]
+                   for member in figures["shares"])
+    told = [line for line in done.err.splitlines() if "is left out" in line]
+    assert len(told) == 1 and f"device {poor.name} is left out: the job needs numpy" in told[0], done.err
+
+
+@pytest.mark.parametrize("kind, more, part", [("float16", [], 0.3), ("top-k", ["--top-k", "0.05"], 0.5)])
+def test_what_devices_send_each_other_is_compressed_on_demand(field, kind, more, part):
     field.let_belong("command", "node-2", "node-3")
     field.start("node-2")
     field.start("node-3")
     words = ["--min-devices", "3", "--rounds", "6", "--local-steps", "8", "--average", "ring", "--json"]
     moved = {}
-    for each in ("none", kind):
-        done = field.run("train", *words, "--compression", each, "--top-k", "0.05", "digits", "--hidden", "32")
+    for each, flags in (("none", []), (kind, more)):
+        done = field.run("train", *words, "--compression", each, *flags, "digits", "--hidden", "32")
         assert done.code == 0, done.err
         rounds = json.loads(done.out)["rounds"]
         assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
@@ -223,6 +244,95 @@ def test_a_machine_that_takes_no_work_itself_takes_part_in_the_average(field):
     rounds = json.loads(done.out)["rounds"]
     assert all(figures["average_s"] > 0 for figures in rounds)
     assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 2
+
+
+#: A job whose state is halved in each round of one step, however its data are divided.
+HALVES = '''
+import time
+
+from discompute_lite.ml import SGD
+
+class Job:
+    optimizer = SGD(0.5)
+
+    def __init__(self, pause: float = 0.0):
+        self.pause = pause
+
+    def init(self, seed):
+        return [float(number) for number in range(5000)]
+
+    def load(self, shard, shards):
+        return [shard]
+
+    def step(self, state, data, rng, config):
+        time.sleep(self.pause)
+        return state, 1, {}
+
+    def evaluate(self, state):
+        return {"last": state[-1]}
+'''
+
+
+def vectors_of(node):
+    """Return the names of the vectors that a node keeps."""
+    return os.listdir(node.state / "scratch" / "vectors")
+
+
+def test_beside_a_node_devices_average_among_themselves_and_nothing_stays(field):
+    nodes = field.start_members(2, "--slots", "1")
+    field.wait_until_met(nodes)
+    halves, beside = ["--strategy", "sync", field.job("halves.py", HALVES)], str(nodes[0].state)
+    words = ["train", "--min-devices", "2", "--rounds", "5", "--json"]
+    made = {}
+    for name, more in (
+        ("halves", halves), ("here", ["--average", "submitter", *halves]),
+        ("digits", ["--local-steps", "8", "--compression", "float16", "digits", "--hidden", "16"]),
+    ):
+        done = field.run(*words, *more, DISCOMPUTE_STATE_DIR=beside)
+        assert done.code == 0, done.err
+        rounds = made[name] = json.loads(done.out)["rounds"]
+        assert [figures["moved_bytes"] > 0 for figures in rounds] == [name != "here"] * 5
+        assert {member.partition("/")[0] for member in rounds[-1]["shares"]} == {node.id for node in nodes}
+        field.wait_for(lambda: not any(map(vectors_of, nodes)), "the end of all vectors")
+    assert [made[name][-1]["evaluated"]["last"] for name in ("halves", "here")] == [pytest.approx(4999 / 2**5)] * 2
+    assert made["digits"][-1]["evaluated"]["loss"] < made["digits"][0]["evaluated"]["loss"]
+    words = ["train", "--min-devices", "2", "--rounds", "100000", *halves]
+    killed = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, env=field.for_command(DISCOMPUTE_STATE_DIR=beside))
+    try:
+        field.wait_for(lambda: all(map(vectors_of, nodes)) or killed.poll() is not None, "vectors", 30.0)
+        assert killed.poll() is None
+    finally:
+        killed.kill()
+        killed.wait()
+    field.wait_for(lambda: not any(map(vectors_of, nodes)), "the end of all vectors")
+
+
+def forty_rounds_without(field, node, folder, words, **environ):
+    """Kill a node after the first rounds of a training; return what was told of all forty, and its standard error."""
+    training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], stdout=subprocess.PIPE, text=True,
+                                stderr=subprocess.PIPE, env=field.for_command(**environ))
+    field.wait_for(lambda: len(rounds_in(folder)) > 2 or training.poll() is not None, "the first rounds", 30.0)
+    node.kill(signal.SIGKILL)
+    out, err = training.communicate(timeout=field.scale(60.0))
+    assert training.returncode == 0, err
+    rounds = json.loads(out)["rounds"]
+    assert [figures["round"] for figures in rounds] == list(range(1, 41))
+    return rounds, err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows ends processes in its own way")
+def test_a_training_beside_a_node_goes_on_when_that_is_killed(field):
+    first, second = field.start_members(2, "--slots", "1")
+    field.wait_until_met([first, second])
+    folder, job = str(field.folder / "run"), field.job("halves.py", HALVES)
+    words = ["train", "--peer", f"127.0.0.1:{second.port}", "--min-devices", "2", "--rounds", "40", "--json",
+             "--checkpoint", folder, "--strategy", "sync", job, "--pause", "0.05"]
+    rounds, err = forty_rounds_without(field, first, folder, words, DISCOMPUTE_STATE_DIR=str(first.state))
+    assert rounds[0]["moved_bytes"] > 0
+    assert rounds[-1]["evaluated"]["last"] == pytest.approx(4999 / 2**40, rel=1e-9, abs=0.0)
+    assert "devices average among themselves no more (the node on this machine went away)" in err
+    field.wait_for(lambda: not vectors_of(second), "the end of all vectors")
 
 
 def test_devices_that_average_go_on_from_a_checkpoint_after_a_kill(field):
@@ -260,14 +370,7 @@ def test_a_device_that_dies_is_done_without(field, average):
     folder = str(field.folder / "run")
     words = ["train", "--min-devices", "2", "--rounds", "40", "--local-steps", "4", "--checkpoint", folder, "--json",
              "--average", average, "digits", "--hidden", "8"]
-    training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], env=field.for_command(),
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    field.wait_for(lambda: len(rounds_in(folder)) > 2 or training.poll() is not None, "the first rounds", 30.0)
-    node.kill(signal.SIGKILL)
-    out, err = training.communicate(timeout=field.scale(60.0))
-    assert training.returncode == 0, err
-    rounds = json.loads(out)["rounds"]
-    assert [figures["round"] for figures in rounds] == list(range(1, 41))
+    rounds, _ = forty_rounds_without(field, node, folder, words)
     assert any(member.startswith(node.id) for figures in rounds for member in figures["shares"])
     assert not any(member.startswith(node.id) for member in rounds[-1]["shares"])
 
@@ -305,13 +408,23 @@ def test_a_device_that_was_restarted_averages_with_the_others_again(field, compr
     (["--strategy", "magic", "digits"], 2, "write one of sync, fedavg"),
     (["--strategy", "sync", "--local-steps", "3", "digits"], 2, "one step a round"),
     (["--compression", "zip", "digits"], 2, "write one of none, float16, top-k"),
+    (["--top-k", "0.1", "digits"], 2, "top_k belongs to the compression top-k"),
     (["--reproducible", "--compression", "top-k", "digits"], 2, "leave out the compression"),
     (["--resume", "digits"], 2, "write --checkpoint FOLDER"), (["--target", "accuracy", "digits"], 2, "accuracy=0.95"),
     (["digits", "--rounds", "2"], 2, "train's own flags stand before the file: train --rounds 2 digits"),
     (["--rounds", "0", "digits"], 2, "--rounds cannot be '0'"), (["{}empty"], 2, "has no class Job"),
     (["{}broken"], 1, "ZeroDivisionError"),
+    (["{}unread"], 1, "AssertionError: empty (unread.py, line 24, in load); mend the job and train again"),
+    (["{}unjudged"], 1, "KeyError: 'c' (unjudged.py, line 36, in evaluate); mend the job and train again"),
+    (["{}wild"], 1, "in round 1 state['a'] has become infinite or no number, which no further round mends"),
+    (["{}ending"], 1, "the job's step in round 1 failed 3 times, all on "),
+    (["--checkpoint", "{}", "{}"], 2, "; choose another folder with --checkpoint"),
 ])
 def test_what_is_wrong_is_one_sentence(field, fails, words, code, about):
     files = {"{}": field.job("line.py", JOB), "{}empty": field.job("empty.py", "x = 1\n"),
-             "{}broken": field.job("broken.py", JOB.replace("count = len(data.rows)", "count = 1 // 0"))}
+             "{}broken": field.job("broken.py", JOB.replace("count = len(data.rows)", "count = 1 // 0")),
+             "{}unread": field.job("unread.py", JOB.replace('print("loading", shard)', 'assert not shards, "empty"')),
+             "{}wild": field.job("wild.py", JOB.replace("SGD(0.1)", "SGD(1e200)")),
+             "{}ending": field.job("ending.py", JOB.replace("a = b = loss = 0.0", "import os; os._exit(3)")),
+             "{}unjudged": field.job("unjudged.py", JOB.replace('abs(state["a"]', 'abs(state["c"]'))}
     fails(field.type("train", "-q", *[files.get(word, word) for word in words]), code, about)

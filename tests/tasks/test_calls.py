@@ -204,6 +204,23 @@ def test_whatever_is_raised_ends_nothing_else(module, body, kind, words):
     assert type(bad.raised) is kind and str(bad.raised).startswith(words) and good.values == [1, 1]
 
 
+@pytest.mark.parametrize("unit", [items_unit([1, 5, 0, 1]), items_unit(range(1, 9, 4)), rows_unit([[1], [5], [0]])])
+@pytest.mark.parametrize("body, kind, args", [
+    ("raise StopIteration(x, 'it is')", StopIteration, (5, "it is")),
+    ("next(iter(()))", StopIteration, ()),
+    ("raise StopIteration(x) from KeyError(x)", StopIteration, (5,)),
+    ("raise RuntimeError('twice') from StopIteration(1)", RuntimeError, ("twice",)),
+    ("list(next(iter(())) for _ in 'a')", RuntimeError, ("generator raised StopIteration",)),
+])
+def test_a_call_that_says_there_is_no_more_has_raised_that(module, unit, body, kind, args):
+    mine = module(f"def f(x):\n    if x % 5: return x\n    {body}")
+    outcome, = outcomes(mine.f, unit)
+    assert outcome.values == [1] and type(outcome.raised) is kind and outcome.raised.args == args
+    story = str(outcome.raised.__cause__)
+    assert "in f" in story and body in story and "discompute" not in story
+    assert ("direct cause" in story) == (kind is RuntimeError or " from " in body)
+
+
 @pytest.mark.parametrize("unit", [call_unit([1, 2], {}), call_unit([], {"y": 1}), rows_unit([[]])])
 def test_calls_that_do_not_fit_say_so(module, unit):
     outcome, = outcomes(module("def f(x): return x").f, unit)

@@ -10,6 +10,7 @@ import pytest
 
 from discompute_lite.model.errors import TaskRejected
 from discompute_lite.model.limits import SOURCE_BYTES
+from discompute_lite.tasks import jobs
 from discompute_lite.tasks.job_arguments import read_signature
 from discompute_lite.tasks.jobs import (
     JOB_MODULES_KEPT,
@@ -274,6 +275,36 @@ def test_a_source_that_was_changed_on_the_way_is_refused():
     for step in steps:
         with pytest.raises(TaskRejected, match=r"the source of span\.py does not match its sha256"):
             step()
+
+
+def test_what_pieces_have_in_common_is_read_once(monkeypatch):
+    job, source = TASK_TYPES.get("job"), "def work(part):\n    return part"
+    part = {1: (2, "x")}
+    piece = [b'{"source":"%b","sha256":"","name":"j.py","part":%b}' % (source.replace("\n", "\\n").encode(), each)
+             for each in (b"5", dump_value(part))]
+    assert load_value(job.run_data(piece[0], "common")) == 5
+    monkeypatch.setattr(jobs, "checked_hash", None)
+    assert load_value(job.run_data(piece[1], "common")) == part
+    assert load_value(job.run_data(piece[0], "common")) == 5
+
+
+@pytest.mark.parametrize("rest", [
+    b'1,"source":"1 +"}', b'1,"sha256":"00"}', b'1,"part":', b'}', b"", b'1}}',
+])
+def test_what_follows_the_common_beginning_is_a_part_or_is_read_as_a_whole(rest):
+    job, head = TASK_TYPES.get("job"), b'{"source":"def work(part): return part","sha256":"","name":"j.py","part":'
+    assert job.run_data(head + b"4}", "whole") == b"4"
+    with pytest.raises(TaskRejected):
+        job.run_data(head + rest, "whole")
+    # Of a key that comes twice the later counts, as without anything known.
+    assert job.run_data(head + b'1,"part":2}', "whole") == b"2"
+    assert job.run_data(head + b"4}", "whole") == b"4"
+
+
+def test_another_source_of_the_same_task_is_another_one():
+    job = TASK_TYPES.get("job")
+    piece = [dump_value({"source": f"def work(part): return part + {more}", "part": 1}) for more in (1, 2)]
+    assert [job.run_data(each, "others") for each in [*piece, *piece]] == [b"2", b"3", b"2", b"3"]
 
 
 @pytest.mark.parametrize("part", [

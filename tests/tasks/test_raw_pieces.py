@@ -1,6 +1,8 @@
 """Large pieces of memory travel beside the text, as they are, and everything comes back as it was."""
 
 import array
+import base64
+import json
 import tracemalloc
 
 import pytest
@@ -86,6 +88,46 @@ def test_what_is_framed_wrongly_or_names_what_is_not_there_is_refused(data):
         load_value(data)
 
 
+MARKED = [{"$t": "bytes", "id": 1, "v": base64.b64encode(bytes(99_000)).decode()}]
+AGAIN = {
+    "a piece in a bytearray": {"$t": "bytearray", "v": {"$t": "raw", "v": 0}},
+    "a piece in an array": {"$t": "array", "v": ["B", 1, {"$t": "raw", "v": 0}]},
+    "a piece in a list that is tagged": {"$t": "array", "v": {"$t": "list", "v": ["B", 1, {"$t": "raw", "v": 0}]}},
+    "a piece in a tuple": {"$t": "numbers", "v": {"$t": "tuple", "v": ["b", 1, {"$t": "raw", "v": 0}]}},
+    "a piece in text": {"$t": "str", "v": {"$t": "raw", "v": 0}},
+    "a piece in an array of NumPy's": {"$t": "ndarray", "v": ["|u1", [1_000_000], {"$t": "raw", "v": 0}]},
+    "bytes that have a mark": {"$t": "bytearray", "v": {"$t": "ref", "v": 1}},
+}
+
+
+@pytest.mark.parametrize("again", AGAIN.values(), ids=AGAIN)
+def test_what_is_made_of_the_same_memory_again_and_again_is_refused_before_it_costs_much(again):
+    text = json.dumps([*MARKED, *[again] * 500]).encode()
+    data = VALUE_MARK + b"[%d,1000000]\n" % len(text) + text + bytes(1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TaskRejected, match="send these once"):
+            load_value(data)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A list of numbers is eight times its items of a byte, also where they come once.
+    assert most < 24 * len(data)
+
+
+def test_a_set_of_a_list_that_stands_elsewhere_is_refused():
+    text = '[{"$t":"list","id":1,"v":[1,2]},{"$t":"set","v":{"$t":"ref","v":1}}]'
+    with pytest.raises(TaskRejected, match="an array is wanted"):
+        load_value(text.encode())
+
+
+def test_what_is_made_of_memory_of_its_own_is_never_refused_however_often_that_comes():
+    views = [memoryview(bytearray(LARGE)) for _ in range(50)]
+    value = [LARGE] * 500 + views + [bytearray(LARGE[:500])] * 3 + [array.array("B", LARGE) for _ in range(50)]
+    for dump in (dump_value, dump_with_pieces):
+        assert load_value(dump(value)) == value
+
+
 @given(st.binary().flatmap(lambda end: st.sampled_from([VALUE_MARK, TEXTS_MARK, b""]).map(lambda mark: mark + end)))
 def test_whatever_comes_is_taken_apart_and_nothing_is_lost(data):
     texts = split_texts(data)
@@ -94,6 +136,7 @@ def test_whatever_comes_is_taken_apart_and_nothing_is_lost(data):
     list(json_of(data)), first_text(data), blobs_in(data), has_line_raised(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", [VALUE_MARK, TEXTS_MARK])
 def test_to_take_apart_what_has_very_many_empty_parts_costs_little_more_than_it_weighs(mark):
     data = mark + b"[" + b",".join([b"0"] * 300_000) + b"]\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from discompute_lite.ml.strategies import FedAvg, Share
+from discompute_lite.ml.shares import Share
+from discompute_lite.ml.strategies import FedAvg
 from discompute_lite.ml.workbench import Seat, carry_out
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "tools" / "examples"
@@ -29,6 +30,7 @@ def test_a_training_learns_on_two_devices(file, library, wanted, rounds):
     assert job.evaluate(state)["accuracy"] > wanted
 
 
+@pytest.mark.slow
 def test_many_images_are_classified_by_parts():
     job = runpy.run_path(str(EXAMPLES / "classify_digits.py"))
     parts = job["split"](images=300, batch=100)

@@ -175,6 +175,42 @@ def test_only_the_attachment_being_received_is_allocated():
     assert decoder.next_message() is None and memory.sizes == [10, 500_000]
 
 
+class OneRoom:
+    """Room for one message at a time, shared by several streams."""
+
+    def __init__(self, row):
+        self.row, self.is_waiting = row, False
+
+    def take(self, size):
+        self.row.append((self, size))
+        self.is_waiting = len(self.row) > 1
+
+    def give_back(self):
+        self.row[:] = [entry for entry in self.row if entry[0] is not self]
+        if self.row:
+            self.row[0][0].is_waiting = False
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_nothing_of_a_message_is_received_until_there_is_room_for_all_of_it(is_lost):
+    row, memory = [], Memory()
+    first, second = (MessageDecoder(LIMITS, allocate=memory, room=OneRoom(row)) for _ in range(2))
+    first.receive_data(b'{"attachments":[3,2]}\nabc')
+    assert first.next_message() is None
+    second.receive_data(b'{"id":1}\n{"attachments":[1,4]}\nABCD')
+    assert second.next_message() == ({"id": 1}, []) and second.next_message() is None
+    assert second.is_waiting and second.direct_buffer() is None and [size for _, size in row] == [5, 5]
+    assert memory.sizes == [3, 2]
+    if is_lost:
+        first.give_room_back()
+    else:
+        first.receive_data(b"de")
+        assert first.next_message() == ({"attachments": [3, 2]}, [b"abc", b"de"])
+    assert second.next_message() is None and not second.is_waiting
+    second.receive_data(b"E")
+    assert second.next_message()[1] == [b"A", b"BCDE"] and row == []
+
+
 def test_without_memory_the_message_is_too_large():
     def nothing_left(size: int) -> bytearray:
         raise MemoryError

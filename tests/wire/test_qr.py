@@ -42,10 +42,10 @@ def test_version_bits(version, bits):
 
 
 def test_capacities_in_bytes():
-    assert [qr_capacity(version, "L") for version in range(1, 16)] == [
-        17, 32, 53, 78, 106, 134, 154, 192, 230, 271, 321, 367, 425, 458, 520]
-    assert [qr_capacity(version, "M") for version in range(1, 16)] == [
-        14, 26, 42, 62, 84, 106, 122, 152, 180, 213, 251, 287, 331, 362, 412]
+    assert [qr_capacity(version, "L") for version in range(1, 23)] == [
+        17, 32, 53, 78, 106, 134, 154, 192, 230, 271, 321, 367, 425, 458, 520, 586, 644, 718, 792, 858, 929, 1003]
+    assert [qr_capacity(version, "M") for version in range(1, 23)] == [
+        14, 26, 42, 62, 84, 106, 122, 152, 180, 213, 251, 287, 331, 362, 412, 450, 504, 560, 624, 666, 711, 779]
     assert qr_blocks(5, "L") == (0b01, 26, 1)
 
 
@@ -55,7 +55,7 @@ def test_capacities_in_bytes():
 FINDER = ["1111111", "1000001", "1011101", "1011101", "1011101", "1000001", "1111111"]
 
 
-@given(st.binary(max_size=520))
+@given(st.binary(max_size=1003))
 def test_every_code_has_its_patterns_and_the_size_that_its_length_needs(data):
     modules = qr_code(data, mask=0)
     size = len(modules)
@@ -93,9 +93,9 @@ def test_penalties():
 
 
 def test_more_than_the_largest_holds_is_refused():
-    assert len(qr_code(b"x" * 520, mask=1)) == 77
-    with pytest.raises(TooLarge, match="521 bytes"):
-        qr_code(b"x" * 521)
+    assert len(qr_code(b"x" * 1003, mask=1)) == 105
+    with pytest.raises(TooLarge, match="1004 bytes"):
+        qr_code(b"x" * 1004)
 
 
 def test_the_better_level_is_taken_where_it_costs_nothing():
@@ -124,9 +124,9 @@ def read(modules):
 
 @pytest.mark.against
 @pytest.mark.parametrize("size", [1, 14, 17, 26, 42, 53, 78, 106, 122, 154, 192, 230, 271,
-                                  321, 367, 425, 458, 520])
+                                  321, 367, 425, 458, 520, 586, 644, 718, 779, 792, 858, 929, 1003])
 def test_a_real_decoder_reads_every_version(size):
-    text = (LINK.decode() * 8)[:size]
+    text = (LINK.decode() * 15)[:size]
     assert read(qr_code(text.encode())) == text
 
 

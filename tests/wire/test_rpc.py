@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import weakref
 from dataclasses import replace
 from typing import Any, Dict, List, Optional
 
@@ -582,6 +583,27 @@ def test_the_time_that_a_caller_gives_is_kept(timeout):
     assert message["id"] == 8 and message["error"]["code"] == -32006
     call.answer("too late")
     assert bytes_of(session) == b"" and session.is_idle
+
+
+class Memory(bytearray):
+    """Memory of which can be told whether anybody still has it."""
+
+
+def test_a_call_that_is_answered_in_time_lets_go_of_its_attachments():
+    given: List[Any] = []
+
+    def allocate(size: int) -> Memory:
+        memory = Memory(size)
+        given.append(weakref.ref(memory))
+        return memory
+
+    session = RpcSession(LIMITS, allocate=allocate)
+    message = call_message(params={"data": {"$attachment": 0}}, timeout=20)
+    call = one_call(session, with_attachments(message, LARGE))
+    assert bytes(call.params["data"]) == LARGE
+    call.answer("done")
+    del call
+    assert [each() for each in given] == [None]
 
 
 def test_an_answered_call_has_no_deadline():
