@@ -41002,7 +41002,9 @@ SWEPT_NETWORKS = 4
 FURTHER_PORTS = (8081, 8082, 8083, 8084)
 #: If so many have failed at once and in the same moment, the system lets this program reach nobody.
 REFUSED_AT_ONCE = 16
-REFUSED_WITHIN_S = 0.05
+#: A refusal by the system comes at once, to a program that has to wait for a busy processor somewhat later; that a host
+#: is not there is known after three seconds (three questions for its hardware address, one a second) or never.
+REFUSED_WITHIN_S = 0.5
 #: Networks in which devices of one household, class or office meet. (RFC 1918, RFC 3927; loopback for tests)
 _PRIVATE = tuple(map(ipaddress.IPv4Network, (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8")))
@@ -46896,9 +46898,8 @@ Read next: core/diagnosis.py.
 
 #> from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial
 #> from ..model.interface import Interface
+#> from .sweep import REFUSED_WITHIN_S
 
-#: A refusal by the system comes at once; a host that is not there takes seconds.
-AT_ONCE_S = 0.05
 #: Clocks further apart confuse people who compare times, and nothing else.
 CLOCK_OFF_S = 120.0
 #: Mobile networks and VPNs by what systems call them.
@@ -46940,7 +46941,7 @@ def is_lan_refused(network: NetworkFacts) -> bool:
     """Whether the system lets this program reach nobody: several hosts fail at once while loopback works."""
     here = any(trial.outcome == "open" for trial in network.self_dials)
     tried = [*network.neighbours, *(peer.trial for peer in network.peers)]
-    at_once = [trial for trial in tried if trial.outcome == "unreachable" and trial.seconds < AT_ONCE_S]
+    at_once = [trial for trial in tried if trial.outcome == "unreachable" and trial.seconds < REFUSED_WITHIN_S]
     return here and len(at_once) >= 2 and len(at_once) == len(tried)
 
 
@@ -61518,12 +61519,12 @@ _end_sections({
         "open_state_folder".split(),
     "discompute_lite.model.checkup": "Severity Finding SensedFact MachineFacts Trial PeerFact BeaconFact "
         "NetworkFacts NodeFacts Interface".split(),
-    "discompute_lite.core.network_diagnosis": "AT_ONCE_S CLOCK_OFF_S _TUNNELS _PORT_TAKEN _LIMITED_BROADCAST "
-        "_IOS_APPS _IOS_APPS_CURE judge_network is_lan_refused _lan_refused _judge_ports _judge_identity "
-        "_judge_interfaces _judge_broadcasts _judge_multicasts _judge_unicasts _judge_firewalls _broadcast_refused "
-        "_judge_peers _judge_silence _judge_clocks is_ios_app is_tunnel network_text _own_networks _in_network "
-        "_firewall_cure _error_of _span Finding MachineFacts NetworkFacts NodeFacts PeerFact Severity Trial "
-        "Interface".split(),
+    "discompute_lite.core.network_diagnosis": "CLOCK_OFF_S _TUNNELS _PORT_TAKEN _LIMITED_BROADCAST _IOS_APPS "
+        "_IOS_APPS_CURE judge_network is_lan_refused _lan_refused _judge_ports _judge_identity _judge_interfaces "
+        "_judge_broadcasts _judge_multicasts _judge_unicasts _judge_firewalls _broadcast_refused _judge_peers "
+        "_judge_silence _judge_clocks is_ios_app is_tunnel network_text _own_networks _in_network _firewall_cure "
+        "_error_of _span Finding MachineFacts NetworkFacts NodeFacts PeerFact Severity Trial Interface "
+        "REFUSED_WITHIN_S".split(),
     "discompute_lite.core.diagnosis": "LEAST_PYTHON MODULE_USES LEAST_DISK_MB LEAST_FILES EARLIEST_WALL diagnose "
         "can_work _judge_python _judge_state _judge_settings Finding MachineFacts NetworkFacts NodeFacts Severity "
         "is_ios_app judge_network".split(),

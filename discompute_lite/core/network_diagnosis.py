@@ -13,9 +13,8 @@ from typing import Iterator, List, Sequence, Tuple
 
 from ..model.checkup import Finding, MachineFacts, NetworkFacts, NodeFacts, PeerFact, Severity, Trial
 from ..model.interface import Interface
+from .sweep import REFUSED_WITHIN_S
 
-#: A refusal by the system comes at once; a host that is not there takes seconds.
-AT_ONCE_S = 0.05
 #: Clocks further apart confuse people who compare times, and nothing else.
 CLOCK_OFF_S = 120.0
 #: Mobile networks and VPNs by what systems call them.
@@ -57,7 +56,7 @@ def is_lan_refused(network: NetworkFacts) -> bool:
     """Whether the system lets this program reach nobody: several hosts fail at once while loopback works."""
     here = any(trial.outcome == "open" for trial in network.self_dials)
     tried = [*network.neighbours, *(peer.trial for peer in network.peers)]
-    at_once = [trial for trial in tried if trial.outcome == "unreachable" and trial.seconds < AT_ONCE_S]
+    at_once = [trial for trial in tried if trial.outcome == "unreachable" and trial.seconds < REFUSED_WITHIN_S]
     return here and len(at_once) >= 2 and len(at_once) == len(tried)
 
 

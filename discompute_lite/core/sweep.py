@@ -36,7 +36,9 @@ SWEPT_NETWORKS = 4
 FURTHER_PORTS = (8081, 8082, 8083, 8084)
 #: If so many have failed at once and in the same moment, the system lets this program reach nobody.
 REFUSED_AT_ONCE = 16
-REFUSED_WITHIN_S = 0.05
+#: A refusal by the system comes at once, to a program that has to wait for a busy processor somewhat later; that a host
+#: is not there is known after three seconds (three questions for its hardware address, one a second) or never.
+REFUSED_WITHIN_S = 0.5
 #: Networks in which devices of one household, class or office meet. (RFC 1918, RFC 3927; loopback for tests)
 _PRIVATE = tuple(map(ipaddress.IPv4Network, (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8")))

@@ -166,6 +166,11 @@ def test_one_host_that_is_away_is_no_refusal_by_the_system(network):
     assert not is_lan_refused(replace(WELL_NETWORK, **network))
 
 
+def test_a_refusal_that_a_busy_machine_hears_of_late_is_still_one():
+    late = tuple(replace(each, seconds=0.4) for each in AT_ONCE["neighbours"])
+    assert is_lan_refused(replace(WELL_NETWORK, **{**AT_ONCE, "neighbours": late}))
+
+
 def test_a_refusal_by_the_system_is_told_instead_of_all_that_follows_from_it():
     causes = {finding.cause for finding in judge(network={
         **AT_ONCE, "broadcasts": (Trial("192.168.1.255", "refused", "EHOSTUNREACH"),)})}
