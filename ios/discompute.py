@@ -52330,6 +52330,8 @@ class AveragingLeader:
         self.is_mean_the_state = is_mean_the_state
         self.compression = compression
         self._is_small = form.size <= small_bytes
+        #: The way of an average while each device can reach the next: of a mean that all want, or this machine alone.
+        self._shape = CHAIN if not is_mean_the_state else STAR if self._is_small else RING
         #: What each device keeps of what it did not send.
         self._residuals: Dict[str, str] = {}
         #: Bytes that devices sent each other, in averages that succeeded and with states that were fetched.
@@ -52529,15 +52531,14 @@ class AveragingLeader:
         """Return what a device is asked to do in an average."""
         own = [share for share in tried.shares if share.device_id == device_id]
         total = sum(share.samples for share in tried.shares)
-        shape = STAR if self.is_star or (self._is_small and self.is_mean_the_state) else (
-            RING if self.is_mean_the_state else CHAIN)
         kind, top_k, of_ways = self.compression
         narrow = {
             "compression": kind, "top_k": top_k, "start": self._state_name if of_ways else "",
             "residual": self._residuals.get(device_id, ""), "remainder": tried.remainder,
         } if kind else {}
         return {
-            "name": tried.name, "members": tried.members, "shape": shape,
+            "name": tried.name, "members": tried.members,
+            "shape": STAR if self.is_star else self._shape,
             "root": tried.members.index(self._ports.own_id), "code": self.form.code,
             "numbers": self.form.numbers, "is_wide": self._is_wide, "piece": self.form.numbers if self._is_small else 0,
             "shares": [share.name for share in own], "weights": [share.samples / total for share in own],
