@@ -52737,6 +52737,8 @@ class Command:
     run: Callable[[Context], int]
     #: In order.
     arguments: Tuple[CommandArgument, ...]
+    #: Phones have it without its flags: there it takes whatever is typed, and says why it does none of it.
+    is_for_computers: bool = False
 
 
 @dataclass(frozen=True)
@@ -52787,13 +52789,13 @@ def _argument_type(kind: SettingKind) -> Callable[[str], Any]:
 
 
 def command(
-    name: str, *arguments: CommandArgument
+    name: str, *arguments: CommandArgument, is_for_computers: bool = False
 ) -> Callable[[Callable[[Context], int]], Callable[[Context], int]]:
     """Register a function as a command; the first line of its docstring is its help."""
 
     def register(function: Callable[[Context], int]) -> Callable[[Context], int]:
         first_line = (function.__doc__ or "").strip().split("\n")[0].rstrip(".")
-        COMMANDS.add(name, Command(name, first_line, function, arguments))
+        COMMANDS.add(name, Command(name, first_line, function, arguments, is_for_computers))
         return function
 
     return register
@@ -52914,8 +52916,7 @@ class CommandLine:
             arguments, strange = self._parser.parse_known_args(_with_switch_values(words))
         except SystemExit:
             return None  # --help and --version have printed what they had to.
-        # Of a command whose flags are left out for phones, what it says by itself is the reason for which it is none.
-        if strange and not self._is_left_out(arguments.command):
+        if strange and not self._lacks_its_flags(arguments.command):
             raise SettingsError(self._about_strange(strange[0], arguments.command or ""))
         if arguments.command is None:
             self._parser.print_help()
@@ -52947,8 +52948,8 @@ class CommandLine:
         _add_shared_flags(entry, is_brief=name != FULL_HELP)
         return own
 
-    def _is_left_out(self, command: Optional[str]) -> bool:
-        return command == "train" and not self._own_flags[command]
+    def _lacks_its_flags(self, command: Optional[str]) -> bool:
+        return command is not None and load_command(command).is_for_computers and not self._own_flags[command]
 
     def _about_strange(self, word: str, command: str) -> str:
         see = f"see {self._program}{' ' + command if command else ''} --help"
@@ -56732,6 +56733,7 @@ Read next: faces/train_flags.py, faces/train_run.py (what is done with them).
     *TRAIN_FLAGS,
     argument("file", metavar="JOB.py", help="a file with a class Job, or digits, the job that is shipped"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --hidden 64"),
+    is_for_computers=True,
 )
 def train_command(context: Context) -> int:
     """Train a model over the devices; print loss and accuracy of each round."""

@@ -47,6 +47,8 @@ class Command:
     run: Callable[[Context], int]
     #: In order.
     arguments: Tuple[CommandArgument, ...]
+    #: Phones have it without its flags: there it takes whatever is typed, and says why it does none of it.
+    is_for_computers: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,13 @@ def _argument_type(kind: SettingKind) -> Callable[[str], Any]:
 
 
 def command(
-    name: str, *arguments: CommandArgument
+    name: str, *arguments: CommandArgument, is_for_computers: bool = False
 ) -> Callable[[Callable[[Context], int]], Callable[[Context], int]]:
     """Register a function as a command; the first line of its docstring is its help."""
 
     def register(function: Callable[[Context], int]) -> Callable[[Context], int]:
         first_line = (function.__doc__ or "").strip().split("\n")[0].rstrip(".")
-        COMMANDS.add(name, Command(name, first_line, function, arguments))
+        COMMANDS.add(name, Command(name, first_line, function, arguments, is_for_computers))
         return function
 
     return register

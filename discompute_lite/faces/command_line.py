@@ -55,8 +55,7 @@ class CommandLine:
             arguments, strange = self._parser.parse_known_args(_with_switch_values(words))
         except SystemExit:
             return None  # --help and --version have printed what they had to.
-        # Of a command whose flags are left out for phones, what it says by itself is the reason for which it is none.
-        if strange and not self._is_left_out(arguments.command):
+        if strange and not self._lacks_its_flags(arguments.command):
             raise SettingsError(self._about_strange(strange[0], arguments.command or ""))
         if arguments.command is None:
             self._parser.print_help()
@@ -88,8 +87,8 @@ class CommandLine:
         _add_shared_flags(entry, is_brief=name != FULL_HELP)
         return own
 
-    def _is_left_out(self, command: Optional[str]) -> bool:
-        return command == "train" and not self._own_flags[command]
+    def _lacks_its_flags(self, command: Optional[str]) -> bool:
+        return command is not None and load_command(command).is_for_computers and not self._own_flags[command]
 
     def _about_strange(self, word: str, command: str) -> str:
         see = f"see {self._program}{' ' + command if command else ''} --help"

@@ -19,6 +19,7 @@ from .train_flags import TRAIN_FLAGS
     *TRAIN_FLAGS,
     argument("file", metavar="JOB.py", help="a file with a class Job, or digits, the job that is shipped"),
     argument("args", metavar="ARG", nargs="...", help="the job's own arguments, such as --hidden 64"),
+    is_for_computers=True,
 )
 def train_command(context: Context) -> int:
     """Train a model over the devices; print loss and accuracy of each round."""
