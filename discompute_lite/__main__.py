@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler and not (
+        hasattr(os, "uname") and os.uname().machine.startswith("iP")):
+    # Until a command runs there is nothing to tidy up: Ctrl-C ends this in silence. Not in an app of iPhone or iPad,
+    # whose process is not ours.
+    try:
+        _ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:
+        _ctrl_c = None  # Not the main thread.
+else:
+    _ctrl_c = None
 
 from .faces.quick import is_quick, main_quick
 
@@ -26,4 +39,8 @@ from .faces.cli import main
 gc.enable()
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if _ctrl_c is not None:
+        # This Python may go on, such as an editor's.
+        signal.signal(signal.SIGINT, _ctrl_c)
+    sys.exit(code)

@@ -11,7 +11,20 @@ imports; change them there. Licence: MIT.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler and not (
+        hasattr(os, "uname") and os.uname().machine.startswith("iP")):
+    # Until a command runs there is nothing to tidy up: Ctrl-C ends this in silence. Not in an app of iPhone or iPad,
+    # whose process is not ours.
+    try:
+        _ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:
+        _ctrl_c = None  # Not the main thread.
+else:
+    _ctrl_c = None
 
 try:
     import zlib
@@ -53079,8 +53092,9 @@ Read next: faces/command_line.py, faces/command.py (the table), faces/node_comma
 #> from .console import Console
 
 INTERRUPTED = 130
-#: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
-END_SIGNALS = ("SIGTERM", "SIGHUP")
+#: What ends a command as an exception, so that it cleans up, where it would end the process at once: a closed terminal,
+#: and Ctrl-C itself, as it is left while the program is loaded. `start` says goodbye first.
+END_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -53166,17 +53180,13 @@ class _CommandRun:
 
 
 def _interrupt_on_signals() -> Callable[[], None]:
-    """Let SIGTERM and a closed terminal end a command as Ctrl-C does; return what takes that back."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
+    """Let what would end the process at once end a command as Ctrl-C does; return what takes that back."""
     before: Dict[int, Any] = {}
     for name in END_SIGNALS:
         number = getattr(signal, name, None)
         try:
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, interrupt)
+                before[number] = signal.signal(number, signal.default_int_handler)
         except (ValueError, OSError, RuntimeError):
             pass  # Not the main thread: an app's console.
 
@@ -60639,7 +60649,20 @@ def value_table_markdown() -> str:
 #> from __future__ import annotations
 #>
 #> import gc
+#> import os
+#> import signal
 #> import sys
+#>
+#> if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler and not (
+#>         hasattr(os, "uname") and os.uname().machine.startswith("iP")):
+#>     # Until a command runs there is nothing to tidy up: Ctrl-C ends this in silence. Not in an app of iPhone or iPad,
+#>     # whose process is not ours.
+#>     try:
+#>         _ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
+#>     except ValueError:
+#>         _ctrl_c = None  # Not the main thread.
+#> else:
+#>     _ctrl_c = None
 #>
 #> from .faces.quick import is_quick, main_quick
 #>
@@ -60662,7 +60685,11 @@ def value_table_markdown() -> str:
 #> gc.enable()
 #>
 #> if __name__ == "__main__":
-#>     sys.exit(main())
+#>     code = main()
+#>     if _ctrl_c is not None:
+#>         # This Python may go on, such as an editor's.
+#>         signal.signal(signal.SIGINT, _ctrl_c)
+#>     sys.exit(code)
 
 
 # ---- discompute_lite/core/__init__.py ---------------------------------------------------------------
@@ -61760,4 +61787,8 @@ _end_sections({
 
 if __name__ == "__main__":
     if typed_words(sys.argv) or not screen_main(os.environ):
-        sys.exit(main(typed_words(sys.argv) or ["start"]))
+        code = main(typed_words(sys.argv) or ["start"])
+        if _ctrl_c is not None:
+            # This Python may go on, such as an editor's.
+            signal.signal(signal.SIGINT, _ctrl_c)
+        sys.exit(code)

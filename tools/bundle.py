@@ -42,7 +42,20 @@ imports; change them there. Licence: MIT.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler and not (
+        hasattr(os, "uname") and os.uname().machine.startswith("iP")):
+    # Until a command runs there is nothing to tidy up: Ctrl-C ends this in silence. Not in an app of iPhone or iPad,
+    # whose process is not ours.
+    try:
+        _ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:
+        _ctrl_c = None  # Not the main thread.
+else:
+    _ctrl_c = None
 
 try:
     import zlib
@@ -116,7 +129,11 @@ _end_sections({defined}, {doors})
 
 if __name__ == "__main__":
     if typed_words(sys.argv) or not screen_main(os.environ):
-        sys.exit(main(typed_words(sys.argv) or ["start"]))
+        code = main(typed_words(sys.argv) or ["start"])
+        if _ctrl_c is not None:
+            # This Python may go on, such as an editor's.
+            signal.signal(signal.SIGINT, _ctrl_c)
+        sys.exit(code)
 '''
 
 

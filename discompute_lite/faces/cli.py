@@ -22,8 +22,9 @@ from .command_line import CommandLine
 from .console import Console
 
 INTERRUPTED = 130
-#: What ends a command as Ctrl-C does, so that it cleans up; `start` says goodbye first.
-END_SIGNALS = ("SIGTERM", "SIGHUP")
+#: What ends a command as an exception, so that it cleans up, where it would end the process at once: a closed terminal,
+#: and Ctrl-C itself, as it is left while the program is loaded. `start` says goodbye first.
+END_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -109,17 +110,13 @@ class _CommandRun:
 
 
 def _interrupt_on_signals() -> Callable[[], None]:
-    """Let SIGTERM and a closed terminal end a command as Ctrl-C does; return what takes that back."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
+    """Let what would end the process at once end a command as Ctrl-C does; return what takes that back."""
     before: Dict[int, Any] = {}
     for name in END_SIGNALS:
         number = getattr(signal, name, None)
         try:
             if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, interrupt)
+                before[number] = signal.signal(number, signal.default_int_handler)
         except (ValueError, OSError, RuntimeError):
             pass  # Not the main thread: an app's console.
 
