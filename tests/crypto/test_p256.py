@@ -138,12 +138,14 @@ def test_a_key_shows_no_secret(key):
 
 
 def test_a_key_is_made_quickly():
-    draws = random.Random(2)
-    started = time.perf_counter()
+    draws, costs = random.Random(2), []
     for _ in range(20):
+        started = time.process_time()
         generate_key(lambda count: draws.getrandbits(8 * count).to_bytes(count, "big"))
-    # 5 ms is the promise on a quiet machine; this only has to notice an algorithm that is ten times worse.
-    assert (time.perf_counter() - started) / 20 < 0.05
+        costs.append(time.process_time() - started)
+    # 5 ms is the promise on a quiet machine; this only has to notice an algorithm that is ten times worse. The least of
+    # them: a machine that is busy makes it slower, and nothing makes it faster.
+    assert min(costs) < 0.05
 
 
 def test_the_device_id_is_the_hash_of_the_public_key(key):

@@ -196,8 +196,8 @@ def test_no_core_files_and_a_brake_on_forks(limited):
     assert 1024 < forks < 100_000
 
 
-def test_row_40_endless_output_is_bounded_and_the_task_ended_in_time(limited):
-    outcome = limited.to().outcome("while True: print('x' * 1000)", wall_s=1.0)
+def test_row_40_endless_output_is_bounded_and_the_task_ended_in_time(limited, scale):
+    outcome = limited.to().outcome("while True: print('x' * 1000)", wall_s=scale(1.0))
     assert (outcome.error_type, outcome.blame) == ("TimedOut", "task")
     assert "bytes were printed before what follows" in outcome.output and len(outcome.output) < 66_000
 

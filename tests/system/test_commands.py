@@ -127,7 +127,7 @@ def test_help_fits_a_terminal_of_80_columns(shared, name):
     assert not any(line.endswith(("[--priority", "[--requires", "[--items")) for line in lines), "torn from its value"
 
 
-def test_list_and_send_beside_a_running_node(node, type_in):
+def test_list_and_send_beside_a_running_node(node, shared, type_in):
     done = type_in("list")
     assert done.code == 0
     assert done.out.startswith("Found ")
@@ -136,7 +136,7 @@ def test_list_and_send_beside_a_running_node(node, type_in):
     for device in (node.id, node.id[:8], "shared", f"127.0.0.1:{node.port}"):
         done = type_in("send", device, "hello", "there")
         assert (done.code, done.out) == (0, "shared: shown on shared\n"), done.err
-    assert node.said("message", "hello there")
+    shared.wait_for(lambda: node.said("message", "hello there"), "the message is shown")
 
 
 @pytest.mark.smoke
@@ -508,7 +508,7 @@ def test_an_address_that_is_typed_is_called_by_the_node_that_runs(field):
     words = ("list", "--json", "--peer", f"127.0.0.1:{two.port}", "--peer", "127.0.0.1:1")
     done = field.type(*words, DISCOMPUTE_STATE_DIR=str(one.state))
     assert [device["id"] for device in done.document["devices"]] == [one.id, two.id]
-    assert two.sees(one)
+    field.wait_for(lambda: two.sees(one), "the one that was called knows the caller")
     said = " ".join(done.err.split())
     assert "nobody answers at 127.0.0.1:1, it is called again and again: nothing listens" in said, said
     assert str(two.port) not in said

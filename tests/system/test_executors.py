@@ -73,8 +73,8 @@ class OnLoop(ProcessExecutor):
 class Bench:
     """Make executors and remember what has to be gone in the end."""
 
-    def __init__(self, command, scratch, limit_s):
-        self.command, self.scratch, self.limit_s = command, scratch, limit_s
+    def __init__(self, command, scratch, limit_s, patch):
+        self.command, self.scratch, self.limit_s, self.patch = command, scratch, limit_s, patch
         self.executors = []
         #: Where there is one, children are talked to by its thread.
         self.loop = self.thread = None
@@ -110,14 +110,14 @@ class Bench:
 
 
 @pytest.fixture(params=["threads", pytest.param("loop", marks=posix)])
-def bench(request, root, tmp_path, scale):
+def bench(request, root, tmp_path, scale, monkeypatch):
     code = (f"import sys; sys.path[:0] = [{str(root)!r}]; "
             "from discompute_lite.host.child import child_main; child_main()")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     threads = threading.active_count()
     streams = sys.stdout, sys.stderr
-    here = Bench([sys.executable, "-I", "-c", code], scratch, scale(20.0))
+    here = Bench([sys.executable, "-I", "-c", code], scratch, scale(20.0), monkeypatch)
     if request.param == "loop":
         here.loop = Loop()
         here.thread = threading.Thread(target=here.loop.run)
@@ -396,7 +396,7 @@ def test_a_flood_past_python_is_bounded_and_blocks_nobody(bench):
 
 @posix
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 11)", "os._exit(3)", "while True: pass"])
-def test_what_was_printed_before_a_death_is_kept(bench, end):
+def test_what_was_printed_before_a_death_is_kept(bench, scale, end):
     executor = bench.processes()
     assert bench.result(executor.submit(job("print('an earlier request')"))).output == "an earlier request\n"
     body = f"""
@@ -406,7 +406,7 @@ subprocess.run(["echo", "two"])
 while "two" not in open(".printed").read(): time.sleep(0.001)
 print("three", file=sys.stderr)
 {end}"""
-    outcome = bench.result(executor.submit(job(body, wall_s=2 if "while" in end else 0)))
+    outcome = bench.result(executor.submit(job(body, wall_s=scale(2.0) if "while" in end else 0)))
     assert not outcome.ok and outcome.output == "one\ntwo\nthree\n"
     assert bench.result(executor.submit(job("return 1"))).output == ""
 
@@ -561,12 +561,12 @@ def test_the_wall_limit_ends_it_and_blames_the_task(bench):
 
 
 @posix
-def test_where_pipes_cannot_be_waited_for_the_wall_limit_blames_the_task_too(bench, monkeypatch):
+def test_where_pipes_cannot_be_waited_for_the_wall_limit_blames_the_task_too(bench, monkeypatch, scale):
     """As on Windows, where a clock beside the exchange ends the child."""
-    executor = bench.processes()
+    executor, wall_s = bench.processes(), scale(1.0)
     monkeypatch.setattr(child_process, "sys", SimpleNamespace(platform="win32"))
-    outcome = bench.result(executor.submit(job("print('so far')\nwhile True: pass", wall_s=0.3)))
-    assert (outcome.error, outcome.blame) == ("it ran longer than its limit of 0.3 s", "task")
+    outcome = bench.result(executor.submit(job("print('so far')\nwhile True: pass", wall_s=wall_s)))
+    assert (outcome.error, outcome.blame) == (f"it ran longer than its limit of {wall_s:g} s", "task")
     assert outcome.output == "so far\n"
     assert bench.result(executor.submit(job("os._exit(3)", wall_s=60))).blame == "device"
 
@@ -707,7 +707,9 @@ def pure(body, **named):
 class Pieces:
     """Two pieces for one warm child: the first lasts until it may go, and the second lies ahead meanwhile."""
 
-    def __init__(self, bench, folder, last="", **named):
+    def __init__(self, bench, folder, last="", lane_s=3600.0, **named):
+        """What lies ahead is taken back after half of `lane_s`, and the child's thread goes on with what runs."""
+        bench.patch.setattr("discompute_lite.host.loop_lane.LANE_S", lane_s)
         self.bench, self.go, self.begun = bench, folder / "go", folder / "begun"
         self.executor = bench.processes(**named)
         self.pid = bench.value(self.executor, "return os.getpid()")
@@ -722,6 +724,11 @@ class Pieces:
         """Return a piece that leaves word where it has begun, once for each time."""
         body = "with open(part, 'a') as file: file.write(f'{os.getpid()}\\n')\nreturn os.getpid()"
         return pure(body, part=str(self.begun))
+
+    def leave_to_threads(self):
+        """Have what takes long go on in its thread, as it does after a while."""
+        if self.lies_ahead:
+            self.executor.ask(self.executor._lane.give_up)
 
     def begun_by(self):
         return [int(line) for line in self.begun.read_text().split()] if self.begun.exists() else []
@@ -796,6 +803,8 @@ def test_a_stop_that_comes_after_the_answer_costs_what_has_just_begun_nothing_bu
 def test_a_child_that_dies_or_is_stopped_blames_what_ran_and_not_what_lies_ahead(bench, tmp_path, last, words):
     pieces = Pieces(bench, tmp_path, last)
     pieces.go.touch()
+    if "stopped" in words:
+        pieces.leave_to_threads()
     outcome = bench.result(pieces.first)
     assert words in outcome.error and outcome.error_type == "Died"
     assert pieces.pid_of(pieces.second) != pieces.pid and len(pieces.begun_by()) == 1
@@ -826,9 +835,8 @@ def test_what_lies_ahead_goes_to_the_slot_that_is_free_first(bench, tmp_path):
 
 
 @posix
-def test_what_lies_behind_something_long_is_taken_back_when_its_thread_goes_on_with_that(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.loop_lane.LANE_S", 0.05)
-    pieces = Pieces(bench, tmp_path)
+def test_what_lies_behind_something_long_is_taken_back_when_its_thread_goes_on_with_that(bench, tmp_path, scale):
+    pieces = Pieces(bench, tmp_path, lane_s=scale(1.0))
     bench.wait_for(lambda: all(slot.ahead is None for slot in pieces.executor._slots))
     assert pieces.begun_by() == [] and not pieces.second.done()
     pieces.go.touch()

@@ -332,7 +332,8 @@ def test_row_30_the_later_of_two_nodes_with_one_copied_folder_takes_no_work_whil
     address = f"127.0.0.1:{first.port}"
     copy = field.start("copy", "--peers", address)
     field.wait_for(lambda: copy.said("warning", "no work is taken here"), "the copy stands back", 10.0)
-    assert first.said("warning", "was the folder copied?") and not first.said("warning", "no work is taken")
+    field.wait_for(lambda: first.said("warning", "was the folder copied?"), "the first is told", 10.0)
+    assert not first.said("warning", "no work is taken")
     job = field.job("primes.py", PRIMES)
     refused = field.type("submit", job, "--bound", "200", DISCOMPUTE_STATE_DIR=str(copy.state))
     fails(refused, 5, f"in use at {address} as well, by one that began earlier; delete the state folder")
