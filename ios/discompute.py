@@ -53396,6 +53396,13 @@ def status_lines(answer: Any, now: float, *, is_unattended: bool = False) -> Lis
     return lines
 
 
+def first_figures(line: str, columns: int) -> str:
+    """Return a training's round as far as its figures, of which the first tell most, fit one line of a terminal."""
+    while len(line) >= columns and "  " in line:
+        line = line.rpartition("  ")[0]
+    return line
+
+
 def local_time(unix_s: float) -> str:
     """Return a moment as people here read it."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))
@@ -56118,12 +56125,13 @@ Read next: tasks/jobs.py, faces/reach.py, faces/status_commands.py (how far it i
 #> import os
 #> import pprint
 #> import secrets
-#> from typing import Any, Dict, List
+#> from typing import Any, Dict, List, Optional
 
 #> from ..model.codec import from_json
 #> from ..model.device import short_id
 #> from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
 #> from ..model.task import RETRIES_MOST, ComputeTask, SubTask, TaskState
+#> from ..model.told_round import ToldRound
 #> from ..tasks.jobs import job_arguments, job_task_data, parse_job
 #> from ..tasks.types import TASK_TYPES
 #> from ..tasks.values import dump_value, load_value
@@ -56381,6 +56389,16 @@ def _as_tagged_json(value: Any) -> Any:
     return json.loads(dump_value(value))
 
 
+def find_training(reach: Reach, wanted: str) -> Optional[ToldRound]:
+    """Return the last round of the training that a person means by its name or id; None where no such one goes on."""
+    told = [from_json(ToldRound, item) for item in reach.call("ListTasks", {}).get("trainings", ())]
+    found = [each for each in told if wanted in (each.name, each.training)]
+    if len(found) > 1:
+        ids = ", ".join(each.training for each in found)
+        raise NotFound(f"{wanted!r} may mean several trainings ({ids}); give one of these ids")
+    return found[0] if found else None
+
+
 def find_task(reach: Reach, wanted: str) -> ComputeTask:
     """Return the task of this machine's node that a person means; raise `NotFound`."""
     tasks = [from_json(ComputeTask, item) for item in reach.call("ListTasks", {})["tasks"]]
@@ -56432,15 +56450,16 @@ Read next: faces/listing.py (how a task is written), faces/story_commands.py.
 #> import time
 #> from typing import Any, Callable, Dict, List
 
-#> from ..model.codec import from_json
-#> from ..model.errors import NotFound
+#> from ..model.codec import from_json, to_json
+#> from ..model.errors import NotFound, SettingsError
 #> from ..model.task import FINAL_STATES, ComputeTask
+#> from ..model.told_round import ToldRound
 #> from ..net.event_client import EventClient
 #> from .command import JSON_FLAG, Context, argument, command
 #> from .console import Console, printable
-#> from .listing import clock_time, halted_note, status_lines, task_lines
+#> from .listing import clock_time, first_figures, halted_note, status_lines, task_lines
 #> from .reach import Reach, reach_from
-#> from .task_commands import find_task
+#> from .task_commands import find_task, find_training
 
 #: Seconds between two pictures at least, and at most: the expected end comes nearer without any event.
 PICTURE_LEAST_S, PICTURE_MOST_S = 0.1, 1.0
@@ -56454,7 +56473,9 @@ FINAL_NAMES = tuple(state.value for state in FINAL_STATES)
 
 
 @command(
-    "status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG, WATCH
+    "status",
+    argument("task", metavar="TASK", nargs="?", help="a task's id, or a training's name (default: all)"),
+    JSON_FLAG, WATCH,
 )
 def status_command(context: Context) -> int:
     """Show how far a task is: percentage, subtasks, devices, expected end."""
@@ -56462,6 +56483,12 @@ def status_command(context: Context) -> int:
         return tasks_command(context)
     console = context.console
     with reach_from(context) as reach:
+        training = find_training(reach, context.arguments.task)
+        if training is not None:
+            if context.arguments.watch:
+                raise SettingsError("status looks at a training once; watch it with: tasks --watch")
+            _show_training(console, training)
+            return 0
         task_id = find_task(reach, context.arguments.task).task_id
 
         def show() -> bool:
@@ -56545,6 +56572,15 @@ def _show_status(console: Console, answer: Any, *, watched: bool, is_unattended:
         console.print(line, "quiet")
 
 
+def _show_training(console: Console, told: ToldRound) -> None:
+    """Show the last round of a training, on a terminal in one line."""
+    if console.is_json:
+        console.json({"training": to_json(told)})
+        return
+    text = printable(told.text)
+    console.print(first_figures(text, console.width) if console.is_live or console.is_in_app else text)
+
+
 def _with_note(task: Dict[str, Any], is_unattended: bool) -> Dict[str, Any]:
     """Return a task's document, with what there is to say of one that nobody works on as `lite.note`."""
     _, note = halted_note(from_json(ComputeTask, task), is_unattended=is_unattended)
@@ -56592,7 +56628,7 @@ Read next: faces/task_commands.py (the other commands about work).
 #> from .listing import halted_note
 #> from .reach import Reach, following, reach_from
 #> from .status_commands import FINAL_NAMES
-#> from .task_commands import TASK, find_task
+#> from .task_commands import TASK, find_task, find_training
 
 #: Seconds that one call of `logs --follow` waits for something new.
 FOLLOW_WAIT_S = 5.0
@@ -56609,8 +56645,12 @@ def why_command(context: Context) -> int:
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
     with reach_from(context) as reach:
-        task = find_task(reach, wanted)
-        task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
+        training = None if slash else find_training(reach, wanted)
+        if training is not None:
+            task_id, note = training.training, f"a script leads this training; its last round: {training.text}"
+        else:
+            task = find_task(reach, wanted)
+            task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
         answer: Dict[str, Any] = {"success": True, "message": note} if note else reach.call(
             "ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:
@@ -61655,9 +61695,9 @@ _end_sections({
         "_log_to _BriefFormatter _LogStream DiscomputeError SettingsError SETTINGS unknown_environment with_peers "
         "end_in_time read_settings LISTED Context load_command CommandLine Console".split(),
     "discompute_lite.faces.listing": "YEAR_9999 AUDIT_FRAME LOGGED_ID LOGGED_HASH HASH_SHOWN device_lines "
-        "capability_lines measured_lines listing hardware_lines halted_note task_lines status_lines local_time "
-        "audit_line _brief moment clock_time from_json Device DeviceCapabilities Hardware short_id FINAL_STATES "
-        "ComputeTask printable".split(),
+        "capability_lines measured_lines listing hardware_lines halted_note task_lines status_lines first_figures "
+        "local_time audit_line _brief moment clock_time from_json Device DeviceCapabilities Hardware short_id "
+        "FINAL_STATES ComputeTask printable".split(),
     "discompute_lite.net.event_client": "EVENT_READ_BYTES EVENT_BYTES_MOST ANSWER_HEAD_BYTES NODE_SILENT_S "
         "EventClient _sentence_of CallTimeout LinkClosed Unavailable Unreachable SentEvent SentEventReader "
         "error_words split_address call_and_wait".split(),
@@ -61710,18 +61750,19 @@ _end_sections({
         "whole_number Console printable Reach reach_from".split(),
     "discompute_lite.faces.task_commands": "ACCEPT_S NEWS_S IDLE_LOOKS OWN_TYPES JOB_ADVICE TASK submit_command "
         "_whole_id _resume _bring _acknowledge_quietly _submit _cancel_quietly _task_of _read_words "
-        "_builtin_arguments _follow _show_printed _show_value _show_no_value _as_tagged_json find_task "
-        "result_command cancel_command from_json short_id DiscomputeError NotFound SettingsError TaskCancelled "
-        "TaskFailed TaskRejected RETRIES_MOST ComputeTask SubTask TaskState job_arguments job_task_data parse_job "
-        "TASK_TYPES dump_value load_value JSON_FLAG Context argument command whole_number Console printable "
-        "with_place with_advice Reach following reach_from".split(),
+        "_builtin_arguments _follow _show_printed _show_value _show_no_value _as_tagged_json find_training "
+        "find_task result_command cancel_command from_json short_id DiscomputeError NotFound SettingsError "
+        "TaskCancelled TaskFailed TaskRejected RETRIES_MOST ComputeTask SubTask TaskState ToldRound job_arguments "
+        "job_task_data parse_job TASK_TYPES dump_value load_value JSON_FLAG Context argument command whole_number "
+        "Console printable with_place with_advice Reach following reach_from".split(),
     "discompute_lite.faces.status_commands": "PICTURE_LEAST_S PICTURE_MOST_S STORY_LINES TOLD_EVENTS WATCH "
-        "FINAL_NAMES status_command tasks_command _is_unattended _show_on _next_news _show_status _with_note "
-        "_show_tasks from_json NotFound FINAL_STATES ComputeTask EventClient JSON_FLAG Context argument command "
-        "Console printable clock_time halted_note status_lines task_lines Reach reach_from find_task".split(),
+        "FINAL_NAMES status_command tasks_command _is_unattended _show_on _next_news _show_status _show_training "
+        "_with_note _show_tasks from_json to_json NotFound SettingsError FINAL_STATES ComputeTask ToldRound "
+        "EventClient JSON_FLAG Context argument command Console printable clock_time first_figures halted_note "
+        "status_lines task_lines Reach reach_from find_task find_training".split(),
     "discompute_lite.faces.story_commands": "FOLLOW_WAIT_S why_command logs_command _show_entry _in_order "
         "_pages_of_printed from_json short_id NotFound SettingsError SubTask JSON_FLAG Context argument command "
-        "Console printable halted_note Reach following reach_from FINAL_NAMES TASK find_task".split(),
+        "Console printable halted_note Reach following reach_from FINAL_NAMES TASK find_task find_training".split(),
     "discompute_lite.faces.train_flags": "TRAIN_FLAGS JSON_FLAG argument number_between wait_seconds "
         "whole_number".split(),
     "discompute_lite.faces.train_command": "train_command Context argument command TRAIN_FLAGS".split(),

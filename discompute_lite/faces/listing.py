@@ -158,6 +158,13 @@ def status_lines(answer: Any, now: float, *, is_unattended: bool = False) -> Lis
     return lines
 
 
+def first_figures(line: str, columns: int) -> str:
+    """Return a training's round as far as its figures, of which the first tell most, fit one line of a terminal."""
+    while len(line) >= columns and "  " in line:
+        line = line.rpartition("  ")[0]
+    return line
+
+
 def local_time(unix_s: float) -> str:
     """Return a moment as people here read it."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_s))

@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List
 
-from ..model.codec import from_json
-from ..model.errors import NotFound
+from ..model.codec import from_json, to_json
+from ..model.errors import NotFound, SettingsError
 from ..model.task import FINAL_STATES, ComputeTask
+from ..model.told_round import ToldRound
 from ..net.event_client import EventClient
 from .command import JSON_FLAG, Context, argument, command
 from .console import Console, printable
-from .listing import clock_time, halted_note, status_lines, task_lines
+from .listing import clock_time, first_figures, halted_note, status_lines, task_lines
 from .reach import Reach, reach_from
-from .task_commands import find_task
+from .task_commands import find_task, find_training
 
 #: Seconds between two pictures at least, and at most: the expected end comes nearer without any event.
 PICTURE_LEAST_S, PICTURE_MOST_S = 0.1, 1.0
@@ -32,7 +33,9 @@ FINAL_NAMES = tuple(state.value for state in FINAL_STATES)
 
 
 @command(
-    "status", argument("task", metavar="TASK", nargs="?", help="a task's id (default: all tasks)"), JSON_FLAG, WATCH
+    "status",
+    argument("task", metavar="TASK", nargs="?", help="a task's id, or a training's name (default: all)"),
+    JSON_FLAG, WATCH,
 )
 def status_command(context: Context) -> int:
     """Show how far a task is: percentage, subtasks, devices, expected end."""
@@ -40,6 +43,12 @@ def status_command(context: Context) -> int:
         return tasks_command(context)
     console = context.console
     with reach_from(context) as reach:
+        training = find_training(reach, context.arguments.task)
+        if training is not None:
+            if context.arguments.watch:
+                raise SettingsError("status looks at a training once; watch it with: tasks --watch")
+            _show_training(console, training)
+            return 0
         task_id = find_task(reach, context.arguments.task).task_id
 
         def show() -> bool:
@@ -121,6 +130,15 @@ def _show_status(console: Console, answer: Any, *, watched: bool, is_unattended:
         console.print(line)
     for line in story:
         console.print(line, "quiet")
+
+
+def _show_training(console: Console, told: ToldRound) -> None:
+    """Show the last round of a training, on a terminal in one line."""
+    if console.is_json:
+        console.json({"training": to_json(told)})
+        return
+    text = printable(told.text)
+    console.print(first_figures(text, console.width) if console.is_live or console.is_in_app else text)
 
 
 def _with_note(task: Dict[str, Any], is_unattended: bool) -> Dict[str, Any]:

@@ -19,7 +19,7 @@ from .console import Console, printable
 from .listing import halted_note
 from .reach import Reach, following, reach_from
 from .status_commands import FINAL_NAMES
-from .task_commands import TASK, find_task
+from .task_commands import TASK, find_task, find_training
 
 #: Seconds that one call of `logs --follow` waits for something new.
 FOLLOW_WAIT_S = 5.0
@@ -36,8 +36,12 @@ def why_command(context: Context) -> int:
     if slash and not (number.isascii() and number.isdigit() and len(number) <= 9):
         raise SettingsError(f"{number!r} is no subtask; write the task's id, a slash and a number from 0 on")
     with reach_from(context) as reach:
-        task = find_task(reach, wanted)
-        task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
+        training = None if slash else find_training(reach, wanted)
+        if training is not None:
+            task_id, note = training.training, f"a script leads this training; its last round: {training.text}"
+        else:
+            task = find_task(reach, wanted)
+            task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
         answer: Dict[str, Any] = {"success": True, "message": note} if note else reach.call(
             "ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:

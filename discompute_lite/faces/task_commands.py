@@ -12,12 +12,13 @@ import logging
 import os
 import pprint
 import secrets
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ..model.codec import from_json
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, NotFound, SettingsError, TaskCancelled, TaskFailed, TaskRejected
 from ..model.task import RETRIES_MOST, ComputeTask, SubTask, TaskState
+from ..model.told_round import ToldRound
 from ..tasks.jobs import job_arguments, job_task_data, parse_job
 from ..tasks.types import TASK_TYPES
 from ..tasks.values import dump_value, load_value
@@ -273,6 +274,16 @@ def _show_no_value(console: Console, task_id: str, answer: Dict[str, Any]) -> No
 def _as_tagged_json(value: Any) -> Any:
     """Return a value as its tagged JSON."""
     return json.loads(dump_value(value))
+
+
+def find_training(reach: Reach, wanted: str) -> Optional[ToldRound]:
+    """Return the last round of the training that a person means by its name or id; None where no such one goes on."""
+    told = [from_json(ToldRound, item) for item in reach.call("ListTasks", {}).get("trainings", ())]
+    found = [each for each in told if wanted in (each.name, each.training)]
+    if len(found) > 1:
+        ids = ", ".join(each.training for each in found)
+        raise NotFound(f"{wanted!r} may mean several trainings ({ids}); give one of these ids")
+    return found[0] if found else None
 
 
 def find_task(reach: Reach, wanted: str) -> ComputeTask:

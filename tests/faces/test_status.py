@@ -8,9 +8,10 @@ import pytest
 from discompute_lite.faces.console import Console
 from discompute_lite.faces.listing import halted_note, local_time, status_lines, task_lines
 from discompute_lite.faces.node_commands import _show_devices
-from discompute_lite.faces.status_commands import _show_tasks
+from discompute_lite.faces.status_commands import _show_tasks, _show_training
 from discompute_lite.model.device import Device
 from discompute_lite.model.task import ComputeTask
+from discompute_lite.model.told_round import ToldRound
 
 
 class Screen(io.StringIO):
@@ -72,6 +73,26 @@ def test_trainings_that_go_on_stand_above_the_tasks_in_words(console):
     assert shown(console)[0] == "a: round 1/2\\x1b[2J" and shown(console)[1].startswith("tttttttt")
     _show_tasks(console, {"tasks": [], "trainings": []}, watched=True, is_unattended=False)
     assert shown(console)[0].startswith("no tasks")
+
+
+ROUND = "digits: round 3/20  loss 0.3125  accuracy 0.9123  3,422 samples/s  0.51 s, 0.40 computing, 0.11 communicating"
+
+
+@pytest.mark.parametrize("columns, line", [
+    (40, "digits: round 3/20  loss 0.3125"), (80, "digits: round 3/20  loss 0.3125  accuracy 0.9123  3,422 samples/s"),
+    (200, ROUND)])
+def test_the_last_round_of_a_training_is_one_line_with_the_first_of_its_figures(monkeypatch, console, columns, line):
+    console.width = columns
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _show_training(console, ToldRound("t1", "digits", ROUND))
+    assert shown(console) == [line, ""]
+
+
+def test_in_a_pipe_the_last_round_of_a_training_is_whole_and_so_it_is_for_programs():
+    for is_json, wanted in ((False, ROUND), (True, f'"text": "{ROUND}", "round": 3, "rounds": 20')):
+        out = io.StringIO()
+        _show_training(Console(is_json=is_json, out=out), ToldRound("t1", "digits", ROUND, 3, 20))
+        assert wanted in out.getvalue() and out.getvalue().count("\n") == 1
 
 
 def test_what_is_printed_stays_above_the_next_picture(console):

@@ -108,6 +108,25 @@ def test_the_rounds_of_a_training_beside_the_node_are_heard_with_their_figures(n
     node.field.wait_for(lambda: node.call("ListTasks")["trainings"] == [], "the end of the training")
 
 
+def test_a_training_is_asked_for_by_its_name_or_id_and_two_of_a_name_by_their_ids(node, fails):
+    def ask(*words):
+        return node.field.run(*words, DISCOMPUTE_STATE_DIR=str(node.state))
+
+    told = {"training": "f00", "name": "digits", "text": "digits: round 1/3  loss 2", "round": 1, "rounds": 3}
+    with node.client() as script:
+        script.call("ServeScript", {})
+        script.call("TellRound", told)
+        assert ask("status", "digits").out == ask("status", "f00").out == f"{told['text']}\n"
+        document = ask("status", "--json", "digits").document["training"]
+        assert {name: document[name] for name in told} == told
+        assert ask("why", "digits").out == f"a script leads this training; its last round: {told['text']}\n"
+        fails(ask("status", "--watch", "digits"), 2, "watch it with: tasks --watch")
+        script.call("TellRound", {**told, "training": "f01"})
+        fails(ask("status", "digits"), 3, "'digits' may mean several trainings (f00, f01); give one of these ids")
+    node.field.wait_for(lambda: node.call("ListTasks")["trainings"] == [], "the end of the script")
+    fails(ask("status", "digits"), 3, "no task is called 'digits'")
+
+
 def test_a_reader_that_is_gone_is_noticed_and_may_come_back(node):
     reader = Reader(node)
     node.submit("def split():\n    return [1]\n\ndef work(part):\n    return part\n")
