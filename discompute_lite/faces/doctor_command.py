@@ -95,4 +95,6 @@ def _trials(what: str, trials: Iterable[Trial]) -> List[str]:
 
 
 def _folded(text: str, first: str, later: str) -> List[str]:
-    return textwrap.wrap(text, DOCTOR_COLUMNS, initial_indent=first, subsequent_indent=later) or [first.rstrip()]
+    # A flag that is broken at its hyphens cannot be copied.
+    return textwrap.wrap(text, DOCTOR_COLUMNS, initial_indent=first, subsequent_indent=later,
+                         break_on_hyphens=False) or [first.rstrip()]

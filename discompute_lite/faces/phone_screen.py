@@ -181,7 +181,8 @@ def screen_lines(facts: ScreenFacts) -> List[str]:
     ], "no other device yet")
     lines += _section("Tasks", [f"{each.name}: {each.state} {each.percent:.0f} %" for each in facts.tasks], "none")
     lines += _section("News", list(facts.news), "nothing yet")
-    return [part for line in lines for part in textwrap.wrap(line, APP_WIDTH, subsequent_indent="    ") or [""]]
+    return [part for line in lines for part in textwrap.wrap(
+        line, APP_WIDTH, subsequent_indent="    ", break_on_hyphens=False) or [""]]
 
 
 def _battery_text(facts: ScreenFacts) -> str:

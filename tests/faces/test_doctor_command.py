@@ -28,6 +28,11 @@ def test_a_finding_without_a_cure_is_one_line():
     assert finding_lines(Finding("port", Severity.GOOD, "TCP port 8080 is free")) == ["ok TCP port 8080 is free"]
 
 
+def test_a_flag_is_never_broken_at_its_hyphens():
+    cure = "Choose another folder with --state-dir FOLDER"
+    assert any(" --state-dir" in line for line in finding_lines(Finding("state", Severity.BAD, "It is full.", cure)))
+
+
 def test_the_report_has_everything_that_was_tried_and_fits_too():
     network = NetworkFacts(
         (Interface("bridge100", "192.168.100.200", "255.255.255.240"), Interface("", "10.0.0.1")),
