@@ -52898,7 +52898,7 @@ Read next: faces/cli.py (who runs), faces/command.py (the table).
 SWITCH_WORDS = ("true", "false", "yes", "no", "on", "off")
 #: The command whose help lists the settings, as the help of the whole program does.
 FULL_HELP = "start"
-#: Columns of a usage at most, as argparse has it for the rest.
+#: Columns of help at most.
 WIDEST_HELP = 78
 
 
@@ -52982,7 +52982,7 @@ class CommandParser(argparse.ArgumentParser):
         if sys.version_info >= (3, 14):
             # There argparse paints its help, whatever was said about colours to us.
             keywords["color"] = False
-        super().__init__(allow_abbrev=False, **keywords)
+        super().__init__(allow_abbrev=False, formatter_class=_help_formatter, **keywords)
 
     def error(self, message: str) -> Any:
         """Raise `SettingsError`."""
@@ -53016,11 +53016,19 @@ def _usage_text(parts: Sequence[str]) -> str:
     """Return a usage in lines of the terminal; a flag stays on the line of its value."""
     indent = " " * len("usage: ")
     words = " ".join(part if part == parts[0] else part.replace(" ", "\0") for part in parts)
-    # argparse uses two columns less than there are, and so does this.
-    width = min(WIDEST_HELP, width_of(sys.stdout) - 2)
-    lines = textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-                          break_on_hyphens=False)
+    lines = textwrap.fill(words, _help_width(), initial_indent=indent, subsequent_indent=indent,
+                          break_long_words=False, break_on_hyphens=False)
     return lines.replace("\0", " ").lstrip()
+
+
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
+    # By itself argparse takes what is no terminal, such as the console of an app, for one of 80 columns.
+    return argparse.HelpFormatter(prog, width=_help_width())
+
+
+def _help_width() -> int:
+    # Two columns less than there are, as argparse has it.
+    return min(WIDEST_HELP, width_of(sys.stdout) - 2)
 
 
 def _add_shared_flags(
@@ -54570,7 +54578,9 @@ def _trials(what: str, trials: Iterable[Trial]) -> List[str]:
 
 
 def _folded(text: str, first: str, later: str) -> List[str]:
-    return textwrap.wrap(text, DOCTOR_COLUMNS, initial_indent=first, subsequent_indent=later) or [first.rstrip()]
+    # A flag that is broken at its hyphens cannot be copied.
+    return textwrap.wrap(text, DOCTOR_COLUMNS, initial_indent=first, subsequent_indent=later,
+                         break_on_hyphens=False) or [first.rstrip()]
 
 
 # ---- discompute_lite/faces/failures.py --------------------------------------------------------------
@@ -55808,7 +55818,8 @@ def screen_lines(facts: ScreenFacts) -> List[str]:
     ], "no other device yet")
     lines += _section("Tasks", [f"{each.name}: {each.state} {each.percent:.0f} %" for each in facts.tasks], "none")
     lines += _section("News", list(facts.news), "nothing yet")
-    return [part for line in lines for part in textwrap.wrap(line, APP_WIDTH, subsequent_indent="    ") or [""]]
+    return [part for line in lines for part in textwrap.wrap(
+        line, APP_WIDTH, subsequent_indent="    ", break_on_hyphens=False) or [""]]
 
 
 def _battery_text(facts: ScreenFacts) -> str:
@@ -61689,8 +61700,8 @@ _end_sections({
         "number_kind whole_kind Settings Console".split(),
     "discompute_lite.faces.quick": "platform_text version_text is_quick main_quick VERSION".split(),
     "discompute_lite.faces.command_line": "SWITCH_WORDS FULL_HELP WIDEST_HELP CommandLine CommandParser "
-        "in_our_words _usage_text _add_shared_flags _with_switch_values SettingsError words_like PEER_FLAG SETTINGS "
-        "LISTED load_command program_name width_of write_text version_text".split(),
+        "in_our_words _usage_text _help_formatter _help_width _add_shared_flags _with_switch_values SettingsError "
+        "words_like PEER_FLAG SETTINGS LISTED load_command program_name width_of write_text version_text".split(),
     "discompute_lite.faces.cli": "INTERRUPTED END_SIGNALS main _run_to_end _CommandRun _interrupt_on_signals "
         "_log_to _BriefFormatter _LogStream DiscomputeError SettingsError SETTINGS unknown_environment with_peers "
         "end_in_time read_settings LISTED Context load_command CommandLine Console".split(),

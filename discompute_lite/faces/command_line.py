@@ -24,7 +24,7 @@ from .quick import version_text
 SWITCH_WORDS = ("true", "false", "yes", "no", "on", "off")
 #: The command whose help lists the settings, as the help of the whole program does.
 FULL_HELP = "start"
-#: Columns of a usage at most, as argparse has it for the rest.
+#: Columns of help at most.
 WIDEST_HELP = 78
 
 
@@ -108,7 +108,7 @@ class CommandParser(argparse.ArgumentParser):
         if sys.version_info >= (3, 14):
             # There argparse paints its help, whatever was said about colours to us.
             keywords["color"] = False
-        super().__init__(allow_abbrev=False, **keywords)
+        super().__init__(allow_abbrev=False, formatter_class=_help_formatter, **keywords)
 
     def error(self, message: str) -> Any:
         """Raise `SettingsError`."""
@@ -142,11 +142,19 @@ def _usage_text(parts: Sequence[str]) -> str:
     """Return a usage in lines of the terminal; a flag stays on the line of its value."""
     indent = " " * len("usage: ")
     words = " ".join(part if part == parts[0] else part.replace(" ", "\0") for part in parts)
-    # argparse uses two columns less than there are, and so does this.
-    width = min(WIDEST_HELP, width_of(sys.stdout) - 2)
-    lines = textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-                          break_on_hyphens=False)
+    lines = textwrap.fill(words, _help_width(), initial_indent=indent, subsequent_indent=indent,
+                          break_long_words=False, break_on_hyphens=False)
     return lines.replace("\0", " ").lstrip()
+
+
+def _help_formatter(prog: str) -> argparse.HelpFormatter:
+    # By itself argparse takes what is no terminal, such as the console of an app, for one of 80 columns.
+    return argparse.HelpFormatter(prog, width=_help_width())
+
+
+def _help_width() -> int:
+    # Two columns less than there are, as argparse has it.
+    return min(WIDEST_HELP, width_of(sys.stdout) - 2)
 
 
 def _add_shared_flags(

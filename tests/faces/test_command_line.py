@@ -4,6 +4,7 @@ import pytest
 
 from discompute_lite.faces.command import LISTED
 from discompute_lite.faces.command_line import CommandLine, CommandParser
+from discompute_lite.faces.console import APP_WIDTH
 from discompute_lite.model.errors import SettingsError
 from discompute_lite.model.settings import SETTINGS
 
@@ -26,6 +27,15 @@ def test_every_help_fits_its_terminal(capsys, monkeypatch, name, columns):
     monkeypatch.setattr("sys.argv", ["__main__.py"])
     text = help_of(capsys, *name.split())
     assert [line for line in text.splitlines() if len(line) >= columns] == []
+
+
+@pytest.mark.parametrize("name", ["", *LISTED])
+def test_every_help_fits_the_console_of_an_app_which_says_no_width(capsys, monkeypatch, name):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.argv", ["discompute.py"])
+    monkeypatch.setattr("discompute_lite.faces.console.is_app_console", lambda stream: True)
+    text = help_of(capsys, *name.split())
+    assert [line for line in text.splitlines() if len(line) > APP_WIDTH] == []
 
 
 def test_what_may_be_left_out_stands_in_brackets(capsys, monkeypatch):
