@@ -16939,8 +16939,7 @@ class BeaconHeard:
     address: str
     boot: str
     seq: int
-    #: The sender's own interval, seconds; decides how much silence is too much.
-    every_s: float
+    every_s: float  #: The sender's own interval, seconds; decides how much silence is too much.
     via: str
 
 
@@ -17058,6 +17057,7 @@ class TellChanged:
     """A device's status, capabilities or reason changed."""
 
     device_id: str
+    is_back: bool = False  #: It was a suspect, and speaks over its link again.
 
 
 @dataclass(frozen=True)
@@ -29356,8 +29356,8 @@ Read next: core/known.py (the table), core/registry.py.
 
 #> from ..model.deadlines import Deadlines
 #> from .dialling import DialPlan
-#> from .events import TellDead, TellJoined, TellLeft, TellSuspect
-#> from .known import LIVENESS_MOVES, SIGNS_OF_LIFE, Fact, KnownDevice, Liveness
+#> from .events import TellChanged, TellDead, TellJoined, TellLeft, TellSuspect
+#> from .known import LIVENESS_MOVES, PRESENT, SIGNS_OF_LIFE, Fact, KnownDevice, Liveness
 #> from .table import DeviceTable
 
 #: How long the dead, the left and the merely spoken of stay in the table: long enough to be seen and to come back.
@@ -29421,17 +29421,19 @@ class Vigil:
         self._set_deadlines(device, before, now)
         if after is not before:
             self._table.touch(device)
-            self._tell(device, was_present, actions)
+            self._tell(device, before, actions)
         if after is Liveness.LEFT:
             self._plan.stop(device)
         elif after is Liveness.DEAD:
             self._plan.seek(device, now, actions)
 
-    def _tell(self, device: KnownDevice, was_present: bool, actions: List[Any]) -> None:
-        if device.present and not was_present:
+    def _tell(self, device: KnownDevice, before: Liveness, actions: List[Any]) -> None:
+        if device.present and before not in PRESENT:
             actions.append(TellJoined(device.device_id))
         elif device.state is Liveness.SUSPECT:
             actions.append(TellSuspect(device.device_id))
+        elif before is Liveness.SUSPECT and device.state is Liveness.ALIVE:
+            actions.append(TellChanged(device.device_id, is_back=True))
         elif device.state is Liveness.DEAD:
             actions.append(TellDead(device.device_id, device.reason))
         elif device.state is Liveness.LEFT:
@@ -40335,6 +40337,8 @@ def device_event(action: Any, registry: DeviceRegistry) -> Tuple[str, str]:
         where = registry.addresses(device_id)[:1]
         return "joined", f"{called} joined{' at ' + where[0] if where else ''}"
     if isinstance(action, TellChanged):
+        if action.is_back:
+            return "back", f"{called} answers again"
         status = known.device.status.value if known is not None else "UNKNOWN"
         reason = str(known.device.lite.get("reason", "")) if known is not None else ""
         return "changed", f"{called} is {status}{': ' + reason if reason else ''}"
@@ -55391,7 +55395,8 @@ WATCH_S = 2.0
 SEND_LOOK_S, SEND_LOOK_AGAIN_S = 3.2, 1.0
 #: Minutes that a node may be told to work, at most: a year.
 LONGEST_RUN_MIN = 366 * 1440.0
-EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
+EVENT_STYLES = {"joined": "good", "back": "good", "lost": "bad", "suspect": "warn", "warning": "warn",
+                "message": "accent"}
 
 
 @command(
@@ -61323,8 +61328,8 @@ _end_sections({
     "discompute_lite.core.own_events": "LinkWanted LinkRefused ClocksRead AddressesSeen KnockAnswered KnockUntold "
         "ListenerFailed ListenerRebuilt RebuildFailed SeeAddresses Knock RebuildListener LookAtDatagrams "
         "RenewDatagrams ProveLinks LeaveAddresses ShowUp TellUpkeep".split(),
-    "discompute_lite.core.vigil": "KEPT_S CALLED_CROWD Vigil Deadlines DialPlan TellDead TellJoined TellLeft "
-        "TellSuspect LIVENESS_MOVES SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
+    "discompute_lite.core.vigil": "KEPT_S CALLED_CROWD Vigil Deadlines DialPlan TellChanged TellDead TellJoined "
+        "TellLeft TellSuspect LIVENESS_MOVES PRESENT SIGNS_OF_LIFE Fact KnownDevice Liveness DeviceTable".split(),
     "discompute_lite.core.registry": "SUSPECT_S ECHO_S TOLD_DEVICES DUPLICATE_EVERY_S DeviceRegistry _device_id_of "
         "Device DeviceStatus Limits DialPlan AddressFailed BeaconHeard DeviceDescribed DeviceTold Dial ForeignHeard "
         "GoodbyeHeard HeartbeatHeard HeartbeatMissed LinkLost LinkOpened RoundTripMeasured TellChanged TellDead "

@@ -30,8 +30,7 @@ class BeaconHeard:
     address: str
     boot: str
     seq: int
-    #: The sender's own interval, seconds; decides how much silence is too much.
-    every_s: float
+    every_s: float  #: The sender's own interval, seconds; decides how much silence is too much.
     via: str
 
 
@@ -149,6 +148,7 @@ class TellChanged:
     """A device's status, capabilities or reason changed."""
 
     device_id: str
+    is_back: bool = False  #: It was a suspect, and speaks over its link again.
 
 
 @dataclass(frozen=True)

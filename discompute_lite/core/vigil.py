@@ -11,8 +11,8 @@ from typing import Any, List
 
 from ..model.deadlines import Deadlines
 from .dialling import DialPlan
-from .events import TellDead, TellJoined, TellLeft, TellSuspect
-from .known import LIVENESS_MOVES, SIGNS_OF_LIFE, Fact, KnownDevice, Liveness
+from .events import TellChanged, TellDead, TellJoined, TellLeft, TellSuspect
+from .known import LIVENESS_MOVES, PRESENT, SIGNS_OF_LIFE, Fact, KnownDevice, Liveness
 from .table import DeviceTable
 
 #: How long the dead, the left and the merely spoken of stay in the table: long enough to be seen and to come back.
@@ -76,17 +76,19 @@ class Vigil:
         self._set_deadlines(device, before, now)
         if after is not before:
             self._table.touch(device)
-            self._tell(device, was_present, actions)
+            self._tell(device, before, actions)
         if after is Liveness.LEFT:
             self._plan.stop(device)
         elif after is Liveness.DEAD:
             self._plan.seek(device, now, actions)
 
-    def _tell(self, device: KnownDevice, was_present: bool, actions: List[Any]) -> None:
-        if device.present and not was_present:
+    def _tell(self, device: KnownDevice, before: Liveness, actions: List[Any]) -> None:
+        if device.present and before not in PRESENT:
             actions.append(TellJoined(device.device_id))
         elif device.state is Liveness.SUSPECT:
             actions.append(TellSuspect(device.device_id))
+        elif before is Liveness.SUSPECT and device.state is Liveness.ALIVE:
+            actions.append(TellChanged(device.device_id, is_back=True))
         elif device.state is Liveness.DEAD:
             actions.append(TellDead(device.device_id, device.reason))
         elif device.state is Liveness.LEFT:

@@ -35,7 +35,8 @@ WATCH_S = 2.0
 SEND_LOOK_S, SEND_LOOK_AGAIN_S = 3.2, 1.0
 #: Minutes that a node may be told to work, at most: a year.
 LONGEST_RUN_MIN = 366 * 1440.0
-EVENT_STYLES = {"joined": "good", "lost": "bad", "suspect": "warn", "warning": "warn", "message": "accent"}
+EVENT_STYLES = {"joined": "good", "back": "good", "lost": "bad", "suspect": "warn", "warning": "warn",
+                "message": "accent"}
 
 
 @command(

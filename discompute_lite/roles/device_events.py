@@ -26,6 +26,8 @@ def device_event(action: Any, registry: DeviceRegistry) -> Tuple[str, str]:
         where = registry.addresses(device_id)[:1]
         return "joined", f"{called} joined{' at ' + where[0] if where else ''}"
     if isinstance(action, TellChanged):
+        if action.is_back:
+            return "back", f"{called} answers again"
         status = known.device.status.value if known is not None else "UNKNOWN"
         reason = str(known.device.lite.get("reason", "")) if known is not None else ""
         return "changed", f"{called} is {status}{': ' + reason if reason else ''}"

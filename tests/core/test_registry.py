@@ -250,7 +250,7 @@ def test_a_killed_process_is_dead_as_soon_as_every_address_refuses(world):
 def test_a_link_that_was_only_moved_comes_back_without_a_death(world):
     world.link()
     world(LinkLost(AFTER))
-    assert world.link() == [TellChanged(AFTER)]
+    assert world.link() == [TellChanged(AFTER, is_back=True)]
     assert of(world.wait(120), (TellDead, TellSuspect)) == []
 
 
@@ -330,7 +330,7 @@ def test_silence_over_a_link_makes_suspect_and_then_dead(world, type_, dead_afte
 def test_a_heartbeat_clears_suspicion(world):
     world.link()
     world(HeartbeatMissed(AFTER, 7.0))
-    assert world(HeartbeatHeard(AFTER)) == [TellChanged(AFTER)]
+    assert world(HeartbeatHeard(AFTER)) == [TellChanged(AFTER, is_back=True)]
     assert world.state() is Liveness.ALIVE and world.wait(1000) == []
 
 

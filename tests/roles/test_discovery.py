@@ -303,7 +303,7 @@ def test_a_lost_link_between_living_nodes_is_opened_again_and_nobody_is_told(wor
     first.drop_link(second)
     world.advance(3)
     assert_all_linked([first, second])
-    assert [kind for kind, _ in first.told[len(told):]] in ([], ["suspect"])
+    assert [kind for kind, _ in first.told[len(told):]] in ([], ["suspect", "back"])
 
 
 def test_a_restart_is_told_from_a_repeat(world):

@@ -86,6 +86,9 @@ def test_a_device_whose_beacons_have_ceased_is_asked_at_once(world):
     second.freeze()
     world.advance(18)
     assert first.kinds_told()[-1] == "suspect"
+    second.thaw()
+    world.advance(2)
+    assert first.told[-1] == ("back", f"{second.node.name} ({second.id[:8]}) answers again")
 
 
 # ---- what they say --------------------------------------------------------------------------------
