@@ -54950,7 +54950,8 @@ def script_of(file: str, advice: str) -> Iterator[PersonsScript]:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as problem:
             text = f"{label} cannot be loaded: {type(problem).__name__}: {problem}".partition("\n")[0]
-            raise TaskRejected(f"{text}; mend the file and run it again") from problem
+            mend = "install what it imports, or mend the file," if isinstance(problem, ImportError) else "mend the file"
+            raise TaskRejected(f"{text}; {mend} and run it again") from problem
         yield PersonsScript(module, is_pure)
     finally:
         sys.modules.pop(_SCRIPT_MODULE, None)
@@ -57004,7 +57005,7 @@ Read next: faces/train_run.py, ml/curves.py.
 #> from ..model.told_round import ToldRound
 #> from ..run import TrainingFolder
 #> from .command import Context
-#> from .console import Console
+#> from .console import Console, program_name
 #> from .train_flags import TRAIN_FLAGS
 
 #: Flags that the line that goes on has in any case, with words of its own.
@@ -57150,7 +57151,8 @@ def resuming_line(arguments: Any, rounds: str) -> str:
     said += ["-v"] * getattr(arguments, "verbose", 0)
     words = ["train", "--resume", "--checkpoint", arguments.checkpoint, "--rounds", rounds, *said, arguments.file,
              *arguments.args]
-    return list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))
+    line = list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))
+    return f"{program_name()} {line}"
 
 
 # ---- discompute_lite/ml/crew.py ---------------------------------------------------------------------
@@ -57340,8 +57342,9 @@ class Share(NamedTuple):
     #: Seconds that its steps took there.
     compute_s: float
     steps: int
-    #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
+    #: What of the state has no mean, where the tree stayed on its device, as a vector.
     rest: Any = None
+    #: The kinds of the leaves that its device made of the state: lists, where a library is missing.
     kinds: Sequence[str] = ()
     #: Whether nothing was done, since the state that was to be there was not: the device was restarted.
     lacks_state: bool = False
@@ -58457,7 +58460,7 @@ def carry_out_here(seat: Seat, vectors: Sequence[Any], *asked: Any) -> Dict[str,
         return {"tree": None, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, "lacks_state": True}
     fields = carry_out(seat, with_rest(state, order.rest), *asked)
     tree = taken_tree(seat.template, fields["tree"])
-    fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))
+    fields["rest"] = rest_of(tree)
     try:
         part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
         os.replace(part, os.path.join(folder, order.share))
@@ -58495,7 +58498,7 @@ def carry_out(seat: Seat, state: Any, *asked: Any) -> Dict[str, Any]:
     wanted, is_first, came = Steps(*asked), not seat.loaded, time.perf_counter()
     wanted = wanted._replace(shards=[shard for shard in wanted.shards if not _is_empty(seat.data_of(shard))])
     began, is_warm = time.perf_counter(), seat.first_step_s > 0
-    start = {"loading_s": began - came, "is_first": is_first}
+    start = {"loading_s": began - came, "is_first": is_first, "kinds": leaf_kinds(state)}
     if not wanted.shards:
         return {"tree": state, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, **start}
     optimizer = getattr(seat.job, "optimizer", None)
@@ -58620,20 +58623,22 @@ class TrainingNews:
         #: Devices that compute with lesser arrays, of which that was said.
         self._lesser: Set[str] = set()
 
-    def odd_figures(self, number: int, figures: Dict[str, float]) -> None:
-        """Tell of a figure of a round that has become no number."""
-        odd = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+    def odd_figures(self, number: int, *figures: Dict[str, float]) -> None:
+        """Tell of a figure of a round that has become no number, whether steps measured it or the evaluation."""
+        odd = dict.fromkeys(f"{name} is {value}" for each in figures for name, value in each.items()
+                            if not math.isfinite(value))
         if odd and not self._has_odd_figures:
             self._has_odd_figures = True
             self._say("after round %d %s, though the state holds numbers; try a smaller rate, or look for data that "
                       "are no numbers", number, ", ".join(odd))
 
     def kinds(self, kinds: Sequence[str], device_id: str) -> None:
-        """Tell of a device that computes with lesser arrays than the job's."""
-        if list(kinds) != self._kinds and device_id not in self._lesser:
+        """Tell of a device that made lesser arrays of the state than the job did."""
+        lacks = [kind for kind in self._kinds if kind not in kinds]
+        if lacks and device_id not in self._lesser:
             self._lesser.add(device_id)
             self._say("device %s has not the library of the state's arrays (%s): it computes with %s",
-                      self.names.of(device_id), ", ".join(self._kinds), ", ".join(kinds))
+                      self.names.of(device_id), ", ".join(lacks), ", ".join(kinds))
 
     def left_out(self, device_id: str, lacks: str) -> None:
         """Tell of a device that lacks what the job imports."""
@@ -58896,7 +58901,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device), faces/training
 #> )
 #> from ..ml.shares import Share
 #> from ..ml.strategies import Strategy
-#> from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
+#> from ..ml.trees import mean_tree, taken_tree, tree_size
 #> from ..ml.vectors import rest_of, vector_form, with_rest
 #> from ..ml.workbench import Seat, carry_out, carry_out_here, figures_of
 #> from ..model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -59066,10 +59071,11 @@ class Training:
         if share.lacks_state and self._leader is not None:
             self._leader.meet(future.device, self._look_again)
             return OrderLost(order.id)
-        if share.tree is not None:
-            share = share._replace(tree=self._as_template(share.tree, future.device))
-        elif self._leader is not None:
+        if not share.lacks_state:
             self._news.kinds(share.kinds, future.device)
+        if share.tree is not None:
+            share = share._replace(tree=taken_tree(self._template, share.tree))
+        elif self._leader is not None:
             self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
 
@@ -59113,10 +59119,6 @@ class Training:
         # Who asks for a ring gets one, however small the state is.
         small_bytes = 0 if wishes.average == "ring" else SMALL_VECTOR_BYTES
         return AveragingLeader(ports, state, form, is_mean, wishes.float64_sums, compression, small_bytes)
-
-    def _as_template(self, tree: Any, device_id: str) -> Any:
-        self._news.kinds(leaf_kinds(tree), device_id)
-        return taken_tree(self._template, tree)
 
     # ---- actions -----------------------------------------------------------------------------------
 
@@ -59206,7 +59208,7 @@ class Training:
         state, memory = self._rounds.state, self._rounds.memory
         self._saves.check(closed.round, self._template, state)
         evaluated = figures_of(self._job.evaluate(state), "what evaluate returns")
-        self._news.odd_figures(closed.round, {**closed.metrics, **evaluated})
+        self._news.odd_figures(closed.round, closed.metrics, evaluated)
         figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
                    "average_s": self._average_s, "moved_bytes": self._moved_bytes()}
         self._history.append(figures)
@@ -59273,7 +59275,8 @@ def train_and_show(context: Context, shown: RoundLines) -> Any:
         except (Exception, SystemExit) as problem:
             # Whatever the job raised, here or on a device.
             story = raised_story(problem, arguments.file)
-            raise TaskFailed(with_place(story, "mend the job and train again")) from None
+            mend = "install what it imports, or mend the job," if isinstance(problem, ImportError) else "mend the job"
+            raise TaskFailed(with_place(story, f"{mend} and train again")) from None
 
 
 # ---- discompute_lite/host/foreign_executors.py ------------------------------------------------------
@@ -61788,7 +61791,7 @@ _end_sections({
         "curve_text curve_svg values_span _points".split(),
     "discompute_lite.faces.train_lines": "_NEW_ON_RESUME RoundLines _in_number _in_bytes _device round_line "
         "told_round show_end train_by_words show_how_to_go_on resuming_line curve_text strict_numbers SettingsError "
-        "PEER_FLAG SETTINGS ToldRound TrainingFolder Context Console TRAIN_FLAGS".split(),
+        "PEER_FLAG SETTINGS ToldRound TrainingFolder Context Console program_name TRAIN_FLAGS".split(),
     "discompute_lite.ml.crew": "PACE_BLEND LATE_FACTOR LEVELLED_PART Crew proportional_counts levelled_steps "
         "divided_shards".split(),
     "discompute_lite.ml.shares": "Share mean_metrics".split(),
@@ -61816,8 +61819,8 @@ _end_sections({
         "is_better COMPRESSION_WORDS TOP_K Compression STRATEGIES Strategy SettingsError".split(),
     "discompute_lite.faces.training": "LOOK_FOR_MEMBERS_S BLOB_STATE_NUMBERS SHARDS_A_PLACE SHARDS_AT_LEAST train "
         "Training CombineShares GiveOrder MemberLeft MembersJoined Order OrderLost RoundClosed ShareCame "
-        "SharesCombined TimePassed TrainingPlan TrainingRounds WithdrawOrder Share Strategy leaf_kinds mean_tree "
-        "taken_tree tree_size rest_of vector_form with_rest Seat carry_out carry_out_here figures_of SettingsError "
+        "SharesCombined TimePassed TrainingPlan TrainingRounds WithdrawOrder Share Strategy mean_tree taken_tree "
+        "tree_size rest_of vector_form with_rest Seat carry_out carry_out_here figures_of SettingsError "
         "TaskCancelled TaskFailed ToldRound SMALL_VECTOR_BYTES AverageCame AveragingLeader KeptShare CallEnded "
         "told_round DeviceNames TrainingNews lacking TrainingSaves AVERAGE_WORDS TrainingResult TrainingWishes "
         "strategy_of why_enough".split(),

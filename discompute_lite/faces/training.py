@@ -21,7 +21,7 @@ from ..ml.rounds import (
 )
 from ..ml.shares import Share
 from ..ml.strategies import Strategy
-from ..ml.trees import leaf_kinds, mean_tree, taken_tree, tree_size
+from ..ml.trees import mean_tree, taken_tree, tree_size
 from ..ml.vectors import rest_of, vector_form, with_rest
 from ..ml.workbench import Seat, carry_out, carry_out_here, figures_of
 from ..model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -191,10 +191,11 @@ class Training:
         if share.lacks_state and self._leader is not None:
             self._leader.meet(future.device, self._look_again)
             return OrderLost(order.id)
-        if share.tree is not None:
-            share = share._replace(tree=self._as_template(share.tree, future.device))
-        elif self._leader is not None:
+        if not share.lacks_state:
             self._news.kinds(share.kinds, future.device)
+        if share.tree is not None:
+            share = share._replace(tree=taken_tree(self._template, share.tree))
+        elif self._leader is not None:
             self._kept[order.id] = KeptShare(future.device, self._leader.share_name(order.id), share.samples)
         return ShareCame(order.id, share, order.member or future.device)
 
@@ -238,10 +239,6 @@ class Training:
         # Who asks for a ring gets one, however small the state is.
         small_bytes = 0 if wishes.average == "ring" else SMALL_VECTOR_BYTES
         return AveragingLeader(ports, state, form, is_mean, wishes.float64_sums, compression, small_bytes)
-
-    def _as_template(self, tree: Any, device_id: str) -> Any:
-        self._news.kinds(leaf_kinds(tree), device_id)
-        return taken_tree(self._template, tree)
 
     # ---- actions -----------------------------------------------------------------------------------
 
@@ -331,7 +328,7 @@ class Training:
         state, memory = self._rounds.state, self._rounds.memory
         self._saves.check(closed.round, self._template, state)
         evaluated = figures_of(self._job.evaluate(state), "what evaluate returns")
-        self._news.odd_figures(closed.round, {**closed.metrics, **evaluated})
+        self._news.odd_figures(closed.round, closed.metrics, evaluated)
         figures = {**closed._asdict(), "missing": list(closed.missing), "evaluated": evaluated,
                    "average_s": self._average_s, "moved_bytes": self._moved_bytes()}
         self._history.append(figures)

@@ -70,20 +70,22 @@ class TrainingNews:
         #: Devices that compute with lesser arrays, of which that was said.
         self._lesser: Set[str] = set()
 
-    def odd_figures(self, number: int, figures: Dict[str, float]) -> None:
-        """Tell of a figure of a round that has become no number."""
-        odd = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+    def odd_figures(self, number: int, *figures: Dict[str, float]) -> None:
+        """Tell of a figure of a round that has become no number, whether steps measured it or the evaluation."""
+        odd = dict.fromkeys(f"{name} is {value}" for each in figures for name, value in each.items()
+                            if not math.isfinite(value))
         if odd and not self._has_odd_figures:
             self._has_odd_figures = True
             self._say("after round %d %s, though the state holds numbers; try a smaller rate, or look for data that "
                       "are no numbers", number, ", ".join(odd))
 
     def kinds(self, kinds: Sequence[str], device_id: str) -> None:
-        """Tell of a device that computes with lesser arrays than the job's."""
-        if list(kinds) != self._kinds and device_id not in self._lesser:
+        """Tell of a device that made lesser arrays of the state than the job did."""
+        lacks = [kind for kind in self._kinds if kind not in kinds]
+        if lacks and device_id not in self._lesser:
             self._lesser.add(device_id)
             self._say("device %s has not the library of the state's arrays (%s): it computes with %s",
-                      self.names.of(device_id), ", ".join(self._kinds), ", ".join(kinds))
+                      self.names.of(device_id), ", ".join(lacks), ", ".join(kinds))
 
     def left_out(self, device_id: str, lacks: str) -> None:
         """Tell of a device that lacks what the job imports."""

@@ -21,8 +21,9 @@ class Share(NamedTuple):
     #: Seconds that its steps took there.
     compute_s: float
     steps: int
-    #: What of the state has no mean, and the kinds of its leaves, where the tree stayed on its device, as a vector.
+    #: What of the state has no mean, where the tree stayed on its device, as a vector.
     rest: Any = None
+    #: The kinds of the leaves that its device made of the state: lists, where a library is missing.
     kinds: Sequence[str] = ()
     #: Whether nothing was done, since the state that was to be there was not: the device was restarted.
     lacks_state: bool = False

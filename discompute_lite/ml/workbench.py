@@ -127,7 +127,7 @@ def carry_out_here(seat: Seat, vectors: Sequence[Any], *asked: Any) -> Dict[str,
         return {"tree": None, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, "lacks_state": True}
     fields = carry_out(seat, with_rest(state, order.rest), *asked)
     tree = taken_tree(seat.template, fields["tree"])
-    fields.update(rest=rest_of(tree), kinds=leaf_kinds(seat.template))
+    fields["rest"] = rest_of(tree)
     try:
         part = _written_share(os.path.join(folder, order.share), tree, form, source if order.is_way else "")
         os.replace(part, os.path.join(folder, order.share))
@@ -165,7 +165,7 @@ def carry_out(seat: Seat, state: Any, *asked: Any) -> Dict[str, Any]:
     wanted, is_first, came = Steps(*asked), not seat.loaded, time.perf_counter()
     wanted = wanted._replace(shards=[shard for shard in wanted.shards if not _is_empty(seat.data_of(shard))])
     began, is_warm = time.perf_counter(), seat.first_step_s > 0
-    start = {"loading_s": began - came, "is_first": is_first}
+    start = {"loading_s": began - came, "is_first": is_first, "kinds": leaf_kinds(state)}
     if not wanted.shards:
         return {"tree": state, "samples": 0, "metrics": {}, "compute_s": 0.0, "steps": 0, **start}
     optimizer = getattr(seat.job, "optimizer", None)

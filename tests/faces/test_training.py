@@ -364,6 +364,13 @@ def test_a_loss_that_is_no_number_is_told_once_and_is_no_gain(caplog):
         "numbers"]
 
 
+def test_a_loss_of_the_steps_that_is_no_number_is_told_though_the_evaluation_has_one(caplog):
+    job = Slope()
+    job.step = lambda state, data, rng, config: ({"x": [0.0], "steps": 0}, 1, {"loss": math.inf})
+    train(PlayedCluster(), job, rounds=2)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["after round 1 loss is inf"]
+
+
 @pytest.mark.parametrize("name", ["init", "load", "step", "evaluate"])
 def test_a_job_without_a_method_is_refused(name):
     job = type("Job", (), {each: (lambda self, *args: None) for each in ("init", "load", "step", "evaluate")
@@ -380,12 +387,35 @@ def test_a_state_that_changes_its_shape_is_named():
 
 
 def test_a_device_that_computes_with_lesser_arrays_is_told_of_once(caplog):
-    job = Slope()
-    job.init = lambda seed: {"x": array("d", [float(seed)]), "steps": 0}
-    result = train(PlayedCluster("mac"), job, rounds=3)
-    assert type(result.state["x"]) is array
+    numpy = pytest.importorskip("numpy")
+    job, cluster = Slope(), PlayedCluster("mac")
+    job.init = lambda seed: {"x": numpy.array([float(seed)]), "steps": 0}
+    submit = cluster.submit
+    cluster.submit = lambda fn, seat, state, *rest: submit(fn, seat, {**state, "x": state["x"].tolist()}, *rest)
+    result = train(cluster, job, rounds=3)
+    assert type(result.state["x"]) is numpy.ndarray
     assert [record.getMessage() for record in caplog.records] == [
-        "device mac has not the library of the state's arrays (array, number): it computes with list, number"]
+        "device mac has not the library of the state's arrays (NumPy): it computes with list, number"]
+
+
+def reordered(tree):
+    """Return a tree with its parts in another order, as a step may make it."""
+    return {name: tree[name] for name in reversed(list(tree))}
+
+
+@pytest.mark.parametrize("made", [reordered, lambda tree: {**tree, "x": array("d", tree["x"])}])
+def test_what_a_step_makes_of_its_arrays_is_no_want_of_a_library(caplog, made):
+    job = Slope()
+    step = job.step
+
+    def step_otherwise(state, data, rng, config):
+        tree, samples, metrics = step(state, data, rng, config)
+        return made(tree), samples, metrics
+
+    job.step = step_otherwise
+    result = train(PlayedCluster("mac"), job, rounds=3)
+    assert type(result.state["x"]) is list
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("wishes, about", [
