@@ -20,7 +20,7 @@ from ..model.settings import PEER_FLAG, SETTINGS
 from ..model.told_round import ToldRound
 from ..run import TrainingFolder
 from .command import Context
-from .console import Console
+from .console import Console, program_name
 from .train_flags import TRAIN_FLAGS
 
 #: Flags that the line that goes on has in any case, with words of its own.
@@ -166,4 +166,5 @@ def resuming_line(arguments: Any, rounds: str) -> str:
     said += ["-v"] * getattr(arguments, "verbose", 0)
     words = ["train", "--resume", "--checkpoint", arguments.checkpoint, "--rounds", rounds, *said, arguments.file,
              *arguments.args]
-    return list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))
+    line = list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))
+    return f"{program_name()} {line}"

@@ -6,7 +6,7 @@ import pytest
 
 from discompute_lite.faces.command import Context
 from discompute_lite.faces.command_line import CommandLine
-from discompute_lite.faces.console import Console
+from discompute_lite.faces.console import Console, program_name
 from discompute_lite.faces.train_command import train_command
 from discompute_lite.faces.train_lines import resuming_line, round_line, show_how_to_go_on, told_round
 from discompute_lite.faces.training_news import DeviceNames
@@ -91,7 +91,7 @@ def going_on(*words):
     """Return what follows `train --resume --checkpoint run --rounds N` in the line that goes on with these words."""
     arguments = CommandLine(["train"]).parse(["train", "--checkpoint", "run", *words])
     before, _, rest = resuming_line(arguments, "N").partition(" --rounds N ")
-    assert before == "train --resume --checkpoint run"
+    assert before == f"{program_name()} train --resume --checkpoint run"
     return rest
 
 
@@ -109,7 +109,7 @@ def test_the_line_that_goes_on_repeats_what_was_given(words):
 def test_the_line_that_goes_on_says_nothing_twice():
     words = "--peer a:1 train --resume --rounds 7 --strategy fedavg --checkpoint 'my run' digits"
     line = resuming_line(CommandLine(["train"]).parse(shlex.split(words)), "7")
-    assert line == "train --resume --checkpoint 'my run' --rounds 7 --peer a:1 digits"
+    assert line == f"{program_name()} train --resume --checkpoint 'my run' --rounds 7 --peer a:1 digits"
 
 
 def test_what_goes_on_is_a_line_of_its_own_that_is_not_broken(capsys, monkeypatch):
@@ -149,7 +149,7 @@ def test_ctrl_c_tells_how_to_go_on_wherever_something_was_saved(
     with pytest.raises(KeyboardInterrupt):
         train_command(Context(None, CommandLine(["train"]).parse(words), Console()))
     line = shlex.join(["train", "--resume", "--checkpoint", str(tmp_path), "--rounds", "10", "--wait", "60", "digits"])
-    assert (f"  {line}\n" in capsys.readouterr().err) == is_told
+    assert (f"  {program_name()} {line}\n" in capsys.readouterr().err) == is_told
 
 
 @pytest.mark.parametrize("text, told", [
