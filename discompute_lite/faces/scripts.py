@@ -57,7 +57,8 @@ def script_of(file: str, advice: str) -> Iterator[PersonsScript]:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as problem:
             text = f"{label} cannot be loaded: {type(problem).__name__}: {problem}".partition("\n")[0]
-            raise TaskRejected(f"{text}; mend the file and run it again") from problem
+            mend = "install what it imports, or mend the file," if isinstance(problem, ImportError) else "mend the file"
+            raise TaskRejected(f"{text}; {mend} and run it again") from problem
         yield PersonsScript(module, is_pure)
     finally:
         sys.modules.pop(_SCRIPT_MODULE, None)

@@ -43,4 +43,5 @@ def train_and_show(context: Context, shown: RoundLines) -> Any:
         except (Exception, SystemExit) as problem:
             # Whatever the job raised, here or on a device.
             story = raised_story(problem, arguments.file)
-            raise TaskFailed(with_place(story, "mend the job and train again")) from None
+            mend = "install what it imports, or mend the job," if isinstance(problem, ImportError) else "mend the job"
+            raise TaskFailed(with_place(story, f"{mend} and train again")) from None

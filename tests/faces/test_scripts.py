@@ -77,6 +77,18 @@ def test_train_goes_by_what_the_file_says(tmp_path, heard, line, is_pure):
     assert heard == [is_pure]
 
 
+@pytest.mark.parametrize("source, advice", [
+    ("import nosuch_one", "No module named 'nosuch_one'; install what it imports, or mend the file, and run it"),
+    ("raise OSError('no way')", "OSError: no way; mend the file and run it"),
+])
+def test_a_file_that_cannot_be_loaded_is_told_what_helps(tmp_path, source, advice):
+    file = tmp_path / "wants.py"
+    file.write_text(source)
+    with pytest.raises(TaskRejected) as refused, script_of(str(file), "give another"):
+        raise AssertionError("it was run")
+    assert refused.value.message.startswith("wants.py cannot be loaded: ") and advice in refused.value.message
+
+
 def test_a_file_whose_pure_is_not_clear_is_refused_by_every_command(tmp_path):
     file = tmp_path / "unclear.py"
     file.write_text("import os\npure = 'X' in os.environ\n")

@@ -416,6 +416,7 @@ def test_a_device_that_was_restarted_averages_with_the_others_again(field, compr
     (["{}broken"], 1, "ZeroDivisionError"),
     (["{}unread"], 1, "AssertionError: empty (unread.py, line 24, in load); mend the job and train again"),
     (["{}unjudged"], 1, "KeyError: 'c' (unjudged.py, line 36, in evaluate); mend the job and train again"),
+    (["{}wanting"], 1, "named 'nosuch' (wanting.py, line 28, in step); install what it imports, or mend the job,"),
     (["{}wild"], 1, "in round 1 state['a'] has become infinite or no number, which no further round mends"),
     (["{}ending"], 1, "the job's step in round 1 failed 3 times, all on "),
     (["--checkpoint", "{}", "{}"], 2, "; choose another folder with --checkpoint"),
@@ -424,6 +425,7 @@ def test_what_is_wrong_is_one_sentence(field, fails, words, code, about):
     files = {"{}": field.job("line.py", JOB), "{}empty": field.job("empty.py", "x = 1\n"),
              "{}broken": field.job("broken.py", JOB.replace("count = len(data.rows)", "count = 1 // 0")),
              "{}unread": field.job("unread.py", JOB.replace('print("loading", shard)', 'assert not shards, "empty"')),
+             "{}wanting": field.job("wanting.py", JOB.replace("a = b = loss = 0.0", "import nosuch")),
              "{}wild": field.job("wild.py", JOB.replace("SGD(0.1)", "SGD(1e200)")),
              "{}ending": field.job("ending.py", JOB.replace("a = b = loss = 0.0", "import os; os._exit(3)")),
              "{}unjudged": field.job("unjudged.py", JOB.replace('abs(state["a"]', 'abs(state["c"]'))}
