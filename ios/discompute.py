@@ -35216,6 +35216,10 @@ class LeafKind:
         """Return what came from another device as a leaf of the template's kind; raise TypeError or ValueError."""
         return type(template)(leaf)
 
+    def bare(self, leaf: Any) -> Any:
+        """Return a leaf without what it was computed from; a network's parameter as a plain array."""
+        return leaf
+
     def numbers(self, leaf: Any) -> List[float]:
         """Return a leaf's items in one list, row by row."""
         return [leaf]
@@ -35286,7 +35290,7 @@ class LibraryKind(LeafKind):
         return any(word in self._type_name(leaf) for word in ("float", "half", "double", "bf16", "complex"))
 
     def each(self, compute: Compute, leaves: Sequence[Any]) -> Any:
-        bare = [leaf.detach() if hasattr(leaf, "detach") else leaf for leaf in leaves]
+        bare = [*map(self.bare, leaves)]
         return self._narrow(self._library(), compute(_root_of_array, *bare), bare[0])
 
     def mean(self, leaves: Sequence[Any], weights: Sequence[float]) -> Any:
@@ -35300,6 +35304,9 @@ class LibraryKind(LeafKind):
         if type(leaf) is type(template) and self._type_name(leaf) == self._type_name(template):
             return leaf
         return self._made(self._library(), template, plain_numbers(leaf))
+
+    def bare(self, leaf: Any) -> Any:
+        return leaf.detach() if hasattr(leaf, "detach") else leaf
 
     def numbers(self, leaf: Any) -> List[float]:
         return plain_numbers(leaf.tolist())
@@ -35443,6 +35450,11 @@ def taken_tree(template: Any, tree: Any) -> Any:
     A device without a library sends lists where the template has arrays: they become arrays here.
     """
     return _walk(lambda kind, leaves: kind.taken(*leaves), [template, tree], "state", is_strict=False)
+
+
+def bare_tree(tree: Any) -> Any:
+    """Return a tree that can travel: its arrays without what they were computed from, parameters as plain arrays."""
+    return walk_trees(lambda kind, leaves: kind.bare(leaves[0]), [tree])
 
 
 def tree_size(tree: Any) -> int:
@@ -35725,7 +35737,7 @@ def _numbers_of(kind: LeafKind, leaf: Any, code: str) -> Any:
         return leaf
     numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
     if numpy is not None:
-        bare = leaf.detach() if hasattr(leaf, "detach") else leaf
+        bare = kind.bare(leaf)
         bare = bare.cpu() if hasattr(bare, "cpu") else bare
         try:
             return numpy.ascontiguousarray(numpy.asarray(bare), dtype=numpy.dtype(code)).reshape(-1)
@@ -58356,7 +58368,7 @@ module runs a person's code, and so it alone in this room may look at the clock.
 #> from .digit_job import DigitJob
 #> from .optimizers import SGD, Adam
 #> from .shares import Share, mean_metrics
-#> from .trees import leaf_kinds, mean_tree, taken_tree
+#> from .trees import bare_tree, leaf_kinds, mean_tree, taken_tree
 #> from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
@@ -58407,7 +58419,7 @@ class Seat:
             count = -1
         if count < 0:
             raise TaskFailed(f"the second thing that step returns is the number of samples, 0 or more, not {samples!r}")
-        return tree, count, figures_of(metrics, "the third thing that step returns")
+        return bare_tree(tree), count, figures_of(metrics, "the third thing that step returns")
 
 
 def figures_of(metrics: Any, what: str) -> Dict[str, float]:
@@ -58901,7 +58913,7 @@ Read next: ml/rounds.py, ml/workbench.py (what runs on a device), faces/training
 #> )
 #> from ..ml.shares import Share
 #> from ..ml.strategies import Strategy
-#> from ..ml.trees import mean_tree, taken_tree, tree_size
+#> from ..ml.trees import bare_tree, mean_tree, taken_tree, tree_size
 #> from ..ml.vectors import rest_of, vector_form, with_rest
 #> from ..ml.workbench import Seat, carry_out, carry_out_here, figures_of
 #> from ..model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -58958,7 +58970,7 @@ class Training:
         shards = wishes.shards or (SHARDS_AT_LEAST if wishes.reproducible else max(
             SHARDS_AT_LEAST, SHARDS_A_PLACE * len(places)))
         #: In the form that all states take: what devices send back is made like it.
-        self._template = job.init(wishes.seed)
+        self._template = bare_tree(job.init(wishes.seed))
         state = self._template if saved is None else self._saves.state_in(saved, self._template)
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]
@@ -61420,8 +61432,9 @@ _end_sections({
         "PieceAverage RingAverage StarAverage average_of InvalidParams".split(),
     "discompute_lite.ml.arrays": "Compute LeafKind ListKind ArrayKind LibraryKind _root_of_array _with_numpy_items "
         "_with_torch_items LIBRARY_KINDS _NUMBER _LIST _ARRAY leaf_kind plain_numbers".split(),
-    "discompute_lite.ml.trees": "LeafCompute mean_tree check_seen each_leaf taken_tree tree_size lost_place "
-        "leaf_kinds walk_trees _walk _leaves _like _lengths _outline TaskFailed Compute LeafKind leaf_kind".split(),
+    "discompute_lite.ml.trees": "LeafCompute mean_tree check_seen each_leaf taken_tree bare_tree tree_size "
+        "lost_place leaf_kinds walk_trees _walk _leaves _like _lengths _outline TaskFailed Compute LeafKind "
+        "leaf_kind".split(),
     "discompute_lite.ml.vectors": "_NARROW_TYPES _AT_ONCE VectorForm vector_form fill_vector subtract_vector "
         "tree_of_vector rest_of with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of "
         "TaskFailed optional_module LeafKind LibraryKind plain_numbers walk_trees".split(),
@@ -61809,8 +61822,8 @@ _end_sections({
         "PackedDigits packed_digits unpacked_digits init_network network_score network_slope Adam".split(),
     "discompute_lite.ml.workbench": "BROUGHT_ALONG MAPS Seat figures_of VectorOrder Steps carry_out_here "
         "_written_share _mapped carry_out _is_empty _gradients _way TaskFailed optional_module vector_folder "
-        "DigitJob SGD Adam Share mean_metrics leaf_kinds mean_tree taken_tree VectorForm fill_vector rest_of "
-        "subtract_vector tree_of_vector with_rest".split(),
+        "DigitJob SGD Adam Share mean_metrics bare_tree leaf_kinds mean_tree taken_tree VectorForm fill_vector "
+        "rest_of subtract_vector tree_of_vector with_rest".split(),
     "discompute_lite.faces.training_news": "_SHORT_ID _UNFIT lacking DeviceNames TrainingNews leaf_kinds "
         "short_id".split(),
     "discompute_lite.faces.training_saves": "CHECKPOINT_FORMAT TrainingSaves curve_svg lost_place taken_tree "
@@ -61819,8 +61832,8 @@ _end_sections({
         "is_better COMPRESSION_WORDS TOP_K Compression STRATEGIES Strategy SettingsError".split(),
     "discompute_lite.faces.training": "LOOK_FOR_MEMBERS_S BLOB_STATE_NUMBERS SHARDS_A_PLACE SHARDS_AT_LEAST train "
         "Training CombineShares GiveOrder MemberLeft MembersJoined Order OrderLost RoundClosed ShareCame "
-        "SharesCombined TimePassed TrainingPlan TrainingRounds WithdrawOrder Share Strategy mean_tree taken_tree "
-        "tree_size rest_of vector_form with_rest Seat carry_out carry_out_here figures_of SettingsError "
+        "SharesCombined TimePassed TrainingPlan TrainingRounds WithdrawOrder Share Strategy bare_tree mean_tree "
+        "taken_tree tree_size rest_of vector_form with_rest Seat carry_out carry_out_here figures_of SettingsError "
         "TaskCancelled TaskFailed ToldRound SMALL_VECTOR_BYTES AverageCame AveragingLeader KeptShare CallEnded "
         "told_round DeviceNames TrainingNews lacking TrainingSaves AVERAGE_WORDS TrainingResult TrainingWishes "
         "strategy_of why_enough".split(),

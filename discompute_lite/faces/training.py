@@ -21,7 +21,7 @@ from ..ml.rounds import (
 )
 from ..ml.shares import Share
 from ..ml.strategies import Strategy
-from ..ml.trees import mean_tree, taken_tree, tree_size
+from ..ml.trees import bare_tree, mean_tree, taken_tree, tree_size
 from ..ml.vectors import rest_of, vector_form, with_rest
 from ..ml.workbench import Seat, carry_out, carry_out_here, figures_of
 from ..model.errors import SettingsError, TaskCancelled, TaskFailed
@@ -78,7 +78,7 @@ class Training:
         shards = wishes.shards or (SHARDS_AT_LEAST if wishes.reproducible else max(
             SHARDS_AT_LEAST, SHARDS_A_PLACE * len(places)))
         #: In the form that all states take: what devices send back is made like it.
-        self._template = job.init(wishes.seed)
+        self._template = bare_tree(job.init(wishes.seed))
         state = self._template if saved is None else self._saves.state_in(saved, self._template)
         memory = self._strategy.begin(state, optimizer) if saved is None else saved["memory"]
         done = 0 if saved is None else saved["round"]

@@ -52,6 +52,10 @@ class LeafKind:
         """Return what came from another device as a leaf of the template's kind; raise TypeError or ValueError."""
         return type(template)(leaf)
 
+    def bare(self, leaf: Any) -> Any:
+        """Return a leaf without what it was computed from; a network's parameter as a plain array."""
+        return leaf
+
     def numbers(self, leaf: Any) -> List[float]:
         """Return a leaf's items in one list, row by row."""
         return [leaf]
@@ -122,7 +126,7 @@ class LibraryKind(LeafKind):
         return any(word in self._type_name(leaf) for word in ("float", "half", "double", "bf16", "complex"))
 
     def each(self, compute: Compute, leaves: Sequence[Any]) -> Any:
-        bare = [leaf.detach() if hasattr(leaf, "detach") else leaf for leaf in leaves]
+        bare = [*map(self.bare, leaves)]
         return self._narrow(self._library(), compute(_root_of_array, *bare), bare[0])
 
     def mean(self, leaves: Sequence[Any], weights: Sequence[float]) -> Any:
@@ -136,6 +140,9 @@ class LibraryKind(LeafKind):
         if type(leaf) is type(template) and self._type_name(leaf) == self._type_name(template):
             return leaf
         return self._made(self._library(), template, plain_numbers(leaf))
+
+    def bare(self, leaf: Any) -> Any:
+        return leaf.detach() if hasattr(leaf, "detach") else leaf
 
     def numbers(self, leaf: Any) -> List[float]:
         return plain_numbers(leaf.tolist())

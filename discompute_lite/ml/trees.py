@@ -59,6 +59,11 @@ def taken_tree(template: Any, tree: Any) -> Any:
     return _walk(lambda kind, leaves: kind.taken(*leaves), [template, tree], "state", is_strict=False)
 
 
+def bare_tree(tree: Any) -> Any:
+    """Return a tree that can travel: its arrays without what they were computed from, parameters as plain arrays."""
+    return walk_trees(lambda kind, leaves: kind.bare(leaves[0]), [tree])
+
+
 def tree_size(tree: Any) -> int:
     """Return how many numbers a tree holds."""
     sizes: List[int] = []

@@ -163,7 +163,7 @@ def _numbers_of(kind: LeafKind, leaf: Any, code: str) -> Any:
         return leaf
     numpy = optional_module("numpy") if isinstance(kind, LibraryKind) else None
     if numpy is not None:
-        bare = leaf.detach() if hasattr(leaf, "detach") else leaf
+        bare = kind.bare(leaf)
         bare = bare.cpu() if hasattr(bare, "cpu") else bare
         try:
             return numpy.ascontiguousarray(numpy.asarray(bare), dtype=numpy.dtype(code)).reshape(-1)

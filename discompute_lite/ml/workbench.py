@@ -23,7 +23,7 @@ from ..tasks.vector_folder import vector_folder
 from .digit_job import DigitJob
 from .optimizers import SGD, Adam
 from .shares import Share, mean_metrics
-from .trees import leaf_kinds, mean_tree, taken_tree
+from .trees import bare_tree, leaf_kinds, mean_tree, taken_tree
 from .vectors import VectorForm, fill_vector, rest_of, subtract_vector, tree_of_vector, with_rest
 
 #: Classes of ours that a job may hold or be: nothing is imported for a name that data bring, so they are loaded here.
@@ -74,7 +74,7 @@ class Seat:
             count = -1
         if count < 0:
             raise TaskFailed(f"the second thing that step returns is the number of samples, 0 or more, not {samples!r}")
-        return tree, count, figures_of(metrics, "the third thing that step returns")
+        return bare_tree(tree), count, figures_of(metrics, "the third thing that step returns")
 
 
 def figures_of(metrics: Any, what: str) -> Dict[str, float]:

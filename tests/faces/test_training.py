@@ -398,6 +398,24 @@ def test_a_device_that_computes_with_lesser_arrays_is_told_of_once(caplog):
         "device mac has not the library of the state's arrays (NumPy): it computes with list, number"]
 
 
+@pytest.mark.parametrize("strategy, optimizer", [("fedavg", None), ("fedavg", SGD(0.1)), ("sync", SGD(0.1))])
+def test_parameters_of_a_network_travel_as_plain_tensors(strategy, optimizer):
+    torch = pytest.importorskip("torch")
+    job, seen = Slope(), []
+    job.optimizer = optimizer
+    job.init = lambda seed: dict(torch.nn.Linear(2, 1).named_parameters())
+    job.evaluate = lambda state: {}
+
+    def step(state, data, rng, config):
+        seen.extend(map(type, state.values()))
+        return {name: torch.nn.Parameter(each / 2) for name, each in state.items()}, 1, {}
+
+    job.step = step
+    result = train(PlayedCluster("mac", "pad"), job, rounds=2, strategy=strategy)
+    assert {*seen, *map(type, result.state.values())} == {torch.Tensor}
+    assert not any(each.requires_grad for each in result.state.values())
+
+
 def reordered(tree):
     """Return a tree with its parts in another order, as a step may make it."""
     return {name: tree[name] for name in reversed(list(tree))}
