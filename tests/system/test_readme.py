@@ -1,8 +1,10 @@
 """What the README shows to be typed does what it says, as it stands there."""
 
 import asyncio
+import json
 import os
 import re
+import socket
 import textwrap
 import time
 from pathlib import Path
@@ -124,3 +126,12 @@ def test_the_map_commands(field):
              for word in command.split()]
     done = field.run(*words, DISCOMPUTE_DISCOVERY="peers")
     assert (done.code, done.out) == (0, '"longer"\n"short"\n')
+
+
+def test_the_line_for_netcat_is_answered_in_a_cluster_too(field):
+    (node,) = field.start_members(1)
+    lines = re.search(r"printf '(.+?)' .* \| nc 127\.0\.0\.1", README).group(1)
+    with socket.create_connection(("127.0.0.1", node.port), field.scale(10.0)) as caller:
+        caller.sendall(lines.replace("\\n", "\n").replace("%s", node.token).encode())
+        answers = [json.loads(line) for _, line in zip(range(2), caller.makefile("rb"))]
+    assert [device["id"] for device in answers[1]["result"]["devices"]] == [node.id]
