@@ -59587,8 +59587,8 @@ def _let_children_take_ctrl_c() -> None:
 __name__ = _begin_section("discompute_lite.host.lean_text")
 """Make a module's text as short as it can be and still do the same: without what only readers need.
 
-Knows:   what a text can do without: comments, spaces, docstrings that are not shown, types that nobody reads at run
-         time.
+Knows:   what a text can do without: comments, spaces, last commas, docstrings that are not shown, types that
+         nobody reads at run time.
 Refuses: to rename anything: tracebacks show these lines.
 Read next: host/small_file.py (what becomes of the texts).
 """
@@ -59610,6 +59610,7 @@ TYPED_DECORATORS = ("method",)
 NO_DOCSTRING = '"."'
 #: Statements that need a line of their own.
 _COMPOUND = re.compile(r"@|(?:async|if|for|while|with|try|def|class)\b")
+OPENING_BRACKETS, CLOSING_BRACKETS = ("(", "[", "{"), (")", "]", "}")
 #: Modules of the library that do nothing but give names, some of which nobody needs any more.
 _BARE_IMPORTS = ("typing", "__future__")
 
@@ -59733,6 +59734,8 @@ def _rewritten(tokens: Iterable[tokenize.TokenInfo], changes: Iterable[Change]) 
     lines: List[Tuple[int, str]] = []
     pieces: List[str] = []
     rest = sorted(set(changes), reverse=True)
+    #: Of each bracket that is open, how many commas stand in it.
+    commas: List[int] = []
     depth, left_out_to = 0, (0, 0)
     for token in tokens:
         if token.type in (tokenize.INDENT, tokenize.DEDENT):
@@ -59748,6 +59751,13 @@ def _rewritten(tokens: Iterable[tokenize.TokenInfo], changes: Iterable[Change]) 
                 # The others lie in what was left out.
                 if end > token.start:
                     left_out_to, text = end, changed
+            if token.string in OPENING_BRACKETS:
+                commas.append(0)
+            elif token.string == "," and commas:
+                commas[-1] += 1
+            elif token.string in CLOSING_BRACKETS and commas.pop() > 1 and pieces[-1] == ",":
+                # The only comma might be what makes a tuple.
+                pieces.pop()
             if text:
                 pieces += [_between(pieces[-1], text), text] if pieces else [text]
     return "".join(f"{depth * ' '}{text}\n" for depth, text in _with_suites(lines))
@@ -59917,7 +59927,7 @@ first imported, so a node needs as little as from a package; and the file is a s
 #> import ast
 #> import base64
 #> import os
-#> from typing import Dict, Mapping
+#> from typing import Dict, Mapping, Tuple
 
 #> from ..model.errors import NO_ZLIB, StateError
 #> from ..model.version import VERSION
@@ -59941,8 +59951,11 @@ LEFT_OUT_MODULES = (
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
-#: Of these tables, by module, only the rows that begin so: no phone needs the others.
-PHONE_ROWS = {"host.chips": {"PC_GPUS": "", "APPLE_MODELS": "iP"}}
+#: Of these tables, by module, only the rows that begin so: no phone needs the others. Of the chips that are in Macs,
+#: tablets have the smallest of each generation alone.
+PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
+    "PC_GPUS": (), "APPLE_MODELS": ("iP",), "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
+}}
 #: Lines that go with what is left out, by module: those that mention it.
 LEFT_OUT_LINES = {
     "run": "CheckpointFolder",
@@ -60120,7 +60133,7 @@ def _for_phones(name: str, source: str) -> str:
         beginning = tables.get(target.id) if isinstance(target, ast.Name) else None
         if beginning is not None:
             for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
-                if not beginning or not lines[number].lstrip(' ("').startswith(beginning):
+                if not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
     return "".join(line for line in lines if left_out is None or left_out not in line)
 
@@ -61843,9 +61856,10 @@ _end_sections({
         "external_executor load_executor end_process _end_anyway _end_broken _take_no_ctrl_c "
         "_let_children_take_ctrl_c SettingsError Limits BLAME_DEVICE WORK_LIMITS WorkOutcome WorkRequest "
         "install_taps remove_taps run_work WorkFuture stopped_outcome".split(),
-    "discompute_lite.host.lean_text": "SHOWN_DECORATORS TYPED_DECORATORS NO_DOCSTRING _COMPOUND _BARE_IMPORTS "
-        "Position Change lean_text _Places _without_unused _statements _docstrings _protocols _reprs _has_name "
-        "_types _types_of_variables _rewritten _with_suites _between _whole_tokens".split(),
+    "discompute_lite.host.lean_text": "SHOWN_DECORATORS TYPED_DECORATORS NO_DOCSTRING _COMPOUND OPENING_BRACKETS "
+        "CLOSING_BRACKETS _BARE_IMPORTS Position Change lean_text _Places _without_unused _statements _docstrings "
+        "_protocols _reprs _has_name _types _types_of_variables _rewritten _with_suites _between "
+        "_whole_tokens".split(),
     "discompute_lite.host.text_packing": "SHORT_WORDS LONG_WORDS _WORD _IMPORTS _STRING _WORD_BYTES _LOOK_BACK "
         "_SIZE_EXPONENT _MEMORY_LEVEL TextParts packed_texts _parts_of_text _next_to_alike _table _code".split(),
     "discompute_lite.host.small_file": "LEFT_OUT_ROOMS LEFT_OUT_MODULES PHONE_ROWS LEFT_OUT_LINES PACKED_COLUMNS "

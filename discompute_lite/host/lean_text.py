@@ -1,7 +1,7 @@
 """Make a module's text as short as it can be and still do the same: without what only readers need.
 
-Knows:   what a text can do without: comments, spaces, docstrings that are not shown, types that nobody reads at run
-         time.
+Knows:   what a text can do without: comments, spaces, last commas, docstrings that are not shown, types that
+         nobody reads at run time.
 Refuses: to rename anything: tracebacks show these lines.
 Read next: host/small_file.py (what becomes of the texts).
 """
@@ -23,6 +23,7 @@ TYPED_DECORATORS = ("method",)
 NO_DOCSTRING = '"."'
 #: Statements that need a line of their own.
 _COMPOUND = re.compile(r"@|(?:async|if|for|while|with|try|def|class)\b")
+OPENING_BRACKETS, CLOSING_BRACKETS = ("(", "[", "{"), (")", "]", "}")
 #: Modules of the library that do nothing but give names, some of which nobody needs any more.
 _BARE_IMPORTS = ("typing", "__future__")
 
@@ -146,6 +147,8 @@ def _rewritten(tokens: Iterable[tokenize.TokenInfo], changes: Iterable[Change]) 
     lines: List[Tuple[int, str]] = []
     pieces: List[str] = []
     rest = sorted(set(changes), reverse=True)
+    #: Of each bracket that is open, how many commas stand in it.
+    commas: List[int] = []
     depth, left_out_to = 0, (0, 0)
     for token in tokens:
         if token.type in (tokenize.INDENT, tokenize.DEDENT):
@@ -161,6 +164,13 @@ def _rewritten(tokens: Iterable[tokenize.TokenInfo], changes: Iterable[Change]) 
                 # The others lie in what was left out.
                 if end > token.start:
                     left_out_to, text = end, changed
+            if token.string in OPENING_BRACKETS:
+                commas.append(0)
+            elif token.string == "," and commas:
+                commas[-1] += 1
+            elif token.string in CLOSING_BRACKETS and commas.pop() > 1 and pieces[-1] == ",":
+                # The only comma might be what makes a tuple.
+                pieces.pop()
             if text:
                 pieces += [_between(pieces[-1], text), text] if pieces else [text]
     return "".join(f"{depth * ' '}{text}\n" for depth, text in _with_suites(lines))

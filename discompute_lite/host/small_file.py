@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import base64
 import os
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Tuple
 
 from ..model.errors import NO_ZLIB, StateError
 from ..model.version import VERSION
@@ -39,8 +39,11 @@ LEFT_OUT_MODULES = (
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
-#: Of these tables, by module, only the rows that begin so: no phone needs the others.
-PHONE_ROWS = {"host.chips": {"PC_GPUS": "", "APPLE_MODELS": "iP"}}
+#: Of these tables, by module, only the rows that begin so: no phone needs the others. Of the chips that are in Macs,
+#: tablets have the smallest of each generation alone.
+PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
+    "PC_GPUS": (), "APPLE_MODELS": ("iP",), "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
+}}
 #: Lines that go with what is left out, by module: those that mention it.
 LEFT_OUT_LINES = {
     "run": "CheckpointFolder",
@@ -218,6 +221,6 @@ def _for_phones(name: str, source: str) -> str:
         beginning = tables.get(target.id) if isinstance(target, ast.Name) else None
         if beginning is not None:
             for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
-                if not beginning or not lines[number].lstrip(' ("').startswith(beginning):
+                if not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
     return "".join(line for line in lines if left_out is None or left_out not in line)

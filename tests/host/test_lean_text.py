@@ -40,6 +40,13 @@ class Bare:
         '@command("x")\ndef shown():\n \'Help.\'\n return"# no comment"\ndef read():return 1\nclass Bare:"."\n')
 
 
+def test_a_comma_behind_the_last_of_several_goes_and_that_of_a_tuple_of_one_stays():
+    source = "several = [1, 2,]\nwithin = call(\n    (1, 2,), {3: 4, 5: 6,},\n)\n"
+    source += "one = (1,)\nonly: int = call(one,)\nx[1, 2,]\n"
+    assert lean_text(source) == (
+        "several=[1,2]\nwithin=call((1,2),{3:4,5:6})\none=(1,)\nonly=call(one,)\nx[1,2]\n")
+
+
 def test_types_that_nobody_reads_go_and_those_of_methods_and_classes_stay():
     source = '''
 def plain(a: int, *rest: "str", c: Dict[str,
