@@ -21,7 +21,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..model.codec import from_json, to_json
 from ..model.errors import InvalidParams
-from ..model.task import ComputeTask, SubTask
+from ..model.task import FINAL_STATES, ComputeTask, SubTask, TaskState
 
 #: Bytes around what a line says: `["`, the number, `",` and `]`.
 _MARK_BYTES = len('["00000000",')
@@ -61,6 +61,10 @@ class ResultKept:
     completed_at: int = 0
     lite: Dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise ValueError(self.index)
+
 
 @dataclass(frozen=True)
 class OwnerNamed:
@@ -79,9 +83,13 @@ class TaskClosed:
     result_data: bytes = b""
     subtasks: List[SubTask] = field(default_factory=list)
     #: Each with `phase`, `device_id` and `text`.
-    printed: List[Dict[str, Any]] = field(default_factory=list)
+    printed: List[Dict[str, str]] = field(default_factory=list)
     story: List[str] = field(default_factory=list)
     finished_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if TaskState(self.state) not in FINAL_STATES:
+            raise ValueError(self.state)
 
 
 @dataclass(frozen=True)
@@ -175,10 +183,14 @@ def _number_of(line: bytes, chain: int) -> Optional[int]:
 
 def _entry_of(text: bytes) -> Any:
     try:
-        name, said = json.loads(b"[" + text + b"]")
+        name, said = json.loads(b"[" + text + b"]", parse_constant=_refuse_infinite)
         return from_json(_ENTRY_KINDS[name], said)
     except (ValueError, KeyError, TypeError, RecursionError, InvalidParams):
         return None
+
+
+def _refuse_infinite(name: str) -> None:
+    raise ValueError(name)
 
 
 def _as_base64(value: Any) -> str:

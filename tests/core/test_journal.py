@@ -103,3 +103,14 @@ def test_row_38_an_entry_of_a_later_version_is_said_to_be_one():
     novel = b'["%08x",%b]\n' % (crc32(text, writer.chain), text)
     reading = read_journal(line + novel)
     assert reading.entries == ENTRIES[:1] and "cannot read" in reading.damage
+
+
+@pytest.mark.parametrize("text", [
+    b'"closed",{"state":"NONSENSE"}', b'"closed",{"state":"RUNNING"}', b'"closed",null',
+    b'"closed",{"state":"FAILED","printed":[{"text":[]}]}', b'"kept",{"index":-1}', b'"kept",{"lite":{"seconds":NaN}}',
+])
+def test_an_entry_that_says_what_cannot_be_is_damage_as_one_of_a_later_version_is(text):
+    writer = JournalWriter()
+    line = writer.lines(ENTRIES[0])
+    reading = read_journal(line + b'["%08x",%b]\n' % (crc32(text, writer.chain), text))
+    assert reading.entries == ENTRIES[:1] and "cannot read" in reading.damage
