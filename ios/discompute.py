@@ -8550,7 +8550,7 @@ there of that line is no entry. Everything else that does not read is damage, an
 
 #> from ..model.codec import from_json, to_json
 #> from ..model.errors import InvalidParams
-#> from ..model.task import ComputeTask, SubTask
+#> from ..model.task import FINAL_STATES, ComputeTask, SubTask, TaskState
 
 #: Bytes around what a line says: `["`, the number, `",` and `]`.
 _MARK_BYTES = len('["00000000",')
@@ -8590,6 +8590,10 @@ class ResultKept:
     completed_at: int = 0
     lite: Dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise ValueError(self.index)
+
 
 @dataclass(frozen=True)
 class OwnerNamed:
@@ -8608,9 +8612,13 @@ class TaskClosed:
     result_data: bytes = b""
     subtasks: List[SubTask] = field(default_factory=list)
     #: Each with `phase`, `device_id` and `text`.
-    printed: List[Dict[str, Any]] = field(default_factory=list)
+    printed: List[Dict[str, str]] = field(default_factory=list)
     story: List[str] = field(default_factory=list)
     finished_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if TaskState(self.state) not in FINAL_STATES:
+            raise ValueError(self.state)
 
 
 @dataclass(frozen=True)
@@ -8704,10 +8712,14 @@ def _number_of(line: bytes, chain: int) -> Optional[int]:
 
 def _entry_of(text: bytes) -> Any:
     try:
-        name, said = json.loads(b"[" + text + b"]")
+        name, said = json.loads(b"[" + text + b"]", parse_constant=_refuse_infinite)
         return from_json(_ENTRY_KINDS[name], said)
     except (ValueError, KeyError, TypeError, RecursionError, InvalidParams):
         return None
+
+
+def _refuse_infinite(name: str) -> None:
+    raise ValueError(name)
 
 
 def _as_base64(value: Any) -> str:
@@ -16078,7 +16090,7 @@ Read next: roles/coordinator.py.
 #> import hashlib
 #> from collections import deque
 #> from dataclasses import replace
-#> from typing import Any, Deque, Dict, List, Optional
+#> from typing import Any, Deque, Dict, List, Optional, Set
 
 #> from ..core.ownership import named_devices
 #> from ..model.device import short_id
@@ -16143,6 +16155,8 @@ class CoordinatedTask:
         self.owner_lost_at = 0.0
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
+        #: Devices that did not take its copy, and are asked again when they can be called anew.
+        self.refused_by: Set[str] = set()
         #: It ended before its submission was acknowledged.
         self.is_refused = False
         self.subtasks: List[SubTask] = []
@@ -39202,17 +39216,17 @@ having had the task as its owner or its copy, which no worker can give and nobod
 #> from functools import partial
 #> from typing import Any, Dict, List, Optional
 
-#> from ..core.ownership import Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
+#> from ..core.journal import read_journal
+#> from ..core.ownership import MOST_TERM, Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
 #> from ..model.codec import from_json
 #> from ..model.errors import DiscomputeError
 #> from .coordinated import CoordinatedTask
+#> from .durability import restored_task
 #> from .keeping_methods import CompareOwnersAnswer, OwnerSaid
 
 
 #: What is proved where a task's result was shown.
 SHOWN = "shown"
-#: Bytes of a task's secret.
-SECRET_BYTES = 16
 
 
 class Claims:
@@ -39224,10 +39238,25 @@ class Claims:
         #: Tasks taken over of which nobody has been told: of an owner that is gone there may be hundreds.
         self._taken_over: List[CoordinatedTask] = []
 
-    def new_secret(self) -> str:
-        """Return the secret of a new task: "" where nobody else will ever have its copy."""
-        trust = self._node.world.trust
-        return trust.random_bytes(SECRET_BYTES).hex() if trust is not None else ""
+    def secret_of(self, task_id: str) -> str:
+        """Return the secret of a task of this id that is submitted here, for ever the same, so that its copy is known.
+
+        It is "" where nobody else will ever have a copy.
+        """
+        node = self._node
+        return proof_of(node.identity.token, task_id, node.id) if node.world.trust is not None else ""
+
+    def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
+        """Say why this device may not go on with a task that this other node answers for, "" where it may."""
+        node, task = self._node, record.task
+        # What was submitted here is this device's own work, wherever it has been since.
+        is_own = record.first_owner_id == node.id and is_proven(
+            record.secret, node.identity.token, task.task_id, node.id)
+        if is_own or record.is_over:
+            return ""
+        pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
+        refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))
+        return "" if refusal is None else str(refusal.message)
 
     def compare(self, device_id: str, records: List[CoordinatedTask]) -> None:
         """Tell a device that can be called which tasks this node answers for, and hear of those it does no more."""
@@ -39305,6 +39334,19 @@ class Claims:
         return record
 
 
+def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], lines: bytes) -> str:
+    """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
+
+    Of a task that is known here its other owners had a copy, and with it the secret.
+    """
+    if not 1 <= claim.term <= MOST_TERM:
+        return f"a task has terms from 1 to {MOST_TERM}"
+    if known is None:
+        return ""
+    told = restored_task(read_journal(lines).entries)
+    return "" if told is not None and told.secret == known.secret else "another task has this id here"
+
+
 # ---- discompute_lite/roles/copies.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.copies")
@@ -39320,16 +39362,17 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from __future__ import annotations
 
 #> from collections import defaultdict
+#> from functools import partial
 #> from typing import Any, DefaultDict, Dict, List, Optional, Set
 
 #> from ..core.journal import JournalWriter, read_journal
-#> from ..core.ownership import MOST_TERM, Claim, KeeperCandidate, choose_keeper, next_term, outranks
+#> from ..core.ownership import Claim, KeeperCandidate, choose_keeper, next_term, outranks
 #> from ..model.codec import from_json
 #> from ..model.device import PHONE_TYPES, short_id
 #> from ..model.errors import DiscomputeError, LinkClosed, Unavailable
 #> from ..model.task import TaskState
-#> from .claims import Claims
-#> from .coordinated import CoordinatedTask
+#> from .claims import Claims, refusal_of_claim
+#> from .coordinated import CoordinatedTask, problem_in
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 #> from .methods import ExplainTaskAnswer
@@ -39435,6 +39478,7 @@ class Copies:
         self._owner_is_back(device_id)
         self.claims.compare(device_id, self._coordinator.kept_records())
         for record in self._coordinator.kept_records():
+            record.refused_by.discard(device_id)
             copy = self._sent.get(record.task.task_id)
             if copy is None or device_id in (copy.device_id, record.first_owner_id):
                 if copy is not None:
@@ -39455,7 +39499,7 @@ class Copies:
         candidates = [
             KeeperCandidate(known.device_id, known.device.type in PHONE_TYPES)
             for known in self._node.discovery.registry.devices()
-            if self._node.link_for_work(known.device_id) is not None
+            if known.device_id not in record.refused_by and self._node.link_for_work(known.device_id) is not None
         ]
         claim = Claim(record.term, self._node.id)
         first_owner_id = record.first_owner_id or self._node.id
@@ -39475,10 +39519,10 @@ class Copies:
         copy.entries, copy.is_whole, copy.is_busy = [], False, True
         params = {"task_id": record.task.task_id, "term": record.term, "lines": copy.writer.lines(*entries),
                   "is_whole": is_whole}
-        link.call("KeepTask", params, lambda result, error: self._answered(record, copy, result, error))
+        link.call("KeepTask", params, partial(self._answered, record, copy, is_whole))
 
     def _answered(
-        self, record: CoordinatedTask, copy: SentCopy, result: Any, error: Optional[DiscomputeError]
+        self, record: CoordinatedTask, copy: SentCopy, was_whole: bool, result: Any, error: Optional[DiscomputeError]
     ) -> None:
         task_id = record.task.task_id
         if self._sent.get(task_id) is not copy:
@@ -39497,10 +39541,18 @@ class Copies:
         elif answer.owner_id:
             # In which of its terms it does is not said; seldom in this one, with the smaller id.
             self._coordinator.give_up(record, Claim(next_term(record.term), answer.owner_id))
+        elif error is None and was_whole:
+            # It may have no room, or rules against it, or think that another task has this id.
+            record.refused_by.add(copy.device_id)
+            del self._sent[task_id]
+            self._former[task_id].add(copy.device_id)
+            self.changed(record, None)
         else:
             # It has lost what was sent, or its link: all of it, when it can be called again.
             copy.is_whole = True
-            if isinstance(error, LinkClosed):
+            if error is None:
+                self._send(record, copy)
+            elif isinstance(error, LinkClosed):
                 # Of another link that was open all the time nobody will tell.
                 self._node.clock.call_later(OTHER_LINK_S, self._send_again, record, copy)
 
@@ -39513,7 +39565,10 @@ class Copies:
     def keep(self, claim: Claim, task_id: str, lines: bytes, is_whole: bool) -> KeepTaskAnswer:
         """Keep the copy of a task, or refuse it by the name of its later owner."""
         sender, record, held = claim.owner_id, self._coordinator.own_record(task_id), self._held.get(task_id)
-        refusal = _refusal(claim, record, held, lines, is_whole)
+        if not is_whole and (held is None or held.claim != claim):
+            return KeepTaskAnswer(False, "this node has not the beginning of it")
+        known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
+        refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
         if refusal:
             self._node.count("unproven_claims")
             return KeepTaskAnswer(False, refusal)
@@ -39523,8 +39578,6 @@ class Copies:
                 return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
             if outranks(own, claim):
                 return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
-            if not is_whole:
-                return KeepTaskAnswer(False, "this node has not the beginning of it")
             self._coordinator.give_up(record, claim)
             held = self._held.get(task_id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
@@ -39532,12 +39585,13 @@ class Copies:
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
         if held is None and len(self._held) >= self._node.settings_limits.tasks:
             return KeepTaskAnswer(False, "this node keeps as many copies as it may")
-        if not is_whole and (held is None or held.claim != claim):
-            return KeepTaskAnswer(False, "this node has not the beginning of it")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         record = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        problem = (problem_in(record.task) or self.claims.why_not_here(sender, record)) if is_whole else ""
+        if problem:
+            return KeepTaskAnswer(False, problem)
         if is_whole:
             port.replace(name, lines)
             if held is not None and held.record.state is TaskState.COMPLETED:
@@ -39678,8 +39732,11 @@ class Copies:
 
     def _take_over(self, held: HeldCopy, why: str) -> None:
         record = held.record
-        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
         task_id, owner_id = short_id(record.task.task_id), short_id(held.claim.owner_id)
+        if self.claims.why_not_here(held.claim.owner_id, record):
+            self._node.tell("note", f"task {task_id} rests: {owner_id} {why}, whose work this device's rules refuse")
+            return
+        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
         self._node.tell("note", f"task {task_id} goes on here: {owner_id} {why}")
         self._coordinator.adopt(record)
         self.claims.took_over(record)
@@ -39688,22 +39745,6 @@ class Copies:
         """Nobody has asked for this result, and its owner has not come back."""
         if self._held.get(task_id) is held:
             self._remove(task_id)
-
-
-def _refusal(
-    claim: Claim, record: Optional[CoordinatedTask], held: Optional[HeldCopy], lines: bytes, is_whole: bool
-) -> str:
-    """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
-
-    Of a task that is known here its other owners had a copy, and with it the secret.
-    """
-    if not 1 <= claim.term <= MOST_TERM:
-        return f"a task has terms from 1 to {MOST_TERM}"
-    known = record or (held.record if held is not None and held.claim.owner_id != claim.owner_id else None)
-    if known is None or not known.secret or not is_whole:
-        return ""
-    told = restored_task(read_journal(lines).entries)
-    return "" if told is not None and told.secret == known.secret else "another task has this id here"
 
 
 # ---- discompute_lite/roles/job_owner.py -------------------------------------------------------------
@@ -39927,13 +39968,12 @@ Read next: core/scheduler.py, roles/worker.py.
 
 #> from __future__ import annotations
 
-#> import hashlib
 #> from collections import deque
 #> from dataclasses import replace
 #> from typing import Any, Deque, Dict, List, Optional
 
 #> from ..core.events import CancelAsked, TaskSubmitted, Tick
-#> from ..core.ownership import Claim
+#> from ..core.ownership import Claim, proof_of
 #> from ..model.deadlines import Deadlines
 #> from ..model.device import short_id
 #> from ..model.errors import DiscomputeError, Unavailable
@@ -39991,10 +40031,11 @@ class Coordinator:
             return later
         if not task.task_id:
             self._submitted += 1
-            seed = f"{self._node.id}/{self._node.boot}/{self._submitted}"
-            task = replace(task, task_id=hashlib.sha256(seed.encode()).hexdigest()[:12])
+            # Nobody may foresee it, and be first with a copy of his own.
+            seed = f"{self._node.boot}/{self._submitted}"
+            task = replace(task, task_id=proof_of(self._node.identity.token, seed, self._node.id)[:12])
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
-        record.submitted_at, record.secret = self._node.wall(), self.copies.claims.new_secret()
+        record.submitted_at, record.secret = self._node.wall(), self.copies.claims.secret_of(task.task_id)
         record.splitting.append(later)
         if at_once:
             # Whoever does not wait for the split is told of it by the task, whose journal says all that is known.
@@ -42024,7 +42065,7 @@ Read next: core/access.py.
 #> from collections import OrderedDict
 #> from dataclasses import replace
 #> from datetime import datetime
-#> from typing import Any, Optional
+#> from typing import Any, Iterable, Optional
 
 #> from ..core.access import (
 #>     AccessDecision, OfferedWork, Sender, WorkPolicy, code_hash, decide_work, policy_to_json, read_policy,
@@ -42114,6 +42155,18 @@ class OwnRules:
         at = datetime.fromtimestamp(self._node.wall())
         decision = decide_work(self.policy, sender, OfferedWork(CallsTask.name), at.hour * 60 + at.minute)
         return None if decision.allowed else decision.error()
+
+    def refusal_of_task(self, sender_id: str, task_type: str, pieces: Iterable[bytes]) -> Optional[DiscomputeError]:
+        """Return why a task may not go on here that another device answered for, None where it may.
+
+        It would be split and merged here whatever it brings, and go to others as work of this device.
+        """
+        cluster = self._node.belonging.cluster
+        if cluster is None:
+            return None
+        sender, lite = cluster.sender(sender_id), {"task_type": task_type}
+        refusals = (self.refusal(sender, SubTask(subtask_data=piece, lite=lite)) for piece in pieces)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:
         """Decide about one subtask; raise `TaskRejected` for data that no task type reads."""
@@ -60990,7 +61043,8 @@ _end_sections({
         "TaskWishes wishes_of SubTask".split(),
     "discompute_lite.core.journal": "_MARK_BYTES TaskAccepted TaskDivided ResultKept OwnerNamed TaskClosed "
         "CallBegun CallKept _ENTRY_KINDS _ENTRY_NAMES JournalReading JournalWriter read_journal _number_of "
-        "_entry_of _as_base64 from_json to_json InvalidParams ComputeTask SubTask".split(),
+        "_entry_of _refuse_infinite _as_base64 from_json to_json InvalidParams FINAL_STATES ComputeTask SubTask "
+        "TaskState".split(),
     "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK PIECE_LEAST LENGTHS_MOST LENGTH_DIGITS RawPieces "
         "join_texts split_texts first_text parts_of_value json_of _frame _head _read_length _parts _sliced".split(),
     "discompute_lite.tasks.blob_values": "BLOBS_READ_KEPT _MARK _IN_TEXT _OWN_CLASS Blob blobs_in LentBlobs _LENT "
@@ -61507,17 +61561,18 @@ _end_sections({
     "discompute_lite.roles.keeping_methods": "AcknowledgeResultAnswer KeepTaskAnswer NeedCopiesAnswer OwnerSaid "
         "CompareOwnersAnswer keep_task need_copies compare_owners explain_task acknowledge_result Claim "
         "ExplainTaskAnswer method LinkPort".split(),
-    "discompute_lite.roles.claims": "SHOWN SECRET_BYTES Claims Claim is_believed is_proven may_answer_for outranks "
-        "proof_of from_json DiscomputeError CoordinatedTask CompareOwnersAnswer OwnerSaid".split(),
-    "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy HeldCopy Copies _refusal JournalWriter "
-        "read_journal MOST_TERM Claim KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES "
-        "short_id DiscomputeError LinkClosed Unavailable TaskState Claims CoordinatedTask COPY_MARK entries_of "
+    "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim read_journal MOST_TERM Claim is_believed "
+        "is_proven may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask restored_task "
+        "CompareOwnersAnswer OwnerSaid".split(),
+    "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy HeldCopy Copies JournalWriter read_journal "
+        "Claim KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError "
+        "LinkClosed Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of "
         "journal_name restored_task retell KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer Later TimerPort".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "
         "short_id SubTaskStatus wishes_of WorkOutcome WorkRequest merge_data CoordinatedTask".split(),
-    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY Coordinator CancelAsked TaskSubmitted Tick Claim "
+    "discompute_lite.roles.coordinator": "NORMAL_PRIORITY Coordinator CancelAsked TaskSubmitted Tick Claim proof_of "
         "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState wishes_of BLAME_REFUSED "
         "WorkOutcome split_parts Alarm Attempts CoordinatedTask problem_in shutting_down Copies Durability "
         "unkept_sentence JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "

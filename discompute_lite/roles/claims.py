@@ -15,17 +15,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Optional
 
-from ..core.ownership import Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
+from ..core.journal import read_journal
+from ..core.ownership import MOST_TERM, Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
 from ..model.codec import from_json
 from ..model.errors import DiscomputeError
 from .coordinated import CoordinatedTask
+from .durability import restored_task
 from .keeping_methods import CompareOwnersAnswer, OwnerSaid
 
 
 #: What is proved where a task's result was shown.
 SHOWN = "shown"
-#: Bytes of a task's secret.
-SECRET_BYTES = 16
 
 
 class Claims:
@@ -37,10 +37,25 @@ class Claims:
         #: Tasks taken over of which nobody has been told: of an owner that is gone there may be hundreds.
         self._taken_over: List[CoordinatedTask] = []
 
-    def new_secret(self) -> str:
-        """Return the secret of a new task: "" where nobody else will ever have its copy."""
-        trust = self._node.world.trust
-        return trust.random_bytes(SECRET_BYTES).hex() if trust is not None else ""
+    def secret_of(self, task_id: str) -> str:
+        """Return the secret of a task of this id that is submitted here, for ever the same, so that its copy is known.
+
+        It is "" where nobody else will ever have a copy.
+        """
+        node = self._node
+        return proof_of(node.identity.token, task_id, node.id) if node.world.trust is not None else ""
+
+    def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
+        """Say why this device may not go on with a task that this other node answers for, "" where it may."""
+        node, task = self._node, record.task
+        # What was submitted here is this device's own work, wherever it has been since.
+        is_own = record.first_owner_id == node.id and is_proven(
+            record.secret, node.identity.token, task.task_id, node.id)
+        if is_own or record.is_over:
+            return ""
+        pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
+        refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))
+        return "" if refusal is None else str(refusal.message)
 
     def compare(self, device_id: str, records: List[CoordinatedTask]) -> None:
         """Tell a device that can be called which tasks this node answers for, and hear of those it does no more."""
@@ -116,3 +131,16 @@ class Claims:
     def _asked_about(self, task_id: str, asked: Dict[str, int]) -> Optional[CoordinatedTask]:
         record: Optional[CoordinatedTask] = self._coordinator.own_record(task_id) if task_id in asked else None
         return record
+
+
+def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], lines: bytes) -> str:
+    """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
+
+    Of a task that is known here its other owners had a copy, and with it the secret.
+    """
+    if not 1 <= claim.term <= MOST_TERM:
+        return f"a task has terms from 1 to {MOST_TERM}"
+    if known is None:
+        return ""
+    told = restored_task(read_journal(lines).entries)
+    return "" if told is not None and told.secret == known.secret else "another task has this id here"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import replace
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional, Set
 
 from ..core.ownership import named_devices
 from ..model.device import short_id
@@ -75,6 +75,8 @@ class CoordinatedTask:
         self.owner_lost_at = 0.0
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
+        #: Devices that did not take its copy, and are asked again when they can be called anew.
+        self.refused_by: Set[str] = set()
         #: It ended before its submission was acknowledged.
         self.is_refused = False
         self.subtasks: List[SubTask] = []

@@ -7,13 +7,12 @@ Read next: core/scheduler.py, roles/worker.py.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from dataclasses import replace
 from typing import Any, Deque, Dict, List, Optional
 
 from ..core.events import CancelAsked, TaskSubmitted, Tick
-from ..core.ownership import Claim
+from ..core.ownership import Claim, proof_of
 from ..model.deadlines import Deadlines
 from ..model.device import short_id
 from ..model.errors import DiscomputeError, Unavailable
@@ -71,10 +70,11 @@ class Coordinator:
             return later
         if not task.task_id:
             self._submitted += 1
-            seed = f"{self._node.id}/{self._node.boot}/{self._submitted}"
-            task = replace(task, task_id=hashlib.sha256(seed.encode()).hexdigest()[:12])
+            # Nobody may foresee it, and be first with a copy of his own.
+            seed = f"{self._node.boot}/{self._submitted}"
+            task = replace(task, task_id=proof_of(self._node.identity.token, seed, self._node.id)[:12])
         record = self._records[task.task_id] = CoordinatedTask(task, max(0, max_devices), max(0, target))
-        record.submitted_at, record.secret = self._node.wall(), self.copies.claims.new_secret()
+        record.submitted_at, record.secret = self._node.wall(), self.copies.claims.secret_of(task.task_id)
         record.splitting.append(later)
         if at_once:
             # Whoever does not wait for the split is told of it by the task, whose journal says all that is known.

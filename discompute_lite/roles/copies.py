@@ -10,16 +10,17 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import Any, DefaultDict, Dict, List, Optional, Set
 
 from ..core.journal import JournalWriter, read_journal
-from ..core.ownership import MOST_TERM, Claim, KeeperCandidate, choose_keeper, next_term, outranks
+from ..core.ownership import Claim, KeeperCandidate, choose_keeper, next_term, outranks
 from ..model.codec import from_json
 from ..model.device import PHONE_TYPES, short_id
 from ..model.errors import DiscomputeError, LinkClosed, Unavailable
 from ..model.task import TaskState
-from .claims import Claims
-from .coordinated import CoordinatedTask
+from .claims import Claims, refusal_of_claim
+from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 from .methods import ExplainTaskAnswer
@@ -125,6 +126,7 @@ class Copies:
         self._owner_is_back(device_id)
         self.claims.compare(device_id, self._coordinator.kept_records())
         for record in self._coordinator.kept_records():
+            record.refused_by.discard(device_id)
             copy = self._sent.get(record.task.task_id)
             if copy is None or device_id in (copy.device_id, record.first_owner_id):
                 if copy is not None:
@@ -145,7 +147,7 @@ class Copies:
         candidates = [
             KeeperCandidate(known.device_id, known.device.type in PHONE_TYPES)
             for known in self._node.discovery.registry.devices()
-            if self._node.link_for_work(known.device_id) is not None
+            if known.device_id not in record.refused_by and self._node.link_for_work(known.device_id) is not None
         ]
         claim = Claim(record.term, self._node.id)
         first_owner_id = record.first_owner_id or self._node.id
@@ -165,10 +167,10 @@ class Copies:
         copy.entries, copy.is_whole, copy.is_busy = [], False, True
         params = {"task_id": record.task.task_id, "term": record.term, "lines": copy.writer.lines(*entries),
                   "is_whole": is_whole}
-        link.call("KeepTask", params, lambda result, error: self._answered(record, copy, result, error))
+        link.call("KeepTask", params, partial(self._answered, record, copy, is_whole))
 
     def _answered(
-        self, record: CoordinatedTask, copy: SentCopy, result: Any, error: Optional[DiscomputeError]
+        self, record: CoordinatedTask, copy: SentCopy, was_whole: bool, result: Any, error: Optional[DiscomputeError]
     ) -> None:
         task_id = record.task.task_id
         if self._sent.get(task_id) is not copy:
@@ -187,10 +189,18 @@ class Copies:
         elif answer.owner_id:
             # In which of its terms it does is not said; seldom in this one, with the smaller id.
             self._coordinator.give_up(record, Claim(next_term(record.term), answer.owner_id))
+        elif error is None and was_whole:
+            # It may have no room, or rules against it, or think that another task has this id.
+            record.refused_by.add(copy.device_id)
+            del self._sent[task_id]
+            self._former[task_id].add(copy.device_id)
+            self.changed(record, None)
         else:
             # It has lost what was sent, or its link: all of it, when it can be called again.
             copy.is_whole = True
-            if isinstance(error, LinkClosed):
+            if error is None:
+                self._send(record, copy)
+            elif isinstance(error, LinkClosed):
                 # Of another link that was open all the time nobody will tell.
                 self._node.clock.call_later(OTHER_LINK_S, self._send_again, record, copy)
 
@@ -203,7 +213,10 @@ class Copies:
     def keep(self, claim: Claim, task_id: str, lines: bytes, is_whole: bool) -> KeepTaskAnswer:
         """Keep the copy of a task, or refuse it by the name of its later owner."""
         sender, record, held = claim.owner_id, self._coordinator.own_record(task_id), self._held.get(task_id)
-        refusal = _refusal(claim, record, held, lines, is_whole)
+        if not is_whole and (held is None or held.claim != claim):
+            return KeepTaskAnswer(False, "this node has not the beginning of it")
+        known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
+        refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
         if refusal:
             self._node.count("unproven_claims")
             return KeepTaskAnswer(False, refusal)
@@ -213,8 +226,6 @@ class Copies:
                 return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
             if outranks(own, claim):
                 return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
-            if not is_whole:
-                return KeepTaskAnswer(False, "this node has not the beginning of it")
             self._coordinator.give_up(record, claim)
             held = self._held.get(task_id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
@@ -222,12 +233,13 @@ class Copies:
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
         if held is None and len(self._held) >= self._node.settings_limits.tasks:
             return KeepTaskAnswer(False, "this node keeps as many copies as it may")
-        if not is_whole and (held is None or held.claim != claim):
-            return KeepTaskAnswer(False, "this node has not the beginning of it")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         record = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        problem = (problem_in(record.task) or self.claims.why_not_here(sender, record)) if is_whole else ""
+        if problem:
+            return KeepTaskAnswer(False, problem)
         if is_whole:
             port.replace(name, lines)
             if held is not None and held.record.state is TaskState.COMPLETED:
@@ -368,8 +380,11 @@ class Copies:
 
     def _take_over(self, held: HeldCopy, why: str) -> None:
         record = held.record
-        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
         task_id, owner_id = short_id(record.task.task_id), short_id(held.claim.owner_id)
+        if self.claims.why_not_here(held.claim.owner_id, record):
+            self._node.tell("note", f"task {task_id} rests: {owner_id} {why}, whose work this device's rules refuse")
+            return
+        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
         self._node.tell("note", f"task {task_id} goes on here: {owner_id} {why}")
         self._coordinator.adopt(record)
         self.claims.took_over(record)
@@ -378,19 +393,3 @@ class Copies:
         """Nobody has asked for this result, and its owner has not come back."""
         if self._held.get(task_id) is held:
             self._remove(task_id)
-
-
-def _refusal(
-    claim: Claim, record: Optional[CoordinatedTask], held: Optional[HeldCopy], lines: bytes, is_whole: bool
-) -> str:
-    """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
-
-    Of a task that is known here its other owners had a copy, and with it the secret.
-    """
-    if not 1 <= claim.term <= MOST_TERM:
-        return f"a task has terms from 1 to {MOST_TERM}"
-    known = record or (held.record if held is not None and held.claim.owner_id != claim.owner_id else None)
-    if known is None or not known.secret or not is_whole:
-        return ""
-    told = restored_task(read_journal(lines).entries)
-    return "" if told is not None and told.secret == known.secret else "another task has this id here"

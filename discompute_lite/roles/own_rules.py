@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Optional
+from typing import Any, Iterable, Optional
 
 from ..core.access import (
     AccessDecision, OfferedWork, Sender, WorkPolicy, code_hash, decide_work, policy_to_json, read_policy,
@@ -100,6 +100,18 @@ class OwnRules:
         at = datetime.fromtimestamp(self._node.wall())
         decision = decide_work(self.policy, sender, OfferedWork(CallsTask.name), at.hour * 60 + at.minute)
         return None if decision.allowed else decision.error()
+
+    def refusal_of_task(self, sender_id: str, task_type: str, pieces: Iterable[bytes]) -> Optional[DiscomputeError]:
+        """Return why a task may not go on here that another device answered for, None where it may.
+
+        It would be split and merged here whatever it brings, and go to others as work of this device.
+        """
+        cluster = self._node.belonging.cluster
+        if cluster is None:
+            return None
+        sender, lite = cluster.sender(sender_id), {"task_type": task_type}
+        refusals = (self.refusal(sender, SubTask(subtask_data=piece, lite=lite)) for piece in pieces)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:
         """Decide about one subtask; raise `TaskRejected` for data that no task type reads."""

@@ -166,7 +166,7 @@ def test_each_task_has_a_secret_of_its_own_which_its_workers_are_not_told(world,
     other = world.owner(owner).call("SubmitTask", world.echo(range(8)))["task_id"]
     world.settle()
     secrets = {own(owner, each)[0].secret for each in (task_id, other)}
-    assert len(secrets) == 2 and all(len(secret) == 32 for secret in secrets)
+    assert len(secrets) == 2 and all(len(secret) == 64 for secret in secrets)
     told = repr([request.__dict__ for request in member.executor.requests])
     told += repr(world.owner(owner).call("GetTaskStatus", {"task_id": task_id}))
     assert not any(secret in told for secret in secrets)
