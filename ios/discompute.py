@@ -59890,10 +59890,10 @@ _IMPORTS = re.compile(r"(?:(?:from|import) ?[^\n]*\n)*")
 _STRING = re.compile(r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'')
 #: Bytes that a word takes each time, on an average, when all is packed.
 _WORD_BYTES = 1.7
-#: A text is put behind the one that has most words in common with the last ten, for its size.
-_LOOK_BACK, _SIZE_EXPONENT = 10, 0.75
+#: A text is put behind the one that has most words in common with the last sixteen, for its size.
+_LOOK_BACK, _SIZE_EXPONENT = 16, 0.75
 #: zlib's memory level: it gives small blocks, each with a code of its own.
-_MEMORY_LEVEL = 7
+_MEMORY_LEVEL = 8
 
 
 class TextParts(NamedTuple):
