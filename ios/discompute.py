@@ -35396,6 +35396,8 @@ def plain_numbers(values: Any) -> List[float]:
     """Return the numbers of nested lists or of any leaf, row by row."""
     if isinstance(values, (list, tuple)):
         return [number for each in values for number in plain_numbers(each)]
+    if isinstance(values, bool):
+        return [values]  # Of an array of flags.
     kind = leaf_kind(values)
     if kind is None:
         raise TypeError(f"{type(values).__name__} holds no numbers")
@@ -35531,7 +35533,7 @@ def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: boo
                 raise TaskFailed(f"{place} has {len(first)} parts on one device and {_outline(each)} on another; "
                                  "a step must keep the structure of its state")
         items = [_walk(compute, parts, f"{place}[{index}]", is_strict) for index, parts in enumerate(zip(*trees))]
-        return _like(first, items)
+        return made_like(first, items)
     if kind is None:
         # Text, None, flags: nothing to compute.
         return first
@@ -35541,7 +35543,7 @@ def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: boo
         if is_strict and (other is not kind or kind.shape(each) != shape):
             raise TaskFailed(f"{place} is {kind.name} of shape {shape} on one device and {_outline(each)} on another; "
                              "a step must keep the shapes of its state")
-        if not is_strict and _lengths(each) != shape:
+        if not is_strict and _told_by_lists(_lengths(each)) != _told_by_lists(shape):
             raise TaskFailed(f"{place} has shape {shape} here and {_outline(each)} came back; a step must keep the "
                              "shapes of its state")
     return compute(kind, trees)
@@ -35560,10 +35562,16 @@ def _leaves(tree: Any, place: str) -> Iterator[Tuple[str, LeafKind, Any]]:
             yield from _leaves(each, f"{place}[{index}]")
 
 
-def _like(first: Any, items: List[Any]) -> Any:
+def made_like(first: Any, items: List[Any]) -> Any:
+    """Return items in a list or tuple of the kind of the first."""
     if isinstance(first, list):
         return items
     return type(first)._make(items) if hasattr(first, "_make") else tuple(items)
+
+
+def _told_by_lists(shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    """Return as much of a shape as nested lists have: of what is empty nothing is further inside."""
+    return shape[:shape.index(0) + 1] if 0 in shape else shape
 
 
 def _lengths(value: Any) -> Tuple[int, ...]:
@@ -35573,7 +35581,7 @@ def _lengths(value: Any) -> Tuple[int, ...]:
         return kind.shape(value)
     if isinstance(value, list) and value:
         return (len(value), *_lengths(value[0]))
-    return (0,) if isinstance(value, list) else (-1,)
+    return (0,) if isinstance(value, list) else () if isinstance(value, bool) else (-1,)
 
 
 def _outline(value: Any) -> str:
@@ -35594,7 +35602,7 @@ Read next: ml/arrays.py (the leaves), ml/sums.py.
 
     {"bias": [1.0, 2.0], "epoch": 3, "weights": array("d", [4.0])}      a tree
     1.0 2.0 4.0                                                         its vector: what has a mean, in the tree's order
-    [3]                                                                 its rest: what has none
+    {"bias": None, "epoch": 3, "weights": None}                         its rest: what has none
 
 A vector is of float32 ("f") where no leaf has more, else of float64 ("d"), in this machine's byte order; all machines
 that run Python today are little-endian, and one that is not takes no part in averaging between devices.
@@ -35608,8 +35616,8 @@ that run Python today are little-endian, and one that is not takes no part in av
 
 #> from ..model.errors import TaskFailed
 #> from ..tasks.value_buffers import optional_module
-#> from .arrays import LeafKind, LibraryKind, plain_numbers
-#> from .trees import walk_trees
+#> from .arrays import LeafKind, LibraryKind, leaf_kind, plain_numbers
+#> from .trees import made_like, walk_trees
 
 #: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
 _NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
@@ -35689,27 +35697,29 @@ def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
     return walk_trees(taken, [template])
 
 
-def rest_of(tree: Any) -> List[Any]:
-    """Return the leaves of a tree that are not averaged, in its order."""
-    found: List[Any] = []
+def rest_of(tree: Any) -> Any:
+    """Return a tree of the leaves that are not averaged, with None for all else; None where there are none.
 
-    def take(kind: LeafKind, leaves: Sequence[Any]) -> Any:
-        if not kind.is_averaged(leaves[0]):
-            found.append(leaves[0])
-        return leaves[0]
+    It has the tree's structure, since what is one array here is nested lists where its library is missing.
+    """
+    kind = leaf_kind(tree)
+    if kind is not None:
+        return None if kind.is_averaged(tree) else tree
+    if isinstance(tree, dict):
+        rest: Any = {key: rest_of(each) for key, each in tree.items()}
+        return rest if any(each is not None for each in rest.values()) else None
+    rest = [rest_of(each) for each in tree] if isinstance(tree, (list, tuple)) else []
+    return rest if any(each is not None for each in rest) else None
 
-    walk_trees(take, [tree])
-    return found
 
-
-def with_rest(tree: Any, rest: Sequence[Any]) -> Any:
-    """Return the tree with these leaves in place of those that are not averaged."""
-    left = list(rest)
-
-    def put(kind: LeafKind, leaves: Sequence[Any]) -> Any:
-        return leaves[0] if kind.is_averaged(leaves[0]) or not left else kind.taken(leaves[0], left.pop(0))
-
-    return walk_trees(put, [tree])
+def with_rest(tree: Any, rest: Any) -> Any:
+    """Return the tree with the leaves of a rest in place of those that are not averaged."""
+    kind = leaf_kind(tree)
+    if rest is None or kind is not None:
+        return tree if kind is None or rest is None or kind.is_averaged(tree) else kind.taken(tree, rest)
+    if isinstance(tree, dict):
+        return {key: with_rest(each, rest[key]) for key, each in tree.items()}
+    return made_like(tree, [*map(with_rest, tree, rest)]) if isinstance(tree, (list, tuple)) else tree
 
 
 def _as_numbers(memory: Any, form: VectorForm) -> Any:
@@ -58492,8 +58502,8 @@ class VectorOrder(NamedTuple):
     share: str
     code: str
     numbers: int
-    #: What of the state is not averaged.
-    rest: List[Any]
+    #: What of the state is not averaged, of the state's structure.
+    rest: Any
     #: Whether the share is how far the state went, rather than where it is.
     is_way: bool = False
 
@@ -59215,7 +59225,7 @@ class Training:
             return
         leader.bring_state(device_id, partial(self._give_there, order, rest_of(self._rounds.state)))
 
-    def _give_there(self, order: Order, rest: List[Any], source: Optional[str]) -> None:
+    def _give_there(self, order: Order, rest: Any, source: Optional[str]) -> None:
         """Give an order whose state is on its device, None where it could not be brought there."""
         assert self._leader is not None
         if order.id not in self._calls:
@@ -59249,7 +59259,7 @@ class Training:
             return
         kept = {order.id: self._kept.pop(order.id) if share.tree is None else
                 leader.keep_tree(share.tree, share.samples, order.id) for order, share in action.shares}
-        rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), [])
+        rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), None)
 
         def done(came: AverageCame) -> None:
             lost = tuple(order_id for order_id, share in kept.items() if share.device_id in came.lost)
@@ -61500,11 +61510,11 @@ _end_sections({
     "discompute_lite.ml.arrays": "Compute LeafKind ListKind ArrayKind LibraryKind _root_of_array _with_numpy_items "
         "_with_torch_items LIBRARY_KINDS _NUMBER _LIST _ARRAY leaf_kind plain_numbers".split(),
     "discompute_lite.ml.trees": "LeafCompute mean_tree check_seen each_leaf taken_tree bare_tree tree_size "
-        "lost_place leaf_kinds walk_trees _walk _leaves _like _lengths _outline TaskFailed Compute LeafKind "
-        "leaf_kind".split(),
+        "lost_place leaf_kinds walk_trees _walk _leaves made_like _told_by_lists _lengths _outline TaskFailed "
+        "Compute LeafKind leaf_kind".split(),
     "discompute_lite.ml.vectors": "_NARROW_TYPES _AT_ONCE VectorForm vector_form fill_vector subtract_vector "
         "tree_of_vector rest_of with_rest _as_numbers _averaged_leaves _length _code_of _numbers_of _leaf_of "
-        "TaskFailed optional_module LeafKind LibraryKind plain_numbers walk_trees".split(),
+        "TaskFailed optional_module LeafKind LibraryKind leaf_kind plain_numbers made_like walk_trees".split(),
     "discompute_lite.ml.sums": "BLOCK_NUMBERS NUMPY_NUMBERS VectorShare SumMemory remainder_form VectorSums "
         "NumpyVectorSums is_numpy_worth_it vector_sums optional_module TOP_K Compression kept_count largest_places "
         "packing_of VectorForm".split(),

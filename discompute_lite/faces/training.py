@@ -270,7 +270,7 @@ class Training:
             return
         leader.bring_state(device_id, partial(self._give_there, order, rest_of(self._rounds.state)))
 
-    def _give_there(self, order: Order, rest: List[Any], source: Optional[str]) -> None:
+    def _give_there(self, order: Order, rest: Any, source: Optional[str]) -> None:
         """Give an order whose state is on its device, None where it could not be brought there."""
         assert self._leader is not None
         if order.id not in self._calls:
@@ -304,7 +304,7 @@ class Training:
             return
         kept = {order.id: self._kept.pop(order.id) if share.tree is None else
                 leader.keep_tree(share.tree, share.samples, order.id) for order, share in action.shares}
-        rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), [])
+        rest: Any = next((share.rest for _, share in action.shares if share.rest is not None), None)
 
         def done(came: AverageCame) -> None:
             lost = tuple(order_id for order_id, share in kept.items() if share.device_id in came.lost)

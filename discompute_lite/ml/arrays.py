@@ -218,6 +218,8 @@ def plain_numbers(values: Any) -> List[float]:
     """Return the numbers of nested lists or of any leaf, row by row."""
     if isinstance(values, (list, tuple)):
         return [number for each in values for number in plain_numbers(each)]
+    if isinstance(values, bool):
+        return [values]  # Of an array of flags.
     kind = leaf_kind(values)
     if kind is None:
         raise TypeError(f"{type(values).__name__} holds no numbers")

@@ -124,7 +124,7 @@ def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: boo
                 raise TaskFailed(f"{place} has {len(first)} parts on one device and {_outline(each)} on another; "
                                  "a step must keep the structure of its state")
         items = [_walk(compute, parts, f"{place}[{index}]", is_strict) for index, parts in enumerate(zip(*trees))]
-        return _like(first, items)
+        return made_like(first, items)
     if kind is None:
         # Text, None, flags: nothing to compute.
         return first
@@ -134,7 +134,7 @@ def _walk(compute: LeafCompute, trees: Sequence[Any], place: str, is_strict: boo
         if is_strict and (other is not kind or kind.shape(each) != shape):
             raise TaskFailed(f"{place} is {kind.name} of shape {shape} on one device and {_outline(each)} on another; "
                              "a step must keep the shapes of its state")
-        if not is_strict and _lengths(each) != shape:
+        if not is_strict and _told_by_lists(_lengths(each)) != _told_by_lists(shape):
             raise TaskFailed(f"{place} has shape {shape} here and {_outline(each)} came back; a step must keep the "
                              "shapes of its state")
     return compute(kind, trees)
@@ -153,10 +153,16 @@ def _leaves(tree: Any, place: str) -> Iterator[Tuple[str, LeafKind, Any]]:
             yield from _leaves(each, f"{place}[{index}]")
 
 
-def _like(first: Any, items: List[Any]) -> Any:
+def made_like(first: Any, items: List[Any]) -> Any:
+    """Return items in a list or tuple of the kind of the first."""
     if isinstance(first, list):
         return items
     return type(first)._make(items) if hasattr(first, "_make") else tuple(items)
+
+
+def _told_by_lists(shape: Tuple[int, ...]) -> Tuple[int, ...]:
+    """Return as much of a shape as nested lists have: of what is empty nothing is further inside."""
+    return shape[:shape.index(0) + 1] if 0 in shape else shape
 
 
 def _lengths(value: Any) -> Tuple[int, ...]:
@@ -166,7 +172,7 @@ def _lengths(value: Any) -> Tuple[int, ...]:
         return kind.shape(value)
     if isinstance(value, list) and value:
         return (len(value), *_lengths(value[0]))
-    return (0,) if isinstance(value, list) else (-1,)
+    return (0,) if isinstance(value, list) else () if isinstance(value, bool) else (-1,)
 
 
 def _outline(value: Any) -> str:

@@ -6,7 +6,7 @@ Read next: ml/arrays.py (the leaves), ml/sums.py.
 
     {"bias": [1.0, 2.0], "epoch": 3, "weights": array("d", [4.0])}      a tree
     1.0 2.0 4.0                                                         its vector: what has a mean, in the tree's order
-    [3]                                                                 its rest: what has none
+    {"bias": None, "epoch": 3, "weights": None}                         its rest: what has none
 
 A vector is of float32 ("f") where no leaf has more, else of float64 ("d"), in this machine's byte order; all machines
 that run Python today are little-endian, and one that is not takes no part in averaging between devices.
@@ -20,8 +20,8 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..model.errors import TaskFailed
 from ..tasks.value_buffers import optional_module
-from .arrays import LeafKind, LibraryKind, plain_numbers
-from .trees import walk_trees
+from .arrays import LeafKind, LibraryKind, leaf_kind, plain_numbers
+from .trees import made_like, walk_trees
 
 #: Names of item types that float32 holds: those with 16 or 32 bits, by the end of their names in all libraries.
 _NARROW_TYPES = ("float32", "float16", "bfloat16", "dtypes.float", "dtypes.half")
@@ -101,27 +101,29 @@ def tree_of_vector(template: Any, form: VectorForm, memory: Any) -> Any:
     return walk_trees(taken, [template])
 
 
-def rest_of(tree: Any) -> List[Any]:
-    """Return the leaves of a tree that are not averaged, in its order."""
-    found: List[Any] = []
+def rest_of(tree: Any) -> Any:
+    """Return a tree of the leaves that are not averaged, with None for all else; None where there are none.
 
-    def take(kind: LeafKind, leaves: Sequence[Any]) -> Any:
-        if not kind.is_averaged(leaves[0]):
-            found.append(leaves[0])
-        return leaves[0]
+    It has the tree's structure, since what is one array here is nested lists where its library is missing.
+    """
+    kind = leaf_kind(tree)
+    if kind is not None:
+        return None if kind.is_averaged(tree) else tree
+    if isinstance(tree, dict):
+        rest: Any = {key: rest_of(each) for key, each in tree.items()}
+        return rest if any(each is not None for each in rest.values()) else None
+    rest = [rest_of(each) for each in tree] if isinstance(tree, (list, tuple)) else []
+    return rest if any(each is not None for each in rest) else None
 
-    walk_trees(take, [tree])
-    return found
 
-
-def with_rest(tree: Any, rest: Sequence[Any]) -> Any:
-    """Return the tree with these leaves in place of those that are not averaged."""
-    left = list(rest)
-
-    def put(kind: LeafKind, leaves: Sequence[Any]) -> Any:
-        return leaves[0] if kind.is_averaged(leaves[0]) or not left else kind.taken(leaves[0], left.pop(0))
-
-    return walk_trees(put, [tree])
+def with_rest(tree: Any, rest: Any) -> Any:
+    """Return the tree with the leaves of a rest in place of those that are not averaged."""
+    kind = leaf_kind(tree)
+    if rest is None or kind is not None:
+        return tree if kind is None or rest is None or kind.is_averaged(tree) else kind.taken(tree, rest)
+    if isinstance(tree, dict):
+        return {key: with_rest(each, rest[key]) for key, each in tree.items()}
+    return made_like(tree, [*map(with_rest, tree, rest)]) if isinstance(tree, (list, tuple)) else tree
 
 
 def _as_numbers(memory: Any, form: VectorForm) -> Any:

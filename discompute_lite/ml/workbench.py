@@ -94,8 +94,8 @@ class VectorOrder(NamedTuple):
     share: str
     code: str
     numbers: int
-    #: What of the state is not averaged.
-    rest: List[Any]
+    #: What of the state is not averaged, of the state's structure.
+    rest: Any
     #: Whether the share is how far the state went, rather than where it is.
     is_way: bool = False
 

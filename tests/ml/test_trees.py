@@ -51,6 +51,14 @@ def test_a_leaf_that_came_as_lists_becomes_what_it_was(module, leaf):
     assert plain_numbers(taken["layers"][0]) == [1.0, 2.0, 6.0]
 
 
+@pytest.mark.parametrize("shape, kind", [((2, 2), "?"), ((3,), "?"), ((), "?"), ((0, 3), "f4"), ((3, 0), "i8")])
+def test_flags_and_what_is_empty_come_back_as_lists_too(shape, kind):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.ones(shape, kind)
+    taken, = taken_tree([array], [array.tolist()])
+    assert (taken.dtype, taken.shape) == (array.dtype, shape) and taken.all()
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("module, leaf", list(leaves_of_every_kind([1.0, 2.0, 6.0])))
 def test_where_a_state_has_become_no_number_is_named(module, leaf, odd):

@@ -44,8 +44,33 @@ def test_complex_numbers_have_no_vector():
 
 def test_what_is_not_averaged_travels_beside():
     other = {**PLAIN, "epoch": 9, "seen": [5, 6]}
-    assert rest_of(other) == [9, [5, 6]]
+    assert rest_of(other) == {"weights": None, "bias": None, "rate": None, "epoch": 9, "name": None, "seen": [5, 6]}
     assert with_rest(PLAIN, rest_of(other)) == other
+
+
+@pytest.mark.parametrize("tree", [1.0, [[1.0], (2.0,)], {"name": "net", "mask": [True, False], "none": None}])
+def test_where_all_is_averaged_nothing_travels_beside(tree):
+    assert rest_of(tree) is None and with_rest(tree, None) is tree
+
+
+def test_arrays_that_are_not_averaged_find_their_places_where_their_library_is_missing():
+    numpy = pytest.importorskip("numpy")
+
+    def with_numbers(table, epoch):
+        return {"mask": numpy.array([True, False]), "table": numpy.array(table), "w": numpy.ones((2, 2)),
+                "empty": numpy.zeros((0, 3), int), "pair": (1, numpy.array([2])), "epoch": epoch}
+
+    here, there = with_numbers([[1, 2], [3, 4]], 5), with_numbers([[0, 0], [0, 0]], 0)
+
+    def as_lists(tree):
+        return {name: each.tolist() if hasattr(each, "tolist") else (1, [2]) if name == "pair" else each
+                for name, each in tree.items()}
+
+    sent = {name: each.tolist() if hasattr(each, "tolist") else each for name, each in rest_of(here).items()}
+    assert with_rest(as_lists(there), {**sent, "pair": [1, [2]]}) == as_lists(here)
+    back = with_rest(there, rest_of(as_lists(here)))
+    assert as_lists(back) == as_lists(here)
+    assert all(type(back[name]) is type(here[name]) for name in here)
 
 
 @pytest.mark.parametrize("tree", [[[1.0]], [[1.0, 2.0, 3.0]]])

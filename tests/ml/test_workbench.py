@@ -142,19 +142,19 @@ def test_what_a_step_returns_is_read_before_it_is_counted(samples, metrics, abou
 # ---- where states and shares stay on their device ------------------------------------------------------
 
 
-def carried_here(folder, source="", rest=(3,), share="a-o1", seat=None, is_way=False):
+def carried_here(folder, source="", rest=(("w", None), ("seen", 3)), share="a-o1", seat=None, is_way=False):
     class Adding(Counting):
         def step(self, state, data, rng, config):
             return {"w": [state["w"][0] + data, state["w"][1]], "seen": state["seen"] + 1}, 2, {}
 
     seat = seat or Seat(Adding(), 5, 7, {}, template={"w": [1.0, 2.0], "seen": 0})
     with vectors_lying_in(str(folder)):
-        return carry_out_here(seat, [source, share, "d", 2, list(rest), is_way], 0, [4], 1, False)
+        return carry_out_here(seat, [source, share, "d", 2, dict(rest), is_way], 0, [4], 1, False)
 
 
 def test_a_share_stays_as_a_vector_and_what_has_no_mean_goes_back(tmp_path):
     fields = carried_here(tmp_path)
-    assert (fields["tree"], fields["rest"], fields["samples"]) == (None, [4], 2)
+    assert (fields["tree"], fields["rest"], fields["samples"]) == (None, {"w": None, "seen": 4}, 2)
     assert fields["kinds"] == ["list", "number"]
     assert array("d", (tmp_path / "a-o1").read_bytes()).tolist() == [5.0, 2.0]
     assert os.listdir(tmp_path) == ["a-o1"]

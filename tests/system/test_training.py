@@ -162,17 +162,20 @@ HALVING = '''
 class Job:
     def init(self, seed):
         import numpy
-        return {"w": numpy.arange(6, dtype="f4").reshape(2, 3)}
+        return {"mask": numpy.array([True, False]), "w": numpy.arange(6, dtype="f4").reshape(2, 3),
+                "table": numpy.arange(4).reshape(2, 2), "steps": 0}
 
     def load(self, shard, shards):
         return [shard]
 
     def step(self, state, data, rng, config):
         w = state["w"]
-        return {"w": [[x / 2 for x in row] for row in w] if isinstance(w, list) else w / 2}, 1, {}
+        new = {"w": [[x / 2 for x in row] for row in w] if isinstance(w, list) else w / 2}
+        return {**state, **new, "steps": state["steps"] + 1}, 1, {}
 
     def evaluate(self, state):
-        return {"dtype_is_f4": float(state["w"].dtype == "f4"), "last": float(state["w"][1][2])}
+        return {"dtype_is_f4": float(state["w"].dtype == "f4"), "last": float(state["w"][1][2]),
+                "steps": state["steps"], "table": float(state["table"][1][1]), "mask": float(state["mask"].sum())}
 '''
 
 
@@ -191,6 +194,8 @@ def test_a_device_without_the_library_takes_part_with_lists_and_that_is_said(fie
     assert done.code == 0, done.err
     rounds = json.loads(done.out)["rounds"]
     assert all(figures["evaluated"]["dtype_is_f4"] for figures in rounds)
+    assert {(figures["evaluated"]["table"], figures["evaluated"]["mask"]) for figures in rounds} == {(3.0, 1.0)}
+    assert rounds[-1]["evaluated"]["steps"] >= 5
     # The faster make more steps of a round.
     lasts = [5.0, *[figures["evaluated"]["last"] for figures in rounds]]
     assert all(later <= 0.51 * earlier for earlier, later in zip(lasts, lasts[1:]))
