@@ -40,7 +40,8 @@ CALL = (
     'for _ in range(30))'
 )
 CALL_IPV6 = 's=socket.create_connection(("{host}",{port}),30)'
-START, JOIN = 'main(["start"])', 'main(["join","-q","{link}"]);'
+#: The node calls whoever lent the program: a phone hears no broadcast, and a sweep takes seconds and may miss it.
+START, JOIN = 'main(["start","--peer={address}"])', 'main(["join","-q","{link}"]);'
 
 
 @command(
@@ -73,7 +74,7 @@ def share_line(address: str, offer: Dict[str, Any], link: str = "") -> str:
     host, _, port = address.rpartition(":")
     call = (CALL_IPV6 if "[" in host else CALL).format(host=host.strip("[]"), port=port)
     fetch = FETCH.format(address=address, call=call, path=offer["path"], sha256=offer["sha256"])
-    return fetch + (JOIN.format(link=link) if link else "") + START
+    return fetch + (JOIN.format(link=link) if link else "") + START.format(address=address)
 
 
 def _show_offer(console: Console, offer: Dict[str, Any], link: str) -> None:

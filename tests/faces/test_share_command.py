@@ -68,7 +68,7 @@ def test_the_line_asks_as_http_has_it_keeps_the_file_joins_and_starts(ran, tmp_p
     address, requests = answering(FOUND + zlib.compress(PROGRAM))
     run_line(address, link)
     assert requests == [f"GET /discompute.z HTTP/1.0\r\nHost:{address}\r\n\r\n".encode()]
-    assert ran == ["discompute", *([["join", "-q", link]] if link else []), ["start"]]
+    assert ran == ["discompute", *([["join", "-q", link]] if link else []), ["start", f"--peer={address}"]]
     assert (tmp_path / "discompute.py").read_bytes() == PROGRAM
 
 
@@ -111,7 +111,7 @@ def test_it_waits_while_the_phone_asks_about_the_network_and_not_for_ever(ran, c
     monkeypatch.setattr(time, "sleep", Refused.sleeps.append)
     if slept == refusals:
         run_line(address)
-        assert ran == ["discompute", ["start"]]
+        assert ran == ["discompute", ["start", f"--peer={address}"]]
     else:
         refusal(capsys, address)
     assert Refused.sleeps == [1] * slept
@@ -155,7 +155,7 @@ def test_an_address_of_ipv6_is_called_without_its_brackets():
     assert 'create_connection(("fd00::7",8080),30)' in line and "Host:[fd00::7]:8080" in line
 
 
-@pytest.mark.parametrize("link, most", [("", 810), (LINK, 913)])
+@pytest.mark.parametrize("link, most", [("", 832), (LINK, 935)])
 def test_the_line_is_no_longer_than_its_picture_may_be(link, most):
     assert len(share_line("192.168.1.20:8080", OFFER, link)) <= most
 

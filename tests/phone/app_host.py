@@ -464,7 +464,7 @@ class Consent:
 
 
 def forbid_broadcast() -> None:
-    """Let no datagram out to a broadcast or multicast address: that needs an entitlement."""
+    """Let no datagram out to a broadcast or multicast address, and none of theirs in: that needs an entitlement."""
     import errno
 
     send = socket.socket.sendto
@@ -475,6 +475,10 @@ def forbid_broadcast() -> None:
             if host.endswith(".255") or 224 <= int(host.split(".")[0] if host[0].isdigit() else 0) < 240:
                 raise OSError(errno.EHOSTUNREACH, "No route to host")
             return send(self, data, *rest)
+
+        def bind(self, address: Any) -> None:
+            # Whoever listens at a broadcast address is told of no error, and hears nothing.
+            super().bind(("127.0.0.1", 0) if address[0].endswith(".255") else address)
 
         def connect_ex(self, address: Any) -> int:
             if Consent.refusals:

@@ -36,3 +36,13 @@ def test_programs_get_the_same_as_json(open_app):
     sensed = {fact["what"]: fact for fact in json.loads(app.printed("doctor"))["machine"]["sensed"]}
     assert sensed["charge"] == {"what": "charge", "value": 0.8, "told": "80%", "source": "UIDevice.batteryLevel"}
     assert (sensed["plugged in"]["told"], sensed["heat"]["told"]) == ("yes, charging", "nominal")
+
+
+@pytest.mark.slow
+def test_no_broadcast_of_others_is_heard_in_an_app(open_app, desktop):
+    """Or the other tests would show that a phone meets others by what no phone hears."""
+    app = open_app("strict")
+    app.type("doctor", "doctor", "--json", "--bind", "127.0.0.1", "--port", "0")
+    app.end_of("doctor")
+    network = json.loads(app.printed("doctor"))["network"]
+    assert [trial["outcome"] for trial in network["broadcasts"]] == ["refused"] and network["beacons"] == []
