@@ -78,7 +78,7 @@ def test_heat_low_power_and_an_empty_battery_are_told_on_the_phone_and_in_the_li
     app.do("run", name="line", text=offer["line"], argv=["untitled.py"], environ={"DISCOMPUTE_BIND": "127.0.0.1"})
     app.screen_when_ready("line")
     for feels, why, status in (
-        ({"thermalState": 3}, "much too hot", "OVERLOADED"), ({"thermalState": 2}, "much too hot", "OVERLOADED"),
+        ({"thermalState": 3}, "much too hot", "OVERLOADED"),
         ({"thermalState": 0, "isLowPowerModeEnabled": True, "batteryState": 1}, "low-power mode", "OVERLOADED"),
         ({"isLowPowerModeEnabled": False, "batteryLevel": 0.15}, "on battery at 15 %", "OVERLOADED"),
         ({"batteryLevel": 0.9, "thermalState": 2}, "hot: half the work", "AVAILABLE"),
