@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from statistics import median
 
 import pytest
 
@@ -67,6 +68,11 @@ def rounds_in(folder):
     except FileNotFoundError:
         return []
     return [json.loads(line)["round"] for line in lines if line.endswith("}")]
+
+
+def devices_of(figures):
+    """Return the devices whose shares a round has; one that stood still for a moment is not waited for."""
+    return {member.partition("/")[0] for member in figures["shares"]}
 
 
 def test_a_job_of_ones_own(field):
@@ -152,8 +158,8 @@ def test_three_devices_average_among_themselves(field, strategy, more, said):
     assert said in done.err
     rounds = json.loads(done.out)["rounds"]
     assert [figures["round"] for figures in rounds] == list(range(1, 7))
-    assert all(figures["average_s"] > 0 for figures in rounds)
-    assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 3
+    assert all(figures["average_s"] > 0 for figures in rounds if len(devices_of(figures)) > 1)
+    assert max(len(devices_of(figures)) for figures in rounds) == 3
     assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
 
 
@@ -234,7 +240,8 @@ def test_what_devices_send_each_other_is_compressed_on_demand(field, kind, more,
         assert done.code == 0, done.err
         rounds = json.loads(done.out)["rounds"]
         assert rounds[-1]["evaluated"]["loss"] < rounds[0]["evaluated"]["loss"]
-        moved[each] = rounds[-1]["moved_bytes"]
+        # In most rounds, for which all three are in time.
+        moved[each] = median(figures["moved_bytes"] for figures in rounds)
     # Numbers are float64 here, so halves are a quarter.
     assert 0 < moved[kind] < part * moved["none"]
 
@@ -247,21 +254,22 @@ def test_a_machine_that_takes_no_work_itself_takes_part_in_the_average(field):
                      "--json", "digits", "--hidden", "16", DISCOMPUTE_ACCEPT="nobody")
     assert done.code == 0, done.err
     rounds = json.loads(done.out)["rounds"]
-    assert all(figures["average_s"] > 0 for figures in rounds)
-    assert len({member.partition("/")[0] for member in rounds[-1]["shares"]}) == 2
+    assert all(figures["average_s"] > 0 for figures in rounds if len(devices_of(figures)) > 1)
+    assert max(len(devices_of(figures)) for figures in rounds) == 2
 
 
-#: A job whose state is halved in each round of one step, however its data are divided.
+#: A job whose state is halved in each round of one step, however its data are divided. With `go`, no more than five
+#: rounds are made before there is a file of this name.
 HALVES = '''
-import time
+import os, time
 
 from discompute_lite.ml import SGD
 
 class Job:
     optimizer = SGD(0.5)
 
-    def __init__(self, pause: float = 0.0):
-        self.pause = pause
+    def __init__(self, go: str = ""):
+        self.go = go
 
     def init(self, seed):
         return [float(number) for number in range(5000)]
@@ -270,10 +278,11 @@ class Job:
         return [shard]
 
     def step(self, state, data, rng, config):
-        time.sleep(self.pause)
         return state, 1, {}
 
     def evaluate(self, state):
+        while self.go and state[-1] < 4999 / 2**4 and not os.path.exists(self.go):
+            time.sleep(0.01)
         return {"last": state[-1]}
 '''
 
@@ -296,8 +305,9 @@ def test_beside_a_node_devices_average_among_themselves_and_nothing_stays(field)
         done = field.run(*words, *more, DISCOMPUTE_STATE_DIR=beside)
         assert done.code == 0, done.err
         rounds = made[name] = json.loads(done.out)["rounds"]
-        assert [figures["moved_bytes"] > 0 for figures in rounds] == [name != "here"] * 5
-        assert {member.partition("/")[0] for member in rounds[-1]["shares"]} == {node.id for node in nodes}
+        assert [figures["moved_bytes"] > 0 for figures in rounds] == [
+            name != "here" and len(devices_of(figures)) > 1 for figures in rounds]
+        assert {node.id for node in nodes} in map(devices_of, rounds)
         field.wait_for(lambda: not any(map(vectors_of, nodes)), "the end of all vectors")
     assert [made[name][-1]["evaluated"]["last"] for name in ("halves", "here")] == [pytest.approx(4999 / 2**5)] * 2
     assert made["digits"][-1]["evaluated"]["loss"] < made["digits"][0]["evaluated"]["loss"]
@@ -313,12 +323,36 @@ def test_beside_a_node_devices_average_among_themselves_and_nothing_stays(field)
     field.wait_for(lambda: not any(map(vectors_of, nodes)), "the end of all vectors")
 
 
+#: The job of the digits, which makes no more than five rounds before there is a file of the name `go`.
+WAITING_DIGITS = '''
+import os, time
+
+from discompute_lite.ml.digit_job import DigitJob
+
+class Job(DigitJob):
+    def __init__(self, go: str = "", hidden: int = 8):
+        super().__init__(hidden=hidden)
+        object.__setattr__(self, "seen", [])
+        object.__setattr__(self, "go", go)
+
+    def evaluate(self, state):
+        self.seen.append(state)
+        while len(self.seen) > 4 and not os.path.exists(self.go):
+            time.sleep(0.01)
+        return super().evaluate(state)
+'''
+
+
 def forty_rounds_without(field, node, folder, words, **environ):
-    """Kill a node after the first rounds of a training; return what was told of all forty, and its standard error."""
+    """Kill a node after the first rounds of a training, whose job waits for that; return what was told of all forty,
+    and its standard error."""
+    words = [*words, "--go", folder + ".go"]
     training = subprocess.Popen([sys.executable, "-m", "discompute_lite", *words], stdout=subprocess.PIPE, text=True,
                                 stderr=subprocess.PIPE, env=field.for_command(**environ))
     field.wait_for(lambda: len(rounds_in(folder)) > 2 or training.poll() is not None, "the first rounds", 30.0)
     node.kill(signal.SIGKILL)
+    node.wait_end()
+    Path(folder + ".go").touch()
     out, err = training.communicate(timeout=field.scale(60.0))
     assert training.returncode == 0, err
     rounds = json.loads(out)["rounds"]
@@ -332,9 +366,9 @@ def test_a_training_beside_a_node_goes_on_when_that_is_killed(field):
     field.wait_until_met([first, second])
     folder, job = str(field.folder / "run"), field.job("halves.py", HALVES)
     words = ["train", "--peer", f"127.0.0.1:{second.port}", "--min-devices", "2", "--rounds", "40", "--json",
-             "--checkpoint", folder, "--strategy", "sync", job, "--pause", "0.05"]
+             "--checkpoint", folder, "--strategy", "sync", job]
     rounds, err = forty_rounds_without(field, first, folder, words, DISCOMPUTE_STATE_DIR=str(first.state))
-    assert rounds[0]["moved_bytes"] > 0
+    assert any(figures["moved_bytes"] for figures in rounds[:5])
     assert rounds[-1]["evaluated"]["last"] == pytest.approx(4999 / 2**40, rel=1e-9, abs=0.0)
     assert "devices average among themselves no more (the node on this machine went away)" in err
     field.wait_for(lambda: not vectors_of(second), "the end of all vectors")
@@ -360,8 +394,8 @@ def test_devices_that_average_go_on_from_a_checkpoint_after_a_kill(field):
     rounds = json.loads(done.out)["rounds"]
     assert [figures["round"] for figures in rounds] == list(range(1, made + 13))
     went_on = rounds[made:]
-    assert all(figures["average_s"] > 0 for figures in went_on)
-    assert len({member.partition("/")[0] for figures in went_on for member in figures["shares"]}) == 2
+    assert all(figures["average_s"] > 0 for figures in went_on if len(devices_of(figures)) > 1)
+    assert max(len(devices_of(figures)) for figures in went_on) == 2
     # It goes on from where it was: nothing that had been learnt is lost.
     assert went_on[0]["evaluated"]["loss"] < 1.5 * rounds[made - 1]["evaluated"]["loss"]
     assert went_on[-1]["evaluated"]["loss"] < rounds[made - 1]["evaluated"]["loss"]
@@ -374,7 +408,7 @@ def test_a_device_that_dies_is_done_without(field, average):
     node = field.start("node-2")
     folder = str(field.folder / "run")
     words = ["train", "--min-devices", "2", "--rounds", "40", "--local-steps", "4", "--checkpoint", folder, "--json",
-             "--average", average, "digits", "--hidden", "8"]
+             "--average", average, field.job("waiting.py", WAITING_DIGITS)]
     rounds, _ = forty_rounds_without(field, node, folder, words)
     assert any(member.startswith(node.id) for figures in rounds for member in figures["shares"])
     assert not any(member.startswith(node.id) for member in rounds[-1]["shares"])
