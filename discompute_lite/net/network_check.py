@@ -1,10 +1,11 @@
 """Try for a checkup what the network lets through: ports, broadcast, multicast, datagrams, calls; and who is heard.
 
 Knows:   sockets as the node would open them, and a datagram of our own that every node drops.
-Refuses: to judge (core/diagnosis.py does), to answer anybody, to stay longer than `CHECK_S`.
+Refuses: to judge (core/diagnosis.py does), to answer anybody, to stay longer than `CHECK_S` and one more call.
 Read next: model/checkup.py (the facts), net/prober.py (calls).
 
-Everything is tried at once, on one loop, and what has not come back at the end counts as unheard or silent.
+Everything is tried at once, on one loop, and what has not come back at the end counts as unheard or silent; but whoever
+is heard late has as long to answer as all others.
 """
 
 from __future__ import annotations
@@ -64,12 +65,12 @@ class CheckOptions:
 
 
 def check_network(options: CheckOptions) -> NetworkFacts:
-    """Try everything; takes `CHECK_S` seconds."""
+    """Try everything; takes `CHECK_S` seconds, and what the last calls take."""
     loop = Loop()
     check = NetworkCheck(loop, options, Prober(loop, options.bind, options.interface))
     try:
         check.begin()
-        loop.call_later(CHECK_S, loop.stop)
+        loop.call_later(CHECK_S, check.end)
         loop.run()
     finally:
         check.close()
@@ -108,6 +109,8 @@ class NetworkCheck:
         self._dials: Dict[str, Dict[str, Trial]] = {"self": {}, "neighbour": {}, "peer": {}}
         self._known_by: Dict[str, str] = {}
         self._beacons: Dict[Tuple[str, str], BeaconFact] = {}
+        #: Calls under way, and whether the end waits for these alone.
+        self._calls, self._is_ending = 0, False
 
     def begin(self) -> None:
         """Open all sockets, send and call."""
@@ -128,6 +131,12 @@ class NetworkCheck:
             self._dial("neighbour", address)
         for address, known_by in self._options.peers.items():
             self._call(address, known_by)
+
+    def end(self) -> None:
+        """Stop once nobody is being called; nobody else will be."""
+        self._is_ending = True
+        if not self._calls:
+            self._loop.stop()
 
     def facts(self) -> NetworkFacts:
         """Return what was found out."""
@@ -182,9 +191,13 @@ class NetworkCheck:
 
     def _dial(self, kind: str, address: str) -> None:
         self._dials[kind][address] = Trial(address, "silent")
+        self._calls += 1
 
         def tried(outcome: str, error: str, seconds: float) -> None:
             self._dials[kind][address] = Trial(address, outcome, error, seconds)
+            self._calls -= 1
+            if self._is_ending:
+                self.end()
 
         self._prober.probe(address, CHECK_TRY_S, tried)
 
@@ -280,7 +293,8 @@ class NetworkCheck:
             beacon = decode_beacon(data, self._options.limits)
         except ProtocolError:
             return
-        if beacon is None or beacon.foreign or beacon.type == "goodbye" or len(self._beacons) >= HEARD_DEVICES:
+        is_enough = self._is_ending or len(self._beacons) >= HEARD_DEVICES
+        if beacon is None or beacon.foreign or beacon.type == "goodbye" or is_enough:
             return
         if beacon.node_id == self._options.own_id and beacon.boot == self._options.own_boot:
             return
