@@ -16,6 +16,8 @@ import pytest
 
 #: Doctors at a time: they mostly wait, and have seconds for what takes milliseconds.
 DOCTORS = 8
+#: Those who are to be heard within the seconds of a checkup speak often: in these seconds some are on a busy machine.
+OFTEN = "--broadcast-interval", "0.5"
 #: Keep a port until standard input ends: `tcp 8080` or `udp 5005`.
 HOLDER = """
 import socket, sys
@@ -135,7 +137,7 @@ def outcomes(testbed: Any, host_program: Any, tmp_path_factory: pytest.TempPathF
     with testbed.Testbed(2 + len(CASES)) as bed:
         doctors = Doctors(bed, folder)
         try:
-            running.append(doctors.start(1, host_program, "--name", "Ann"))
+            running.append(doctors.start(1, host_program, "--name", "Ann", *OFTEN))
             shutil.copytree(folder / "node-1", folder / "copy")
             for number, case in CASES.items():
                 doctors.prepare(number, case.setup)
@@ -206,7 +208,7 @@ def test_a_node_is_looked_at_as_it_was_started_though_doctor_is_told_nothing_of_
         code = HOLDER.replace('sock.bind(("",', 'sock.bind(("127.0.0.1",')
         running = [doctors.hold(1, host_program, code, "tcp", "8080")]
         try:
-            words = "--bind", "10.99.0.1", "--discovery-port", "5115", "--discovery", "broadcast,peers"
+            words = "--bind", "10.99.0.1", "--discovery-port", "5115", "--discovery", "broadcast,peers", *OFTEN
             running += [doctors.start(number, host_program, *words[0 if number == 1 else 2:]) for number in (1, 2)]
             running[1].expect(event="joined")
             code, document = doctors.run(1, "--state-dir", str(tmp_path / "node-1"))
@@ -243,7 +245,8 @@ def test_a_device_whose_firewall_drops_calls_and_a_clock_that_is_wrong(testbed, 
         doctors = Doctors(bed, tmp_path)
         try:
             doctors.prepare(1, f"{DROP} tcp --dport 8080 -i eth0")
-            running += [doctors.start(1, host_program, "--name", "Eve"), doctors.hold(2, host_program, OLD_CLOCK)]
+            running.append(doctors.start(1, host_program, "--name", "Eve", *OFTEN))
+            running.append(doctors.hold(2, host_program, OLD_CLOCK))
             code, document = doctors.run(3)
         finally:
             for each in running:
