@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 
 import pytest
 
@@ -268,17 +267,16 @@ def is_alive(pid):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, scale, name):
+def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, name):
     gate = field.folder / "gate"
     gate.mkdir()
     one, other = nodes = field.start_members(2)
     field.wait_until_met(nodes)
     one.submit(GATED, folder=str(gate), pieces=8)
     field.wait_for(one.children, "its children work")
-    began = time.monotonic()
     one.kill(getattr(signal, name))
-    assert one.wait_end() == 0
-    assert time.monotonic() - began < scale(1.0)
+    # Its pieces would go on for ever.
+    assert one.wait_end(3.0) == 0
     field.wait_for(lambda: other.said("left", one.name), "the goodbye")
     assert not other.sees(one)
     one.check_traces()
@@ -309,8 +307,10 @@ def test_main_runs_three_times_in_one_interpreter(field):
         for _ in range(2):
             assert main(["version"]) == 0
             assert main(["info"]) == 0
-            threading.Thread(target=stop_when_ready).start()
+            stopper = threading.Thread(target=stop_when_ready)
+            stopper.start()
             assert main(["start", "--port", "0", "--state-dir", sys.argv[1]]) == 0
+            stopper.join()
             assert main(["start", "--port", "x"]) == 2
             counts.append((descriptors(), threading.active_count()))
         assert counts[0] == counts[1], counts

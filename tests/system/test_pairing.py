@@ -14,15 +14,20 @@ import ssl
 
 import pytest
 
+#: With `folder`, a piece goes on once two nodes, whose processes make pieces, have met there.
 PRIMES = """
-import time
+import os, time
 
-def split(bound: int = 4000):
-    return [(start, start + 100) for start in range(0, bound, 100)]
+def split(bound: int = 4000, folder: str = ""):
+    return [(start, start + 100, folder) for start in range(0, bound, 100)]
 
-def work(span):
-    time.sleep(0.05)
-    return sum(1 for n in range(*span) if n > 1 and all(n % d for d in range(2, int(n ** 0.5) + 1)))
+def work(part):
+    start, end, folder = part
+    if folder:
+        open(os.path.join(folder, str(os.getppid())), "w").close()
+    while folder and len(os.listdir(folder)) < 2:
+        time.sleep(0.01)
+    return sum(1 for n in range(start, end) if n > 1 and all(n % d for d in range(2, int(n ** 0.5) + 1)))
 
 def merge(parts):
     return sum(parts)
@@ -40,6 +45,10 @@ def town(field):
     class Town:
         def type(self, node, *words):
             return field.type(*words, DISCOMPUTE_STATE_DIR=str(node.state))
+
+        def meeting(self):
+            (field.folder / "meeting").mkdir()
+            return str(field.folder / "meeting")
 
         def members(self, node):
             listed = self.type(node, "devices", "--json").document
@@ -76,7 +85,7 @@ def test_two_devices_pair_by_a_code_and_work_for_each_other(field, town, fails, 
     assert joined.document == {"cluster": invitation.facts["cluster"]}
     town.wait_until_all_here(ann, ben)
     job = field.job("primes.py", PRIMES)
-    done = town.type(ben, "submit", "--json", job)
+    done = town.type(ben, "submit", "--json", job, "--folder", town.meeting())
     assert done.code == 0, done.err
     assert done.document["result"] == 550
     tasks = town.type(ben, "status", done.document["task_id"], "--json").document
@@ -103,7 +112,7 @@ def test_a_classroom_joins_by_one_link_a_removed_device_is_out_and_the_others_st
     for node in (host, two):
         field.wait_for(lambda node=node: town.members(node)["one"] == "removed", "all hear of it", 5.0)
     field.wait_for(lambda: town.members(one) == {}, "the removed device is alone", 5.0)
-    done = town.type(host, "submit", "--json", field.job("primes.py", PRIMES))
+    done = town.type(host, "submit", "--json", field.job("primes.py", PRIMES), "--folder", town.meeting())
     worked = town.type(host, "status", done.document["task_id"], "--json").document["lite"]["devices"]
     assert done.document["result"] == 550 and set(worked) == {host.id, two.id}, "a removed device gets no work"
     two.ask_to_end()

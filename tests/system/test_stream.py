@@ -152,6 +152,11 @@ def line_of(method: str, params: Any = None, number: Any = 1) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params or {}}).encode() + b"\n"
 
 
+def says_at_once(sock: socket.socket, data: bytes) -> socket.socket:
+    sock.sendall(data)
+    return sock
+
+
 def read_to_end(sock: socket.socket) -> bytes:
     """Return everything until the other side ends the stream; a reset fails the test."""
     pieces = []
@@ -208,10 +213,11 @@ def test_the_first_bytes_tell_what_a_connection_speaks(start, connect, first, ex
 
 def test_a_stranger_without_a_first_message_is_closed(start, connect, scale):
     node = start(first_message_s=scale(0.5))
-    silent, slow, busy = connect(node), connect(node), connect(node)
-    slow.sendall(b'{"jsonrpc":')
+    busy = connect(node)
     busy.sendall(line_of("Echo"))
     assert read_lines(busy, 1)
+    silent, slow = connect(node), connect(node)
+    slow.sendall(b'{"jsonrpc":')
     assert read_to_end(silent) == b"" and read_to_end(slow) == b""
     assert_soon(lambda: len(node.reasons) == 2, scale)
     assert set(node.reasons) == {"no complete message in time"}
@@ -236,10 +242,9 @@ def test_a_message_that_never_ends_is_closed_and_a_busy_link_is_not(start, conne
 
 def test_an_idle_connection_is_closed_and_one_that_waits_is_not(start, connect, scale):
     node = start(idle_s=scale(0.5))
-    idle, waiting, asking = connect(node), connect(node), connect(node)
-    idle.sendall(line_of("Echo"))
-    waiting.sendall(line_of("Later"))
-    asking.sendall(b"GET /later HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    said = line_of("Later"), b"GET /later HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", line_of("Echo")
+    # Each says at once what it has to say.
+    waiting, asking, idle = [says_at_once(connect(node), line) for line in said]
     assert read_lines(idle, 1) and read_to_end(idle) == b""
     assert_soon(lambda: node.later and node.requests, scale)
     # Twice the time that closed the first one.
@@ -695,6 +700,14 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+def comes_soon(heard: List[bytes]) -> bool:
+    """Whether something is heard within a fifth of a second: then not much more is on its way."""
+    until = time.monotonic() + 0.2
+    while not heard and time.monotonic() < until:
+        time.sleep(0.002)
+    return bool(heard)
+
+
 def has_another_socket(item: DatagramSocket, former: Any) -> bool:
     return item._sock is not None and item._sock is not former
 
@@ -717,7 +730,7 @@ def test_a_udp_socket_that_dies_is_rebuilt_and_does_not_spin(monkeypatch, scale)
         for _ in range(3):
             heard.clear()
             # Sent again and again: one that comes while there is no socket is lost.
-            assert_soon(lambda: sender.sendto(b"beacon", ("127.0.0.1", port)) and heard, scale)
+            assert_soon(lambda: sender.sendto(b"beacon", ("127.0.0.1", port)) and comes_soon(heard), scale)
             seen = len(heard) + len(rounds)
             is_rebuilt = partial(has_another_socket, item, item._sock)
             unconnected = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -757,11 +770,12 @@ def test_a_flood_of_datagrams_costs_little(loop_in_thread, scale):
     thread = threading.Thread(target=flood)
     thread.start()
     assert_soon(lambda: len(heard) >= 300, scale)
-    used, elapsed = processor_s() - before, time.monotonic() - started
+    # In this order: what is heard after the count, while this thread waits for its turn, is not in it.
+    count, used, elapsed = len(heard), processor_s() - before, time.monotonic() - started
     is_over.set()
     thread.join()
     loop.post(item.close)
-    assert len(heard) <= 200 * (elapsed + 0.2)
+    assert count <= 200 * (elapsed + 0.2)
     assert used < 0.2 * elapsed, f"{used / elapsed:.0%} of a processor"
 
 

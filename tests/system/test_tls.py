@@ -390,7 +390,7 @@ def test_row_01_a_member_comes_in_past_a_thousand_that_say_nothing(start, cluste
                 continue  # Closed at once.
         began = time.monotonic()
         assert other.dial(one)[1] is None
-        assert time.monotonic() - began < scale(0.5)
+        assert time.monotonic() - began < scale(2.0)
         kept = [connection for connection in one.on_loop(one.listener.connections)
                 if connection.remote_address.startswith("127.0.0.2")]
         assert len(kept) == 32
@@ -474,7 +474,7 @@ def test_a_scanner_finds_no_weak_protocol_and_no_weak_cipher(start, cluster, tmp
 
 @needs_openssl
 def test_nobody_negotiates_anew(start, cluster, scale):
-    one = start(cluster.device(1), first_message_s=scale(0.5))
+    one = start(cluster.device(1), first_message_s=scale(1.0))
     identity = cluster.device(3)[1]
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{one.port}", "-alpn", ALPN_RPC, "-tls1_2",
                "-cert", identity.certificate_file, "-key", identity.key_file]
