@@ -238,6 +238,8 @@ class LocalNode:
 
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
+        if isinstance(self._executor, ProcessExecutor):
+            self._executor.keep_ready()
         with collection_of_new():
             self._run_loop()
 

@@ -22456,6 +22456,104 @@ class ProcessSlot(WorkSlot):
         return 0 if self.child is None else resident_bytes([self.child.pid]) or 0
 
 
+# ---- discompute_lite/host/spare_child.py ------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.spare_child")
+"""Have one child ready before it is needed: a task then begins without the time in which a Python starts.
+
+Knows:   when one is laid ready, whom it suits, and when it is let go.
+Refuses: to give it work; host/process_executor.py does, whose lock it shares.
+Read next: host/process_executor.py, host/child_process.py.
+"""
+
+#> from __future__ import annotations
+
+#> import threading
+#> import time
+#> from typing import Callable, Optional
+
+#> from ..model.errors import StateError
+#> from .child_process import ChildProcess
+
+#: Seconds after which one is laid ready, once one was needed: what has just begun has the processor until then.
+SPARE_AFTER_S = 0.5
+#: Seconds after which it is let go, once nothing runs, unless it is kept: what a script at rest holds is what it needs.
+SPARE_IDLE_S = 2.0
+
+
+class SpareChild:
+    """Hold a child that has served nobody, for whoever needs one next."""
+
+    def __init__(
+        self, lock: threading.Lock, start: Callable[[int], ChildProcess], is_closed: Callable[[], bool]
+    ) -> None:
+        """`start` starts a child that is held to so many bytes of memory; `is_closed` is asked under the lock."""
+        self._lock = lock
+        self._start = start
+        self._is_closed = is_closed
+        self.child: Optional[ChildProcess] = None
+        #: When it was laid ready; when the next one is to be, 0 for never; and whether it stays where nothing runs.
+        self._laid_at = self.due = 0.0
+        self._is_kept = False
+
+    def keep(self) -> None:
+        """Lay one ready soon, though none was needed yet, and do not let it go."""
+        with self._lock:
+            self._is_kept, self.due = True, time.monotonic() + SPARE_AFTER_S
+
+    def is_due_soon(self) -> bool:
+        """Whether one is to be laid ready."""
+        return self.due > 0.0
+
+    def take(self, memory_bytes: int) -> Optional[ChildProcess]:
+        """Return the one that is ready, if it is held to so much memory; another is laid ready in its place later."""
+        with self._lock:
+            child, self.due = self.child, time.monotonic() + SPARE_AFTER_S
+            if child is None or child.memory_bytes != memory_bytes or not child.is_ready():
+                return None
+            self.child = None
+            return child
+
+    def lay(self, memory_bytes: int) -> None:
+        """Start one, if it is time to."""
+        with self._lock:
+            if not self.due or time.monotonic() < self.due:
+                return
+            self.due = 0.0
+            spare = self.child
+            if self._is_closed() or (spare is not None and spare.memory_bytes == memory_bytes and spare.is_ready()):
+                return
+        self.end()
+        try:
+            spare = self._start(memory_bytes)
+        except (OSError, StateError):
+            return  # Whoever needs one says why there is none.
+        with self._lock:
+            self.child, self._laid_at = spare, time.monotonic()
+            is_late = self._is_closed()
+        if is_late:
+            self.end()
+
+    def let_go(self) -> None:
+        """End it where nothing runs, if nobody has needed it for a while."""
+        if not self._is_kept and time.monotonic() - self._laid_at >= SPARE_IDLE_S:
+            self.end()
+
+    def end(self) -> None:
+        """End it now."""
+        with self._lock:
+            spare, self.child = self.child, None
+        if spare is not None:
+            spare.end()
+
+    def look_again_s(self) -> float:
+        """Return the seconds until there is something to do about it, at most until it may be let go."""
+        due = self.due
+        if due:
+            return max(0.0, due - time.monotonic())
+        return threading.TIMEOUT_MAX if self.child is None or self._is_kept else SPARE_IDLE_S
+
+
 # ---- discompute_lite/host/process_executor.py -------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.process_executor")
@@ -22485,15 +22583,12 @@ Read next: host/executors.py (slots and their threads), host/loop_lane.py (the w
 #> from .executors import SlotExecutor, WorkFuture, stopped_outcome
 #> from .loop_lane import LANE_S, LanePort, LoopLane
 #> from .process_slot import ProcessSlot
+#> from .spare_child import SpareChild
 
 #: Seconds that a request may take where it names no limit itself.
 WALL_S = 3600.0
 #: Seconds after which a child without work is ended: it holds memory, and data of its task.
 CHILD_IDLE_S = 30.0
-#: The same of one that has served nobody, once nothing runs: what a node at rest holds is what it needs.
-SPARE_IDLE_S = 2.0
-#: Seconds after which one is laid ready, once one was needed: what has just begun has the processor until then.
-SPARE_AFTER_S = 0.5
 _FOLDER_PREFIX = "child-"
 
 
@@ -22520,10 +22615,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._say = say
         self._limits = limits
         self._started = 0
-        #: A child that has served nobody, for whoever needs one next; when it was laid ready; and when the next one is
-        #: to be, 0 for never.
-        self._spare: Optional[ChildProcess] = None
-        self._spare_at = self._spare_due = 0.0
+        self._spare = SpareChild(self._lock, self._start_child, lambda: self._is_closed)
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -22539,8 +22631,14 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         for ahead in [slot.ahead for slot in self._slots if slot.ahead is not None and now]:
             ahead.future.stop("the node is shutting down")
         super().shutdown(now)
-        self._end_spare()
+        self._spare.end()
         self._sweep_scratch()
+
+    def keep_ready(self) -> None:
+        """Keep a child ready from now on, for the first piece of the next task."""
+        self._spare.keep()
+        with self._lock:
+            self._start_thread(self._slots[0])
 
     def children(self) -> List[int]:
         """Return the process ids of the children that serve, or did so last."""
@@ -22751,13 +22849,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             child.kill()
             slot.replaced, slot.child, child = child, None, None
         if child is None:
-            with self._lock:
-                child, self._spare_due = self._spare, time.monotonic() + SPARE_AFTER_S
-                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_ready()
-                if is_fit:
-                    self._spare = None
-            if child is None or not is_fit:
-                child = self._start_child(request.memory_bytes)
+            child = self._spare.take(request.memory_bytes) or self._start_child(request.memory_bytes)
             child.owner = request.owner
             slot.served = slot.first_bytes = 0
             slot.child = child
@@ -22772,32 +22864,6 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         child.memory_bytes = memory_bytes
         return child
 
-    def _lay_spare(self, memory_bytes: int) -> None:
-        """Have a child ready before one is needed, after one was: then another task, or what follows a piece that was
-        stopped, begins without the twentieth of a second in which a Python starts."""
-        with self._lock:
-            if not self._spare_due or time.monotonic() < self._spare_due:
-                return
-            self._spare_due = 0.0
-            if self._is_closed or (self._spare is not None and self._spare.is_ready()):
-                return
-        self._end_spare()
-        try:
-            spare = self._start_child(memory_bytes)
-        except (OSError, StateError):
-            return  # Whoever needs one says why there is none.
-        with self._lock:
-            self._spare, self._spare_at = spare, time.monotonic()
-            is_late = self._is_closed
-        if is_late:
-            self._end_spare()
-
-    def _end_spare(self) -> None:
-        with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.end()
-
     def _stop_running(self, slot: ProcessSlot) -> bool:
         # `stop_reason` is set already: a child that is only being started will not be used.
         if slot.child is not None:
@@ -22810,10 +22876,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
         since = time.monotonic()
-        while slot.child is not None:
-            self._lay_spare(slot.child.memory_bytes)
+        while slot.child is not None or self._spare.is_due_soon():
+            self._spare.lay(slot.child.memory_bytes if slot.child is not None else 0)
             try:
-                return slot.inbox.get(timeout=self._look_again_s())
+                return slot.inbox.get(timeout=min(self._spare.look_again_s(), CHILD_IDLE_S))
             except Empty:
                 with self._lock:
                     # The lane may use it without a word to this thread, but not under this lock.
@@ -22821,17 +22887,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     is_idle = slot.current is None and idle_s >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
                     is_at_rest = all(each.current is None for each in self._slots)
-                    is_unused = time.monotonic() - self._spare_at >= SPARE_IDLE_S
                 if child is not None:
                     child.end()
-                if is_at_rest and is_unused:
-                    self._end_spare()
+                if is_at_rest:
+                    self._spare.let_go()
         return slot.inbox.get()
-
-    def _look_again_s(self) -> float:
-        """Return the seconds until a slot's thread has something to do beside its work."""
-        due, idle_s = self._spare_due, CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S)
-        return min(idle_s, max(0.0, due - time.monotonic())) if due else idle_s
 
     def _slot_ends(self, slot: ProcessSlot) -> None:
         self._end_child(slot)
@@ -45951,6 +46011,8 @@ class LocalNode:
 
     def run(self) -> None:
         """Run until `stop`; then leave nothing behind. For a process that is there for the node alone."""
+        if isinstance(self._executor, ProcessExecutor):
+            self._executor.keep_ready()
         with collection_of_new():
             self._run_loop()
 
@@ -61309,10 +61371,10 @@ _end_sections({
     "discompute_lite.host.ahead": "AHEAD_BYTES Ahead write_ahead ChildProcess Exchange".split(),
     "discompute_lite.host.process_slot": "MEMORY_EVERY ProcessSlot Limits WorkRequest Ahead write_ahead "
         "ChildProcess Exchange WorkSlot resident_bytes".split(),
-    "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S SPARE_IDLE_S SPARE_AFTER_S _FOLDER_PREFIX "
-        "ProcessExecutor StateError Limits BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied "
-        "ChildOverdue ChildProcess Exchange SlotExecutor WorkFuture stopped_outcome LANE_S LanePort LoopLane "
-        "ProcessSlot".split(),
+    "discompute_lite.host.spare_child": "SPARE_AFTER_S SPARE_IDLE_S SpareChild StateError ChildProcess".split(),
+    "discompute_lite.host.process_executor": "WALL_S CHILD_IDLE_S _FOLDER_PREFIX ProcessExecutor StateError Limits "
+        "BLAME_REFUSED BLAME_TASK WORK_LIMITS WorkOutcome WorkRequest ChildDied ChildOverdue ChildProcess Exchange "
+        "SlotExecutor WorkFuture stopped_outcome LANE_S LanePort LoopLane ProcessSlot SpareChild".split(),
     "discompute_lite.host.active_limits": "NOT_LIMITED NETWORK_CHECK NETWORK_CHECK_S runs_in_processes "
         "is_kept_offline limits_here limits_for_tasks limits_of_children _has_rlimits PHONE_TYPES Hardware KIB "
         "Limits Settings size_text NICENESS ChildLimits has_processes most_open_files Probe WALL_S resident_bytes "

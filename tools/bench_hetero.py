@@ -32,6 +32,8 @@ PIECES = 400
 BOUND_S = 8.0
 #: When a worker is lost, as a part of that, and which: the one of speed 4.
 LOST_AT, LOST = 0.3, 2
+#: Seconds that devices rest before a job file is measured.
+REST_S = 1.5
 #: Pareto with exponent 2, cut at so many times the smallest.
 HEAVIEST = 60.0
 
@@ -270,6 +272,8 @@ def run_job(fleet: HeteroFleet, works: List[float], loss: int = 0) -> float:
             return load_value(from_json(bytes, found["result_data"]))
 
         result_of([0.0] * 8)
+        # The processes of one task serve no other: as people find them, devices have rested and laid one ready.
+        time.sleep(REST_S)
         losing = fleet.lose_at(LOST_AT * BOUND_S, loss) if loss else None
         began = time.perf_counter()
         if losing is not None:

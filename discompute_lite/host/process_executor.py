@@ -24,15 +24,12 @@ from .exchange import Exchange
 from .executors import SlotExecutor, WorkFuture, stopped_outcome
 from .loop_lane import LANE_S, LanePort, LoopLane
 from .process_slot import ProcessSlot
+from .spare_child import SpareChild
 
 #: Seconds that a request may take where it names no limit itself.
 WALL_S = 3600.0
 #: Seconds after which a child without work is ended: it holds memory, and data of its task.
 CHILD_IDLE_S = 30.0
-#: The same of one that has served nobody, once nothing runs: what a node at rest holds is what it needs.
-SPARE_IDLE_S = 2.0
-#: Seconds after which one is laid ready, once one was needed: what has just begun has the processor until then.
-SPARE_AFTER_S = 0.5
 _FOLDER_PREFIX = "child-"
 
 
@@ -59,10 +56,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         self._say = say
         self._limits = limits
         self._started = 0
-        #: A child that has served nobody, for whoever needs one next; when it was laid ready; and when the next one is
-        #: to be, 0 for never.
-        self._spare: Optional[ChildProcess] = None
-        self._spare_at = self._spare_due = 0.0
+        self._spare = SpareChild(self._lock, self._start_child, lambda: self._is_closed)
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
@@ -78,8 +72,14 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         for ahead in [slot.ahead for slot in self._slots if slot.ahead is not None and now]:
             ahead.future.stop("the node is shutting down")
         super().shutdown(now)
-        self._end_spare()
+        self._spare.end()
         self._sweep_scratch()
+
+    def keep_ready(self) -> None:
+        """Keep a child ready from now on, for the first piece of the next task."""
+        self._spare.keep()
+        with self._lock:
+            self._start_thread(self._slots[0])
 
     def children(self) -> List[int]:
         """Return the process ids of the children that serve, or did so last."""
@@ -290,13 +290,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             child.kill()
             slot.replaced, slot.child, child = child, None, None
         if child is None:
-            with self._lock:
-                child, self._spare_due = self._spare, time.monotonic() + SPARE_AFTER_S
-                is_fit = child is not None and child.memory_bytes == request.memory_bytes and child.is_ready()
-                if is_fit:
-                    self._spare = None
-            if child is None or not is_fit:
-                child = self._start_child(request.memory_bytes)
+            child = self._spare.take(request.memory_bytes) or self._start_child(request.memory_bytes)
             child.owner = request.owner
             slot.served = slot.first_bytes = 0
             slot.child = child
@@ -311,32 +305,6 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         child.memory_bytes = memory_bytes
         return child
 
-    def _lay_spare(self, memory_bytes: int) -> None:
-        """Have a child ready before one is needed, after one was: then another task, or what follows a piece that was
-        stopped, begins without the twentieth of a second in which a Python starts."""
-        with self._lock:
-            if not self._spare_due or time.monotonic() < self._spare_due:
-                return
-            self._spare_due = 0.0
-            if self._is_closed or (self._spare is not None and self._spare.is_ready()):
-                return
-        self._end_spare()
-        try:
-            spare = self._start_child(memory_bytes)
-        except (OSError, StateError):
-            return  # Whoever needs one says why there is none.
-        with self._lock:
-            self._spare, self._spare_at = spare, time.monotonic()
-            is_late = self._is_closed
-        if is_late:
-            self._end_spare()
-
-    def _end_spare(self) -> None:
-        with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.end()
-
     def _stop_running(self, slot: ProcessSlot) -> bool:
         # `stop_reason` is set already: a child that is only being started will not be used.
         if slot.child is not None:
@@ -349,10 +317,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     def _next(self, slot: ProcessSlot) -> Optional[WorkFuture]:
         since = time.monotonic()
-        while slot.child is not None:
-            self._lay_spare(slot.child.memory_bytes)
+        while slot.child is not None or self._spare.is_due_soon():
+            self._spare.lay(slot.child.memory_bytes if slot.child is not None else 0)
             try:
-                return slot.inbox.get(timeout=self._look_again_s())
+                return slot.inbox.get(timeout=min(self._spare.look_again_s(), CHILD_IDLE_S))
             except Empty:
                 with self._lock:
                     # The lane may use it without a word to this thread, but not under this lock.
@@ -360,17 +328,11 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     is_idle = slot.current is None and idle_s >= CHILD_IDLE_S
                     child, slot.child = (slot.child, None) if is_idle else (None, slot.child)
                     is_at_rest = all(each.current is None for each in self._slots)
-                    is_unused = time.monotonic() - self._spare_at >= SPARE_IDLE_S
                 if child is not None:
                     child.end()
-                if is_at_rest and is_unused:
-                    self._end_spare()
+                if is_at_rest:
+                    self._spare.let_go()
         return slot.inbox.get()
-
-    def _look_again_s(self) -> float:
-        """Return the seconds until a slot's thread has something to do beside its work."""
-        due, idle_s = self._spare_due, CHILD_IDLE_S if self._spare is None else min(SPARE_IDLE_S, CHILD_IDLE_S)
-        return min(idle_s, max(0.0, due - time.monotonic())) if due else idle_s
 
     def _slot_ends(self, slot: ProcessSlot) -> None:
         self._end_child(slot)

@@ -276,22 +276,49 @@ def test_after_a_child_was_needed_the_next_is_ready_and_has_served_nobody(bench)
     assert bench.value(executor, "return os.getcwd(), os.path.exists('left.txt')", owner="other") == (ready, False)
 
 
+def test_one_is_kept_ready_before_the_first_is_needed_and_while_nothing_runs(bench, monkeypatch):
+    monkeypatch.setattr("discompute_lite.host.spare_child.SPARE_IDLE_S", 0.0)
+    monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
+    executor = bench.processes()
+    executor.keep_ready()
+    bench.wait_for(lambda: executor._spare.child is not None)
+    ready = executor._spare.child.pid
+    assert bench.value(executor, "return os.getpid()") == ready
+    bench.wait_for(lambda: not is_running(ready))
+    bench.wait_for(lambda: executor._spare.child is not None)
+    next_one = executor._spare.child.pid
+    assert next_one != ready and is_running(next_one)
+    executor.shutdown()
+    bench.wait_for(lambda: not is_running(next_one))
+
+
+def test_what_is_ready_is_made_anew_where_pieces_are_held_to_other_memory(bench):
+    executor = bench.processes(command=[*bench.command, "{}"])
+    executor.keep_ready()
+    bench.wait_for(lambda: executor._spare.child is not None)
+    plain = executor._spare.child.pid
+    request = replace(job("return 1"), memory_bytes=1 << 30)
+    assert bench.result(executor.submit(request)).ok
+    bench.wait_for(lambda: executor._spare.child is not None and executor._spare.child.memory_bytes == 1 << 30)
+    bench.wait_for(lambda: not is_running(plain))
+
+
 def test_until_some_time_after_a_child_was_needed_no_other_is_started(bench, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.process_executor.SPARE_AFTER_S", 3600.0)
+    monkeypatch.setattr("discompute_lite.host.spare_child.SPARE_AFTER_S", 3600.0)
     executor = bench.processes()
     folder = bench.value(executor, "return os.getcwd()")
-    assert bench.value(executor, "return os.getcwd()") == folder and executor._spare is None
+    assert bench.value(executor, "return os.getcwd()") == folder and executor._spare.child is None
     # Who needs another one in the meantime starts it.
     other = bench.value(executor, "return os.getcwd()", owner="other")
-    assert other != folder and executor._spare is None and executor._spare_due
+    assert other != folder and executor._spare.child is None and executor._spare.due
 
 
 @posix
 def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
     executor = bench.processes()
     bench.value(executor, "return 1")
-    bench.wait_for(lambda: executor._spare is not None)
-    pid = executor._spare.pid
+    bench.wait_for(lambda: executor._spare.child is not None)
+    pid = executor._spare.child.pid
     os.kill(pid, signal.SIGSTOP)
     os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
     assert bench.value(executor, "return os.getpid()", owner="other") != pid
@@ -299,12 +326,12 @@ def test_a_ready_child_that_somebody_has_stopped_is_given_no_work(bench):
 
 
 def test_a_child_that_nobody_needed_is_let_go_before_those_that_were_needed(bench, monkeypatch):
-    monkeypatch.setattr("discompute_lite.host.process_executor.SPARE_IDLE_S", 0.05)
+    monkeypatch.setattr("discompute_lite.host.spare_child.SPARE_IDLE_S", 0.05)
     # A slot that the loop serves is asleep for as long when the second change comes, and sees it afterwards.
     monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 10.0)
     executor = bench.processes()
     folder = bench.value(executor, "return os.getcwd()")
-    bench.wait_for(lambda: executor._spare is None and not executor._spare_due)
+    bench.wait_for(lambda: executor._spare.child is None and not executor._spare.due)
     bench.wait_for(lambda: [str(path) for path in bench.scratch.iterdir()] == [folder])
     assert bench.value(executor, "return os.getcwd()") == folder
     monkeypatch.setattr("discompute_lite.host.process_executor.CHILD_IDLE_S", 0.05)
