@@ -58,7 +58,7 @@ class Desktop:
         # Tests ask again and again until something has happened; a command for each question would be most of the work.
         self._owner = socket.create_connection(("127.0.0.1", ready["port"]), scale(10.0))
         self._answers = self._owner.makefile("rb")
-        self._call("Hello", auth=(folder / "state" / "control.token").read_text(encoding="ascii").strip())
+        self.ask("Hello", auth=(folder / "state" / "control.token").read_text(encoding="ascii").strip())
 
     def begin_from_file(self, *words: str) -> subprocess.Popen:
         """Start a command of the file and let it run."""
@@ -94,14 +94,15 @@ class Desktop:
         share.send_signal(signal.SIGINT)
         share.communicate(timeout=self._scale(20.0))
 
-    def _call(self, method: str, **params: str) -> Any:
+    def ask(self, method: str, **params: str) -> Any:
+        """Call the node as its owner."""
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         self._owner.sendall(json.dumps(call).encode("ascii") + b"\n")
         return json.loads(self._answers.readline())["result"]
 
     def device(self, name: str) -> Any:
         """Return the device of this name as the node lists it now, or None."""
-        return next((device for device in self._call("GetDevices")["devices"] if device["name"] == name), None)
+        return next((device for device in self.ask("GetDevices")["devices"] if device["name"] == name), None)
 
     def close(self) -> None:
         """End all of it."""

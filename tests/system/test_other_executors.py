@@ -89,12 +89,19 @@ MAKERS = {
 IN_A_TERMINAL = [sys.executable, "-c", "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"]
 
 
+@pytest.fixture
+def end_s():
+    """Seconds that an executor's threads and processes have to end before they are ended by force."""
+    return 2.0
+
+
 @pytest.fixture(params=[pytest.param("dask", marks=pytest.mark.against), "pool", "threads"])
-def node(request, field):
+def node(request, field, end_s):
     """A node that runs its work in the executor of that name."""
     if request.param == "dask":
         pytest.importorskip("distributed")
-    (field.folder / "maker.py").write_text(textwrap.dedent(MAKERS[request.param]))
+    hurry = f"from discompute_lite.host import foreign_executors\nforeign_executors.END_S = {end_s}\n"
+    (field.folder / "maker.py").write_text(hurry + textwrap.dedent(MAKERS[request.param]))
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([root, str(field.folder)])
     within = IN_A_TERMINAL if os.name == "posix" else []
@@ -195,6 +202,11 @@ def work(path=""):
 """
 
 
+#: As long as a busy machine may need to end in good order what has nothing more to do.
+UNHURRIED = pytest.mark.parametrize("end_s", [15.0])
+
+
+@UNHURRIED
 @pytest.mark.parametrize("node", ["pool", "forked pool", "served pool"], indirect=True)
 def test_ctrl_c_in_a_terminal_shows_no_traceback_of_a_pools_processes(node, posix):
     """It goes to all of them, those that rest too."""
@@ -203,6 +215,7 @@ def test_ctrl_c_in_a_terminal_shows_no_traceback_of_a_pools_processes(node, posi
     assert (node.wait_end(20.0), node.complaints()) == (0, "")
 
 
+@UNHURRIED
 @pytest.mark.parametrize("node", ["pool", "threads"], indirect=True)
 def test_ctrl_c_in_a_terminal_ends_the_programs_that_work_started(node, field, posix):
     """They would outlive the node, which has no word of them."""
