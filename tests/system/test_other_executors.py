@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -95,8 +96,16 @@ def end_s():
     return 2.0
 
 
+@pytest.fixture
+def short_folder():
+    """A folder for temporary files with a short name, as a name of a socket in it has to be."""
+    with tempfile.TemporaryDirectory(prefix="pool-") as folder:
+        yield folder
+        assert os.listdir(folder) == []
+
+
 @pytest.fixture(params=[pytest.param("dask", marks=pytest.mark.against), "pool", "threads"])
-def node(request, field, end_s):
+def node(request, short_folder, field, end_s):
     """A node that runs its work in the executor of that name."""
     if request.param == "dask":
         pytest.importorskip("distributed")
@@ -105,7 +114,8 @@ def node(request, field, end_s):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = os.pathsep.join([root, str(field.folder)])
     within = IN_A_TERMINAL if os.name == "posix" else []
-    node = field.start("foreign", "--executor", "maker:make", "--slots", "2", within=within, PYTHONPATH=path)
+    changes = {"TMPDIR": short_folder} if request.param == "served pool" else {}
+    node = field.start("foreign", "--executor", "maker:make", "--slots", "2", within=within, PYTHONPATH=path, **changes)
     node.kind = request.param
     node.called = field.folder / "maker.py.called"
     return node
