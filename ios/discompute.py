@@ -33485,7 +33485,7 @@ class RangeFetch:
         #: offset -> what was asked and has not come; offset -> what came before what stands in front of it.
         self._asked: Dict[int, RangeAsk] = {}
         self._early: Dict[int, bytes] = {}
-        #: Whose bytes are among those received.
+        #: Whose bytes are among those received; "" stands for all who were not asked.
         self._suppliers: Set[str] = set()
 
     @property
@@ -33529,6 +33529,7 @@ class RangeFetch:
         What was asked of others begins in the middle of them, or not where the next range will: it is asked anew.
         """
         self.received += size
+        self._suppliers.add("")
         self._asked, self._early = {}, {}
 
     def arrived(self, ask: RangeAsk, data: bytes) -> List[bytes]:

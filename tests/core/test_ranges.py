@@ -110,3 +110,13 @@ def test_of_more_sources_than_anybody_has_the_first_are_known():
         assert fetch.next_asks()[0].source == f"device {number}"
         fetch.failed(f"device {number}")
     assert fetch.is_hopeless
+
+
+def test_whoever_was_asked_is_not_blamed_for_bytes_that_somebody_brought_before():
+    fetch = RangeFetch(20, 10, ["owner"])
+    fetch.put(10)
+    (ask,) = fetch.next_asks()
+    assert fetch.arrived(ask, bytes(10)) and fetch.is_complete
+    fetch.begin_anew()
+    assert not fetch.is_hopeless and [each.offset for each in fetch.next_asks()] == [0, 10]
+    fetch.check()
