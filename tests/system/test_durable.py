@@ -103,7 +103,7 @@ def test_a_detached_task_is_accepted_at_once_whatever_runs_and_says_what_it_wait
         return str(done.out.strip())
 
     busy = [node.submit(HELD_SPLIT, **args_of(trace, holds=True)) for _ in range(2)]
-    field.wait_for(lambda: len(node.children()) >= 2, "both slots are taken")
+    field.wait_for(lambda: all(map(node.running_on, busy)), "both slots are taken")
     first, second = detached("--priority", "1"), detached()
     field.wait_for(lambda: "is being split" in field.type("why", first, **home).out, "the first is being split")
     why = " ".join(field.type("why", second, **home).out.split())

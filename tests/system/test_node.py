@@ -201,7 +201,8 @@ def test_a_killed_node_takes_its_children_with_it_and_its_folder_is_swept(field,
     (field.folder / "gate").mkdir()
     node = field.start("victim", "--slots", "1")
     node.submit(GATED, folder=str(field.folder / "gate"))
-    children = field.wait_for(node.children)
+    field.wait_for(lambda: os.listdir(field.folder / "gate"), "a piece begins")
+    children = node.children()
     node.kill(signal.SIGKILL)
     node.wait_end()
     field.wait_for(lambda: not any(map(is_alive, children)), "the end of its children", 5.0)
@@ -273,7 +274,7 @@ def test_a_signal_ends_a_working_node_with_a_goodbye(field, posix, name):
     one, other = nodes = field.start_members(2)
     field.wait_until_met(nodes)
     one.submit(GATED, folder=str(gate), pieces=8)
-    field.wait_for(one.children, "its children work")
+    field.wait_for(lambda: os.listdir(gate), "its children work")
     one.kill(getattr(signal, name))
     # Its pieces would go on for ever.
     assert one.wait_end(3.0) == 0
