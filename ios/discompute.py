@@ -30449,6 +30449,9 @@ DEVICE_WEIGHT, WORK_WEIGHT = 0.1, 0.02
 #: Durations of less than this part of the typical are learnt together with the next, as their mean: outcomes that
 #: arrive in one batch look as if the first had taken long and the others no time. So many at most.
 LEAST_PART, MOST_BANKED = 0.1, 64
+#: A subtask of so many times the calls of those before says more of a call than they do, where it says less than that
+#: part: the start of a process was in what a lone call took, and every subtask has a share that does not grow.
+MANY_MORE = 4.0
 #: No attempt is taken for shorter, seconds: clocks are coarse, and speeds divide by this.
 SHORTEST_S = 1e-6
 
@@ -30462,12 +30465,15 @@ class FunctionPace:
         self.count = 0
         #: Mean deviation of works as a fraction of the mean, 0 for equal works, at most FAR_OFF.
         self.spread = 0.0
+        #: How many calls a subtask held, as a mean of those that `work` rests on.
+        self.calls = 0.0
         #: What an outcome weighs, in bytes, as a mean.
         self.outcome_bytes = 0.0
-        #: device id -> (typical seconds there, how many were measured, at least 1).
-        self._devices: Dict[str, Tuple[float, int]] = {}
-        #: device id -> (how many, seconds) of short ones that are learnt together with the next.
-        self._banked: Dict[str, Tuple[int, float]] = {}
+        #: device id -> (typical seconds of a call there, how many subtasks were measured, at least 1, and how many
+        #: calls these held, as a mean).
+        self._devices: Dict[str, Tuple[float, int, float]] = {}
+        #: device id -> (how many, their calls, seconds) of short ones that are learnt together with the next.
+        self._banked: Dict[str, Tuple[int, int, float]] = {}
         #: device id -> how many calls the last subtask held that was sized there; at most DEVICES_LEARNT.
         self._calls: Dict[str, int] = {}
 
@@ -30480,31 +30486,56 @@ class FunctionPace:
             del self._calls[next(iter(self._calls))]
         return True
 
-    def learn(self, device_id: str, score: float, took_s: float) -> None:
-        """Take note that a call took so long on a device of this measured score, as the mean of its subtask."""
-        count, seconds = self._banked.pop(device_id, (0, 0.0))
-        count, seconds = count + 1, seconds + took_s
-        if seconds < LEAST_PART * self.typical_s(device_id) and count < MOST_BANKED:
-            self._banked[device_id] = (count, seconds)
-            return
-        took_s = max(seconds / count, SHORTEST_S)
+    def learn(self, device_id: str, score: float, took_s: float, calls: int = 1) -> bool:
+        """Take note that a subtask of so many calls took so long on a device of this measured score.
+
+        Return whether it showed that calls are far shorter on all devices than was believed.
+        """
         start = believed_speed(score)
-        work = took_s * start
+        typical_s, measured, held = self._devices.get(device_id, (self.work / start, 0, 0.0))
+        count, many, seconds = self._banked.pop(device_id, (0, 0, 0.0))
+        count, many, seconds = count + 1, many + calls, seconds + took_s
+        call_s, size = max(seconds / many, SHORTEST_S), many / count
+        before = max(self.calls, held)
+        # What took no time beside a subtask of those before came in one batch with another.
+        is_real = size >= MANY_MORE * before and seconds >= LEAST_PART * typical_s * before
+        is_news = is_real and call_s < LEAST_PART * typical_s
+        if is_news:
+            self._scale(call_s / typical_s)
+            typical_s, held, self.calls = call_s, size, size
+        elif measured and count * seconds < LEAST_PART * typical_s * many and count < MOST_BANKED:
+            self._banked[device_id] = (count, many, seconds)
+            return False
+        work = call_s * start
         if not self.count:
-            self.work = work
+            self.work, self.calls = work, size
         self.count += 1
         weight = max(WORK_WEIGHT, 1.0 / self.count)
         self.work += weight * (_within_reach(work, self.work) - self.work)
-        typical_s, count = self._devices.pop(device_id, (self.work / start, 0))
+        self.calls += weight * (size - self.calls)
+        if not measured:
+            typical_s = self.work / start
         # Half of the first duration is believed, so that one large subtask does not make a device slow.
-        typical_s += max(DEVICE_WEIGHT, 1.0 / (count + 2)) * (_within_reach(took_s, typical_s) - typical_s)
-        self._devices[device_id] = (typical_s, count + 1)
-        off = abs(took_s / typical_s - 1.0)
+        weight = max(DEVICE_WEIGHT, 1.0 / (measured + 2))
+        typical_s += weight * (_within_reach(call_s, typical_s) - typical_s)
+        self._devices.pop(device_id, None)
+        self._devices[device_id] = (typical_s, measured + 1, held + weight * (size - held))
+        off = abs(call_s / typical_s - 1.0)
         self.spread += max(WORK_WEIGHT, 1.0 / self.count) * (min(off, FAR_OFF) - self.spread)
         if len(self._devices) > DEVICES_LEARNT:
             oldest = next(iter(self._devices))
             del self._devices[oldest]
             self._banked.pop(oldest, None)
+        return is_news
+
+    def _scale(self, part: float) -> None:
+        """Take calls for so much shorter everywhere: how fast devices are beside each other is kept; O(devices).
+
+        That costs little, since each time subtasks hold many times the calls of those before.
+        """
+        self.work *= part
+        for device_id, (typical_s, measured, held) in self._devices.items():
+            self._devices[device_id] = (typical_s * part, measured, held)
 
     def weigh(self, size_bytes: int) -> None:
         """Take note what an outcome weighed."""
@@ -31456,16 +31487,16 @@ class DevicePool:
             del self.impure[task_id]
         if was_empty != (not self.impure):
             # Everybody's room is another now; once for the first such task and once for the last.
-            self._rank_anew()
+            self.rank_anew()
 
     def weigh(self, size_bytes: int) -> None:
         """Take note of what a piece weighs; where that is very different from before, devices far away rank anew."""
         before, self.weigher.size_bytes = self.weigher.size_bytes, size_bytes
         if not before / 2 <= size_bytes <= before * 2:
-            self._rank_anew()
+            self.rank_anew()
 
-    def _rank_anew(self) -> None:
-        """Rank all members; O(devices), for what happens once a task and not for an event of a running one."""
+    def rank_anew(self) -> None:
+        """Rank all members; O(devices), for what happens a few times a task at most, and not for each of its events."""
         self.roomy.entries = []
         self.weigher.look_again()
         for device in self.members.values():
@@ -31889,6 +31920,17 @@ class Ledger:
                 del device.kinds[task.pool_key]
             self.begin_waiting(device, now)
             self.device_changed(device)
+
+    def learn(self, attempt: AttemptRecord, size_bytes: int, now: float) -> None:
+        """Take note how long an attempt took that ends well now, and what its outcome weighs."""
+        device, pace = self.devices[attempt.device_id], attempt.subtask.task.pace
+        if attempt.began_at is not None:
+            pace.weigh(size_bytes)
+            if pace.learn(device.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
+                for pool in self.pools.values():
+                    if pool.pace is pace:
+                        pool.rank_anew()
+                        pool.recall()
 
     def begin_waiting(self, device: DeviceRecord, now: float) -> None:
         """Take it that a device begins what waits there as its slots come free, in order."""
@@ -33042,9 +33084,7 @@ class Scheduler:
         device, subtask = self._books.devices[attempt.device_id], attempt.subtask
         task = subtask.task
         took_s = self._book_turn(attempt, now)
-        if attempt.began_at is not None:
-            task.pace.weigh(event.size_bytes)
-            task.pace.learn(device.device_id, device.speed, attempt.work_s(now) / subtask.calls)
+        self._books.learn(attempt, event.size_bytes, now)
         self._books.end_attempt(attempt, "succeeded", now)
         self._books.heard(device, now)
         forgive(self._books, task, device, now)
@@ -61518,7 +61558,7 @@ _end_sections({
     "discompute_lite.core.placement": "WORK_IN_ADVANCE_S ONE_IN_ADVANCE_S UNMEASURED_SPEED SLOWEST_SPEED "
         "FASTEST_SPEED is_suitable placement_cost believed_speed places_in_advance".split(),
     "discompute_lite.core.paces": "FUNCTIONS_LEARNT DEVICES_LEARNT FAR_OFF DEVICE_WEIGHT WORK_WEIGHT LEAST_PART "
-        "MOST_BANKED SHORTEST_S FunctionPace PaceBook _within_reach believed_speed".split(),
+        "MOST_BANKED MANY_MORE SHORTEST_S FunctionPace PaceBook _within_reach believed_speed".split(),
     "discompute_lite.core.records": "PoolKey TaskRank FAULTS_KEPT TOLD_LINES LEAST_WORK OVER_KEPT AttemptState "
         "ATTEMPT_MOVES SubtaskState Harm TaskFault DeviceRecord ScheduledTask SubtaskRecord AttemptRecord short_id "
         "TaskState FunctionPace places_in_advance placement_cost".split(),

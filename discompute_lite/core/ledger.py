@@ -254,6 +254,16 @@ class Ledger:
             self.begin_waiting(device, now)
             self.device_changed(device)
 
+    def learn(self, attempt: AttemptRecord, size_bytes: int, now: float) -> None:
+        """Take note how long an attempt took that ends well now, and what its outcome weighs."""
+        pace, device = attempt.subtask.task.pace, self.devices[attempt.device_id]
+        if attempt.began_at is not None:
+            pace.weigh(size_bytes)
+            if pace.learn(attempt.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
+                for pool in self.pools.values():
+                    pool.rank_anew()
+                    pool.recall()
+
     def begin_waiting(self, device: DeviceRecord, now: float) -> None:
         """Take it that a device begins what waits there as its slots come free, in order."""
         while device.waiting and len(device.running) - len(device.waiting) < device.slots:

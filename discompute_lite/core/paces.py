@@ -23,7 +23,9 @@ FAR_OFF = 3.0
 DEVICE_WEIGHT, WORK_WEIGHT = 0.1, 0.02
 #: Durations of less than this part of the typical are learnt together with the next, as their mean: outcomes that
 #: arrive in one batch look as if the first had taken long and the others no time. So many at most.
-LEAST_PART, MOST_BANKED = 0.1, 64
+#: A subtask of so many times the calls of those before says more of a call than they do, where it says less than that
+#: part: the start of a process was in what a lone call took, and every subtask has a share that does not grow.
+LEAST_PART, MOST_BANKED, MANY_MORE = 0.1, 64, 4.0
 #: No attempt is taken for shorter, seconds: clocks are coarse, and speeds divide by this.
 SHORTEST_S = 1e-6
 
@@ -37,12 +39,15 @@ class FunctionPace:
         self.count = 0
         #: Mean deviation of works as a fraction of the mean, 0 for equal works, at most FAR_OFF.
         self.spread = 0.0
+        #: How many calls a subtask held, as a mean of those that `work` rests on.
+        self.calls = 0.0
         #: What an outcome weighs, in bytes, as a mean.
         self.outcome_bytes = 0.0
-        #: device id -> (typical seconds there, how many were measured, at least 1).
-        self._devices: Dict[str, Tuple[float, int]] = {}
-        #: device id -> (how many, seconds) of short ones that are learnt together with the next.
-        self._banked: Dict[str, Tuple[int, float]] = {}
+        #: device id -> (typical seconds of a call there, how many subtasks were measured, at least 1, and how many
+        #: calls these held, as a mean).
+        self._devices: Dict[str, Tuple[float, int, float]] = {}
+        #: device id -> (how many, their calls, seconds) of short ones that are learnt together with the next.
+        self._banked: Dict[str, Tuple[int, int, float]] = {}
         #: device id -> how many calls the last subtask held that was sized there; at most DEVICES_LEARNT.
         self._calls: Dict[str, int] = {}
 
@@ -55,31 +60,46 @@ class FunctionPace:
             del self._calls[next(iter(self._calls))]
         return True
 
-    def learn(self, device_id: str, score: float, took_s: float) -> None:
-        """Take note that a call took so long on a device of this measured score, as the mean of its subtask."""
-        count, seconds = self._banked.pop(device_id, (0, 0.0))
-        count, seconds = count + 1, seconds + took_s
-        if seconds < LEAST_PART * self.typical_s(device_id) and count < MOST_BANKED:
-            self._banked[device_id] = (count, seconds)
-            return
-        took_s = max(seconds / count, SHORTEST_S)
+    def learn(self, device_id: str, score: float, took_s: float, calls: int = 1) -> bool:
+        """Take note that a subtask of so many calls took so long on a device of this measured score.
+
+        Return whether it showed that calls are far shorter on all devices than was believed.
+        """
         start = believed_speed(score)
-        work = took_s * start
+        typical_s, measured, held = self._devices.get(device_id, (self.work / start, 0, 0.0))
+        count, many, seconds = self._banked.pop(device_id, (0, 0, 0.0))
+        count, many, seconds = count + 1, many + calls, seconds + took_s
+        call_s, size, before = max(seconds / many, SHORTEST_S), many / count, max(self.calls, held)
+        # What took no time beside a subtask of those before came in one batch with another.
+        is_news = size >= MANY_MORE * before and call_s < LEAST_PART * typical_s <= seconds / max(1, before)
+        if is_news:
+            # How fast devices are beside each other stays. That is seldom, since sizes have grown so much each time.
+            part = call_s / typical_s
+            self.work, self.calls, held = self.work * part, size, size
+            self._devices = {key: (each[0] * part, *each[1:]) for key, each in self._devices.items()}
+            typical_s = call_s
+        elif measured and count * seconds < LEAST_PART * typical_s * many and count < MOST_BANKED:
+            self._banked[device_id] = (count, many, seconds)
+            return False
         if not self.count:
-            self.work = work
+            self.work = call_s * start
         self.count += 1
         weight = max(WORK_WEIGHT, 1.0 / self.count)
-        self.work += weight * (_within_reach(work, self.work) - self.work)
-        typical_s, count = self._devices.pop(device_id, (self.work / start, 0))
+        self.work += weight * (_within_reach(call_s * start, self.work) - self.work)
+        self.calls += weight * (size - self.calls)
+        if not measured:
+            typical_s = self.work / start
         # Half of the first duration is believed, so that one large subtask does not make a device slow.
-        typical_s += max(DEVICE_WEIGHT, 1.0 / (count + 2)) * (_within_reach(took_s, typical_s) - typical_s)
-        self._devices[device_id] = (typical_s, count + 1)
-        off = abs(took_s / typical_s - 1.0)
-        self.spread += max(WORK_WEIGHT, 1.0 / self.count) * (min(off, FAR_OFF) - self.spread)
+        pull = max(DEVICE_WEIGHT, 1.0 / (measured + 2))
+        typical_s += pull * (_within_reach(call_s, typical_s) - typical_s)
+        self._devices.pop(device_id, None)
+        self._devices[device_id] = (typical_s, measured + 1, held + pull * (size - held))
+        self.spread += weight * (min(abs(call_s / typical_s - 1.0), FAR_OFF) - self.spread)
         if len(self._devices) > DEVICES_LEARNT:
-            oldest = next(iter(self._devices))
-            del self._devices[oldest]
-            self._banked.pop(oldest, None)
+            device_id = next(iter(self._devices))
+            del self._devices[device_id]
+            self._banked.pop(device_id, None)
+        return is_news
 
     def weigh(self, size_bytes: int) -> None:
         """Take note what an outcome weighed."""

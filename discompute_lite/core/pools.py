@@ -221,16 +221,16 @@ class DevicePool:
             del self.impure[task_id]
         if was_empty != (not self.impure):
             # Everybody's room is another now; once for the first such task and once for the last.
-            self._rank_anew()
+            self.rank_anew()
 
     def weigh(self, size_bytes: int) -> None:
         """Take note of what a piece weighs; where that is very different from before, devices far away rank anew."""
         before, self.weigher.size_bytes = self.weigher.size_bytes, size_bytes
         if not before / 2 <= size_bytes <= before * 2:
-            self._rank_anew()
+            self.rank_anew()
 
-    def _rank_anew(self) -> None:
-        """Rank all members; O(devices), for what happens once a task and not for an event of a running one."""
+    def rank_anew(self) -> None:
+        """Rank all members; O(devices), for what happens a few times a task at most, and not for each of its events."""
         self.roomy.entries = []
         self.weigher.look_again()
         for device in self.members.values():

@@ -201,9 +201,7 @@ class Scheduler:
         device, subtask = self._books.devices[attempt.device_id], attempt.subtask
         task = subtask.task
         took_s = self._book_turn(attempt, now)
-        if attempt.began_at is not None:
-            task.pace.weigh(event.size_bytes)
-            task.pace.learn(device.device_id, device.speed, attempt.work_s(now) / subtask.calls)
+        self._books.learn(attempt, event.size_bytes, now)
         self._books.end_attempt(attempt, "succeeded", now)
         self._books.heard(device, now)
         forgive(self._books, task, device, now)

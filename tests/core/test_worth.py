@@ -141,6 +141,41 @@ def test_of_a_task_that_is_fed_all_counts_that_waits_at_its_owner(world):
     world(SubtaskSized("t", 2, 1))
 
 
+def test_trivial_calls_stay_here_though_the_first_was_taken_for_long_with_the_start_of_its_process(world):
+    world.devices("here", slots=2, window=4)
+    world.devices("far", slots=2, speed=0.5, window=4, round_trip_s=0.03, bytes_s=2e6)
+    world.submit(subtasks=0, function="f", is_open=True, pure=True)
+    # 100,000 calls of 1 µs, of which nobody knows as much: the first goes alone, and the others in fours.
+    for index, calls, took_s in [(0, 1, 0.081), (1, 25_000, 0.026), (2, 25_000, 0.026), (3, 25_000, 0.026)]:
+        assert started(world(SubtasksAdded("t", 1, calls, size_bytes=300))) == [(f"t/{index}.1", "here")]
+        world(SubtaskSized("t", index, calls))
+        world.wait(took_s)
+        world.succeed(f"t/{index}.1")
+    # Alone that takes 0.05 s. One of them is on its way for 0.12, and would take 0.05 more there.
+    waiting, begun = started(world(SubtasksAdded("t", 4, 100_000, size_bytes=175_000))), []
+    while waiting:
+        begun.append(waiting.pop(0))
+        waiting += started(world(SubtaskSized("t", len(begun) + 3, 25_000)))
+    assert [device_id for _, device_id in begun] == ["here"] * 4
+
+
+def test_all_devices_may_have_more_sent_in_advance_as_soon_as_one_shows_how_short_calls_are(world):
+    world.devices("one", "two", window=4)
+    world.submit(subtasks=0, function="f", is_open=True, pure=True)
+    assert len(started(world(SubtasksAdded("t", 2, 200_000)))) == 2
+    for index in (0, 1):
+        world(SubtaskSized("t", index, 1))
+    world.wait(1.0), world.succeed("t/0.1"), world.succeed("t/1.1")
+    assert len(started(world(SubtasksAdded("t", 3, 200_000)))) == 2
+    for index in (2, 3):
+        world(SubtaskSized("t", index, 25_000))
+    world.wait(0.2)
+    assert ("t/4.1", "one") in started(world.succeed("t/2.1"))
+    world(SubtaskSized("t", 4, 25_000))
+    added = started(world(SubtasksAdded("t", 8, 200_000)))
+    assert {device_id for _, device_id in added} == {"one", "two"}
+
+
 def test_the_way_counts_for_no_work_of_the_device(world):
     """Else a device behind a slow link would count as slow, and what weighs nothing would not be sent there either."""
     world.devices("far", speed=1.0, round_trip_s=0.1, bytes_s=100_000.0)
