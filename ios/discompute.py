@@ -30448,10 +30448,9 @@ FAR_OFF = 3.0
 DEVICE_WEIGHT, WORK_WEIGHT = 0.1, 0.02
 #: Durations of less than this part of the typical are learnt together with the next, as their mean: outcomes that
 #: arrive in one batch look as if the first had taken long and the others no time. So many at most.
-LEAST_PART, MOST_BANKED = 0.1, 64
 #: A subtask of so many times the calls of those before says more of a call than they do, where it says less than that
 #: part: the start of a process was in what a lone call took, and every subtask has a share that does not grow.
-MANY_MORE = 4.0
+LEAST_PART, MOST_BANKED, MANY_MORE = 0.1, 64, 4.0
 #: No attempt is taken for shorter, seconds: clocks are coarse, and speeds divide by this.
 SHORTEST_S = 1e-6
 
@@ -30495,47 +30494,37 @@ class FunctionPace:
         typical_s, measured, held = self._devices.get(device_id, (self.work / start, 0, 0.0))
         count, many, seconds = self._banked.pop(device_id, (0, 0, 0.0))
         count, many, seconds = count + 1, many + calls, seconds + took_s
-        call_s, size = max(seconds / many, SHORTEST_S), many / count
-        before = max(self.calls, held)
+        call_s, size, before = max(seconds / many, SHORTEST_S), many / count, max(self.calls, held)
         # What took no time beside a subtask of those before came in one batch with another.
-        is_real = size >= MANY_MORE * before and seconds >= LEAST_PART * typical_s * before
-        is_news = is_real and call_s < LEAST_PART * typical_s
+        is_news = size >= MANY_MORE * before and call_s < LEAST_PART * typical_s <= seconds / max(1, before)
         if is_news:
-            self._scale(call_s / typical_s)
-            typical_s, held, self.calls = call_s, size, size
+            # How fast devices are beside each other stays. That is seldom, since sizes have grown so much each time.
+            part = call_s / typical_s
+            self.work, self.calls, held = self.work * part, size, size
+            self._devices = {key: (each[0] * part, *each[1:]) for key, each in self._devices.items()}
+            typical_s = call_s
         elif measured and count * seconds < LEAST_PART * typical_s * many and count < MOST_BANKED:
             self._banked[device_id] = (count, many, seconds)
             return False
-        work = call_s * start
         if not self.count:
-            self.work, self.calls = work, size
+            self.work = call_s * start
         self.count += 1
         weight = max(WORK_WEIGHT, 1.0 / self.count)
-        self.work += weight * (_within_reach(work, self.work) - self.work)
+        self.work += weight * (_within_reach(call_s * start, self.work) - self.work)
         self.calls += weight * (size - self.calls)
         if not measured:
             typical_s = self.work / start
         # Half of the first duration is believed, so that one large subtask does not make a device slow.
-        weight = max(DEVICE_WEIGHT, 1.0 / (measured + 2))
-        typical_s += weight * (_within_reach(call_s, typical_s) - typical_s)
+        pull = max(DEVICE_WEIGHT, 1.0 / (measured + 2))
+        typical_s += pull * (_within_reach(call_s, typical_s) - typical_s)
         self._devices.pop(device_id, None)
-        self._devices[device_id] = (typical_s, measured + 1, held + weight * (size - held))
-        off = abs(call_s / typical_s - 1.0)
-        self.spread += max(WORK_WEIGHT, 1.0 / self.count) * (min(off, FAR_OFF) - self.spread)
+        self._devices[device_id] = (typical_s, measured + 1, held + pull * (size - held))
+        self.spread += weight * (min(abs(call_s / typical_s - 1.0), FAR_OFF) - self.spread)
         if len(self._devices) > DEVICES_LEARNT:
-            oldest = next(iter(self._devices))
-            del self._devices[oldest]
-            self._banked.pop(oldest, None)
+            device_id = next(iter(self._devices))
+            del self._devices[device_id]
+            self._banked.pop(device_id, None)
         return is_news
-
-    def _scale(self, part: float) -> None:
-        """Take calls for so much shorter everywhere: how fast devices are beside each other is kept; O(devices).
-
-        That costs little, since each time subtasks hold many times the calls of those before.
-        """
-        self.work *= part
-        for device_id, (typical_s, measured, held) in self._devices.items():
-            self._devices[device_id] = (typical_s * part, measured, held)
 
     def weigh(self, size_bytes: int) -> None:
         """Take note what an outcome weighed."""
@@ -31631,36 +31620,6 @@ class DevicePool:
         named = sum(device_id in self.members and device_id not in self.paused for device_id in besides)
         return len(self.paused) + named < len(self.members)
 
-    def _check_tasks(self) -> None:
-        impure, limited, unsealed, marks = self.impure, self.limited, self.unsealed, 0
-        for key, task in self.tasks.items():
-            assert not task.queued or task.rank() in self._queue
-            is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
-            assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
-            marks += (not task.pure) + is_limited + is_unsealed
-            assert task.queued or is_limited or not task.waiting or key in self.aside
-        # So none of these has a task that is not of this kind.
-        assert marks == len(impure) + len(limited) + len(unsealed)
-
-    def check(self, devices: Dict[str, DeviceRecord]) -> None:
-        """Assert the invariants written beside the fields."""
-        members, names = self.members, self.requires
-        assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
-        # Who is paused has no room and begins nothing.
-        awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
-        assert set(self.paused) == members.keys() - {device.device_id for device in awake}
-        kind, pace, may_wait = self.key, self.pace, not self.impure
-        assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == self.roomy.living()
-        if self._is_idle_kept:
-            assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == self.idle.living()
-        assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
-        self._check_tasks()
-        for key, task in self.aside.items():
-            assert self.tasks[key] is task and task.waiting and not task.queued
-            assert self._look_for(task)[0] is None, "there is a device for it"
-        assert self.kept.keys() <= self.aside.keys()
-        self.leading.check(self.tasks.values())
-
 
 # ---- discompute_lite/core/ledger.py -----------------------------------------------------------------
 
@@ -31923,14 +31882,13 @@ class Ledger:
 
     def learn(self, attempt: AttemptRecord, size_bytes: int, now: float) -> None:
         """Take note how long an attempt took that ends well now, and what its outcome weighs."""
-        device, pace = self.devices[attempt.device_id], attempt.subtask.task.pace
+        pace, device = attempt.subtask.task.pace, self.devices[attempt.device_id]
         if attempt.began_at is not None:
             pace.weigh(size_bytes)
-            if pace.learn(device.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
+            if pace.learn(attempt.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
                 for pool in self.pools.values():
-                    if pool.pace is pace:
-                        pool.rank_anew()
-                        pool.recall()
+                    pool.rank_anew()
+                    pool.recall()
 
     def begin_waiting(self, device: DeviceRecord, now: float) -> None:
         """Take it that a device begins what waits there as its slots come free, in order."""
@@ -32067,7 +32025,7 @@ class Ledger:
 __name__ = _begin_section("discompute_lite.core.audit")
 """Assert whatever must hold among the scheduler's books, as it is written beside their fields.
 
-Knows:   every invariant of core/records.py and core/ledger.py; pools and orders check their own.
+Knows:   every invariant of core/records.py and core/ledger.py and of pools; orders check their own.
 Refuses: to be cheap: it costs O(everything), and is for tests and the simulator.
 Read next: core/ledger.py.
 """
@@ -32078,6 +32036,8 @@ Read next: core/ledger.py.
 
 #> from ..model.task import TaskState
 #> from .ledger import FINISHED_STORIES, Ledger
+#> from .placement import is_suitable
+#> from .pools import DevicePool
 #> from .records import (
 #>     FAULTS_KEPT, OVER_KEPT, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskState,
 #> )
@@ -32100,7 +32060,7 @@ def check_books(books: Ledger) -> None:
     for pool in books.pools.values():
         deadlines += (("look", pool.key) in keys) + (("weigh", pool.key) in keys)
         assert pool.tasks.keys() == tasks_of[pool.key]
-        pool.check(books.devices)
+        _check_pool(pool, books.devices)
     # So no key is there for anything else, such as a subtask that does not rest.
     assert deadlines == len(keys)
     for key, device in books.quarantined.items():
@@ -32118,6 +32078,38 @@ def check_books(books: Ledger) -> None:
     assert len(books.finished) <= FINISHED_STORIES
     for task in books.finished.values():
         assert not task.live and not task.devices
+
+
+def _check_pool(pool: DevicePool, devices: Dict[str, DeviceRecord]) -> None:
+    """Assert the invariants written beside a pool's fields."""
+    members, names = pool.members, pool.requires
+    assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
+    # Who is paused has no room and begins nothing.
+    awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
+    assert set(pool.paused) == members.keys() - {device.device_id for device in awake}
+    kind, pace, may_wait = pool.key, pool.pace, not pool.impure
+    assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == pool.roomy.living()
+    if pool._is_idle_kept:
+        assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == pool.idle.living()
+    assert max(len(pool.roomy.entries), len(pool.idle.entries)) <= 65 + 2 * len(devices)
+    _check_tasks_of(pool)
+    for key, task in pool.aside.items():
+        assert pool.tasks[key] is task and task.waiting and not task.queued
+        assert pool._look_for(task)[0] is None, "there is a device for it"
+    assert pool.kept.keys() <= pool.aside.keys()
+    pool.leading.check(pool.tasks.values())
+
+
+def _check_tasks_of(pool: DevicePool) -> None:
+    impure, limited, unsealed, marks = pool.impure, pool.limited, pool.unsealed, 0
+    for key, task in pool.tasks.items():
+        assert not task.queued or task.rank() in pool._queue
+        is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
+        assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
+        marks += (not task.pure) + is_limited + is_unsealed
+        assert task.queued or is_limited or not task.waiting or key in pool.aside
+    # So none of these has a task that is not of this kind.
+    assert marks == len(impure) + len(limited) + len(unsealed)
 
 
 def _check_device(books: Ledger, keys: KeysView[Hashable], device: DeviceRecord) -> int:
@@ -61571,9 +61563,9 @@ _end_sections({
     "discompute_lite.core.ledger": "FINISHED_STORIES Ledger Deadlines TaskState SubtasksAdded TaskSubmitted "
         "PaceBook Parties DevicePool FAULTS_KEPT AttemptRecord DeviceRecord PoolKey ScheduledTask SubtaskRecord "
         "SubtaskState".split(),
-    "discompute_lite.core.audit": "check_books _check_device _check_running _check_task _check_subtasks TaskState "
-        "FINISHED_STORIES Ledger FAULTS_KEPT OVER_KEPT AttemptState DeviceRecord PoolKey ScheduledTask "
-        "SubtaskState".split(),
+    "discompute_lite.core.audit": "check_books _check_pool _check_tasks_of _check_device _check_running _check_task "
+        "_check_subtasks TaskState FINISHED_STORIES Ledger is_suitable DevicePool FAULTS_KEPT OVER_KEPT "
+        "AttemptState DeviceRecord PoolKey ScheduledTask SubtaskState".split(),
     "discompute_lite.core.blame": "SUSPECTED_FOR hold_against_both piece_at_fault _note_misfit forgive blame_device "
         "_put_in_quarantine freed_from_quarantine rest_refusing _fault_of short_id AttemptFailed Ledger DevicePool "
         "FAULTS_KEPT AttemptRecord DeviceRecord ScheduledTask SubtaskRecord TaskFault MISFITS_TRIED POISON_AFTER "

@@ -1,6 +1,6 @@
 """Assert whatever must hold among the scheduler's books, as it is written beside their fields.
 
-Knows:   every invariant of core/records.py and core/ledger.py; pools and orders check their own.
+Knows:   every invariant of core/records.py and core/ledger.py and of pools; orders check their own.
 Refuses: to be cheap: it costs O(everything), and is for tests and the simulator.
 Read next: core/ledger.py.
 """
@@ -11,6 +11,8 @@ from typing import Dict, Hashable, KeysView, Set
 
 from ..model.task import TaskState
 from .ledger import FINISHED_STORIES, Ledger
+from .placement import is_suitable
+from .pools import DevicePool
 from .records import (
     FAULTS_KEPT, OVER_KEPT, AttemptState, DeviceRecord, PoolKey, ScheduledTask, SubtaskState,
 )
@@ -33,7 +35,7 @@ def check_books(books: Ledger) -> None:
     for pool in books.pools.values():
         deadlines += (("look", pool.key) in keys) + (("weigh", pool.key) in keys)
         assert pool.tasks.keys() == tasks_of[pool.key]
-        pool.check(books.devices)
+        _check_pool(pool, books.devices)
     # So no key is there for anything else, such as a subtask that does not rest.
     assert deadlines == len(keys)
     for key, device in books.quarantined.items():
@@ -51,6 +53,38 @@ def check_books(books: Ledger) -> None:
     assert len(books.finished) <= FINISHED_STORIES
     for task in books.finished.values():
         assert not task.live and not task.devices
+
+
+def _check_pool(pool: DevicePool, devices: Dict[str, DeviceRecord]) -> None:
+    """Assert the invariants written beside a pool's fields."""
+    members, names = pool.members, pool.requires
+    assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
+    # Who is paused has no room and begins nothing.
+    awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
+    assert set(pool.paused) == members.keys() - {device.device_id for device in awake}
+    kind, pace, may_wait = pool.key, pool.pace, not pool.impure
+    assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == pool.roomy.living()
+    if pool._is_idle_kept:
+        assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == pool.idle.living()
+    assert max(len(pool.roomy.entries), len(pool.idle.entries)) <= 65 + 2 * len(devices)
+    _check_tasks_of(pool)
+    for key, task in pool.aside.items():
+        assert pool.tasks[key] is task and task.waiting and not task.queued
+        assert pool._look_for(task)[0] is None, "there is a device for it"
+    assert pool.kept.keys() <= pool.aside.keys()
+    pool.leading.check(pool.tasks.values())
+
+
+def _check_tasks_of(pool: DevicePool) -> None:
+    impure, limited, unsealed, marks = pool.impure, pool.limited, pool.unsealed, 0
+    for key, task in pool.tasks.items():
+        assert not task.queued or task.rank() in pool._queue
+        is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
+        assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
+        marks += (not task.pure) + is_limited + is_unsealed
+        assert task.queued or is_limited or not task.waiting or key in pool.aside
+    # So none of these has a task that is not of this kind.
+    assert marks == len(impure) + len(limited) + len(unsealed)
 
 
 def _check_device(books: Ledger, keys: KeysView[Hashable], device: DeviceRecord) -> int:

@@ -364,33 +364,3 @@ class DevicePool:
         """Return whether a device that may be given work now, or once it comes free, is not in `besides`."""
         named = sum(device_id in self.members and device_id not in self.paused for device_id in besides)
         return len(self.paused) + named < len(self.members)
-
-    def _check_tasks(self) -> None:
-        impure, limited, unsealed, marks = self.impure, self.limited, self.unsealed, 0
-        for key, task in self.tasks.items():
-            assert not task.queued or task.rank() in self._queue
-            is_limited, is_unsealed = bool(task.max_devices), task.pure and not task.is_sealed
-            assert (key in impure, key in limited, key in unsealed) == (not task.pure, is_limited, is_unsealed)
-            marks += (not task.pure) + is_limited + is_unsealed
-            assert task.queued or is_limited or not task.waiting or key in self.aside
-        # So none of these has a task that is not of this kind.
-        assert marks == len(impure) + len(limited) + len(unsealed)
-
-    def check(self, devices: Dict[str, DeviceRecord]) -> None:
-        """Assert the invariants written beside the fields."""
-        members, names = self.members, self.requires
-        assert members.keys() == {key for key, each in devices.items() if is_suitable(names, each.offers, each.slots)}
-        # Who is paused has no room and begins nothing.
-        awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
-        assert set(self.paused) == members.keys() - {device.device_id for device in awake}
-        kind, pace, may_wait = self.key, self.pace, not self.impure
-        assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == self.roomy.living()
-        if self._is_idle_kept:
-            assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == self.idle.living()
-        assert max(len(self.roomy.entries), len(self.idle.entries)) <= 65 + 2 * len(devices)
-        self._check_tasks()
-        for key, task in self.aside.items():
-            assert self.tasks[key] is task and task.waiting and not task.queued
-            assert self._look_for(task)[0] is None, "there is a device for it"
-        assert self.kept.keys() <= self.aside.keys()
-        self.leading.check(self.tasks.values())
