@@ -38,7 +38,7 @@ PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: What every Python runs: no comparisons with other libraries, few real processes, nothing that takes long, and nothing
 #: that no version of Python can change; and fewer examples of a property, which is hardly ever broken on one alone.
 PORTABLE_TESTS = "not against and not slow and not once and (not system or smoke)"
-PORTABLE_EXAMPLES = "10"
+PORTABLE_EXAMPLES = "6"
 #: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")

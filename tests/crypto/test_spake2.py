@@ -92,7 +92,7 @@ def assert_nothing_in_common(joiner, host, share_a=None, share_b=None):
     assert theirs.confirmation_a != ours.confirmation_a and theirs.confirmation_b != ours.confirmation_b
 
 
-@settings(max_examples=settings.default.max_examples // 10)
+@settings(max_examples=max(1, settings.default.max_examples // 10))
 @given(st.integers(0, P256_N - 1), st.integers(0, P256_N - 1))
 def test_one_code_is_one_key_and_two_codes_are_two(one, other):
     joiner, host = sides((one, one))
