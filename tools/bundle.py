@@ -46,16 +46,7 @@ import os
 import signal
 import sys
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler and not (
-        hasattr(os, "uname") and os.uname().machine.startswith("iP")):
-    # Until a command runs there is nothing to tidy up: Ctrl-C ends this in silence. Not in an app of iPhone or iPad,
-    # whose process is not ours.
-    try:
-        _ctrl_c = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except ValueError:
-        _ctrl_c = None  # Not the main thread.
-else:
-    _ctrl_c = None
+{until_loaded}
 
 try:
     import zlib
@@ -278,6 +269,13 @@ def doors(root: pathlib.Path) -> Dict[str, List[str]]:
     return found
 
 
+def until_loaded(root: pathlib.Path) -> str:
+    """Return what the package's start has Ctrl-C do until all is loaded: its first statement behind the imports."""
+    source = (root / PACKAGE / "__main__.py").read_text(encoding="utf-8")
+    statement = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
+    return ast.get_source_segment(source, statement) or ""
+
+
 def bundled(root: pathlib.Path, name: str = "discompute.py") -> str:
     """Return the text of the single file."""
     modules = in_order(read_modules(root))
@@ -297,7 +295,8 @@ def bundled(root: pathlib.Path, name: str = "discompute.py") -> str:
     version = ast.literal_eval(_version(root))
     packages = tuple(dict.fromkeys([PACKAGE, *(f"{PACKAGE}.{module.name.split('.')[0]}" for module in modules
                                                if "." in module.name)]))
-    head = HEAD.format(version=version, no_zlib=NO_ZLIB, name=name, imports="\n".join(imports), packages=packages)
+    head = HEAD.format(version=version, until_loaded=until_loaded(root), no_zlib=NO_ZLIB, name=name,
+                       imports="\n".join(imports), packages=packages)
     tail = TAIL.format(defined=_table(defined), doors=_table(doors(root)))
     return head + "\n\n" + "\n\n".join([*sections, *unread_sections(root)]) + tail
 
