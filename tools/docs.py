@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from discompute_lite.faces.command import LISTED, load_command  # noqa: E402
-from discompute_lite.model.settings import settings_table_markdown  # noqa: E402
+from discompute_lite.model.settings import SETTINGS  # noqa: E402
 from discompute_lite.roles.methods import METHODS, ping  # noqa: E402
 from discompute_lite.tasks.types import TASK_TYPES  # noqa: E402
 from discompute_lite.tasks.value_table import value_table_markdown  # noqa: E402
@@ -36,6 +36,16 @@ def commands_markdown() -> str:
     """Return the table of commands."""
     rows = [f"| `{name}` | {help_text} |" for name, help_text in command_table().items()]
     return "\n".join(["| command | does |", "| --- | --- |", *rows]) + "\n"
+
+
+def settings_markdown() -> str:
+    """Return the table of settings."""
+    rows = []
+    for setting in SETTINGS:
+        # GitHub's Markdown strikes out what stands between two tildes.
+        default = re.sub(r"~/[\w./]+", r"`\g<0>`", setting.default_text)
+        rows.append(f"| {setting.key} | {default} | `{setting.environment}` | {setting.help} |")
+    return "\n".join(["| setting | default | environment | |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
 def methods_markdown() -> str:
@@ -79,7 +89,7 @@ def hostile_rows_markdown() -> str:
 
 
 TABLES: Dict[str, Callable[[], str]] = {
-    "commands": commands_markdown, "settings": settings_table_markdown, "methods": methods_markdown,
+    "commands": commands_markdown, "settings": settings_markdown, "methods": methods_markdown,
     "task types": task_types_markdown, "values": value_table_markdown,
     "hostile rows": hostile_rows_markdown,
 }

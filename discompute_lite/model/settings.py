@@ -12,7 +12,6 @@ To add a setting, add one row to `Settings`.
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -246,16 +245,6 @@ def settings_rows(settings: Settings, here: Settings) -> List[Tuple[Setting, Any
     """Return (setting, value, source) of every setting, for `config --show`; the values are those of `here`, in which
     the device has chosen what was left to it."""
     return [(setting, getattr(here, setting.name), settings.source_of(setting.name)) for setting in SETTINGS]
-
-
-def settings_table_markdown() -> str:
-    """Return the table of the documentation: a test holds the README to it."""
-    lines = ["| setting | default | environment | |", "| --- | --- | --- | --- |"]
-    for setting in SETTINGS:
-        # GitHub's Markdown strikes out what stands between two tildes.
-        default = re.sub(r"~/[\w./]+", r"`\g<0>`", setting.default_text)
-        lines.append(f"| {setting.key} | {default} | `{setting.environment}` | {setting.help} |")
-    return "\n".join(lines) + "\n"
 
 
 def _nearest_setting(key: str) -> str:

@@ -28,6 +28,13 @@ def test_every_table_stands_on_a_page(root: Path, docs: dict) -> None:
     assert not missing
 
 
+def test_the_table_of_settings_has_a_row_a_setting(docs: dict) -> None:
+    lines = docs["settings_markdown"]().splitlines()
+    assert len(lines) == 2 + len(docs["SETTINGS"]) and {line.count("|") for line in lines} == {5}
+    assert "| port | 8080 | `DISCOMPUTE_PORT` | where to listen" in "\n".join(lines)
+    assert "| `~/.discompute` (`~/Documents/.discompute` on iOS) |" in "\n".join(lines)
+
+
 def test_commands_in_the_readme_exist(root: Path, docs: dict) -> None:
     text = (root / "README.md").read_text("utf-8")
     typed = re.findall(r"-m discompute_lite ([a-z-]+)", text)

@@ -21,7 +21,6 @@ from discompute_lite.model.settings import (
     load_settings,
     peers_typed,
     settings_rows,
-    settings_table_markdown,
     unknown_environment,
     with_peers,
 )
@@ -360,13 +359,6 @@ def test_programs_read_values_as_what_they_are():
     plain = {each.key: each.plain(value) for each, value, _ in settings_rows(settings, settings)}
     assert (plain["port"], plain["tls"], plain["slots"], plain["name"]) == (8080, True, 2, None)
     assert plain["peers"] == ["a:8080", "b:8080"] and plain["limits"] == {"line-bytes": 4096}
-
-
-def test_the_markdown_table_has_a_row_a_setting():
-    lines = settings_table_markdown().splitlines()
-    assert len(lines) == 2 + len(SETTINGS) and {line.count("|") for line in lines} == {5}
-    assert "| port | 8080 | `DISCOMPUTE_PORT` | where to listen" in "\n".join(lines)
-    assert "| `~/.discompute` (`~/Documents/.discompute` on iOS) |" in "\n".join(lines)
 
 
 # ---- addresses that are typed ----------------------------------------------------------------------
