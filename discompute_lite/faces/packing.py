@@ -14,10 +14,10 @@ import weakref
 from enum import Enum
 from operator import is_
 from types import (
-    BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType,
-    MethodType, ModuleType, WrapperDescriptorType,
+    BuiltinFunctionType, CellType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType,
+    MethodDescriptorType, MethodType, ModuleType, WrapperDescriptorType,
 )
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..tasks.blob_values import blobs_in
 from ..tasks.calls import function_line
@@ -55,31 +55,50 @@ class PackedLine(NamedTuple):
     name: str = ""
 
 
+class KeptLine(NamedTuple):
+    """Hold a function's line, and by what it is told that the function is still what it was."""
+
+    packed: PackedLine
+    #: What `things_seen` returned then.
+    seen: Tuple[Any, ...]
+    #: The names in its code, and what `roots_of` returned for them, where all of it is without parts; else none.
+    names: Tuple[str, ...]
+    roots: List[Any]
+
+
 class FunctionPacker:
     """Pack functions, each once as long as nothing has changed that it is made of; any thread may ask."""
 
     def __init__(self, allow_pickle: bool = False) -> None:
         """`allow_pickle`: whoever calls these functions reads pickles, and the devices are told so."""
         self._allow_pickle = allow_pickle
-        #: function -> classes that come along -> (what all was made of, what that gave), for functions that live.
-        self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, Any]] = weakref.WeakKeyDictionary()
+        #: function -> what comes along -> its line, for functions that live.
+        self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, KeptLine]] = weakref.WeakKeyDictionary()
 
     def pack(self, fn: Callable[..., Any], classes: Tuple[type, ...] = (), uploads: Tuple[UploadedModule, ...] = ()
              ) -> PackedLine:
         """Return a function's line, with classes and modules that come along; raise `TaskRejected`."""
-        seen = things_seen(fn, classes) if type(fn) is FunctionType else None
-        if seen is None:
+        if type(fn) is not FunctionType:
             return self._packed_now(fn, classes, uploads)
         # By name: classes as keys would keep themselves alive.
-        names = (uploads, *((cls.__module__, cls.__qualname__) for cls in classes))
+        along = (uploads, *[(cls.__module__, cls.__qualname__) for cls in classes]) if classes else uploads
         lines = self._packed.get(fn, {})
-        before = lines.get(names)
-        if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
-            return before[1]  # type: ignore[no-any-return]
+        kept = lines.get(along)
+        if kept is not None and kept.roots and _are_same(kept.roots, roots_of(fn, kept.names)):
+            return kept.packed
+        seen = things_seen(fn, classes)
+        if seen is None:
+            return self._packed_now(fn, classes, uploads)
+        if kept is not None and _are_same(kept.seen, seen):
+            return kept.packed
+        names = tuple(names_of_code(fn.__code__))
+        roots = roots_of(fn, names)
+        # Last of all: what another thread changes meanwhile is noticed the next time.
         packed = self._packed_now(fn, classes, uploads)
         if len(lines) >= LINES_MOST:
             lines = {}
-        self._packed[fn] = {**lines, names: (seen, packed)}
+        is_whole = not classes and all(map(_is_whole, roots[1:]))
+        self._packed[fn] = {**lines, along: KeptLine(packed, seen, names, roots if is_whole else [])}
         return packed
 
     def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...], uploads: Tuple[UploadedModule, ...]
@@ -88,6 +107,54 @@ class FunctionPacker:
             packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
         return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)), packed.name)
+
+
+def roots_of(fn: FunctionType, names: Tuple[str, ...]) -> List[Any]:
+    """Return what a function refers to itself, with what `names`, those in its code, stand for; [] for odd ones.
+
+    Two answers that hold the very same objects mean the same function, where none of these is made of parts.
+    """
+    if fn.__kwdefaults__ or fn.__dict__:
+        return []
+    globals_now = fn.__globals__
+    # The code comes first: it says how many cells there are, and so which of the others are defaults.
+    roots = [fn.__code__, *[globals_now.get(name, _Missing) for name in names]]
+    if fn.__defaults__:
+        roots += fn.__defaults__
+    if fn.__closure__:
+        roots += map(_content_of, fn.__closure__)
+    return roots
+
+
+def _are_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    return len(before) == len(now) and all(map(is_, before, now))
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether something cannot change, and is not made of parts that may."""
+    kind = type(value)
+    return (
+        kind in _STEADY_KINDS
+        or isinstance(value, ModuleType) and is_installed_module(value)
+        or isinstance(value, type) and is_installed_class(value)
+        or kind is BuiltinFunctionType and isinstance(value.__self__, (ModuleType, type(None)))
+    )
+
+
+def _content_of(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _Missing
+
+
+def names_of_code(code: CodeType) -> Dict[str, None]:
+    """Return the names in a function's code, and in that of functions, classes and comprehensions inside it."""
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if type(constant) is CodeType:
+            names.update(names_of_code(constant))
+    return names
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:
@@ -120,8 +187,9 @@ class _Look:
 
     def at_function(self, fn: FunctionType) -> None:
         """Look at its code, defaults, closure, attributes and the globals that it names."""
-        names: Dict[str, None] = {}
-        self._at_code(fn.__code__, names)
+        names = names_of_code(fn.__code__)
+        # With it all code inside it.
+        self.seen.append(fn.__code__)
         globals_now = fn.__globals__
         self._meet(globals_now.get(name, _Missing) for name in names)
         self._meet(fn.__defaults__ or ())
@@ -129,11 +197,7 @@ class _Look:
             self.seen.append(_NUMBERS[min(len(named), SEEN_MOST)])
             self.seen.extend(named)
             self._meet(named.values())
-        for cell in fn.__closure__ or ():
-            try:
-                self._meet([cell.cell_contents])
-            except ValueError:
-                self._meet([_Missing])
+        self._meet(map(_content_of, fn.__closure__ or ()))
         fresh = [name for name in names if name not in self._names]
         self._names.update(names)
         for module in self._modules:
@@ -142,7 +206,7 @@ class _Look:
     def at_value(self, value: Any) -> None:
         """Look at one thing: take note of what cannot change, go into what is made of parts."""
         kind = type(value)
-        if kind in _STEADY_KINDS or isinstance(value, Enum):
+        if _is_whole(value) or isinstance(value, Enum):
             self.seen.append(value)
         elif kind is FunctionType:
             if is_installed_namespace(value.__globals__):
@@ -154,13 +218,10 @@ class _Look:
             self._meet(value)
         elif isinstance(value, ModuleType):
             self.seen.append(value)
-            if not is_installed_module(value):
-                self._modules.append(value)
-                self._at_attributes(value, self._names)
+            self._modules.append(value)
+            self._at_attributes(value, self._names)
         elif isinstance(value, type):
             self._at_class(value)
-        elif kind is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType)):
-            self.seen.append(value)
         elif kind is MethodType:
             self._meet((value.__func__, value.__self__))
         elif kind in (staticmethod, classmethod):
@@ -172,8 +233,6 @@ class _Look:
 
     def _at_class(self, cls: type) -> None:
         self.seen.append(cls)
-        if is_installed_class(cls):
-            return
         self._meet(cls.__bases__)
         for name, value in vars(cls).items():
             self.seen.append(name)
@@ -186,14 +245,6 @@ class _Look:
     def _at_attributes(self, module: ModuleType, names: Iterable[str]) -> None:
         there = vars(module)
         self._meet(there.get(name, _Missing) for name in names)
-
-    def _at_code(self, code: CodeType, names: Dict[str, None]) -> None:
-        self.seen.append(code)
-        names.update(dict.fromkeys(code.co_names))
-        for constant in code.co_consts:
-            # Functions, classes and comprehensions inside.
-            if type(constant) is CodeType:
-                self._at_code(constant, names)
 
     def _meet(self, values: Iterable[Any]) -> None:
         for value in values:

@@ -109,6 +109,44 @@ def test_a_function_that_has_not_changed_is_packed_once(packer, function):
     assert packer.pack(function) is first and packer.times == 1
 
 
+def with_a_cell():
+    cell = 5
+
+    def function(x, y="default"):
+        return x, y, cell, NUMBER, len, [cell for _ in range(NUMBER)]
+
+    return function
+
+
+@pytest.mark.parametrize("function", [plain, library, in_a_lambda, inside, with_a_cell()])
+def test_what_refers_to_nothing_that_has_parts_is_told_by_what_it_refers_to(packer, monkeypatch, function):
+    first = packer.pack(function)
+    monkeypatch.setattr(packing, "things_seen", None)
+    assert packer.pack(function) is first and packer.times == 1
+
+
+@pytest.mark.parametrize("change", [
+    lambda function, names: names.update(NUMBER=1000), lambda function, names: names.update(NUMBER=[1]),
+    lambda function, names: names.update(NUMBER=plain), lambda function, names: names.update(len=max),
+    lambda function, names: names.pop("NUMBER"),
+    lambda function, names: setattr(function, "__defaults__", ("another",)),
+    lambda function, names: setattr(function, "__defaults__", None),
+    lambda function, names: setattr(function, "__kwdefaults__", {"z": 1}),
+    lambda function, names: setattr(function, "note", 1),
+    lambda function, names: setattr(function, "__code__", with_a_cell().__code__.replace(co_name="renamed")),
+    lambda function, names: setattr(function.__closure__[0], "cell_contents", 6),
+])
+def test_each_of_these_may_have_changed(packer, monkeypatch, change):
+    for name, value in (("NUMBER", 1), ("len", len)):
+        monkeypatch.setitem(globals(), name, value)  # What it was comes back in the end.
+    function = with_a_cell()
+    first = packer.pack(function)
+    monkeypatch.setattr(packer, "_packed_now", lambda *what: "packed anew")
+    assert packer.pack(function) is first
+    change(function, globals())
+    assert packer.pack(function) == "packed anew"
+
+
 @pytest.mark.parametrize("function, argument", [
     (plain, 1), (through_another, 1), (inside, 2), (with_class, 3), (recursive, 3), (in_a_lambda, 0),
 ])
