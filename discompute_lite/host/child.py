@@ -19,7 +19,6 @@ For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1"
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -254,9 +253,11 @@ class DescriptorCatcher:
         if self._fd < 0:
             return ""
         for stream in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(ValueError, OSError):
+            try:
                 if stream is not None:
                     stream.flush()
+            except (ValueError, OSError):
+                pass
         with self._lock:
             self._read()
             if not self._has_text:

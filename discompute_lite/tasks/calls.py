@@ -115,7 +115,7 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule
 
 def has_line_raised(line: bytes) -> bool:
     """Whether an outcome says that a call raised: without making the exception again here."""
-    text = next(json_of(line), b"")
+    text = next(iter(json_of(line)), b"")
     if b'"raised"' not in text:
         return False
     try:

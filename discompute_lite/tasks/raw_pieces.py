@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 #: How a value with pieces begins, and how several texts do of which one has some.
 VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
+_MARKS = VALUE_MARK, TEXTS_MARK
 #: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does. No frame
 #: has a smaller one.
 PIECE_LEAST = 4096
@@ -81,11 +82,13 @@ def parts_of_value(data: Any) -> List[Any]:
     return list(parts or ()) or [data]
 
 
-def json_of(data: Any) -> Iterator[bytes]:
-    """Yield what of data is JSON, without any piece."""
-    texts = _parts(TEXTS_MARK, data)
-    for text in [data] if texts is None else texts:
-        yield bytes(parts_of_value(text)[0])
+def json_of(data: Any) -> Iterable[bytes]:
+    """Return what of data is JSON, without any piece: one text or, where they are framed, each in its turn."""
+    return map(_json_of_text, _parts(TEXTS_MARK, data) or (data,)) if data[:1] in _MARKS else (bytes(data),)
+
+
+def _json_of_text(text: Any) -> bytes:
+    return bytes(parts_of_value(text)[0])
 
 
 def _frame(mark: bytes, parts: List[bytes]) -> bytes:

@@ -109,7 +109,13 @@ def parse_plain(data: Any) -> Any:
     try:
         if len(data) >= LONG_TEXT_BYTES and _LONG_RUN not in bytes(data).translate(_DIGITS_ALIKE):
             return _DECODE_LONG_TEXT(str(data, "utf-8"))
-        return _DECODE_TEXT(str(data, "utf-8"))
+        text = str(data, "utf-8")
+        try:
+            plain, end = _DECODE_BEGINNING(text)
+        except json.JSONDecodeError:
+            end = -1
+        # Else there is white space around it, or something wrong.
+        return plain if end == len(text) else _DECODE_TEXT(text)
     except RecursionError:
         raise TaskRejected("the data is nested too deeply") from None
     except ValueError as error:
@@ -140,8 +146,9 @@ def _refuse_constant(text: str) -> float:
 _ENCODE_TEXT = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 _QUOTE = json.encoder.encode_basestring
-_DECODE_TEXT = json.JSONDecoder(
-    parse_int=_read_plain_int, parse_float=_read_plain_float, parse_constant=_refuse_constant).decode
+_TEXT_DECODER = json.JSONDecoder(
+    parse_int=_read_plain_int, parse_float=_read_plain_float, parse_constant=_refuse_constant)
+_DECODE_TEXT, _DECODE_BEGINNING = _TEXT_DECODER.decode, _TEXT_DECODER.raw_decode
 # For text without a run of 19 digits: a call for each number costs three times as much as reading it.
 _DECODE_LONG_TEXT = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _DIGITS_ALIKE, _LONG_RUN = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19
