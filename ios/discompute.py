@@ -1993,7 +1993,6 @@ To add a setting, add one row to `Settings`.
 #> from __future__ import annotations
 
 #> import dataclasses
-#> import re
 #> from dataclasses import dataclass, field
 #> from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -2227,16 +2226,6 @@ def settings_rows(settings: Settings, here: Settings) -> List[Tuple[Setting, Any
     """Return (setting, value, source) of every setting, for `config --show`; the values are those of `here`, in which
     the device has chosen what was left to it."""
     return [(setting, getattr(here, setting.name), settings.source_of(setting.name)) for setting in SETTINGS]
-
-
-def settings_table_markdown() -> str:
-    """Return the table of the documentation: a test holds the README to it."""
-    lines = ["| setting | default | environment | |", "| --- | --- | --- | --- |"]
-    for setting in SETTINGS:
-        # GitHub's Markdown strikes out what stands between two tildes.
-        default = re.sub(r"~/[\w./]+", r"`\g<0>`", setting.default_text)
-        lines.append(f"| {setting.key} | {default} | `{setting.environment}` | {setting.help} |")
-    return "\n".join(lines) + "\n"
 
 
 def _nearest_setting(key: str) -> str:
@@ -8749,6 +8738,7 @@ What is framed wrongly is taken for one text, which is then no JSON: so whoever 
 
 #: How a value with pieces begins, and how several texts do of which one has some.
 VALUE_MARK, TEXTS_MARK = b"\1", b"\0"
+_MARKS = VALUE_MARK, TEXTS_MARK
 #: Bytes from which on a piece travels as it is: below, its number and its frame cost as much as base64 does. No frame
 #: has a smaller one.
 PIECE_LEAST = 4096
@@ -8812,11 +8802,13 @@ def parts_of_value(data: Any) -> List[Any]:
     return list(parts or ()) or [data]
 
 
-def json_of(data: Any) -> Iterator[bytes]:
-    """Yield what of data is JSON, without any piece."""
-    texts = _parts(TEXTS_MARK, data)
-    for text in [data] if texts is None else texts:
-        yield bytes(parts_of_value(text)[0])
+def json_of(data: Any) -> Iterable[bytes]:
+    """Return what of data is JSON, without any piece: one text or, where they are framed, each in its turn."""
+    return map(_json_of_text, _parts(TEXTS_MARK, data) or (data,)) if data[:1] in _MARKS else (bytes(data),)
+
+
+def _json_of_text(text: Any) -> bytes:
+    return bytes(parts_of_value(text)[0])
 
 
 def _frame(mark: bytes, parts: List[bytes]) -> bytes:
@@ -11235,7 +11227,13 @@ def parse_plain(data: Any) -> Any:
     try:
         if len(data) >= LONG_TEXT_BYTES and _LONG_RUN not in bytes(data).translate(_DIGITS_ALIKE):
             return _DECODE_LONG_TEXT(str(data, "utf-8"))
-        return _DECODE_TEXT(str(data, "utf-8"))
+        text = str(data, "utf-8")
+        try:
+            plain, end = _DECODE_BEGINNING(text)
+        except json.JSONDecodeError:
+            end = -1
+        # Else there is white space around it, or something wrong.
+        return plain if end == len(text) else _DECODE_TEXT(text)
     except RecursionError:
         raise TaskRejected("the data is nested too deeply") from None
     except ValueError as error:
@@ -11266,8 +11264,9 @@ def _refuse_constant(text: str) -> float:
 _ENCODE_TEXT = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")).encode
 _QUOTE = json.encoder.encode_basestring
-_DECODE_TEXT = json.JSONDecoder(
-    parse_int=_read_plain_int, parse_float=_read_plain_float, parse_constant=_refuse_constant).decode
+_TEXT_DECODER = json.JSONDecoder(
+    parse_int=_read_plain_int, parse_float=_read_plain_float, parse_constant=_refuse_constant)
+_DECODE_TEXT, _DECODE_BEGINNING = _TEXT_DECODER.decode, _TEXT_DECODER.raw_decode
 # For text without a run of 19 digits: a call for each number costs three times as much as reading it.
 _DECODE_LONG_TEXT = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _DIGITS_ALIKE, _LONG_RUN = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19
@@ -13042,7 +13041,7 @@ def read_outcomes(result_data: bytes, spaces: Sequence[str], pickles: PickleRule
 
 def has_line_raised(line: bytes) -> bool:
     """Whether an outcome says that a call raised: without making the exception again here."""
-    text = next(json_of(line), b"")
+    text = next(iter(json_of(line)), b"")
     if b'"raised"' not in text:
         return False
     try:
@@ -21065,7 +21064,6 @@ For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1"
 
 #> from __future__ import annotations
 
-#> import contextlib
 #> import json
 #> import os
 #> import signal
@@ -21300,9 +21298,11 @@ class DescriptorCatcher:
         if self._fd < 0:
             return ""
         for stream in (sys.__stdout__, sys.__stderr__):
-            with contextlib.suppress(ValueError, OSError):
+            try:
                 if stream is not None:
                     stream.flush()
+            except (ValueError, OSError):
+                pass
         with self._lock:
             self._read()
             if not self._has_text:
@@ -21659,13 +21659,20 @@ class ChildProcess:
         """Take back the request that was written last, by its length; return False where it has been begun."""
         return self._requests is not None and self._requests.take_back(size)
 
-    def wait_outcome(self, seconds: float) -> bool:
-        """Wait until there is something to read, its end included; return whether there is."""
+    def wait_outcome(self, seconds: float, awake_s: float = 0.0) -> bool:
+        """Wait until there is something to read, its end included; return whether there is.
+
+        For `awake_s` of these seconds this thread looks again and again: nobody has to wake it then.
+        """
         import select
 
         poll = select.poll()
         poll.register(self.outcome_fd, select.POLLIN)
-        return bool(poll.poll(max(0.0, 1000 * seconds)))
+        began = time.monotonic()
+        while awake_s and time.monotonic() < began + min(seconds, awake_s):
+            if poll.poll(0):
+                return True
+        return bool(poll.poll(max(0.0, 1000 * (seconds - awake_s))))
 
     def finish(
         self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None,
@@ -22206,14 +22213,15 @@ class LoopLane:
                 self._spoil(slot, exchange)
             raise
 
-    def read_here(self, slot: Any, exchange: Exchange, seconds: float) -> None:
-        """Wait on this thread for so long and give the outcome out on it, unless somebody else reads it already."""
+    def read_here(self, slot: Any, exchange: Exchange, seconds: float, awake_s: float = 0.0) -> None:
+        """Wait on this thread for so long, so much of it awake, and give the outcome out on it; unless somebody else
+        reads it already."""
         who, until, is_reading = object(), self._loop.now() + seconds, False
         try:
             if not exchange.claim(who):
                 return
             self._loop.unwatch(slot.child.outcome_fd)
-            while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now()):
+            while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now(), awake_s):
                 is_reading = True
                 self._read(slot, exchange)
                 is_reading = False
@@ -22619,6 +22627,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        #: A thread may stay awake while a child runs.
+        self._has_processors = processors != 1
         self._sweep_scratch()
 
     def shutdown(self, now: bool = True) -> None:
@@ -22663,15 +22674,16 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     return future if self._begin_in_lane(slot, future) else None
         return None
 
-    def finish_here(self, future: WorkFuture, seconds: float) -> bool:
+    def finish_here(self, future: WorkFuture, seconds: float, awake_s: float = 0.0) -> bool:
         """Wait so long for the outcome of what was begun, read it on this thread, return whether it is there.
 
-        What takes longer, and what somebody else reads already, comes as it would have.
+        For `awake_s` of these it stays awake, where there is a processor beside the child's. What takes longer, and
+        what somebody else reads already, comes as it would have.
         """
         for slot in self._slots:
             exchange = slot.exchange
             if slot.current is future and exchange is not None and self._lane is not None:
-                self._lane.read_here(slot, exchange, seconds)
+                self._lane.read_here(slot, exchange, seconds, awake_s if self._has_processors else 0.0)
         return future.done()
 
     # ---- on the thread of whoever submits -----------------------------------------------------------
@@ -49454,10 +49466,10 @@ Read next: tasks/functions.py (packing), faces/api.py (who asks).
 #> from enum import Enum
 #> from operator import is_
 #> from types import (
-#>     BuiltinFunctionType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType,
-#>     MethodType, ModuleType, WrapperDescriptorType,
+#>     BuiltinFunctionType, CellType, CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType,
+#>     MethodDescriptorType, MethodType, ModuleType, WrapperDescriptorType,
 #> )
-#> from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+#> from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 #> from ..tasks.blob_values import blobs_in
 #> from ..tasks.calls import function_line
@@ -49495,31 +49507,50 @@ class PackedLine(NamedTuple):
     name: str = ""
 
 
+class KeptLine(NamedTuple):
+    """Hold a function's line, and by what it is told that the function is still what it was."""
+
+    packed: PackedLine
+    #: What `things_seen` returned then.
+    seen: Tuple[Any, ...]
+    #: The names in its code, and what `roots_of` returned for them, where all of it is without parts; else none.
+    names: Tuple[str, ...]
+    roots: List[Any]
+
+
 class FunctionPacker:
     """Pack functions, each once as long as nothing has changed that it is made of; any thread may ask."""
 
     def __init__(self, allow_pickle: bool = False) -> None:
         """`allow_pickle`: whoever calls these functions reads pickles, and the devices are told so."""
         self._allow_pickle = allow_pickle
-        #: function -> classes that come along -> (what all was made of, what that gave), for functions that live.
-        self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, Any]] = weakref.WeakKeyDictionary()
+        #: function -> what comes along -> its line, for functions that live.
+        self._packed: weakref.WeakKeyDictionary[Any, Dict[Any, KeptLine]] = weakref.WeakKeyDictionary()
 
     def pack(self, fn: Callable[..., Any], classes: Tuple[type, ...] = (), uploads: Tuple[UploadedModule, ...] = ()
              ) -> PackedLine:
         """Return a function's line, with classes and modules that come along; raise `TaskRejected`."""
-        seen = things_seen(fn, classes) if type(fn) is FunctionType else None
-        if seen is None:
+        if type(fn) is not FunctionType:
             return self._packed_now(fn, classes, uploads)
         # By name: classes as keys would keep themselves alive.
-        names = (uploads, *((cls.__module__, cls.__qualname__) for cls in classes))
+        along = (uploads, *[(cls.__module__, cls.__qualname__) for cls in classes]) if classes else uploads
         lines = self._packed.get(fn, {})
-        before = lines.get(names)
-        if before is not None and len(before[0]) == len(seen) and all(map(is_, before[0], seen)):
-            return before[1]  # type: ignore[no-any-return]
+        kept = lines.get(along)
+        if kept is not None and kept.roots and _are_same(kept.roots, roots_of(fn, kept.names)):
+            return kept.packed
+        seen = things_seen(fn, classes)
+        if seen is None:
+            return self._packed_now(fn, classes, uploads)
+        if kept is not None and _are_same(kept.seen, seen):
+            return kept.packed
+        names = tuple(names_of_code(fn.__code__))
+        roots = roots_of(fn, names)
+        # Last of all: what another thread changes meanwhile is noticed the next time.
         packed = self._packed_now(fn, classes, uploads)
         if len(lines) >= LINES_MOST:
             lines = {}
-        self._packed[fn] = {**lines, names: (seen, packed)}
+        is_whole = not classes and all(map(_is_whole, roots[1:]))
+        self._packed[fn] = {**lines, along: KeptLine(packed, seen, names, roots if is_whole else [])}
         return packed
 
     def _packed_now(self, fn: Callable[..., Any], classes: Tuple[type, ...], uploads: Tuple[UploadedModule, ...]
@@ -49528,6 +49559,54 @@ class FunctionPacker:
             packed = pack_function(fn, classes=classes, uploads=uploads)
         line = function_line(packed, self._allow_pickle)
         return PackedLine(line, packed.sha256, tuple(packed.plan["spaces"]), tuple(blobs_in(line)), packed.name)
+
+
+def roots_of(fn: FunctionType, names: Tuple[str, ...]) -> List[Any]:
+    """Return what a function refers to itself, with what `names`, those in its code, stand for; [] for odd ones.
+
+    Two answers that hold the very same objects mean the same function, where none of these is made of parts.
+    """
+    if fn.__kwdefaults__ or fn.__dict__:
+        return []
+    globals_now = fn.__globals__
+    # The code comes first: it says how many cells there are, and so which of the others are defaults.
+    roots = [fn.__code__, *[globals_now.get(name, _Missing) for name in names]]
+    if fn.__defaults__:
+        roots += fn.__defaults__
+    if fn.__closure__:
+        roots += map(_content_of, fn.__closure__)
+    return roots
+
+
+def _are_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    return len(before) == len(now) and all(map(is_, before, now))
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether something cannot change, and is not made of parts that may."""
+    kind = type(value)
+    return (
+        kind in _STEADY_KINDS
+        or isinstance(value, ModuleType) and is_installed_module(value)
+        or isinstance(value, type) and is_installed_class(value)
+        or kind is BuiltinFunctionType and isinstance(value.__self__, (ModuleType, type(None)))
+    )
+
+
+def _content_of(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _Missing
+
+
+def names_of_code(code: CodeType) -> Dict[str, None]:
+    """Return the names in a function's code, and in that of functions, classes and comprehensions inside it."""
+    names = dict.fromkeys(code.co_names)
+    for constant in code.co_consts:
+        if type(constant) is CodeType:
+            names.update(names_of_code(constant))
+    return names
 
 
 def things_seen(fn: FunctionType, classes: Tuple[type, ...] = ()) -> Optional[Tuple[Any, ...]]:
@@ -49560,8 +49639,9 @@ class _Look:
 
     def at_function(self, fn: FunctionType) -> None:
         """Look at its code, defaults, closure, attributes and the globals that it names."""
-        names: Dict[str, None] = {}
-        self._at_code(fn.__code__, names)
+        names = names_of_code(fn.__code__)
+        # With it all code inside it.
+        self.seen.append(fn.__code__)
         globals_now = fn.__globals__
         self._meet(globals_now.get(name, _Missing) for name in names)
         self._meet(fn.__defaults__ or ())
@@ -49569,11 +49649,7 @@ class _Look:
             self.seen.append(_NUMBERS[min(len(named), SEEN_MOST)])
             self.seen.extend(named)
             self._meet(named.values())
-        for cell in fn.__closure__ or ():
-            try:
-                self._meet([cell.cell_contents])
-            except ValueError:
-                self._meet([_Missing])
+        self._meet(map(_content_of, fn.__closure__ or ()))
         fresh = [name for name in names if name not in self._names]
         self._names.update(names)
         for module in self._modules:
@@ -49582,7 +49658,7 @@ class _Look:
     def at_value(self, value: Any) -> None:
         """Look at one thing: take note of what cannot change, go into what is made of parts."""
         kind = type(value)
-        if kind in _STEADY_KINDS or isinstance(value, Enum):
+        if _is_whole(value) or isinstance(value, Enum):
             self.seen.append(value)
         elif kind is FunctionType:
             if is_installed_namespace(value.__globals__):
@@ -49594,13 +49670,10 @@ class _Look:
             self._meet(value)
         elif isinstance(value, ModuleType):
             self.seen.append(value)
-            if not is_installed_module(value):
-                self._modules.append(value)
-                self._at_attributes(value, self._names)
+            self._modules.append(value)
+            self._at_attributes(value, self._names)
         elif isinstance(value, type):
             self._at_class(value)
-        elif kind is BuiltinFunctionType and (value.__self__ is None or isinstance(value.__self__, ModuleType)):
-            self.seen.append(value)
         elif kind is MethodType:
             self._meet((value.__func__, value.__self__))
         elif kind in (staticmethod, classmethod):
@@ -49612,8 +49685,6 @@ class _Look:
 
     def _at_class(self, cls: type) -> None:
         self.seen.append(cls)
-        if is_installed_class(cls):
-            return
         self._meet(cls.__bases__)
         for name, value in vars(cls).items():
             self.seen.append(name)
@@ -49626,14 +49697,6 @@ class _Look:
     def _at_attributes(self, module: ModuleType, names: Iterable[str]) -> None:
         there = vars(module)
         self._meet(there.get(name, _Missing) for name in names)
-
-    def _at_code(self, code: CodeType, names: Dict[str, None]) -> None:
-        self.seen.append(code)
-        names.update(dict.fromkeys(code.co_names))
-        for constant in code.co_consts:
-            # Functions, classes and comprehensions inside.
-            if type(constant) is CodeType:
-                self._at_code(constant, names)
 
     def _meet(self, values: Iterable[Any]) -> None:
         for value in values:
@@ -49743,6 +49806,9 @@ Read next: faces/dispatch.py (who asks), roles/short_way.py (who permits), host/
 
 #: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
 WAIT_HERE_S = 0.005
+#: Seconds of these for which it stays awake where the last call took less: to fall asleep and to be woken would take as
+#: long as such a call.
+AWAKE_S = 0.0002
 
 
 class WarmExecutor(Protocol):
@@ -49751,8 +49817,8 @@ class WarmExecutor(Protocol):
     def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Any:
         """Begin a request now and return its future, or None."""
 
-    def finish_here(self, future: Any, seconds: float) -> bool:
-        """Wait so long for its outcome on this thread; return whether it is there."""
+    def finish_here(self, future: Any, seconds: float, awake_s: float) -> bool:
+        """Wait so long for its outcome on this thread, so much of it awake; return whether it is there."""
 
 
 class DirectCall:
@@ -49811,8 +49877,10 @@ class DirectWay:
         Whoever called has to deal with it then, or to have others do so, whatever is returned.
         """
         direct.waiter = threading.get_ident()
+        took_s = direct.permit.took_s
+        awake_s = AWAKE_S if not took_s or took_s[-1] < AWAKE_S else 0.0
         try:
-            is_there = self._executor.finish_here(direct.work, seconds)
+            is_there = self._executor.finish_here(direct.work, seconds, awake_s)
         finally:
             direct.waiter = 0
         outcome: Optional[WorkOutcome] = direct.work.result() if is_there else None
@@ -50163,8 +50231,9 @@ class Dispatch:
         self._streams = streams
         self._kept = streams if kept is None else kept
         self._direct = direct
-        #: Guards everything below; told when nothing is under way any more.
-        self._changed = threading.Condition()
+        #: Guards everything below; and what is told when nothing is under way any more.
+        self._guard = threading.RLock()
+        self._changed = threading.Condition(self._guard)
         self._is_closed = False
         #: What was used last comes last.
         self._open: Dict[StreamKey, OpenStream] = {}
@@ -50188,7 +50257,7 @@ class Dispatch:
 
         `may_wait_here`: whoever sends it may call that. Raises RuntimeError once `close` was called.
         """
-        with self._changed:
+        with self._guard:
             if self._is_closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             opened, retired = self._opened(key)
@@ -50202,7 +50271,7 @@ class Dispatch:
             if not self._is_announced:
                 self._announce()
         elif not self._begins_here(call):
-            with self._changed:
+            with self._guard:
                 self._direct_calls.remove(call)
                 self._outgoing.append(call)
             self._announce()
@@ -50242,7 +50311,7 @@ class Dispatch:
 
     def close(self) -> None:
         """Take no more calls."""
-        with self._changed:
+        with self._guard:
             self._is_closed = True
 
     def cancel_waiting(self) -> None:
@@ -50252,13 +50321,13 @@ class Dispatch:
 
     def wait_idle(self) -> None:
         """Return when all calls have their outcome, or none will come."""
-        with self._changed:
+        with self._guard:
             while self._under_way and self._thread.is_alive():
                 self._changed.wait(LIFE_EVERY_S)
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back, on whichever thread, once all calls have their outcome."""
-        with self._changed:
+        with self._guard:
             if self._under_way:
                 self._when_idle = callback
                 return
@@ -50342,14 +50411,14 @@ class Dispatch:
         """Deal with a call that was begun on its caller's thread, unless that has dealt with it."""
         if not direct.take():
             return
-        with self._changed:
+        with self._guard:
             self._direct_calls.remove(call)
         stream = call.open.stream
         call.unit, call.direct = stream.unit(call.data, call.calls, call.arrived), None
         stream.adopt(call.unit, direct.work)
 
     def _take_outgoing(self) -> None:
-        with self._changed:
+        with self._guard:
             outgoing, self._outgoing, self._is_announced = self._outgoing, [], False
             begun = [(call, call.direct) for call in self._direct_calls]
         for call, direct in begun:
@@ -50400,7 +50469,7 @@ class Dispatch:
             self._ended(call)
 
     def _ended(self, call: SentCall) -> None:
-        with self._changed:
+        with self._guard:
             if call.is_over:
                 return  # It was cancelled while another thread had its outcome.
             # The unit knows the call in turn: apart, both are gone at once.
@@ -50418,7 +50487,7 @@ class Dispatch:
 
     def _cancel_waiting(self) -> Any:
         self._take_outgoing()
-        with self._changed:
+        with self._guard:
             streams = [opened.stream for opened in self._open.values() if opened.stream is not None]
         promised = [promise for promise in [stream.cancel_waiting() for stream in streams] if promise is not None]
         # They are kept in order.
@@ -60125,9 +60194,10 @@ LEFT_OUT_MODULES = (
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
 )
 #: Of these tables, by module, only the rows that begin so: no phone needs the others. Of the chips that are in Macs,
-#: tablets have the smallest of each generation alone.
+#: tablets have the smallest of each generation alone. Older iPhones end at iOS 12, for which no app has this Python.
 PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
-    "PC_GPUS": (), "APPLE_MODELS": ("iP",), "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
+    "PC_GPUS": (), "APPLE_MODELS": ("iPad", "iPhone8", "iPhone9", "iPhone1", "iPhone2"),
+    "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
 }}
 #: Lines that go with what is left out, by module: those that mention it.
 LEFT_OUT_LINES = {
@@ -61050,10 +61120,10 @@ _end_sections({
     "discompute_lite.model.settings": "DISCOVERY_WAYS ACCEPT_WORDS ANNOUNCE_WORDS ENVIRONMENT_PREFIX "
         "RESERVED_ENVIRONMENT PEER_FLAG SOURCE_DEFAULT SOURCE_PROGRAM MEETING_SETTINGS setting_row Settings Setting "
         "_describe_setting SETTINGS _SETTING_BY_NAME load_settings with_peers peers_typed unknown_environment "
-        "settings_rows settings_table_markdown _nearest_setting _settings_in_file _settings_in_environment "
-        "_settings_in_flags SettingsError Limits DEFAULT_DISCOVERY_PORT DEFAULT_NODE_PORT SettingKind alias_kind "
-        "bind_kind choice_kind executor_kind limits_kind line_kind number_kind peers_kind several_kind switch_kind "
-        "whole_kind words_like read_yaml dump_scalar dump_yaml".split(),
+        "settings_rows _nearest_setting _settings_in_file _settings_in_environment _settings_in_flags SettingsError "
+        "Limits DEFAULT_DISCOVERY_PORT DEFAULT_NODE_PORT SettingKind alias_kind bind_kind choice_kind executor_kind "
+        "limits_kind line_kind number_kind peers_kind several_kind switch_kind whole_kind words_like read_yaml "
+        "dump_scalar dump_yaml".split(),
     "discompute_lite.model.told_round": "ToldRound".split(),
     "discompute_lite.net.addresses": "_BRACKETED _PLAIN _BARE_IPV6 _UNSPEAKABLE OWNER_HOSTS NEIGHBOUR_PORTS "
         "address_text plain_host host_of split_address is_link_local zone_name is_loopback_host is_numeric_host "
@@ -61165,8 +61235,9 @@ _end_sections({
         "CallBegun CallKept _ENTRY_KINDS _ENTRY_NAMES JournalReading JournalWriter read_journal _number_of "
         "_entry_of _refuse_infinite _as_base64 from_json to_json InvalidParams FINAL_STATES ComputeTask SubTask "
         "TaskState".split(),
-    "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK PIECE_LEAST LENGTHS_MOST LENGTH_DIGITS RawPieces "
-        "join_texts split_texts first_text parts_of_value json_of _frame _head _read_length _parts _sliced".split(),
+    "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK _MARKS PIECE_LEAST LENGTHS_MOST LENGTH_DIGITS "
+        "RawPieces join_texts split_texts first_text parts_of_value json_of _json_of_text _frame _head _read_length "
+        "_parts _sliced".split(),
     "discompute_lite.tasks.blob_values": "BLOBS_READ_KEPT _MARK _IN_TEXT _OWN_CLASS Blob blobs_in LentBlobs _LENT "
         "lending blob_hash blob_value forget_blob_value _values_read _no_reader json_of".split(),
     "discompute_lite.tasks.function_origin": "_OWN_NAME _BINARY_ENDINGS _PACKAGE_FOLDERS _PUBLIC_MODULES "
@@ -61216,9 +61287,9 @@ _end_sections({
         "with_article".split(),
     "discompute_lite.tasks.values": "LONG_TEXT_BYTES encode_value decode_value dump_value dump_with_pieces _text_of "
         "scalar_text load_value parse_plain _read_plain_int _read_plain_float _refuse_constant _ENCODE_TEXT _QUOTE "
-        "_DECODE_TEXT _DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected ClassBook VALUE_MARK RawPieces "
-        "parts_of_value CannotTravel PLAIN_INT_MAX PLAIN_INT_MIN VALUE_DEPTH path_to with_article ValueReader "
-        "ValueWriter".split(),
+        "_TEXT_DECODER _DECODE_TEXT _DECODE_BEGINNING _DECODE_LONG_TEXT _DIGITS_ALIKE _LONG_RUN TaskRejected "
+        "ClassBook VALUE_MARK RawPieces parts_of_value CannotTravel PLAIN_INT_MAX PLAIN_INT_MIN VALUE_DEPTH path_to "
+        "with_article ValueReader ValueWriter".split(),
     "discompute_lite.tasks.function_reader": "FunctionUnfit NotReady FunctionReader _plan_part _make_lru "
         "_ROW_MAKERS TaskRejected at_path CutText code_in_cut compile_cut empty_object decode_value".split(),
     "discompute_lite.tasks.job_arguments": "JobParameter JobSignature _KINDS _BOOLEANS _WANTED read_signature "
@@ -61858,13 +61929,14 @@ _end_sections({
         "inner_imports line_of_name names_in_code oldest_python UploadBook UploadedModule kind_of".split(),
     "discompute_lite.tasks.functions": "pack_function _entry_place _is_wrapped UsePlace short_file_name "
         "FunctionWriter PackedFunction hash_of_plan UploadedModule".split(),
-    "discompute_lite.faces.packing": "SEEN_MOST LINES_MOST _NUMBERS _STEADY_KINDS _PACKING PackedLine "
-        "FunctionPacker things_seen _Look _Missing blobs_in function_line is_installed_class is_installed_module "
-        "is_installed_namespace pack_function UploadedModule".split(),
+    "discompute_lite.faces.packing": "SEEN_MOST LINES_MOST _NUMBERS _STEADY_KINDS _PACKING PackedLine KeptLine "
+        "FunctionPacker roots_of _are_same _is_whole _content_of names_of_code things_seen _Look _Missing blobs_in "
+        "function_line is_installed_class is_installed_module is_installed_namespace pack_function "
+        "UploadedModule".split(),
     "discompute_lite.faces.calling": "FunctionCalls Blob blobs_in call_unit items_unit rows_unit PICKLES_UNWANTED "
         "ClassBook PickleRule UploadedModule ClusterBlobs FunctionPacker PackedLine".split(),
-    "discompute_lite.faces.direct": "WAIT_HERE_S WarmExecutor DirectCall DirectWay direct_way blobs_in CallsTask "
-        "calls_data separate_data WorkOutcome WorkRequest".split(),
+    "discompute_lite.faces.direct": "WAIT_HERE_S AWAKE_S WarmExecutor DirectCall DirectWay direct_way blobs_in "
+        "CallsTask calls_data separate_data WorkOutcome WorkRequest".split(),
     "discompute_lite.faces.uploading": "read_uploads _package _text TaskRejected UploadedModule "
         "check_uploads".split(),
     "discompute_lite.faces.options": "CallOptions PLAIN_OPTIONS read_options read_argument _read _seconds "

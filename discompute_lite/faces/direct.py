@@ -19,6 +19,9 @@ from ..tasks.work import WorkOutcome, WorkRequest
 
 #: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
 WAIT_HERE_S = 0.005
+#: Seconds of these for which it stays awake where the last call took less: to fall asleep and to be woken would take as
+#: long as such a call.
+AWAKE_S = 0.0002
 
 
 class WarmExecutor(Protocol):
@@ -27,8 +30,8 @@ class WarmExecutor(Protocol):
     def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Any:
         """Begin a request now and return its future, or None."""
 
-    def finish_here(self, future: Any, seconds: float) -> bool:
-        """Wait so long for its outcome on this thread; return whether it is there."""
+    def finish_here(self, future: Any, seconds: float, awake_s: float) -> bool:
+        """Wait so long for its outcome on this thread, so much of it awake; return whether it is there."""
 
 
 class DirectCall:
@@ -87,8 +90,10 @@ class DirectWay:
         Whoever called has to deal with it then, or to have others do so, whatever is returned.
         """
         direct.waiter = threading.get_ident()
+        took_s = direct.permit.took_s
+        awake_s = AWAKE_S if not took_s or took_s[-1] < AWAKE_S else 0.0
         try:
-            is_there = self._executor.finish_here(direct.work, seconds)
+            is_there = self._executor.finish_here(direct.work, seconds, awake_s)
         finally:
             direct.waiter = 0
         outcome: Optional[WorkOutcome] = direct.work.result() if is_there else None

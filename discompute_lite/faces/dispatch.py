@@ -110,8 +110,9 @@ class Dispatch:
         self._streams = streams
         self._kept = streams if kept is None else kept
         self._direct = direct
-        #: Guards everything below; told when nothing is under way any more.
-        self._changed = threading.Condition()
+        #: Guards everything below; and what is told when nothing is under way any more.
+        self._guard = threading.RLock()
+        self._changed = threading.Condition(self._guard)
         self._is_closed = False
         #: What was used last comes last.
         self._open: Dict[StreamKey, OpenStream] = {}
@@ -135,7 +136,7 @@ class Dispatch:
 
         `may_wait_here`: whoever sends it may call that. Raises RuntimeError once `close` was called.
         """
-        with self._changed:
+        with self._guard:
             if self._is_closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             opened, retired = self._opened(key)
@@ -149,7 +150,7 @@ class Dispatch:
             if not self._is_announced:
                 self._announce()
         elif not self._begins_here(call):
-            with self._changed:
+            with self._guard:
                 self._direct_calls.remove(call)
                 self._outgoing.append(call)
             self._announce()
@@ -189,7 +190,7 @@ class Dispatch:
 
     def close(self) -> None:
         """Take no more calls."""
-        with self._changed:
+        with self._guard:
             self._is_closed = True
 
     def cancel_waiting(self) -> None:
@@ -199,13 +200,13 @@ class Dispatch:
 
     def wait_idle(self) -> None:
         """Return when all calls have their outcome, or none will come."""
-        with self._changed:
+        with self._guard:
             while self._under_way and self._thread.is_alive():
                 self._changed.wait(LIFE_EVERY_S)
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back, on whichever thread, once all calls have their outcome."""
-        with self._changed:
+        with self._guard:
             if self._under_way:
                 self._when_idle = callback
                 return
@@ -289,14 +290,14 @@ class Dispatch:
         """Deal with a call that was begun on its caller's thread, unless that has dealt with it."""
         if not direct.take():
             return
-        with self._changed:
+        with self._guard:
             self._direct_calls.remove(call)
         stream = call.open.stream
         call.unit, call.direct = stream.unit(call.data, call.calls, call.arrived), None
         stream.adopt(call.unit, direct.work)
 
     def _take_outgoing(self) -> None:
-        with self._changed:
+        with self._guard:
             outgoing, self._outgoing, self._is_announced = self._outgoing, [], False
             begun = [(call, call.direct) for call in self._direct_calls]
         for call, direct in begun:
@@ -347,7 +348,7 @@ class Dispatch:
             self._ended(call)
 
     def _ended(self, call: SentCall) -> None:
-        with self._changed:
+        with self._guard:
             if call.is_over:
                 return  # It was cancelled while another thread had its outcome.
             # The unit knows the call in turn: apart, both are gone at once.
@@ -365,7 +366,7 @@ class Dispatch:
 
     def _cancel_waiting(self) -> Any:
         self._take_outgoing()
-        with self._changed:
+        with self._guard:
             streams = [opened.stream for opened in self._open.values() if opened.stream is not None]
         promised = [promise for promise in [stream.cancel_waiting() for stream in streams] if promise is not None]
         # They are kept in order.

@@ -136,13 +136,20 @@ class ChildProcess:
         """Take back the request that was written last, by its length; return False where it has been begun."""
         return self._requests is not None and self._requests.take_back(size)
 
-    def wait_outcome(self, seconds: float) -> bool:
-        """Wait until there is something to read, its end included; return whether there is."""
+    def wait_outcome(self, seconds: float, awake_s: float = 0.0) -> bool:
+        """Wait until there is something to read, its end included; return whether there is.
+
+        For `awake_s` of these seconds this thread looks again and again: nobody has to wake it then.
+        """
         import select
 
         poll = select.poll()
         poll.register(self.outcome_fd, select.POLLIN)
-        return bool(poll.poll(max(0.0, 1000 * seconds)))
+        began = time.monotonic()
+        while awake_s and time.monotonic() < began + min(seconds, awake_s):
+            if poll.poll(0):
+                return True
+        return bool(poll.poll(max(0.0, 1000 * (seconds - awake_s))))
 
     def finish(
         self, exchange: Exchange, on_stop: Callable[[str], None] = lambda how: None,

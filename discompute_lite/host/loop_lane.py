@@ -94,14 +94,15 @@ class LoopLane:
                 self._spoil(slot, exchange)
             raise
 
-    def read_here(self, slot: Any, exchange: Exchange, seconds: float) -> None:
-        """Wait on this thread for so long and give the outcome out on it, unless somebody else reads it already."""
+    def read_here(self, slot: Any, exchange: Exchange, seconds: float, awake_s: float = 0.0) -> None:
+        """Wait on this thread for so long, so much of it awake, and give the outcome out on it; unless somebody else
+        reads it already."""
         who, until, is_reading = object(), self._loop.now() + seconds, False
         try:
             if not exchange.claim(who):
                 return
             self._loop.unwatch(slot.child.outcome_fd)
-            while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now()):
+            while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now(), awake_s):
                 is_reading = True
                 self._read(slot, exchange)
                 is_reading = False

@@ -60,6 +60,9 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        #: A thread may stay awake while a child runs.
+        self._has_processors = processors != 1
         self._sweep_scratch()
 
     def shutdown(self, now: bool = True) -> None:
@@ -104,15 +107,16 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
                     return future if self._begin_in_lane(slot, future) else None
         return None
 
-    def finish_here(self, future: WorkFuture, seconds: float) -> bool:
+    def finish_here(self, future: WorkFuture, seconds: float, awake_s: float = 0.0) -> bool:
         """Wait so long for the outcome of what was begun, read it on this thread, return whether it is there.
 
-        What takes longer, and what somebody else reads already, comes as it would have.
+        For `awake_s` of these it stays awake, where there is a processor beside the child's. What takes longer, and
+        what somebody else reads already, comes as it would have.
         """
         for slot in self._slots:
             exchange = slot.exchange
             if slot.current is future and exchange is not None and self._lane is not None:
-                self._lane.read_here(slot, exchange, seconds)
+                self._lane.read_here(slot, exchange, seconds, awake_s if self._has_processors else 0.0)
         return future.done()
 
     # ---- on the thread of whoever submits -----------------------------------------------------------

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from discompute_lite.faces.direct import WAIT_HERE_S, DirectWay, direct_way
+from discompute_lite.faces.direct import AWAKE_S, WAIT_HERE_S, DirectWay, direct_way
 from discompute_lite.faces.dispatch import Dispatch, StreamKey
 from discompute_lite.faces.options import CallOptions
 from discompute_lite.faces.packing import PackedLine
@@ -20,7 +20,7 @@ class FakeExecutor:
     """Begin what it is given while it has slots; outcomes come when a test says so, on the thread of the test."""
 
     def __init__(self):
-        self.slots, self.begun, self.stopped, self.waited = 2, [], [], []
+        self.slots, self.begun, self.stopped, self.waited, self.awake = 2, [], [], [], []
         #: What whoever waits finds.
         self.comes = None
 
@@ -32,8 +32,9 @@ class FakeExecutor:
         self.begun.append(work)
         return work
 
-    def finish_here(self, work, seconds):
+    def finish_here(self, work, seconds, awake_s):
         self.waited.append(seconds)
+        self.awake.append(awake_s)
         if isinstance(self.comes, BaseException):
             raise self.comes
         if self.comes is not None and not work.done():
@@ -205,8 +206,8 @@ def test_one_that_is_given_up_while_its_outcome_comes_is_over_once(town):
     town.executor.comes = WorkOutcome(True, LINE)
     finish = town.executor.finish_here
 
-    def finish_and_give_up(work, seconds):
-        there = finish(work, seconds)
+    def finish_and_give_up(work, seconds, awake_s):
+        there = finish(work, seconds, awake_s)
         town.dispatch.cancel(call)
         town.turn()
         return there
@@ -215,6 +216,14 @@ def test_one_that_is_given_up_while_its_outcome_comes_is_over_once(town):
     town.dispatch.wait_here(call, WAIT_HERE_S)
     town.turn()
     assert town.is_idle() and call.is_over and town.outcomes == [] and call.open.users == 0
+
+
+def test_whoever_waits_stays_awake_unless_the_last_call_took_longer_than_that(town):
+    for took_s in (AWAKE_S / 2, AWAKE_S, AWAKE_S / 2):
+        town.executor.comes = WorkOutcome(True, LINE, seconds=took_s)
+        town.dispatch.wait_here(town.send(), WAIT_HERE_S)
+        town.executor.begun.clear()
+    assert town.executor.awake == [AWAKE_S, AWAKE_S, 0.0]
 
 
 def test_ctrl_c_while_it_begins_leaves_nothing_under_way(town):

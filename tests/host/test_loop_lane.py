@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discompute_lite.host.child import pack_outcome
+from discompute_lite.host.child_process import ChildProcess
 from discompute_lite.host.exchange import Exchange
 from discompute_lite.host.loop_lane import LANE_S, LoopLane
 from discompute_lite.tasks.work import WorkOutcome, WorkRequest
@@ -102,7 +104,7 @@ class World:
             self.is_killed = True
             os.close(self.answering)
 
-    def wait_outcome(self, seconds):
+    def wait_outcome(self, seconds, awake_s):
         self.happen()
         if not self.is_readable():
             self.clock += max(0.0, seconds)
@@ -286,3 +288,20 @@ def test_whatever_comes_between_there_is_one_outcome_and_one_reader(happening, w
         assert not world.watched and exchange.has_left
     finally:
         world.close()
+
+
+@pytest.mark.parametrize("awake_s", [0.0, 0.0005, 1.0])
+def test_a_thread_that_waits_hears_of_an_outcome_and_of_the_end_awake_or_asleep(awake_s):
+    reading, writing = os.pipe()
+    child = SimpleNamespace(outcome_fd=reading)
+    try:
+        assert not ChildProcess.wait_outcome(child, 0.001, awake_s)
+        answering = threading.Thread(target=os.write, args=(writing, b"outcome"))
+        answering.start()
+        assert ChildProcess.wait_outcome(child, 60.0, awake_s)
+        answering.join()
+        os.read(reading, 100)
+    finally:
+        os.close(writing)
+    assert ChildProcess.wait_outcome(child, 60.0, awake_s)
+    os.close(reading)

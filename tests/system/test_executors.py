@@ -945,7 +945,7 @@ def test_whoever_waits_for_moments_is_served_past_all_other_threads(bench):
         for number in range(part, part + 150):
             asked = job("return part + 1", part=number)
             future = executor.begin_warm(asked, lambda: None) or executor.submit(asked)
-            assert executor.finish_here(future, 0.005) or not future.done() or future.result().ok
+            assert executor.finish_here(future, 0.005, number % 2 * 0.0002) or not future.done() or future.result().ok
             futures.put((number, future))
 
     threads = [threading.Thread(target=call, args=(part,)) for part in (0, 1000)]
