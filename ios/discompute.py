@@ -19722,12 +19722,12 @@ def _is_grade_of(wanted: str, key: str) -> bool:
 # ---- discompute_lite/host/detect_apple.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.detect_apple")
-"""Say which Mac, iPhone or iPad this is, and what is inside it.
+"""Say which iPhone or iPad this is, and what is inside it, with what Macs have in common with them.
 
 Knows:   sysctl, the model identifiers and the bins of Apple's chips.
 Refuses: marketing names as evidence ("pro" inside "MacBook Pro" says nothing about the chip), processes on
          iOS, and a GPU figure for a chip, a bin or a virtual machine that the tables do not have.
-Read next: host/lookup.py (how the row is chosen), host/detect.py (who calls).
+Read next: host/lookup.py (how the row is chosen), host/detect_macos.py (the rest of a Mac).
 
 The order of belief: the machine's own chip string over the model's row; GPU cores from the machine, then the
 model's row, then the CPU core counts, then the smallest bin; memory always from the machine.
@@ -19735,12 +19735,11 @@ model's row, then the CPU core counts, then the smallest bin; memory always from
 
 #> from __future__ import annotations
 
-#> import json
 #> import re
 #> from typing import Dict, List, Optional, Tuple
 
 #> from ..model.device import DeviceCapabilities, Hardware, work_memory
-#> from .lookup import NO_SPEED, AppleModel, NominalSpeed, apple_gpu_bins, find_apple_model, find_apple_speed
+#> from .lookup import NO_SPEED, AppleModel, NominalSpeed, find_apple_model, find_apple_speed
 #> from .probe import IOS_MACHINES, Probe
 
 GIGABYTE = 1 << 30
@@ -19749,32 +19748,6 @@ IPAD_OF_EVERY_MAC = "iPad8,6"
 _IPAD_OF_EVERY_MAC_BYTES = 6.5 * GIGABYTE
 _MAC_TYPES = (("MacBook", "macbook"), ("Mac mini", "mac_mini"), ("Macmini", "mac_mini"),
               ("Mac Studio", "mac_studio"), ("iMac", "imac"))
-_GPU_CORES_LINE = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
-
-
-def detect_macos(probe: Probe) -> Optional[Hardware]:
-    """Detect a Mac; None elsewhere, iOS included."""
-    if probe.platform != "darwin" or probe.inside_ios():
-        return None
-    identifier = probe.sysctl_text("hw.model") or ""
-    row = find_apple_model(identifier)
-    sources = {"identifier": "sysctl hw.model"}
-    chip, virtual = _chip_of_mac(probe, row, sources)
-    virtual = virtual or identifier.startswith("VirtualMac")
-    notes = _mac_notes(probe, identifier, row, virtual=virtual)
-    physical = probe.sysctl_number("hw.physicalcpu") or 0
-    gpu_type, speed = "", NO_SPEED
-    if not virtual:
-        gpu_type, speed = _gpu_of_mac(probe, chip, row, sources, notes)
-    has_apple_gpu = chip.startswith("Apple ") and not virtual
-    capabilities = DeviceCapabilities(
-        cpu_cores=probe.sysctl_number("hw.logicalcpu") or _counted_cores(probe, row, sources),
-        memory_mb=_memory_mb(probe, row, sources), has_gpu=bool(gpu_type), gpu_type=gpu_type,
-        fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
-        os_version=apple_os_version(probe, "macOS"), supports_metal=has_apple_gpu or bool(gpu_type))
-    return Hardware(type=_mac_type(row.name if row else identifier), model=_mac_name(identifier, row),
-                    identifier=identifier, capabilities=capabilities, physical_cores=physical,
-                    sources=tuple(sources.items()), notes=tuple(notes))
 
 
 def detect_ios(probe: Probe) -> Optional[Hardware]:
@@ -19797,10 +19770,10 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
                      f"The model {identifier} is newer than this program's tables.")
     else:
         sources["chip"] = "table of models"
-        speed = _speed_of_bin(row.chip, _one_or_smallest(row.gpu_cores), sources, notes)
+        speed = speed_of_bin(row.chip, _one_or_smallest(row.gpu_cores), sources, notes)
     if row is not None and len(row.gpu_cores) == 1 and not simulated:
         sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
-    cores = probe.sysctl_number("hw.ncpu") or _counted_cores(probe, row, sources)
+    cores = probe.sysctl_number("hw.ncpu") or counted_cores(probe, row, sources)
     # In the simulator of an Intel Mac the chip is a processor without a GPU of Apple's.
     gpu = chip if chip.startswith("Apple ") else ""
     memory_mb, work_memory_mb = _app_memory_mb(probe, row, sources, notes)
@@ -19808,7 +19781,7 @@ def detect_ios(probe: Probe) -> Optional[Hardware]:
         cpu_cores=cores, memory_mb=memory_mb, has_gpu=bool(gpu), gpu_type=gpu,
         fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
         os_version=apple_os_version(probe, _ios_name(identifier)), supports_metal=True)
-    name = row.name if row else f"{_family_word(identifier)} (unknown model)"
+    name = row.name if row else f"{family_word(identifier)} (unknown model)"
     return Hardware(type=_ios_type(identifier), model=name + (" (simulator)" if simulated else ""),
                     identifier=identifier, capabilities=capabilities,
                     physical_cores=probe.sysctl_number("hw.physicalcpu") or 0, work_memory_mb=work_memory_mb,
@@ -19827,7 +19800,7 @@ def apple_os_version(probe: Probe, system: str) -> str:
 # ---- Macs ---------------------------------------------------------------------------------------------
 
 
-def _chip_of_mac(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> Tuple[str, bool]:
+def chip_of_mac(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> Tuple[str, bool]:
     """Return the chip as people call it, and whether it is a virtual one."""
     chip, virtual = _plain_chip(probe.sysctl_text("machdep.cpu.brand_string") or "")
     if chip:
@@ -19849,63 +19822,8 @@ def _plain_chip(brand: str) -> Tuple[str, bool]:
     return plain, plain != brand
 
 
-def _gpu_of_mac(probe: Probe, chip: str, row: Optional[AppleModel], sources: Dict[str, str],
-                notes: List[str]) -> Tuple[str, NominalSpeed]:
-    if not chip.startswith("Apple "):
-        name, _ = _gpu_of_system_profiler(probe)
-        if name:
-            sources["gpu_type"] = "system_profiler"
-        return name, NO_SPEED
-    short = chip[len("Apple "):]
-    fitting = row if row is not None and row.chip == short else None
-    cores = _gpu_cores_of_mac(probe, short, fitting, sources, notes)
-    return chip, _speed_of_bin(short, cores, sources, notes)
-
-
-def _gpu_cores_of_mac(probe: Probe, chip: str, row: Optional[AppleModel], sources: Dict[str, str],
-                      notes: List[str]) -> int:
-    told = _GPU_CORES_LINE.search(probe.run(["/usr/sbin/ioreg", "-rc", "AGXAccelerator", "-d1"]) or "")
-    if told:
-        sources["gpu_type"] = f"ioreg: {told.group(1)} cores"
-        return int(told.group(1))
-    if row is not None and len(row.gpu_cores) == 1:
-        sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
-        return row.gpu_cores[0]
-    cores = _gpu_of_system_profiler(probe)[1]
-    if cores:
-        sources["gpu_type"] = f"system_profiler: {cores} cores"
-        return cores
-    fast, slow = _core_types(probe)
-    bins = apple_gpu_bins(chip, fast, slow) if fast else ()
-    if len(bins) == 1:
-        sources["gpu_type"] = f"{fast} + {slow} CPU cores: {bins[0]} cores"
-        return bins[0]
-    bins = bins or (row.gpu_cores if row else ()) or apple_gpu_bins(chip)
-    if bins:
-        notes.append(f"The GPU has {' or '.join(str(count) for count in bins)} cores; the figures are for {bins[0]}.")
-        sources["gpu_type"] = f"table of chips: smallest of {len(bins)}"
-    return bins[0] if bins else 0
-
-
-def _gpu_of_system_profiler(probe: Probe) -> Tuple[str, int]:
-    """Return the first GPU's name and cores from the slow command (0.3 s), ("", 0) where it says nothing."""
-    told = probe.run(["/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"])
-    try:
-        first = json.loads(told or "{}")["SPDisplaysDataType"][0]
-        name, cores = str(first.get("sppci_model", "")), str(first.get("sppci_cores", ""))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return "", 0
-    return name, int(cores) if cores.isdigit() else 0
-
-
-def _core_types(probe: Probe) -> Tuple[int, int]:
-    """Return the cores of the fastest kind and of all slower kinds; M6 has three kinds."""
-    levels = probe.sysctl_number("hw.nperflevels") or 0
-    counts = [probe.sysctl_number(f"hw.perflevel{level}.physicalcpu") or 0 for level in range(min(levels, 8))]
-    return (counts[0], sum(counts[1:])) if counts else (0, 0)
-
-
-def _speed_of_bin(chip: str, gpu_cores: int, sources: Dict[str, str], notes: List[str]) -> NominalSpeed:
+def speed_of_bin(chip: str, gpu_cores: int, sources: Dict[str, str], notes: List[str]) -> NominalSpeed:
+    """Return what the tables say of a chip with so many GPU cores; say in the notes where that is nothing."""
     speed = find_apple_speed(chip, gpu_cores)
     if speed.fp32:
         sources["tflops"] = (f"nominal, table of chips: {chip} with {gpu_cores} GPU cores, "
@@ -19916,23 +19834,9 @@ def _speed_of_bin(chip: str, gpu_cores: int, sources: Dict[str, str], notes: Lis
     return speed
 
 
-def _mac_notes(probe: Probe, identifier: str, row: Optional[AppleModel], *, virtual: bool) -> List[str]:
-    notes = []
-    if virtual:
-        notes.append("In a virtual machine: cores and memory are its own, GPU figures are not given.")
-    elif row is None:
-        notes.append(f"The model {identifier or 'of this Mac'} is not in this program's tables.")
-    if probe.sysctl_number("sysctl.proc_translated") == 1:
-        notes.append("This Python is translated by Rosetta; one built for arm64 is faster.")
-    return notes
-
-
-def _mac_type(name: str) -> str:
+def mac_type(name: str) -> str:
+    """Return the nearest type of a Mac, by its name or its model."""
     return next((kind for start, kind in _MAC_TYPES if name.startswith(start)), "mac")
-
-
-def _mac_name(identifier: str, row: Optional[AppleModel]) -> str:
-    return row.name if row else f"{_family_word(identifier)} (unknown model)"
 
 
 # ---- iPhones, iPads and Macs that run their apps ------------------------------------------------------
@@ -19953,13 +19857,13 @@ def _ios_app_on_mac(probe: Probe) -> Hardware:
     if row is None:
         identifier = ""
     sources = {"identifier": "sysctl hw.model"} if row else {}
-    chip, _ = _chip_of_mac(probe, row, sources)
+    chip, _ = chip_of_mac(probe, row, sources)
     notes = ["An iOS app on a Mac: threads only, and figures of the GPU are not given."]
     capabilities = DeviceCapabilities(
-        cpu_cores=probe.sysctl_number("hw.ncpu") or probe.cpu_count(), memory_mb=_memory_mb(probe, row, sources),
+        cpu_cores=probe.sysctl_number("hw.ncpu") or probe.cpu_count(), memory_mb=apple_memory_mb(probe, row, sources),
         has_gpu=chip.startswith("Apple "), gpu_type=chip if chip.startswith("Apple ") else "", chip=chip,
         os_version=apple_os_version(probe, "macOS"), supports_metal=True)
-    return Hardware(type=_mac_type(row.name if row else ""), model=row.name if row else "Mac (iOS app)",
+    return Hardware(type=mac_type(row.name if row else ""), model=row.name if row else "Mac (iOS app)",
                     identifier=identifier, capabilities=capabilities,
                     physical_cores=probe.sysctl_number("hw.physicalcpu") or 0,
                     sources=tuple(sources.items()), notes=tuple(notes))
@@ -19969,7 +19873,7 @@ def _app_memory_mb(
     probe: Probe, row: Optional[AppleModel], sources: Dict[str, str], notes: List[str]
 ) -> Tuple[int, int]:
     """Return what this app may use where iOS says so, else what the device has; and what of it is for work."""
-    whole = _memory_mb(probe, row, sources)
+    whole = apple_memory_mb(probe, row, sources)
     left = probe.app_memory_left() // (1 << 20)
     if 0 < left < whole:
         sources["memory_mb"] = "os_proc_available_memory"
@@ -19979,7 +19883,7 @@ def _app_memory_mb(
     return whole, work_memory(whole)
 
 
-def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
+def apple_memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
     """Return the memory that is built in; iOS keeps a little, so it is rounded to a size that is sold."""
     told = probe.sysctl_number("hw.memsize") or 0
     sources["memory_mb"] = "sysctl hw.memsize"
@@ -19993,7 +19897,7 @@ def _memory_mb(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str])
     return min(sizes) if sizes else told >> 20
 
 
-def _counted_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
+def counted_cores(probe: Probe, row: Optional[AppleModel], sources: Dict[str, str]) -> int:
     """Return the cores where sysctl is refused: as Python counts them, else the fewest that the model is sold with."""
     counted = probe.cpu_count()
     if counted > 1 or row is None or not row.performance_cores:
@@ -20006,7 +19910,7 @@ def _one_or_smallest(counts: Tuple[int, ...]) -> int:
     return min(counts, default=0)
 
 
-def _family_word(identifier: str) -> str:
+def family_word(identifier: str) -> str:
     """Return "iPhone" for "iPhone20,1" and "MacBookPro" for "MacBookPro19,1"."""
     word = re.match(r"[A-Za-z]*", identifier)
     return word.group() if word and word.group() else "Mac"
@@ -20464,6 +20368,129 @@ def _note_surroundings(probe: Probe, cpu_facts: str, notes: List[str]) -> None:
         notes.append("In a virtual machine.")
 
 
+# ---- discompute_lite/host/detect_macos.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.detect_macos")
+"""Say which Mac this is, and what is inside it.
+
+Knows:   what a Mac's own commands tell of its GPU, and what its CPU cores say where those are not allowed.
+Refuses: to be on phones: what of this they need too, apps of theirs that run on a Mac included, is in
+         host/detect_apple.py.
+Read next: host/detect_apple.py (the order of belief), host/detect_windows.py.
+"""
+
+#> from __future__ import annotations
+
+#> import json
+#> import re
+#> from typing import Dict, List, Optional, Tuple
+
+#> from ..model.device import DeviceCapabilities, Hardware
+#> from .detect_apple import (
+#>     apple_memory_mb, apple_os_version, chip_of_mac, counted_cores, family_word, mac_type, speed_of_bin,
+#> )
+#> from .lookup import NO_SPEED, AppleModel, NominalSpeed, apple_gpu_bins, find_apple_model
+#> from .probe import Probe
+
+_GPU_CORES_LINE = re.compile(r'"gpu-core-count"\s*=\s*(\d+)')
+
+
+def detect_macos(probe: Probe) -> Optional[Hardware]:
+    """Detect a Mac; None elsewhere, iOS included."""
+    if probe.platform != "darwin" or probe.inside_ios():
+        return None
+    identifier = probe.sysctl_text("hw.model") or ""
+    row = find_apple_model(identifier)
+    sources = {"identifier": "sysctl hw.model"}
+    chip, virtual = chip_of_mac(probe, row, sources)
+    virtual = virtual or identifier.startswith("VirtualMac")
+    notes = _mac_notes(probe, identifier, row, virtual=virtual)
+    physical = probe.sysctl_number("hw.physicalcpu") or 0
+    gpu_type, speed = "", NO_SPEED
+    if not virtual:
+        gpu_type, speed = _gpu_of_mac(probe, chip, row, sources, notes)
+    has_apple_gpu = chip.startswith("Apple ") and not virtual
+    capabilities = DeviceCapabilities(
+        cpu_cores=probe.sysctl_number("hw.logicalcpu") or counted_cores(probe, row, sources),
+        memory_mb=apple_memory_mb(probe, row, sources), has_gpu=bool(gpu_type), gpu_type=gpu_type,
+        fp32_tflops=speed.fp32, fp16_tflops=speed.fp16, int8_tflops=speed.int8, chip=chip,
+        os_version=apple_os_version(probe, "macOS"), supports_metal=has_apple_gpu or bool(gpu_type))
+    return Hardware(type=mac_type(row.name if row else identifier), model=_mac_name(identifier, row),
+                    identifier=identifier, capabilities=capabilities, physical_cores=physical,
+                    sources=tuple(sources.items()), notes=tuple(notes))
+
+
+def _gpu_of_mac(probe: Probe, chip: str, row: Optional[AppleModel], sources: Dict[str, str],
+                notes: List[str]) -> Tuple[str, NominalSpeed]:
+    if not chip.startswith("Apple "):
+        name, _ = _gpu_of_system_profiler(probe)
+        if name:
+            sources["gpu_type"] = "system_profiler"
+        return name, NO_SPEED
+    short = chip[len("Apple "):]
+    fitting = row if row is not None and row.chip == short else None
+    cores = _gpu_cores_of_mac(probe, short, fitting, sources, notes)
+    return chip, speed_of_bin(short, cores, sources, notes)
+
+
+def _gpu_cores_of_mac(probe: Probe, chip: str, row: Optional[AppleModel], sources: Dict[str, str],
+                      notes: List[str]) -> int:
+    told = _GPU_CORES_LINE.search(probe.run(["/usr/sbin/ioreg", "-rc", "AGXAccelerator", "-d1"]) or "")
+    if told:
+        sources["gpu_type"] = f"ioreg: {told.group(1)} cores"
+        return int(told.group(1))
+    if row is not None and len(row.gpu_cores) == 1:
+        sources["gpu_type"] = f"table of models: {row.gpu_cores[0]} cores"
+        return row.gpu_cores[0]
+    cores = _gpu_of_system_profiler(probe)[1]
+    if cores:
+        sources["gpu_type"] = f"system_profiler: {cores} cores"
+        return cores
+    fast, slow = _core_types(probe)
+    bins = apple_gpu_bins(chip, fast, slow) if fast else ()
+    if len(bins) == 1:
+        sources["gpu_type"] = f"{fast} + {slow} CPU cores: {bins[0]} cores"
+        return bins[0]
+    bins = bins or (row.gpu_cores if row else ()) or apple_gpu_bins(chip)
+    if bins:
+        notes.append(f"The GPU has {' or '.join(str(count) for count in bins)} cores; the figures are for {bins[0]}.")
+        sources["gpu_type"] = f"table of chips: smallest of {len(bins)}"
+    return bins[0] if bins else 0
+
+
+def _gpu_of_system_profiler(probe: Probe) -> Tuple[str, int]:
+    """Return the first GPU's name and cores from the slow command (0.3 s), ("", 0) where it says nothing."""
+    told = probe.run(["/usr/sbin/system_profiler", "SPDisplaysDataType", "-json"])
+    try:
+        first = json.loads(told or "{}")["SPDisplaysDataType"][0]
+        name, cores = str(first.get("sppci_model", "")), str(first.get("sppci_cores", ""))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return "", 0
+    return name, int(cores) if cores.isdigit() else 0
+
+
+def _core_types(probe: Probe) -> Tuple[int, int]:
+    """Return the cores of the fastest kind and of all slower kinds; M6 has three kinds."""
+    levels = probe.sysctl_number("hw.nperflevels") or 0
+    counts = [probe.sysctl_number(f"hw.perflevel{level}.physicalcpu") or 0 for level in range(min(levels, 8))]
+    return (counts[0], sum(counts[1:])) if counts else (0, 0)
+
+
+def _mac_notes(probe: Probe, identifier: str, row: Optional[AppleModel], *, virtual: bool) -> List[str]:
+    notes = []
+    if virtual:
+        notes.append("In a virtual machine: cores and memory are its own, GPU figures are not given.")
+    elif row is None:
+        notes.append(f"The model {identifier or 'of this Mac'} is not in this program's tables.")
+    if probe.sysctl_number("sysctl.proc_translated") == 1:
+        notes.append("This Python is translated by Rosetta; one built for arm64 is faster.")
+    return notes
+
+
+def _mac_name(identifier: str, row: Optional[AppleModel]) -> str:
+    return row.name if row else f"{family_word(identifier)} (unknown model)"
+
+
 # ---- discompute_lite/host/detect_others.py ----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.detect_others")
@@ -20760,8 +20787,9 @@ To add a platform: a function `(probe) -> Optional[Hardware]` that returns None 
 
 #> from ..model.catalog import Catalog
 #> from ..model.device import Hardware
-#> from .detect_apple import detect_ios, detect_macos
+#> from .detect_apple import detect_ios
 #> from .detect_linux import detect_linux
+#> from .detect_macos import detect_macos
 #> from .detect_others import detect_android, detect_other
 #> from .detect_windows import detect_windows
 #> from .probe import Probe
@@ -60188,7 +60216,7 @@ LEFT_OUT_MODULES = (
     "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "host.foreign_executors",                                                   # Of a cluster that is none of phones.
     "tasks.digits_data",                                                        # Go along with what needs them.
-    "host.detect_windows", "host.firewalls",                                    # No phone runs or has any.
+    "host.detect_macos", "host.detect_windows", "host.firewalls",               # No phone runs or has any.
     "core.audit",                                                               # For tests and simulations.
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
@@ -60199,12 +60227,11 @@ PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
     "PC_GPUS": (), "APPLE_MODELS": ("iPad", "iPhone8", "iPhone9", "iPhone1", "iPhone2"),
     "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
 }}
-#: Lines that go with what is left out, by module: those that mention it.
-LEFT_OUT_LINES = {
-    "run": "CheckpointFolder",
-    "net.transports": "MdnsTransport", "host.detect": "detect_windows", "host.machine_check": "firewalls",
-    "core.scheduler": "check_books", "beside": "FarVectors", "roles.web": "_metrics",
-    "faces.train_command": "TRAIN_FLAGS",
+#: Lines that go with what is left out, by module: those that mention any of it.
+LEFT_OUT_LINES: Dict[str, Tuple[str, ...]] = {
+    "run": ("CheckpointFolder",), "net.transports": ("MdnsTransport",), "host.machine_check": ("firewalls",),
+    "host.detect": ("detect_macos", "detect_windows"), "core.scheduler": ("check_books",), "beside": ("FarVectors",),
+    "roles.web": ("_metrics",), "faces.train_command": ("TRAIN_FLAGS",),
 }
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
 PACKED_COLUMNS = 1000
@@ -60365,7 +60392,7 @@ def package_sources(folder: str) -> Dict[str, str]:
 def _for_phones(name: str, source: str) -> str:
     """Return a module's text without the lines that no phone needs, and with those rows of its tables, each a line."""
     module, lines = name.partition(".")[2], source.splitlines(keepends=True)
-    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module)
+    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module, ())
     tree = ast.parse(source)
     for node in ast.walk(tree) if module.startswith("core.") else ():
         # Invariants are asserted after each event by tests and simulations, and by nobody else.
@@ -60378,7 +60405,7 @@ def _for_phones(name: str, source: str) -> str:
             for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
                 if not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
-    return "".join(line for line in lines if left_out is None or left_out not in line)
+    return "".join(line for line in lines if not any(each in line for each in left_out))
 
 
 # ---- discompute_lite/tasks/digits_data.py -----------------------------------------------------------
@@ -61428,12 +61455,11 @@ _end_sections({
     "discompute_lite.host.lookup": "_SYMBOLS _MEMORY_AT_END _PARENTHESIS_AT_END _VENDOR_WORDS NominalSpeed NO_SPEED "
         "AppleModel NamedChip find_apple_model find_apple_speed apple_gpu_bins find_gpu normal_gpu_name "
         "_without_gpu_word _names_of_gpu find_soc _is_grade_of APPLE_CHIPS APPLE_MODELS PC_GPUS PHONE_SOCS".split(),
-    "discompute_lite.host.detect_apple": "GIGABYTE IPAD_OF_EVERY_MAC _IPAD_OF_EVERY_MAC_BYTES _MAC_TYPES "
-        "_GPU_CORES_LINE detect_macos detect_ios apple_os_version _chip_of_mac _plain_chip _gpu_of_mac "
-        "_gpu_cores_of_mac _gpu_of_system_profiler _core_types _speed_of_bin _mac_notes _mac_type _mac_name "
-        "_is_mac_with_ios_app _ios_app_on_mac _app_memory_mb _memory_mb _counted_cores _one_or_smallest "
-        "_family_word _ios_type _ios_name DeviceCapabilities Hardware work_memory NO_SPEED AppleModel NominalSpeed "
-        "apple_gpu_bins find_apple_model find_apple_speed IOS_MACHINES Probe".split(),
+    "discompute_lite.host.detect_apple": "GIGABYTE IPAD_OF_EVERY_MAC _IPAD_OF_EVERY_MAC_BYTES _MAC_TYPES detect_ios "
+        "apple_os_version chip_of_mac _plain_chip speed_of_bin mac_type _is_mac_with_ios_app _ios_app_on_mac "
+        "_app_memory_mb apple_memory_mb counted_cores _one_or_smallest family_word _ios_type _ios_name "
+        "DeviceCapabilities Hardware work_memory NO_SPEED AppleModel NominalSpeed find_apple_model find_apple_speed "
+        "IOS_MACHINES Probe".split(),
     "discompute_lite.host.cgroup": "Limit UNLIMITED_BYTES _V2 GroupLimits group_limits group_memory_used "
         "group_cpu_seconds _group_paths _group_mounts _way_up _found _v2_cpus _bytes_of _integer Probe".split(),
     "discompute_lite.host.detect_linux": "_CPU_FOLDER _NVIDIA_FOLDER _GPU_VENDORS _ARM_PARTS _NO_PRODUCT FoundGpu "
@@ -61441,6 +61467,10 @@ _end_sections({
         "fastest_gpu named_gpu linux_gpus _nvidia_gpus _drm_gpus _machine_name _dmi _compatible_names _distribution "
         "surroundings _note_surroundings DeviceCapabilities Hardware GroupLimits group_limits NO_SPEED NamedChip "
         "NominalSpeed find_gpu find_soc Probe".split(),
+    "discompute_lite.host.detect_macos": "_GPU_CORES_LINE detect_macos _gpu_of_mac _gpu_cores_of_mac "
+        "_gpu_of_system_profiler _core_types _mac_notes _mac_name DeviceCapabilities Hardware apple_memory_mb "
+        "apple_os_version chip_of_mac counted_cores family_word mac_type speed_of_bin NO_SPEED AppleModel "
+        "NominalSpeed apple_gpu_bins find_apple_model Probe".split(),
     "discompute_lite.host.detect_others": "_SOC_PROPERTIES is_android detect_android _android_name detect_other "
         "DeviceCapabilities Hardware work_memory GroupLimits cpuinfo_value linux_physical_cores usable_cpus "
         "usable_memory_mb find_soc Probe".split(),
@@ -61451,7 +61481,7 @@ _end_sections({
     "discompute_lite.host.relaunch": "PROGRAM can_relaunch relaunch_words read_program _making _single_file "
         "StateError sources_in".split(),
     "discompute_lite.host.detect": "Detector DETECTORS _NO_HOSTNAMES detect_hardware has_processes has_tls app_name "
-        "device_name Catalog Hardware detect_ios detect_macos detect_linux detect_android detect_other "
+        "device_name Catalog Hardware detect_ios detect_linux detect_macos detect_android detect_other "
         "detect_windows Probe can_relaunch".split(),
     "discompute_lite.host.open_files": "ENOUGH_FILES most_open_files".split(),
     "discompute_lite.host.black_box": "BLACK_BOX_FILE BLACK_BOX_BYTES _COUNT_BYTES _NOTHING BlackBox open_black_box "

@@ -16,8 +16,9 @@ from typing import Callable, Optional
 
 from ..model.catalog import Catalog
 from ..model.device import Hardware
-from .detect_apple import detect_ios, detect_macos
+from .detect_apple import detect_ios
 from .detect_linux import detect_linux
+from .detect_macos import detect_macos
 from .detect_others import detect_android, detect_other
 from .detect_windows import detect_windows
 from .probe import Probe

@@ -34,7 +34,7 @@ LEFT_OUT_MODULES = (
     "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "host.foreign_executors",                                                   # Of a cluster that is none of phones.
     "tasks.digits_data",                                                        # Go along with what needs them.
-    "host.detect_windows", "host.firewalls",                                    # No phone runs or has any.
+    "host.detect_macos", "host.detect_windows", "host.firewalls",               # No phone runs or has any.
     "core.audit",                                                               # For tests and simulations.
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
@@ -45,12 +45,11 @@ PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
     "PC_GPUS": (), "APPLE_MODELS": ("iPad", "iPhone8", "iPhone9", "iPhone1", "iPhone2"),
     "APPLE_CHIPS": ("A", *(f'M{number}"' for number in range(1, 10))),
 }}
-#: Lines that go with what is left out, by module: those that mention it.
-LEFT_OUT_LINES = {
-    "run": "CheckpointFolder",
-    "net.transports": "MdnsTransport", "host.detect": "detect_windows", "host.machine_check": "firewalls",
-    "core.scheduler": "check_books", "beside": "FarVectors", "roles.web": "_metrics",
-    "faces.train_command": "TRAIN_FLAGS",
+#: Lines that go with what is left out, by module: those that mention any of it.
+LEFT_OUT_LINES: Dict[str, Tuple[str, ...]] = {
+    "run": ("CheckpointFolder",), "net.transports": ("MdnsTransport",), "host.machine_check": ("firewalls",),
+    "host.detect": ("detect_macos", "detect_windows"), "core.scheduler": ("check_books",), "beside": ("FarVectors",),
+    "roles.web": ("_metrics",), "faces.train_command": ("TRAIN_FLAGS",),
 }
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
 PACKED_COLUMNS = 1000
@@ -211,7 +210,7 @@ def package_sources(folder: str) -> Dict[str, str]:
 def _for_phones(name: str, source: str) -> str:
     """Return a module's text without the lines that no phone needs, and with those rows of its tables, each a line."""
     module, lines = name.partition(".")[2], source.splitlines(keepends=True)
-    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module)
+    tables, left_out = PHONE_ROWS.get(module, {}), LEFT_OUT_LINES.get(module, ())
     tree = ast.parse(source)
     for node in ast.walk(tree) if module.startswith("core.") else ():
         # Invariants are asserted after each event by tests and simulations, and by nobody else.
@@ -224,4 +223,4 @@ def _for_phones(name: str, source: str) -> str:
             for number in range(node.lineno, (node.end_lineno or node.lineno) - 1):
                 if not lines[number].lstrip(' ("').startswith(beginning):
                     lines[number] = ""
-    return "".join(line for line in lines if left_out is None or left_out not in line)
+    return "".join(line for line in lines if not any(each in line for each in left_out))
