@@ -24604,13 +24604,19 @@ class StopSignals:
     """Listen to the signals, from the main thread; elsewhere (an app's console) this does nothing."""
 
     def __init__(self, watch: Callable[..., None], on_stop: Callable[[], None]) -> None:
-        """`watch(socket, on_readable, None)` is the loop's; `on_stop()` comes on its thread, perhaps more than once."""
+        """`watch(socket, on_readable, None)` is the loop's; `on_stop()` comes on its thread, once."""
         # A byte through a socket wakes the loop and takes no lock.
         self._bell, self._button = socket.socketpair()
         self._button.setblocking(False)
         self._before: Dict[int, Any] = {}
         self._wakes: Optional[int] = None
-        watch(self._bell, on_stop, None)
+
+        def ring() -> None:
+            # Nobody takes the byte: a loop that listened on would do nothing else until its goodbyes are said.
+            watch(self._bell, None, None)
+            on_stop()
+
+        watch(self._bell, ring, None)
         for name in STOP_SIGNALS:
             number = getattr(signal, name, None)
             try:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from discompute_lite.host.stop_signals import StopSignals
+from discompute_lite.net.loop import Loop
 
 
 @pytest.fixture
@@ -32,6 +33,17 @@ def test_a_signal_rings_the_bell_and_former_listeners_come_back(signals, bells):
     assert bells[0].recv(9) == b"\0"
     listening.restore()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_loop_hears_it_once_and_sleeps_while_goodbyes_are_said():
+    loop, heard = Loop(), []
+    listening = StopSignals(loop.watch, lambda: heard.append(loop.call_later(0.02, loop.stop)))
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    loop.run()
+    listening.restore()
+    loop.close()
+    assert len(heard) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="stands in for Windows elsewhere")
