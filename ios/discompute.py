@@ -1126,7 +1126,8 @@ class Limits:
     message_text_bytes: int = 2 * KIB
     #: Text messages of one unverified address a minute. Beyond: Unavailable with retry_after. (roles/post)
     messages_per_minute: int = 5
-    #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator)
+    #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator) And as many copies of others'
+    #: tasks, of which each device has a share. Beyond: refused, it goes to another device. (roles/held_copies)
     tasks: int = 256
     #: Subtasks of one task: bounds what is kept of it. Beyond: the task fails. (roles/coordinator)
     subtasks: int = 4096
@@ -1152,7 +1153,7 @@ class Limits:
     #: device. (roles/vectors)
     vector_bytes: int = 4 * GIB
     #: Outcomes kept for coordinators that have not acknowledged them, all together; beyond it the oldest goes.
-    #: (roles/worker)
+    #: (roles/worker) And once more copies of others' tasks, as for `tasks`. (roles/held_copies)
     outcome_bytes: int = 256 * MIB
     #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
     #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)
@@ -16518,7 +16519,7 @@ class Durability:
             if record is None:
                 continue
             if mark:
-                self.copies.restore(record, chain)
+                self.copies.restore(record, chain, len(data))
             else:
                 self._writers[record.task.task_id] = JournalWriter(chain)
                 found.append(record)
@@ -37713,6 +37714,11 @@ class OwnCluster:
             return Sender(sender_id)
         return Sender(sender_id, holds.name, self.membership.role_of(sender_id), holds.sends)
 
+    def other_senders(self) -> int:
+        """Return how many others may send work, whether they are there or not."""
+        return sum(each.role in ROLES[1:] and each.sends != "nobody" and each.device_id != self.me
+                   for each in self.membership.members())
+
     def refusal(self, caller_id: str) -> Optional[DiscomputeError]:
         """Return why a device with a certificate of this cluster is sent away before a byte of it is read.
 
@@ -39395,13 +39401,16 @@ class Claims:
         node = self._node
         return proof_of(node.identity.token, task_id, node.id) if node.world.trust is not None else ""
 
+    def is_own(self, record: CoordinatedTask) -> bool:
+        """Whether a task was submitted here: it is this device's own work, wherever it has been since."""
+        node = self._node
+        return (record.first_owner_id or node.id) == node.id and is_proven(
+            record.secret, node.identity.token, record.task.task_id, node.id)
+
     def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
         """Say why this device may not go on with a task that this other node answers for, "" where it may."""
         node, task = self._node, record.task
-        # What was submitted here is this device's own work, wherever it has been since.
-        is_own = record.first_owner_id == node.id and is_proven(
-            record.secret, node.identity.token, task.task_id, node.id)
-        if is_own or record.is_over:
+        if self.is_own(record) or record.is_over:
             return ""
         pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
         refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))
@@ -39496,6 +39505,65 @@ def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], lines: byte
     return "" if told is not None and told.secret == known.secret else "another task has this id here"
 
 
+# ---- discompute_lite/roles/held_copies.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.held_copies")
+"""Hold what this node knows of other nodes' tasks, and say whether there is room for more of it.
+
+Knows:   what each copy says, how large it is, and whose share of the room it takes.
+Refuses: to decide who answers for a task, and to write lines (roles/copies.py does).
+Read next: roles/copies.py (who holds them).
+
+Each device that may send work has its share of places and bytes for certain, whatever others have left here before it
+came. More than that it may have while as much again stays free.
+"""
+
+#> from __future__ import annotations
+
+#> from typing import Dict, Tuple
+
+#> from ..core.ownership import Claim
+#> from ..model.limits import Limits
+#> from .coordinated import CoordinatedTask
+
+
+class HeldCopy:
+    """Hold the copy of somebody else's task: what it says; its lines are on the disk."""
+
+    __slots__ = ("claim", "record", "chain", "size", "is_own")
+
+    def __init__(self, claim: Claim, record: CoordinatedTask, chain: int, size: int, *, is_own: bool) -> None:
+        self.claim = claim
+        self.record = record
+        #: The number of its last line (core/journal.py), and the bytes of all of them.
+        self.chain, self.size = chain, size
+        #: It was submitted here: it takes nobody's share, and has room.
+        self.is_own = is_own
+
+
+def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int], limits: Limits, sharers: int) -> str:
+    """Say why there is no room for the copy of a task with so many bytes, "" where there is: what is here may stay.
+
+    `held` are all copies by task; `sharers` is the number of devices that may leave some here.
+    """
+    task_id, size = of_task
+    there = held.get(task_id)
+    before = there.size if there is not None and there.claim.owner_id == claim.owner_id else -1
+    others = [each for other_id, each in held.items() if other_id != task_id and not each.is_own]
+    senders = [each.size for each in others if each.claim.owner_id == claim.owner_id]
+    bounds = (
+        ("copies", before < 0, limits.tasks, len(senders) + 1, len(others) + 1),
+        ("bytes of copies", size > before, limits.outcome_bytes, sum(senders) + size,
+         sum(each.size for each in others) + size),
+    )
+    for what, is_more, most, its, all_together in bounds:
+        # Rounded up, so that of more devices than places each has one.
+        share = -(-most // max(1, sharers))
+        if is_more and its > max(share, most - all_together):
+            return f"of {most} {what} that this node keeps, the share of each device is {share}"
+    return ""
+
+
 # ---- discompute_lite/roles/copies.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.copies")
@@ -39523,6 +39591,7 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from .claims import Claims, refusal_of_claim
 #> from .coordinated import CoordinatedTask, problem_in
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
+#> from .held_copies import HeldCopy, why_no_room
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 #> from .methods import ExplainTaskAnswer
 #> from .ports import Later, TimerPort
@@ -39545,18 +39614,6 @@ class SentCopy:
         self.entries: List[Any] = []
         self.is_whole = True
         self.is_busy = False
-
-
-class HeldCopy:
-    """Hold the copy of somebody else's task: what it says; its lines are on the disk."""
-
-    __slots__ = ("claim", "record", "chain")
-
-    def __init__(self, claim: Claim, record: CoordinatedTask, chain: int) -> None:
-        self.claim = claim
-        self.record = record
-        #: The number of its last line (core/journal.py).
-        self.chain = chain
 
 
 class Copies:
@@ -39610,7 +39667,7 @@ class Copies:
         known.owner_id = claim.owner_id
         # Where it was submitted the new owner may be out of reach, and who waits there asks by way of this node.
         self.forgotten(task_id, but_at=record.first_owner_id)
-        held = self._held[task_id] = HeldCopy(claim, known, 0)
+        held = self._hold(claim, known, 0, 0)
         is_awaited = record.first_owner_id in ("", self._node.id)
         kept_s = self._node.settings_limits.result_kept_s if is_awaited else COPY_COMES_S
         self._node.clock.call_later(kept_s, self._expired, task_id, held)
@@ -39716,6 +39773,10 @@ class Copies:
         sender, record, held = claim.owner_id, self._coordinator.own_record(task_id), self._held.get(task_id)
         if not is_whole and (held is None or held.claim != claim):
             return KeepTaskAnswer(False, "this node has not the beginning of it")
+        size = len(lines) if is_whole or held is None else held.size + len(lines)
+        no_room = self._why_no_room(claim, task_id, size)
+        if no_room:
+            return KeepTaskAnswer(False, no_room)
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
         refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
         if refusal:
@@ -39732,8 +39793,6 @@ class Copies:
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
-        if held is None and len(self._held) >= self._node.settings_limits.tasks:
-            return KeepTaskAnswer(False, "this node keeps as many copies as it may")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         record = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
@@ -39746,11 +39805,11 @@ class Copies:
             if held is not None and held.record.state is TaskState.COMPLETED:
                 # Whoever asks has its result now, though the other node comes to it once more.
                 record = held.record
-            self._held[task_id] = HeldCopy(claim, record, reading.chain)
+            self._hold(claim, record, reading.chain, size)
         else:
             port.append(name, lines)
             retell(record, reading.entries)
-            self._held[task_id].chain = reading.chain
+            self._held[task_id].chain, self._held[task_id].size = reading.chain, size
         if held is not None:
             held.record.wake_watchers()
         return KeepTaskAnswer(True, "kept")
@@ -39762,9 +39821,9 @@ class Copies:
             self._remove(task_id)
         return KeepTaskAnswer(True, "forgotten")
 
-    def restore(self, record: CoordinatedTask, chain: int) -> None:
+    def restore(self, record: CoordinatedTask, chain: int, size: int) -> None:
         """Hold a copy of an earlier life, and see whether its owner is still there."""
-        self._held[record.task.task_id] = HeldCopy(Claim(record.term, record.owner_id), record, chain)
+        self._hold(Claim(record.term, record.owner_id), record, chain, size)
         self._await_owner(record.owner_id)
 
     def owned_here(self, task_id: str) -> None:
@@ -39808,6 +39867,18 @@ class Copies:
     def task_ids(self) -> List[str]:
         """Return the tasks whose copies are here."""
         return list(self._held)
+
+    def _hold(self, claim: Claim, record: CoordinatedTask, chain: int, size: int) -> HeldCopy:
+        held = HeldCopy(claim, record, chain, size, is_own=self.claims.is_own(record))
+        self._held[record.task.task_id] = held
+        return held
+
+    def _why_no_room(self, claim: Claim, task_id: str, size: int) -> str:
+        node, known = self._node, self._coordinator.own_record(task_id) or self.record_of(task_id)
+        if known is not None and self.claims.is_own(known):
+            return ""
+        sharers = 1 if node.belonging.cluster is None else node.belonging.cluster.other_senders()
+        return why_no_room(self._held, claim, (task_id, size), node.settings_limits, sharers)
 
     def _remove(self, task_id: str) -> None:
         self._held.pop(task_id).record.wake_watchers()
@@ -61791,10 +61862,12 @@ _end_sections({
     "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim read_journal MOST_TERM Claim is_believed "
         "is_proven may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask restored_task "
         "CompareOwnersAnswer OwnerSaid".split(),
-    "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy HeldCopy Copies JournalWriter read_journal "
-        "Claim KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError "
-        "LinkClosed Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of "
-        "journal_name restored_task retell KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer Later TimerPort".split(),
+    "discompute_lite.roles.held_copies": "HeldCopy why_no_room Claim Limits CoordinatedTask".split(),
+    "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy Copies JournalWriter read_journal Claim "
+        "KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError LinkClosed "
+        "Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of journal_name "
+        "restored_task retell HeldCopy why_no_room KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer Later "
+        "TimerPort".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "

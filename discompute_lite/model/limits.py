@@ -109,7 +109,8 @@ class Limits:
     message_text_bytes: int = 2 * KIB
     #: Text messages of one unverified address a minute. Beyond: Unavailable with retry_after. (roles/post)
     messages_per_minute: int = 5
-    #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator)
+    #: Unfinished tasks a node coordinates. Beyond: Unavailable. (roles/coordinator) And as many copies of others'
+    #: tasks, of which each device has a share. Beyond: refused, it goes to another device. (roles/held_copies)
     tasks: int = 256
     #: Subtasks of one task: bounds what is kept of it. Beyond: the task fails. (roles/coordinator)
     subtasks: int = 4096
@@ -135,7 +136,7 @@ class Limits:
     #: device. (roles/vectors)
     vector_bytes: int = 4 * GIB
     #: Outcomes kept for coordinators that have not acknowledged them, all together; beyond it the oldest goes.
-    #: (roles/worker)
+    #: (roles/worker) And once more copies of others' tasks, as for `tasks`. (roles/held_copies)
     outcome_bytes: int = 256 * MIB
     #: A piece of work with all that it names. Where it runs in a process, that is bounded anyway; on a phone, whose
     #: system ends the app, a quarter of the memory. Beyond: Unavailable, it goes elsewhere. (roles/worker)

@@ -45,13 +45,16 @@ class Claims:
         node = self._node
         return proof_of(node.identity.token, task_id, node.id) if node.world.trust is not None else ""
 
+    def is_own(self, record: CoordinatedTask) -> bool:
+        """Whether a task was submitted here: it is this device's own work, wherever it has been since."""
+        node = self._node
+        return (record.first_owner_id or node.id) == node.id and is_proven(
+            record.secret, node.identity.token, record.task.task_id, node.id)
+
     def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
         """Say why this device may not go on with a task that this other node answers for, "" where it may."""
         node, task = self._node, record.task
-        # What was submitted here is this device's own work, wherever it has been since.
-        is_own = record.first_owner_id == node.id and is_proven(
-            record.secret, node.identity.token, task.task_id, node.id)
-        if is_own or record.is_over:
+        if self.is_own(record) or record.is_over:
             return ""
         pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
         refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))

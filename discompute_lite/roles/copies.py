@@ -22,6 +22,7 @@ from ..model.task import TaskState
 from .claims import Claims, refusal_of_claim
 from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
+from .held_copies import HeldCopy, why_no_room
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 from .methods import ExplainTaskAnswer
 from .ports import Later, TimerPort
@@ -44,18 +45,6 @@ class SentCopy:
         self.entries: List[Any] = []
         self.is_whole = True
         self.is_busy = False
-
-
-class HeldCopy:
-    """Hold the copy of somebody else's task: what it says; its lines are on the disk."""
-
-    __slots__ = ("claim", "record", "chain")
-
-    def __init__(self, claim: Claim, record: CoordinatedTask, chain: int) -> None:
-        self.claim = claim
-        self.record = record
-        #: The number of its last line (core/journal.py).
-        self.chain = chain
 
 
 class Copies:
@@ -109,7 +98,7 @@ class Copies:
         known.owner_id = claim.owner_id
         # Where it was submitted the new owner may be out of reach, and who waits there asks by way of this node.
         self.forgotten(task_id, but_at=record.first_owner_id)
-        held = self._held[task_id] = HeldCopy(claim, known, 0)
+        held = self._hold(claim, known, 0, 0)
         is_awaited = record.first_owner_id in ("", self._node.id)
         kept_s = self._node.settings_limits.result_kept_s if is_awaited else COPY_COMES_S
         self._node.clock.call_later(kept_s, self._expired, task_id, held)
@@ -215,6 +204,10 @@ class Copies:
         sender, record, held = claim.owner_id, self._coordinator.own_record(task_id), self._held.get(task_id)
         if not is_whole and (held is None or held.claim != claim):
             return KeepTaskAnswer(False, "this node has not the beginning of it")
+        size = len(lines) if is_whole or held is None else held.size + len(lines)
+        no_room = self._why_no_room(claim, task_id, size)
+        if no_room:
+            return KeepTaskAnswer(False, no_room)
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
         refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
         if refusal:
@@ -231,8 +224,6 @@ class Copies:
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
         name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
-        if held is None and len(self._held) >= self._node.settings_limits.tasks:
-            return KeepTaskAnswer(False, "this node keeps as many copies as it may")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         record = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
@@ -245,11 +236,11 @@ class Copies:
             if held is not None and held.record.state is TaskState.COMPLETED:
                 # Whoever asks has its result now, though the other node comes to it once more.
                 record = held.record
-            self._held[task_id] = HeldCopy(claim, record, reading.chain)
+            self._hold(claim, record, reading.chain, size)
         else:
             port.append(name, lines)
             retell(record, reading.entries)
-            self._held[task_id].chain = reading.chain
+            self._held[task_id].chain, self._held[task_id].size = reading.chain, size
         if held is not None:
             held.record.wake_watchers()
         return KeepTaskAnswer(True, "kept")
@@ -261,9 +252,9 @@ class Copies:
             self._remove(task_id)
         return KeepTaskAnswer(True, "forgotten")
 
-    def restore(self, record: CoordinatedTask, chain: int) -> None:
+    def restore(self, record: CoordinatedTask, chain: int, size: int) -> None:
         """Hold a copy of an earlier life, and see whether its owner is still there."""
-        self._held[record.task.task_id] = HeldCopy(Claim(record.term, record.owner_id), record, chain)
+        self._hold(Claim(record.term, record.owner_id), record, chain, size)
         self._await_owner(record.owner_id)
 
     def owned_here(self, task_id: str) -> None:
@@ -307,6 +298,18 @@ class Copies:
     def task_ids(self) -> List[str]:
         """Return the tasks whose copies are here."""
         return list(self._held)
+
+    def _hold(self, claim: Claim, record: CoordinatedTask, chain: int, size: int) -> HeldCopy:
+        held = HeldCopy(claim, record, chain, size, is_own=self.claims.is_own(record))
+        self._held[record.task.task_id] = held
+        return held
+
+    def _why_no_room(self, claim: Claim, task_id: str, size: int) -> str:
+        node, known = self._node, self._coordinator.own_record(task_id) or self.record_of(task_id)
+        if known is not None and self.claims.is_own(known):
+            return ""
+        sharers = 1 if node.belonging.cluster is None else node.belonging.cluster.other_senders()
+        return why_no_room(self._held, claim, (task_id, size), node.settings_limits, sharers)
 
     def _remove(self, task_id: str) -> None:
         self._held.pop(task_id).record.wake_watchers()

@@ -161,7 +161,7 @@ class Durability:
             if record is None:
                 continue
             if mark:
-                self.copies.restore(record, chain)
+                self.copies.restore(record, chain, len(data))
             else:
                 self._writers[record.task.task_id] = JournalWriter(chain)
                 found.append(record)

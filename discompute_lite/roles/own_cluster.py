@@ -131,6 +131,11 @@ class OwnCluster:
             return Sender(sender_id)
         return Sender(sender_id, holds.name, self.membership.role_of(sender_id), holds.sends)
 
+    def other_senders(self) -> int:
+        """Return how many others may send work, whether they are there or not."""
+        return sum(each.role in ROLES[1:] and each.sends != "nobody" and each.device_id != self.me
+                   for each in self.membership.members())
+
     def refusal(self, caller_id: str) -> Optional[DiscomputeError]:
         """Return why a device with a certificate of this cluster is sent away before a byte of it is read.
 
