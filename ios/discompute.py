@@ -16567,9 +16567,11 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
 
 
 def retell(record: CoordinatedTask, entries: List[Any]) -> None:
-    """Let a task be what further entries of its journal make of it."""
+    """Let a task be what further entries of its journal make of it: it is divided once, and nothing follows its end."""
     for entry in entries:
-        if isinstance(entry, TaskDivided):
+        if record.is_over:
+            return
+        if isinstance(entry, TaskDivided) and not record.subtasks:
             record.divide(entry.parts)
             record.keep_printed("split", record.first_owner_id, entry.printed)
         elif isinstance(entry, ResultKept) and entry.index < len(record.subtasks):
@@ -39371,12 +39373,10 @@ having had the task as its owner or its copy, which no worker can give and nobod
 #> from functools import partial
 #> from typing import Any, Dict, List, Optional
 
-#> from ..core.journal import read_journal
 #> from ..core.ownership import MOST_TERM, Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
 #> from ..model.codec import from_json
 #> from ..model.errors import DiscomputeError
 #> from .coordinated import CoordinatedTask
-#> from .durability import restored_task
 #> from .keeping_methods import CompareOwnersAnswer, OwnerSaid
 
 
@@ -39492,17 +39492,14 @@ class Claims:
         return record
 
 
-def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], lines: bytes) -> str:
+def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], told: CoordinatedTask) -> str:
     """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
 
     Of a task that is known here its other owners had a copy, and with it the secret.
     """
     if not 1 <= claim.term <= MOST_TERM:
         return f"a task has terms from 1 to {MOST_TERM}"
-    if known is None:
-        return ""
-    told = restored_task(read_journal(lines).entries)
-    return "" if told is not None and told.secret == known.secret else "another task has this id here"
+    return "another task has this id here" if known is not None and told.secret != known.secret else ""
 
 
 # ---- discompute_lite/roles/held_copies.py -----------------------------------------------------------
@@ -39520,8 +39517,9 @@ came. More than that it may have while as much again stays free.
 
 #> from __future__ import annotations
 
-#> from typing import Dict, Tuple
+#> from typing import Any, Dict, Iterable, Tuple
 
+#> from ..core.journal import TaskClosed, TaskDivided
 #> from ..core.ownership import Claim
 #> from ..model.limits import Limits
 #> from .coordinated import CoordinatedTask
@@ -39564,6 +39562,12 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
     return ""
 
 
+def most_subtasks(entries: Iterable[Any]) -> int:
+    """Return how many subtasks any of these entries gives a task, at most."""
+    return max((len(entry.parts if isinstance(entry, TaskDivided) else entry.subtasks)
+                for entry in entries if isinstance(entry, (TaskDivided, TaskClosed))), default=0)
+
+
 # ---- discompute_lite/roles/copies.py ----------------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.roles.copies")
@@ -39591,7 +39595,7 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from .claims import Claims, refusal_of_claim
 #> from .coordinated import CoordinatedTask, problem_in
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-#> from .held_copies import HeldCopy, why_no_room
+#> from .held_copies import HeldCopy, most_subtasks, why_no_room
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 #> from .methods import ExplainTaskAnswer
 #> from .ports import Later, TimerPort
@@ -39777,38 +39781,40 @@ class Copies:
         no_room = self._why_no_room(claim, task_id, size)
         if no_room:
             return KeepTaskAnswer(False, no_room)
+        reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
+        told = restored_task(reading.entries) if is_whole or held is None else held.record
+        if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
+            return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        most = self._node.settings_limits.subtasks
+        if most_subtasks(reading.entries) > most:
+            return KeepTaskAnswer(False, f"a task has {most} subtasks at most")
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
-        refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
+        refusal = refusal_of_claim(claim, known, told) if is_whole else ""
         if refusal:
             self._node.count("unproven_claims")
             return KeepTaskAnswer(False, refusal)
-        if record is not None:
-            own = Claim(record.term, self._node.id)
-            if self._coordinator.was_shown(record):
-                return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
-            if outranks(own, claim):
-                return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
-            self._coordinator.give_up(record, claim)
-            held = self._held.get(task_id)
+        if record is not None and self._coordinator.was_shown(record):
+            return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
+        if record is not None and outranks(Claim(record.term, self._node.id), claim):
+            return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
-        name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
-        reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
-        record = restored_task(reading.entries) if is_whole or held is None else held.record
-        if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
-            return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
-        problem = (problem_in(record.task) or self.claims.why_not_here(sender, record)) if is_whole else ""
+        problem = (problem_in(told.task) or self.claims.why_not_here(sender, told)) if is_whole else ""
         if problem:
             return KeepTaskAnswer(False, problem)
+        if record is not None:
+            self._coordinator.give_up(record, claim)
+            held = self._held.get(task_id)
+        name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
         if is_whole:
             port.replace(name, lines)
             if held is not None and held.record.state is TaskState.COMPLETED:
                 # Whoever asks has its result now, though the other node comes to it once more.
-                record = held.record
-            self._hold(claim, record, reading.chain, size)
+                told = held.record
+            self._hold(claim, told, reading.chain, size)
         else:
             port.append(name, lines)
-            retell(record, reading.entries)
+            retell(told, reading.entries)
             self._held[task_id].chain, self._held[task_id].size = reading.chain, size
         if held is not None:
             held.record.wake_watchers()
@@ -61859,15 +61865,16 @@ _end_sections({
     "discompute_lite.roles.keeping_methods": "AcknowledgeResultAnswer KeepTaskAnswer NeedCopiesAnswer OwnerSaid "
         "CompareOwnersAnswer keep_task need_copies compare_owners explain_task acknowledge_result Claim "
         "ExplainTaskAnswer method LinkPort".split(),
-    "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim read_journal MOST_TERM Claim is_believed "
-        "is_proven may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask restored_task "
-        "CompareOwnersAnswer OwnerSaid".split(),
-    "discompute_lite.roles.held_copies": "HeldCopy why_no_room Claim Limits CoordinatedTask".split(),
+    "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim MOST_TERM Claim is_believed is_proven "
+        "may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask CompareOwnersAnswer "
+        "OwnerSaid".split(),
+    "discompute_lite.roles.held_copies": "HeldCopy why_no_room most_subtasks TaskClosed TaskDivided Claim Limits "
+        "CoordinatedTask".split(),
     "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy Copies JournalWriter read_journal Claim "
         "KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError LinkClosed "
         "Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of journal_name "
-        "restored_task retell HeldCopy why_no_room KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer Later "
-        "TimerPort".split(),
+        "restored_task retell HeldCopy most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer "
+        "Later TimerPort".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "

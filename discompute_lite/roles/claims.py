@@ -15,12 +15,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Dict, List, Optional
 
-from ..core.journal import read_journal
 from ..core.ownership import MOST_TERM, Claim, is_believed, is_proven, may_answer_for, outranks, proof_of
 from ..model.codec import from_json
 from ..model.errors import DiscomputeError
 from .coordinated import CoordinatedTask
-from .durability import restored_task
 from .keeping_methods import CompareOwnersAnswer, OwnerSaid
 
 
@@ -136,14 +134,11 @@ class Claims:
         return record
 
 
-def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], lines: bytes) -> str:
+def refusal_of_claim(claim: Claim, known: Optional[CoordinatedTask], told: CoordinatedTask) -> str:
     """Say why nobody is believed to answer for a task by what it sends of it, "" where it is.
 
     Of a task that is known here its other owners had a copy, and with it the secret.
     """
     if not 1 <= claim.term <= MOST_TERM:
         return f"a task has terms from 1 to {MOST_TERM}"
-    if known is None:
-        return ""
-    told = restored_task(read_journal(lines).entries)
-    return "" if told is not None and told.secret == known.secret else "another task has this id here"
+    return "another task has this id here" if known is not None and told.secret != known.secret else ""

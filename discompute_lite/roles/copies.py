@@ -22,7 +22,7 @@ from ..model.task import TaskState
 from .claims import Claims, refusal_of_claim
 from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-from .held_copies import HeldCopy, why_no_room
+from .held_copies import HeldCopy, most_subtasks, why_no_room
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 from .methods import ExplainTaskAnswer
 from .ports import Later, TimerPort
@@ -208,38 +208,40 @@ class Copies:
         no_room = self._why_no_room(claim, task_id, size)
         if no_room:
             return KeepTaskAnswer(False, no_room)
+        reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
+        told = restored_task(reading.entries) if is_whole or held is None else held.record
+        if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
+            return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        most = self._node.settings_limits.subtasks
+        if most_subtasks(reading.entries) > most:
+            return KeepTaskAnswer(False, f"a task has {most} subtasks at most")
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
-        refusal = refusal_of_claim(claim, known, lines) if is_whole else ""
+        refusal = refusal_of_claim(claim, known, told) if is_whole else ""
         if refusal:
             self._node.count("unproven_claims")
             return KeepTaskAnswer(False, refusal)
-        if record is not None:
-            own = Claim(record.term, self._node.id)
-            if self._coordinator.was_shown(record):
-                return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
-            if outranks(own, claim):
-                return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
-            self._coordinator.give_up(record, claim)
-            held = self._held.get(task_id)
+        if record is not None and self._coordinator.was_shown(record):
+            return KeepTaskAnswer(False, "its result was shown here", is_shown=True)
+        if record is not None and outranks(Claim(record.term, self._node.id), claim):
+            return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
-        name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
-        reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
-        record = restored_task(reading.entries) if is_whole or held is None else held.record
-        if reading.good_bytes < len(lines) or record is None or record.task.task_id != task_id:
-            return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
-        problem = (problem_in(record.task) or self.claims.why_not_here(sender, record)) if is_whole else ""
+        problem = (problem_in(told.task) or self.claims.why_not_here(sender, told)) if is_whole else ""
         if problem:
             return KeepTaskAnswer(False, problem)
+        if record is not None:
+            self._coordinator.give_up(record, claim)
+            held = self._held.get(task_id)
+        name, port = COPY_MARK + journal_name(task_id), self._node.world.journals
         if is_whole:
             port.replace(name, lines)
             if held is not None and held.record.state is TaskState.COMPLETED:
                 # Whoever asks has its result now, though the other node comes to it once more.
-                record = held.record
-            self._hold(claim, record, reading.chain, size)
+                told = held.record
+            self._hold(claim, told, reading.chain, size)
         else:
             port.append(name, lines)
-            retell(record, reading.entries)
+            retell(told, reading.entries)
             self._held[task_id].chain, self._held[task_id].size = reading.chain, size
         if held is not None:
             held.record.wake_watchers()

@@ -209,9 +209,11 @@ def restored_task(entries: List[Any]) -> Optional[CoordinatedTask]:
 
 
 def retell(record: CoordinatedTask, entries: List[Any]) -> None:
-    """Let a task be what further entries of its journal make of it."""
+    """Let a task be what further entries of its journal make of it: it is divided once, and nothing follows its end."""
     for entry in entries:
-        if isinstance(entry, TaskDivided):
+        if record.is_over:
+            return
+        if isinstance(entry, TaskDivided) and not record.subtasks:
             record.divide(entry.parts)
             record.keep_printed("split", record.first_owner_id, entry.printed)
         elif isinstance(entry, ResultKept) and entry.index < len(record.subtasks):

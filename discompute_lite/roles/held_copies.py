@@ -10,8 +10,9 @@ came. More than that it may have while as much again stays free.
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Any, Dict, Iterable, Tuple
 
+from ..core.journal import TaskClosed, TaskDivided
 from ..core.ownership import Claim
 from ..model.limits import Limits
 from .coordinated import CoordinatedTask
@@ -52,3 +53,9 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
         if is_more and its > max(share, most - all_together):
             return f"of {most} {what} that this node keeps, the share of each device is {share}"
     return ""
+
+
+def most_subtasks(entries: Iterable[Any]) -> int:
+    """Return how many subtasks any of these entries gives a task, at most."""
+    return max((len(entry.parts if isinstance(entry, TaskDivided) else entry.subtasks)
+                for entry in entries if isinstance(entry, (TaskDivided, TaskClosed))), default=0)

@@ -1,15 +1,15 @@
-"""Nobody's copies of tasks leave no room for another's, and what one device keeps for others has a bound in bytes."""
+"""Nobody's copies of tasks leave no room for another's, and what one device keeps for others has bounds."""
 
 from __future__ import annotations
 
 import pytest
 
-from discompute_lite.core.journal import JournalWriter, ResultKept, TaskAccepted, TaskDivided
+from discompute_lite.core.journal import JournalWriter, OwnerNamed, ResultKept, TaskAccepted, TaskClosed, TaskDivided
 from discompute_lite.core.ownership import Claim
 from discompute_lite.model.limits import Limits
-from discompute_lite.model.task import ComputeTask
+from discompute_lite.model.task import ComputeTask, SubTask, TaskState
 from discompute_lite.roles.coordinated import CoordinatedTask
-from discompute_lite.roles.durability import COPY_MARK, journal_name
+from discompute_lite.roles.durability import COPY_MARK, journal_name, restored_task
 from discompute_lite.roles.held_copies import HeldCopy, why_no_room
 from discompute_lite.tasks.values import dump_value
 
@@ -152,3 +152,38 @@ def test_what_was_submitted_here_comes_back_whatever_is_kept_for_who_took_it_ove
     owner.start().executor.holds = {"run"}
     world.advance(5.0)
     assert all(COPY_MARK + journal_name(task_id) in owner.journals.journals for task_id in tasks)
+
+
+def closed_with(count, state="COMPLETED"):
+    return TaskClosed(state, subtasks=[SubTask()] * count)
+
+
+@pytest.mark.parametrize("entry", [TaskDivided, closed_with])
+def test_a_copy_has_no_more_subtasks_than_a_task_may_have(world, entry):
+    owner, keeper = world.nodes("ab", limits={"subtasks": 3})
+    many, few = (entry([b"1"] * count) if entry is TaskDivided else entry(count) for count in (4, 3))
+    refused = leave(world, owner, keeper, 0, many)
+    assert not refused["success"] and refused["message"] == "a task has 3 subtasks at most"
+    assert kept_names(keeper) == []
+    assert leave(world, owner, keeper, 0)["success"] and not leave(world, owner, keeper, 0, many)["success"]
+    assert leave(world, owner, keeper, 0, few)["success"]
+
+
+def test_nor_by_what_follows_later(world):
+    owner, keeper = world.nodes("ab", limits={"subtasks": 3})
+    writer, params = JournalWriter(), {"task_id": "grows", "term": 1}
+    task = ComputeTask("grows", "echo", dump_value({"parts": [1] * 4}))
+    lines = writer.lines(TaskAccepted(task, owner_id=owner.id))
+    assert say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)["success"]
+    assert not say_copy(world, owner, keeper, **params, lines=writer.lines(TaskDivided([b"1"] * 4)))["success"]
+    assert keeper.journals.journals[COPY_MARK + journal_name("grows")] == lines
+    assert keeper.node.coordinator.status("grows").lite["counts"] == {}
+
+
+def test_a_task_is_divided_once_and_ends_once():
+    accepted, parts = TaskAccepted(ComputeTask("once", "echo")), TaskDivided([b"1", b"2"])
+    record = restored_task([accepted, parts, ResultKept(0, "a", b"x"), TaskDivided([b"3"]), TaskDivided([b"4"] * 9)])
+    assert (len(record.subtasks), record.completed) == (2, 1)
+    for again in (parts, closed_with(1, "FAILED"), OwnerNamed("b", 7)):
+        record = restored_task([accepted, closed_with(2), again])
+        assert (record.state, len(record.subtasks), record.term) == (TaskState.COMPLETED, 2, 1)
