@@ -19581,21 +19581,16 @@ __name__ = _begin_section("discompute_lite.host.lookup")
 
 Knows:   how identifiers, chips and the names that drivers print are written.
 Refuses: to inherit a figure from a neighbour: an unknown name has no row, and no row means 0 TFLOPS.
-Read next: host/chips.py (the tables), host/detect_apple.py (which asks most).
+Read next: host/chips.py (the tables), host/detect_apple.py (which asks most), host/pc_gpus.py (cards of PCs).
 """
 
 #> from __future__ import annotations
 
 #> import re
 #> from dataclasses import dataclass
-#> from typing import List, Optional, Sequence, Tuple
+#> from typing import Optional, Sequence, Tuple
 
-#> from .chips import APPLE_CHIPS, APPLE_MODELS, PC_GPUS, PHONE_SOCS
-
-_SYMBOLS = re.compile(r"\((?:R|TM|C)\)|[®™]", re.IGNORECASE)
-_MEMORY_AT_END = re.compile(r"\s*(?:\(\s*\d+ ?gb\s*\)|\b\d+ ?gb)$")
-_PARENTHESIS_AT_END = re.compile(r"\s*\([^)]*\)$")
-_VENDOR_WORDS = ("nvidia ", "amd ", "ati ", "intel ")
+#> from .chips import APPLE_CHIPS, APPLE_MODELS, PHONE_SOCS
 
 
 @dataclass(frozen=True)
@@ -19633,6 +19628,17 @@ class NamedChip:
     speed: NominalSpeed
 
 
+@dataclass(frozen=True)
+class FoundGpu:
+    """Describe one GPU of a PC; `speed` is nothing where the name is in no table."""
+
+    name: str
+    memory_mb: int
+    speed: NominalSpeed
+    source: str
+    cuda: bool = False
+
+
 def find_apple_model(identifier: str) -> Optional[AppleModel]:
     """Return the row of "Mac15,8" or "iPhone17,1", or None."""
     for identifiers, name, chip, *numbers in APPLE_MODELS:
@@ -19660,42 +19666,10 @@ def apple_gpu_bins(chip: str, performance_cores: int = 0, efficiency_cores: int 
     return tuple(sorted(fitting))
 
 
-def find_gpu(driver_name: str, memory_mb: int = 0) -> Optional[NamedChip]:
-    """Return the row of a PC's GPU by the name that its driver prints, or None.
-
-    Of several rows the one with this memory is taken, else the slowest. A memory size at the end of the
-    name is dropped only when nothing is called so; "Laptop GPU" is part of the name.
-    """
-    wanted = normal_gpu_name(driver_name)
-    for candidate in dict.fromkeys((wanted, _MEMORY_AT_END.sub("", wanted), _without_gpu_word(wanted))):
-        rows = [row for row in PC_GPUS if candidate and candidate in _names_of_gpu(row[0], row[6])]
-        if rows:
-            fitting = [row for row in rows if memory_mb and abs(row[1] * 1024 - memory_mb) <= memory_mb * 0.1]
-            name, _, fp32, fp16, int8, confidence, _ = min(fitting or rows, key=lambda row: row[2])
-            return NamedChip(name, name, NominalSpeed(fp32, fp16, int8, confidence or "high"))
-    return None
-
-
-def normal_gpu_name(name: str) -> str:
-    """Return a GPU's name in small letters, without trademarks, vendor and double blanks."""
-    plain = name if name.isascii() and "(" not in name else _SYMBOLS.sub(" ", name)
-    text = " ".join(plain.lower().split())
-    for word in _VENDOR_WORDS:
-        if text.startswith(word):
-            return text[len(word):]
-    return text
-
-
-def _without_gpu_word(name: str) -> str:
-    name = _MEMORY_AT_END.sub("", name)
-    return name[:-len(" gpu")] if name.endswith(" gpu") and not name.endswith(" laptop gpu") else name
-
-
-def _names_of_gpu(name: str, driver_names: str) -> List[str]:
-    """Return everything a row may be called: its own name, without memory size or remark, and the drivers' names."""
-    own = normal_gpu_name(name)
-    names = [own, _PARENTHESIS_AT_END.sub("", own)] if own.endswith(")") else [own]
-    return names + [normal_gpu_name(text) for text in driver_names.split("|") if text]
+def cpuinfo_value(cpu_facts: str, key: str) -> str:
+    """Return the first value of a key of /proc/cpuinfo, or ""."""
+    found = re.search(rf"^{re.escape(key)}\s*:\s*(.+)$", cpu_facts, re.MULTILINE)
+    return found.group(1).strip() if found else ""
 
 
 def find_soc(names: Sequence[str]) -> Optional[NamedChip]:
@@ -20086,33 +20060,143 @@ def _integer(text: Optional[str]) -> int:
     return int(text) if text.isdigit() else -1
 
 
+# ---- discompute_lite/host/pc_gpus.py ----------------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.host.pc_gpus")
+"""Say which graphics cards a PC has, and what the tables know of each.
+
+Knows:   what the drivers of Linux tell, and how differently a card's name is written.
+Refuses: to start a process, except nvidia-smi where the driver is loaded and names no GPU in /proc; a figure for a
+         card that is in no table; and to be on phones, which have none.
+Read next: host/chips.py (the table), host/detect_linux.py, host/detect_windows.py (who ask).
+"""
+
+#> from __future__ import annotations
+
+#> import re
+#> from typing import List, Optional
+
+#> from .chips import PC_GPUS
+#> from .lookup import NO_SPEED, FoundGpu, NamedChip, NominalSpeed, cpuinfo_value
+#> from .probe import Probe
+
+_NVIDIA_FOLDER = "/proc/driver/nvidia"
+#: PCI vendors whose cards compute; a server's ASPEED or a virtual display is no GPU to us.
+_GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+_SYMBOLS = re.compile(r"\((?:R|TM|C)\)|[®™]", re.IGNORECASE)
+_MEMORY_AT_END = re.compile(r"\s*(?:\(\s*\d+ ?gb\s*\)|\b\d+ ?gb)$")
+_PARENTHESIS_AT_END = re.compile(r"\s*\([^)]*\)$")
+_VENDOR_WORDS = ("nvidia ", "amd ", "ati ", "intel ")
+
+
+def linux_gpus(probe: Probe) -> List[FoundGpu]:
+    """Return all GPUs: NVIDIA's own driver first, then what /sys/class/drm has besides."""
+    nvidia = _nvidia_gpus(probe)
+    others = [gpu for gpu in _drm_gpus(probe) if not (nvidia and gpu.name.startswith("NVIDIA"))]
+    return nvidia + others
+
+
+def _nvidia_gpus(probe: Probe) -> List[FoundGpu]:
+    gpus = []
+    for address in probe.list_dir(_NVIDIA_FOLDER + "/gpus"):
+        facts = probe.read_text(f"{_NVIDIA_FOLDER}/gpus/{address}/information") or ""
+        name = cpuinfo_value(facts, "Model")
+        if name and name != "Unknown":
+            gpus.append(named_gpu(name, 0, "/proc/driver/nvidia", cuda=True))
+    if not gpus and probe.list_dir(_NVIDIA_FOLDER):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+        for line in (probe.run(query) or "").splitlines():
+            name, _, memory = line.rpartition(",")
+            if name:
+                megabytes = int(memory) if memory.strip().isdigit() else 0
+                gpus.append(named_gpu(name.strip(), megabytes, "nvidia-smi", cuda=True))
+    return gpus
+
+
+def _drm_gpus(probe: Probe) -> List[FoundGpu]:
+    gpus = []
+    for card in probe.list_dir("/sys/class/drm"):
+        folder = f"/sys/class/drm/{card}/device/"
+        vendor = (probe.read_text(folder + "vendor") or "").strip()
+        if not re.fullmatch(r"card\d+", card) or vendor not in _GPU_VENDORS:
+            continue
+        memory = (probe.read_text(folder + "mem_info_vram_total") or "").strip()
+        name = (probe.read_text(folder + "product_name") or "").strip()
+        if not name:
+            device = (probe.read_text(folder + "device") or "").strip()
+            name = f"{_GPU_VENDORS[vendor]} GPU {vendor[2:]}:{device[2:]}"
+        gpus.append(named_gpu(name, int(memory) >> 20 if memory.isdigit() else 0, "/sys/class/drm"))
+    return gpus
+
+
+def named_gpu(name: str, memory_mb: int, source: str, *, cuda: bool = False) -> FoundGpu:
+    """Return a GPU with the figures of its row, or without figures."""
+    row = find_gpu(name, memory_mb)
+    return FoundGpu(name, memory_mb, row.speed if row else NO_SPEED, source, cuda)
+
+
+def find_gpu(driver_name: str, memory_mb: int = 0) -> Optional[NamedChip]:
+    """Return the row of a PC's GPU by the name that its driver prints, or None.
+
+    Of several rows the one with this memory is taken, else the slowest. A memory size at the end of the
+    name is dropped only when nothing is called so; "Laptop GPU" is part of the name.
+    """
+    wanted = normal_gpu_name(driver_name)
+    for candidate in dict.fromkeys((wanted, _MEMORY_AT_END.sub("", wanted), _without_gpu_word(wanted))):
+        rows = [row for row in PC_GPUS if candidate and candidate in _names_of_gpu(row[0], row[6])]
+        if rows:
+            fitting = [row for row in rows if memory_mb and abs(row[1] * 1024 - memory_mb) <= memory_mb * 0.1]
+            name, _, fp32, fp16, int8, confidence, _ = min(fitting or rows, key=lambda row: row[2])
+            return NamedChip(name, name, NominalSpeed(fp32, fp16, int8, confidence or "high"))
+    return None
+
+
+def normal_gpu_name(name: str) -> str:
+    """Return a GPU's name in small letters, without trademarks, vendor and double blanks."""
+    plain = name if name.isascii() and "(" not in name else _SYMBOLS.sub(" ", name)
+    text = " ".join(plain.lower().split())
+    for word in _VENDOR_WORDS:
+        if text.startswith(word):
+            return text[len(word):]
+    return text
+
+
+def _without_gpu_word(name: str) -> str:
+    name = _MEMORY_AT_END.sub("", name)
+    return name[:-len(" gpu")] if name.endswith(" gpu") and not name.endswith(" laptop gpu") else name
+
+
+def _names_of_gpu(name: str, driver_names: str) -> List[str]:
+    """Return everything a row may be called: its own name, without memory size or remark, and the drivers' names."""
+    own = normal_gpu_name(name)
+    names = [own, _PARENTHESIS_AT_END.sub("", own)] if own.endswith(")") else [own]
+    return names + [normal_gpu_name(text) for text in driver_names.split("|") if text]
+
+
 # ---- discompute_lite/host/detect_linux.py -----------------------------------------------------------
 
 __name__ = _begin_section("discompute_lite.host.detect_linux")
 """Say what a Linux machine is: a PC, a server, a board, a container with a part of one.
 
 Knows:   /proc, /sys, device trees, and the limits of control groups and affinity.
-Refuses: to start a process, except nvidia-smi where the driver is loaded and names no GPU in /proc; and
-         to report a machine's CPUs and memory where this process may use less.
-Read next: host/cgroup.py (the limits), host/detect_others.py (Android is a Linux of its own).
+Refuses: to report a machine's CPUs and memory where this process may use less.
+Read next: host/cgroup.py (the limits), host/pc_gpus.py (graphics cards), host/detect_others.py (Android is a
+           Linux of its own).
 """
 
 #> from __future__ import annotations
 
 #> import math
 #> import re
-#> from dataclasses import dataclass
 #> from typing import Dict, List, Optional, Tuple
 
 #> from ..model.device import DeviceCapabilities, Hardware
 #> from .cgroup import GroupLimits, group_limits
-#> from .lookup import NO_SPEED, NamedChip, NominalSpeed, find_gpu, find_soc
+#> from .lookup import FoundGpu, NamedChip, cpuinfo_value, find_soc
+#> from .pc_gpus import linux_gpus
 #> from .probe import Probe
 
 _CPU_FOLDER = "/sys/devices/system/cpu"
-_NVIDIA_FOLDER = "/proc/driver/nvidia"
-#: PCI vendors whose cards compute; a server's ASPEED or a virtual display is no GPU to us.
-_GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 #: "CPU part" of /proc/cpuinfo for implementer 0x41 (Arm), as util-linux's lscpu names them.
 _ARM_PARTS = {"0xb76": "ARM1176", "0xc07": "Cortex-A7", "0xd03": "Cortex-A53", "0xd05": "Cortex-A55",
               "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd09": "Cortex-A73", "0xd0a": "Cortex-A75",
@@ -20120,17 +20204,6 @@ _ARM_PARTS = {"0xb76": "ARM1176", "0xc07": "Cortex-A7", "0xd03": "Cortex-A53", "
               "0xd4f": "Neoverse-V2"}
 #: What makers of boards write where no name was filled in.
 _NO_PRODUCT = ("", "system product name", "to be filled by o.e.m.", "default string", "none", "not specified")
-
-
-@dataclass(frozen=True)
-class FoundGpu:
-    """Describe one GPU of a PC; `speed` is nothing where the name is in no table."""
-
-    name: str
-    memory_mb: int
-    speed: NominalSpeed
-    source: str
-    cuda: bool = False
 
 
 def detect_linux(probe: Probe) -> Optional[Hardware]:
@@ -20143,7 +20216,8 @@ def detect_linux(probe: Probe) -> Optional[Hardware]:
     notes: List[str] = []
     board = find_soc(_compatible_names(probe))
     chip = linux_chip(probe, cpu_facts, board, sources)
-    gpus = linux_gpus(probe)
+    gpus: List[FoundGpu] = []
+    gpus += linux_gpus(probe)
     if not gpus and board is not None:
         gpus = [FoundGpu(board.gpu, 0, board.speed, "table of chips, by device tree")]
     gpu = fastest_gpu(gpus, sources, notes)
@@ -20223,12 +20297,6 @@ def linux_chip(probe: Probe, cpu_facts: str, board: Optional[NamedChip], sources
     return counted or probe.machine()
 
 
-def cpuinfo_value(cpu_facts: str, key: str) -> str:
-    """Return the first value of a key of /proc/cpuinfo, or ""."""
-    found = re.search(rf"^{re.escape(key)}\s*:\s*(.+)$", cpu_facts, re.MULTILINE)
-    return found.group(1).strip() if found else ""
-
-
 def linux_physical_cores(probe: Probe, cpu_facts: str) -> int:
     """Return the cores that are built in (SMT siblings are one), 0 where unknown."""
     siblings = set()
@@ -20266,52 +20334,6 @@ def fastest_gpu(gpus: List[FoundGpu], sources: Dict[str, str], notes: List[str])
     if others:
         notes.append(f"Further GPUs: {', '.join(gpu.name for gpu in others)}.")
     return chosen
-
-
-def named_gpu(name: str, memory_mb: int, source: str, *, cuda: bool = False) -> FoundGpu:
-    """Return a GPU with the figures of its row, or without figures."""
-    row = find_gpu(name, memory_mb)
-    return FoundGpu(name, memory_mb, row.speed if row else NO_SPEED, source, cuda)
-
-
-def linux_gpus(probe: Probe) -> List[FoundGpu]:
-    """Return all GPUs: NVIDIA's own driver first, then what /sys/class/drm has besides."""
-    nvidia = _nvidia_gpus(probe)
-    others = [gpu for gpu in _drm_gpus(probe) if not (nvidia and gpu.name.startswith("NVIDIA"))]
-    return nvidia + others
-
-
-def _nvidia_gpus(probe: Probe) -> List[FoundGpu]:
-    gpus = []
-    for address in probe.list_dir(_NVIDIA_FOLDER + "/gpus"):
-        facts = probe.read_text(f"{_NVIDIA_FOLDER}/gpus/{address}/information") or ""
-        name = cpuinfo_value(facts, "Model")
-        if name and name != "Unknown":
-            gpus.append(named_gpu(name, 0, "/proc/driver/nvidia", cuda=True))
-    if not gpus and probe.list_dir(_NVIDIA_FOLDER):
-        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-        for line in (probe.run(query) or "").splitlines():
-            name, _, memory = line.rpartition(",")
-            if name:
-                megabytes = int(memory) if memory.strip().isdigit() else 0
-                gpus.append(named_gpu(name.strip(), megabytes, "nvidia-smi", cuda=True))
-    return gpus
-
-
-def _drm_gpus(probe: Probe) -> List[FoundGpu]:
-    gpus = []
-    for card in probe.list_dir("/sys/class/drm"):
-        folder = f"/sys/class/drm/{card}/device/"
-        vendor = (probe.read_text(folder + "vendor") or "").strip()
-        if not re.fullmatch(r"card\d+", card) or vendor not in _GPU_VENDORS:
-            continue
-        memory = (probe.read_text(folder + "mem_info_vram_total") or "").strip()
-        name = (probe.read_text(folder + "product_name") or "").strip()
-        if not name:
-            device = (probe.read_text(folder + "device") or "").strip()
-            name = f"{_GPU_VENDORS[vendor]} GPU {vendor[2:]}:{device[2:]}"
-        gpus.append(named_gpu(name, int(memory) >> 20 if memory.isdigit() else 0, "/sys/class/drm"))
-    return gpus
 
 
 # ---- the machine --------------------------------------------------------------------------------------
@@ -20510,8 +20532,8 @@ Read next: host/lookup.py (the table of phones' chips), host/detect_windows.py.
 
 #> from ..model.device import DeviceCapabilities, Hardware, work_memory
 #> from .cgroup import GroupLimits
-#> from .detect_linux import cpuinfo_value, linux_physical_cores, usable_cpus, usable_memory_mb
-#> from .lookup import find_soc
+#> from .detect_linux import linux_physical_cores, usable_cpus, usable_memory_mb
+#> from .lookup import cpuinfo_value, find_soc
 #> from .probe import Probe
 
 _SOC_PROPERTIES = ("ro.soc.model", "ro.board.platform", "ro.mediatek.platform", "ro.hardware.chipname", "ro.hardware")
@@ -20594,7 +20616,9 @@ Read next: host/lookup.py (the table of PCs' GPUs); the small file for phones do
 #> from typing import List, Optional
 
 #> from ..model.device import DeviceCapabilities, Hardware
-#> from .detect_linux import FoundGpu, fastest_gpu, named_gpu
+#> from .detect_linux import fastest_gpu
+#> from .lookup import FoundGpu
+#> from .pc_gpus import named_gpu
 #> from .probe import Probe
 
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
@@ -60299,7 +60323,7 @@ LEFT_OUT_MODULES = (
     "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "host.foreign_executors",                                                   # Of a cluster that is none of phones.
     "tasks.digits_data",                                                        # Go along with what needs them.
-    "host.detect_macos", "host.detect_windows", "host.firewalls",               # No phone runs or has any.
+    "host.detect_macos", "host.detect_windows", "host.firewalls", "host.pc_gpus",  # No phone runs or has any.
     "core.audit",                                                               # For tests and simulations.
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
@@ -60313,7 +60337,8 @@ PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
 #: Lines that go with what is left out, by module: those that mention any of it.
 LEFT_OUT_LINES: Dict[str, Tuple[str, ...]] = {
     "run": ("CheckpointFolder",), "net.transports": ("MdnsTransport",), "host.machine_check": ("firewalls",),
-    "host.detect": ("detect_macos", "detect_windows"), "core.scheduler": ("check_books",), "beside": ("FarVectors",),
+    "host.detect": ("detect_macos", "detect_windows"), "host.detect_linux": ("linux_gpus",),
+    "core.scheduler": ("check_books",), "beside": ("FarVectors",),
     "roles.web": ("_metrics",), "faces.train_command": ("TRAIN_FLAGS",),
 }
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.
@@ -61535,9 +61560,9 @@ _end_sections({
         "ChildGuard start_guard read_end write_end end_own_group folder_contents size_text _be_guard _watch_child "
         "_guard_in_thread KIB MIB ChildLimits resident_bytes tree_processes".split(),
     "discompute_lite.host.chips": "APPLE_MODELS APPLE_CHIPS PC_GPUS PHONE_SOCS".split(),
-    "discompute_lite.host.lookup": "_SYMBOLS _MEMORY_AT_END _PARENTHESIS_AT_END _VENDOR_WORDS NominalSpeed NO_SPEED "
-        "AppleModel NamedChip find_apple_model find_apple_speed apple_gpu_bins find_gpu normal_gpu_name "
-        "_without_gpu_word _names_of_gpu find_soc _is_grade_of APPLE_CHIPS APPLE_MODELS PC_GPUS PHONE_SOCS".split(),
+    "discompute_lite.host.lookup": "NominalSpeed NO_SPEED AppleModel NamedChip FoundGpu find_apple_model "
+        "find_apple_speed apple_gpu_bins cpuinfo_value find_soc _is_grade_of APPLE_CHIPS APPLE_MODELS "
+        "PHONE_SOCS".split(),
     "discompute_lite.host.detect_apple": "GIGABYTE IPAD_OF_EVERY_MAC _IPAD_OF_EVERY_MAC_BYTES _MAC_TYPES detect_ios "
         "apple_os_version chip_of_mac _plain_chip speed_of_bin mac_type _is_mac_with_ios_app _ios_app_on_mac "
         "_app_memory_mb apple_memory_mb counted_cores _one_or_smallest family_word _ios_type _ios_name "
@@ -61545,20 +61570,22 @@ _end_sections({
         "IOS_MACHINES Probe".split(),
     "discompute_lite.host.cgroup": "Limit UNLIMITED_BYTES _V2 GroupLimits group_limits group_memory_used "
         "group_cpu_seconds _group_paths _group_mounts _way_up _found _v2_cpus _bytes_of _integer Probe".split(),
-    "discompute_lite.host.detect_linux": "_CPU_FOLDER _NVIDIA_FOLDER _GPU_VENDORS _ARM_PARTS _NO_PRODUCT FoundGpu "
-        "detect_linux usable_cpus usable_memory_mb meminfo_bytes linux_chip cpuinfo_value linux_physical_cores "
-        "fastest_gpu named_gpu linux_gpus _nvidia_gpus _drm_gpus _machine_name _dmi _compatible_names _distribution "
-        "surroundings _note_surroundings DeviceCapabilities Hardware GroupLimits group_limits NO_SPEED NamedChip "
-        "NominalSpeed find_gpu find_soc Probe".split(),
+    "discompute_lite.host.pc_gpus": "_NVIDIA_FOLDER _GPU_VENDORS _SYMBOLS _MEMORY_AT_END _PARENTHESIS_AT_END "
+        "_VENDOR_WORDS linux_gpus _nvidia_gpus _drm_gpus named_gpu find_gpu normal_gpu_name _without_gpu_word "
+        "_names_of_gpu PC_GPUS NO_SPEED FoundGpu NamedChip NominalSpeed cpuinfo_value Probe".split(),
+    "discompute_lite.host.detect_linux": "_CPU_FOLDER _ARM_PARTS _NO_PRODUCT detect_linux usable_cpus "
+        "usable_memory_mb meminfo_bytes linux_chip linux_physical_cores fastest_gpu _machine_name _dmi "
+        "_compatible_names _distribution surroundings _note_surroundings DeviceCapabilities Hardware GroupLimits "
+        "group_limits FoundGpu NamedChip cpuinfo_value find_soc linux_gpus Probe".split(),
     "discompute_lite.host.detect_macos": "_GPU_CORES_LINE detect_macos _gpu_of_mac _gpu_cores_of_mac "
         "_gpu_of_system_profiler _core_types _mac_notes _mac_name DeviceCapabilities Hardware apple_memory_mb "
         "apple_os_version chip_of_mac counted_cores family_word mac_type speed_of_bin NO_SPEED AppleModel "
         "NominalSpeed apple_gpu_bins find_apple_model Probe".split(),
     "discompute_lite.host.detect_others": "_SOC_PROPERTIES is_android detect_android _android_name detect_other "
-        "DeviceCapabilities Hardware work_memory GroupLimits cpuinfo_value linux_physical_cores usable_cpus "
-        "usable_memory_mb find_soc Probe".split(),
+        "DeviceCapabilities Hardware work_memory GroupLimits linux_physical_cores usable_cpus usable_memory_mb "
+        "cpuinfo_value find_soc Probe".split(),
     "discompute_lite.host.detect_windows": "_CPU_KEY _BIOS_KEY _DISPLAY_KEY _DISPLAYS_MAX _NO_GPU _WINDOWS_11_BUILD "
-        "detect_windows _windows_gpus _windows_name DeviceCapabilities Hardware FoundGpu fastest_gpu named_gpu "
+        "detect_windows _windows_gpus _windows_name DeviceCapabilities Hardware fastest_gpu FoundGpu named_gpu "
         "Probe".split(),
     "discompute_lite.host.whole_file": "NOT_RUN SECTION_CALL _RULE section_rule sources_in _as_written".split(),
     "discompute_lite.host.relaunch": "PROGRAM can_relaunch relaunch_words read_program _making _single_file "

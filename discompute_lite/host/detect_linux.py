@@ -1,27 +1,24 @@
 """Say what a Linux machine is: a PC, a server, a board, a container with a part of one.
 
 Knows:   /proc, /sys, device trees, and the limits of control groups and affinity.
-Refuses: to start a process, except nvidia-smi where the driver is loaded and names no GPU in /proc; and
-         to report a machine's CPUs and memory where this process may use less.
-Read next: host/cgroup.py (the limits), host/detect_others.py (Android is a Linux of its own).
+Refuses: to report a machine's CPUs and memory where this process may use less.
+Read next: host/cgroup.py (the limits), host/pc_gpus.py (graphics cards), host/detect_others.py (Android is a
+           Linux of its own).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
 from ..model.device import DeviceCapabilities, Hardware
 from .cgroup import GroupLimits, group_limits
-from .lookup import NO_SPEED, NamedChip, NominalSpeed, find_gpu, find_soc
+from .lookup import FoundGpu, NamedChip, cpuinfo_value, find_soc
+from .pc_gpus import linux_gpus
 from .probe import Probe
 
 _CPU_FOLDER = "/sys/devices/system/cpu"
-_NVIDIA_FOLDER = "/proc/driver/nvidia"
-#: PCI vendors whose cards compute; a server's ASPEED or a virtual display is no GPU to us.
-_GPU_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 #: "CPU part" of /proc/cpuinfo for implementer 0x41 (Arm), as util-linux's lscpu names them.
 _ARM_PARTS = {"0xb76": "ARM1176", "0xc07": "Cortex-A7", "0xd03": "Cortex-A53", "0xd05": "Cortex-A55",
               "0xd07": "Cortex-A57", "0xd08": "Cortex-A72", "0xd09": "Cortex-A73", "0xd0a": "Cortex-A75",
@@ -29,17 +26,6 @@ _ARM_PARTS = {"0xb76": "ARM1176", "0xc07": "Cortex-A7", "0xd03": "Cortex-A53", "
               "0xd4f": "Neoverse-V2"}
 #: What makers of boards write where no name was filled in.
 _NO_PRODUCT = ("", "system product name", "to be filled by o.e.m.", "default string", "none", "not specified")
-
-
-@dataclass(frozen=True)
-class FoundGpu:
-    """Describe one GPU of a PC; `speed` is nothing where the name is in no table."""
-
-    name: str
-    memory_mb: int
-    speed: NominalSpeed
-    source: str
-    cuda: bool = False
 
 
 def detect_linux(probe: Probe) -> Optional[Hardware]:
@@ -52,7 +38,8 @@ def detect_linux(probe: Probe) -> Optional[Hardware]:
     notes: List[str] = []
     board = find_soc(_compatible_names(probe))
     chip = linux_chip(probe, cpu_facts, board, sources)
-    gpus = linux_gpus(probe)
+    gpus: List[FoundGpu] = []
+    gpus += linux_gpus(probe)
     if not gpus and board is not None:
         gpus = [FoundGpu(board.gpu, 0, board.speed, "table of chips, by device tree")]
     gpu = fastest_gpu(gpus, sources, notes)
@@ -132,12 +119,6 @@ def linux_chip(probe: Probe, cpu_facts: str, board: Optional[NamedChip], sources
     return counted or probe.machine()
 
 
-def cpuinfo_value(cpu_facts: str, key: str) -> str:
-    """Return the first value of a key of /proc/cpuinfo, or ""."""
-    found = re.search(rf"^{re.escape(key)}\s*:\s*(.+)$", cpu_facts, re.MULTILINE)
-    return found.group(1).strip() if found else ""
-
-
 def linux_physical_cores(probe: Probe, cpu_facts: str) -> int:
     """Return the cores that are built in (SMT siblings are one), 0 where unknown."""
     siblings = set()
@@ -175,52 +156,6 @@ def fastest_gpu(gpus: List[FoundGpu], sources: Dict[str, str], notes: List[str])
     if others:
         notes.append(f"Further GPUs: {', '.join(gpu.name for gpu in others)}.")
     return chosen
-
-
-def named_gpu(name: str, memory_mb: int, source: str, *, cuda: bool = False) -> FoundGpu:
-    """Return a GPU with the figures of its row, or without figures."""
-    row = find_gpu(name, memory_mb)
-    return FoundGpu(name, memory_mb, row.speed if row else NO_SPEED, source, cuda)
-
-
-def linux_gpus(probe: Probe) -> List[FoundGpu]:
-    """Return all GPUs: NVIDIA's own driver first, then what /sys/class/drm has besides."""
-    nvidia = _nvidia_gpus(probe)
-    others = [gpu for gpu in _drm_gpus(probe) if not (nvidia and gpu.name.startswith("NVIDIA"))]
-    return nvidia + others
-
-
-def _nvidia_gpus(probe: Probe) -> List[FoundGpu]:
-    gpus = []
-    for address in probe.list_dir(_NVIDIA_FOLDER + "/gpus"):
-        facts = probe.read_text(f"{_NVIDIA_FOLDER}/gpus/{address}/information") or ""
-        name = cpuinfo_value(facts, "Model")
-        if name and name != "Unknown":
-            gpus.append(named_gpu(name, 0, "/proc/driver/nvidia", cuda=True))
-    if not gpus and probe.list_dir(_NVIDIA_FOLDER):
-        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-        for line in (probe.run(query) or "").splitlines():
-            name, _, memory = line.rpartition(",")
-            if name:
-                megabytes = int(memory) if memory.strip().isdigit() else 0
-                gpus.append(named_gpu(name.strip(), megabytes, "nvidia-smi", cuda=True))
-    return gpus
-
-
-def _drm_gpus(probe: Probe) -> List[FoundGpu]:
-    gpus = []
-    for card in probe.list_dir("/sys/class/drm"):
-        folder = f"/sys/class/drm/{card}/device/"
-        vendor = (probe.read_text(folder + "vendor") or "").strip()
-        if not re.fullmatch(r"card\d+", card) or vendor not in _GPU_VENDORS:
-            continue
-        memory = (probe.read_text(folder + "mem_info_vram_total") or "").strip()
-        name = (probe.read_text(folder + "product_name") or "").strip()
-        if not name:
-            device = (probe.read_text(folder + "device") or "").strip()
-            name = f"{_GPU_VENDORS[vendor]} GPU {vendor[2:]}:{device[2:]}"
-        gpus.append(named_gpu(name, int(memory) >> 20 if memory.isdigit() else 0, "/sys/class/drm"))
-    return gpus
 
 
 # ---- the machine --------------------------------------------------------------------------------------

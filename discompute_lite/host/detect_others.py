@@ -11,8 +11,8 @@ from typing import Dict, List, Optional
 
 from ..model.device import DeviceCapabilities, Hardware, work_memory
 from .cgroup import GroupLimits
-from .detect_linux import cpuinfo_value, linux_physical_cores, usable_cpus, usable_memory_mb
-from .lookup import find_soc
+from .detect_linux import linux_physical_cores, usable_cpus, usable_memory_mb
+from .lookup import cpuinfo_value, find_soc
 from .probe import Probe
 
 _SOC_PROPERTIES = ("ro.soc.model", "ro.board.platform", "ro.mediatek.platform", "ro.hardware.chipname", "ro.hardware")

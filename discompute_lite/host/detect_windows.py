@@ -11,7 +11,9 @@ import re
 from typing import List, Optional
 
 from ..model.device import DeviceCapabilities, Hardware
-from .detect_linux import FoundGpu, fastest_gpu, named_gpu
+from .detect_linux import fastest_gpu
+from .lookup import FoundGpu
+from .pc_gpus import named_gpu
 from .probe import Probe
 
 _CPU_KEY = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"

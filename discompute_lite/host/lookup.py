@@ -2,21 +2,16 @@
 
 Knows:   how identifiers, chips and the names that drivers print are written.
 Refuses: to inherit a figure from a neighbour: an unknown name has no row, and no row means 0 TFLOPS.
-Read next: host/chips.py (the tables), host/detect_apple.py (which asks most).
+Read next: host/chips.py (the tables), host/detect_apple.py (which asks most), host/pc_gpus.py (cards of PCs).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
-from .chips import APPLE_CHIPS, APPLE_MODELS, PC_GPUS, PHONE_SOCS
-
-_SYMBOLS = re.compile(r"\((?:R|TM|C)\)|[®™]", re.IGNORECASE)
-_MEMORY_AT_END = re.compile(r"\s*(?:\(\s*\d+ ?gb\s*\)|\b\d+ ?gb)$")
-_PARENTHESIS_AT_END = re.compile(r"\s*\([^)]*\)$")
-_VENDOR_WORDS = ("nvidia ", "amd ", "ati ", "intel ")
+from .chips import APPLE_CHIPS, APPLE_MODELS, PHONE_SOCS
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,17 @@ class NamedChip:
     speed: NominalSpeed
 
 
+@dataclass(frozen=True)
+class FoundGpu:
+    """Describe one GPU of a PC; `speed` is nothing where the name is in no table."""
+
+    name: str
+    memory_mb: int
+    speed: NominalSpeed
+    source: str
+    cuda: bool = False
+
+
 def find_apple_model(identifier: str) -> Optional[AppleModel]:
     """Return the row of "Mac15,8" or "iPhone17,1", or None."""
     for identifiers, name, chip, *numbers in APPLE_MODELS:
@@ -81,42 +87,10 @@ def apple_gpu_bins(chip: str, performance_cores: int = 0, efficiency_cores: int 
     return tuple(sorted(fitting))
 
 
-def find_gpu(driver_name: str, memory_mb: int = 0) -> Optional[NamedChip]:
-    """Return the row of a PC's GPU by the name that its driver prints, or None.
-
-    Of several rows the one with this memory is taken, else the slowest. A memory size at the end of the
-    name is dropped only when nothing is called so; "Laptop GPU" is part of the name.
-    """
-    wanted = normal_gpu_name(driver_name)
-    for candidate in dict.fromkeys((wanted, _MEMORY_AT_END.sub("", wanted), _without_gpu_word(wanted))):
-        rows = [row for row in PC_GPUS if candidate and candidate in _names_of_gpu(row[0], row[6])]
-        if rows:
-            fitting = [row for row in rows if memory_mb and abs(row[1] * 1024 - memory_mb) <= memory_mb * 0.1]
-            name, _, fp32, fp16, int8, confidence, _ = min(fitting or rows, key=lambda row: row[2])
-            return NamedChip(name, name, NominalSpeed(fp32, fp16, int8, confidence or "high"))
-    return None
-
-
-def normal_gpu_name(name: str) -> str:
-    """Return a GPU's name in small letters, without trademarks, vendor and double blanks."""
-    plain = name if name.isascii() and "(" not in name else _SYMBOLS.sub(" ", name)
-    text = " ".join(plain.lower().split())
-    for word in _VENDOR_WORDS:
-        if text.startswith(word):
-            return text[len(word):]
-    return text
-
-
-def _without_gpu_word(name: str) -> str:
-    name = _MEMORY_AT_END.sub("", name)
-    return name[:-len(" gpu")] if name.endswith(" gpu") and not name.endswith(" laptop gpu") else name
-
-
-def _names_of_gpu(name: str, driver_names: str) -> List[str]:
-    """Return everything a row may be called: its own name, without memory size or remark, and the drivers' names."""
-    own = normal_gpu_name(name)
-    names = [own, _PARENTHESIS_AT_END.sub("", own)] if own.endswith(")") else [own]
-    return names + [normal_gpu_name(text) for text in driver_names.split("|") if text]
+def cpuinfo_value(cpu_facts: str, key: str) -> str:
+    """Return the first value of a key of /proc/cpuinfo, or ""."""
+    found = re.search(rf"^{re.escape(key)}\s*:\s*(.+)$", cpu_facts, re.MULTILINE)
+    return found.group(1).strip() if found else ""
 
 
 def find_soc(names: Sequence[str]) -> Optional[NamedChip]:

@@ -34,7 +34,7 @@ LEFT_OUT_MODULES = (
     "net.mdns_places", "net.mdns_transport", "wire.mdns_browser", "wire.mdns_responder",  # No app may, on a phone.
     "host.foreign_executors",                                                   # Of a cluster that is none of phones.
     "tasks.digits_data",                                                        # Go along with what needs them.
-    "host.detect_macos", "host.detect_windows", "host.firewalls",               # No phone runs or has any.
+    "host.detect_macos", "host.detect_windows", "host.firewalls", "host.pc_gpus",  # No phone runs or has any.
     "core.audit",                                                               # For tests and simulations.
     "roles.metrics_page",                                                       # The owner's, who asks by loopback.
     "host.lean_text", "host.small_file", "host.text_packing", "tasks.value_table",  # To make this file; for readers.
@@ -48,7 +48,8 @@ PHONE_ROWS: Dict[str, Dict[str, Tuple[str, ...]]] = {"host.chips": {
 #: Lines that go with what is left out, by module: those that mention any of it.
 LEFT_OUT_LINES: Dict[str, Tuple[str, ...]] = {
     "run": ("CheckpointFolder",), "net.transports": ("MdnsTransport",), "host.machine_check": ("firewalls",),
-    "host.detect": ("detect_macos", "detect_windows"), "core.scheduler": ("check_books",), "beside": ("FarVectors",),
+    "host.detect": ("detect_macos", "detect_windows"), "host.detect_linux": ("linux_gpus",),
+    "core.scheduler": ("check_books",), "beside": ("FarVectors",),
     "roles.web": ("_metrics",), "faces.train_command": ("TRAIN_FLAGS",),
 }
 #: Characters of a line of packed text: editors manage such lines, and each end of line costs a byte.

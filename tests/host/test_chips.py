@@ -10,7 +10,8 @@ from typing import Any, Dict
 import pytest
 
 from discompute_lite.host.chips import APPLE_CHIPS, APPLE_MODELS, PC_GPUS, PHONE_SOCS
-from discompute_lite.host.lookup import apple_gpu_bins, find_apple_model, find_apple_speed, find_gpu, find_soc
+from discompute_lite.host.lookup import apple_gpu_bins, find_apple_model, find_apple_speed, find_soc
+from discompute_lite.host.pc_gpus import find_gpu
 
 GENERATOR = Path(__file__).parents[2] / "tools" / "chips.py"
 SAMPLE = {
