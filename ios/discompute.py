@@ -16153,6 +16153,8 @@ class CoordinatedTask:
         self.secret = ""
         #: Since when the node that answers for it is gone, Unix seconds; 0.0 while it is there, or is this one.
         self.owner_lost_at = 0.0
+        #: Why this node does not go on with it though its own is gone; "" where it does.
+        self.rests = ""
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
         #: Devices that did not take its copy, and are asked again when they can be called anew.
@@ -16288,6 +16290,7 @@ class CoordinatedTask:
             lite["last_sign_at"] = int(max(self.submitted_at, self.finished_last_at))
             if self.owner_lost_at:
                 lite["owner_id"], lite["owner_lost_at"] = self.owner_id, int(self.owner_lost_at)
+                lite.update({"rests": self.rests} if self.rests else {})
         return replace(self.task, task_data=b"", lite=lite)
 
     def listed(self) -> List[SubTask]:
@@ -39263,6 +39266,7 @@ class Belonging:
     def _changed(self) -> None:
         self.version += 1
         self._node.worker.rules_changed()
+        self._node.coordinator.copies.owners.look_again()
 
 
 # ---- discompute_lite/roles/keeping_methods.py -------------------------------------------------------
@@ -39431,14 +39435,17 @@ class Claims:
         return (record.first_owner_id or node.id) == node.id and is_proven(
             record.secret, node.identity.token, record.task.task_id, node.id)
 
-    def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
-        """Say why this device may not go on with a task that this other node answers for, "" where it may."""
-        node, task = self._node, record.task
+    def refusal_here(
+        self, owner_id: str, record: CoordinatedTask, *, is_noted: bool = True
+    ) -> Optional[DiscomputeError]:
+        """Return why this device may not go on with a task that this other node answers for, None where it may."""
+        task = record.task
         if self.is_own(record) or record.is_over:
-            return ""
+            return None
         pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
-        refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))
-        return "" if refusal is None else str(refusal.message)
+        refusal: Optional[DiscomputeError] = self._node.rules.refusal_of_task(
+            owner_id, task.task_type, map(bytes, pieces), is_noted=is_noted)
+        return refusal
 
     def compare(self, device_id: str, records: List[CoordinatedTask]) -> None:
         """Tell a device that can be called which tasks this node answers for, and hear of those it does no more."""
@@ -39582,7 +39589,7 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
         # Rounded up, so that of more devices than places each has one.
         share = -(-most // max(1, sharers))
         if is_more and its > max(share, most - all_together):
-            return f"of {most} {what} that this node keeps, the share of each device is {share}"
+            return f"this node keeps {share} {what} for each device"
     return ""
 
 
@@ -39590,6 +39597,149 @@ def most_subtasks(entries: Iterable[Any]) -> int:
     """Return how many subtasks any of these entries gives a task, at most."""
     return max((len(entry.parts if isinstance(entry, TaskDivided) else entry.subtasks)
                 for entry in entries if isinstance(entry, (TaskDivided, TaskClosed))), default=0)
+
+
+# ---- discompute_lite/roles/lost_owners.py -----------------------------------------------------------
+
+__name__ = _begin_section("discompute_lite.roles.lost_owners")
+"""Notice that a node is gone whose tasks are kept here, go on with them, and let them rest where the rules say so.
+
+Knows:   since when an owner is missed, what rests here and why, and what an owner that is back needs no more.
+Refuses: to decide who answers for a task (core/ownership.py) and whose work runs here (roles/own_rules.py).
+Read next: roles/copies.py (whose copies these are).
+
+What rests is looked at again whenever the rules here change, and one such task at each look at the device
+(roles/feelings.py): the hour of the day may allow it by now.
+"""
+
+#> from __future__ import annotations
+
+#> from typing import Any, Callable, Dict
+
+#> from ..core.ownership import next_term
+#> from ..model.codec import from_json
+#> from ..model.device import short_id
+#> from ..model.errors import DiscomputeError
+#> from .held_copies import HeldCopy
+#> from .keeping_methods import NeedCopiesAnswer
+#> from .ports import TimerPort
+
+
+class LostOwners:
+    """Go on with the tasks of others that are gone."""
+
+    def __init__(
+        self, node: Any, coordinator: Any, held: Dict[str, HeldCopy], remove: Callable[[str], None]
+    ) -> None:
+        self._node = node
+        self._coordinator = coordinator
+        #: The copies that are here, by task: those of roles/copies.py; `remove` takes one away.
+        self._held, self._remove = held, remove
+        #: device id -> when its tasks are taken over: of owners that are gone.
+        self._leases: Dict[str, TimerPort] = {}
+
+    def why_waiting(self, task_id: str) -> str:
+        """Say what a task waits for whose own node is gone, or has lost it; "" where that node itself can say it."""
+        held = self._held.get(task_id)
+        is_there = held is not None and self._is_there(held)
+        if held is None or (is_there and not held.record.rests):
+            return ""
+        record, lease_s = held.record, self._node.settings_limits.owner_lease_s
+        later = self._why_it_rests(held) or f"once it is gone for {lease_s:g} s, this node goes on with the task"
+        if record.is_over:
+            later = f"the task is over: {record.message or record.state.value.lower()}"
+        return f"its node {short_id(held.claim.owner_id)} {'has lost it' if is_there else 'cannot be reached'}; {later}"
+
+    def _is_there(self, held: HeldCopy) -> bool:
+        return self._node.link_for_work(held.claim.owner_id) is not None
+
+    def missed(self, device_id: str) -> None:
+        """A device is gone: so is the owner of what is here of its tasks."""
+        waiting = [held for held in self._held.values() if held.claim.owner_id == device_id]
+        for held in waiting:
+            if not held.record.owner_lost_at:
+                held.record.owner_lost_at, held.record.rests = self._node.wall(), self._why_it_rests(held)
+        if waiting and device_id not in self._leases:
+            lease_s = self._node.settings_limits.owner_lease_s
+            self._leases[device_id] = self._node.clock.call_later(lease_s, self._lease_over, device_id)
+
+    def is_back(self, device_id: str) -> None:
+        """A device can be called that may have been missed: what it needs no more is kept no more."""
+        lease = self._leases.pop(device_id, None)
+        if lease is not None:
+            lease.cancel()
+        held = {task_id: each for task_id, each in self._held.items() if each.claim.owner_id == device_id}
+        for each in held.values():
+            each.record.owner_lost_at, each.record.rests = 0.0, ""
+        link = self._node.link_for_work(device_id) if held else None
+        if link is not None:
+            link.call("NeedCopies", {"task_ids": list(held)}, lambda result, error: (
+                None if error is not None else self._needs_known(held, result)))
+
+    def _needs_known(self, asked: Dict[str, HeldCopy], result: Any) -> None:
+        try:
+            needs = from_json(NeedCopiesAnswer, result, "the answer to NeedCopies")
+        except DiscomputeError:
+            return
+        for task_id, held in asked.items():
+            if self._held.get(task_id) is not held:
+                continue
+            if task_id in needs.lost and not held.record.is_over:
+                self._take_over(held, "has lost it")
+            elif task_id not in (*needs.needed, *needs.lost):
+                self._remove(task_id)
+
+    def look_again(self, *, is_all: bool = True) -> None:
+        """Go on with tasks that rest here, where the rules allow that by now: other rules may, or the hour of the day.
+
+        Without `is_all` the first that still rests is the last that is looked at; the next time it comes last.
+        """
+        for task_id, held in [each for each in self._held.items() if each[1].record.rests]:
+            if held.claim.owner_id not in self._leases:
+                self._take_over(held, "has lost it" if self._is_there(held) else "is gone", is_noted=is_all)
+            if held.record.rests and not is_all:
+                self._held[task_id] = self._held.pop(task_id)
+                break
+
+    def _lease_over(self, device_id: str) -> None:
+        self._leases.pop(device_id, None)
+        if self._node.link_for_work(device_id) is not None:
+            return
+        for task_id, held in list(self._held.items()):
+            record = held.record
+            if held.claim.owner_id != device_id:
+                continue
+            if record.is_over:
+                kept_s = self._node.settings_limits.result_kept_s
+                self._node.clock.call_later(kept_s, self.expired, task_id, held)
+            else:
+                self._take_over(held, "is gone")
+
+    def _take_over(self, held: HeldCopy, why: str, *, is_noted: bool = True) -> None:
+        record, owner = held.record, f"{short_id(held.claim.owner_id)} {why}"
+        task_id = short_id(record.task.task_id)
+        record.rests = self._why_it_rests(held, is_noted=is_noted)
+        if not record.rests:
+            record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
+            self._node.tell("note", f"task {task_id} goes on here: {owner}")
+            self._coordinator.adopt(record)
+            self._coordinator.copies.claims.took_over(record)
+        elif is_noted:
+            self._node.tell("note", f"task {task_id} rests: {owner}, whose work this device's rules refuse")
+
+    def _why_it_rests(self, held: HeldCopy, *, is_noted: bool = False) -> str:
+        owner_id = held.claim.owner_id
+        refusal = self._coordinator.copies.claims.refusal_here(owner_id, held.record, is_noted=is_noted)
+        if refusal is None:
+            return ""
+        owner, rule = short_id(owner_id), refusal.data.get("rule")
+        back = "" if self._is_there(held) else f", or {owner} once it is back"
+        return f"it rests, as the rule {rule!r} keeps work of {owner} from here: this node goes on once it may{back}"
+
+    def expired(self, task_id: str, held: HeldCopy) -> None:
+        """Nobody has asked for this result, and its owner has not come back."""
+        if self._held.get(task_id) is held:
+            self._remove(task_id)
 
 
 # ---- discompute_lite/roles/copies.py ----------------------------------------------------------------
@@ -39621,8 +39771,9 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 #> from .held_copies import HeldCopy, most_subtasks, why_no_room
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
+#> from .lost_owners import LostOwners
 #> from .methods import ExplainTaskAnswer
-#> from .ports import Later, TimerPort
+#> from .ports import Later
 
 #: Seconds in which the copy of a task that went on to another node has come, or goes to where it was submitted.
 COPY_COMES_S = 10.0
@@ -39656,9 +39807,8 @@ class Copies:
         self._former: DefaultDict[str, Set[str]] = defaultdict(set)
         #: task id -> the copy that is here; never of a task that we answer for.
         self._held: Dict[str, HeldCopy] = {}
-        #: device id -> when its tasks are taken over: of owners that are gone.
-        self._leases: Dict[str, TimerPort] = {}
         self.claims = Claims(node, coordinator)
+        self.owners = LostOwners(node, coordinator, self._held, self._remove)
 
     # ---- our tasks ----------------------------------------------------------------------------------
 
@@ -39698,9 +39848,9 @@ class Copies:
         held = self._hold(claim, known, 0, 0)
         is_awaited = record.first_owner_id in ("", self._node.id)
         kept_s = self._node.settings_limits.result_kept_s if is_awaited else COPY_COMES_S
-        self._node.clock.call_later(kept_s, self._expired, task_id, held)
+        self._node.clock.call_later(kept_s, self.owners.expired, task_id, held)
         if self._node.link_for_work(claim.owner_id) is None:
-            self._await_owner(claim.owner_id)
+            self.owners.missed(claim.owner_id)
 
     def is_kept_at(self, task_id: str, device_id: str) -> bool:
         """Whether the copy of a task of ours is at this device."""
@@ -39709,7 +39859,7 @@ class Copies:
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
-        self._owner_is_back(device_id)
+        self.owners.is_back(device_id)
         self.claims.compare(device_id, self._coordinator.kept_records())
         for record in self._coordinator.kept_records():
             record.refused_by.discard(device_id)
@@ -39727,7 +39877,7 @@ class Copies:
         for record in self._coordinator.kept_records():
             if record.task.task_id not in self._sent:
                 self.changed(record, None)
-        self._await_owner(device_id)
+        self.owners.missed(device_id)
 
     def _choose(self, record: CoordinatedTask) -> Optional[SentCopy]:
         candidates = [
@@ -39823,9 +39973,10 @@ class Copies:
             return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
-        problem = (problem_in(told.task) or self.claims.why_not_here(sender, told)) if is_whole else ""
-        if problem:
-            return KeepTaskAnswer(False, problem)
+        problem = problem_in(told.task) if is_whole else ""
+        unwanted = self.claims.refusal_here(sender, told) if is_whole and not problem else None
+        if problem or unwanted is not None:
+            return KeepTaskAnswer(False, problem or str(unwanted))
         if record is not None:
             self._coordinator.give_up(record, claim)
             held = self._held.get(task_id)
@@ -39854,7 +40005,7 @@ class Copies:
     def restore(self, record: CoordinatedTask, chain: int, size: int) -> None:
         """Hold a copy of an earlier life, and see whether its owner is still there."""
         self._hold(Claim(record.term, record.owner_id), record, chain, size)
-        self._await_owner(record.owner_id)
+        self.owners.missed(record.owner_id)
 
     def owned_here(self, task_id: str) -> None:
         """This node answers for a task by now: its own journal, on its way to the disk, stands for the copy."""
@@ -39887,12 +40038,9 @@ class Copies:
 
     def explain(self, task_id: str, index: int) -> Any:
         """Have the node that answers for a task say why it is where it is; say here that this node is gone."""
-        held = self._held.get(task_id)
-        if held is None or self._node.link_for_work(held.claim.owner_id) is not None:
-            return self.ask_owner("ExplainTask", ExplainTaskAnswer, task_id, index=index)
-        owner, lease_s = short_id(held.claim.owner_id), self._node.settings_limits.owner_lease_s
-        later = f"once it is gone for {lease_s:g} s, this node goes on with the task"
-        return ExplainTaskAnswer(True, f"its node {owner} cannot be reached; {later}")
+        why = self.owners.why_waiting(task_id)
+        return ExplainTaskAnswer(True, why) if why else self.ask_owner(
+            "ExplainTask", ExplainTaskAnswer, task_id, index=index)
 
     def task_ids(self) -> List[str]:
         """Return the tasks whose copies are here."""
@@ -39914,40 +40062,6 @@ class Copies:
         self._held.pop(task_id).record.wake_watchers()
         self._node.world.journals.remove(COPY_MARK + journal_name(task_id))
 
-    def _await_owner(self, device_id: str) -> None:
-        waiting = [held.record for held in self._held.values() if held.claim.owner_id == device_id]
-        for record in waiting:
-            record.owner_lost_at = record.owner_lost_at or self._node.wall()
-        if waiting and device_id not in self._leases:
-            lease_s = self._node.settings_limits.owner_lease_s
-            self._leases[device_id] = self._node.clock.call_later(lease_s, self._lease_over, device_id)
-
-    def _owner_is_back(self, device_id: str) -> None:
-        """A device can be called that may have been missed: what it needs no more is kept no more."""
-        lease = self._leases.pop(device_id, None)
-        if lease is not None:
-            lease.cancel()
-        held = {task_id: each for task_id, each in self._held.items() if each.claim.owner_id == device_id}
-        for each in held.values():
-            each.record.owner_lost_at = 0.0
-        link = self._node.link_for_work(device_id) if held else None
-        if link is not None:
-            link.call("NeedCopies", {"task_ids": list(held)}, lambda result, error: (
-                None if error is not None else self._needs_known(held, result)))
-
-    def _needs_known(self, asked: Dict[str, HeldCopy], result: Any) -> None:
-        try:
-            needs = from_json(NeedCopiesAnswer, result, "the answer to NeedCopies")
-        except DiscomputeError:
-            return
-        for task_id, held in asked.items():
-            if self._held.get(task_id) is not held:
-                continue
-            if task_id in needs.lost and not held.record.is_over:
-                self._take_over(held, "has lost it")
-            elif task_id not in (*needs.needed, *needs.lost):
-                self._remove(task_id)
-
     def needs_of(self, sender: str, task_ids: List[str]) -> NeedCopiesAnswer:
         """Say which copies at another device may be all that is left one day, and which are that already."""
         coordinator, needed, lost = self._coordinator, [], []
@@ -39965,36 +40079,6 @@ class Copies:
                 needed.append(task_id)
                 self._former[task_id].add(sender)
         return NeedCopiesAnswer(needed, lost)
-
-    def _lease_over(self, device_id: str) -> None:
-        self._leases.pop(device_id, None)
-        if self._node.link_for_work(device_id) is not None:
-            return
-        for task_id, held in list(self._held.items()):
-            record = held.record
-            if held.claim.owner_id != device_id:
-                continue
-            if record.is_over:
-                kept_s = self._node.settings_limits.result_kept_s
-                self._node.clock.call_later(kept_s, self._expired, task_id, held)
-            else:
-                self._take_over(held, "is gone")
-
-    def _take_over(self, held: HeldCopy, why: str) -> None:
-        record = held.record
-        task_id, owner_id = short_id(record.task.task_id), short_id(held.claim.owner_id)
-        if self.claims.why_not_here(held.claim.owner_id, record):
-            self._node.tell("note", f"task {task_id} rests: {owner_id} {why}, whose work this device's rules refuse")
-            return
-        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
-        self._node.tell("note", f"task {task_id} goes on here: {owner_id} {why}")
-        self._coordinator.adopt(record)
-        self.claims.took_over(record)
-
-    def _expired(self, task_id: str, held: HeldCopy) -> None:
-        """Nobody has asked for this result, and its owner has not come back."""
-        if self._held.get(task_id) is held:
-            self._remove(task_id)
 
 
 # ---- discompute_lite/roles/job_owner.py -------------------------------------------------------------
@@ -42201,6 +42285,7 @@ class Feelings:
         self.look()
         if node.is_stopping:
             return
+        node.coordinator.copies.owners.look_again(is_all=False)
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         node.worker.heard_from(node.id)
         running = node.worker.running_for(node.id)
@@ -42362,6 +42447,7 @@ class OwnRules:
         self.policy = policy
         self._asked.clear()
         self._node.worker.rules_changed()
+        self._node.coordinator.copies.owners.look_again()
         # Whoever sends work here learns how much of this device it has now.
         self._node.discovery.own_description_changed()
 
@@ -42383,14 +42469,19 @@ class OwnRules:
             self.policy = policy
             self._node.tell("warning", error.message)
 
-    def refusal(self, sender: Sender, subtask: SubTask) -> Optional[DiscomputeError]:
-        """Return why a subtask of this sender may not run here, None where it may."""
+    def refusal(self, sender: Sender, subtask: SubTask, *, is_noted: bool = True) -> Optional[DiscomputeError]:
+        """Return why a subtask of this sender may not run here, None where it may; `is_noted` when work is refused."""
         try:
             decision = self.decide(sender, subtask)
         except TaskError as error:
             return Forbidden(f"This work cannot be read: {error.message}", {"rule": "unreadable"})
         if decision.allowed:
             return None
+        if is_noted:
+            self._note(sender, subtask, decision)
+        return decision.error()
+
+    def _note(self, sender: Sender, subtask: SubTask, decision: AccessDecision) -> None:
         task_type = str(subtask.lite.get("task_type", ""))
         self._node.world.audit.refused(decision.rule, sender.device_id, {"type": task_type})
         if decision.question and decision.question not in self._asked:
@@ -42398,7 +42489,6 @@ class OwnRules:
             while len(self._asked) > QUESTIONS_KEPT:
                 self._asked.popitem(last=False)
             self._node.tell("question", decision.question, sender=sender.device_id)
-        return decision.error()
 
     def refusal_of_data(self, sender: Sender) -> Optional[DiscomputeError]:
         """Return why this device keeps no data for a sender's work, None where it does."""
@@ -42406,7 +42496,9 @@ class OwnRules:
         decision = decide_work(self.policy, sender, OfferedWork(CallsTask.name), at.hour * 60 + at.minute)
         return None if decision.allowed else decision.error()
 
-    def refusal_of_task(self, sender_id: str, task_type: str, pieces: Iterable[bytes]) -> Optional[DiscomputeError]:
+    def refusal_of_task(
+        self, sender_id: str, task_type: str, pieces: Iterable[bytes], *, is_noted: bool
+    ) -> Optional[DiscomputeError]:
         """Return why a task may not go on here that another device answered for, None where it may.
 
         It would be split and merged here whatever it brings, and go to others as work of this device.
@@ -42415,7 +42507,8 @@ class OwnRules:
         if cluster is None:
             return None
         sender, lite = cluster.sender(sender_id), {"task_type": task_type}
-        refusals = (self.refusal(sender, SubTask(subtask_data=piece, lite=lite)) for piece in pieces)
+        refusals = (
+            self.refusal(sender, SubTask(subtask_data=piece, lite=lite), is_noted=is_noted) for piece in pieces)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:
@@ -61897,11 +61990,13 @@ _end_sections({
         "OwnerSaid".split(),
     "discompute_lite.roles.held_copies": "HeldCopy why_no_room most_subtasks TaskClosed TaskDivided Claim Limits "
         "CoordinatedTask".split(),
+    "discompute_lite.roles.lost_owners": "LostOwners next_term from_json short_id DiscomputeError HeldCopy "
+        "NeedCopiesAnswer TimerPort".split(),
     "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy Copies JournalWriter read_journal Claim "
         "KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError LinkClosed "
         "Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of journal_name "
-        "restored_task retell HeldCopy most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer ExplainTaskAnswer "
-        "Later TimerPort".split(),
+        "restored_task retell HeldCopy most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer LostOwners "
+        "ExplainTaskAnswer Later".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "

@@ -322,3 +322,4 @@ class Belonging:
     def _changed(self) -> None:
         self.version += 1
         self._node.worker.rules_changed()
+        self._node.coordinator.copies.owners.look_again()

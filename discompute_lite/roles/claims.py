@@ -49,14 +49,17 @@ class Claims:
         return (record.first_owner_id or node.id) == node.id and is_proven(
             record.secret, node.identity.token, record.task.task_id, node.id)
 
-    def why_not_here(self, owner_id: str, record: CoordinatedTask) -> str:
-        """Say why this device may not go on with a task that this other node answers for, "" where it may."""
-        node, task = self._node, record.task
+    def refusal_here(
+        self, owner_id: str, record: CoordinatedTask, *, is_noted: bool = True
+    ) -> Optional[DiscomputeError]:
+        """Return why this device may not go on with a task that this other node answers for, None where it may."""
+        task = record.task
         if self.is_own(record) or record.is_over:
-            return ""
+            return None
         pieces = [task.task_data, *(each.subtask_data for each in record.subtasks)]
-        refusal = node.rules.refusal_of_task(owner_id, task.task_type, map(bytes, pieces))
-        return "" if refusal is None else str(refusal.message)
+        refusal: Optional[DiscomputeError] = self._node.rules.refusal_of_task(
+            owner_id, task.task_type, map(bytes, pieces), is_noted=is_noted)
+        return refusal
 
     def compare(self, device_id: str, records: List[CoordinatedTask]) -> None:
         """Tell a device that can be called which tasks this node answers for, and hear of those it does no more."""

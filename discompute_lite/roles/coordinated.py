@@ -73,6 +73,8 @@ class CoordinatedTask:
         self.secret = ""
         #: Since when the node that answers for it is gone, Unix seconds; 0.0 while it is there, or is this one.
         self.owner_lost_at = 0.0
+        #: Why this node does not go on with it though its own is gone; "" where it does.
+        self.rests = ""
         #: Another node answers for it from now on; "" while this one does.
         self.moved_to = ""
         #: Devices that did not take its copy, and are asked again when they can be called anew.
@@ -208,6 +210,7 @@ class CoordinatedTask:
             lite["last_sign_at"] = int(max(self.submitted_at, self.finished_last_at))
             if self.owner_lost_at:
                 lite["owner_id"], lite["owner_lost_at"] = self.owner_id, int(self.owner_lost_at)
+                lite.update({"rests": self.rests} if self.rests else {})
         return replace(self.task, task_data=b"", lite=lite)
 
     def listed(self) -> List[SubTask]:

@@ -24,8 +24,9 @@ from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
 from .held_copies import HeldCopy, most_subtasks, why_no_room
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
+from .lost_owners import LostOwners
 from .methods import ExplainTaskAnswer
-from .ports import Later, TimerPort
+from .ports import Later
 
 #: Seconds in which the copy of a task that went on to another node has come, or goes to where it was submitted.
 COPY_COMES_S = 10.0
@@ -59,9 +60,8 @@ class Copies:
         self._former: DefaultDict[str, Set[str]] = defaultdict(set)
         #: task id -> the copy that is here; never of a task that we answer for.
         self._held: Dict[str, HeldCopy] = {}
-        #: device id -> when its tasks are taken over: of owners that are gone.
-        self._leases: Dict[str, TimerPort] = {}
         self.claims = Claims(node, coordinator)
+        self.owners = LostOwners(node, coordinator, self._held, self._remove)
 
     # ---- our tasks ----------------------------------------------------------------------------------
 
@@ -101,9 +101,9 @@ class Copies:
         held = self._hold(claim, known, 0, 0)
         is_awaited = record.first_owner_id in ("", self._node.id)
         kept_s = self._node.settings_limits.result_kept_s if is_awaited else COPY_COMES_S
-        self._node.clock.call_later(kept_s, self._expired, task_id, held)
+        self._node.clock.call_later(kept_s, self.owners.expired, task_id, held)
         if self._node.link_for_work(claim.owner_id) is None:
-            self._await_owner(claim.owner_id)
+            self.owners.missed(claim.owner_id)
 
     def is_kept_at(self, task_id: str, device_id: str) -> bool:
         """Whether the copy of a task of ours is at this device."""
@@ -112,7 +112,7 @@ class Copies:
 
     def link_opened(self, device_id: str) -> None:
         """A device can be called: it may keep copies, and may have been missed as their owner."""
-        self._owner_is_back(device_id)
+        self.owners.is_back(device_id)
         self.claims.compare(device_id, self._coordinator.kept_records())
         for record in self._coordinator.kept_records():
             record.refused_by.discard(device_id)
@@ -130,7 +130,7 @@ class Copies:
         for record in self._coordinator.kept_records():
             if record.task.task_id not in self._sent:
                 self.changed(record, None)
-        self._await_owner(device_id)
+        self.owners.missed(device_id)
 
     def _choose(self, record: CoordinatedTask) -> Optional[SentCopy]:
         candidates = [
@@ -226,9 +226,10 @@ class Copies:
             return KeepTaskAnswer(False, "this node has taken it over", self._node.id)
         if held is not None and held.claim.owner_id != sender and outranks(held.claim, claim):
             return KeepTaskAnswer(False, "another node has taken it over", held.claim.owner_id)
-        problem = (problem_in(told.task) or self.claims.why_not_here(sender, told)) if is_whole else ""
-        if problem:
-            return KeepTaskAnswer(False, problem)
+        problem = problem_in(told.task) if is_whole else ""
+        unwanted = self.claims.refusal_here(sender, told) if is_whole and not problem else None
+        if problem or unwanted is not None:
+            return KeepTaskAnswer(False, problem or str(unwanted))
         if record is not None:
             self._coordinator.give_up(record, claim)
             held = self._held.get(task_id)
@@ -257,7 +258,7 @@ class Copies:
     def restore(self, record: CoordinatedTask, chain: int, size: int) -> None:
         """Hold a copy of an earlier life, and see whether its owner is still there."""
         self._hold(Claim(record.term, record.owner_id), record, chain, size)
-        self._await_owner(record.owner_id)
+        self.owners.missed(record.owner_id)
 
     def owned_here(self, task_id: str) -> None:
         """This node answers for a task by now: its own journal, on its way to the disk, stands for the copy."""
@@ -290,12 +291,9 @@ class Copies:
 
     def explain(self, task_id: str, index: int) -> Any:
         """Have the node that answers for a task say why it is where it is; say here that this node is gone."""
-        held = self._held.get(task_id)
-        if held is None or self._node.link_for_work(held.claim.owner_id) is not None:
-            return self.ask_owner("ExplainTask", ExplainTaskAnswer, task_id, index=index)
-        owner, lease_s = short_id(held.claim.owner_id), self._node.settings_limits.owner_lease_s
-        later = f"once it is gone for {lease_s:g} s, this node goes on with the task"
-        return ExplainTaskAnswer(True, f"its node {owner} cannot be reached; {later}")
+        why = self.owners.why_waiting(task_id)
+        return ExplainTaskAnswer(True, why) if why else self.ask_owner(
+            "ExplainTask", ExplainTaskAnswer, task_id, index=index)
 
     def task_ids(self) -> List[str]:
         """Return the tasks whose copies are here."""
@@ -317,40 +315,6 @@ class Copies:
         self._held.pop(task_id).record.wake_watchers()
         self._node.world.journals.remove(COPY_MARK + journal_name(task_id))
 
-    def _await_owner(self, device_id: str) -> None:
-        waiting = [held.record for held in self._held.values() if held.claim.owner_id == device_id]
-        for record in waiting:
-            record.owner_lost_at = record.owner_lost_at or self._node.wall()
-        if waiting and device_id not in self._leases:
-            lease_s = self._node.settings_limits.owner_lease_s
-            self._leases[device_id] = self._node.clock.call_later(lease_s, self._lease_over, device_id)
-
-    def _owner_is_back(self, device_id: str) -> None:
-        """A device can be called that may have been missed: what it needs no more is kept no more."""
-        lease = self._leases.pop(device_id, None)
-        if lease is not None:
-            lease.cancel()
-        held = {task_id: each for task_id, each in self._held.items() if each.claim.owner_id == device_id}
-        for each in held.values():
-            each.record.owner_lost_at = 0.0
-        link = self._node.link_for_work(device_id) if held else None
-        if link is not None:
-            link.call("NeedCopies", {"task_ids": list(held)}, lambda result, error: (
-                None if error is not None else self._needs_known(held, result)))
-
-    def _needs_known(self, asked: Dict[str, HeldCopy], result: Any) -> None:
-        try:
-            needs = from_json(NeedCopiesAnswer, result, "the answer to NeedCopies")
-        except DiscomputeError:
-            return
-        for task_id, held in asked.items():
-            if self._held.get(task_id) is not held:
-                continue
-            if task_id in needs.lost and not held.record.is_over:
-                self._take_over(held, "has lost it")
-            elif task_id not in (*needs.needed, *needs.lost):
-                self._remove(task_id)
-
     def needs_of(self, sender: str, task_ids: List[str]) -> NeedCopiesAnswer:
         """Say which copies at another device may be all that is left one day, and which are that already."""
         coordinator, needed, lost = self._coordinator, [], []
@@ -368,33 +332,3 @@ class Copies:
                 needed.append(task_id)
                 self._former[task_id].add(sender)
         return NeedCopiesAnswer(needed, lost)
-
-    def _lease_over(self, device_id: str) -> None:
-        self._leases.pop(device_id, None)
-        if self._node.link_for_work(device_id) is not None:
-            return
-        for task_id, held in list(self._held.items()):
-            record = held.record
-            if held.claim.owner_id != device_id:
-                continue
-            if record.is_over:
-                kept_s = self._node.settings_limits.result_kept_s
-                self._node.clock.call_later(kept_s, self._expired, task_id, held)
-            else:
-                self._take_over(held, "is gone")
-
-    def _take_over(self, held: HeldCopy, why: str) -> None:
-        record = held.record
-        task_id, owner_id = short_id(record.task.task_id), short_id(held.claim.owner_id)
-        if self.claims.why_not_here(held.claim.owner_id, record):
-            self._node.tell("note", f"task {task_id} rests: {owner_id} {why}, whose work this device's rules refuse")
-            return
-        record.term, record.owner_lost_at = next_term(held.claim.term), 0.0
-        self._node.tell("note", f"task {task_id} goes on here: {owner_id} {why}")
-        self._coordinator.adopt(record)
-        self.claims.took_over(record)
-
-    def _expired(self, task_id: str, held: HeldCopy) -> None:
-        """Nobody has asked for this result, and its owner has not come back."""
-        if self._held.get(task_id) is held:
-            self._remove(task_id)

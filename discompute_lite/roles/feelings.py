@@ -97,6 +97,7 @@ class Feelings:
         self.look()
         if node.is_stopping:
             return
+        node.coordinator.copies.owners.look_again(is_all=False)
         # No heartbeat goes to ourselves: this is the sign of life of what runs here for us.
         node.worker.heard_from(node.id)
         running = node.worker.running_for(node.id)

@@ -51,7 +51,7 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
         # Rounded up, so that of more devices than places each has one.
         share = -(-most // max(1, sharers))
         if is_more and its > max(share, most - all_together):
-            return f"of {most} {what} that this node keeps, the share of each device is {share}"
+            return f"this node keeps {share} {what} for each device"
     return ""
 
 

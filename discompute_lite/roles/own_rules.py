@@ -57,6 +57,7 @@ class OwnRules:
         self.policy = policy
         self._asked.clear()
         self._node.worker.rules_changed()
+        self._node.coordinator.copies.owners.look_again()
         # Whoever sends work here learns how much of this device it has now.
         self._node.discovery.own_description_changed()
 
@@ -78,14 +79,19 @@ class OwnRules:
             self.policy = policy
             self._node.tell("warning", error.message)
 
-    def refusal(self, sender: Sender, subtask: SubTask) -> Optional[DiscomputeError]:
-        """Return why a subtask of this sender may not run here, None where it may."""
+    def refusal(self, sender: Sender, subtask: SubTask, *, is_noted: bool = True) -> Optional[DiscomputeError]:
+        """Return why a subtask of this sender may not run here, None where it may; `is_noted` when work is refused."""
         try:
             decision = self.decide(sender, subtask)
         except TaskError as error:
             return Forbidden(f"This work cannot be read: {error.message}", {"rule": "unreadable"})
         if decision.allowed:
             return None
+        if is_noted:
+            self._note(sender, subtask, decision)
+        return decision.error()
+
+    def _note(self, sender: Sender, subtask: SubTask, decision: AccessDecision) -> None:
         task_type = str(subtask.lite.get("task_type", ""))
         self._node.world.audit.refused(decision.rule, sender.device_id, {"type": task_type})
         if decision.question and decision.question not in self._asked:
@@ -93,7 +99,6 @@ class OwnRules:
             while len(self._asked) > QUESTIONS_KEPT:
                 self._asked.popitem(last=False)
             self._node.tell("question", decision.question, sender=sender.device_id)
-        return decision.error()
 
     def refusal_of_data(self, sender: Sender) -> Optional[DiscomputeError]:
         """Return why this device keeps no data for a sender's work, None where it does."""
@@ -101,7 +106,9 @@ class OwnRules:
         decision = decide_work(self.policy, sender, OfferedWork(CallsTask.name), at.hour * 60 + at.minute)
         return None if decision.allowed else decision.error()
 
-    def refusal_of_task(self, sender_id: str, task_type: str, pieces: Iterable[bytes]) -> Optional[DiscomputeError]:
+    def refusal_of_task(
+        self, sender_id: str, task_type: str, pieces: Iterable[bytes], *, is_noted: bool
+    ) -> Optional[DiscomputeError]:
         """Return why a task may not go on here that another device answered for, None where it may.
 
         It would be split and merged here whatever it brings, and go to others as work of this device.
@@ -110,7 +117,8 @@ class OwnRules:
         if cluster is None:
             return None
         sender, lite = cluster.sender(sender_id), {"task_type": task_type}
-        refusals = (self.refusal(sender, SubTask(subtask_data=piece, lite=lite)) for piece in pieces)
+        refusals = (
+            self.refusal(sender, SubTask(subtask_data=piece, lite=lite), is_noted=is_noted) for piece in pieces)
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def decide(self, sender: Sender, subtask: SubTask) -> AccessDecision:

@@ -103,7 +103,7 @@ def test_the_shares_hold_after_a_restart_too(world):
     world.refused.clear()
     copies = keeper.node.coordinator.copies
     assert len(copies.task_ids()) == 4
-    assert "share" in copies.keep(Claim(1, greedy.id), "more", b"", True).message
+    assert "for each device" in copies.keep(Claim(1, greedy.id), "more", b"", True).message
 
 
 def test_what_a_copy_grows_to_is_bound_as_well_and_what_was_there_stays(world):
