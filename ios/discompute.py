@@ -53844,7 +53844,8 @@ def halted_note(task: ComputeTask, *, is_unattended: bool) -> Tuple[str, str]:
         return "", ""
     if lite.get("owner_lost_at"):
         owner = short_id(str(lite.get("owner_id", "")))
-        ends = f"go on with: submit --resume {task_id}" if is_unattended else "this node goes on with it in a moment"
+        ends = f"go on with: submit --resume {task_id}" if is_unattended else str(
+            lite.get("rests") or "this node goes on with it in a moment")
         return "LOST", f"its node {owner} is gone since {local_time(lite['owner_lost_at'])}; {ends}"
     if is_unattended:
         last = f"last heard of {local_time(lite.get('last_sign_at', 0))}"
@@ -57149,7 +57150,8 @@ def why_command(context: Context) -> int:
             task_id, note = training.training, f"a script leads this training; its last round: {training.text}"
         else:
             task = find_task(reach, wanted)
-            task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
+            # Where a node runs, that one knows more.
+            task_id, note = task.task_id, halted_note(task, is_unattended=True)[1] if reach.local is not None else ""
         answer: Dict[str, Any] = {"success": True, "message": note} if note else reach.call(
             "ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:

@@ -113,7 +113,8 @@ def halted_note(task: ComputeTask, *, is_unattended: bool) -> Tuple[str, str]:
         return "", ""
     if lite.get("owner_lost_at"):
         owner = short_id(str(lite.get("owner_id", "")))
-        ends = f"go on with: submit --resume {task_id}" if is_unattended else "this node goes on with it in a moment"
+        ends = f"go on with: submit --resume {task_id}" if is_unattended else str(
+            lite.get("rests") or "this node goes on with it in a moment")
         return "LOST", f"its node {owner} is gone since {local_time(lite['owner_lost_at'])}; {ends}"
     if is_unattended:
         last = f"last heard of {local_time(lite.get('last_sign_at', 0))}"

@@ -41,7 +41,8 @@ def why_command(context: Context) -> int:
             task_id, note = training.training, f"a script leads this training; its last round: {training.text}"
         else:
             task = find_task(reach, wanted)
-            task_id, (_, note) = task.task_id, halted_note(task, is_unattended=reach.local is not None)
+            # Where a node runs, that one knows more.
+            task_id, note = task.task_id, halted_note(task, is_unattended=True)[1] if reach.local is not None else ""
         answer: Dict[str, Any] = {"success": True, "message": note} if note else reach.call(
             "ExplainTask", {"task_id": task_id, "index": int(number) if slash else -1})
     if not answer["success"]:

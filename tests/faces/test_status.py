@@ -137,6 +137,7 @@ GONE = {"owner_id": "b" * 52, "owner_lost_at": 1000}
     ({}, True, "HALTED", "its node ended, and none runs here (last heard of {}); go on with: submit --resume"
                          " abcdef012345, or: start"),
     (GONE, False, "LOST", "its node bbbbbbbb is gone since {}; this node goes on with it in a moment"),
+    ({**GONE, "rests": "it rests here"}, False, "LOST", "its node bbbbbbbb is gone since {}; it rests here"),
     (GONE, True, "LOST", "its node bbbbbbbb is gone since {}; go on with: submit --resume abcdef012345"),
 ])
 def test_a_task_that_nobody_works_on_says_so_and_how_it_goes_on(lite, is_unattended, word, says):
