@@ -19,9 +19,11 @@ from ..tasks.work import WorkOutcome, WorkRequest
 
 #: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
 WAIT_HERE_S = 0.005
-#: Seconds of these for which it stays awake where the last call took less: to fall asleep and to be woken would take as
-#: long as such a call.
+#: Seconds of these for which it stays awake: to fall asleep and to be woken would take as long as a call of moments.
 AWAKE_S = 0.0002
+#: Where that was in vain so often in a row, calls take longer or have no processor besides: it stays awake for none
+#: within so many seconds.
+IN_VAIN_MOST, PAUSE_AWAKE_S = 3, 0.1
 
 
 class WarmExecutor(Protocol):
@@ -65,6 +67,8 @@ class DirectWay:
     def __init__(self, executor: WarmExecutor, now: Callable[[], float] = time.monotonic) -> None:
         self._executor = executor
         self._now = now
+        #: When it is worth while to stay awake, and how often in a row it was not.
+        self._awake_from, self._in_vain = 0.0, 0
 
     def begin(self, permit: Any, data: bytes, hand_on: Callable[[DirectCall], None]) -> Optional[DirectCall]:
         """Begin the call of a unit, where `permit` (`ShortPermit`, or None) lets that be and a process is free.
@@ -90,18 +94,25 @@ class DirectWay:
         Whoever called has to deal with it then, or to have others do so, whatever is returned.
         """
         direct.waiter = threading.get_ident()
-        took_s = direct.permit.took_s
-        awake_s = AWAKE_S if not took_s or took_s[-1] < AWAKE_S else 0.0
+        began = self._now()
+        awake_s = AWAKE_S if began >= self._awake_from else 0.0
         try:
             is_there = self._executor.finish_here(direct.work, seconds, awake_s)
         finally:
             direct.waiter = 0
+        if awake_s:
+            self._note_waking(began, self._now())
         outcome: Optional[WorkOutcome] = direct.work.result() if is_there else None
         lines = separate_data(outcome.data) if outcome is not None and outcome.ok else []
         if outcome is None or len(lines) != 1:
             return b""
         direct.permit.took_s.append(outcome.seconds)
         return lines[0]
+
+    def _note_waking(self, began: float, ended: float) -> None:
+        self._in_vain = self._in_vain + 1 if ended - began >= AWAKE_S else 0
+        if self._in_vain >= IN_VAIN_MOST:
+            self._awake_from, self._in_vain = ended + PAUSE_AWAKE_S, 0
 
     @staticmethod
     def _done(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:

@@ -60,9 +60,6 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        #: A thread may stay awake while a child runs.
-        self._has_processors = processors != 1
         self._sweep_scratch()
 
     def shutdown(self, now: bool = True) -> None:
@@ -108,15 +105,15 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         return None
 
     def finish_here(self, future: WorkFuture, seconds: float, awake_s: float = 0.0) -> bool:
-        """Wait so long for the outcome of what was begun, read it on this thread, return whether it is there.
+        """Wait so long, so much of it awake, for the outcome of what was begun, read it on this thread, return whether
+        it is there.
 
-        For `awake_s` of these it stays awake, where there is a processor beside the child's. What takes longer, and
-        what somebody else reads already, comes as it would have.
+        What takes longer, and what somebody else reads already, comes as it would have.
         """
         for slot in self._slots:
             exchange = slot.exchange
             if slot.current is future and exchange is not None and self._lane is not None:
-                self._lane.read_here(slot, exchange, seconds, awake_s if self._has_processors else 0.0)
+                self._lane.read_here(slot, exchange, seconds, awake_s)
         return future.done()
 
     # ---- on the thread of whoever submits -----------------------------------------------------------
@@ -222,7 +219,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if not self._goes_on(slot):
             if not self._waiting and not slot.is_reserved:
                 # Rather here than behind what may last long.
-                any(self._take_back(other) for other in self._slots)
+                any(self._take_back(other) for other in self._slots if other.ahead is not None)
             super()._free(slot, give)
         self._look_ahead()
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from discompute_lite.faces.direct import AWAKE_S, WAIT_HERE_S, DirectWay, direct_way
+from discompute_lite.faces.direct import PAUSE_AWAKE_S, AWAKE_S, IN_VAIN_MOST, WAIT_HERE_S, DirectWay, direct_way
 from discompute_lite.faces.dispatch import Dispatch, StreamKey
 from discompute_lite.faces.options import CallOptions
 from discompute_lite.faces.packing import PackedLine
@@ -21,8 +21,8 @@ class FakeExecutor:
 
     def __init__(self):
         self.slots, self.begun, self.stopped, self.waited, self.awake = 2, [], [], [], []
-        #: What whoever waits finds.
-        self.comes = None
+        #: What whoever waits finds, and after how long.
+        self.comes, self.takes_s, self.clock = None, 0.0, 0.0
 
     def begin_warm(self, request, on_long):
         if len(self.begun) >= self.slots:
@@ -35,6 +35,7 @@ class FakeExecutor:
     def finish_here(self, work, seconds, awake_s):
         self.waited.append(seconds)
         self.awake.append(awake_s)
+        self.clock += self.takes_s
         if isinstance(self.comes, BaseException):
             raise self.comes
         if self.comes is not None and not work.done():
@@ -71,9 +72,9 @@ class Town:
     """A dispatch whose one stream permits direct calls until 10.0 o'clock; its node's thread is turned by hand."""
 
     def __init__(self):
-        self.executor, self.stream, self.posted, self.outcomes, self.clock = FakeExecutor(), FakeStream(), [], [], 0.0
+        self.executor, self.stream, self.posted, self.outcomes = FakeExecutor(), FakeStream(), [], []
         streams = SimpleNamespace(open=lambda line, **named: self.stream, total_slots=lambda: 2)
-        way = DirectWay(self.executor, lambda: self.clock)
+        way = DirectWay(self.executor, lambda: self.executor.clock)
         thread = SimpleNamespace(is_alive=lambda: True)
         self.dispatch = Dispatch(lambda *posted: self.posted.append(posted), thread, streams, direct=way)
         self.warm_up()
@@ -126,7 +127,7 @@ def test_a_call_alone_begins_and_ends_without_the_nodes_thread(town):
 @pytest.mark.parametrize("why_not", ["nobody waits", "too late", "never permitted", "a blob", "no process is free"])
 def test_what_is_not_permitted_goes_to_the_nodes_thread(town, why_not):
     if why_not == "too late":
-        town.clock = 10.0
+        town.executor.clock = 10.0
     if why_not == "never permitted":
         town.stream.permit = None
     if why_not == "no process is free":
@@ -218,12 +219,14 @@ def test_one_that_is_given_up_while_its_outcome_comes_is_over_once(town):
     assert town.is_idle() and call.is_over and town.outcomes == [] and call.open.users == 0
 
 
-def test_whoever_waits_stays_awake_unless_the_last_call_took_longer_than_that(town):
-    for took_s in (AWAKE_S / 2, AWAKE_S, AWAKE_S / 2):
-        town.executor.comes = WorkOutcome(True, LINE, seconds=took_s)
+def test_whoever_waits_stays_awake_unless_that_was_in_vain_several_times_a_moment_ago(town):
+    town.executor.comes = WorkOutcome(True, LINE)
+    short, long = AWAKE_S / 2, 2 * AWAKE_S
+    in_vain = [long] * (IN_VAIN_MOST - 1)
+    for town.executor.takes_s in (*in_vain, short, *in_vain, long, short, PAUSE_AWAKE_S, short):
         town.dispatch.wait_here(town.send(), WAIT_HERE_S)
         town.executor.begun.clear()
-    assert town.executor.awake == [AWAKE_S, AWAKE_S, 0.0]
+    assert [awake_s == AWAKE_S for awake_s in town.executor.awake] == [True] * 2 * IN_VAIN_MOST + [False, False, True]
 
 
 def test_ctrl_c_while_it_begins_leaves_nothing_under_way(town):
