@@ -8771,7 +8771,7 @@ class RawPieces:
 def join_texts(texts: Iterable[bytes]) -> bytes:
     """Put texts into one: lines, where they are JSON without a line break; `split_texts` is the way back."""
     texts = list(texts)
-    if any(text[:1] == VALUE_MARK for text in texts):
+    if VALUE_MARK in [text[:1] for text in texts]:
         return _frame(TEXTS_MARK, texts)
     return b"\n".join(texts)
 
@@ -21128,7 +21128,7 @@ For example a request to echo 7: ``00 00 00 1d``, then ``["run", "echo", "t/0.1"
 #> import sys
 #> import threading
 #> from dataclasses import replace
-#> from functools import partial
+#> from functools import lru_cache, partial
 #> from queue import SimpleQueue
 #> from typing import Any, Callable, List, Optional, Tuple, Union
 
@@ -21150,8 +21150,9 @@ FRAME_LIMIT = 2 ** (8 * FRAME_PREFIX) - 1
 
 def pack_request(request: WorkRequest) -> Tuple[bytes, bytes]:
     """Return a request as (prefix and header, data), so that large data need not be copied."""
-    header: List[Any] = [request.phase, request.task_type, request.attempt_id, request.target]
-    return _packed([*header, request.blobs, request.vectors] if request.blobs else header, request.data)
+    plain = request.phase, request.task_type, request.attempt_id, request.target
+    line = _line_of(*plain, request.blobs, request.vectors) if request.blobs else _known_line(*plain)
+    return _packed(line, request.data)
 
 
 def unpack_request(body: bytes) -> WorkRequest:
@@ -21172,8 +21173,12 @@ def _read_blob(path: str) -> bytes:
 
 def pack_outcome(outcome: WorkOutcome) -> Tuple[bytes, bytes]:
     """Return an outcome as (prefix and header, data)."""
-    header = [outcome.ok, outcome.error, outcome.error_type, outcome.output, outcome.seconds, outcome.blame]
-    return _packed(header, outcome.data)
+    said = outcome.error, outcome.error_type, outcome.output
+    if outcome.ok and not any(said) and not outcome.blame:
+        line = b'[true, "", "", "", %a, ""]\n' % outcome.seconds  # As most are.
+    else:
+        line = _line_of(outcome.ok, *said, outcome.seconds, outcome.blame)
+    return _packed(line, outcome.data)
 
 
 def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcome:
@@ -21186,8 +21191,17 @@ def unpack_outcome(frame: Union[bytes, bytearray], start: int = 0) -> WorkOutcom
         raise ValueError("a number without end, or depth without end") from None
 
 
-def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
-    line = json.dumps(header).encode("ascii") + b"\n"
+def _line_of(*header: Any) -> bytes:
+    return json.dumps(header).encode("ascii") + b"\n"
+
+
+@lru_cache(maxsize=16)
+def _known_line(*header: Any) -> bytes:
+    """Do the same for headers of which many are alike, one after the other: those of a script's single calls."""
+    return _line_of(*header)
+
+
+def _packed(line: bytes, data: bytes) -> Tuple[bytes, bytes]:
     length = len(line) + len(data)
     if length > FRAME_LIMIT:
         raise ValueError(f"{length} bytes are more than a frame can hold")
@@ -21197,7 +21211,7 @@ def _packed(header: Any, data: bytes) -> Tuple[bytes, bytes]:
 def _unpacked_frame(frame: Union[bytes, bytearray], start: int = 0) -> Tuple[Any, bytes]:
     end = frame.index(b"\n", start)
     # The data may be large: one copy, and not one for each slice.
-    return json.loads(frame[start:end]), bytes(memoryview(frame)[end + 1:])
+    return json.loads(str(frame[start:end], "utf-8")), bytes(memoryview(frame)[end + 1:])
 
 
 def write_all(fd: int, *buffers: bytes) -> None:
@@ -21444,6 +21458,8 @@ class Exchange:
         self.start_clock()
         #: How much of the request has been written.
         self.sent_bytes = 0
+        #: The loop watches for its outcome, or may do so; for whoever has claimed it.
+        self.is_watched = False
         #: Another request lies behind this one: what comes after the outcome is the next one's.
         self.is_followed = False
         #: Why it cannot go on, where whoever found out has left the rest to another.
@@ -22278,7 +22294,7 @@ class LoopLane:
         try:
             if not exchange.claim(who):
                 return
-            self._loop.unwatch(slot.child.outcome_fd)
+            self._unwatch(slot, exchange)
             while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now(), awake_s):
                 is_reading = True
                 self._read(slot, exchange)
@@ -22305,10 +22321,16 @@ class LoopLane:
 
     def _give_back(self, slot: Any, exchange: Exchange) -> None:
         """Let the loop watch for an outcome."""
+        exchange.is_watched = True
         self._loop.watch(slot.child.outcome_fd, partial(self._readable, slot, exchange), None)
         exchange.release()
         if self._is_closed:
             self._take_over(slot)
+
+    def _unwatch(self, slot: Any, exchange: Exchange) -> None:
+        if exchange.is_watched:
+            self._loop.unwatch(slot.child.outcome_fd)
+            exchange.is_watched = False
 
     def _readable(self, slot: Any, exchange: Exchange) -> None:
         # What is not to be claimed, somebody else has just taken from the watch.
@@ -22334,7 +22356,7 @@ class LoopLane:
 
     def _end(self, slot: Any, exchange: Exchange, outcome: Optional[WorkOutcome]) -> None:
         """Be done with a claimed exchange: by its outcome, or by leaving the rest to the slot's thread."""
-        self._loop.unwatch(slot.child.outcome_fd)
+        self._unwatch(slot, exchange)
         if exchange.has_left:
             return
         exchange.has_left = True
@@ -22685,9 +22707,6 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         # Pipes cannot be watched on Windows.
         has_lane = loop is not None and sys.platform != "win32"
         self._lane = LoopLane(loop, self._lane_done, self._hand_over) if loop is not None and has_lane else None
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        #: A thread may stay awake while a child runs.
-        self._has_processors = processors != 1
         self._sweep_scratch()
 
     def shutdown(self, now: bool = True) -> None:
@@ -22733,15 +22752,15 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         return None
 
     def finish_here(self, future: WorkFuture, seconds: float, awake_s: float = 0.0) -> bool:
-        """Wait so long for the outcome of what was begun, read it on this thread, return whether it is there.
+        """Wait so long, so much of it awake, for the outcome of what was begun, read it on this thread, return whether
+        it is there.
 
-        For `awake_s` of these it stays awake, where there is a processor beside the child's. What takes longer, and
-        what somebody else reads already, comes as it would have.
+        What takes longer, and what somebody else reads already, comes as it would have.
         """
         for slot in self._slots:
             exchange = slot.exchange
             if slot.current is future and exchange is not None and self._lane is not None:
-                self._lane.read_here(slot, exchange, seconds, awake_s if self._has_processors else 0.0)
+                self._lane.read_here(slot, exchange, seconds, awake_s)
         return future.done()
 
     # ---- on the thread of whoever submits -----------------------------------------------------------
@@ -22847,7 +22866,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         if not self._goes_on(slot):
             if not self._waiting and not slot.is_reserved:
                 # Rather here than behind what may last long.
-                any(self._take_back(other) for other in self._slots)
+                any(self._take_back(other) for other in self._slots if other.ahead is not None)
             super()._free(slot, give)
         self._look_ahead()
 
@@ -50034,9 +50053,11 @@ Read next: faces/dispatch.py (who asks), roles/short_way.py (who permits), host/
 
 #: Seconds for which a caller's thread waits for an outcome itself: as long as a call is called short.
 WAIT_HERE_S = 0.005
-#: Seconds of these for which it stays awake where the last call took less: to fall asleep and to be woken would take as
-#: long as such a call.
+#: Seconds of these for which it stays awake: to fall asleep and to be woken would take as long as a call of moments.
 AWAKE_S = 0.0002
+#: Where that was in vain so often in a row, calls take longer or have no processor besides: it stays awake for none
+#: within so many seconds.
+IN_VAIN_MOST, PAUSE_AWAKE_S = 3, 0.1
 
 
 class WarmExecutor(Protocol):
@@ -50080,6 +50101,8 @@ class DirectWay:
     def __init__(self, executor: WarmExecutor, now: Callable[[], float] = time.monotonic) -> None:
         self._executor = executor
         self._now = now
+        #: When it is worth while to stay awake, and how often in a row it was not.
+        self._awake_from, self._in_vain = 0.0, 0
 
     def begin(self, permit: Any, data: bytes, hand_on: Callable[[DirectCall], None]) -> Optional[DirectCall]:
         """Begin the call of a unit, where `permit` (`ShortPermit`, or None) lets that be and a process is free.
@@ -50105,18 +50128,25 @@ class DirectWay:
         Whoever called has to deal with it then, or to have others do so, whatever is returned.
         """
         direct.waiter = threading.get_ident()
-        took_s = direct.permit.took_s
-        awake_s = AWAKE_S if not took_s or took_s[-1] < AWAKE_S else 0.0
+        began = self._now()
+        awake_s = AWAKE_S if began >= self._awake_from else 0.0
         try:
             is_there = self._executor.finish_here(direct.work, seconds, awake_s)
         finally:
             direct.waiter = 0
+        if awake_s:
+            self._note_waking(began, self._now())
         outcome: Optional[WorkOutcome] = direct.work.result() if is_there else None
         lines = separate_data(outcome.data) if outcome is not None and outcome.ok else []
         if outcome is None or len(lines) != 1:
             return b""
         direct.permit.took_s.append(outcome.seconds)
         return lines[0]
+
+    def _note_waking(self, began: float, ended: float) -> None:
+        self._in_vain = self._in_vain + 1 if ended - began >= AWAKE_S else 0
+        if self._in_vain >= IN_VAIN_MOST:
+            self._awake_from, self._in_vain = ended + PAUSE_AWAKE_S, 0
 
     @staticmethod
     def _done(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:
@@ -61693,10 +61723,11 @@ _end_sections({
         "read_black_box".split(),
     "discompute_lite.host.child_news": "ChildNews named_signal".split(),
     "discompute_lite.host.child": "FRAME_PREFIX REQUEST_READ_BYTES PARENT_EVERY_S FRAME_LIMIT pack_request "
-        "unpack_request _read_blob pack_outcome unpack_outcome _packed _unpacked_frame write_all child_main "
-        "_sendable _hide_pipes _requests_from _next_request _read_exactly _wait_readable _end_with_parent "
-        "DescriptorCatcher TaskRejected WORK_LIMITS CappedOutput WorkOutcome WorkRequest install_taps run_work "
-        "open_black_box end_own_group start_guard ChildLimits step_back take_child_limits".split(),
+        "unpack_request _read_blob pack_outcome unpack_outcome _line_of _known_line _packed _unpacked_frame "
+        "write_all child_main _sendable _hide_pipes _requests_from _next_request _read_exactly _wait_readable "
+        "_end_with_parent DescriptorCatcher TaskRejected WORK_LIMITS CappedOutput WorkOutcome WorkRequest "
+        "install_taps run_work open_black_box end_own_group start_guard ChildLimits step_back "
+        "take_child_limits".split(),
     "discompute_lite.host.exchange": "FRAME_PIECE_BYTES FRAME_FIRST_BYTES OUTCOME_BYTES FRAME_READ_BYTES Exchange "
         "WORK_LIMITS WorkOutcome WorkRequest FRAME_PREFIX pack_request unpack_outcome".split(),
     "discompute_lite.host.request_pipe": "PIPE_MOST RequestPipe".split(),
@@ -62175,8 +62206,8 @@ _end_sections({
         "UploadedModule".split(),
     "discompute_lite.faces.calling": "FunctionCalls Blob blobs_in call_unit items_unit rows_unit PICKLES_UNWANTED "
         "ClassBook PickleRule UploadedModule ClusterBlobs FunctionPacker PackedLine".split(),
-    "discompute_lite.faces.direct": "WAIT_HERE_S AWAKE_S WarmExecutor DirectCall DirectWay direct_way blobs_in "
-        "CallsTask calls_data separate_data WorkOutcome WorkRequest".split(),
+    "discompute_lite.faces.direct": "WAIT_HERE_S AWAKE_S IN_VAIN_MOST PAUSE_AWAKE_S WarmExecutor DirectCall "
+        "DirectWay direct_way blobs_in CallsTask calls_data separate_data WorkOutcome WorkRequest".split(),
     "discompute_lite.faces.uploading": "read_uploads _package _text TaskRejected UploadedModule "
         "check_uploads".split(),
     "discompute_lite.faces.options": "CallOptions PLAIN_OPTIONS read_options read_argument _read _seconds "

@@ -44,6 +44,8 @@ class Exchange:
         self.start_clock()
         #: How much of the request has been written.
         self.sent_bytes = 0
+        #: The loop watches for its outcome, or may do so; for whoever has claimed it.
+        self.is_watched = False
         #: Another request lies behind this one: what comes after the outcome is the next one's.
         self.is_followed = False
         #: Why it cannot go on, where whoever found out has left the rest to another.

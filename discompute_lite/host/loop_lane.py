@@ -101,7 +101,7 @@ class LoopLane:
         try:
             if not exchange.claim(who):
                 return
-            self._loop.unwatch(slot.child.outcome_fd)
+            self._unwatch(slot, exchange)
             while not exchange.has_left and slot.child.wait_outcome(until - self._loop.now(), awake_s):
                 is_reading = True
                 self._read(slot, exchange)
@@ -128,10 +128,16 @@ class LoopLane:
 
     def _give_back(self, slot: Any, exchange: Exchange) -> None:
         """Let the loop watch for an outcome."""
+        exchange.is_watched = True
         self._loop.watch(slot.child.outcome_fd, partial(self._readable, slot, exchange), None)
         exchange.release()
         if self._is_closed:
             self._take_over(slot)
+
+    def _unwatch(self, slot: Any, exchange: Exchange) -> None:
+        if exchange.is_watched:
+            self._loop.unwatch(slot.child.outcome_fd)
+            exchange.is_watched = False
 
     def _readable(self, slot: Any, exchange: Exchange) -> None:
         # What is not to be claimed, somebody else has just taken from the watch.
@@ -157,7 +163,7 @@ class LoopLane:
 
     def _end(self, slot: Any, exchange: Exchange, outcome: Optional[WorkOutcome]) -> None:
         """Be done with a claimed exchange: by its outcome, or by leaving the rest to the slot's thread."""
-        self._loop.unwatch(slot.child.outcome_fd)
+        self._unwatch(slot, exchange)
         if exchange.has_left:
             return
         exchange.has_left = True

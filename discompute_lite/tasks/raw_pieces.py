@@ -50,7 +50,7 @@ class RawPieces:
 def join_texts(texts: Iterable[bytes]) -> bytes:
     """Put texts into one: lines, where they are JSON without a line break; `split_texts` is the way back."""
     texts = list(texts)
-    if any(text[:1] == VALUE_MARK for text in texts):
+    if VALUE_MARK in [text[:1] for text in texts]:
         return _frame(TEXTS_MARK, texts)
     return b"\n".join(texts)
 
