@@ -1,7 +1,12 @@
 """What is typed is understood, or answered by what to type instead; help fits a phone's console."""
 
+import os
+import sys
+from functools import cache
+
 import pytest
 
+from discompute_lite.faces import console
 from discompute_lite.faces.command import LISTED
 from discompute_lite.faces.command_line import CommandLine, CommandParser
 from discompute_lite.faces.console import APP_WIDTH
@@ -15,8 +20,19 @@ def complaint(*words):
     return refusal.value.message
 
 
+@cache
+def command_line(*_circumstances):
+    """Return what reads a command line: the same for all tests of which it would say the same."""
+    return CommandLine(LISTED)
+
+
+def says_no_width(stream):
+    return True
+
+
 def help_of(capsys, *words):
-    assert CommandLine(LISTED).parse([*words, "--help"]) is None
+    line = command_line(os.environ.get("COLUMNS"), sys.argv[0], console.is_app_console)
+    assert line.parse([*words, "--help"]) is None
     return capsys.readouterr().out
 
 
@@ -33,7 +49,7 @@ def test_every_help_fits_its_terminal(capsys, monkeypatch, name, columns):
 def test_every_help_fits_the_console_of_an_app_which_says_no_width(capsys, monkeypatch, name):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.argv", ["discompute.py"])
-    monkeypatch.setattr("discompute_lite.faces.console.is_app_console", lambda stream: True)
+    monkeypatch.setattr("discompute_lite.faces.console.is_app_console", says_no_width)
     text = help_of(capsys, *name.split())
     assert [line for line in text.splitlines() if len(line) > APP_WIDTH] == []
 
