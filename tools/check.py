@@ -26,7 +26,8 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from check_runs import (
-    ENVIRONMENTS, ROOT, Outcome, Part, closing_line, count_results, end_commands, join, last_line, run_command,
+    ENVIRONMENTS, ROOT, Outcome, Part, closing_line, count_results, end_commands, files_of_failures, join, last_line,
+    run_command, stage_line,
 )
 
 #: What we promise to run on (`requires-python` says at least the first).
@@ -39,6 +40,8 @@ PORTABLE_NEEDS = ("pytest", "hypothesis")
 #: that no version of Python can change; and fewer examples of a property, which is hardly ever broken on one alone.
 PORTABLE_TESTS = "not against and not slow and not once and (not system or smoke)"
 PORTABLE_EXAMPLES = "6"
+#: To have failures tell more, pytest rewrites all tests, ten seconds a Python: here only where something failed.
+PLAIN = "--assert=plain"
 #: What `--fast` runs, on one Python: no processes, apps, simulated fleets or tools, and few examples of each property.
 FAST_TESTS = "not against and not slow and not namespaces"
 FAST_LEAVES_OUT = ("system", "phone", "sim", "tools")
@@ -260,7 +263,12 @@ def run_portable(python: Python, made: str) -> Outcome:
     except CannotCheck as error:
         return Outcome(str(python), True, 0.0, f"not run: {error}")
     few = {"DISCOMPUTE_TEST_EXAMPLES": PORTABLE_EXAMPLES, "DISCOMPUTE_TEST_MADE": made}
-    return run_tests(str(python), inner, ["-q", "-m", PORTABLE_TESTS], limit_s=STAGE_LIMIT_S, **few)
+    arguments = ["-q", "-m", PORTABLE_TESTS]
+    outcome = run_tests(str(python), inner, [*arguments, PLAIN], limit_s=STAGE_LIMIT_S, **few)
+    failed = files_of_failures(outcome.output)
+    if failed:
+        outcome.output += run_tests(str(python), inner, [*arguments, *failed], limit_s=STAGE_LIMIT_S, **few).output
+    return outcome
 
 
 # ---- saying ---------------------------------------------------------------------------
@@ -271,11 +279,6 @@ def say(outcome: Outcome) -> Outcome:
         print(outcome.output.rstrip(), flush=True)
     print(stage_line(outcome), flush=True)
     return outcome
-
-
-def stage_line(outcome: Outcome) -> str:
-    """Return the line that says how a stage went."""
-    return f"{outcome.name:<12}{outcome.seconds:>7.1f} s   {outcome.summary.strip('= ')}"
 
 
 def say_last(outcome: Outcome, earlier: List[Outcome]) -> int:

@@ -37,6 +37,11 @@ class Outcome:
     output: str = ""
 
 
+def stage_line(outcome: Outcome) -> str:
+    """Return the line that says how a stage went."""
+    return f"{outcome.name:<12}{outcome.seconds:>7.1f} s   {outcome.summary.strip('= ')}"
+
+
 def count_results(line: str) -> Dict[str, int]:
     """Return the counts of pytest's summary line by word, each in the singular; {} for any other line."""
     if not re.search(r" in \d+\.\d+s", line):
@@ -46,6 +51,11 @@ def count_results(line: str) -> Dict[str, int]:
         if several in counts:
             counts[one] = counts.pop(several)
     return counts
+
+
+def files_of_failures(output: str) -> List[str]:
+    """Return the test files that pytest names in its short summary, each once."""
+    return sorted(set(re.findall(r"^(?:FAILED|ERROR) ([^\s:]+\.py)", output, re.M)))
 
 
 def closing_line(last: Outcome, earlier: List[Outcome]) -> str:

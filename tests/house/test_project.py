@@ -199,6 +199,22 @@ def test_every_test_with_real_processes_is_in_one_run(root, check):
     assert all(runs)
 
 
+def test_what_fails_on_one_of_many_pythons_is_run_again_to_tell_more_and_has_failed(check, monkeypatch):
+    asked = []
+
+    def run_tests(name, python, arguments, **_):
+        asked.append(arguments[3:])
+        is_whole = check.PLAIN in arguments
+        output = "FAILED tests/a/test_x.py::test_y[1 2] - A\nERROR tests/a/test_x.py::test_z\n" if is_whole else "told"
+        return check.Outcome(name, not is_whole, 1.0, "2 failed, 5 passed in 1.00s", output)
+
+    monkeypatch.setattr(check, "environment_for", lambda *_: "python")
+    monkeypatch.setattr(check, "run_tests", run_tests)
+    outcome = check.run_portable(check.Python((3, 9), "python3.9", True), "")
+    assert asked == [[check.PLAIN], ["tests/a/test_x.py"]]
+    assert not outcome.passed and outcome.output.endswith("told")
+
+
 def test_what_two_queues_hold_is_run_once(check):
     made = []
     part = check.Part(lambda files: made.append(files) or outcome(check, "a", "7 passed in 1.00s"), ["test_x.py"])
