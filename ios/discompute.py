@@ -2700,12 +2700,13 @@ class MessageParser:
 
 def is_crowded(data: bytes, values_limit: int) -> bool:
     """Whether a text of more than 64 KiB holds more values than allowed, an object or list counting twice."""
-    if len(data) <= CROWD_BYTES or _crowd(data) <= values_limit:
+    if len(data) <= CROWD_BYTES or count_values(data) <= values_limit:
         return False
-    return _crowd(_outside_texts(data)) > values_limit
+    return count_values(_outside_texts(data)) > values_limit
 
 
-def _crowd(data: bytes) -> int:
+def count_values(data: bytes) -> int:
+    """Return how many values a JSON text has, an object or list counting twice; what looks so in its strings too."""
     return data.count(b",") + 2 * (data.count(b"{") + data.count(b"["))
 
 
@@ -8542,8 +8543,16 @@ there of that line is no entry. Everything else that does not read is damage, an
 #> from ..model.errors import InvalidParams
 #> from ..model.task import FINAL_STATES, ComputeTask, SubTask, TaskState
 
+#: No clock shows so many Unix seconds, and what is computed from fewer, some thousand times as much, is a whole number
+#: that travels.
+NO_TIME_S = 1 << 40
 #: Bytes around what a line says: `["`, the number, `",` and `]`.
 _MARK_BYTES = len('["00000000",')
+
+
+def _check_time(unix_s: float) -> None:
+    if not 0.0 <= unix_s < NO_TIME_S:
+        raise ValueError(unix_s)
 
 
 @dataclass(frozen=True)
@@ -8560,6 +8569,9 @@ class TaskAccepted:
     term: int = 1
     #: What claims to this task are proved by; "" in journals of versions that asked for none.
     secret: str = ""
+
+    def __post_init__(self) -> None:
+        _check_time(self.submitted_at)
 
 
 @dataclass(frozen=True)
@@ -8609,6 +8621,7 @@ class TaskClosed:
     def __post_init__(self) -> None:
         if TaskState(self.state) not in FINAL_STATES:
             raise ValueError(self.state)
+        _check_time(self.finished_at)
 
 
 @dataclass(frozen=True)
@@ -14311,8 +14324,10 @@ Read next: roles/discovery.py (who takes what others say), model/limits.py.
 
 #> from ..model.codec import to_json
 #> from ..model.device import Device, DeviceCapabilities
+#> from ..model.errors import LocalProtocolError
 #> from ..model.limits import Limits
-#> from ..wire.strict_json import encode_json
+#> from ..model.task import ComputeTask
+#> from ..wire.strict_json import count_values, encode_json
 
 #: Characters of a device's id. Beyond: refused, since a cut id would be another one.
 ID_CHARS = 64
@@ -14351,6 +14366,22 @@ def devices_that_fit(devices: Iterable[Device], limits: Limits) -> List[Device]:
             break
         room -= size
         fitting.append(device)
+    return fitting
+
+
+def tasks_that_fit(tasks: Iterable[ComputeTask], limits: Limits) -> List[ComputeTask]:
+    """Return the tasks, as they are told, that one answer carries; one is left out that has no room, or no words."""
+    fitting: List[ComputeTask] = []
+    room = 1.0
+    for task in tasks:
+        try:
+            line = encode_json({**to_json(task), "task_data": ""})
+        except LocalProtocolError:
+            continue
+        share = max(2 * len(line) / limits.line_bytes, 2 * count_values(line) / limits.json_values)
+        if share <= room:
+            room -= share
+            fitting.append(task)
     return fitting
 
 
@@ -39571,7 +39602,9 @@ came. More than that it may have while as much again stays free.
 
 #> from ..core.journal import TaskClosed, TaskDivided
 #> from ..core.ownership import Claim
+#> from ..model.errors import ParseError
 #> from ..model.limits import Limits
+#> from ..wire.strict_json import parse_strict
 #> from .coordinated import CoordinatedTask
 
 
@@ -39616,6 +39649,16 @@ def most_subtasks(entries: Iterable[Any]) -> int:
     """Return how many subtasks any of these entries gives a task, at most."""
     return max((len(entry.parts if isinstance(entry, TaskDivided) else entry.subtasks)
                 for entry in entries if isinstance(entry, (TaskDivided, TaskClosed))), default=0)
+
+
+def is_strict(lines: bytes) -> bool:
+    """Whether lines of a journal say nothing that no message may say: whoever asks is told what is kept here."""
+    try:
+        for line in lines.splitlines():
+            parse_strict(line)
+    except ParseError:
+        return False
+    return True
 
 
 # ---- discompute_lite/roles/lost_owners.py -----------------------------------------------------------
@@ -39788,7 +39831,7 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from .claims import Claims, refusal_of_claim
 #> from .coordinated import CoordinatedTask, problem_in
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-#> from .held_copies import HeldCopy, most_subtasks, why_no_room
+#> from .held_copies import HeldCopy, is_strict, most_subtasks, why_no_room
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 #> from .lost_owners import LostOwners
 #> from .methods import ExplainTaskAnswer
@@ -39974,6 +40017,8 @@ class Copies:
         no_room = self._why_no_room(claim, task_id, size)
         if no_room:
             return KeepTaskAnswer(False, no_room)
+        if not is_strict(lines):
+            return KeepTaskAnswer(False, "these lines say what nobody could be told")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         told = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
@@ -40334,6 +40379,7 @@ Read next: core/scheduler.py, roles/worker.py.
 #> from ..tasks.work import BLAME_REFUSED, WorkOutcome, split_parts
 #> from .alarm import Alarm
 #> from .attempts import Attempts
+#> from .bounds import tasks_that_fit
 #> from .coordinated import CoordinatedTask, problem_in, shutting_down
 #> from .copies import Copies
 #> from .durability import Durability, unkept_sentence
@@ -40542,8 +40588,8 @@ class Coordinator:
         """List all tasks, the newest first."""
         others = [self.copies.record_of(task_id) for task_id in self.copies.task_ids()]
         records = [*reversed(self._records.values()), *(record for record in others if record is not None)]
-        return ListTasksAnswer([record.described() for record in sorted(records, key=lambda each: -each.submitted_at)],
-                               self._node.told_rounds.newest())
+        told = (record.described() for record in sorted(records, key=lambda each: -each.submitted_at))
+        return ListTasksAnswer(tasks_that_fit(told, self._node.settings_limits), self._node.told_rounds.newest())
 
     def wall(self) -> float:
         """Return Unix seconds."""
@@ -61392,7 +61438,7 @@ _end_sections({
     "discompute_lite.wire.envelope": "_ID_TYPES _PARAMS_TYPES _TIMEOUT_TYPES is_rpc_answer check_rpc_call rpc_id "
         "rpc_refusal rpc_error DiscomputeError InvalidRequest error_from_wire".split(),
     "discompute_lite.wire.strict_json": "_INFINITIES _LONE_SURROGATE CROWD_BYTES _ALL_BUT_BRACKETS _AS_LISTS "
-        "parse_strict MessageParser is_crowded _crowd _outside_texts _is_deeper encode_json encode_line "
+        "parse_strict MessageParser is_crowded count_values _outside_texts _is_deeper encode_json encode_line "
         "make_encoder _no_json _unique_pairs _strict_int _strict_float _strict_constant _DECODER _ENCODE "
         "LocalProtocolError ParseError".split(),
     "discompute_lite.wire.framing": "Buffer Message DIRECT_BYTES INLINE_BYTES _BLANKS _BRACE _NOT_BLANK RoomPort "
@@ -61491,10 +61537,10 @@ _end_sections({
         "pid_in take_folder_lock".split(),
     "discompute_lite.model.task": "SubTaskStatus TaskState RETRIES_MOST FINAL_STATES ComputeTask is_private "
         "TaskWishes wishes_of SubTask".split(),
-    "discompute_lite.core.journal": "_MARK_BYTES TaskAccepted TaskDivided ResultKept OwnerNamed TaskClosed "
-        "CallBegun CallKept _ENTRY_KINDS _ENTRY_NAMES JournalReading JournalWriter read_journal _number_of "
-        "_entry_of _refuse_infinite _as_base64 from_json to_json InvalidParams FINAL_STATES ComputeTask SubTask "
-        "TaskState".split(),
+    "discompute_lite.core.journal": "NO_TIME_S _MARK_BYTES _check_time TaskAccepted TaskDivided ResultKept "
+        "OwnerNamed TaskClosed CallBegun CallKept _ENTRY_KINDS _ENTRY_NAMES JournalReading JournalWriter "
+        "read_journal _number_of _entry_of _refuse_infinite _as_base64 from_json to_json InvalidParams FINAL_STATES "
+        "ComputeTask SubTask TaskState".split(),
     "discompute_lite.tasks.raw_pieces": "VALUE_MARK TEXTS_MARK _MARKS PIECE_LEAST LENGTHS_MOST LENGTH_DIGITS "
         "RawPieces join_texts split_texts first_text parts_of_value json_of _json_of_text _frame _head _read_length "
         "_parts _sliced".split(),
@@ -61598,7 +61644,8 @@ _end_sections({
         "TaskRejected Limits DigitsTask CallsTask NoDigitsHere FunctionUnfit JobTask is_job_filename PickleUnfit "
         "vectors_lying_in TASK_TYPES TaskType join_data separate_data".split(),
     "discompute_lite.roles.bounds": "ID_CHARS NAME_CHARS TEXT_CHARS OUTPUT_CHARS bounded_capabilities "
-        "bounded_device devices_that_fit bounded_output to_json Device DeviceCapabilities Limits encode_json".split(),
+        "bounded_device devices_that_fit tasks_that_fit bounded_output to_json Device DeviceCapabilities "
+        "LocalProtocolError Limits ComputeTask count_values encode_json".split(),
     "discompute_lite.core.audit_log": "AUDIT_START AUDIT_FACT_CHARS AuditFact _AUDIT_WHAT _AUDIT_SEAL _AUDIT_NUMBER "
         "_AUDIT_CONTINUED AuditVerdict AuditLog resume_audit_log verify_audit_lines _audit_hash "
         "LocalProtocolError".split(),
@@ -62021,24 +62068,24 @@ _end_sections({
     "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim MOST_TERM Claim is_believed is_proven "
         "may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask CompareOwnersAnswer "
         "OwnerSaid".split(),
-    "discompute_lite.roles.held_copies": "HeldCopy why_no_room most_subtasks TaskClosed TaskDivided Claim Limits "
-        "CoordinatedTask".split(),
+    "discompute_lite.roles.held_copies": "HeldCopy why_no_room most_subtasks is_strict TaskClosed TaskDivided Claim "
+        "ParseError Limits parse_strict CoordinatedTask".split(),
     "discompute_lite.roles.lost_owners": "LostOwners next_term from_json short_id DiscomputeError HeldCopy "
         "NeedCopiesAnswer TimerPort".split(),
     "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy Copies JournalWriter read_journal Claim "
         "KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError LinkClosed "
         "Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of journal_name "
-        "restored_task retell HeldCopy most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer LostOwners "
-        "ExplainTaskAnswer Later".split(),
+        "restored_task retell HeldCopy is_strict most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer "
+        "LostOwners ExplainTaskAnswer Later".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "
         "short_id SubTaskStatus wishes_of WorkOutcome WorkRequest merge_data CoordinatedTask".split(),
     "discompute_lite.roles.coordinator": "NORMAL_PRIORITY Coordinator CancelAsked TaskSubmitted Tick Claim proof_of "
         "Deadlines short_id DiscomputeError Unavailable ComputeTask SubTaskStatus TaskState wishes_of BLAME_REFUSED "
-        "WorkOutcome split_parts Alarm Attempts CoordinatedTask problem_in shutting_down Copies Durability "
-        "unkept_sentence JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer GetTaskResultAnswer "
-        "GetTaskStatusAnswer ListTasksAnswer SubmitTaskAnswer Later WholeWork".split(),
+        "WorkOutcome split_parts Alarm Attempts tasks_that_fit CoordinatedTask problem_in shutting_down Copies "
+        "Durability unkept_sentence JobOwner AcknowledgeResultAnswer CancelTaskAnswer ExplainTaskAnswer "
+        "GetTaskResultAnswer GetTaskStatusAnswer ListTasksAnswer SubmitTaskAnswer Later WholeWork".split(),
     "discompute_lite.roles.device_events": "device_event TellChanged TellDead TellDuplicateIdentity TellJoined "
         "TellLeft TellRestarted TellSuspect DeviceRegistry short_id".split(),
     "discompute_lite.roles.greeter": "SEED_ALONE_S SEED_KNOWN_S SEED_EARLIER GREETING_S TYPED_ADDRESSES USUAL_PORT "

@@ -23,8 +23,16 @@ from ..model.codec import from_json, to_json
 from ..model.errors import InvalidParams
 from ..model.task import FINAL_STATES, ComputeTask, SubTask, TaskState
 
+#: No clock shows so many Unix seconds, and what is computed from fewer, some thousand times as much, is a whole number
+#: that travels.
+NO_TIME_S = 1 << 40
 #: Bytes around what a line says: `["`, the number, `",` and `]`.
 _MARK_BYTES = len('["00000000",')
+
+
+def _check_time(unix_s: float) -> None:
+    if not 0.0 <= unix_s < NO_TIME_S:
+        raise ValueError(unix_s)
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,9 @@ class TaskAccepted:
     term: int = 1
     #: What claims to this task are proved by; "" in journals of versions that asked for none.
     secret: str = ""
+
+    def __post_init__(self) -> None:
+        _check_time(self.submitted_at)
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ class TaskClosed:
     def __post_init__(self) -> None:
         if TaskState(self.state) not in FINAL_STATES:
             raise ValueError(self.state)
+        _check_time(self.finished_at)
 
 
 @dataclass(frozen=True)

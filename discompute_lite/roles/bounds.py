@@ -12,8 +12,10 @@ from typing import Iterable, List
 
 from ..model.codec import to_json
 from ..model.device import Device, DeviceCapabilities
+from ..model.errors import LocalProtocolError
 from ..model.limits import Limits
-from ..wire.strict_json import encode_json
+from ..model.task import ComputeTask
+from ..wire.strict_json import count_values, encode_json
 
 #: Characters of a device's id. Beyond: refused, since a cut id would be another one.
 ID_CHARS = 64
@@ -52,6 +54,22 @@ def devices_that_fit(devices: Iterable[Device], limits: Limits) -> List[Device]:
             break
         room -= size
         fitting.append(device)
+    return fitting
+
+
+def tasks_that_fit(tasks: Iterable[ComputeTask], limits: Limits) -> List[ComputeTask]:
+    """Return the tasks, as they are told, that one answer carries; one is left out that has no room, or no words."""
+    fitting: List[ComputeTask] = []
+    room = 1.0
+    for task in tasks:
+        try:
+            line = encode_json({**to_json(task), "task_data": ""})
+        except LocalProtocolError:
+            continue
+        share = max(2 * len(line) / limits.line_bytes, 2 * count_values(line) / limits.json_values)
+        if share <= room:
+            room -= share
+            fitting.append(task)
     return fitting
 
 

@@ -20,6 +20,7 @@ from ..model.task import ComputeTask, SubTaskStatus, TaskState, wishes_of
 from ..tasks.work import BLAME_REFUSED, WorkOutcome, split_parts
 from .alarm import Alarm
 from .attempts import Attempts
+from .bounds import tasks_that_fit
 from .coordinated import CoordinatedTask, problem_in, shutting_down
 from .copies import Copies
 from .durability import Durability, unkept_sentence
@@ -228,8 +229,8 @@ class Coordinator:
         """List all tasks, the newest first."""
         others = [self.copies.record_of(task_id) for task_id in self.copies.task_ids()]
         records = [*reversed(self._records.values()), *(record for record in others if record is not None)]
-        return ListTasksAnswer([record.described() for record in sorted(records, key=lambda each: -each.submitted_at)],
-                               self._node.told_rounds.newest())
+        told = (record.described() for record in sorted(records, key=lambda each: -each.submitted_at))
+        return ListTasksAnswer(tasks_that_fit(told, self._node.settings_limits), self._node.told_rounds.newest())
 
     def wall(self) -> float:
         """Return Unix seconds."""

@@ -22,7 +22,7 @@ from ..model.task import TaskState
 from .claims import Claims, refusal_of_claim
 from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-from .held_copies import HeldCopy, most_subtasks, why_no_room
+from .held_copies import HeldCopy, is_strict, most_subtasks, why_no_room
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 from .lost_owners import LostOwners
 from .methods import ExplainTaskAnswer
@@ -208,6 +208,8 @@ class Copies:
         no_room = self._why_no_room(claim, task_id, size)
         if no_room:
             return KeepTaskAnswer(False, no_room)
+        if not is_strict(lines):
+            return KeepTaskAnswer(False, "these lines say what nobody could be told")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
         told = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:

@@ -14,7 +14,9 @@ from typing import Any, Dict, Iterable, Tuple
 
 from ..core.journal import TaskClosed, TaskDivided
 from ..core.ownership import Claim
+from ..model.errors import ParseError
 from ..model.limits import Limits
+from ..wire.strict_json import parse_strict
 from .coordinated import CoordinatedTask
 
 
@@ -59,3 +61,13 @@ def most_subtasks(entries: Iterable[Any]) -> int:
     """Return how many subtasks any of these entries gives a task, at most."""
     return max((len(entry.parts if isinstance(entry, TaskDivided) else entry.subtasks)
                 for entry in entries if isinstance(entry, (TaskDivided, TaskClosed))), default=0)
+
+
+def is_strict(lines: bytes) -> bool:
+    """Whether lines of a journal say nothing that no message may say: whoever asks is told what is kept here."""
+    try:
+        for line in lines.splitlines():
+            parse_strict(line)
+    except ParseError:
+        return False
+    return True

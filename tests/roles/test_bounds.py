@@ -3,8 +3,9 @@
 from discompute_lite.model.codec import to_json
 from discompute_lite.model.device import Device, DeviceCapabilities
 from discompute_lite.model.limits import Limits
+from discompute_lite.model.task import ComputeTask
 from discompute_lite.roles.bounds import (
-    NAME_CHARS, TEXT_CHARS, bounded_capabilities, bounded_device, devices_that_fit,
+    NAME_CHARS, TEXT_CHARS, bounded_capabilities, bounded_device, devices_that_fit, tasks_that_fit,
 )
 from discompute_lite.wire.strict_json import encode_json
 
@@ -33,3 +34,13 @@ def test_a_list_has_as_many_devices_as_the_limit_says_and_as_half_a_line_carries
     some = devices_that_fit(devices[10:], Limits(line_bytes=2 * 5 * size))
     assert some == devices[10:15]
     assert devices_that_fit([], Limits()) == []
+
+
+def test_of_tasks_as_many_are_told_as_fit_and_a_large_one_takes_no_others_place():
+    small = [ComputeTask(f"task-{number}") for number in range(9)]
+    large = ComputeTask("large", metadata={"x": "y" * 4_000})
+    many = ComputeTask("many", required_capabilities=["x"] * 99)
+    unsayable = ComputeTask("unsayable", lite={"x": float("inf")})
+    some = tasks_that_fit([unsayable, large, many, *small], Limits(line_bytes=8_000, json_values=160))
+    assert some == small[:len(some)] and 3 <= len(some) < 9
+    assert tasks_that_fit([large, many, *small], Limits()) == [large, many, *small]

@@ -46,8 +46,8 @@ def begin_of(owner, task=TASK, **fields):
 
 
 def line_of(said, chain):
-    """Return what nobody writes who is well, behind the line of this number."""
-    text = json.dumps(said, separators=(",", ":"))[1:-1].encode()
+    """Return what nobody writes who is well, behind the line of this number; "HUGE" is a number without an end."""
+    text = json.dumps(said, separators=(",", ":"))[1:-1].replace('"HUGE"', "1e400").encode()
     return b'["%08x",%b]\n' % (crc32(text, chain), text)
 
 
@@ -72,6 +72,39 @@ def test_a_copy_that_says_what_cannot_be_is_refused_and_its_keeper_starts_again(
     keeper.start()
     world.advance(3.0)
     assert keeper.is_linked_with(owner)
+
+
+def accepted(owner, **fields):
+    task = {"task_id": TASK.task_id, "task_type": "echo", "task_data": "eyJwYXJ0cyI6WzEsMl19"}
+    return ["accepted", {"owner_id": owner.id, **fields, "task": {**task, **fields.get("task", {})}}]
+
+
+#: What the first line or one after it says that no message may say, or that no clock shows.
+UNTELLABLE = [
+    ({"submitted_at": 1e300}, None), ({"submitted_at": -1.0}, None), ({"task": {"lite": {"x": "HUGE"}}}, None),
+    ({"task": {"lite": {"x": 2 ** 64}}}, None), ({"task": {"metadata": {"name": "\ud800"}}}, None),
+    ({"secret": "\udfff"}, None), ({}, ["divided", {"parts": [""], "printed": "\ud800"}]),
+    ({}, ["closed", {"state": "COMPLETED", "finished_at": 1e300}]),
+    ({}, ["closed", {"state": "FAILED", "story": ["\ud800"]}]),
+    ({}, ["closed", {"state": "COMPLETED", "subtasks": [{"status": "COMPLETED", "lite": {"x": "HUGE"}}]}]),
+]
+
+
+@pytest.mark.parametrize("fields, said", UNTELLABLE)
+def test_a_copy_that_says_what_nobody_could_be_told_is_refused_and_who_asks_for_tasks_is_answered(world, fields, said):
+    owner, keeper = world.nodes("ab")
+    lines = line_of(accepted(owner, **fields), 0)
+    lines += line_of(said, int(lines[2:10], 16)) if said else b""
+    assert not say(world, owner, keeper, task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
+    assert kept(keeper) is None and world.owner(keeper).call("ListTasks")["tasks"] == []
+
+
+def test_a_copy_that_says_too_much_to_be_told_hides_no_other_task(world):
+    owner, keeper = world.nodes("ab")
+    task_id = world.owner(keeper).call("SubmitTask", world.echo([1]))["task_id"]
+    lines = line_of(accepted(owner, submitted_at=2e9, task={"required_capabilities": ["x"] * 100_000}), 0)
+    assert say(world, owner, keeper, task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
+    assert [task["task_id"] for task in world.owner(keeper).call("ListTasks")["tasks"]] == [task_id]
 
 
 @pytest.mark.parametrize("said", IMPOSSIBLE)
