@@ -17161,12 +17161,10 @@ class TaskSubmitted:
     requires: Tuple[str, ...] = ()  #: What a device must offer: names out of `DeviceReady.offers`.
     max_devices: int = 0  #: At most so many devices at once; 0 for no limit.
     pure: bool = False  #: Running a subtask twice does no harm: a second attempt may run beside a slow or silent one.
-    #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
-    function: str = ""
+    function: str = ""  #: What is run, such as a hash of its source; speeds are learnt for each name, "" for none.
     deadline_s: float = 0.0  #: Seconds from now in which it must end, else it fails; 0 for no limit.
     retries: int = 0  #: So often a subtask may raise and be tried again; 0: the first exception is final.
-    #: Subtasks may be added until it is sealed, and only then it finishes; each of them fails alone.
-    is_open: bool = False
+    is_open: bool = False  #: Subtasks may be added until it is sealed, and only then it ends; each fails alone.
     done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
     size_bytes: int = 0  #: What one of its subtasks weighs on the way to a device, about.
     party: str = ""  #: Whose share of the devices it uses, along with other tasks of that party; "" for one of its own.
@@ -17180,6 +17178,8 @@ class SubtasksAdded:
     count: int
     backlog: int = 0  #: Calls that wait at whoever adds, those of these pieces included.
     size_bytes: int = 0  #: What a piece weighs on its way, at least.
+    calls: int = 1  #: How many calls it holds, at least.
+    call_s: float = 0.0  #: Seconds that one of these takes on the reference machine, 0.0 where nobody knows.
 
 
 @dataclass(frozen=True)
@@ -30592,7 +30592,7 @@ class FunctionPace:
         self.spread = 0.0
         #: How many calls a subtask held, as a mean of those that `work` rests on.
         self.calls = 0.0
-        #: What an outcome weighs, in bytes, as a mean.
+        #: What the outcome of a call weighs, in bytes, as a mean.
         self.outcome_bytes = 0.0
         #: device id -> (typical seconds of a call there, how many subtasks were measured, at least 1, and how many
         #: calls these held, as a mean).
@@ -30652,8 +30652,8 @@ class FunctionPace:
             self._banked.pop(device_id, None)
         return is_news
 
-    def weigh(self, size_bytes: int) -> None:
-        """Take note what an outcome weighed."""
+    def weigh(self, size_bytes: float) -> None:
+        """Take note what the outcome of a call weighed."""
         weight = max(WORK_WEIGHT, 1.0 / (self.count + 1))
         self.outcome_bytes += weight * (max(0, size_bytes) - self.outcome_bytes)
 
@@ -30948,11 +30948,6 @@ class ScheduledTask:
         return len(self.pending) + len(self.returned)
 
     @property
-    def waiting_calls(self) -> int:
-        """Return how many calls wait for a device, at least."""
-        return max(self.waiting, self.backlog)
-
-    @property
     def pool_key(self) -> PoolKey:
         """Return which pool it belongs to."""
         return self.requires, self.function
@@ -31226,6 +31221,9 @@ Read next: core/pools.py (who asks), core/paces.py (where a device's time is lea
 The promise is that work spread over devices is never slower than the fastest of them alone. A piece that would come
 back from a device only when the fastest one had done all that waits, that piece included, is kept for the fastest one:
 as long as that one works for this very task, so that it is known to come free for it.
+
+A piece is one call, or the calls of a unit that go together: way, work and what comes back are those of all of them.
+A chunk may hold several units, which are not reckoned with: it is cut for its device, as a small part of what waits.
 """
 
 #> from __future__ import annotations
@@ -31237,7 +31235,7 @@ as long as that one works for this very task, so that it is known to come free f
 
 #: Bytes a second taken for a link that was not measured: slow on purpose, since it is measured before work needs it.
 UNMEASURED_BYTES_S = 250_000.0
-#: Seconds of the reference machine that a call is taken for while none has ended, before its age says more.
+#: Seconds of the reference machine that a piece is taken for while none has ended, before its age says more.
 FIRST_GUESS_S = 0.001
 
 
@@ -31268,7 +31266,7 @@ def there_s(*, piece_s: float, way: float, running: int, slots: int) -> float:
     return way + piece_s * (1.0 + max(0, running + 1 - slots) / slots)
 
 
-def alone_s(*, piece_s: float, waiting: int, running_s: float, slots: int) -> float:
+def alone_s(*, piece_s: float, waiting: float, running_s: float, slots: int) -> float:
     """Return when a device with so many slots (> 0) alone would have done all that waits.
 
     `running_s` is how long all that it runs now takes together; half of that is taken to be done.
@@ -31282,21 +31280,31 @@ class Weigher:
     def __init__(self, pace: FunctionPace, members: Dict[str, DeviceRecord]) -> None:
         self._pace = pace
         self._members = members
-        #: What a subtask weighs, as the last task that was entered or added to says.
-        self.size_bytes = 0
+        #: What a piece weighs, how many calls it holds, and the work of one of these, 0.0 where that is not known: as
+        #: the last task that was entered or added to says.
+        self.size_bytes, self.calls, self.call_s = 0, 1, 0.0
         #: The member that does most in a second as far as it was seen, and how much.
         self._fastest: Tuple[float, Optional[DeviceRecord]] = (0.0, None)
-        #: Work that a call is taken for while none has ended.
+        #: Work that a piece is taken for while none has ended.
         self.guess = FIRST_GUESS_S
 
     def way(self, device: DeviceRecord) -> float:
         """Return the seconds to a device and back with a piece, beside those that it has."""
         if not device.round_trip_s:
             return 0.0
-        size = self.size_bytes + self._pace.outcome_bytes
+        size = self.size_bytes + self._pace.outcome_bytes * self.calls
         return way_s(
             size_bytes=size, round_trip_s=device.round_trip_s, bytes_s=device.bytes_s, sharing=len(device.running)
         )
+
+    def work(self, pace: FunctionPace) -> float:
+        """Return how much work a piece is.
+
+        Of many calls that is what whoever made the piece says: in the pace is what came with each piece before, such as
+        the start of a process, which is not so many times as much now.
+        """
+        told = self.call_s * self.calls if self.calls > 1 else 0.0
+        return told or pace.work * self.calls or self.guess
 
     def consider(self, device: DeviceRecord) -> None:
         """Take note of a member that is new or changed."""
@@ -31333,24 +31341,26 @@ class Weigher:
         way = self.way(device)
         if task.pure and not way:
             return None  # What runs on a slow device may run on the fastest one as well, once that has nothing else.
-        work = pace.work if pace.count else self.guess
-        piece_s = work / pace.speed(device.device_id, device.speed)
-        there = there_s(piece_s=piece_s, way=way, running=len(device.running), slots=device.slots)
-        fast_s = work / pace.speed(fastest.device_id, fastest.speed)
+        there = self._there(device, pace)
+        fast_s = self._piece_s(fastest, pace)
         running_s = len(fastest.running) * (pace.subtask_s(fastest.device_id) or fast_s)
         if not pace.count and self.guess > FIRST_GUESS_S:
             running_s = 0.0  # By such a guess it ends at this moment.
-        alone = alone_s(piece_s=fast_s, waiting=task.waiting_calls, running_s=running_s, slots=fastest.slots)
+        waiting = max(task.waiting, task.backlog / self.calls)
+        alone = alone_s(piece_s=fast_s, waiting=waiting, running_s=running_s, slots=fastest.slots)
         if there <= alone:
             return None
         return Keeping(device.device_id, there, way, fastest.device_id, alone)
 
     def is_sooner_done(self, other: DeviceRecord, device: DeviceRecord) -> bool:
         """Return whether a piece would be back from `other` before it would be from the far `device`."""
-        return self._there(other) < self._there(device)
+        return self._there(other, self._pace) < self._there(device, self._pace)
 
-    def _there(self, device: DeviceRecord) -> float:
-        piece_s = (self._pace.work or self.guess) / self._pace.speed(device.device_id, device.speed)
+    def _piece_s(self, device: DeviceRecord, pace: FunctionPace) -> float:
+        return self.work(pace) / pace.speed(device.device_id, device.speed)
+
+    def _there(self, device: DeviceRecord, pace: FunctionPace) -> float:
+        piece_s = self._piece_s(device, pace)
         return there_s(piece_s=piece_s, way=self.way(device), running=len(device.running), slots=device.slots)
 
     def age_s(self, task: ScheduledTask, device_id: str, now: float) -> float:
@@ -31372,8 +31382,7 @@ class Weigher:
             self.guess = max(self.guess, age_s * self._pace.speed(device_id, device.speed))
 
     def _rate(self, device: DeviceRecord) -> float:
-        work = self._pace.work or self.guess
-        return device.slots / (work / self._pace.speed(device.device_id, device.speed) + self.way(device))
+        return device.slots / (self._piece_s(device, self._pace) + self.way(device))
 
 
 # ---- discompute_lite/core/pools.py ------------------------------------------------------------------
@@ -31519,7 +31528,7 @@ class DevicePool:
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
         cost = device.cost(self.pace.speed(device.device_id, device.speed))
-        return cost + self.weigher.way(device) / (self.pace.work or self.weigher.guess) if device.round_trip_s else cost
+        return cost + self.weigher.way(device) / self.weigher.work(self.pace) if device.round_trip_s else cost
 
     def keep_idle(self) -> None:
         """Know from now on who could begin something at once; O(devices), once in the life of a pool."""
@@ -31604,10 +31613,12 @@ class DevicePool:
             # Everybody's room is another now; once for the first such task and once for the last.
             self.rank_anew()
 
-    def weigh(self, size_bytes: int) -> None:
-        """Take note of what a piece weighs; where that is very different from before, devices far away rank anew."""
-        before, self.weigher.size_bytes = self.weigher.size_bytes, size_bytes
-        if not before / 2 <= size_bytes <= before * 2:
+    def weigh(self, size_bytes: int, calls: int = 1, call_s: float = 0.0) -> None:
+        """Take note of what a piece weighs and holds; where that is very different from before, all rank anew."""
+        weigher = self.weigher
+        before, held = weigher.size_bytes, weigher.calls
+        weigher.size_bytes, weigher.calls, weigher.call_s = size_bytes, calls, call_s
+        if not (before / 2 <= size_bytes <= before * 2 and held / 2 <= calls <= held * 2):
             self.rank_anew()
 
     def rank_anew(self) -> None:
@@ -31868,7 +31879,7 @@ class Ledger:
         """Enter some pieces more of a task."""
         task.add(event.count)
         task.backlog, task.size_bytes = max(0, event.backlog), max(0, event.size_bytes)
-        self.pools[task.pool_key].weigh(task.size_bytes)
+        self.pools[task.pool_key].weigh(task.size_bytes, max(1, event.calls), event.call_s)
         self.pools[task.pool_key].queue(task, self.served)
 
     def seal_task(self, task: ScheduledTask) -> None:
@@ -32010,7 +32021,7 @@ class Ledger:
         """Take note how long an attempt took that ends well now, and what its outcome weighs."""
         pace, device = attempt.subtask.task.pace, self.devices[attempt.device_id]
         if attempt.began_at is not None:
-            pace.weigh(size_bytes)
+            pace.weigh(size_bytes / attempt.subtask.calls)
             if pace.learn(attempt.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
                 for pool in self.pools.values():
                     pool.rank_anew()
@@ -44623,8 +44634,10 @@ class CallStream:
         if wanted > 0:
             self._blank.update(range(self._added, self._added + wanted))
             self._added += wanted
-            size = len(self._line) + len(self._waiting[0].data)
-            self._attempts.apply(SubtasksAdded(self.task_id, wanted, self.waiting_calls, size))
+            first = self._waiting[0]
+            size = len(self._line) + len(first.data)
+            self._attempts.apply(
+                SubtasksAdded(self.task_id, wanted, self.waiting_calls, size, first.calls, self.work_s))
 
     def learn(self, device_id: str, calls: int, seconds: Any) -> None:
         """Take note of how long so many calls took on a device, as that says."""

@@ -202,12 +202,10 @@ class TaskSubmitted:
     requires: Tuple[str, ...] = ()  #: What a device must offer: names out of `DeviceReady.offers`.
     max_devices: int = 0  #: At most so many devices at once; 0 for no limit.
     pure: bool = False  #: Running a subtask twice does no harm: a second attempt may run beside a slow or silent one.
-    #: Names what is run, such as a hash of its source; speeds are learnt for each name, "" for not at all.
-    function: str = ""
+    function: str = ""  #: What is run, such as a hash of its source; speeds are learnt for each name, "" for none.
     deadline_s: float = 0.0  #: Seconds from now in which it must end, else it fails; 0 for no limit.
     retries: int = 0  #: So often a subtask may raise and be tried again; 0: the first exception is final.
-    #: Subtasks may be added until it is sealed, and only then it finishes; each of them fails alone.
-    is_open: bool = False
+    is_open: bool = False  #: Subtasks may be added until it is sealed, and only then it ends; each fails alone.
     done: Tuple[int, ...] = ()  #: Subtasks whose results were kept from before.
     size_bytes: int = 0  #: What one of its subtasks weighs on the way to a device, about.
     party: str = ""  #: Whose share of the devices it uses, along with other tasks of that party; "" for one of its own.
@@ -221,6 +219,8 @@ class SubtasksAdded:
     count: int
     backlog: int = 0  #: Calls that wait at whoever adds, those of these pieces included.
     size_bytes: int = 0  #: What a piece weighs on its way, at least.
+    calls: int = 1  #: How many calls it holds, at least.
+    call_s: float = 0.0  #: Seconds that one of these takes on the reference machine, 0.0 where nobody knows.
 
 
 @dataclass(frozen=True)

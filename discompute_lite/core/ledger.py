@@ -116,7 +116,7 @@ class Ledger:
         """Enter some pieces more of a task."""
         task.add(event.count)
         task.backlog, task.size_bytes = max(0, event.backlog), max(0, event.size_bytes)
-        self.pools[task.pool_key].weigh(task.size_bytes)
+        self.pools[task.pool_key].weigh(task.size_bytes, max(1, event.calls), event.call_s)
         self.pools[task.pool_key].queue(task, self.served)
 
     def seal_task(self, task: ScheduledTask) -> None:
@@ -258,7 +258,7 @@ class Ledger:
         """Take note how long an attempt took that ends well now, and what its outcome weighs."""
         pace, device = attempt.subtask.task.pace, self.devices[attempt.device_id]
         if attempt.began_at is not None:
-            pace.weigh(size_bytes)
+            pace.weigh(size_bytes / attempt.subtask.calls)
             if pace.learn(attempt.device_id, device.speed, attempt.work_s(now), attempt.subtask.calls):
                 for pool in self.pools.values():
                     pool.rank_anew()

@@ -41,7 +41,7 @@ class FunctionPace:
         self.spread = 0.0
         #: How many calls a subtask held, as a mean of those that `work` rests on.
         self.calls = 0.0
-        #: What an outcome weighs, in bytes, as a mean.
+        #: What the outcome of a call weighs, in bytes, as a mean.
         self.outcome_bytes = 0.0
         #: device id -> (typical seconds of a call there, how many subtasks were measured, at least 1, and how many
         #: calls these held, as a mean).
@@ -101,8 +101,8 @@ class FunctionPace:
             self._banked.pop(device_id, None)
         return is_news
 
-    def weigh(self, size_bytes: int) -> None:
-        """Take note what an outcome weighed."""
+    def weigh(self, size_bytes: float) -> None:
+        """Take note what the outcome of a call weighed."""
         weight = max(WORK_WEIGHT, 1.0 / (self.count + 1))
         self.outcome_bytes += weight * (max(0, size_bytes) - self.outcome_bytes)
 

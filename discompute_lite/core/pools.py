@@ -138,7 +138,7 @@ class DevicePool:
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
         cost = device.cost(self.pace.speed(device.device_id, device.speed))
-        return cost + self.weigher.way(device) / (self.pace.work or self.weigher.guess) if device.round_trip_s else cost
+        return cost + self.weigher.way(device) / self.weigher.work(self.pace) if device.round_trip_s else cost
 
     def keep_idle(self) -> None:
         """Know from now on who could begin something at once; O(devices), once in the life of a pool."""
@@ -223,10 +223,12 @@ class DevicePool:
             # Everybody's room is another now; once for the first such task and once for the last.
             self.rank_anew()
 
-    def weigh(self, size_bytes: int) -> None:
-        """Take note of what a piece weighs; where that is very different from before, devices far away rank anew."""
-        before, self.weigher.size_bytes = self.weigher.size_bytes, size_bytes
-        if not before / 2 <= size_bytes <= before * 2:
+    def weigh(self, size_bytes: int, calls: int = 1, call_s: float = 0.0) -> None:
+        """Take note of what a piece weighs and holds; where that is very different from before, all rank anew."""
+        weigher = self.weigher
+        before, held = weigher.size_bytes, weigher.calls
+        weigher.size_bytes, weigher.calls, weigher.call_s = size_bytes, calls, call_s
+        if not (before / 2 <= size_bytes <= before * 2 and held / 2 <= calls <= held * 2):
             self.rank_anew()
 
     def rank_anew(self) -> None:

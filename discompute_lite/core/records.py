@@ -250,11 +250,6 @@ class ScheduledTask:
         return len(self.pending) + len(self.returned)
 
     @property
-    def waiting_calls(self) -> int:
-        """Return how many calls wait for a device, at least."""
-        return max(self.waiting, self.backlog)
-
-    @property
     def pool_key(self) -> PoolKey:
         """Return which pool it belongs to."""
         return self.requires, self.function

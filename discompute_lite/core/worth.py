@@ -7,6 +7,9 @@ Read next: core/pools.py (who asks), core/paces.py (where a device's time is lea
 The promise is that work spread over devices is never slower than the fastest of them alone. A piece that would come
 back from a device only when the fastest one had done all that waits, that piece included, is kept for the fastest one:
 as long as that one works for this very task, so that it is known to come free for it.
+
+A piece is one call, or the calls of a unit that go together: way, work and what comes back are those of all of them.
+A chunk may hold several units, which are not reckoned with: it is cut for its device, as a small part of what waits.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from .records import DeviceRecord, ScheduledTask
 
 #: Bytes a second taken for a link that was not measured: slow on purpose, since it is measured before work needs it.
 UNMEASURED_BYTES_S = 250_000.0
-#: Seconds of the reference machine that a call is taken for while none has ended, before its age says more.
+#: Seconds of the reference machine that a piece is taken for while none has ended, before its age says more.
 FIRST_GUESS_S = 0.001
 
 
@@ -49,7 +52,7 @@ def there_s(*, piece_s: float, way: float, running: int, slots: int) -> float:
     return way + piece_s * (1.0 + max(0, running + 1 - slots) / slots)
 
 
-def alone_s(*, piece_s: float, waiting: int, running_s: float, slots: int) -> float:
+def alone_s(*, piece_s: float, waiting: float, running_s: float, slots: int) -> float:
     """Return when a device with so many slots (> 0) alone would have done all that waits.
 
     `running_s` is how long all that it runs now takes together; half of that is taken to be done.
@@ -63,21 +66,31 @@ class Weigher:
     def __init__(self, pace: FunctionPace, members: Dict[str, DeviceRecord]) -> None:
         self._pace = pace
         self._members = members
-        #: What a subtask weighs, as the last task that was entered or added to says.
-        self.size_bytes = 0
+        #: What a piece weighs, how many calls it holds, and the work of one of these, 0.0 where that is not known: as
+        #: the last task that was entered or added to says.
+        self.size_bytes, self.calls, self.call_s = 0, 1, 0.0
         #: The member that does most in a second as far as it was seen, and how much.
         self._fastest: Tuple[float, Optional[DeviceRecord]] = (0.0, None)
-        #: Work that a call is taken for while none has ended.
+        #: Work that a piece is taken for while none has ended.
         self.guess = FIRST_GUESS_S
 
     def way(self, device: DeviceRecord) -> float:
         """Return the seconds to a device and back with a piece, beside those that it has."""
         if not device.round_trip_s:
             return 0.0
-        size = self.size_bytes + self._pace.outcome_bytes
+        size = self.size_bytes + self._pace.outcome_bytes * self.calls
         return way_s(
             size_bytes=size, round_trip_s=device.round_trip_s, bytes_s=device.bytes_s, sharing=len(device.running)
         )
+
+    def work(self, pace: FunctionPace) -> float:
+        """Return how much work a piece is.
+
+        Of many calls that is what whoever made the piece says: in the pace is what came with each piece before, such as
+        the start of a process, which is not so many times as much now.
+        """
+        told = self.call_s * self.calls if self.calls > 1 else 0.0
+        return told or pace.work * self.calls or self.guess
 
     def consider(self, device: DeviceRecord) -> None:
         """Take note of a member that is new or changed."""
@@ -114,24 +127,26 @@ class Weigher:
         way = self.way(device)
         if task.pure and not way:
             return None  # What runs on a slow device may run on the fastest one as well, once that has nothing else.
-        work = pace.work if pace.count else self.guess
-        piece_s = work / pace.speed(device.device_id, device.speed)
-        there = there_s(piece_s=piece_s, way=way, running=len(device.running), slots=device.slots)
-        fast_s = work / pace.speed(fastest.device_id, fastest.speed)
+        there = self._there(device, pace)
+        fast_s = self._piece_s(fastest, pace)
         running_s = len(fastest.running) * (pace.subtask_s(fastest.device_id) or fast_s)
         if not pace.count and self.guess > FIRST_GUESS_S:
             running_s = 0.0  # By such a guess it ends at this moment.
-        alone = alone_s(piece_s=fast_s, waiting=task.waiting_calls, running_s=running_s, slots=fastest.slots)
+        waiting = max(task.waiting, task.backlog / self.calls)
+        alone = alone_s(piece_s=fast_s, waiting=waiting, running_s=running_s, slots=fastest.slots)
         if there <= alone:
             return None
         return Keeping(device.device_id, there, way, fastest.device_id, alone)
 
     def is_sooner_done(self, other: DeviceRecord, device: DeviceRecord) -> bool:
         """Return whether a piece would be back from `other` before it would be from the far `device`."""
-        return self._there(other) < self._there(device)
+        return self._there(other, self._pace) < self._there(device, self._pace)
 
-    def _there(self, device: DeviceRecord) -> float:
-        piece_s = (self._pace.work or self.guess) / self._pace.speed(device.device_id, device.speed)
+    def _piece_s(self, device: DeviceRecord, pace: FunctionPace) -> float:
+        return self.work(pace) / pace.speed(device.device_id, device.speed)
+
+    def _there(self, device: DeviceRecord, pace: FunctionPace) -> float:
+        piece_s = self._piece_s(device, pace)
         return there_s(piece_s=piece_s, way=self.way(device), running=len(device.running), slots=device.slots)
 
     def age_s(self, task: ScheduledTask, device_id: str, now: float) -> float:
@@ -153,5 +168,4 @@ class Weigher:
             self.guess = max(self.guess, age_s * self._pace.speed(device_id, device.speed))
 
     def _rate(self, device: DeviceRecord) -> float:
-        work = self._pace.work or self.guess
-        return device.slots / (work / self._pace.speed(device.device_id, device.speed) + self.way(device))
+        return device.slots / (self._piece_s(device, self._pace) + self.way(device))

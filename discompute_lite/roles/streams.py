@@ -245,8 +245,10 @@ class CallStream:
         if wanted > 0:
             self._blank.update(range(self._added, self._added + wanted))
             self._added += wanted
-            size = len(self._line) + len(self._waiting[0].data)
-            self._attempts.apply(SubtasksAdded(self.task_id, wanted, self.waiting_calls, size))
+            first = self._waiting[0]
+            size = len(self._line) + len(first.data)
+            self._attempts.apply(
+                SubtasksAdded(self.task_id, wanted, self.waiting_calls, size, first.calls, self.work_s))
 
     def learn(self, device_id: str, calls: int, seconds: Any) -> None:
         """Take note of how long so many calls took on a device, as that says."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discompute_lite.core.events import StartAttempt, SubtasksAdded, SubtaskSized
+from discompute_lite.core.events import AttemptSucceeded, StartAttempt, SubtasksAdded, SubtaskSized
 from discompute_lite.core.paces import FunctionPace
 from discompute_lite.core.records import DeviceRecord
 from discompute_lite.core.worth import UNMEASURED_BYTES_S, Weigher, alone_s, there_s, way_s
@@ -183,3 +183,65 @@ def test_the_way_counts_for_no_work_of_the_device(world):
     world.wait(11.1, renew=("far",))
     world.succeed("t/0.1")
     assert world.scheduler.task("t").pace.typical_s("far") == pytest.approx(1.0)
+
+
+def learnt(world, calls, call_s):
+    """Let a task have two pieces of so many calls done here, each with a millisecond of its own."""
+    world.submit(subtasks=0, function="f", is_open=True)
+    for index in (0, 1):
+        world(SubtasksAdded("t", 1, calls))
+        world(SubtaskSized("t", index, calls))
+        world.wait(calls * call_s + 0.001)
+        world.succeed(f"t/{index}.1")
+
+
+def test_a_piece_of_many_calls_does_not_go_to_a_slow_device_as_if_it_were_one_call(world):
+    world.devices("fast", slots=2)
+    learnt(world, 5000, 1e-5)
+    world.devices("slow", speed=0.1, round_trip_s=0.003, bytes_s=1e6)
+    # 40,000 calls are 0.2 s here, and 5,000 of them are 0.5 s there: one alone would be back in 3 ms.
+    given, told = [], {"calls": 5000, "call_s": 1e-5}
+    for index in range(2, 10):
+        given += started(world(SubtasksAdded("t", 1, 5000 * (10 - index), **told)))
+        world(SubtaskSized("t", index, 5000))
+    assert [device_id for _, device_id in given] == ["fast", "fast"]
+
+
+def test_a_piece_of_many_calls_goes_to_a_fast_device_whose_way_takes_longer_than_one_call(world):
+    world.devices("slow", speed=0.1)
+    learnt(world, 10, 1e-3)
+    world.devices("fast", speed=2.0, round_trip_s=0.003, bytes_s=1e6)
+    # 800 calls of 0.1 ms are 0.8 s here, and there 0.04 and the way, which alone is three calls here.
+    assert started(world(SubtasksAdded("t", 1, 800, calls=800, call_s=1e-4))) == [("t/2.1", "fast")]
+
+
+def test_what_came_with_earlier_pieces_does_not_count_for_each_call_of_a_larger_one(world):
+    """The first call of a function took 50 ms with the start of its process: sixty do not take three seconds."""
+    world.devices("here")
+    world.submit(subtasks=0, function="f", is_open=True)
+    world(SubtasksAdded("t", 1, 1)), world(SubtaskSized("t", 0, 1)), world.wait(0.05), world.succeed("t/0.1")
+    world.devices("far", speed=2.0, round_trip_s=0.15, bytes_s=1e8)
+    assert started(world(SubtasksAdded("t", 1, 60, calls=60, call_s=2e-5))) == [("t/1.1", "here")]
+
+
+def test_of_one_call_what_was_learnt_of_many_says_more_than_the_last_of_them():
+    pace = FunctionPace()
+    pace.learn("here", 1.0, 0.2)
+    weigher = Weigher(pace, {})
+    weigher.call_s = 1e-6
+    assert weigher.work(pace) == pytest.approx(0.2)
+    weigher.calls = 10
+    assert weigher.work(pace) == pytest.approx(1e-5)
+
+
+def test_what_comes_back_weighs_as_much_as_there_are_calls(world):
+    world.devices("here")
+    world.submit(subtasks=0, function="f", is_open=True)
+    world(SubtasksAdded("t", 1, 100)), world(SubtaskSized("t", 0, 100)), world.wait(0.01)
+    world(AttemptSucceeded("t/0.1", 10_000))
+    weigher = Weigher(world.scheduler.task("t").pace, {})
+    far = DeviceRecord("far", 0)
+    far.round_trip_s, far.bytes_s = 0.01, 1e6
+    assert weigher.way(far) == pytest.approx(0.01 + 1e-4)
+    weigher.calls = 5000
+    assert weigher.way(far) == pytest.approx(0.51)

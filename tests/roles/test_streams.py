@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from discompute_lite.core.events import StartAttempt, Tick
+from discompute_lite.core.events import StartAttempt, SubtasksAdded, Tick
 from discompute_lite.roles.short_way import SHORT_S
 from discompute_lite.roles.streams import CHUNK_BYTES, CHUNK_LEAST_S, CHUNK_S
 from discompute_lite.tasks.calls import call_unit, function_line, read_outcomes
@@ -191,6 +191,16 @@ def test_units_of_many_calls_count_as_many(world, host, caller):
     end_all(world, host, call_s=0.01)
     caller.add(80, calls=10)
     assert sizes(host) == [1, 5], "a unit goes whole; after it half a second is fifty calls"
+
+
+def test_the_scheduler_hears_how_many_calls_a_unit_holds_and_how_long_one_takes(world, host, caller, monkeypatch):
+    caller.add(1), end_all(world, host, call_s=0.02)
+    told, apply = [], host.node.attempts.apply
+    monkeypatch.setattr(host.node.attempts, "apply", lambda event: (told.append(event), apply(event)))
+    caller.add(2, calls=50)
+    added = [event for event in told if isinstance(event, SubtasksAdded)]
+    assert [(event.backlog, event.calls) for event in added] == [(100, 50)]
+    assert added[0].call_s == caller.stream.work_s == pytest.approx(0.02)
 
 
 def test_each_device_gets_as_much_as_suits_it(world, pair):
