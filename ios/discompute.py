@@ -18385,8 +18385,9 @@ Read next: core/events.py (`DeviceReady`), roles/own_device.py.
 #: Heartbeats without an answer in a row, while work is under way, after which pure work is tried elsewhere as well.
 BEATS_MISSED = 4
 #: Attempts that may be sent to another device in advance, for each slot, of functions known to be short: the next is
-#: there when one ends, and the way to it is hidden. Here, where there is no way, none is.
-WINDOW = 8
+#: there when one ends, and the way to it is hidden. Here, where there is no way, one hides
+#: what the node does between two of them, as long as no other device is there.
+WINDOW, OWN_WINDOW = 8, 1
 #: Seconds that a call to another machine takes at least, and while nobody has measured it.
 LEAST_TRIP_S = 0.001
 #: What all devices but this one offer: work that requires it leaves this machine's own cores out.
@@ -18410,7 +18411,7 @@ def own_offer(node: Any) -> DeviceReady:
     return DeviceReady(
         node.id, allowance.slots, float(node.measured.get("score", 0.0)) * allowance.share, load,
         offers_of(node.own_device()),
-        allowance.reason,
+        allowance.reason, window=OWN_WINDOW,
     )
 
 
@@ -30539,9 +30540,10 @@ def believed_speed(speed: float) -> float:
 def places_in_advance(*, window: int, typical_s: float) -> int:
     """Return how many attempts more than it can run a slot may be given, so that the next is there when one ends.
 
-    Only of work known to be short (`typical_s` > 0): what waits on a slow device could have been begun elsewhere.
+    Only of work known to be short (`typical_s` > 0): what waits on a slow device could have been begun elsewhere. A
+    window of one hides moments and no way, which is worth nothing beside what is longer.
     """
-    if not typical_s > 0.0 or window <= 0 or typical_s > ONE_IN_ADVANCE_S:
+    if not typical_s > 0.0 or window <= 0 or typical_s > (ONE_IN_ADVANCE_S if window > 1 else WORK_IN_ADVANCE_S):
         return 0
     return min(window, max(1, int(WORK_IN_ADVANCE_S / typical_s)))
 
@@ -31507,6 +31509,7 @@ class DevicePool:
         if not is_suitable(self.requires, device.offers, device.slots):
             self.drop(device)
             return
+        was_alone = device.device_id not in self.members and self._has_lone_window()
         self.members[device.device_id] = device
         if device.is_paused:
             self.paused[device.device_id] = None
@@ -31514,7 +31517,10 @@ class DevicePool:
             self.paused.pop(device.device_id, None)
         self.weigher.consider(device)
         cost = self.cost(device)
-        self.roomy.consider(device, cost)
+        if was_alone:
+            self.rank_anew()
+        else:
+            self.roomy.consider(device, cost)
         if self.aside:
             self._recall_for(device)
         if self._is_idle_kept and device.free:
@@ -31522,8 +31528,16 @@ class DevicePool:
             self.is_to_compare = True
 
     def room(self, device: DeviceRecord) -> int:
-        """Return how many attempts of this kind a device may be given now."""
-        return device.room(self.key, self.pace, not self.impure)
+        """Return how many attempts of this kind a device may be given now.
+
+        With a window of one, which hides moments, nothing waits that another device could have had.
+        """
+        may_wait = not self.impure and (device.window > 1 or self._has_lone_window())
+        return device.room(self.key, self.pace, may_wait)
+
+    def _has_lone_window(self) -> bool:
+        """Whether there is one member only, with a place in advance that it has as long as this is so."""
+        return len(self.members) == 1 and next(iter(self.members.values())).window == 1
 
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
@@ -31543,6 +31557,8 @@ class DevicePool:
             self.paused.pop(device.device_id, None)
             if device is self.weigher.fastest:
                 self.weigher.look_again()
+            if self._has_lone_window():
+                self.rank_anew()
             self.stalled_news = self.stalled_news or not self.members
             self.recall()  # It may have been the last other.
 
@@ -32224,8 +32240,7 @@ def _check_pool(pool: DevicePool, devices: Dict[str, DeviceRecord]) -> None:
     # Who is paused has no room and begins nothing.
     awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
     assert set(pool.paused) == members.keys() - {device.device_id for device in awake}
-    kind, pace, may_wait = pool.key, pool.pace, not pool.impure
-    assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == pool.roomy.living()
+    assert sorted([each.device_id for each in awake if pool.room(each)]) == pool.roomy.living()
     if pool._is_idle_kept:
         assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == pool.idle.living()
     assert max(len(pool.roomy.entries), len(pool.idle.entries)) <= 65 + 2 * len(devices)
@@ -61732,9 +61747,9 @@ _end_sections({
     "discompute_lite.roles.own_device": "OFFER_GPU OFFER_CUDA OFFER_METAL SENTENCE_NO_WORK SLOTS_MOST own_status "
         "describe_own_device own_device_for score_of slots_of offers_of ComputeMetrics Device DeviceStatus "
         "LinkPort".split(),
-    "discompute_lite.roles.offers": "BEATS_MISSED WINDOW LEAST_TRIP_S ELSEWHERE DeviceOffer own_offer peer_offer "
-        "_why_no_link offer_of why_no_offer all_offers total_offer DeviceReady KnownDevice Device BUSY_BEAT_S "
-        "BUSY_NEAR_BEAT_S offers_of score_of slots_of".split(),
+    "discompute_lite.roles.offers": "BEATS_MISSED WINDOW OWN_WINDOW LEAST_TRIP_S ELSEWHERE DeviceOffer own_offer "
+        "peer_offer _why_no_link offer_of why_no_offer all_offers total_offer DeviceReady KnownDevice Device "
+        "BUSY_BEAT_S BUSY_NEAR_BEAT_S offers_of score_of slots_of".split(),
     "discompute_lite.host.child_limits": "PROCESS_HEADROOM OOM_FIRST NICENESS _CLONE_NEWUSER _CLONE_NEWNET "
         "_CLONE_NEWNS _MS_PRIVATE _MS_BIND _SMALL_DISK _MNT_DETACH ChildLimits take_child_limits step_back "
         "lower_limit leave_network hide_other_folders network_check_main _unshare _running_in_all MIB Limits".split(),

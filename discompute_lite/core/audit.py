@@ -62,8 +62,7 @@ def _check_pool(pool: DevicePool, devices: Dict[str, DeviceRecord]) -> None:
     # Who is paused has no room and begins nothing.
     awake = [device for device in members.values() if not (device.resting or device.silent or device.quiet)]
     assert set(pool.paused) == members.keys() - {device.device_id for device in awake}
-    kind, pace, may_wait = pool.key, pool.pace, not pool.impure
-    assert sorted([each.device_id for each in awake if each.room(kind, pace, may_wait)]) == pool.roomy.living()
+    assert sorted([each.device_id for each in awake if pool.room(each)]) == pool.roomy.living()
     if pool._is_idle_kept:
         assert sorted([each.device_id for each in awake if each.slots > len(each.running)]) == pool.idle.living()
     assert max(len(pool.roomy.entries), len(pool.idle.entries)) <= 65 + 2 * len(devices)

@@ -45,8 +45,9 @@ def believed_speed(speed: float) -> float:
 def places_in_advance(*, window: int, typical_s: float) -> int:
     """Return how many attempts more than it can run a slot may be given, so that the next is there when one ends.
 
-    Only of work known to be short (`typical_s` > 0): what waits on a slow device could have been begun elsewhere.
+    Only of work known to be short (`typical_s` > 0): what waits on a slow device could have been begun elsewhere. A
+    window of one hides moments and no way, which is worth nothing beside what is longer.
     """
-    if not typical_s > 0.0 or window <= 0 or typical_s > ONE_IN_ADVANCE_S:
+    if not typical_s > 0.0 or window <= 0 or typical_s > (ONE_IN_ADVANCE_S if window > 1 else WORK_IN_ADVANCE_S):
         return 0
     return min(window, max(1, int(WORK_IN_ADVANCE_S / typical_s)))

@@ -117,6 +117,7 @@ class DevicePool:
         if not is_suitable(self.requires, device.offers, device.slots):
             self.drop(device)
             return
+        was_alone = device.device_id not in self.members and self._has_lone_window()
         self.members[device.device_id] = device
         if device.is_paused:
             self.paused[device.device_id] = None
@@ -124,7 +125,10 @@ class DevicePool:
             self.paused.pop(device.device_id, None)
         self.weigher.consider(device)
         cost = self.cost(device)
-        self.roomy.consider(device, cost)
+        if was_alone:
+            self.rank_anew()
+        else:
+            self.roomy.consider(device, cost)
         if self.aside:
             self._recall_for(device)
         if self._is_idle_kept and device.free:
@@ -132,8 +136,16 @@ class DevicePool:
             self.is_to_compare = True
 
     def room(self, device: DeviceRecord) -> int:
-        """Return how many attempts of this kind a device may be given now."""
-        return device.room(self.key, self.pace, not self.impure)
+        """Return how many attempts of this kind a device may be given now.
+
+        With a window of one, which hides moments, nothing waits that another device could have had.
+        """
+        may_wait = not self.impure and (device.window > 1 or self._has_lone_window())
+        return device.room(self.key, self.pace, may_wait)
+
+    def _has_lone_window(self) -> bool:
+        """Whether there is one member only, with a place in advance that it has as long as this is so."""
+        return len(self.members) == 1 and next(iter(self.members.values())).window == 1
 
     def cost(self, device: DeviceRecord) -> float:
         """Return a device's rank for work of this kind."""
@@ -153,6 +165,8 @@ class DevicePool:
             self.paused.pop(device.device_id, None)
             if device is self.weigher.fastest:
                 self.weigher.look_again()
+            if self._has_lone_window():
+                self.rank_anew()
             self.stalled_news = self.stalled_news or not self.members
             self.recall()  # It may have been the last other.
 

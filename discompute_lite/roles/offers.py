@@ -19,8 +19,9 @@ from .own_device import offers_of, score_of, slots_of
 #: Heartbeats without an answer in a row, while work is under way, after which pure work is tried elsewhere as well.
 BEATS_MISSED = 4
 #: Attempts that may be sent to another device in advance, for each slot, of functions known to be short: the next is
-#: there when one ends, and the way to it is hidden. Here, where there is no way, none is.
-WINDOW = 8
+#: there when one ends, and the way to it is hidden. Here, where there is no way, one hides
+#: what the node does between two of them, as long as no other device is there.
+WINDOW, OWN_WINDOW = 8, 1
 #: Seconds that a call to another machine takes at least, and while nobody has measured it.
 LEAST_TRIP_S = 0.001
 #: What all devices but this one offer: work that requires it leaves this machine's own cores out.
@@ -44,7 +45,7 @@ def own_offer(node: Any) -> DeviceReady:
     return DeviceReady(
         node.id, allowance.slots, float(node.measured.get("score", 0.0)) * allowance.share, load,
         offers_of(node.own_device()),
-        allowance.reason,
+        allowance.reason, window=OWN_WINDOW,
     )
 
 

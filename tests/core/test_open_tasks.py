@@ -334,6 +334,21 @@ def test_fewer_places_in_advance_where_subtasks_are_large(world):
     assert world.scheduler.room_of("t") == 0
 
 
+def test_one_place_in_advance_hides_moments_where_no_other_device_could_have_it(world):
+    world.devices("a", slots=2, window=1)
+    opened(world, 1, pure=True, function="f")
+    world.now += 0.01
+    world.succeed("t/0.1")
+    assert world.scheduler.room_of("t") == 4
+    world.devices("b", window=8)
+    assert world.scheduler.room_of("t") == 2 + 1
+    world.lose("b")
+    assert world.scheduler.room_of("t") == 4
+    assert started(world(SubtasksAdded("t", 1))) == [("t/1.1", "a")]
+    world(SubtaskSized("t", 1, 11))
+    assert world.scheduler.room_of("t") == 1, "moments are nothing beside more than a tenth of a second"
+
+
 def test_a_large_subtask_is_not_taken_for_a_slow_one(world):
     world.devices("a", "b")
     opened(world, 2, pure=True, function="f")

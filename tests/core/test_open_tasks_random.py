@@ -116,7 +116,7 @@ class AnythingIsAdded(RuleBasedStateMachine):
             action = list(self.running.values())[number % len(self.running)]
             self.feed(SubtaskSized(action.task_id, action.index, calls))
 
-    @rule(device=DEVICES, slots=st.integers(0, 3), window=st.sampled_from([0, 4]), speed=st.sampled_from([1.0, 8.0]),
+    @rule(device=DEVICES, slots=st.integers(0, 3), window=st.sampled_from([0, 1, 4]), speed=st.sampled_from([1.0, 8.0]),
           silence=st.sampled_from([0.0, 2.0]))
     def ready(self, device, slots, window, speed, silence):
         self.slots[device] = slots * (1 + window)

@@ -564,7 +564,7 @@ class AnythingHappens(RuleBasedStateMachine):
         self.feed(TaskSubmitted(name, subtasks, priority, requires, limit, **asked))
 
     @rule(device=DEVICES, slots=st.integers(0, 3), gpu=st.booleans(), load=st.floats(0, 1),
-          speed=st.sampled_from([0.0, 1.0, 8.0]), window=st.sampled_from([0, 0, 4]),
+          speed=st.sampled_from([0.0, 1.0, 8.0]), window=st.sampled_from([0, 1, 4]),
           silence=st.sampled_from([0.0, 2.0]))
     def ready(self, device, slots, gpu, load, speed=1.0, window=0, silence=0.0):
         self.slots[device] = slots * (1 + window)

@@ -193,6 +193,15 @@ def test_units_of_many_calls_count_as_many(world, host, caller):
     assert sizes(host) == [1, 5], "a unit goes whole; after it half a second is fifty calls"
 
 
+def test_the_next_unit_lies_ready_for_each_busy_slot_where_that_may_be_done_twice(world, host):
+    for is_pure, held in ((True, 4), (False, 2)):
+        caller = Caller(world, host, pure=is_pure, function=f"f {is_pure}")
+        caller.add(1), end_all(world, host, call_s=1e-6)
+        caller.add(6, calls=25_000)
+        assert len(host.executor.held) == held
+        finish(world, host, call_s=0.02)
+
+
 def test_the_scheduler_hears_how_many_calls_a_unit_holds_and_how_long_one_takes(world, host, caller, monkeypatch):
     caller.add(1), end_all(world, host, call_s=0.02)
     told, apply = [], host.node.attempts.apply
