@@ -21990,8 +21990,8 @@ class WorkFuture(Future):
         self.has_begun = False
         #: Why it gets no further just now, "" while it does.
         self.standstill = ""
-        #: Called, on any thread, where it turns out that it will not end within moments; None where nobody asks.
-        self.on_long: Optional[Callable[[], None]] = None
+        #: Called with this, on any thread, where it will not end within moments; None where nobody asks.
+        self.on_long: Optional[Callable[[WorkFuture], None]] = None
         self._executor = executor
 
     def stop(self, reason: str) -> None:
@@ -22766,10 +22766,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     # ---- on any thread of whoever waits for moments only ----------------------------------------------
 
-    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Optional[WorkFuture]:
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[WorkFuture], None]) -> Optional[WorkFuture]:
         """Begin a request now, where a free slot has a warm child for it and nobody waits for one; else return None.
 
-        `on_long()` is called, on any thread, where it will not end within moments.
+        `on_long(future)` is called, on any thread, where it will not end within moments; also before this returns.
         """
         if self._lane is None or not self._lane.is_for_all:
             return None
@@ -22824,7 +22824,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         """Let the slot's thread go on with an exchange."""
         future = slot.current
         if future is not None and future.on_long is not None:
-            future.on_long()
+            future.on_long(future)
         if slot.ahead is not None:
             # Another slot may be free for it sooner. (Not under the lock here: whoever has it has begun just now, with
             # nothing behind it.)
@@ -50137,8 +50137,8 @@ IN_VAIN_MOST, PAUSE_AWAKE_S = 3, 0.1
 class WarmExecutor(Protocol):
     """Be what runs requests in warm processes."""
 
-    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Any:
-        """Begin a request now and return its future, or None."""
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[Any], None]) -> Any:
+        """Begin a request now and return its future, or None; `on_long(future)` may come before that."""
 
     def finish_here(self, future: Any, seconds: float, awake_s: float) -> bool:
         """Wait so long for its outcome on this thread, so much of it awake; return whether it is there."""
@@ -50190,7 +50190,7 @@ class DirectWay:
         options = permit.options
         request = WorkRequest(
             "run", CallsTask.name, data, permit.owner, options.wall_s, may_repeat=options.pure)
-        direct.work = self._executor.begin_warm(request, partial(hand_on, direct))
+        direct.work = self._executor.begin_warm(request, partial(self._is_long, direct, hand_on))
         if direct.work is None:
             return None
         direct.work.add_done_callback(partial(self._done, direct, hand_on))
@@ -50221,6 +50221,12 @@ class DirectWay:
         self._in_vain = self._in_vain + 1 if ended - began >= AWAKE_S else 0
         if self._in_vain >= IN_VAIN_MOST:
             self._awake_from, self._in_vain = ended + PAUSE_AWAKE_S, 0
+
+    @staticmethod
+    def _is_long(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:
+        # Perhaps on another thread before it is known on its own.
+        direct.work = work
+        hand_on(direct)
 
     @staticmethod
     def _done(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:

@@ -29,8 +29,8 @@ IN_VAIN_MOST, PAUSE_AWAKE_S = 3, 0.1
 class WarmExecutor(Protocol):
     """Be what runs requests in warm processes."""
 
-    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Any:
-        """Begin a request now and return its future, or None."""
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[Any], None]) -> Any:
+        """Begin a request now and return its future, or None; `on_long(future)` may come before that."""
 
     def finish_here(self, future: Any, seconds: float, awake_s: float) -> bool:
         """Wait so long for its outcome on this thread, so much of it awake; return whether it is there."""
@@ -82,7 +82,7 @@ class DirectWay:
         options = permit.options
         request = WorkRequest(
             "run", CallsTask.name, data, permit.owner, options.wall_s, may_repeat=options.pure)
-        direct.work = self._executor.begin_warm(request, partial(hand_on, direct))
+        direct.work = self._executor.begin_warm(request, partial(self._is_long, direct, hand_on))
         if direct.work is None:
             return None
         direct.work.add_done_callback(partial(self._done, direct, hand_on))
@@ -113,6 +113,12 @@ class DirectWay:
         self._in_vain = self._in_vain + 1 if ended - began >= AWAKE_S else 0
         if self._in_vain >= IN_VAIN_MOST:
             self._awake_from, self._in_vain = ended + PAUSE_AWAKE_S, 0
+
+    @staticmethod
+    def _is_long(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:
+        # Perhaps on another thread before it is known on its own.
+        direct.work = work
+        hand_on(direct)
 
     @staticmethod
     def _done(direct: DirectCall, hand_on: Callable[[DirectCall], None], work: Any) -> None:

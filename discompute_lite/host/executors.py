@@ -40,8 +40,8 @@ class WorkFuture(Future):
         self.has_begun = False
         #: Why it gets no further just now, "" while it does.
         self.standstill = ""
-        #: Called, on any thread, where it turns out that it will not end within moments; None where nobody asks.
-        self.on_long: Optional[Callable[[], None]] = None
+        #: Called with this, on any thread, where it will not end within moments; None where nobody asks.
+        self.on_long: Optional[Callable[[WorkFuture], None]] = None
         self._executor = executor
 
     def stop(self, reason: str) -> None:

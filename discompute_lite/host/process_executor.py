@@ -87,10 +87,10 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
 
     # ---- on any thread of whoever waits for moments only ----------------------------------------------
 
-    def begin_warm(self, request: WorkRequest, on_long: Callable[[], None]) -> Optional[WorkFuture]:
+    def begin_warm(self, request: WorkRequest, on_long: Callable[[WorkFuture], None]) -> Optional[WorkFuture]:
         """Begin a request now, where a free slot has a warm child for it and nobody waits for one; else return None.
 
-        `on_long()` is called, on any thread, where it will not end within moments.
+        `on_long(future)` is called, on any thread, where it will not end within moments; also before this returns.
         """
         if self._lane is None or not self._lane.is_for_all:
             return None
@@ -145,7 +145,7 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
         """Let the slot's thread go on with an exchange."""
         future = slot.current
         if future is not None and future.on_long is not None:
-            future.on_long()
+            future.on_long(future)
         if slot.ahead is not None:
             # Another slot may be free for it sooner. (Not under the lock here: whoever has it has begun just now, with
             # nothing behind it.)

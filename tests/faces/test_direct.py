@@ -164,7 +164,7 @@ def test_what_does_not_end_well_in_moments_is_the_nodes(town, what):
     if what == "nobody waits":
         work.settle(WorkOutcome(True, LINE))
     elif what == "it is left":
-        work.on_long()
+        work.on_long(work)
     else:
         town.executor.comes = {
             "it dies": WorkOutcome(False, error="why", error_type="Died", blame="device"),
@@ -227,6 +227,20 @@ def test_whoever_waits_stays_awake_unless_that_was_in_vain_several_times_a_momen
         town.dispatch.wait_here(town.send(), WAIT_HERE_S)
         town.executor.begun.clear()
     assert [awake_s == AWAKE_S for awake_s in town.executor.awake] == [True] * 2 * IN_VAIN_MOST + [False, False, True]
+
+
+def test_one_that_turns_out_long_before_its_own_thread_knows_what_carries_it_is_the_nodes(town):
+    begin_warm = town.executor.begin_warm
+
+    def begin_warm_beside_the_node(request, on_long):
+        work = begin_warm(request, on_long)
+        work.on_long(work)
+        town.turn()
+        return work
+
+    town.executor.begin_warm = begin_warm_beside_the_node
+    town.send()
+    assert [work for _, work in town.stream.adopted] == town.executor.begun
 
 
 def test_ctrl_c_while_it_begins_leaves_nothing_under_way(town):

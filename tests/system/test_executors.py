@@ -944,7 +944,7 @@ def test_whoever_waits_for_moments_is_served_past_all_other_threads(bench):
         """Be one of two threads, for which there is one warm child at first."""
         for number in range(part, part + 150):
             asked = job("return part + 1", part=number)
-            future = executor.begin_warm(asked, lambda: None) or executor.submit(asked)
+            future = executor.begin_warm(asked, lambda work: None) or executor.submit(asked)
             assert executor.finish_here(future, 0.005, number % 2 * 0.0002) or not future.done() or future.result().ok
             futures.put((number, future))
 
@@ -967,7 +967,7 @@ def test_what_does_not_end_well_past_the_threads_is_theirs(bench, monkeypatch, b
     if bench.loop is None:
         return
     left = threading.Event()
-    future = executor.begin_warm(job(body), left.set)
+    future = executor.begin_warm(job(body), lambda work: left.set())
     executor.finish_here(future, 0.005)
     assert left.wait(bench.limit_s), "its slot's thread goes on with it, and that is said"
     future.stop("enough")
