@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from typing import Any, Callable, List, Optional, Protocol
+from typing import Any, Callable, Dict, Optional, Protocol
 
 from ..tasks.blob_values import blobs_in
 from ..tasks.calls import CallsTask, calls_data
@@ -39,7 +39,7 @@ class WarmExecutor(Protocol):
 class DirectCall:
     """Hold one call that was begun on its caller's thread, until somebody deals with what it came to."""
 
-    __slots__ = ("work", "permit", "waiter", "_left")
+    __slots__ = ("work", "permit", "waiter", "_takers")
 
     def __init__(self, permit: Any) -> None:
         self.permit = permit
@@ -47,18 +47,21 @@ class DirectCall:
         self.work: Any = None
         #: The thread that waits in `finish_here`, 0 while there is none.
         self.waiter = 0
-        self._left: List[bool] = [True]
+        #: Under the one key there is, who deals with it.
+        self._takers: Dict[str, object] = {}
 
     def outcome(self, line: bytes) -> Any:
         """Return what the call came to (a `UnitOutcome`) by its outcome's line."""
         return self.permit.outcome(line)
 
-    def take(self) -> bool:
-        """Be the one who deals with it; True once only, whichever threads ask."""
-        try:
-            return self._left.pop()
-        except IndexError:
-            return False
+    def take(self, who: object) -> bool:
+        """Let `who` deal with it, unless somebody else does; any thread may ask. Return whether it is theirs."""
+        # One step of the interpreter: of two threads one comes first, and Ctrl-C comes before it or after.
+        return self._takers.setdefault("", who) is who
+
+    def is_taken_by(self, who: object) -> bool:
+        """Whether it is theirs: `take` may have been interrupted before it could say so."""
+        return self._takers.get("") is who
 
 
 class DirectWay:

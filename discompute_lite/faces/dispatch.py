@@ -12,7 +12,7 @@ import threading
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from ..beside import PromisedAnswer
 from ..tasks.calls import has_line_raised
@@ -46,13 +46,13 @@ class StreamKey(NamedTuple):
 
 
 class OpenStream:
-    """Hold a stream, and how many calls need it."""
+    """Hold a stream, and the calls that need it."""
 
     __slots__ = ("key", "users", "stream")
 
     def __init__(self, key: StreamKey) -> None:
         self.key = key
-        self.users = 0
+        self.users: Set[SentCall] = set()
         #: Opened with the first call, on the node's thread.
         self.stream: Any = None
 
@@ -121,9 +121,9 @@ class Dispatch:
         self._outgoing: List[SentCall] = []
         self._is_announced = False
         #: Calls without an outcome, and what is done once when there are none.
-        self._under_way = 0
-        #: Of these, those that the node's thread has not heard of.
-        self._direct_calls: List[SentCall] = []
+        self._under_way: Set[SentCall] = set()
+        #: Of these, those that the node's thread has not heard of, in order.
+        self._direct_calls: Dict[SentCall, None] = {}
         self._when_idle: Optional[Callable[[], None]] = None
         #: Slots of all devices, as of lately; any thread may read it. And when it is worth counting them again.
         self.slots = 0
@@ -136,48 +136,60 @@ class Dispatch:
 
         `may_wait_here`: whoever sends it may call that. Raises RuntimeError once `close` was called.
         """
-        with self._guard:
-            if self._is_closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            opened, retired = self._opened(key)
-            call = SentCall(opened, data, calls, key.options.retries, done, self._arrived)
-            # What is sent beside other calls goes where those go, many together.
-            is_alone = may_wait_here and self._direct is not None and self._under_way == len(self._direct_calls)
-            (self._direct_calls if is_alone else self._outgoing).append(call)
-            opened.users += 1
-            self._under_way += 1
-        if not is_alone:
-            if not self._is_announced:
-                self._announce()
-        elif not self._begins_here(call):
+        call = None
+        try:
             with self._guard:
-                self._direct_calls.remove(call)
-                self._outgoing.append(call)
-            self._announce()
-        for each in retired:
-            self._post(self._seal, each)
-        return call
+                if self._is_closed:
+                    raise RuntimeError("cannot schedule new futures after shutdown")
+                opened, retired = self._opened(key)
+                call = SentCall(opened, data, calls, key.options.retries, done, self._arrived)
+                # What is sent beside other calls goes where those go, many together.
+                is_alone = (
+                    may_wait_here and self._direct is not None and len(self._under_way) == len(self._direct_calls))
+                opened.users.add(call)
+                self._under_way.add(call)
+                if is_alone:
+                    self._direct_calls[call] = None
+                else:
+                    self._outgoing.append(call)
+            if not is_alone:
+                if not self._is_announced:
+                    self._announce()
+            elif not self._begins_here(call):
+                with self._guard:
+                    del self._direct_calls[call]
+                    self._outgoing.append(call)
+                self._announce()
+            for each in retired:
+                self._post(self._seal, each)
+            return call
+        except BaseException:
+            # Ctrl-C, before whoever sends it has anything to wait for.
+            if call is not None:
+                self.cancel(call)
+            raise
 
     def wait_here(self, call: SentCall, seconds: float) -> None:
         """Wait moments on this thread for a call's outcome, where it can be had here and nobody else waits for it."""
         direct, way = call.direct, self._direct
         if direct is None or way is None:
             return
-        outcome = None
+        who, outcome = object(), None
         try:
             line = way.finish(direct, seconds)
-            if line and not (call.left and has_line_raised(line)) and direct.take():
+            if line and not (call.left and has_line_raised(line)):
                 outcome = direct.outcome(line)
-                self._deliver(call, outcome)
-                return
+                if direct.take(who):
+                    self._deliver(call, outcome)
+                    return
+            self._hand_on(call, direct)
         except BaseException:
-            # Ctrl-C. Whoever asks for it again has it from the node's thread.
-            if outcome is None:
-                self._hand_on(call, direct)
-            else:
+            # Ctrl-C. Whoever asks for it again has it from the node's thread; to be told twice does no harm.
+            if direct.is_taken_by(who):
                 self._post(self._deliver, call, outcome)
+            else:
+                self._hand_on(call, direct)
             raise
-        self._hand_on(call, direct)
 
     def cancel(self, call: SentCall) -> None:
         """Do without a call, wherever it is; nothing happens to one that is done."""
@@ -261,8 +273,8 @@ class Dispatch:
 
     def _announce(self) -> None:
         """Tell the node's thread of outgoing calls."""
-        self._is_announced = True
         try:
+            self._is_announced = True
             self._post(self._take_outgoing)
         except BaseException:
             # Ctrl-C. To be told twice does no harm.
@@ -272,13 +284,8 @@ class Dispatch:
     # ---- calls that begin on their caller's thread ----------------------------------------------------
 
     def _begins_here(self, call: SentCall) -> bool:
-        try:
-            if self._direct is not None and call.open.stream is not None:
-                call.direct = self._direct.begin(call.open.stream.permit, call.data, partial(self._hand_on, call))
-        except BaseException:
-            # Ctrl-C, before whoever sends it has anything to wait for.
-            self._ended(call)
-            raise
+        if self._direct is not None and call.open.stream is not None:
+            call.direct = self._direct.begin(call.open.stream.permit, call.data, partial(self._hand_on, call))
         return call.direct is not None
 
     def _hand_on(self, call: SentCall, direct: DirectCall) -> None:
@@ -288,13 +295,16 @@ class Dispatch:
 
     def _adopt(self, call: SentCall, direct: DirectCall) -> None:
         """Deal with a call that was begun on its caller's thread, unless that has dealt with it."""
-        if not direct.take():
+        if not direct.take(object()):
             return
         with self._guard:
-            self._direct_calls.remove(call)
+            self._direct_calls.pop(call, None)
         stream = call.open.stream
         call.unit, call.direct = stream.unit(call.data, call.calls, call.arrived), None
         stream.adopt(call.unit, direct.work)
+        if call.is_over:
+            # Ctrl-C came as it began.
+            stream.cancel(call.unit)
 
     def _take_outgoing(self) -> None:
         with self._guard:
@@ -336,7 +346,8 @@ class Dispatch:
         self._deliver(call, outcome._replace(attempts=call.attempts + outcome.attempts) if call.attempts else outcome)
 
     def _deliver(self, call: SentCall, outcome: Any) -> None:
-        call.done(outcome)
+        if not call.is_over:
+            call.done(outcome)
         self._ended(call)
 
     def _give_up(self, call: SentCall) -> None:
@@ -349,14 +360,12 @@ class Dispatch:
 
     def _ended(self, call: SentCall) -> None:
         with self._guard:
-            if call.is_over:
-                return  # It was cancelled while another thread had its outcome.
+            # After Ctrl-C, or where it was cancelled while another thread had its outcome, all of this comes twice.
+            self._direct_calls.pop(call, None)
+            call.open.users.discard(call)
+            self._under_way.discard(call)
             # The unit knows the call in turn: apart, both are gone at once.
             call.is_over, call.unit, call.direct = True, None, None
-            if call in self._direct_calls:
-                self._direct_calls.remove(call)
-            call.open.users -= 1
-            self._under_way -= 1
             if self._under_way:
                 return
             callback, self._when_idle = self._when_idle, None

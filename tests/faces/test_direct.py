@@ -1,9 +1,12 @@
 """Calls that begin and end on their caller's thread, and those that do not go so well."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 
+from discompute_lite.faces import direct as direct_module
+from discompute_lite.faces import dispatch as dispatch_module
 from discompute_lite.faces.direct import PAUSE_AWAKE_S, AWAKE_S, IN_VAIN_MOST, WAIT_HERE_S, DirectWay, direct_way
 from discompute_lite.faces.dispatch import Dispatch, StreamKey
 from discompute_lite.faces.options import CallOptions
@@ -216,7 +219,7 @@ def test_one_that_is_given_up_while_its_outcome_comes_is_over_once(town):
     town.executor.finish_here = finish_and_give_up
     town.dispatch.wait_here(call, WAIT_HERE_S)
     town.turn()
-    assert town.is_idle() and call.is_over and town.outcomes == [] and call.open.users == 0
+    assert town.is_idle() and call.is_over and town.outcomes == [] and not call.open.users
 
 
 def test_whoever_waits_stays_awake_unless_that_was_in_vain_several_times_a_moment_ago(town):
@@ -250,7 +253,55 @@ def test_ctrl_c_while_it_begins_leaves_nothing_under_way(town):
     town.executor.begin_warm = interrupted
     with pytest.raises(KeyboardInterrupt):
         town.send()
+    town.turn()
     assert town.is_idle()
+
+
+def is_interrupted(before, action, *arguments):
+    """Do something with Ctrl-C before one step of the interpreter in these modules, by its number; False without it."""
+    files, steps, former = (direct_module.__file__, dispatch_module.__file__), [], sys.gettrace()
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            steps.append(frame)
+            if len(steps) == before:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action(*arguments)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(former)
+    return False
+
+
+@pytest.mark.parametrize("does_send", [True, False])
+@pytest.mark.parametrize("comes", [WorkOutcome(True, LINE), WorkOutcome(False, error="why"), None])
+def test_ctrl_c_at_any_step_leaves_each_call_its_outcome_and_nothing_under_way(comes, does_send):
+    is_interrupted(0, Town().send)  # Python 3.12 tells of no steps the first time.
+    for before in range(1, 1000):
+        town = Town()
+        town.executor.comes = comes
+        call = None if does_send else town.send()
+        action = [town.send] if call is None else [town.dispatch.wait_here, call, WAIT_HERE_S]
+        if not is_interrupted(before, *action):
+            break
+        town.turn()
+        for work in town.executor.begun:
+            work.settle(WorkOutcome(True, LINE))
+        town.turn()
+        for unit in [*town.stream.units, *(unit for unit, _ in town.stream.adopted)]:
+            town.end(unit)
+        town.turn()
+        assert town.is_idle() and not town.dispatch._direct_calls
+        assert call is None or {outcome.line for outcome in town.outcomes} == {LINE}
+    assert 50 < before < 999
 
 
 def test_executors_without_warm_processes_have_no_such_way():

@@ -177,7 +177,7 @@ def test_a_call_is_given_up_before_it_is_taken_while_it_runs_and_not_when_it_is_
     end(stream.units[1])
     dispatch.cancel(third)
     thread.turn()
-    assert len(outcomes) == 1 and dispatch._under_way == 0
+    assert len(outcomes) == 1 and not dispatch._under_way
 
 
 def test_a_call_given_up_is_not_made_again(dispatch, thread, streams):
@@ -186,7 +186,7 @@ def test_a_call_given_up_is_not_made_again(dispatch, thread, streams):
     end(streams.opened[0].units[0], RAISED)
     dispatch.cancel(call)
     thread.turn()
-    assert streams.opened[0].units[1].is_over and dispatch._under_way == 0
+    assert streams.opened[0].units[1].is_over and not dispatch._under_way
 
 
 def test_after_the_end_nothing_is_taken(dispatch):
