@@ -211,12 +211,13 @@ class Copies:
         if not is_strict(lines):
             return KeepTaskAnswer(False, "these lines say what nobody could be told")
         reading = read_journal(lines, 0 if is_whole or held is None else held.chain)
+        most = self._node.settings_limits.subtasks
+        if most_subtasks(reading.entries) > most:
+            # Before any is made.
+            return KeepTaskAnswer(False, f"a task has {most} subtasks at most")
         told = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
-        most = self._node.settings_limits.subtasks
-        if most_subtasks(reading.entries) > most:
-            return KeepTaskAnswer(False, f"a task has {most} subtasks at most")
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
         refusal = refusal_of_claim(claim, known, told) if is_whole else ""
         if refusal:

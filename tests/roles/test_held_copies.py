@@ -169,6 +169,13 @@ def test_a_copy_has_no_more_subtasks_than_a_task_may_have(world, entry):
     assert leave(world, owner, keeper, 0, few)["success"]
 
 
+def test_and_none_of_them_is_made_before_that_is_known(world, monkeypatch):
+    owner, keeper = world.nodes("ab", limits={"subtasks": 3})
+    monkeypatch.setattr(CoordinatedTask, "divide", None)
+    refused = leave(world, owner, keeper, 0, TaskDivided([b"1"] * 4))
+    assert refused["message"] == "a task has 3 subtasks at most"
+
+
 def test_nor_by_what_follows_later(world):
     owner, keeper = world.nodes("ab", limits={"subtasks": 3})
     writer, params = JournalWriter(), {"task_id": "grows", "term": 1}
