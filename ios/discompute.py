@@ -39626,7 +39626,7 @@ came. More than that it may have while as much again stays free.
 
 #> from typing import Any, Dict, Iterable, Tuple
 
-#> from ..core.journal import TaskClosed, TaskDivided
+#> from ..core.journal import OwnerNamed, TaskClosed, TaskDivided
 #> from ..core.ownership import Claim
 #> from ..model.errors import ParseError
 #> from ..model.limits import Limits
@@ -39669,6 +39669,11 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
         if is_more and its > max(share, most - all_together):
             return f"this node keeps {share} {what} for each device"
     return ""
+
+
+def names_owner(entries: Iterable[Any]) -> bool:
+    """Whether any of these entries names a task's owner anew."""
+    return any(isinstance(entry, OwnerNamed) for entry in entries)
 
 
 def most_subtasks(entries: Iterable[Any]) -> int:
@@ -39857,7 +39862,7 @@ A copy is a journal of its own, sent by `KeepTask` piece by piece, one call at a
 #> from .claims import Claims, refusal_of_claim
 #> from .coordinated import CoordinatedTask, problem_in
 #> from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-#> from .held_copies import HeldCopy, is_strict, most_subtasks, why_no_room
+#> from .held_copies import HeldCopy, is_strict, most_subtasks, names_owner, why_no_room
 #> from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 #> from .lost_owners import LostOwners
 #> from .methods import ExplainTaskAnswer
@@ -40053,6 +40058,9 @@ class Copies:
         told = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        if is_whole and Claim(told.term, told.owner_id) != claim or not is_whole and names_owner(reading.entries):
+            # By the rules for whom it would go on here after a restart.
+            return KeepTaskAnswer(False, "these lines name another owner")
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
         refusal = refusal_of_claim(claim, known, told) if is_whole else ""
         if refusal:
@@ -62115,15 +62123,15 @@ _end_sections({
     "discompute_lite.roles.claims": "SHOWN Claims refusal_of_claim MOST_TERM Claim is_believed is_proven "
         "may_answer_for outranks proof_of from_json DiscomputeError CoordinatedTask CompareOwnersAnswer "
         "OwnerSaid".split(),
-    "discompute_lite.roles.held_copies": "HeldCopy why_no_room most_subtasks is_strict TaskClosed TaskDivided Claim "
-        "ParseError Limits parse_strict CoordinatedTask".split(),
+    "discompute_lite.roles.held_copies": "HeldCopy why_no_room names_owner most_subtasks is_strict OwnerNamed "
+        "TaskClosed TaskDivided Claim ParseError Limits parse_strict CoordinatedTask".split(),
     "discompute_lite.roles.lost_owners": "LostOwners next_term from_json short_id DiscomputeError HeldCopy "
         "NeedCopiesAnswer TimerPort".split(),
     "discompute_lite.roles.copies": "COPY_COMES_S OTHER_LINK_S SentCopy Copies JournalWriter read_journal Claim "
         "KeeperCandidate choose_keeper next_term outranks from_json PHONE_TYPES short_id DiscomputeError LinkClosed "
         "Unavailable TaskState Claims refusal_of_claim CoordinatedTask problem_in COPY_MARK entries_of journal_name "
-        "restored_task retell HeldCopy is_strict most_subtasks why_no_room KeepTaskAnswer NeedCopiesAnswer "
-        "LostOwners ExplainTaskAnswer Later".split(),
+        "restored_task retell HeldCopy is_strict most_subtasks names_owner why_no_room KeepTaskAnswer "
+        "NeedCopiesAnswer LostOwners ExplainTaskAnswer Later".split(),
     "discompute_lite.roles.job_owner": "ABOUT_SUBTASK JobOwner AcceptResult FailSubtask FailTask StartAttempt "
         "short_id SubTask TaskState CoordinatedTask".split(),
     "discompute_lite.roles.whole_work": "WHOLE_AGAIN_S WHOLE_TRIES DIED NAMED_AHEAD OnWholeDone WholeWork _named "

@@ -22,7 +22,7 @@ from ..model.task import TaskState
 from .claims import Claims, refusal_of_claim
 from .coordinated import CoordinatedTask, problem_in
 from .durability import COPY_MARK, entries_of, journal_name, restored_task, retell
-from .held_copies import HeldCopy, is_strict, most_subtasks, why_no_room
+from .held_copies import HeldCopy, is_strict, most_subtasks, names_owner, why_no_room
 from .keeping_methods import KeepTaskAnswer, NeedCopiesAnswer
 from .lost_owners import LostOwners
 from .methods import ExplainTaskAnswer
@@ -218,6 +218,9 @@ class Copies:
         told = restored_task(reading.entries) if is_whole or held is None else held.record
         if reading.good_bytes < len(lines) or told is None or told.task.task_id != task_id:
             return KeepTaskAnswer(False, "these lines are not the next ones of this task's journal")
+        if is_whole and Claim(told.term, told.owner_id) != claim or not is_whole and names_owner(reading.entries):
+            # By the rules for whom it would go on here after a restart.
+            return KeepTaskAnswer(False, "these lines name another owner")
         known = record or (held.record if held is not None and held.claim.owner_id != sender else None)
         refusal = refusal_of_claim(claim, known, told) if is_whole else ""
         if refusal:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Tuple
 
-from ..core.journal import TaskClosed, TaskDivided
+from ..core.journal import OwnerNamed, TaskClosed, TaskDivided
 from ..core.ownership import Claim
 from ..model.errors import ParseError
 from ..model.limits import Limits
@@ -55,6 +55,11 @@ def why_no_room(held: Dict[str, HeldCopy], claim: Claim, of_task: Tuple[str, int
         if is_more and its > max(share, most - all_together):
             return f"this node keeps {share} {what} for each device"
     return ""
+
+
+def names_owner(entries: Iterable[Any]) -> bool:
+    """Whether any of these entries names a task's owner anew."""
+    return any(isinstance(entry, OwnerNamed) for entry in entries)
 
 
 def most_subtasks(entries: Iterable[Any]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from discompute_lite.core.journal import JournalWriter, read_journal
+from discompute_lite.core.journal import JournalWriter, OwnerNamed, read_journal
 from discompute_lite.core.ownership import MOST_TERM, proof_of
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.claims import Claims
@@ -131,7 +131,8 @@ def test_a_false_copy_that_came_first_takes_a_task_from_nobody(world):
     task_id = world.owner(owner).call("SubmitTask", world.echo(range(8)))["task_id"]
     world.settle()
     begin, *rest = own(owner, task_id)
-    lines = JournalWriter().lines(type(begin)(begin.task, owner_id=owner.id, secret="00" * 16), *rest)
+    first = type(begin)(begin.task, owner_id=owner.id, secret="00" * 16)
+    lines = JournalWriter().lines(first, OwnerNamed(member.id, 9), *rest)
     assert say(world, member, keeper, "KeepTask", task_id=task_id, term=9, lines=lines, is_whole=True)["success"]
     world.refused.clear()
     world.advance(60.0)

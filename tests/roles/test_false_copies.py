@@ -10,7 +10,7 @@ from binascii import crc32
 import pytest
 
 from discompute_lite.core.access import Sender, code_hash
-from discompute_lite.core.journal import JournalWriter, TaskAccepted, TaskDivided, read_journal
+from discompute_lite.core.journal import JournalWriter, OwnerNamed, TaskAccepted, TaskDivided, read_journal
 from discompute_lite.model.limits import Limits
 from discompute_lite.model.task import ComputeTask
 from discompute_lite.roles.durability import COPY_MARK, journal_name
@@ -143,7 +143,8 @@ def test_a_false_copy_that_came_first_has_the_owner_keep_the_task_and_another_ke
     world.settle()
     journal = owner.journals.journals[journal_name(task_id)]
     begin, *rest = read_journal(journal).entries
-    lines = JournalWriter().lines(type(begin)(begin.task, owner_id=member.id, secret=secret), *rest)
+    first = type(begin)(begin.task, owner_id=member.id, secret=secret)
+    lines = JournalWriter().lines(first, OwnerNamed(member.id, term), *rest)
     assert say(world, member, keeper, task_id=task_id, term=term, lines=lines, is_whole=True)["success"]
     world.refused.clear()
     world.advance(10.0)

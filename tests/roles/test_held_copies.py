@@ -154,6 +154,24 @@ def test_what_was_submitted_here_comes_back_whatever_is_kept_for_who_took_it_ove
     assert all(COPY_MARK + journal_name(task_id) in owner.journals.journals for task_id in tasks)
 
 
+def test_a_copy_names_nobody_but_who_sends_it_as_its_owner(world):
+    """After a restart only the lines say whose task it is, and so whose work it is that goes on here."""
+    owner, other, keeper = world.nodes("abc")
+    task, params = ComputeTask("whose", "echo", dump_value({"parts": [1]})), {"task_id": "whose", "term": 1}
+    for first_id, *more in ([other.id], [owner.id, OwnerNamed(other.id, 1)], [owner.id, OwnerNamed(owner.id, 2)]):
+        lines = JournalWriter().lines(TaskAccepted(task, owner_id=first_id), *more)
+        refused = say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)
+        assert refused["message"] == "these lines name another owner"
+    assert kept_names(keeper) == []
+    writer = JournalWriter()
+    lines = writer.lines(TaskAccepted(task, owner_id=other.id), OwnerNamed(owner.id, 2))
+    params["term"] = 2
+    assert say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)["success"]
+    refused = say_copy(world, owner, keeper, **params, lines=writer.lines(OwnerNamed(other.id, 3)))
+    assert refused["message"] == "these lines name another owner"
+    assert keeper.journals.journals[COPY_MARK + journal_name("whose")] == lines
+
+
 def closed_with(count, state="COMPLETED"):
     return TaskClosed(state, subtasks=[SubTask()] * count)
 
