@@ -22912,6 +22912,8 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             self._waiting.appendleft(ahead.future)
             return False
         ahead.exchange.start_clock()
+        # In three steps: whoever waits for what was before, without the lock, is not to take this exchange for its own.
+        slot.current = None
         slot.exchange, slot.current = ahead.exchange, ahead.future
         self._lane.begin(slot)
         return True

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from discompute_lite.host.ahead import AHEAD_BYTES, write_ahead
+from discompute_lite.host.ahead import AHEAD_BYTES, Ahead, write_ahead
 from discompute_lite.host.child import pack_outcome, pack_request
 from discompute_lite.host.exchange import Exchange
+from discompute_lite.host.process_executor import ProcessExecutor
 from discompute_lite.host.process_slot import MEMORY_EVERY, ProcessSlot
 from discompute_lite.host.request_pipe import RequestPipe
 from discompute_lite.model.limits import Limits
@@ -126,3 +127,25 @@ def test_what_may_follow(child, running, change, may):
     for name, value in change.items():
         setattr(slot, name, value)
     assert slot.may_be_followed(request, Limits(child_requests=most)) is may
+
+
+def test_whoever_waits_for_the_one_before_does_not_take_the_next_ones_exchange_for_its_own(child, tmp_path):
+    executor, former, reads = ProcessExecutor(1, [], {}, str(tmp_path)), SimpleNamespace(done=lambda: True), []
+    executor._lane = SimpleNamespace(begin=lambda slot: None, read_here=lambda *what: reads.append(what))
+    child.is_ready = lambda: True
+
+    class SlotSeen(ProcessSlot):
+        """Have another thread look at it after each step."""
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if hasattr(self, "first_bytes"):
+                executor.finish_here(former, 0.005)
+
+    slot = SlotSeen(0)
+    executor._slots = [slot]
+    slot.child, slot.current = child, former
+    slot.ahead = Ahead(future_of(NEXT), Exchange(NEXT, 9.0), child)
+    following = slot.ahead
+    assert executor._goes_on(slot)
+    assert (slot.current, slot.exchange, reads) == (following.future, following.exchange, [])
