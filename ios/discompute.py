@@ -49990,8 +49990,11 @@ class _Look:
     def at_value(self, value: Any) -> None:
         """Look at one thing: take note of what cannot change, go into what is made of parts."""
         kind = type(value)
-        if _is_whole(value) or isinstance(value, Enum):
+        if _is_whole(value):
             self.seen.append(value)
+        elif isinstance(value, Enum):
+            self.seen.append(value)
+            self._meet([kind])
         elif kind is FunctionType:
             if is_installed_namespace(value.__globals__):
                 self.seen.append(value.__code__)
@@ -50017,10 +50020,11 @@ class _Look:
 
     def _at_class(self, cls: type) -> None:
         self.seen.append(cls)
-        self._meet(cls.__bases__)
+        self._meet((type(cls), *cls.__bases__))
         for name, value in vars(cls).items():
             self.seen.append(name)
-            if type(value) is not FunctionType and (name[:2] == name[-2:] == "__" or issubclass(cls, Enum)):
+            is_made = name[:2] == name[-2:] == "__" or issubclass(cls, Enum)
+            if is_made and type(value) not in (FunctionType, staticmethod, classmethod, property):
                 # What the interpreter and the library keep there: it is made with the class, once.
                 self.seen.append(value)
             else:

@@ -174,6 +174,64 @@ def test_a_class_that_changes_is_seen(packer, monkeypatch):
     assert packer.times == 4, "a list in a class may change unseen"
 
 
+class Meta(type):
+    @property
+    def number(cls):
+        return NUMBER
+
+
+class OfMeta(metaclass=Meta):
+    pass
+
+
+class Scaled(float):
+    def __new__(cls, value):
+        return super().__new__(cls, value * NUMBER)
+
+    @property
+    def __doubled__(self):
+        return 2 * NUMBER
+
+    def __class_getitem__(cls, item):
+        return item * NUMBER
+
+
+class Size(enum.Enum):
+    SMALL = 2
+
+    @classmethod
+    def all(cls):
+        return len(cls) * NUMBER
+
+    @staticmethod
+    def unit():
+        return NUMBER
+
+    @property
+    def scaled(self):
+        return self.value * NUMBER
+
+    def method(self):
+        return self.value * NUMBER
+
+
+def calling_a_member():
+    member = Size.SMALL
+    return lambda: member.method()
+
+
+@pytest.mark.parametrize("function", [
+    lambda: float(Scaled(1)), lambda: Scaled[1], lambda: Scaled(1).__doubled__, lambda: OfMeta.number,
+    lambda: Size.all(), lambda: Size.unit(), lambda: Size.SMALL.scaled, calling_a_member(),
+])
+def test_whatever_a_class_does_is_seen(packer, monkeypatch, function):
+    before = packer.pack(function)
+    assert packer.pack(function) is before
+    monkeypatch.setitem(globals(), "NUMBER", 1000)
+    after = packer.pack(function)
+    assert returned(after) == function() != returned(before)
+
+
 def test_defaults_and_attributes_are_seen(packer, monkeypatch):
     before = packer.pack(with_default)
     monkeypatch.setattr(with_default, "__kwdefaults__", {"z": 50})
