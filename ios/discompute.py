@@ -4971,11 +4971,12 @@ class Loop:
         with self._wake_lock:
             if self._is_woken or self._is_closed:
                 return
-            self._is_woken = True
             try:
                 self._wake_sender.send(b"\0")
             except OSError:
                 pass  # Full: it is awake already. Dead: LONGEST_SLEEP_S bounds the wait.
+            # Not before: Ctrl-C in between would have it sleep through whatever is posted from now on.
+            self._is_woken = True
 
     def call_now(self, callback: Callback, *arguments: Any) -> None:
         """Call at once, from the loop's thread; what the callback raises is logged, and concerns nobody else."""
@@ -21455,7 +21456,7 @@ Read next: host/child_process.py (who waits with a poll), host/loop_lane.py (who
 
 #> import os
 #> import time
-#> from typing import Dict, List, Optional
+#> from typing import Any, Dict, List, Optional
 
 #> from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
 #> from .child import FRAME_PREFIX, pack_request, unpack_outcome
@@ -21492,6 +21493,8 @@ class Exchange:
         self.sent_bytes = 0
         #: The loop watches for its outcome, or may do so; for whoever has claimed it.
         self.is_watched = False
+        #: Whose outcome it is.
+        self.future: Any = None
         #: Another request lies behind this one: what comes after the outcome is the next one's.
         self.is_followed = False
         #: Why it cannot go on, where whoever found out has left the rest to another.
@@ -22284,9 +22287,10 @@ class LoopLane:
     """Carry the exchanges of slots whose child is warm; for the loop's thread, or where `is_for_all` for any."""
 
     def __init__(
-        self, loop: LanePort, on_done: Callable[[Any, WorkOutcome], None], hand_over: Callable[[Any], None]
+        self, loop: LanePort, on_done: Callable[[Any, Exchange, WorkOutcome], None], hand_over: Callable[[Any], None]
     ) -> None:
-        """`on_done(slot, outcome)` takes an outcome, `hand_over(slot)` what is to go on in the slot's thread."""
+        """`on_done(slot, exchange, outcome)` takes an outcome; it comes twice where Ctrl-C came amid the first time.
+        `hand_over(slot)` takes what is to go on in the slot's thread."""
         self._loop = loop
         self.is_for_all = loop.is_watching_for_all
         self._on_done = on_done
@@ -22298,15 +22302,19 @@ class LoopLane:
         #: Everything goes to the threads from now on.
         self._is_closed = False
 
+    def expect(self, slot: Any) -> None:
+        """Look after `slot.exchange` from now on: first of all, since a look finds what Ctrl-C leaves undone."""
+        if slot not in self._slots:
+            self._slots.append(slot)
+        self._is_used = True
+        if not self._is_looking:
+            self._loop.post(self._look_later)
+            self._is_looking = True
+
     def begin(self, slot: Any) -> None:
         """Send the request of `slot.exchange` to `slot.child`."""
         exchange, who = slot.exchange, object()
-        # First of all: a look finds what Ctrl-C leaves undone here.
-        self._slots.append(slot)
-        self._is_used = True
-        if not self._is_looking:
-            self._is_looking = True
-            self._loop.post(self._look_later)
+        self.expect(slot)
         try:
             if exchange.claim(who):
                 exchange.write(slot.child.request_fd)
@@ -22391,13 +22399,24 @@ class LoopLane:
         self._unwatch(slot, exchange)
         if exchange.has_left:
             return
-        exchange.has_left = True
-        if slot in self._slots:
-            self._slots.remove(slot)
-        if outcome is None:
-            self._hand_over(slot)
-        else:
-            self._on_done(slot, outcome)
+        try:
+            exchange.has_left = True
+            self._leave(slot, exchange, outcome)
+        except BaseException:
+            # Ctrl-C. Nobody else comes back to it.
+            exchange.has_left = True
+            self._loop.post(self._leave, slot, exchange, outcome)
+            raise
+
+    def _leave(self, slot: Any, exchange: Exchange, outcome: Optional[WorkOutcome]) -> None:
+        """Have an exchange go on elsewhere; where that was interrupted, what is left to do of it."""
+        if slot.exchange is exchange:
+            if slot in self._slots:
+                self._slots.remove(slot)
+            if outcome is None:
+                self._hand_over(slot)
+        if outcome is not None:
+            self._on_done(slot, exchange, outcome)
 
     def _take_over(self, slot: Any) -> None:
         """Leave an exchange to the slot's thread, unless somebody reads it just now."""
@@ -22478,6 +22497,7 @@ def write_ahead(child: ChildProcess, running: Exchange, future: Any, wall_s: flo
         if running.has_left or not running.is_sent:
             return None
         exchange = Exchange(request, wall_s)
+        exchange.future = future
         try:
             exchange.write(child.request_fd)
         except BlockingIOError:
@@ -22816,14 +22836,19 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             return False
         if not future.begin():
             return False  # It was cancelled as it waited.
-        slot.exchange, slot.current = exchange, future
+        exchange.future, slot.exchange = future, exchange
+        # Before the slot is taken: Ctrl-C may come at any step.
+        self._lane.expect(slot)
+        slot.current = future
         self._lane.begin(slot)
         return True
 
     def _hand_over(self, slot: ProcessSlot) -> None:
-        """Let the slot's thread go on with an exchange."""
+        """Let the slot's thread go on with an exchange, unless Ctrl-C came before the slot was taken for it."""
         future = slot.current
-        if future is not None and future.on_long is not None:
+        if future is None:
+            return
+        if future.on_long is not None:
             future.on_long(future)
         if slot.ahead is not None:
             # Another slot may be free for it sooner. (Not under the lock here: whoever has it has begun just now, with
@@ -22840,14 +22865,16 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             and not 0 < request.wall_s < LANE_S and child.is_ready()
         )
 
-    def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
-        assert slot.child is not None and slot.current is not None
-        slot.child.has_answered = True
-        slot.note_served()
+    def _lane_done(self, slot: ProcessSlot, exchange: Exchange, outcome: WorkOutcome) -> None:
         with self._lock:
-            future, slot.exchange, slot.used_at = slot.current, None, time.monotonic()
-            self._free(slot, self._begin)
-        future.settle(outcome)
+            # It comes again where it was interrupted, and the slot may have gone on already.
+            if slot.current is exchange.future:
+                assert slot.child is not None
+                slot.child.has_answered = True
+                slot.note_served()
+                slot.exchange, slot.used_at = None, time.monotonic()
+                self._free(slot, self._begin)
+        exchange.future.settle(outcome)
 
     # ---- what lies ahead in a child's pipe; all under the lock ------------------------------------------
 

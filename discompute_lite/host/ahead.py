@@ -45,6 +45,7 @@ def write_ahead(child: ChildProcess, running: Exchange, future: Any, wall_s: flo
         if running.has_left or not running.is_sent:
             return None
         exchange = Exchange(request, wall_s)
+        exchange.future = future
         try:
             exchange.write(child.request_fd)
         except BlockingIOError:

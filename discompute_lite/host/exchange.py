@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ..tasks.work import WORK_LIMITS, WorkOutcome, WorkRequest
 from .child import FRAME_PREFIX, pack_request, unpack_outcome
@@ -46,6 +46,8 @@ class Exchange:
         self.sent_bytes = 0
         #: The loop watches for its outcome, or may do so; for whoever has claimed it.
         self.is_watched = False
+        #: Whose outcome it is.
+        self.future: Any = None
         #: Another request lies behind this one: what comes after the outcome is the next one's.
         self.is_followed = False
         #: Why it cannot go on, where whoever found out has left the rest to another.

@@ -59,9 +59,10 @@ class LoopLane:
     """Carry the exchanges of slots whose child is warm; for the loop's thread, or where `is_for_all` for any."""
 
     def __init__(
-        self, loop: LanePort, on_done: Callable[[Any, WorkOutcome], None], hand_over: Callable[[Any], None]
+        self, loop: LanePort, on_done: Callable[[Any, Exchange, WorkOutcome], None], hand_over: Callable[[Any], None]
     ) -> None:
-        """`on_done(slot, outcome)` takes an outcome, `hand_over(slot)` what is to go on in the slot's thread."""
+        """`on_done(slot, exchange, outcome)` takes an outcome; it comes twice where Ctrl-C came amid the first time.
+        `hand_over(slot)` takes what is to go on in the slot's thread."""
         self._loop = loop
         self.is_for_all = loop.is_watching_for_all
         self._on_done = on_done
@@ -73,15 +74,19 @@ class LoopLane:
         #: Everything goes to the threads from now on.
         self._is_closed = False
 
+    def expect(self, slot: Any) -> None:
+        """Look after `slot.exchange` from now on: first of all, since a look finds what Ctrl-C leaves undone."""
+        if slot not in self._slots:
+            self._slots.append(slot)
+        self._is_used = True
+        if not self._is_looking:
+            self._loop.post(self._look_later)
+            self._is_looking = True
+
     def begin(self, slot: Any) -> None:
         """Send the request of `slot.exchange` to `slot.child`."""
         exchange, who = slot.exchange, object()
-        # First of all: a look finds what Ctrl-C leaves undone here.
-        self._slots.append(slot)
-        self._is_used = True
-        if not self._is_looking:
-            self._is_looking = True
-            self._loop.post(self._look_later)
+        self.expect(slot)
         try:
             if exchange.claim(who):
                 exchange.write(slot.child.request_fd)
@@ -166,13 +171,24 @@ class LoopLane:
         self._unwatch(slot, exchange)
         if exchange.has_left:
             return
-        exchange.has_left = True
-        if slot in self._slots:
-            self._slots.remove(slot)
-        if outcome is None:
-            self._hand_over(slot)
-        else:
-            self._on_done(slot, outcome)
+        try:
+            exchange.has_left = True
+            self._leave(slot, exchange, outcome)
+        except BaseException:
+            # Ctrl-C. Nobody else comes back to it.
+            exchange.has_left = True
+            self._loop.post(self._leave, slot, exchange, outcome)
+            raise
+
+    def _leave(self, slot: Any, exchange: Exchange, outcome: Optional[WorkOutcome]) -> None:
+        """Have an exchange go on elsewhere; where that was interrupted, what is left to do of it."""
+        if slot.exchange is exchange:
+            if slot in self._slots:
+                self._slots.remove(slot)
+            if outcome is None:
+                self._hand_over(slot)
+        if outcome is not None:
+            self._on_done(slot, exchange, outcome)
 
     def _take_over(self, slot: Any) -> None:
         """Leave an exchange to the slot's thread, unless somebody reads it just now."""

@@ -137,14 +137,19 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             return False
         if not future.begin():
             return False  # It was cancelled as it waited.
-        slot.exchange, slot.current = exchange, future
+        exchange.future, slot.exchange = future, exchange
+        # Before the slot is taken: Ctrl-C may come at any step.
+        self._lane.expect(slot)
+        slot.current = future
         self._lane.begin(slot)
         return True
 
     def _hand_over(self, slot: ProcessSlot) -> None:
-        """Let the slot's thread go on with an exchange."""
+        """Let the slot's thread go on with an exchange, unless Ctrl-C came before the slot was taken for it."""
         future = slot.current
-        if future is not None and future.on_long is not None:
+        if future is None:
+            return
+        if future.on_long is not None:
             future.on_long(future)
         if slot.ahead is not None:
             # Another slot may be free for it sooner. (Not under the lock here: whoever has it has begun just now, with
@@ -161,14 +166,16 @@ class ProcessExecutor(SlotExecutor[ProcessSlot]):
             and not 0 < request.wall_s < LANE_S and child.is_ready()
         )
 
-    def _lane_done(self, slot: ProcessSlot, outcome: WorkOutcome) -> None:
-        assert slot.child is not None and slot.current is not None
-        slot.child.has_answered = True
-        slot.note_served()
+    def _lane_done(self, slot: ProcessSlot, exchange: Exchange, outcome: WorkOutcome) -> None:
         with self._lock:
-            future, slot.exchange, slot.used_at = slot.current, None, time.monotonic()
-            self._free(slot, self._begin)
-        future.settle(outcome)
+            # It comes again where it was interrupted, and the slot may have gone on already.
+            if slot.current is exchange.future:
+                assert slot.child is not None
+                slot.child.has_answered = True
+                slot.note_served()
+                slot.exchange, slot.used_at = None, time.monotonic()
+                self._free(slot, self._begin)
+        exchange.future.settle(outcome)
 
     # ---- what lies ahead in a child's pipe; all under the lock ------------------------------------------
 

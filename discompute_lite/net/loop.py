@@ -104,11 +104,12 @@ class Loop:
         with self._wake_lock:
             if self._is_woken or self._is_closed:
                 return
-            self._is_woken = True
             try:
                 self._wake_sender.send(b"\0")
             except OSError:
                 pass  # Full: it is awake already. Dead: LONGEST_SLEEP_S bounds the wait.
+            # Not before: Ctrl-C in between would have it sleep through whatever is posted from now on.
+            self._is_woken = True
 
     def call_now(self, callback: Callback, *arguments: Any) -> None:
         """Call at once, from the loop's thread; what the callback raises is logged, and concerns nobody else."""

@@ -9,16 +9,22 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from discompute_lite.host import loop_lane as lane_module
+from discompute_lite.host import process_executor as executor_module
 from discompute_lite.host.child import pack_outcome
 from discompute_lite.host.child_process import ChildProcess
 from discompute_lite.host.exchange import Exchange
+from discompute_lite.host.executors import WorkFuture
 from discompute_lite.host.loop_lane import LANE_S, LoopLane
+from discompute_lite.host.process_executor import ProcessExecutor
 from discompute_lite.tasks.work import WorkOutcome, WorkRequest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes are not watched there")
@@ -90,9 +96,11 @@ class World:
 
     # ---- the child ----
 
-    def is_readable(self):
+    def is_readable(self, fd=None):
         import select
-        return bool(select.select([self.reading], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(self.reading if fd is None else fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def answer(self, count):
         if not self.is_killed:
@@ -111,9 +119,10 @@ class World:
             self.happen()
         return self.is_readable()
 
-    def done(self, slot, outcome):
-        self.outcomes.append(outcome)
-        slot.exchange = None
+    def done(self, slot, exchange, outcome):
+        if slot.exchange is exchange:
+            self.outcomes.append(outcome)
+            slot.exchange = None
 
     # ---- what happens ----
 
@@ -288,6 +297,76 @@ def test_whatever_comes_between_there_is_one_outcome_and_one_reader(happening, w
         assert not world.watched and exchange.has_left
     finally:
         world.close()
+
+
+def is_interrupted(before, action):
+    """Do something until before step so many of the lane's or the executor's code; return whether it came so far."""
+    files, steps, former = (lane_module.__file__, executor_module.__file__), [], sys.gettrace()
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            steps.append(frame)
+            if len(steps) == before:
+                raise Interrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action()
+    except Interrupt:
+        return True
+    finally:
+        sys.settrace(former)
+    return False
+
+
+@pytest.mark.parametrize("does_wait", [False, True])
+def test_ctrl_c_at_any_step_leaves_no_slot_taken_and_no_future_without_an_outcome(tmp_path, does_wait):
+    def call(world, executor, slot, future):
+        assert executor._begin_in_lane(slot, future)
+        if does_wait:
+            world.answer(999)
+            executor.finish_here(future, 0.005)
+
+    for before in range(1000):
+        world = World(())
+        try:
+            # Python 3.12 tells of no steps the first time.
+            if not interrupted_call(world, tmp_path, before, call) and before > 1:
+                break
+        finally:
+            world.close()
+    assert 50 < before < 999
+
+
+def interrupted_call(world, folder, before, call):
+    """Interrupt a call, look at what has become of it, make another, and return whether it came to that step."""
+    world.clock = time.monotonic()
+    executor = ProcessExecutor(1, [], {}, str(folder), loop=world)
+    # A signal never comes between a lock's being taken and the block that lets go of it, as a step of a trace does.
+    executor._lock = threading.RLock()
+    slot, future, another = executor._slots[0], WorkFuture(ECHO, executor), WorkFuture(ECHO, executor)
+    slot.child, slot.served = world.slot.child, 1
+    is_early = is_interrupted(before, partial(call, world, executor, slot, future))
+    is_sent = world.is_readable(world.asked)
+    world.answer(999 if is_sent else 0)
+    for _ in range(4):
+        world.turn()
+        world.clock += LANE_S
+    assert not world.watched
+    if not slot.inbox.empty():
+        assert slot.inbox.get() is slot.current is future and slot.inbox.empty(), "its thread has it"
+        return is_early
+    assert slot.current is None and future.done() == is_sent
+    world.unsent = FRAME
+    assert executor._begin_in_lane(slot, another)
+    world.answer(999)
+    world.turn()
+    assert another.result() == DONE and not executor._lane._slots
+    return is_early
 
 
 @pytest.mark.parametrize("awake_s", [0.0, 0.0005, 1.0])
