@@ -45768,7 +45768,7 @@ encoded and goes out on the same connection.
 #> from .peer import Peer
 #> from .ports import ClockAndWorld, Later, LinkPort
 #> from .link_speed import LinkSpeeds
-#> from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
+#> from .offers import own_offer, peer_offer, total_offer
 #> from .own_rules import OwnRules
 #> from .own_device import describe_own_device, own_status, score_of
 #> from .post import PostOffice
@@ -46110,10 +46110,6 @@ class Node:
         """Return the measured score of a device, 0.0 where there is none."""
         known = self.discovery.registry.get(device_id)
         return score_of(known.device) if known is not None else float(self.measured.get("score", 0.0))
-
-    def why_no_work(self, device_id: str) -> str:
-        """Say why a device takes no work from us just now, "" where it does."""
-        return why_no_offer(offer_of(self, device_id))
 
     def _offer_own_slots(self) -> None:
         self.attempts.device_ready(own_offer(self))
@@ -60606,11 +60602,11 @@ PACKED_COLUMNS = 1000
 SMALL_FILE = '''#!/usr/bin/env python3
 """discompute-lite {version} in one small file, for phones: turn the devices you own into one computer for Python work.
 
-    python3 discompute.py start          run a node; without arguments it does the same
-    python3 discompute.py --help         everything else
+    python3 discompute.py start     run a node; without arguments it does the same
+    python3 discompute.py --help    everything else
 
 It needs Python 3.9 or newer and nothing else. The modules' texts stand below, without comments and compressed; the
-file to be read is ios/discompute.py of the project, from whose sources `share` made this one. Licence: MIT.
+file to be read is ios/discompute.py of the project. Licence: MIT.
 """
 
 import __future__
@@ -62256,10 +62252,9 @@ _end_sections({
         "TellRestarted TellSuspect access DeviceRegistry to_json Device DeviceStatus Hardware DiscomputeError "
         "InternalError InvalidRequest MethodNotFound Unauthenticated Unavailable Limits CallReceived hides_from "
         "Attempts note_refusal Averaging Belonging Blobs Coordinator device_event Discovery EventLog Feelings "
-        "METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds offer_of own_offer "
-        "peer_offer total_offer why_no_offer OwnRules describe_own_device own_status score_of PostOffice "
-        "ScriptCalls Sharing Streams ToldRounds Twin admit_web_request answer_web_request EventReaders "
-        "Worker".split(),
+        "METHODS REPEATED_METHODS Greeting Peer ClockAndWorld Later LinkPort LinkSpeeds own_offer peer_offer "
+        "total_offer OwnRules describe_own_device own_status score_of PostOffice ScriptCalls Sharing Streams "
+        "ToldRounds Twin admit_web_request answer_web_request EventReaders Worker".split(),
     "discompute_lite.roles.typed_lines": "CALL_WORD take_typed_line _tell_met short_id peers_kind MetAddress".split(),
     "discompute_lite.run": "GOODBYE_S FOREIGN_EXECUTORS Tell TrainingFolder NodeScript program_as_file "
         "read_settings open_state_folder find_running_node save_backup load_backup is_this_machine_only "

@@ -58,11 +58,11 @@ PACKED_COLUMNS = 1000
 SMALL_FILE = '''#!/usr/bin/env python3
 """discompute-lite {version} in one small file, for phones: turn the devices you own into one computer for Python work.
 
-    python3 discompute.py start          run a node; without arguments it does the same
-    python3 discompute.py --help         everything else
+    python3 discompute.py start     run a node; without arguments it does the same
+    python3 discompute.py --help    everything else
 
 It needs Python 3.9 or newer and nothing else. The modules' texts stand below, without comments and compressed; the
-file to be read is ios/discompute.py of the project, from whose sources `share` made this one. Licence: MIT.
+file to be read is ios/discompute.py of the project. Licence: MIT.
 """
 
 import __future__

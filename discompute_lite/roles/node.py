@@ -41,7 +41,7 @@ from .methods import METHODS, REPEATED_METHODS, Greeting
 from .peer import Peer
 from .ports import ClockAndWorld, Later, LinkPort
 from .link_speed import LinkSpeeds
-from .offers import offer_of, own_offer, peer_offer, total_offer, why_no_offer
+from .offers import own_offer, peer_offer, total_offer
 from .own_rules import OwnRules
 from .own_device import describe_own_device, own_status, score_of
 from .post import PostOffice
@@ -383,10 +383,6 @@ class Node:
         """Return the measured score of a device, 0.0 where there is none."""
         known = self.discovery.registry.get(device_id)
         return score_of(known.device) if known is not None else float(self.measured.get("score", 0.0))
-
-    def why_no_work(self, device_id: str) -> str:
-        """Say why a device takes no work from us just now, "" where it does."""
-        return why_no_offer(offer_of(self, device_id))
 
     def _offer_own_slots(self) -> None:
         self.attempts.device_ready(own_offer(self))

@@ -16,7 +16,7 @@ from discompute_lite.model.errors import DiscomputeError, Forbidden, InvalidPara
 from discompute_lite.model.limits import Limits
 from discompute_lite.roles.blob_methods import GetBlobAnswer
 from discompute_lite.roles.link_speed import PADDINGS
-from discompute_lite.roles.offers import peer_offer
+from discompute_lite.roles.offers import offer_of, peer_offer, why_no_offer
 from discompute_lite.roles.own_cluster import OwnCluster, found_cluster
 from discompute_lite.tasks.blob_values import Blob
 from discompute_lite.tasks.calls import call_unit, function_line
@@ -106,7 +106,7 @@ def test_a_device_that_is_alone_sees_a_member_and_gets_no_work_and_no_link(town,
     town.settle(20.0)
     assert a.node.discovery.links == {} and x.node.discovery.links == {}
     assert town.status(x, a) is not None
-    assert x.node.why_no_work(a.id) == "not paired with this device"
+    assert why_no_offer(offer_of(x.node, a.id)) == "not paired with this device"
 
 
 @pytest.mark.parametrize("letter", "bcdx")
@@ -422,11 +422,12 @@ def test_a_device_that_takes_no_work_of_ours_says_why(town, world):
     a, b = town.cluster("ab", roles={"b": "worker"})
     x = town.host("x", None)
     town.settle(20.0)
-    assert a.node.why_no_work(b.id) == "" and a.node.why_no_work(x.id) == "not paired with this device"
-    assert b.node.why_no_work(a.id) == "this device's role lets it send no work"
+    assert why_no_offer(offer_of(a.node, b.id)) == ""
+    assert why_no_offer(offer_of(a.node, x.id)) == "not paired with this device"
+    assert why_no_offer(offer_of(b.node, a.id)) == "this device's role lets it send no work"
     world.part(a, b)
     a.drop_link(b)
-    assert a.node.why_no_work(b.id) == "its connection was lost"
+    assert why_no_offer(offer_of(a.node, b.id)) == "its connection was lost"
 
 
 def test_two_clusters_on_one_network_leave_each_other_alone(town, world):
@@ -436,7 +437,7 @@ def test_two_clusters_on_one_network_leave_each_other_alone(town, world):
     x = town.host("x", town._trust(other))
     town.settle(20.0)
     assert a.node.discovery.links == {} and x.node.discovery.links == {}
-    assert a.node.why_no_work(x.id) and x.node.why_no_work(a.id)
+    assert why_no_offer(offer_of(a.node, x.id)) and why_no_offer(offer_of(x.node, a.id))
 
 
 def test_members_whose_admin_is_away_hear_of_each_other_from_themselves(town, world):
@@ -660,7 +661,7 @@ def test_each_sender_is_told_how_much_of_a_device_it_has(town, world):
         return peer_offer(host.node, host.node.discovery.registry.get(b.id))
 
     assert (offer(a).slots, offer(c).slots) == (1, 0)
-    assert c.node.why_no_work(b.id) == "its owner lets this device run nothing there"
+    assert why_no_offer(offer_of(c.node, b.id)) == "its owner lets this device run nothing there"
     assert world.owner(b).call("GetDevices")["devices"][0]["lite"]["slots"] == 4
     status, _ = submit(a, world, world.echo(range(40)))
     assert b.id in status["lite"]["devices"]

@@ -5,6 +5,7 @@ import pytest
 from discompute_lite.core.events import RoundTripMeasured, Tick
 from discompute_lite.model.device import DeviceStatus
 from discompute_lite.model.errors import Unavailable
+from discompute_lite.roles.offers import offer_of, why_no_offer
 
 
 @pytest.fixture
@@ -422,4 +423,4 @@ def test_why_says_what_ended_a_link(world):
     second.freeze()
     link.close("a message was not coming on")
     world.settle()
-    assert first.node.why_no_work(second.id) == "its connection was closed: a message was not coming on"
+    assert why_no_offer(offer_of(first.node, second.id)) == "its connection was closed: a message was not coming on"
