@@ -91,6 +91,8 @@ def end():
 ending = threading.Thread(target=end)
 ending.start()
 for line in browse.stdout:
+    if not line.endswith("\\n"):
+        break  # It was killed amid it.
     what, interface, protocol, name, *more = line.rstrip().split(";")
     seen = {"name": name, "protocol": protocol}
     if what == "=":
