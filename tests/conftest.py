@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Sequence, Tuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -331,6 +331,36 @@ class MadeCluster:
         for path, text in zip(paths, (certificate, key)):
             path.write_text(text)
         return TlsIdentity(str(paths[0]), str(paths[1]), self.ca_pem)
+
+
+@pytest.fixture(scope="session")
+def is_interrupted() -> Callable[..., bool]:
+    """Return is_interrupted(modules, before, action, *arguments): do something with Ctrl-C before one step of the
+    interpreter in these modules, by its number; False where it does not come so far."""
+
+    def run(modules: Sequence[Any], before: int, action: Callable[..., Any], *arguments: Any) -> bool:
+        files, steps, former = [module.__file__ for module in modules], [], sys.gettrace()
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            if frame.f_code.co_filename not in files:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                steps.append(frame)
+                if len(steps) == before:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            action(*arguments)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(former)
+        return False
+
+    return run
 
 
 @pytest.fixture

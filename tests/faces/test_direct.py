@@ -1,6 +1,5 @@
 """Calls that begin and end on their caller's thread, and those that do not go so well."""
 
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -257,40 +256,17 @@ def test_ctrl_c_while_it_begins_leaves_nothing_under_way(town):
     assert town.is_idle()
 
 
-def is_interrupted(before, action, *arguments):
-    """Do something with Ctrl-C before one step of the interpreter in these modules, by its number; False without it."""
-    files, steps, former = (direct_module.__file__, dispatch_module.__file__), [], sys.gettrace()
-
-    def trace(frame, event, argument):
-        if frame.f_code.co_filename not in files:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            steps.append(frame)
-            if len(steps) == before:
-                raise KeyboardInterrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action(*arguments)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(former)
-    return False
-
-
 @pytest.mark.parametrize("does_send", [True, False])
 @pytest.mark.parametrize("comes", [WorkOutcome(True, LINE), WorkOutcome(False, error="why"), None])
-def test_ctrl_c_at_any_step_leaves_each_call_its_outcome_and_nothing_under_way(comes, does_send):
-    is_interrupted(0, Town().send)  # Python 3.12 tells of no steps the first time.
+def test_ctrl_c_at_any_step_leaves_each_call_its_outcome_and_nothing_under_way(comes, does_send, is_interrupted):
+    modules = direct_module, dispatch_module
+    is_interrupted(modules, 0, Town().send)  # Python 3.12 tells of no steps the first time.
     for before in range(1, 1000):
         town = Town()
         town.executor.comes = comes
         call = None if does_send else town.send()
         action = [town.send] if call is None else [town.dispatch.wait_here, call, WAIT_HERE_S]
-        if not is_interrupted(before, *action):
+        if not is_interrupted(modules, before, *action):
             break
         town.turn()
         for work in town.executor.begun:

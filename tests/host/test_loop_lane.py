@@ -299,50 +299,28 @@ def test_whatever_comes_between_there_is_one_outcome_and_one_reader(happening, w
         world.close()
 
 
-def is_interrupted(before, action):
-    """Do something until before step so many of the lane's or the executor's code; return whether it came so far."""
-    files, steps, former = (lane_module.__file__, executor_module.__file__), [], sys.gettrace()
-
-    def trace(frame, event, argument):
-        if frame.f_code.co_filename not in files:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            steps.append(frame)
-            if len(steps) == before:
-                raise Interrupt
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    except Interrupt:
-        return True
-    finally:
-        sys.settrace(former)
-    return False
-
-
 @pytest.mark.parametrize("does_wait", [False, True])
-def test_ctrl_c_at_any_step_leaves_no_slot_taken_and_no_future_without_an_outcome(tmp_path, does_wait):
+def test_ctrl_c_at_any_step_leaves_no_slot_taken_and_no_future_without_an_outcome(
+        tmp_path, is_interrupted, does_wait):
     def call(world, executor, slot, future):
         assert executor._begin_in_lane(slot, future)
         if does_wait:
             world.answer(999)
             executor.finish_here(future, 0.005)
 
+    interrupted = partial(is_interrupted, (lane_module, executor_module))
     for before in range(1000):
         world = World(())
         try:
             # Python 3.12 tells of no steps the first time.
-            if not interrupted_call(world, tmp_path, before, call) and before > 1:
+            if not interrupted_call(world, tmp_path, partial(interrupted, before), call) and before > 1:
                 break
         finally:
             world.close()
     assert 50 < before < 999
 
 
-def interrupted_call(world, folder, before, call):
+def interrupted_call(world, folder, interrupted, call):
     """Interrupt a call, look at what has become of it, make another, and return whether it came to that step."""
     world.clock = time.monotonic()
     executor = ProcessExecutor(1, [], {}, str(folder), loop=world)
@@ -350,7 +328,7 @@ def interrupted_call(world, folder, before, call):
     executor._lock = threading.RLock()
     slot, future, another = executor._slots[0], WorkFuture(ECHO, executor), WorkFuture(ECHO, executor)
     slot.child, slot.served = world.slot.child, 1
-    is_early = is_interrupted(before, partial(call, world, executor, slot, future))
+    is_early = interrupted(call, world, executor, slot, future)
     is_sent = world.is_readable(world.asked)
     world.answer(999 if is_sent else 0)
     for _ in range(4):
