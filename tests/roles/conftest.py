@@ -884,6 +884,15 @@ class World:
         self.clock.advance(0)
         self.check()
 
+    def say(self, sender, receiver, method, **params):
+        """Have a node call another by hand; return the answer."""
+        replies = []
+        sender.node.link_for_work(receiver.id).call(method, params, lambda *reply: replies.append(reply))
+        self.settle()
+        (result, error), = replies
+        assert error is None, error
+        return result
+
     def check(self):
         for host in self.hosts:
             if host.node is not None:

@@ -41,16 +41,6 @@ def copy(host, task_id):
     return entries(host, COPY_MARK + journal_name(task_id))
 
 
-def say(world, sender, receiver, method, **params):
-    """Have a node call another by hand; return the answer."""
-    replies = []
-    sender.node.link_for_work(receiver.id).call(method, params, lambda *reply: replies.append(reply))
-    world.settle()
-    (result, error), = replies
-    assert error is None, error
-    return result
-
-
 def assert_still_owned(world, owner, task_id, *others):
     """The task is its owner's, ends well there, and nobody else has anything of it."""
     assert own(owner, task_id)
@@ -69,7 +59,7 @@ TERMS = [2, MOST_TERM, MOST_TERM + 1, 2 ** 63 - 1]
 def test_whoever_may_send_work_cannot_claim_a_task_by_its_id(world, three, term):
     owner, keeper, member, task_id = three
     for host in (owner, keeper):
-        answer = say(world, member, host, "CompareOwners", terms={task_id: term}, proofs={task_id: "00" * 32})
+        answer = world.say(member, host, "CompareOwners", terms={task_id: term}, proofs={task_id: "00" * 32})
         assert answer["others"] == answer["shown"] == []
         assert host.node.counters["unproven_claims"] == 1
     assert_still_owned(world, owner, task_id, keeper, member)
@@ -83,11 +73,11 @@ def test_nor_by_a_copy_of_its_own_making_at_the_owner_or_where_the_real_one_is(w
     for secret in ("", "00" * 16):
         lines = JournalWriter().lines(type(begin)(begin.task, owner_id=owner.id, secret=secret), *rest)
         for host in (owner, keeper):
-            answer = say(world, member, host, "KeepTask", task_id=task_id, term=term, lines=lines, is_whole=True)
+            answer = world.say(member, host, "KeepTask", task_id=task_id, term=term, lines=lines, is_whole=True)
             assert not answer["success"] and answer["owner_id"] == ""
     for host in (owner, keeper):
         lines = JournalWriter().lines(*rest)
-        assert not say(world, member, host, "KeepTask", task_id=task_id, term=term, lines=lines)["success"]
+        assert not world.say(member, host, "KeepTask", task_id=task_id, term=term, lines=lines)["success"]
     assert copy(keeper, task_id) == kept
     assert_still_owned(world, owner, task_id, keeper, member)
 
@@ -116,8 +106,8 @@ def test_what_one_owner_said_is_no_proof_for_another(world, three, monkeypatch):
     owner.drop_link(member)
     world.advance(30.0)
     assert task_id in heard
-    say(world, member, owner, "CompareOwners", terms={task_id: 1}, proofs=heard)
-    say(world, member, keeper, "CompareOwners", terms={task_id: 2}, proofs=heard)
+    world.say(member, owner, "CompareOwners", terms={task_id: 1}, proofs=heard)
+    world.say(member, keeper, "CompareOwners", terms={task_id: 2}, proofs=heard)
     assert_still_owned(world, owner, task_id, keeper, member)
 
 
@@ -133,7 +123,7 @@ def test_a_false_copy_that_came_first_takes_a_task_from_nobody(world):
     begin, *rest = own(owner, task_id)
     first = type(begin)(begin.task, owner_id=owner.id, secret="00" * 16)
     lines = JournalWriter().lines(first, OwnerNamed(member.id, 9), *rest)
-    assert say(world, member, keeper, "KeepTask", task_id=task_id, term=9, lines=lines, is_whole=True)["success"]
+    assert world.say(member, keeper, "KeepTask", task_id=task_id, term=9, lines=lines, is_whole=True)["success"]
     world.refused.clear()
     world.advance(60.0)
     assert owner.is_linked_with(keeper) and own(owner, task_id)
@@ -148,7 +138,7 @@ def test_whoever_had_the_copy_is_believed_by_those_whom_it_never_met_as_an_owner
     owner, keeper, member, task_id = three
     secret = own(owner, task_id)[0].secret
     proofs = {task_id: proof_of(secret, task_id, 2, member.id)}
-    assert say(world, member, owner, "CompareOwners", terms={task_id: 2}, proofs=proofs)["others"] == []
+    assert world.say(member, owner, "CompareOwners", terms={task_id: 2}, proofs=proofs)["others"] == []
     assert own(owner, task_id) is None and owner.node.coordinator.copies.claim_of(task_id) == (2, member.id)
 
 
@@ -156,9 +146,9 @@ def test_a_task_of_a_version_without_secrets_is_compared_as_ever_but_in_terms_th
     owner, keeper, member, task_id = three
     owner.node.coordinator.own_record(task_id).secret = ""
     for term in TERMS[2:]:
-        say(world, member, owner, "CompareOwners", terms={task_id: term})
+        world.say(member, owner, "CompareOwners", terms={task_id: term})
     assert own(owner, task_id)
-    say(world, member, owner, "CompareOwners", terms={task_id: 2})
+    world.say(member, owner, "CompareOwners", terms={task_id: 2})
     assert own(owner, task_id) is None
 
 

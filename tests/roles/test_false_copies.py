@@ -25,16 +25,6 @@ JOB, OTHER_JOB = (
     dump_value({"name": "a.py", "source": f"def work():\n    return {number}\n", "args": {}}) for number in (1, 2))
 
 
-def say(world, sender, receiver, **params):
-    """Send a copy by hand; return the answer."""
-    replies = []
-    sender.node.link_for_work(receiver.id).call("KeepTask", params, lambda *reply: replies.append(reply))
-    world.settle()
-    (result, error), = replies
-    assert error is None, error
-    return result
-
-
 def kept(host, task_id=TASK.task_id):
     return host.journals.journals.get(COPY_MARK + journal_name(task_id))
 
@@ -63,10 +53,10 @@ def test_a_copy_that_says_what_cannot_be_is_refused_and_its_keeper_starts_again(
     owner, keeper = world.nodes("ab")
     params, (begin, chain) = {"task_id": TASK.task_id, "term": 1}, begin_of(owner)
     rest = line_of(said, chain)
-    assert not say(world, owner, keeper, **params, lines=begin + rest, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", **params, lines=begin + rest, is_whole=True)["success"]
     assert kept(keeper) is None
-    assert say(world, owner, keeper, **params, lines=begin, is_whole=True)["success"]
-    assert not say(world, owner, keeper, **params, lines=rest)["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=begin, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", **params, lines=rest)["success"]
     assert kept(keeper) == begin
     keeper.kill()
     keeper.start()
@@ -95,7 +85,7 @@ def test_a_copy_that_says_what_nobody_could_be_told_is_refused_and_who_asks_for_
     owner, keeper = world.nodes("ab")
     lines = line_of(accepted(owner, **fields), 0)
     lines += line_of(said, int(lines[2:10], 16)) if said else b""
-    assert not say(world, owner, keeper, task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
     assert kept(keeper) is None and world.owner(keeper).call("ListTasks")["tasks"] == []
 
 
@@ -103,7 +93,7 @@ def test_a_copy_that_says_too_much_to_be_told_hides_no_other_task(world):
     owner, keeper = world.nodes("ab")
     task_id = world.owner(keeper).call("SubmitTask", world.echo([1]))["task_id"]
     lines = line_of(accepted(owner, submitted_at=2e9, task={"required_capabilities": ["x"] * 100_000}), 0)
-    assert say(world, owner, keeper, task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
+    assert world.say(owner, keeper, "KeepTask", task_id=TASK.task_id, term=1, lines=lines, is_whole=True)["success"]
     assert [task["task_id"] for task in world.owner(keeper).call("ListTasks")["tasks"]] == [task_id]
 
 
@@ -125,7 +115,7 @@ def test_a_journal_that_says_what_cannot_be_is_used_up_to_there(world, said):
 def test_a_copy_of_what_nobody_could_submit_is_refused(world, task):
     owner, keeper = world.nodes("ab")
     lines, _ = begin_of(owner, task)
-    assert not say(world, owner, keeper, task_id=task.task_id, term=1, lines=lines, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", task_id=task.task_id, term=1, lines=lines, is_whole=True)["success"]
     assert kept(keeper, task.task_id) is None
 
 
@@ -145,7 +135,7 @@ def test_a_false_copy_that_came_first_has_the_owner_keep_the_task_and_another_ke
     begin, *rest = read_journal(journal).entries
     first = type(begin)(begin.task, owner_id=member.id, secret=secret)
     lines = JournalWriter().lines(first, OwnerNamed(member.id, term), *rest)
-    assert say(world, member, keeper, task_id=task_id, term=term, lines=lines, is_whole=True)["success"]
+    assert world.say(member, keeper, "KeepTask", task_id=task_id, term=term, lines=lines, is_whole=True)["success"]
     world.refused.clear()
     world.advance(10.0)
     assert owner.is_linked_with(keeper)
@@ -182,7 +172,7 @@ def test_a_copy_of_work_that_its_keeper_would_not_run_is_refused(world, rules):
     owner, keeper = world.nodes("ab")
     set_rules(world, keeper, **rules)
     lines, _ = begin_of(owner, ComputeTask("a-task", "job", JOB))
-    assert not say(world, owner, keeper, task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
     assert kept(keeper) is None and "refused" in [what for what, _ in keeper.audit.notes]
 
 
@@ -191,7 +181,7 @@ def test_nor_what_a_device_sends_that_the_cluster_lets_send_nothing(world, monke
     cluster = keeper.node.belonging.cluster
     monkeypatch.setattr(cluster, "sender", lambda device_id: Sender(device_id, "", "member", "nobody"))
     lines, _ = begin_of(owner)
-    assert not say(world, owner, keeper, task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -199,7 +189,7 @@ def test_whoever_is_gone_has_nothing_run_where_the_rules_refuse_its_work_by_now(
     owner, keeper, other = world.nodes("abc")
     writer = JournalWriter()
     lines = writer.lines(TaskAccepted(ComputeTask("a-task", "job", JOB), owner_id=owner.id))
-    assert say(world, owner, keeper, task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
+    assert world.say(owner, keeper, "KeepTask", task_id="a-task", term=1, lines=lines, is_whole=True)["success"]
     set_rules(world, keeper, **rules)
     owner.kill()
     world.advance(GONE_S)
@@ -214,9 +204,9 @@ def test_pieces_of_a_copy_are_held_to_the_rules_as_the_whole_is(world):
     writer, params = JournalWriter(), {"task_id": "a-task", "term": 1}
     begin = writer.lines(TaskAccepted(ComputeTask("a-task", "job", JOB), owner_id=owner.id))
     parts = writer.lines(TaskDivided([JOB, OTHER_JOB]))
-    assert not say(world, owner, keeper, **params, lines=begin + parts, is_whole=True)["success"]
-    assert say(world, owner, keeper, **params, lines=begin, is_whole=True)["success"]
-    assert say(world, owner, keeper, **params, lines=parts)["success"]
+    assert not world.say(owner, keeper, "KeepTask", **params, lines=begin + parts, is_whole=True)["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=begin, is_whole=True)["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=parts)["success"]
     owner.kill()
     world.advance(GONE_S)
     assert kept(keeper) == begin + parts and keeper.executor.requests == []

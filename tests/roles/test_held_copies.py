@@ -63,19 +63,10 @@ def test_a_copy_takes_the_place_of_what_is_here_of_its_task():
     assert not has_room(held_of(a=4, b=1), "a", task_id="b0"), "it was another's"
 
 
-def say_copy(world, sender, receiver, **params):
-    replies = []
-    sender.node.link_for_work(receiver.id).call("KeepTask", params, lambda *reply: replies.append(reply))
-    world.settle()
-    (result, error), = replies
-    assert error is None, error
-    return result
-
-
 def leave(world, owner, keeper, number, *entries):
     task = ComputeTask(f"task-{owner.id[0]}-{number}", "echo", dump_value({"parts": [1]}))
     lines = JournalWriter().lines(TaskAccepted(task, owner_id=owner.id), *entries)
-    return say_copy(world, owner, keeper, task_id=task.task_id, term=1, lines=lines, is_whole=True)
+    return world.say(owner, keeper, "KeepTask", task_id=task.task_id, term=1, lines=lines, is_whole=True)
 
 
 def kept_names(host):
@@ -111,11 +102,11 @@ def test_what_a_copy_grows_to_is_bound_as_well_and_what_was_there_stays(world):
     writer, params = JournalWriter(), {"task_id": "grows", "term": 1}
     task = ComputeTask("grows", "echo", dump_value({"parts": [1, 2]}))
     lines = writer.lines(TaskAccepted(task, owner_id=owner.id), TaskDivided([b"1", b"2"]))
-    assert say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=lines, is_whole=True)["success"]
     more = writer.lines(ResultKept(0, owner.id, b"x" * 1_000))
-    assert say_copy(world, owner, keeper, **params, lines=more)["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=more)["success"]
     most = writer.lines(ResultKept(1, owner.id, b"x" * 4_000))
-    refused = say_copy(world, owner, keeper, **params, lines=most)
+    refused = world.say(owner, keeper, "KeepTask", **params, lines=most)
     assert not refused["success"] and "bytes of copies" in refused["message"]
     assert keeper.journals.journals[COPY_MARK + journal_name("grows")] == lines + more
     assert not leave(world, owner, keeper, 1, TaskDivided([b"x" * 4_000]))["success"]
@@ -160,14 +151,14 @@ def test_a_copy_names_nobody_but_who_sends_it_as_its_owner(world):
     task, params = ComputeTask("whose", "echo", dump_value({"parts": [1]})), {"task_id": "whose", "term": 1}
     for first_id, *more in ([other.id], [owner.id, OwnerNamed(other.id, 1)], [owner.id, OwnerNamed(owner.id, 2)]):
         lines = JournalWriter().lines(TaskAccepted(task, owner_id=first_id), *more)
-        refused = say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)
+        refused = world.say(owner, keeper, "KeepTask", **params, lines=lines, is_whole=True)
         assert refused["message"] == "these lines name another owner"
     assert kept_names(keeper) == []
     writer = JournalWriter()
     lines = writer.lines(TaskAccepted(task, owner_id=other.id), OwnerNamed(owner.id, 2))
     params["term"] = 2
-    assert say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)["success"]
-    refused = say_copy(world, owner, keeper, **params, lines=writer.lines(OwnerNamed(other.id, 3)))
+    assert world.say(owner, keeper, "KeepTask", **params, lines=lines, is_whole=True)["success"]
+    refused = world.say(owner, keeper, "KeepTask", **params, lines=writer.lines(OwnerNamed(other.id, 3)))
     assert refused["message"] == "these lines name another owner"
     assert keeper.journals.journals[COPY_MARK + journal_name("whose")] == lines
 
@@ -199,8 +190,8 @@ def test_nor_by_what_follows_later(world):
     writer, params = JournalWriter(), {"task_id": "grows", "term": 1}
     task = ComputeTask("grows", "echo", dump_value({"parts": [1] * 4}))
     lines = writer.lines(TaskAccepted(task, owner_id=owner.id))
-    assert say_copy(world, owner, keeper, **params, lines=lines, is_whole=True)["success"]
-    assert not say_copy(world, owner, keeper, **params, lines=writer.lines(TaskDivided([b"1"] * 4)))["success"]
+    assert world.say(owner, keeper, "KeepTask", **params, lines=lines, is_whole=True)["success"]
+    assert not world.say(owner, keeper, "KeepTask", **params, lines=writer.lines(TaskDivided([b"1"] * 4)))["success"]
     assert keeper.journals.journals[COPY_MARK + journal_name("grows")] == lines
     assert keeper.node.coordinator.status("grows").lite["counts"] == {}
 
